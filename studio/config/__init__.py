@@ -1,0 +1,26 @@
+"""The configuration of a run: one section a module, one description per option."""
+
+from studio.config.data import DataConfig, DataSource
+from studio.config.method import MethodConfig
+from studio.config.model import ModelConfig
+from studio.config.option import OptionSpec, Section, option, options
+from studio.config.precision import PrecisionConfig
+from studio.config.run import RunConfig, parse_config, read_config, write_config
+from studio.config.training import TrainingConfig
+
+__all__ = [
+    "DataConfig",
+    "DataSource",
+    "MethodConfig",
+    "ModelConfig",
+    "OptionSpec",
+    "PrecisionConfig",
+    "RunConfig",
+    "Section",
+    "TrainingConfig",
+    "option",
+    "options",
+    "parse_config",
+    "read_config",
+    "write_config",
+]

@@ -1,0 +1,101 @@
+"""Section `[data]`: what to learn from, and what to rehearse so that old knowledge stays."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from studio.config.option import REQUIRED, Section, option
+from studio.i18n import mark
+
+
+class DataSource(Section):
+    """One dataset file: `[[data.sources]]`."""
+
+    path: str = option(
+        REQUIRED,
+        title=mark("File"),
+        help=mark("A JSON, JSONL, CSV, Parquet or text file. It is read, never changed."),
+    )
+    role: Literal["domain", "general"] = option(
+        "domain",
+        title=mark("Role"),
+        help=mark(
+            "Domain rows teach the new task. General rows are rehearsed beside them so that the model "
+            "forgets less of what it could do before."
+        ),
+        labels={"domain": mark("Domain (new task)"), "general": mark("General (rehearsal)")},
+    )
+    format: str = option(
+        "auto",
+        title=mark("Format"),
+        help=mark("How the rows are laid out. Automatic recognises it from the column names."),
+        advanced=True,
+    )
+    columns: dict[str, str] = Field(default_factory=dict)
+    encoding: str = option(
+        "auto",
+        title=mark("Text encoding"),
+        help=mark("Automatic reads UTF-8. Name another, such as gbk or latin-1, when the file is older."),
+        advanced=True,
+    )
+    bad_rows: Literal["stop", "skip"] = option(
+        "stop",
+        title=mark("Broken lines"),
+        help=mark("Stop at the first line that cannot be read, or skip such lines and count them."),
+        labels={"stop": mark("Stop and tell me"), "skip": mark("Skip and count")},
+        advanced=True,
+    )
+
+
+class DataConfig(Section):
+    """What the rows become: mixing, splitting, length and loss mask."""
+
+    sources: tuple[DataSource, ...] = Field(min_length=1)
+    replay_ratio: float = option(
+        0.0,
+        title=mark("General share"),
+        help=mark(
+            "Share of general rows in training. A model forgets when the new data is narrow; mixing in "
+            "10 to 30 % general rows is the customary remedy. Needs a source with the role General."
+        ),
+        ge=0.0,
+        le=0.9,
+    )
+    mixing: Literal["shuffle", "alternate"] = option(
+        "shuffle",
+        title=mark("Mixing"),
+        help=mark(
+            "Shuffle mixes domain and general rows at random. Alternate spreads the general rows evenly, so "
+            "that every update rehearses."
+        ),
+        labels={"shuffle": mark("Shuffle"), "alternate": mark("Alternate")},
+    )
+    validation_fraction: float = option(
+        0.05,
+        title=mark("Held out for validation"),
+        help=mark(
+            "Share of domain rows never trained on. Their loss tells learning from memorising; "
+            "0 switches validation off."
+        ),
+        ge=0.0,
+        le=0.5,
+    )
+    max_length: int = option(
+        1024,
+        title=mark("Longest row"),
+        help=mark("Longer rows are cut here. Memory grows with it; a cut answer teaches less."),
+        unit=mark("tokens"),
+        ge=8,
+        le=1_000_000,
+    )
+    train_on: Literal["completions", "all"] = option(
+        "completions",
+        title=mark("Learn from"),
+        help=mark(
+            "Answers only is right for instructions and dialogue: the prompt is read, not learnt. "
+            "Everything suits plain text."
+        ),
+        labels={"completions": mark("Answers only"), "all": mark("Everything")},
+    )

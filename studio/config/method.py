@@ -1,0 +1,43 @@
+"""Section `[method]`: the name picks the entry of the method registry whose config class reads the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from studio.config.option import Section
+from studio.registry import Registry
+
+
+class MethodConfig(Section):
+    """Base of every method's own options; `name` is the entry of the method registry."""
+
+    name: str = ""
+
+
+class MethodSpec(Protocol):
+    """The part of a method that the configuration needs."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def config(self) -> type[MethodConfig]: ...
+
+
+DEFAULT = "lora"
+_METHODS: Registry[MethodSpec] = Registry("method", "studio.engine.methods", "METHOD")
+
+
+def method_class(table: Mapping[str, Any]) -> type[MethodConfig]:
+    """Return the config class of the method that a table names. Raises `ConfigError` for an unknown name."""
+    return _METHODS.get(str(table.get("name", DEFAULT))).config
+
+
+def read_method(value: Any) -> Any:
+    """Turn a `[method]` table into the config of the method it names; leave a config as it is."""
+    return method_class(value).model_validate(dict(value)) if isinstance(value, Mapping) else value
+
+
+def default_method() -> MethodConfig:
+    """LoRA with its defaults: what most people should take."""
+    return method_class({})()

@@ -1,0 +1,119 @@
+"""One description per option: it feeds the form, the command line, the TOML file, messages and the docs."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+REQUIRED: Any = ...
+
+
+class Section(BaseModel):
+    """Base of every part of the configuration: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, str_strip_whitespace=True)
+
+
+def option(
+    default: Any,
+    *,
+    title: str,
+    help: str,
+    unit: str = "",
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    labels: Mapping[str, str] | None = None,
+    advanced: bool = False,
+) -> Any:
+    """Declare one option of a section.
+
+    Args:
+        default: its value when it is not given, or `REQUIRED`.
+        title: its label; `help`: what it does, what it costs, when to take it. Both through `mark`.
+        unit: shown behind the value, such as "tokens".
+        ge, gt, le, lt: its bounds.
+        labels: a title for each choice of a `Literal`.
+        advanced: shown only when the user asks for all options.
+    """
+    extra = {"unit": unit, "labels": dict(labels or {}), "advanced": advanced}
+    return Field(
+        default, title=title, description=help, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra
+    )
+
+
+Kind = Literal["integer", "number", "text", "flag", "choice", "list"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionSpec:
+    """One option as a form or a manual needs it; titles and help are not yet translated.
+
+    `minimum` and `maximum` are None where there is no bound; `optional` says that "not set" is a value.
+    """
+
+    key: str
+    title: str
+    help: str
+    unit: str
+    kind: Kind
+    default: Any
+    optional: bool
+    choices: tuple[tuple[str, str], ...]
+    minimum: float | None
+    maximum: float | None
+    exclusive_minimum: bool
+    exclusive_maximum: bool
+    advanced: bool
+
+
+def options(section: type[BaseModel]) -> tuple[OptionSpec, ...]:
+    """Return the declared options of a section, in the order of declaration."""
+    return tuple(
+        _spec(key, field) for key, field in section.model_fields.items() if field.title is not None
+    )
+
+
+def _spec(key: str, field: FieldInfo) -> OptionSpec:
+    extra: dict[str, Any] = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    annotation, optional = _without_none(field.annotation)
+    bounds = {type(bound): bound for bound in field.metadata}
+    lower, upper = bounds.get(Gt) or bounds.get(Ge), bounds.get(Lt) or bounds.get(Le)
+    labels: dict[str, str] = extra.get("labels", {})
+    values = get_args(annotation) if get_origin(annotation) is Literal else tuple(labels)
+    return OptionSpec(
+        key=key,
+        title=field.title or key,
+        help=field.description or "",
+        unit=extra.get("unit", ""),
+        kind=_kind(annotation, bool(values)),
+        default=None if field.is_required() else field.get_default(call_default_factory=True),
+        optional=optional,
+        choices=tuple((value, labels.get(value, value)) for value in values),
+        minimum=getattr(lower, "gt", getattr(lower, "ge", None)),
+        maximum=getattr(upper, "lt", getattr(upper, "le", None)),
+        exclusive_minimum=Gt in bounds,
+        exclusive_maximum=Lt in bounds,
+        advanced=extra.get("advanced", False),
+    )
+
+
+def _without_none(annotation: Any) -> tuple[Any, bool]:
+    if get_origin(annotation) in (Union, types.UnionType):
+        inner = [part for part in get_args(annotation) if part is not type(None)]
+        return inner[0], len(inner) < len(get_args(annotation))
+    return annotation, False
+
+
+def _kind(annotation: Any, has_choices: bool) -> Kind:
+    if has_choices:
+        return "choice"
+    kinds: dict[Any, Kind] = {bool: "flag", int: "integer", float: "number", str: "text"}
+    return kinds.get(annotation, "list")

@@ -1,0 +1,169 @@
+"""The whole configuration of a run, and the one way from text to it and back (DESIGN.md 3.2)."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, cast, get_args
+
+import tomli_w
+from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, ValidationError
+
+from studio.config.data import DataConfig
+from studio.config.method import MethodConfig, default_method, method_class, read_method
+from studio.config.model import ModelConfig
+from studio.config.option import Section
+from studio.config.precision import PrecisionConfig
+from studio.config.training import TrainingConfig
+from studio.errors import ConfigError
+from studio.i18n import tr
+
+
+class RunConfig(Section):
+    """Everything that decides a run. Equal configurations on one machine give equal runs."""
+
+    model: ModelConfig
+    data: DataConfig
+    method: Annotated[SerializeAsAny[MethodConfig], BeforeValidator(read_method)] = Field(
+        default_factory=default_method
+    )
+    precision: PrecisionConfig = PrecisionConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+def parse_config(values: Mapping[str, Any]) -> RunConfig:
+    """Validate nested tables. Raises `ConfigError`, one sentence, naming the key and the mend."""
+    tables = dict(values)
+    # The method's table is read first: which class reads it depends on the name inside it.
+    if isinstance(tables.get("method"), Mapping):
+        tables["method"] = _validated("method", read_method, tables["method"], method_class(tables["method"]))
+    return cast(RunConfig, _validated("", RunConfig.model_validate, tables, RunConfig))
+
+
+def _validated(prefix: str, read: Callable[[Any], Any], value: Any, section: type[BaseModel]) -> Any:
+    try:
+        return read(value)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error, section, prefix)) from error
+
+
+def read_config(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
+    """Read a TOML file, apply `section.key=value` overrides, and make its paths absolute.
+
+    Raises:
+        ConfigError: the file cannot be read, is not TOML, or has a value or key that is wrong.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(
+            tr("The configuration {path} cannot be read: {reason}.").format(path=path, reason=error.strerror)
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            tr("The configuration {path} is not UTF-8 text (byte {offset}); save it as UTF-8.").format(
+                path=path, offset=error.start
+            )
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            tr("The configuration {path} is not valid TOML: {reason}.").format(path=path, reason=error)
+        ) from error
+    for override in overrides:
+        _apply(values, override)
+    return _absolute(parse_config(values), path.parent)
+
+
+def write_config(config: RunConfig) -> str:
+    """Return the configuration as TOML; `read_config` gives back an equal one. Unset options are left out."""
+    return tomli_w.dumps(config.model_dump(exclude_none=True))
+
+
+def _absolute(config: RunConfig, folder: Path) -> RunConfig:
+    sources = tuple(s.model_copy(update={"path": _resolve(s.path, folder)}) for s in config.data.sources)
+    return config.model_copy(
+        update={
+            "model": config.model.model_copy(update={"path": _resolve(config.model.path, folder)}),
+            "data": config.data.model_copy(update={"sources": sources}),
+        }
+    )
+
+
+def _resolve(path: str, folder: Path) -> str:
+    """A path is meant from the file that names it, else from here; what exists in neither may be a hub id."""
+    for candidate in (folder / Path(path).expanduser(), Path(path).expanduser()):
+        if candidate.exists():
+            return str(candidate.absolute())
+    return path
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(tr("{override} is not of the form section.key=value.").format(override=repr(override)))
+    node: Any = values
+    for part in parts[:-1]:
+        node = _step(node, part, override)
+    if not isinstance(node, dict):
+        raise ConfigError(tr("{override} names a key inside something that has none.").format(override=repr(override)))
+    node[parts[-1]] = _value(text)
+
+
+def _step(node: Any, part: str, override: str) -> Any:
+    if isinstance(node, list) and part.isdecimal() and int(part) < len(node):
+        return node[int(part)]
+    if isinstance(node, dict):
+        return node.setdefault(part, {})
+    raise ConfigError(tr("{override} names a key inside something that has none.").format(override=repr(override)))
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word, as people type it: method.name=lora
+
+
+def _sentence(error: ValidationError, section: type[BaseModel], prefix: str) -> str:
+    first = error.errors()[0]
+    location = first["loc"]
+    where = _dotted(prefix, *location)
+    if first["type"] == "extra_forbidden":
+        return _unknown_key(section, prefix, location)
+    if first["type"] == "missing":
+        return tr("{key} is required and not set.").format(key=where)
+    return tr("{key} = {value}: {reason}.").format(
+        key=where, value=repr(first["input"])[:60], reason=_lower_first(first["msg"])
+    )
+
+
+def _unknown_key(section: type[BaseModel], prefix: str, location: tuple[int | str, ...]) -> str:
+    *parents, key = location
+    known = list(_fields_at(section, parents))
+    where = _dotted(prefix, *location)
+    nearest = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+    if nearest:
+        suggestion = _dotted(prefix, *parents, nearest[0])
+        return tr("{key} is not a setting; did you mean {nearest}?").format(key=where, nearest=suggestion)
+    return tr("{key} is not a setting; there are: {known}.").format(key=where, known=", ".join(known))
+
+
+def _fields_at(section: type[BaseModel], parents: Iterable[int | str]) -> Iterable[str]:
+    """The keys of the section that `parents` leads to; a number is a place in a list of sections."""
+    for part in parents:
+        if isinstance(part, str) and part in section.model_fields:
+            annotation = section.model_fields[part].annotation
+            section = next((a for a in get_args(annotation) if a is not ...), annotation)
+    return section.model_fields
+
+
+def _dotted(*parts: int | str) -> str:
+    return ".".join(str(part) for part in parts if part != "")
+
+
+def _lower_first(text: str) -> str:
+    text = text.removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]

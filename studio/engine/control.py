@@ -1,0 +1,78 @@
+"""The only way into a long action that is under way: stop, pause, cancel. Without torch, without Qt."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeAlias
+
+from studio.errors import Cancelled
+from studio.i18n import tr
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""`progress(stage, done, total)`: called often by long actions; raises `Cancelled` when the user cancelled.
+
+Stages are: reading_model, checking_model, loading_model, downloading, reading_data, tokenising, evaluating,
+training, saving, merging, writing, verifying. `total` is 0 when it is not known."""
+
+
+def no_progress(stage: str, done: int, total: int) -> None:
+    """Report to nobody."""
+
+
+class Control:
+    """Requests from the user to a running action; set from any thread, looked at by the worker.
+
+    The training loop looks once per micro-batch, every other long action at each progress report.
+    """
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._running = threading.Event()
+        self._running.set()
+        self._checkpoint = threading.Event()
+
+    @property
+    def stop_requested(self) -> bool:
+        return self._stop.is_set()
+
+    @property
+    def pause_requested(self) -> bool:
+        return not self._running.is_set()
+
+    def stop(self) -> None:
+        """Ask the action to end cleanly, saving what it has."""
+        self._stop.set()
+        self._running.set()
+
+    def pause(self) -> None:
+        """Ask the action to wait."""
+        self._running.clear()
+
+    def resume(self) -> None:
+        """Let a waiting action go on."""
+        self._running.set()
+
+    def request_checkpoint(self) -> None:
+        """Ask for a checkpoint after the present step."""
+        self._checkpoint.set()
+
+    def take_checkpoint_request(self) -> bool:
+        """Return whether a checkpoint was asked for since the last call."""
+        asked = self._checkpoint.is_set()
+        self._checkpoint.clear()
+        return asked
+
+    def wait_while_paused(self) -> None:
+        """Block until the action may go on or is to stop."""
+        self._running.wait()
+
+    def reporting(self, report: Progress) -> Progress:
+        """Return a progress function that also raises `Cancelled` once a stop was requested."""
+
+        def progress(stage: str, done: int, total: int) -> None:
+            if self.stop_requested:
+                raise Cancelled(tr("Cancelled."))
+            report(stage, done, total)
+
+        return progress

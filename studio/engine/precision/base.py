@@ -1,0 +1,25 @@
+"""What a precision policy is: which numbers the computation is done in, and what that needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from studio.registry import Spec
+
+DType = Literal["fp32", "fp16", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision(Spec):
+    """One precision policy.
+
+    Attributes:
+        autocast: the format of matrix products, or None when everything stays fp32.
+        loss_scaling: whether the loss is scaled (fp16 alone needs it).
+        parameters: the format of the trained parameters; fp32 is the master copy.
+    """
+
+    autocast: DType | None
+    loss_scaling: bool
+    parameters: DType = "fp32"

@@ -1,0 +1,38 @@
+"""The errors that reach a user. Each message is one sentence: what, where, and what to do about it.
+
+Anything else that is raised is a defect of ours; its traceback goes to the log.
+"""
+
+from __future__ import annotations
+
+
+class StudioError(Exception):
+    """Base of all errors whose message is written for the user."""
+
+
+class ConfigError(StudioError):
+    """The configuration file, or one of its values, is wrong."""
+
+
+class ModelError(StudioError):
+    """The model folder is missing, damaged, unsafe or not a causal language model."""
+
+
+class DataError(StudioError):
+    """A dataset cannot be read, or cannot teach anything."""
+
+
+class TrainingError(StudioError):
+    """Training cannot start or go on."""
+
+
+class ExportError(StudioError):
+    """An export could not be written."""
+
+
+class RunFolderError(StudioError):
+    """A run folder is missing, damaged or not writable."""
+
+
+class Cancelled(StudioError):
+    """The user cancelled; not a failure."""

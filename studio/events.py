@@ -1,0 +1,220 @@
+"""What a run says about itself: the whole contract from the engine to everyone else (DESIGN.md 3.3).
+
+The same stream feeds the window, the journal on disk, the command line and the tests. `RunEvent` is the
+union of what is journalled; `ProgressReported` only passes by. Times are seconds; sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time
+import typing
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Event:
+    """`time` is seconds since the epoch, for people; order and durations never come from it."""
+
+    type: ClassVar[str]
+    time: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunStarted(_Event):
+    """The run exists and begins to load. `precision` and `device` are what `auto` became."""
+
+    type: ClassVar[str] = "run_started"
+    run: str
+    model: str
+    kind: str
+    method: str
+    precision: str
+    precision_reason: str
+    device: str
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataPrepared(_Event):
+    """Rows are tokenised and split. `skipped` counts rows by reason; lengths and totals are tokens."""
+
+    type: ClassVar[str] = "data_prepared"
+    train_rows: int
+    validation_rows: int
+    general_rows: int
+    skipped_rows: int
+    skipped: dict[str, int]
+    tokens: int
+    supervised_tokens: int
+    longest: int
+    planned_updates: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepCompleted(_Event):
+    """One attempted optimizer step.
+
+    `step` counts attempts and `update` applied updates, both from 1; `update` stays where it was when the
+    step was `skipped`. `loss` is the mean over the update's supervised tokens, unfiltered. `grad_norm` is
+    unscaled and before clipping. `grad_scale` is the scale this step used, None without loss scaling.
+    `seconds` is the duration of this step alone; `tokens` were read in it, padding not counted.
+    """
+
+    type: ClassVar[str] = "step_completed"
+    step: int
+    update: int
+    epoch: float
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    grad_scale: float | None
+    skipped: bool
+    tokens: int
+    supervised_tokens: int
+    micro_batches: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationCompleted(_Event):
+    """Mean loss over the supervised tokens of the held-out rows, after `update` updates."""
+
+    type: ClassVar[str] = "evaluation_completed"
+    step: int
+    update: int
+    loss: float
+    rows: int
+    supervised_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OverflowDiagnosed(_Event):
+    """A verdict on the numerics: its class, the sentence for people, the evidence and the advice."""
+
+    type: ClassVar[str] = "overflow_diagnosed"
+    step: int
+    verdict: str
+    harmful: bool
+    sentence: str
+    advice: str
+    evidence: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointSaved(_Event):
+    """A complete checkpoint lies at `path` (absolute)."""
+
+    type: ClassVar[str] = "checkpoint_saved"
+    step: int
+    update: int
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunPaused(_Event):
+    """The user paused the run after this step."""
+
+    type: ClassVar[str] = "run_paused"
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunResumed(_Event):
+    """The run goes on after this step."""
+
+    type: ClassVar[str] = "run_resumed"
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFinished(_Event):
+    """The run ended well. `status` is finished or stopped; `seconds` is its whole duration."""
+
+    type: ClassVar[str] = "run_finished"
+    status: str
+    step: int
+    update: int
+    trainable_parameters: int
+    total_parameters: int
+    adapter_bytes: int
+    peak_memory: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFailed(_Event):
+    """The run ended badly, for the reason in `sentence`. What was saved before is intact."""
+
+    type: ClassVar[str] = "run_failed"
+    step: int
+    sentence: str
+
+
+RunEvent: TypeAlias = (
+    RunStarted
+    | DataPrepared
+    | StepCompleted
+    | EvaluationCompleted
+    | OverflowDiagnosed
+    | CheckpointSaved
+    | RunPaused
+    | RunResumed
+    | RunFinished
+    | RunFailed
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProgressReported:
+    """`done` of `total` (0 when unknown) of a long action. Not journalled."""
+
+    stage: str
+    done: int
+    total: int
+
+
+_CLASSES: dict[str, type[RunEvent]] = {cls.type: cls for cls in typing.get_args(RunEvent)}
+_SPELLED = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+def to_json(event: RunEvent) -> str:
+    """Return one line of strict JSON, `type` and `time` first, non-finite numbers spelled as strings."""
+    values: dict[str, Any] = {"type": event.type, "time": event.time}
+    values |= {f.name: _spell(getattr(event, f.name)) for f in dataclasses.fields(event) if f.name != "time"}
+    return json.dumps(values, ensure_ascii=False, allow_nan=False)
+
+
+def from_json(line: str) -> RunEvent:
+    """Read one line of a journal; unknown keys (of a later version) are ignored.
+
+    Raises:
+        ValueError: the line is not a complete event.
+    """
+    values = json.loads(line)
+    cls = _CLASSES.get(values.get("type", "")) if isinstance(values, dict) else None
+    if cls is None:
+        raise ValueError(f"not an event: {line[:80]!r}")
+    known = {f.name: f for f in dataclasses.fields(cls)}
+    try:
+        return cls(**{key: _read(value, str(known[key].type)) for key, value in values.items() if key in known})
+    except TypeError as error:
+        raise ValueError(f"not a complete {cls.type} event: {error}") from error
+
+
+def _spell(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    if isinstance(value, dict):
+        return {key: _spell(inner) for key, inner in value.items()}
+    return [_spell(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _read(value: Any, annotation: str) -> Any:
+    if annotation.startswith("float") and isinstance(value, str):
+        return _SPELLED[value]
+    return float(value) if annotation.startswith("float") and value is not None else value

@@ -1,0 +1,136 @@
+"""The run folder of DESIGN.md 3.3: everything that is known of one run, readable without torch.
+
+    config.toml  state.json  events.jsonl  run.log  checkpoints/  adapter/  exports/NAME/
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from studio.errors import RunFolderError
+from studio.i18n import tr
+
+Status = Literal["created", "running", "paused", "stopped", "finished", "failed"]
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder. The path is absolute; nothing is read until it is asked for."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def state(self) -> Path:
+        return self.path / "state.json"
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "run.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def adapter(self) -> Path:
+        return self.path / "adapter"
+
+    @property
+    def exports(self) -> Path:
+        return self.path / "exports"
+
+    def read_state(self) -> dict[str, Any]:
+        """Return state.json. Raises `RunFolderError` when it is missing or damaged."""
+        try:
+            state = json.loads(self.state.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunFolderError(
+                tr("{path} is not a run folder, or its state.json is damaged.").format(path=self.path)
+            ) from error
+        if not isinstance(state, dict) or state.get("status") not in get_args(Status):
+            raise RunFolderError(tr("The state.json in {path} names no known status.").format(path=self.path))
+        return state
+
+    def write_state(self, status: Status, **details: Any) -> None:
+        """Replace state.json atomically; `details` are kept over later calls unless given again."""
+        before = self.read_state() if self.state.exists() else {}
+        state = before | details | {"format": FORMAT_VERSION, "status": status, "changed": time.time()}
+        write_atomically(self.state, json.dumps(state, ensure_ascii=False, indent=2) + "\n")
+
+
+def create_run(root: Path, label: str, config: str) -> RunFolder:
+    """Create a new run folder below `root`, named by the time and a label made of safe characters.
+
+    Args:
+        config: the fully resolved configuration as TOML; it is written once.
+
+    Raises:
+        RunFolderError: the folder cannot be made or written.
+    """
+    safe = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:60] or "run"
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{safe}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        folder = RunFolder(_make_unique(root.absolute(), stem))
+        write_atomically(folder.config, config)
+    except OSError as error:
+        raise RunFolderError(
+            tr("No run folder can be written below {root}: {reason}.").format(root=root, reason=error.strerror)
+        ) from error
+    folder.write_state("created", created=time.time())
+    return folder
+
+
+def open_run(path: Path) -> RunFolder:
+    """Return the run folder at `path`. Raises `RunFolderError` when it is none."""
+    folder = RunFolder(path.expanduser().absolute())
+    folder.read_state()
+    return folder
+
+
+def list_runs(root: Path) -> list[RunFolder]:
+    """Return the run folders below `root`, newest first; other folders are passed over."""
+    if not root.is_dir():
+        return []
+    found = (RunFolder(child.absolute()) for child in root.iterdir() if (child / "state.json").is_file())
+    return sorted(found, key=lambda run: run.name, reverse=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader, or a power loss, sees the old text or the new, never half of one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _make_unique(root: Path, stem: str) -> Path:
+    for attempt in range(1, 1000):
+        path = root / (stem if attempt == 1 else f"{stem}-{attempt}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+    raise FileExistsError(0, "too many runs of the same name", str(root / stem))
