@@ -1,0 +1,212 @@
+"""Everything the window shows of one run. Fed by events alone, so that a live run and a finished one are the same."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from studio.events import (
+    CheckpointSaved,
+    DataPrepared,
+    EvaluationCompleted,
+    OverflowDiagnosed,
+    ProgressReported,
+    RunEvent,
+    RunFailed,
+    RunFinished,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+    StepCompleted,
+)
+from studio.runner.series import MetricSeries
+from studio.runs import RunFolder, read_journal
+
+LOG_LINES = 5000
+SPEED_WINDOW = 16
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of the run's log, for the log view."""
+
+    text: str
+
+
+Update: TypeAlias = RunEvent | ProgressReported | LogLine
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """The run at this moment. Losses are means per supervised token; times are seconds."""
+
+    status: str = "created"
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    model: str = ""
+    kind: str = ""
+    method: str = ""
+    precision: str = ""
+    precision_reason: str = ""
+    device: str = ""
+    planned_updates: int = 0
+    step: int = 0
+    update: int = 0
+    epoch: float = 0.0
+    loss: float | None = None
+    validation_loss: float | None = None
+    first_validation_loss: float | None = None
+    learning_rate: float | None = None
+    grad_norm: float | None = None
+    grad_scale: float | None = None
+    skipped_steps: int = 0
+    tokens_per_second: float | None = None
+    eta_seconds: float | None = None
+    seconds: float = 0.0
+    sentence: str = ""
+    trainable_parameters: int = 0
+    total_parameters: int = 0
+    data: DataPrepared | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ("finished", "stopped", "failed")
+
+
+class RunRecord:
+    """A run's state, its metric series and its log, grown event by event."""
+
+    def __init__(self, folder: RunFolder | None = None) -> None:
+        self.folder = folder
+        self.state = RunState()
+        self.series = {
+            key: MetricSeries()
+            for key in ("loss", "validation", "grad_scale", "grad_norm", "learning_rate", "tokens_per_second")
+        }
+        self.skips: list[int] = []
+        self.verdicts: list[OverflowDiagnosed] = []
+        self.log: deque[str] = deque(maxlen=LOG_LINES)
+        self.version = 0
+        self._recent: deque[StepCompleted] = deque(maxlen=SPEED_WINDOW)
+
+    @classmethod
+    def of_folder(cls, folder: RunFolder) -> RunRecord:
+        """Replay the journal of a run, finished or not."""
+        record = cls(folder)
+        for event in read_journal(folder.journal):
+            record.apply(event)
+        if folder.log.exists():
+            with folder.log.open(encoding="utf-8", errors="replace") as lines:
+                record.log.extend(line.rstrip("\n") for line in lines)
+        record._close(folder)
+        return record
+
+    def apply(self, event: Update) -> None:
+        """Take in one event."""
+        self.version += 1
+        match event:
+            case LogLine():
+                self.log.append(event.text)
+            case ProgressReported():
+                self._set(stage=event.stage, done=event.done, total=event.total)
+            case RunStarted():
+                self._started(event)
+            case DataPrepared():
+                self._set(data=event, planned_updates=event.planned_updates)
+            case StepCompleted():
+                self._step(event)
+            case EvaluationCompleted():
+                self._evaluated(event)
+            case OverflowDiagnosed():
+                self.verdicts.append(event)
+            case RunPaused():
+                self._set(status="paused")
+            case RunResumed():
+                self._set(status="running")
+            case RunFinished():
+                self._finished(event)
+            case RunFailed():
+                self._set(status="failed", stage="", sentence=event.sentence, eta_seconds=None)
+            case CheckpointSaved():
+                pass
+
+    def _set(self, **changes: object) -> None:
+        self.state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]
+
+    def _started(self, event: RunStarted) -> None:
+        self._set(
+            status="running",
+            model=event.model,
+            kind=event.kind,
+            method=event.method,
+            precision=event.precision,
+            precision_reason=event.precision_reason,
+            device=event.device,
+        )
+
+    def _step(self, event: StepCompleted) -> None:
+        self._recent.append(event)
+        speed = _speed(self._recent)
+        for key in ("loss", "grad_norm", "learning_rate"):
+            self.series[key].append(event.step, getattr(event, key))
+        if event.grad_scale is not None:
+            self.series["grad_scale"].append(event.step, event.grad_scale)
+        if event.seconds > 0:
+            self.series["tokens_per_second"].append(event.step, event.tokens / event.seconds)
+        if event.skipped:
+            self.skips.append(event.step)
+        self._set(
+            stage="training",
+            done=event.update,
+            total=self.state.planned_updates,
+            step=event.step,
+            update=event.update,
+            epoch=event.epoch,
+            loss=event.loss,
+            learning_rate=event.learning_rate,
+            grad_norm=event.grad_norm,
+            grad_scale=event.grad_scale,
+            skipped_steps=len(self.skips),
+            tokens_per_second=speed,
+            eta_seconds=self._eta(event.update),
+            seconds=self.state.seconds + event.seconds,
+        )
+
+    def _eta(self, update: int) -> float | None:
+        applied = sum(not step.skipped for step in self._recent)
+        if not applied or not self.state.planned_updates:
+            return None
+        return (self.state.planned_updates - update) * sum(step.seconds for step in self._recent) / applied
+
+    def _evaluated(self, event: EvaluationCompleted) -> None:
+        self.series["validation"].append(event.step, event.loss)
+        first = self.state.first_validation_loss
+        self._set(
+            validation_loss=event.loss,
+            first_validation_loss=event.loss if first is None else first,
+            seconds=self.state.seconds + event.seconds,
+        )
+
+    def _finished(self, event: RunFinished) -> None:
+        self._set(
+            status=event.status,
+            stage="",
+            seconds=event.seconds,
+            eta_seconds=None,
+            trainable_parameters=event.trainable_parameters,
+            total_parameters=event.total_parameters,
+        )
+
+    def _close(self, folder: RunFolder) -> None:
+        """A journal without an end belongs to a run that lives elsewhere or was cut off: state.json knows."""
+        if not self.state.ended:
+            state = folder.read_state()
+            self._set(status=state["status"], sentence=state.get("error", ""))
+
+
+def _speed(steps: deque[StepCompleted]) -> float | None:
+    seconds = sum(step.seconds for step in steps)
+    return sum(step.tokens for step in steps) / seconds if seconds > 0 else None

@@ -1,0 +1,101 @@
+"""One metric over the attempted steps: every raw point is kept, and a plot asks for two points a pixel."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[np.float64]
+
+
+class MetricSeries:
+    """Points in order of a growing x. Appending is amortised O(1); non-finite values are kept as they are."""
+
+    def __init__(self) -> None:
+        self._points = np.empty((2, 64))
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def x(self) -> Array:
+        """Attempted steps, float64, shape (points,). A view: do not change it."""
+        return self._points[0, : self._length]
+
+    @property
+    def y(self) -> Array:
+        """Values, float64, shape (points,), non-finite ones among them. A view: do not change it."""
+        return self._points[1, : self._length]
+
+    @property
+    def last(self) -> float | None:
+        """The newest value, or None when there is none."""
+        return float(self.y[-1]) if self._length else None
+
+    def append(self, x: float, y: float) -> None:
+        """Add a point; x must not be smaller than the one before."""
+        if self._length == self._points.shape[1]:
+            grown = np.empty((2, 2 * self._length))
+            grown[:, : self._length] = self._points
+            self._points = grown
+        self._points[:, self._length] = x, y
+        self._length += 1
+
+    def reduced(self, first: float, last: float, pixels: int) -> tuple[Array, Array]:
+        """Return the points to draw between x = first and x = last, at most two a pixel.
+
+        Of each pixel's points the smallest and the largest finite value survive, in their order, so that a spike
+        of one step is seen at every zoom level. One point beyond either edge is kept, so that lines reach it.
+        Pixels without a finite value are left out; `non_finite` has those points.
+        """
+        x, y = self._visible(first, last)
+        if len(x) <= 2 * pixels:
+            finite = np.isfinite(y)
+            return x[finite], y[finite]
+        starts = _bucket_starts(len(x), pixels)
+        finite = np.isfinite(y)
+        lowest, highest = np.where(finite, y, np.inf), np.where(finite, y, -np.inf)
+        kept = np.concatenate([_argbest(lowest, starts, np.minimum), _argbest(highest, starts, np.maximum)])
+        kept = np.unique(kept)
+        kept = kept[finite[kept]]
+        return x[kept], y[kept]
+
+    def non_finite(self, first: float, last: float) -> Array:
+        """Return the x of the nan and inf points between first and last."""
+        x, y = self._visible(first, last)
+        return x[~np.isfinite(y)]
+
+    def smoothed(self, window: int) -> MetricSeries:
+        """Return the mean of the finite values among the last `window` points, at each finite point."""
+        finite = np.isfinite(self.y)
+        x, y = self.x[finite], self.y[finite]
+        total = np.concatenate([[0.0], np.cumsum(y)])
+        ends = np.arange(1, len(y) + 1)
+        begins = np.maximum(0, ends - window)
+        return _from_arrays(x, (total[ends] - total[begins]) / (ends - begins))
+
+    def _visible(self, first: float, last: float) -> tuple[Array, Array]:
+        begin = max(0, int(np.searchsorted(self.x, first)) - 1)
+        end = int(np.searchsorted(self.x, last, side="right")) + 1
+        return self.x[begin:end], self.y[begin:end]
+
+
+def _from_arrays(x: Array, y: Array) -> MetricSeries:
+    series = MetricSeries()
+    series._points = np.stack([x, y])
+    series._length = len(x)
+    return series
+
+
+def _bucket_starts(length: int, buckets: int) -> NDArray[np.intp]:
+    return (np.arange(buckets) * length // buckets).astype(np.intp)
+
+
+def _argbest(values: Array, starts: NDArray[np.intp], best: np.ufunc) -> NDArray[np.intp]:
+    """Index of the best value of each bucket: where a value equals its bucket's best, the first such place."""
+    lengths = np.diff(np.append(starts, len(values)))
+    matches = np.flatnonzero(values == np.repeat(best.reduceat(values, starts), lengths))
+    return matches[np.unique(np.searchsorted(starts, matches, side="right"), return_index=True)[1]]

@@ -1,0 +1,86 @@
+"""What the training thread runs: the engine's training, its journal, its log and its last word."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from studio.config import RunConfig
+from studio.engine.control import Control
+from studio.errors import StudioError
+from studio.events import ProgressReported, RunEvent, RunFailed, StepCompleted
+from studio.i18n import tr
+from studio.runner.record import LogLine, Update
+from studio.runs import Journal, RunFolder
+
+log = logging.getLogger(__name__)
+
+
+def run_training(config: RunConfig, folder: RunFolder, control: Control, put: Callable[[Update], None]) -> None:
+    """Train, journal every event and hand it on; end in `run_finished` or `run_failed`, whatever happens."""
+    with _log_to(folder, put), Journal(folder.journal) as journal:
+        step = 0
+
+        def emit(event: RunEvent | ProgressReported) -> None:
+            nonlocal step
+            if isinstance(event, StepCompleted):
+                step = event.step
+            if not isinstance(event, ProgressReported):
+                journal.append(event)
+            put(event)
+
+        try:
+            # Imported here: the window must be able to open without torch.
+            from studio.engine.training.run import train
+
+            train(config, folder, control, emit)
+        except BaseException as error:
+            sentence = _sentence(error)
+            log.exception("The run failed")
+            folder.write_state("failed", error=sentence)
+            emit(RunFailed(step=step, sentence=sentence))
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, StudioError):
+        return str(error)
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
+        return tr(
+            "The memory was not enough; lower the longest row, store frozen weights in 16 bits, or take a smaller model."
+        )
+    return tr("An unexpected {kind} ended the run: {reason} The traceback is in the log.").format(
+        kind=type(error).__name__, reason=str(error).split("\n")[0][:200].rstrip(".") + "."
+    )
+
+
+@contextmanager
+def _log_to(folder: RunFolder, put: Callable[[Update], None]) -> Iterator[None]:
+    """Send what this thread logs to run.log and to the log view."""
+    thread = threading.get_ident()
+    handlers = [logging.FileHandler(folder.log, encoding="utf-8", delay=True), _LineHandler(put)]
+    root = logging.getLogger("studio")
+    for handler in handlers:
+        handler.addFilter(lambda record: record.thread == thread)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+        root.addHandler(handler)
+    if root.level == logging.NOTSET:
+        root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
+
+
+class _LineHandler(logging.Handler):
+    """Hands each record on as one line."""
+
+    def __init__(self, put: Callable[[Update], None]) -> None:
+        super().__init__()
+        self._put = put
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._put(LogLine(self.format(record)))
