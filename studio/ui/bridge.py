@@ -1,0 +1,199 @@
+"""The one meeting place of the window and the work in the background: polled by a timer, never called back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from studio.config import RunConfig
+from studio.errors import Cancelled, StudioError
+from studio.i18n import tr
+from studio.runner.controller import Controller
+from studio.runner.record import RunRecord
+from studio.runner.task import Task
+from studio.runs import RunFolder
+from studio.ui.settings import Settings
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+POLL_MILLISECONDS = 33
+
+
+class Page(Protocol):
+    """What the bridge asks of a page."""
+
+    def show_record(self, record: RunRecord | None) -> None:
+        """Show another run, or none."""
+
+    def refresh(self) -> None:
+        """Show what the present run has become. Called only while the page is visible and the record changed."""
+
+
+@dataclass
+class _Watched:
+    """A task under way and who is told about it, in the main thread."""
+
+    task: Task[Any]
+    on_done: Callable[[Any], None]
+    on_error: Callable[[str], None]
+    on_progress: Callable[[str, int, int], None] | None
+    reported: tuple[str, int, int] | None = None
+
+
+class AppContext(QObject):
+    """What every page gets: the controller, the run that is shown, and the tasks under way.
+
+    `live` is the run that trains now or trained last in this window; `record` is the run that the pages show.
+    `record_changed` says that another run is shown, `run_state_changed` that training began, ended, paused or went
+    on, `progressed` that the live run's record has grown (at most once a tick).
+    """
+
+    record_changed = Signal()
+    run_state_changed = Signal()
+    progressed = Signal()
+    page_requested = Signal(str)
+    message = Signal(str)
+
+    def __init__(self, settings: Settings, controller: Controller | None = None, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.settings = settings
+        self.controller = controller or Controller()
+        self.record: RunRecord | None = None
+        self.live: RunRecord | None = None
+        self._page: Page | None = None
+        self._seen: dict[int, tuple[int, int]] = {}
+        self._watched: list[_Watched] = []
+        self._status: tuple[str, bool, bool] | None = None
+        self._timer = QTimer(self, interval=POLL_MILLISECONDS)
+        self._timer.timeout.connect(self.tick)
+
+    @property
+    def runs_root(self) -> Path:
+        """The folder that new runs are written to and that the Runs page lists."""
+        return self.settings.runs_root
+
+    @property
+    def busy(self) -> bool:
+        """Whether any background thread of ours lives."""
+        return self.controller.running or any(not watched.task.done for watched in self._watched)
+
+    def start_run(self, config: RunConfig) -> None:
+        """Start training and show it. Raises `StudioError` when it cannot start."""
+        folder = self.controller.start(config, self.runs_root)
+        self.live = RunRecord(folder)
+        self._timer.start()
+        self._show(self.live)
+        self._announce_status()
+
+    def open_run(self, folder: RunFolder) -> None:
+        """Show a run, live or from its folder, on every page. Raises `StudioError` for a damaged folder."""
+        is_live = self.live is not None and self.live.folder == folder
+        self._show(self.live if is_live else RunRecord.of_folder(folder))
+
+    def go_to(self, page_name: str) -> None:
+        """Show the page called setup, train, export or runs."""
+        self.page_requested.emit(page_name)
+
+    def show_page(self, page: Page) -> None:
+        """Make `page` the visible one, and bring it up to date."""
+        self._page = page
+        self._refresh_page()
+
+    def run_task(
+        self,
+        task: Task[T],
+        on_done: Callable[[T], None],
+        on_error: Callable[[str], None],
+        on_progress: Callable[[str, int, int], None] | None = None,
+    ) -> Task[T]:
+        """Watch a started task; call back in the main thread. A cancelled task calls nobody.
+
+        Args:
+            on_error: gets one sentence for the user.
+            on_progress: gets stage, done and total whenever they changed.
+        """
+        self._watched.append(_Watched(task, on_done, on_error, on_progress))
+        self._timer.start()
+        return task
+
+    def tick(self) -> None:
+        """Take in what the workers have sent since the last time; the timer calls this."""
+        # Asked before the queue is drained, so that the last events of a run that just ended are not left there.
+        training = self.controller.running
+        self._drain()
+        for watched in list(self._watched):
+            self._look_at(watched)
+        self._announce_status()
+        self._refresh_page()
+        if not training and not self._watched:
+            self._timer.stop()
+
+    def cancel_all(self) -> None:
+        """Ask every worker to end; none is killed."""
+        self.controller.stop()
+        for watched in self._watched:
+            watched.task.cancel()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for every worker, at most `timeout` seconds each; return whether none lives."""
+        ended = [watched.task.join(timeout) for watched in self._watched]
+        return self.controller.join(timeout) and all(ended)
+
+    def _show(self, record: RunRecord | None) -> None:
+        self.record = record
+        self.record_changed.emit()
+        self._refresh_page()
+
+    def _drain(self) -> None:
+        updates = self.controller.poll()
+        if self.live is None or not updates:
+            return
+        for update in updates:
+            self.live.apply(update)
+        self.progressed.emit()
+
+    def _announce_status(self) -> None:
+        if self.live is None:
+            return
+        status = (self.live.state.status, self.controller.running, self.controller.paused)
+        if status != self._status:
+            self._status = status
+            self.run_state_changed.emit()
+
+    def _refresh_page(self) -> None:
+        if self._page is None or self.record is None:
+            return
+        version = (id(self.record), self.record.version)
+        if self._seen.get(id(self._page)) != version:
+            self._seen[id(self._page)] = version
+            self._page.refresh()
+
+    def _look_at(self, watched: _Watched) -> None:
+        progress = watched.task.progress
+        if watched.on_progress and progress and progress != watched.reported:
+            watched.reported = progress
+            watched.on_progress(*progress)
+        if watched.task.done:
+            self._watched.remove(watched)
+            self._finish(watched)
+
+    def _finish(self, watched: _Watched) -> None:
+        try:
+            value = watched.task.result()
+        except Cancelled:
+            return
+        except StudioError as error:
+            watched.on_error(str(error))
+        except Exception as error:  # noqa: BLE001  a defect of ours; the task has logged its traceback
+            watched.on_error(
+                tr("{action} failed unexpectedly ({kind}); the log has the details.").format(
+                    action=watched.task.name, kind=type(error).__name__
+                )
+            )
+        else:
+            watched.on_done(value)

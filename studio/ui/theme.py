@@ -1,0 +1,235 @@
+"""Colours, type scale and rhythm of the window, light and dark: the one place that knows a colour or a distance.
+
+Every size grows from the height of the application's font, so that the window scales with what the user reads best.
+"""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Literal, cast
+
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtGui import QColor, QFontMetricsF, QPalette
+from PySide6.QtWidgets import QApplication
+
+from studio.resources import resource
+
+Choice = Literal["system", "light", "dark"]
+CHOICES: tuple[Choice, ...] = ("system", "light", "dark")
+
+# The type scale, as multiples of the application's font.
+TITLE, HEADING, BODY, CAPTION = 1.7, 1.2, 1.0, 0.92
+
+
+@dataclass(frozen=True)
+class Palette:
+    """The colours by purpose. Text on window, surface and raised has a contrast of at least 4.5 : 1."""
+
+    dark: bool
+    window: QColor
+    surface: QColor
+    raised: QColor
+    border: QColor
+    control: QColor
+    text: QColor
+    muted: QColor
+    accent: QColor
+    accent_hover: QColor
+    accent_soft: QColor
+    on_accent: QColor
+    good: QColor
+    warning: QColor
+    bad: QColor
+    series_1: QColor
+    series_2: QColor
+    series_3: QColor
+    series_4: QColor
+    series_5: QColor
+    series_6: QColor
+    grid: QColor
+
+    @classmethod
+    def of(cls, *, dark: bool, **colours: str) -> Palette:
+        """Return a palette from colours written as #rrggbb."""
+        return cls(dark=dark, **{name: QColor(colour) for name, colour in colours.items()})
+
+    def names(self) -> dict[str, str]:
+        """Return the colours as #rrggbb by name, for the style sheet and the icons."""
+        colours = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "dark"}
+        return {name: colour.name() for name, colour in colours.items()}
+
+
+LIGHT = Palette.of(
+    dark=False,
+    window="#f3f4f7",
+    surface="#ffffff",
+    raised="#f7f8fa",
+    border="#e0e3e9",
+    control="#868e9c",
+    text="#171a21",
+    muted="#565e6c",
+    accent="#2456d3",
+    accent_hover="#1c47b3",
+    accent_soft="#e7edfc",
+    on_accent="#ffffff",
+    good="#147347",
+    warning="#8a5300",
+    bad="#b3261e",
+    series_1="#2456d3",
+    series_2="#c2570c",
+    series_3="#0f7b6c",
+    series_4="#a3308f",
+    series_5="#6a5acd",
+    series_6="#6b7280",
+    grid="#e6e8ed",
+)
+
+DARK = Palette.of(
+    dark=True,
+    window="#0f1115",
+    surface="#171a20",
+    raised="#1f232b",
+    border="#2b303a",
+    control="#727b8b",
+    text="#e8eaef",
+    muted="#a0a8b6",
+    accent="#7ea6ff",
+    accent_hover="#a0beff",
+    accent_soft="#1d2a47",
+    on_accent="#0b1430",
+    good="#5ccb8f",
+    warning="#e3b04b",
+    bad="#ff8b81",
+    series_1="#7ea6ff",
+    series_2="#f29e5c",
+    series_3="#4fc7b4",
+    series_4="#e386d3",
+    series_5="#a99bff",
+    series_6="#9aa3b2",
+    grid="#272c35",
+)
+
+
+class ThemeSignals(QObject):
+    """`changed` is emitted after the palette changed; what paints with its own pens repaints then."""
+
+    changed = Signal()
+
+
+@cache
+def notifier() -> ThemeSignals:
+    """Return the one notifier of the process."""
+    return ThemeSignals()
+
+
+class _Theme:
+    """The present choice and what it became."""
+
+    choice: Choice = "system"
+    palette: Palette = LIGHT
+
+
+def palette() -> Palette:
+    """Return the colours in use."""
+    return _Theme.palette
+
+
+def choice() -> Choice:
+    """Return what the user chose: to follow the system, or one of the two."""
+    return _Theme.choice
+
+
+def install(app: QApplication, wanted: Choice) -> None:
+    """Dress the application once at start, and follow the system from then on."""
+    app.setStyle("Fusion")
+    app.styleHints().colorSchemeChanged.connect(_follow_system)
+    choose(wanted)
+
+
+def choose(wanted: Choice) -> None:
+    """Follow the system, or force light or dark, from now on."""
+    _Theme.choice = wanted
+    schemes = {"system": Qt.ColorScheme.Unknown, "light": Qt.ColorScheme.Light, "dark": Qt.ColorScheme.Dark}
+    application().styleHints().setColorScheme(schemes[wanted])
+    _apply()
+
+
+def application() -> QApplication:
+    """Return the application; there is one whenever a widget exists."""
+    return cast(QApplication, QApplication.instance())
+
+
+def space(units: float) -> int:
+    """Return a distance in pixels on the window's rhythm; one unit is half a line of text, about 8 at 10 points."""
+    return max(1, round(units * _line_height() * 0.5))
+
+
+def characters(count: float) -> int:
+    """Return the width of about `count` characters of body text, in pixels."""
+    return round(QFontMetricsF(application().font()).averageCharWidth() * count)
+
+
+def points(scale: float) -> float:
+    """Return a font size on the type scale, in points."""
+    return application().font().pointSizeF() * scale
+
+
+def _line_height() -> float:
+    return QFontMetricsF(application().font()).height()
+
+
+def _follow_system() -> None:
+    if _Theme.choice == "system":
+        _apply()
+
+
+def _apply() -> None:
+    app = application()
+    system_dark = app.styleHints().colorScheme() == Qt.ColorScheme.Dark
+    dark = _Theme.choice == "dark" or (_Theme.choice == "system" and system_dark)
+    _Theme.palette = DARK if dark else LIGHT
+    app.setPalette(_qt_palette(_Theme.palette))
+    app.setStyleSheet(_style_sheet(_Theme.palette))
+    notifier().changed.emit()
+
+
+def _style_sheet(colours: Palette) -> str:
+    sizes = {f"s{quarter}": f"{space(quarter / 4)}px" for quarter in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)}
+    fonts = {"title": TITLE, "heading": HEADING, "body": BODY, "caption": CAPTION}
+    values = colours.names() | sizes | {name: f"{points(scale):.2f}pt" for name, scale in fonts.items()}
+    values |= {"icons": resource("icons").as_posix(), "shade": "dark" if colours.dark else "light"}
+    return string.Template(resource("themes", "studio.qss").read_text(encoding="utf-8")).substitute(values)
+
+
+def _qt_palette(colours: Palette) -> QPalette:
+    role = QPalette.ColorRole
+    result = QPalette()
+    for name, colour in {
+        role.Window: colours.window,
+        role.WindowText: colours.text,
+        role.Base: colours.surface,
+        role.AlternateBase: colours.raised,
+        role.Text: colours.text,
+        role.PlaceholderText: colours.muted,
+        role.Button: colours.surface,
+        role.ButtonText: colours.text,
+        role.BrightText: colours.bad,
+        role.ToolTipBase: colours.raised,
+        role.ToolTipText: colours.text,
+        role.Highlight: colours.accent,
+        role.HighlightedText: colours.on_accent,
+        role.Accent: colours.accent,
+        role.Link: colours.accent,
+        role.LinkVisited: colours.accent,
+        role.Light: colours.raised,
+        role.Midlight: colours.border,
+        role.Mid: colours.border,
+        role.Dark: colours.control,
+        role.Shadow: colours.control,
+    }.items():
+        result.setColor(name, colour)
+    for disabled in (role.WindowText, role.Text, role.ButtonText):
+        result.setColor(QPalette.ColorGroup.Disabled, disabled, colours.control)
+    return result

@@ -1,0 +1,53 @@
+"""A verdict in words, with a sign beside it, so that colour is never the only carrier."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
+
+from studio.ui import icons, theme
+from studio.ui.widgets.text import label
+
+Level = Literal["good", "warning", "bad", "busy", "none"]
+_ICONS: dict[Level, str] = {"good": "check", "warning": "warning", "bad": "error", "busy": "busy", "none": "dot"}
+_COLOURS: dict[Level, str] = {"good": "good", "warning": "warning", "bad": "bad", "busy": "muted", "none": "muted"}
+
+
+class Verdict(QWidget):
+    """One sentence and its sign; hidden while there is nothing to say."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.level: Level = "none"
+        self._sign = QLabel()
+        self._words = label("", "body", wrap=True)
+        self._words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.space(0.75))
+        row.addWidget(self._sign, 0, Qt.AlignmentFlag.AlignTop)
+        row.addWidget(self._words, 1)
+        theme.notifier().changed.connect(self._paint_sign)
+        self.hide()
+
+    @property
+    def text(self) -> str:
+        return self._words.text()
+
+    def set(self, text: str, level: Level = "none") -> None:
+        """Say something else; an empty text says nothing."""
+        self.level = level
+        self._words.setText(text)
+        self.setAccessibleName(text)
+        self._words.setProperty("level", level)
+        self._words.style().polish(self._words)
+        self._paint_sign()
+        self.setVisible(bool(text))
+
+    def _paint_sign(self) -> None:
+        colour = theme.palette().names()[_COLOURS[self.level]]
+        size = self._words.fontMetrics().height()
+        self._sign.setPixmap(icons.pixmap(_ICONS[self.level], colour, size, self.devicePixelRatioF()))
