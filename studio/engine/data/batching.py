@@ -1,0 +1,82 @@
+"""From rows to micro-batches: rows of like length together, as many as a token budget allows, right-padded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from studio.engine.data.rows import TokenizedRow
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Rows that go through the model together. The target of position t is the token at t + 1.
+
+    Attributes:
+        input_ids: tokens, int64, (rows, length); the last token of the longest row predicts nothing and is left out.
+        attention_mask: 1 where there is a token, int64, (rows, length).
+        targets: the token to predict or -100, int64, (rows, length).
+        tokens: number of tokens without padding.
+        supervised: number of targets that are not -100.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    targets: Tensor
+    tokens: int
+    supervised: int
+
+    def to(self, device: torch.device) -> MicroBatch:
+        """Return the batch on `device`."""
+        move = {"device": device, "non_blocking": True}
+        return MicroBatch(
+            self.input_ids.to(**move),
+            self.attention_mask.to(**move),
+            self.targets.to(**move),
+            self.tokens,
+            self.supervised,
+        )
+
+
+def collate(rows: Sequence[TokenizedRow], pad_id: int) -> MicroBatch:
+    """Pad rows to their longest and shift the labels. Padding is masked by position, never by token id."""
+    length = max(len(row.input_ids) for row in rows) - 1
+    shape = (len(rows), length)
+    input_ids = torch.full(shape, pad_id)
+    attention_mask = torch.zeros(shape, dtype=torch.int64)
+    targets = torch.full(shape, IGNORED)
+    for index, row in enumerate(rows):
+        filled = min(len(row.input_ids), length)
+        input_ids[index, :filled] = torch.tensor(row.input_ids[:filled])
+        attention_mask[index, :filled] = 1
+        targets[index, : len(row.labels) - 1] = torch.tensor(row.labels[1:])
+    tokens = sum(len(row.input_ids) for row in rows)
+    return MicroBatch(input_ids, attention_mask, targets, tokens, int((targets != IGNORED).sum()))
+
+
+def group_by_length(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
+    """Split rows into groups of like length whose padded size stays within `token_budget`.
+
+    Args:
+        lengths: tokens of each row.
+        token_budget: largest rows × longest of a group; a single longer row stands alone.
+
+    Returns:
+        Lists of indices into `lengths`, the longest rows first, so that memory peaks at once or never.
+    """
+    groups: list[list[int]] = []
+    room = 0
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if room == 0:
+            groups.append([])
+            room = max(1, token_budget // max(1, lengths[index]))
+        groups[-1].append(index)
+        room -= 1
+    return groups

@@ -1,0 +1,92 @@
+"""Full fine-tuning: every weight is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from studio.config.method import MethodConfig
+from studio.config.option import option
+from studio.engine.methods.base import Method
+from studio.i18n import mark
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    from studio.engine.models.shapes import ModelShapes
+
+
+class FullConfig(MethodConfig):
+    """Which weights stay as they are."""
+
+    name: Literal["full"] = "full"
+    freeze_embeddings: bool = option(
+        False,
+        title=mark("Freeze embeddings"),
+        help=mark("Keep the word vectors as they are: less memory and less forgetting."),
+    )
+    freeze_layers: int = option(
+        0,
+        title=mark("Freeze first layers"),
+        help=mark("Keep this many layers, counted from the input, as they are."),
+        unit=mark("layers"),
+        ge=0,
+        le=1000,
+    )
+
+
+def _attach(model: PreTrainedModel, config: FullConfig) -> nn.Module:
+    # The master copy is fp32, whatever format the files have.
+    model = model.float()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not _frozen(name, config))
+    return model
+
+
+def _frozen(name: str, config: FullConfig) -> bool:
+    from studio.engine.models.shapes import is_embedding, layer_number
+
+    number = layer_number(name)
+    return (config.freeze_embeddings and is_embedding(name)) or (number is not None and number < config.freeze_layers)
+
+
+def _save(trained: nn.Module, folder: Path) -> None:
+    trained.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
+
+
+def _load(base: PreTrainedModel, folder: Path) -> nn.Module:
+    """The trained part is the whole model: its weights replace the base's."""
+    from safetensors.torch import load_file
+
+    for file in sorted(folder.glob("*.safetensors")):
+        base.load_state_dict(load_file(file), strict=False)
+    return base.requires_grad_(False).eval()
+
+
+def _merge(loaded: nn.Module) -> PreTrainedModel:
+    return loaded.float()  # type: ignore[return-value]
+
+
+def _trainable_parameters(shapes: ModelShapes, config: FullConfig) -> int:
+    return sum(shapes.size(name) for name in shapes.tensors if not _frozen(name, config))
+
+
+METHOD = Method(
+    name="full",
+    title=mark("Full fine-tuning"),
+    explanation=mark(
+        "Every weight is trained. It can learn the most and costs the most: weights, gradients and two optimizer "
+        "states take about 16 bytes a parameter in fp32, before activations. It also forgets the most, because "
+        "nothing holds the old knowledge in place; mix in general rows and take a small learning rate."
+    ),
+    order=20,
+    config=FullConfig,
+    mergeable=True,
+    suggested_learning_rate=2e-5,
+    attach=_attach,
+    save=_save,
+    load=_load,
+    merge=_merge,
+    trainable_parameters=_trainable_parameters,
+)

@@ -1,0 +1,40 @@
+"""Validation: the mean loss per supervised token over the held-out rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from studio.engine.control import Progress
+from studio.engine.data.batching import collate, group_by_length
+from studio.engine.data.rows import RowStore
+from studio.engine.training.loss import SupervisedLoss
+from studio.engine.training.update import Updater
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """`loss` is in nats per supervised token."""
+
+    loss: float
+    rows: int
+    supervised_tokens: int
+
+
+def evaluate(
+    rows: RowStore, loss: SupervisedLoss, updater: Updater, pad_id: int, token_budget: int, progress: Progress
+) -> Evaluation:
+    """Return the loss over all rows, in the precision of training, without dropout. Raises `Cancelled`."""
+    device = updater.device
+    total = torch.zeros((), dtype=torch.float64)
+    groups: Sequence[list[int]] = group_by_length(rows.lengths.tolist(), token_budget)
+    supervised = 0
+    with loss.without_dropout(), torch.no_grad(), updater.autocast():
+        for number, group in enumerate(groups):
+            progress("evaluating", number, len(groups))
+            batch = collate([rows[index] for index in group], pad_id).to(device)
+            total += loss(batch).double().cpu()
+            supervised += batch.supervised
+    return Evaluation(float(total) / supervised, len(rows), supervised)

@@ -1,0 +1,51 @@
+"""The loss: cross-entropy summed over supervised tokens, with logits computed only where there is a label."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from studio.engine.data.batching import IGNORED
+
+if TYPE_CHECKING:
+    from studio.engine.data.batching import MicroBatch
+
+
+class SupervisedLoss:
+    """Computes the loss of micro-batches through the model's public forward."""
+
+    def __init__(self, model: nn.Module, base: nn.Module) -> None:
+        """Look once at what the base model's forward offers; peft hands the arguments through."""
+        self._model = model
+        self._keeps_logits = "logits_to_keep" in inspect.signature(base.forward).parameters
+
+    def __call__(self, batch: MicroBatch) -> Tensor:
+        """Return the summed cross-entropy, fp32, scalar, in nats."""
+        supervised = batch.targets != IGNORED
+        # The vocabulary is the widest layer by far: positions that no row is trained on need no logits.
+        kept = supervised.any(dim=0).nonzero().squeeze(1)
+        logits = self._logits(batch, kept)
+        chosen = supervised[:, kept]
+        return F.cross_entropy(logits[chosen].float(), batch.targets[:, kept][chosen], reduction="sum")
+
+    @contextmanager
+    def without_dropout(self) -> Iterator[None]:
+        """Switch the model to evaluation for a while."""
+        self._model.eval()
+        try:
+            yield
+        finally:
+            self._model.train()
+
+    def _logits(self, batch: MicroBatch, kept: Tensor) -> Tensor:
+        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
+        if self._keeps_logits:
+            logits: Tensor = self._model(**inputs, logits_to_keep=kept).logits
+            return logits
+        return torch.index_select(self._model(**inputs).logits, 1, kept)
