@@ -1,0 +1,62 @@
+"""What holds for every test: no display, no network, the user's folders left alone, no thread left behind."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from studio import i18n
+
+# Before anything imports Qt, torch or a hub client.
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: more threads are slower, and add up in another order
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+FOLDERS = {"FINETUNE_STUDIO_HOME": "home", "FINETUNE_STUDIO_CACHE": "cache"}
+OUR_THREADS = ("training", "task-")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_file_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fixtures that outlive one test get folders of the session."""
+    with pytest.MonkeyPatch.context() as patch:
+        _set_folders(patch, tmp_path_factory.mktemp("session"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has its own home and cache, outside its `tmp_path`."""
+    _set_folders(monkeypatch, tmp_path_factory.mktemp("user"))
+
+
+@pytest.fixture(autouse=True)
+def _english() -> Iterator[None]:
+    yield
+    i18n.set_language("en")
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left_behind() -> Iterator[None]:
+    """A worker that outlives its test would outlive the window; exiting then aborts the process."""
+    before = set(threading.enumerate())
+    yield
+    started = [thread for thread in threading.enumerate() if thread not in before and _counts(thread)]
+    for thread in started:
+        thread.join(timeout=5)
+    left = [thread.name for thread in started if thread.is_alive()]
+    if left:
+        pytest.fail(f"threads left behind: {', '.join(left)}")
+
+
+def _set_folders(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    for variable, name in FOLDERS.items():
+        patch.setenv(variable, str(folder / name))
+
+
+def _counts(thread: threading.Thread) -> bool:
+    return not thread.daemon or thread.name.startswith(OUR_THREADS)
