@@ -196,11 +196,20 @@ def _apply() -> None:
 
 
 def _style_sheet(colours: Palette) -> str:
-    sizes = {f"s{quarter}": f"{space(quarter / 4)}px" for quarter in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)}
-    fonts = {"title": TITLE, "heading": HEADING, "body": BODY, "caption": CAPTION}
-    values = colours.names() | sizes | {name: f"{points(scale):.2f}pt" for name, scale in fonts.items()}
-    values |= {"icons": resource("icons").as_posix(), "shade": "dark" if colours.dark else "light"}
+    values = colours.names() | _sizes() | {"shade": "dark" if colours.dark else "light"}
+    values["themes"] = resource("themes").as_posix()
     return string.Template(resource("themes", "studio.qss").read_text(encoding="utf-8")).substitute(values)
+
+
+def _sizes() -> dict[str, str]:
+    """The distances and font sizes of the style sheet; s4 is one unit of the rhythm, s1 a quarter of it."""
+    pixels = {f"s{quarters}": space(quarters / 4) for quarters in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)}
+    # A focus ring is one pixel wider than the border it replaces: the padding gives that pixel back.
+    pixels |= {"inset": pixels["s3"] - 1, "inset_side": pixels["s4"] - 1, "inset_quiet": pixels["s2"] - 1}
+    fonts = {"title": TITLE, "heading": HEADING, "caption": CAPTION}
+    return {name: f"{size}px" for name, size in pixels.items()} | {
+        name: f"{points(scale):.2f}pt" for name, scale in fonts.items()
+    }
 
 
 def _qt_palette(colours: Palette) -> QPalette:

@@ -1,0 +1,248 @@
+"""One editor for each kind of option. All have `changed`, `value`, `set_value`, `problem` and `describe`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QSlider, QWidget
+from typing_extensions import override
+
+from studio.config import OptionSpec
+from studio.i18n import tr
+from studio.ui import theme
+from studio.ui.forms.numbers import number_text, parse_number
+from studio.ui.widgets.combo import ComboBox
+from studio.ui.widgets.segmented import Segmented
+from studio.ui.widgets.switch import Switch
+
+MOST_SEGMENTS, MOST_LETTERS = 4, 32
+
+
+class Editor(QWidget):
+    """Edits one option. `main` is the widget that gets the focus."""
+
+    changed = Signal()
+    main: QWidget
+
+    def __init__(self, spec: OptionSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.row = QHBoxLayout(self)
+        self.row.setContentsMargins(0, 0, 0, 0)
+
+    def value(self) -> Any:
+        """Return the value; text that is not a value is returned as it was typed."""
+        raise NotImplementedError
+
+    def set_value(self, value: Any) -> None:
+        """Show a value; None is "not set"."""
+        raise NotImplementedError
+
+    def problem(self) -> str:
+        """Return what is wrong with the value, in a sentence, or nothing."""
+        return ""
+
+    def show_problem(self, problem: str) -> None:
+        """Mark the field as wrong, or as right again."""
+
+    def describe(self, name: str, description: str) -> None:
+        """Tell screen readers what this is."""
+        self.main.setAccessibleName(name)
+        self.main.setAccessibleDescription(description)
+
+    def _take(self, main: QWidget) -> None:
+        self.main = main
+        self.row.addWidget(main)
+        self.setFocusProxy(main)
+
+
+class LineEditor(Editor):
+    """A line of text, the base of what is typed."""
+
+    def __init__(self, spec: OptionSpec) -> None:
+        super().__init__(spec)
+        self.line = _Line()
+        self.line.setPlaceholderText(tr("Automatic") if spec.optional else "")
+        self._take(self.line)
+        self.line.textChanged.connect(self.changed)
+
+    @override
+    def show_problem(self, problem: str) -> None:
+        self.line.setProperty("wrong", bool(problem))
+        self.line.style().polish(self.line)
+
+
+class NumberEditor(LineEditor):
+    """A whole or a real number; the up and down keys step a whole one."""
+
+    def __init__(self, spec: OptionSpec) -> None:
+        super().__init__(spec)
+        self.line.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.line.setFixedWidth(theme.characters(16))
+        if spec.kind == "integer":
+            self.line.stepped.connect(self._step)
+
+    @override
+    def value(self) -> int | float | str | None:
+        try:
+            return parse_number(self.line.text(), self.spec)
+        except ValueError:
+            return self.line.text()
+
+    @override
+    def set_value(self, value: float | None) -> None:
+        self.line.setText("" if value is None else number_text(value))
+
+    @override
+    def problem(self) -> str:
+        try:
+            parse_number(self.line.text(), self.spec)
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    def _step(self, by: int) -> None:
+        value = self.value()
+        if isinstance(value, int):
+            low, high = self.spec.minimum, self.spec.maximum
+            stepped = max(value + by, value + by if low is None else int(low))
+            self.set_value(min(stepped, stepped if high is None else int(high)))
+
+
+class TextEditor(LineEditor):
+    """Free text."""
+
+    def __init__(self, spec: OptionSpec) -> None:
+        super().__init__(spec)
+        self.line.setMinimumWidth(theme.characters(24))
+
+    @override
+    def value(self) -> str | None:
+        return self.line.text().strip() or (None if self.spec.optional else "")
+
+    @override
+    def set_value(self, value: str | None) -> None:
+        self.line.setText(value or "")
+
+
+class ListEditor(TextEditor):
+    """Words separated by commas or spaces."""
+
+    @override
+    def value(self) -> Any:
+        words = [word for word in re.split(r"[\s,，、;；]+", self.line.text()) if word]
+        return words or (None if self.spec.optional else [])
+
+    @override
+    def set_value(self, value: Any) -> None:
+        self.line.setText(value if isinstance(value, str) else ", ".join(value or ()))
+
+
+class FlagEditor(Editor):
+    """Yes or no."""
+
+    def __init__(self, spec: OptionSpec) -> None:
+        super().__init__(spec)
+        self.switch = Switch()
+        self._take(self.switch)
+        self.switch.toggled.connect(self.changed)
+
+    @override
+    def value(self) -> bool:
+        return self.switch.isChecked()
+
+    @override
+    def set_value(self, value: bool | None) -> None:
+        self.switch.setChecked(bool(value))
+
+
+class ChoiceEditor(Editor):
+    """One of a few values: side by side when they are short, in a list otherwise."""
+
+    def __init__(self, spec: OptionSpec) -> None:
+        super().__init__(spec)
+        choices = [(value, tr(label)) for value, label in spec.choices]
+        if spec.optional:
+            choices.insert(0, ("", tr("Automatic")))
+        self.choice = choice_widget(choices)
+        self._take(self.choice)
+        self.choice.changed.connect(self.changed)
+
+    @override
+    def value(self) -> str | None:
+        return self.choice.value() or None
+
+    @override
+    def set_value(self, value: str | None) -> None:
+        self.choice.set_value(value or "")
+
+    @override
+    def describe(self, name: str, description: str) -> None:
+        if isinstance(self.choice, Segmented):
+            self.choice.describe(name, description)
+        else:
+            super().describe(name, description)
+
+
+class ShareEditor(Editor):
+    """A share from the lower to the upper bound, as a slider in per cent."""
+
+    def __init__(self, spec: OptionSpec) -> None:
+        super().__init__(spec)
+        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider.setRange(round(100 * (spec.minimum or 0.0)), round(100 * (spec.maximum or 1.0)))
+        self.slider.setPageStep(5)
+        self.slider.setFixedWidth(theme.characters(24))
+        self.slider.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.slider.wheelEvent = lambda event: event.ignore()  # type: ignore[method-assign]
+        self._take(self.slider)
+        self.slider.valueChanged.connect(self.changed)
+
+    @override
+    def value(self) -> float:
+        return self.slider.value() / 100
+
+    @override
+    def set_value(self, value: float | None) -> None:
+        self.slider.setValue(round(100 * (value or 0.0)))
+
+
+class _Line(QLineEdit):
+    """A line that tells of the up and down keys."""
+
+    stepped = Signal(int)
+
+    @override
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        steps = {Qt.Key.Key_Up: 1, Qt.Key.Key_Down: -1}
+        if event.key() in steps:
+            self.stepped.emit(steps[Qt.Key(event.key())])
+        else:
+            super().keyPressEvent(event)
+
+
+def choice_widget(choices: list[tuple[str, str]]) -> Segmented | ComboBox:
+    """Return the widget that suits the number and the length of the choices."""
+    letters = sum(len(label) for _, label in choices)
+    fits = len(choices) <= MOST_SEGMENTS and letters <= MOST_LETTERS
+    return Segmented(choices) if fits else ComboBox(choices)
+
+
+EditorFactory: TypeAlias = Callable[[OptionSpec], Editor]
+_EDITORS: dict[str, EditorFactory] = {
+    "integer": NumberEditor,
+    "number": NumberEditor,
+    "text": TextEditor,
+    "list": ListEditor,
+    "flag": FlagEditor,
+    "choice": ChoiceEditor,
+}
+
+
+def editor_for(spec: OptionSpec) -> Editor:
+    """Return an editor for the kind of the option."""
+    return _EDITORS[spec.kind](spec)

@@ -1,0 +1,80 @@
+"""A form from a section of the configuration: the one place where a control gets its label, bounds, help and name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from studio.config import OptionSpec, Section, options
+from studio.i18n import tr
+from studio.ui import theme
+from studio.ui.forms.editors import EditorFactory, editor_for
+from studio.ui.forms.row import FormRow
+from studio.ui.widgets.disclosure import Disclosure
+
+
+class Form(QWidget):
+    """Rows for the options of `section`, the advanced ones behind a line "More options".
+
+    Args:
+        keys: only these options; all when None.
+        editors: another editor for some of the keys.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self,
+        section: type[Section],
+        keys: Collection[str] | None = None,
+        editors: Mapping[str, EditorFactory] | None = None,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.section = section
+        self.rows: dict[str, FormRow] = {}
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+        self._layout.setSpacing(0)
+        specs = [spec for spec in options(section) if keys is None or spec.key in keys]
+        self._add_rows(self._layout, [spec for spec in specs if not spec.advanced], editors or {})
+        self._add_more([spec for spec in specs if spec.advanced], editors or {})
+        self.set_values({})
+
+    def values(self) -> dict[str, Any]:
+        """Return the values as they stand in CONFIG.toml; what is not set is left out."""
+        values = {key: row.editor.value() for key, row in self.rows.items()}
+        return {key: value for key, value in values.items() if value is not None}
+
+    def set_values(self, values: Mapping[str, Any]) -> None:
+        """Show these values, and the default of every option that is not among them."""
+        for key, row in self.rows.items():
+            row.editor.set_value(values.get(key, row.editor.spec.default))
+
+    def problem(self) -> str:
+        """Return the first thing that is wrong, with the title of its row, or nothing."""
+        for row in self.rows.values():
+            if row.problem:
+                return tr("{option}: {problem}").format(option=row.title, problem=row.problem)
+        return ""
+
+    def _add_more(self, specs: list[OptionSpec], editors: Mapping[str, EditorFactory]) -> None:
+        if not specs:
+            return
+        self.more = Disclosure(tr("More options"))
+        self._layout.addSpacing(theme.space(0.5))
+        self._layout.addWidget(self.more)
+        self._add_rows(self.more.content, specs, editors)
+
+    def _add_rows(self, layout: QVBoxLayout, specs: list[OptionSpec], editors: Mapping[str, EditorFactory]) -> None:
+        taken = {row.mnemonic for row in self.rows.values()}
+        for spec in specs:
+            editor = editors.get(spec.key, editor_for)(spec)
+            row = FormRow(self.section, editor, taken, first=layout.isEmpty())
+            taken.add(row.mnemonic)
+            row.changed.connect(self.changed)
+            self.rows[spec.key] = row
+            layout.addWidget(row)

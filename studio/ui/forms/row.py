@@ -1,0 +1,116 @@
+"""One option on the page: title and help on the left, the control and its unit on the right, an error below."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from pydantic import ValidationError
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+
+from studio.config import Section
+from studio.errors import ConfigError
+from studio.i18n import tr
+from studio.ui import theme
+from studio.ui.forms.editors import Editor, ShareEditor
+from studio.ui.forms.numbers import bounds_text
+from studio.ui.widgets.text import label
+
+
+class FormRow(QWidget):
+    """Wires an editor to its title, help, bounds, unit, mnemonic and error."""
+
+    changed = Signal()
+
+    def __init__(self, section: type[Section], editor: Editor, taken: Collection[str], *, first: bool) -> None:
+        super().__init__()
+        self.editor = editor
+        self.title = tr(editor.spec.title)
+        self.problem = ""
+        self._section = section
+        text, self.mnemonic = with_mnemonic(self.title, taken)
+        self._name = label(text)
+        self._name.setBuddy(editor.main)
+        self._error = label("", "error", wrap=True)
+        self._error.hide()
+        self._value = label("", "value")
+        editor.describe(self.title, tr(editor.spec.help))
+        editor.setToolTip(self._tooltip())
+        self._lay_out(first)
+        editor.changed.connect(self._changed)
+
+    def set_enabled(self, enabled: bool, reason: str = "") -> None:
+        """Switch the control off, with the reason in place of its help, or on again."""
+        self.editor.setEnabled(enabled)
+        self._help.setText(tr(self.editor.spec.help) if enabled or not reason else reason)
+
+    def _lay_out(self, first: bool) -> None:
+        self._help = label(tr(self.editor.spec.help), "caption", wrap=True)
+        words = QVBoxLayout()
+        words.setSpacing(theme.space(0.25))
+        for part in (self._name, self._help, self._error):
+            words.addWidget(part)
+        line = QHBoxLayout()
+        line.setContentsMargins(0, theme.space(1.25), 0, theme.space(1.25))
+        line.setSpacing(theme.space(3))
+        line.addLayout(words, 1)
+        line.addLayout(self._control())
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(0)
+        if not first:
+            whole.addWidget(rule())
+        whole.addLayout(line)
+
+    def _control(self) -> QHBoxLayout:
+        control = QHBoxLayout()
+        control.setSpacing(theme.space(1))
+        control.addWidget(self.editor, 0, Qt.AlignmentFlag.AlignVCenter)
+        unit = self._value if isinstance(self.editor, ShareEditor) else label(tr(self.editor.spec.unit), "muted")
+        unit.setMinimumWidth(theme.characters(7))
+        control.addWidget(unit)
+        return control
+
+    def _tooltip(self) -> str:
+        bounds = bounds_text(self.editor.spec)
+        return tr("Allowed: {bounds}.").format(bounds=bounds) if bounds else ""
+
+    def _changed(self) -> None:
+        if isinstance(self.editor, ShareEditor):
+            self._value.setText(f"{round(100 * self.editor.value())} %")
+        self.problem = self.editor.problem() or self._refusal()
+        self.editor.show_problem(self.problem)
+        self._error.setText(self.problem)
+        self._error.setVisible(bool(self.problem))
+        self.changed.emit()
+
+    def _refusal(self) -> str:
+        """What the configuration itself has against the value, where it knows more than kind and bounds."""
+        key = self.editor.spec.key
+        try:
+            self._section.model_validate({key: self.editor.value()})
+        except ConfigError as error:
+            return str(error)
+        except ValidationError as error:
+            return next((found["msg"] for found in error.errors() if found["loc"][:1] == (key,)), "")
+        return ""
+
+
+def rule() -> QFrame:
+    """Return a hairline."""
+    line = QFrame()
+    line.setProperty("kind", "rule")
+    return line
+
+
+def with_mnemonic(title: str, taken: Collection[str]) -> tuple[str, str]:
+    """Mark the first free Latin letter of a title as its Alt key; a title without one gets none.
+
+    Chinese titles get a letter in brackets behind them, as is the custom.
+    """
+    escaped = title.replace("&", "&&")
+    for place, letter in enumerate(escaped):
+        if letter.isascii() and letter.isalpha() and letter.lower() not in taken:
+            return f"{escaped[:place]}&{escaped[place:]}", letter.lower()
+    free = next((letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in taken), "")
+    return (f"{escaped}(&{free.upper()})", free) if free and not title.isascii() else (escaped, "")

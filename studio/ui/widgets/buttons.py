@@ -1,0 +1,36 @@
+"""Buttons in their kinds, each with an accessible name."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtWidgets import QPushButton, QToolButton
+
+from studio.ui import icons, theme
+
+Kind = Literal["plain", "primary", "quiet", "danger"]
+_ICON_COLOURS: dict[Kind, str] = {"plain": "text", "primary": "on_accent", "quiet": "accent", "danger": "bad"}
+
+
+def push_button(text: str, kind: Kind = "plain", icon: str = "", tooltip: str = "") -> QPushButton:
+    """Return a button with words on it."""
+    button = QPushButton(text)
+    button.setProperty("kind", kind)
+    button.setAccessibleName(text.replace("&", ""))
+    button.setToolTip(tooltip)
+    button.setIconSize(QSize(theme.space(2), theme.space(2)))
+    if icon:
+        icons.bind(button, icon, _ICON_COLOURS[kind])
+    return button
+
+
+def icon_button(icon: str, name: str) -> QToolButton:
+    """Return a button with an icon alone; its name is its tooltip."""
+    button = QToolButton()
+    button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    button.setAccessibleName(name)
+    button.setToolTip(name)
+    button.setIconSize(QSize(theme.space(2.25), theme.space(2.25)))
+    icons.bind(button, icon, "muted")
+    return button

@@ -1,0 +1,48 @@
+"""A combo box that a scrolling page cannot change by accident."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QWheelEvent
+from PySide6.QtWidgets import QComboBox, QWidget
+from typing_extensions import override
+
+
+class ComboBox(QComboBox):
+    """Chooses one of some values, each shown by a label. `changed` means changed by the user or by `set_value`."""
+
+    changed = Signal()
+
+    def __init__(self, choices: Iterable[tuple[str, str]] = (), parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.set_choices(choices)
+        self.currentIndexChanged.connect(self.changed)
+
+    def set_choices(self, choices: Iterable[tuple[str, str]]) -> None:
+        """Offer other values; the one that is chosen stays chosen if it is among them."""
+        before = self.value()
+        self.blockSignals(True)
+        self.clear()
+        for value, label in choices:
+            self.addItem(label, value)
+        self.setCurrentIndex(max(0, self.findData(before)))
+        self.blockSignals(False)
+
+    def value(self) -> str:
+        return str(self.currentData() or "")
+
+    def set_value(self, value: str) -> None:
+        """Choose a value; one that is not offered leaves the choice as it is."""
+        index = self.findData(value)
+        if index >= 0:
+            self.setCurrentIndex(index)
+
+    @override
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        if self.hasFocus():
+            super().wheelEvent(event)
+        else:
+            event.ignore()

@@ -1,0 +1,42 @@
+"""A line that shows or hides what is below it."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
+
+from studio.ui import icons, theme
+
+
+class Disclosure(QWidget):
+    """Put widgets into `content`; they are hidden until the user asks for them."""
+
+    def __init__(self, title: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.button = QToolButton()
+        self.button.setCheckable(True)
+        self.button.setText(title)
+        self.button.setAccessibleName(title)
+        self.button.setProperty("kind", "disclosure")
+        self.button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self._holder = QWidget()
+        self.content = QVBoxLayout(self._holder)
+        self.content.setContentsMargins(0, theme.space(0.5), 0, 0)
+        self.content.setSpacing(0)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(0)
+        whole.addWidget(self.button)
+        whole.addWidget(self._holder)
+        self.button.toggled.connect(self._toggled)
+        self._toggled(False)
+
+    def open(self) -> None:
+        """Show the content."""
+        self.button.setChecked(True)
+
+    def _toggled(self, opened: bool) -> None:
+        icons.bind(self.button, "chevron-down" if opened else "chevron-right", "accent")
+        self._holder.setVisible(opened)

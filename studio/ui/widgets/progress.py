@@ -1,0 +1,76 @@
+"""One line for a long action: what it does, how far it is, and Cancel."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+
+from studio.i18n import mark, tr
+from studio.ui import theme
+from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.text import ElidedLabel
+from studio.ui.words import share_text
+
+STAGES = {
+    "reading_model": mark("Reading the model"),
+    "checking_model": mark("Checking the model"),
+    "loading_model": mark("Loading the model"),
+    "downloading": mark("Downloading"),
+    "reading_data": mark("Reading the data"),
+    "tokenising": mark("Splitting the text into tokens"),
+    "evaluating": mark("Measuring the validation loss"),
+    "training": mark("Training"),
+    "saving": mark("Saving"),
+    "merging": mark("Merging"),
+    "writing": mark("Writing files"),
+    "verifying": mark("Verifying"),
+}
+
+
+def stage_text(stage: str) -> str:
+    """Return a stage of `studio.engine.control.Progress` in words."""
+    return tr(STAGES[stage]) if stage in STAGES else stage
+
+
+class TaskProgress(QWidget):
+    """Hidden until an action reports; `cancelled` is emitted when the user gives up on it."""
+
+    cancelled = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._words = ElidedLabel()
+        self.bar = thin_bar()
+        self.cancel = push_button(tr("Cancel"), "quiet")
+        self.cancel.clicked.connect(self.cancelled)
+        whole = QVBoxLayout()
+        whole.setSpacing(theme.space(0.5))
+        whole.addWidget(self._words)
+        whole.addWidget(self.bar)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.space(1.5))
+        row.addLayout(whole, 1)
+        row.addWidget(self.cancel)
+        self.hide()
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        """Show how far the action is; `total` is 0 when that is not known."""
+        words = stage_text(stage)
+        self._words.set_text(f"{words} · {share_text(done, total)}" if total else f"{words} …")
+        show_share(self.bar, done, total)
+        self.show()
+
+
+def thin_bar() -> QProgressBar:
+    """Return a progress bar without words on it."""
+    bar = QProgressBar()
+    bar.setTextVisible(False)
+    bar.setAccessibleName(tr("Progress"))
+    return bar
+
+
+def show_share(bar: QProgressBar, done: int, total: int) -> None:
+    """Show done of total, scaled to what Qt's 32-bit range holds; a total of 0 is an endless bar."""
+    bar.setRange(0, 1000 if total else 0)
+    bar.setValue(min(1000, 1000 * done // total) if total else 0)
