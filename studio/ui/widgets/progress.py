@@ -5,31 +5,11 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
-from studio.i18n import mark, tr
+from studio.i18n import tr
 from studio.ui import theme
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.text import ElidedLabel
-from studio.ui.words import share_text
-
-STAGES = {
-    "reading_model": mark("Reading the model"),
-    "checking_model": mark("Checking the model"),
-    "loading_model": mark("Loading the model"),
-    "downloading": mark("Downloading"),
-    "reading_data": mark("Reading the data"),
-    "tokenising": mark("Splitting the text into tokens"),
-    "evaluating": mark("Measuring the validation loss"),
-    "training": mark("Training"),
-    "saving": mark("Saving"),
-    "merging": mark("Merging"),
-    "writing": mark("Writing files"),
-    "verifying": mark("Verifying"),
-}
-
-
-def stage_text(stage: str) -> str:
-    """Return a stage of `studio.engine.control.Progress` in words."""
-    return tr(STAGES[stage]) if stage in STAGES else stage
+from studio.words import share_text, stage_text
 
 
 class TaskProgress(QWidget):
