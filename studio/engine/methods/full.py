@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from studio.config.method import MethodConfig
 from studio.config.option import option
 from studio.engine.methods.base import Method
-from studio.i18n import mark
+from studio.errors import ModelError
+from studio.i18n import mark, tr
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,8 +60,17 @@ def _load(base: PreTrainedModel, folder: Path) -> nn.Module:
     """The trained part is the whole model: its weights replace the base's."""
     from safetensors.torch import load_file
 
+    missing = set(base.state_dict())
     for file in sorted(folder.glob("*.safetensors")):
-        base.load_state_dict(load_file(file), strict=False)
+        tensors = load_file(file)
+        base.load_state_dict(tensors, strict=False)
+        missing -= tensors.keys()
+    base.tie_weights()
+    untied = missing - set(base.all_tied_weights_keys)
+    if untied:
+        raise ModelError(
+            tr("The trained weights in {folder} lack {names}.").format(folder=folder, names=", ".join(sorted(untied)[:3]))
+        )
     return base.requires_grad_(False).eval()
 
 

@@ -96,7 +96,7 @@ def _attach(model: PreTrainedModel, config: LoraConfig) -> nn.Module:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(model, peft_config)
+        return _without_copies(get_peft_model(model, peft_config))
     except ValueError as error:
         if "not found in the base model" not in str(error):
             raise
@@ -105,6 +105,16 @@ def _attach(model: PreTrainedModel, config: LoraConfig) -> nn.Module:
                 names=", ".join(config.target_modules), known=", ".join(_linear_names(model))
             )
         ) from error
+
+
+def _without_copies(trained: nn.Module) -> nn.Module:
+    """Let autocast convert the inputs of A once, instead of peft making an fp32 copy of each first: same products."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for module in trained.modules():
+        if isinstance(module, BaseTunerLayer):
+            module.cast_input_dtype_enabled = False
+    return trained
 
 
 def _linear_names(model: PreTrainedModel) -> list[str]:

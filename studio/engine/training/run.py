@@ -158,7 +158,6 @@ class _Run:
 
     def _attach(self, info: ModelInfo, precision: Precision, progress: Progress) -> Trained:
         base = load_model(info.path, "fp32", progress)
-        base.config.use_cache = False
         seed_step(self._config.training.seed, 0)
         model = METHODS.get(self._config.method.name).attach(base, self._config.method)
         store_frozen(model, base, frozen_dtype(precision, self._config.precision.base_dtype))
