@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import field_validator
 
 from studio.config.option import Section, option
-from studio.errors import ConfigError
 from studio.i18n import mark, tr
 
 
@@ -110,4 +109,4 @@ class TrainingConfig(Section):
         kind, _, index = device.partition(":")
         if device in ("auto", "cpu", "cuda", "mps") or (kind == "cuda" and index.isdecimal()):
             return device
-        raise ConfigError(tr("{device} is not a device; take auto, cpu, cuda, cuda:N or mps.").format(device=repr(device)))
+        raise ValueError(tr("take auto, cpu, cuda, cuda:N or mps"))

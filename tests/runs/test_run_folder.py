@@ -1,0 +1,121 @@
+"""The run folder and its journal survive what happens to them."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from studio.errors import RunFolderError
+from studio.events import DataPrepared, EvaluationCompleted, RunFailed, StepCompleted, from_json, to_json
+from studio.runs import Journal, create_run, list_runs, open_run, read_journal
+
+
+def _step(**changes: object) -> StepCompleted:
+    values = {
+        "step": 3,
+        "update": 2,
+        "epoch": 0.5,
+        "loss": 1.5,
+        "learning_rate": 1e-4,
+        "grad_norm": 0.7,
+        "grad_scale": 65536.0,
+        "skipped": False,
+        "tokens": 100,
+        "supervised_tokens": 60,
+        "micro_batches": 2,
+        "seconds": 0.25,
+    }
+    return StepCompleted(**(values | changes))  # type: ignore[arg-type]
+
+
+def test_an_event_reads_back_equal() -> None:
+    event = _step(grad_scale=None)
+    assert from_json(to_json(event)) == event
+
+
+def test_type_and_time_come_first_and_non_finite_numbers_are_spelled() -> None:
+    line = to_json(_step(loss=math.nan, grad_norm=math.inf, grad_scale=-math.inf))
+    values = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert list(values)[:2] == ["type", "time"]
+    assert (values["loss"], values["grad_norm"], values["grad_scale"]) == ("nan", "inf", "-inf")
+    back = from_json(line)
+    assert isinstance(back, StepCompleted)
+    assert math.isnan(back.loss)
+    assert back.grad_norm == math.inf
+
+
+def test_an_event_of_a_later_version_with_more_keys_is_read() -> None:
+    values = json.loads(to_json(RunFailed(step=1, sentence="No.")))
+    assert isinstance(from_json(json.dumps(values | {"colour": "red"})), RunFailed)
+
+
+@pytest.mark.parametrize("line", ["", "{", "[]", '{"type": "unheard_of"}', '{"type": "run_failed", "time": 1}'])
+def test_a_line_that_is_no_event_is_refused(line: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - json's own error is one
+        from_json(line)
+
+
+def test_a_journal_cut_short_by_a_crash_gives_all_complete_events(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with Journal(path) as journal:
+        for step in range(5):
+            journal.append(_step(step=step))
+    path.write_bytes(path.read_bytes()[:-20])
+    assert [event.step for event in read_journal(path) if isinstance(event, StepCompleted)] == [0, 1, 2, 3]
+
+
+def test_a_journal_is_readable_while_it_grows(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with Journal(path) as journal:
+        journal.append(EvaluationCompleted(step=0, update=0, loss=2.0, rows=1, supervised_tokens=9, seconds=0.1))
+        assert len(list(read_journal(path))) == 1
+
+
+def test_runs_of_the_same_second_get_their_own_folders(tmp_path: Path) -> None:
+    folders = [create_run(tmp_path, "My Model/LoRA ../x", "") for _ in range(3)]
+    assert len({folder.path for folder in folders}) == 3
+    assert all(folder.path.parent == tmp_path for folder in folders)
+    assert [run.path for run in list_runs(tmp_path)] == sorted((f.path for f in folders), reverse=True)
+
+
+def test_state_is_replaced_and_keeps_what_was_said_before(tmp_path: Path) -> None:
+    folder = create_run(tmp_path, "x", "a = 1\n")
+    assert folder.read_state()["status"] == "created"
+    folder.write_state("running", method="lora")
+    folder.write_state("finished", updates=3)
+    state = open_run(folder.path).read_state()
+    assert (state["status"], state["method"], state["updates"]) == ("finished", "lora", 3)
+    assert folder.config.read_text() == "a = 1\n"
+    assert sorted(p.name for p in folder.path.iterdir()) == ["config.toml", "state.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"status": "dancing"}'])
+def test_a_damaged_state_is_one_sentence(tmp_path: Path, text: str) -> None:
+    folder = create_run(tmp_path, "x", "")
+    folder.state.write_text(text)
+    with pytest.raises(RunFolderError):
+        open_run(folder.path)
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match="No run folder can be written"):
+        create_run(tmp_path / "file", "x", "")
+
+
+def test_data_prepared_keeps_the_reasons() -> None:
+    event = DataPrepared(
+        train_rows=1,
+        validation_rows=0,
+        general_rows=0,
+        skipped_rows=2,
+        skipped={"empty answer": 2},
+        tokens=3,
+        supervised_tokens=2,
+        longest=3,
+        planned_updates=1,
+    )
+    assert from_json(to_json(event)) == event
