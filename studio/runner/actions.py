@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio.config import DataConfig, DataSource, RunConfig
+from studio.config import DataConfig, DataSource, PrecisionConfig, RunConfig
 from studio.engine.control import Progress, no_progress
+from studio.errors import ConfigError
 from studio.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -109,6 +110,33 @@ def explain_precision(config: RunConfig, info: ModelInfo) -> tuple[str, str]:
 
     precision, reason = choose_precision(config.precision, resolve_device(config.training.device), info.dtype)
     return precision.name, reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionAdvice:
+    """Whether a precision works on a device; `reason` says why not, or what speaks against it, or nothing."""
+
+    name: str
+    works: bool
+    reason: str
+
+
+def advise_precisions(device: str = "auto") -> tuple[PrecisionAdvice, ...]:
+    """Say of every precision whether it works on a device. Raises `TrainingError` when there is no such device."""
+    from studio.engine.device import resolve_device
+    from studio.engine.precision import PRECISIONS
+    from studio.engine.precision.choose import choose_precision, remark
+
+    place = resolve_device(device)
+
+    def advise(name: str) -> PrecisionAdvice:
+        try:
+            choose_precision(PrecisionConfig(name=name), place, "fp32")
+        except ConfigError as error:
+            return PrecisionAdvice(name=name, works=False, reason=str(error))
+        return PrecisionAdvice(name=name, works=True, reason=remark(name, place, "fp32"))
+
+    return tuple(advise(name) for name in PRECISIONS.names())
 
 
 def hardware() -> Hardware:

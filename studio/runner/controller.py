@@ -32,6 +32,11 @@ class Controller:
     def paused(self) -> bool:
         return self.running and self._control.pause_requested
 
+    @property
+    def stopping(self) -> bool:
+        """Whether the run was asked to stop and has not ended yet."""
+        return self.running and self._control.stop_requested
+
     def start(self, config: RunConfig, root: Path) -> RunFolder:
         """Create the run folder below `root` and start training in the background.
 

@@ -48,7 +48,8 @@ def _sentence(error: BaseException) -> str:
         return str(error)
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
         return tr(
-            "The memory was not enough; lower the longest row, store frozen weights in 16 bits, or take a smaller model."
+            "The memory was not enough; shorten the longest row, store frozen weights in 16 bits, or take a "
+            "smaller model."
         )
     return tr("An unexpected {kind} ended the run: {reason} The traceback is in the log.").format(
         kind=type(error).__name__, reason=str(error).split("\n")[0][:200].rstrip(".") + "."

@@ -128,7 +128,8 @@ def test_a_file_that_is_missing_or_not_utf8_is_one_sentence(tmp_path: Path) -> N
 
 def test_every_option_says_what_it_does() -> None:
     config: RunConfig = parse_config(MINIMAL)
-    for section in (config.model, config.data, config.data.sources[0], config.method, config.precision, config.training):
+    sections = (config.model, config.data, config.data.sources[0], config.method, config.precision, config.training)
+    for section in sections:
         for option in options(type(section)):
             assert option.title
             assert len(option.help) > 20, option.key

@@ -68,9 +68,8 @@ def _load(base: PreTrainedModel, folder: Path) -> nn.Module:
     base.tie_weights()
     untied = missing - set(base.all_tied_weights_keys)
     if untied:
-        raise ModelError(
-            tr("The trained weights in {folder} lack {names}.").format(folder=folder, names=", ".join(sorted(untied)[:3]))
-        )
+        names = ", ".join(sorted(untied)[:3])
+        raise ModelError(tr("The trained weights in {folder} lack {names}.").format(folder=folder, names=names))
     return base.requires_grad_(False).eval()
 
 

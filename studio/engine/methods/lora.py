@@ -68,7 +68,10 @@ class LoraConfig(MethodConfig):
     dora: bool = option(
         False,
         title=mark("Weight-decomposed (DoRA)"),
-        help=mark("Also learn each output's length apart from its direction (Liu et al. 2024). Better at small ranks, slower."),
+        help=mark(
+            "Also learn each output's length apart from its direction (Liu et al. 2024). "
+            "Better at small ranks, slower."
+        ),
         advanced=True,
     )
     init: Literal["kaiming", "gaussian"] = option(

@@ -24,7 +24,10 @@ def choose_precision(config: PrecisionConfig, device: torch.device, stored: str)
     Raises:
         ConfigError: the device cannot compute in the precision that was asked for.
     """
-    name, reason = _automatic(device) if config.name == "auto" else (config.name, _remark(config.name, device, stored))
+    if config.name == "auto":
+        name, reason = _automatic(device)
+    else:
+        name, reason = config.name, remark(config.name, device, stored) or tr("Chosen by you.")
     precision = PRECISIONS.get(name)
     if precision.autocast == "bf16" and not has_bf16(device):
         raise ConfigError(
@@ -54,12 +57,13 @@ def _automatic(device: torch.device) -> tuple[str, str]:
     return "fp32", tr("This processor has no fast 16-bit arithmetic; fp32 is both the safest and the quickest.")
 
 
-def _remark(name: str, device: torch.device, stored: str) -> str:
+def remark(name: str, device: torch.device, stored: str) -> str:
+    """Return what there is to say against a precision that works here, or nothing."""
     if name == "fp16-mixed" and stored == "bf16":
         return tr("This model is stored in bf16; its activations may exceed what fp16 can hold (65504).")
     if name == "fp16-mixed" and device.type == "cpu":
         return tr("fp16 works on a processor but is slow there; bf16 or fp32 is usually faster.")
-    return tr("Chosen by you.")
+    return ""
 
 
 def cpu_has_fast_bf16() -> bool:

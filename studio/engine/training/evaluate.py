@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
 from studio.engine.control import Progress
 from studio.engine.data.batching import collate, group_by_length
-from studio.engine.data.rows import RowStore
 from studio.engine.training.loss import SupervisedLoss
 from studio.engine.training.update import Updater
+
+if TYPE_CHECKING:
+    from studio.engine.data.rows import RowStore
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from studio.config import RunConfig
-from studio.engine.control import Control
+from studio.engine.control import Control, Progress
 from studio.engine.data.batching import MicroBatch, collate, group_by_length
-from studio.engine.data.prepare import PreparedData
-from studio.engine.data.rows import TokenizedRow
 from studio.engine.precision.scaling import LossScaler
 from studio.engine.seed import seed_step
 from studio.engine.training.evaluate import evaluate
@@ -22,6 +21,10 @@ from studio.engine.training.update import Attempt, Updater
 from studio.errors import Cancelled, TrainingError
 from studio.events import EvaluationCompleted, ProgressReported, RunEvent, RunPaused, RunResumed, StepCompleted
 from studio.i18n import tr
+
+if TYPE_CHECKING:
+    from studio.engine.data.prepare import PreparedData
+    from studio.engine.data.rows import TokenizedRow
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +151,7 @@ class Loop:
         return [self._data.train[int(index)] for index in order.epoch(epoch)[number * size : (number + 1) * size]]
 
     def _controlled(self, batches: list[MicroBatch]) -> Iterator[MicroBatch]:
-        """Look at the user's requests once per micro-batch. Raises `Cancelled`, which leaves the weights as they are."""
+        """Look at the user's requests once per micro-batch. Raises `Cancelled`; the weights stay as they are then."""
         for batch in batches:
             self._wait_while_paused()
             if self._control.stop_requested:
@@ -165,10 +168,8 @@ class Loop:
         if len(self._data.validation) == 0 or self._evaluated_at == self.position.update:
             return
         started = time.monotonic()
-        progress = self._control.reporting(lambda *at: self._emit(ProgressReported(stage=at[0], done=at[1], total=at[2])))
-        result = evaluate(
-            self._data.validation, self._loss, self._updater, self._pad_id, self._token_budget, progress
-        )
+        progress = progress_events(self._control, self._emit)
+        result = evaluate(self._data.validation, self._loss, self._updater, self._pad_id, self._token_budget, progress)
         self._evaluated_at = self.position.update
         self._emit(
             EvaluationCompleted(
@@ -198,6 +199,11 @@ class Loop:
             scale=self._scaler.scale if self._scaler else 1.0,
             update=self.position.update,
         )
+
+
+def progress_events(control: Control, emit: Emit) -> Progress:
+    """Return a progress function that emits events, and raises `Cancelled` once a stop was requested."""
+    return control.reporting(lambda stage, done, total: emit(ProgressReported(stage=stage, done=done, total=total)))
 
 
 def updates_per_epoch(config: RunConfig, rows: int) -> int:

@@ -26,12 +26,12 @@ from studio.engine.precision import Precision
 from studio.engine.precision.choose import choose_precision
 from studio.engine.precision.scaling import make_scaler
 from studio.engine.seed import seed_step
-from studio.engine.training.loop import Emit, Loop, planned_updates
+from studio.engine.training.loop import Emit, Loop, planned_updates, progress_events
 from studio.engine.training.loss import SupervisedLoss
 from studio.engine.training.storage import frozen_dtype, store_frozen
 from studio.engine.training.update import Updater
 from studio.errors import Cancelled, TrainingError
-from studio.events import DataPrepared, ProgressReported, RunFinished, RunStarted
+from studio.events import DataPrepared, RunFinished, RunStarted
 from studio.i18n import tr
 from studio.runs import RunFolder, write_atomically
 
@@ -99,7 +99,7 @@ class _Run:
         self._finish(status)
 
     def _prepare(self) -> Loop:
-        progress = self._control.reporting(lambda s, d, t: self._emit(ProgressReported(stage=s, done=d, total=t)))
+        progress = progress_events(self._control, self._emit)
         info = inspect_model(resolve_model(self._config.model.path, progress), progress)
         kind = info.kind if self._config.model.kind == "auto" else self._config.model.kind
         precision, reason = choose_precision(self._config.precision, self._device, info.dtype)
@@ -154,7 +154,8 @@ class _Run:
 
     def _record_base(self, path: Path, progress: Progress) -> None:
         prints = fingerprint(path, progress)
-        write_atomically(self._folder.path / "base.json", json.dumps({"path": str(path), "base_files": prints}, indent=2))
+        record = {"path": str(path), "base_files": prints}
+        write_atomically(self._folder.path / "base.json", json.dumps(record, ensure_ascii=False, indent=2) + "\n")
 
     def _attach(self, info: ModelInfo, precision: Precision, progress: Progress) -> Trained:
         base = load_model(info.path, "fp32", progress)
