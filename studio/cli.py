@@ -1,0 +1,83 @@
+"""The command line (DESIGN.md 3.1): without a command it opens the window. Nothing heavy is imported here.
+
+Exit status: 0 done; 1 the run or check failed, with one sentence on stderr; 2 wrong arguments or configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from studio import __version__
+from studio.commands import doctor, export, inspect, runs, starter, train, window
+from studio.commands.console import Console
+from studio.errors import ConfigError, StudioError
+from studio.i18n import set_language, tr
+from studio.logs import log_to_file
+
+DONE, FAILED, WRONG = 0, 1, 2
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; argparse exits with 2 on wrong arguments."""
+    set_language(_language())
+    _survive_narrow_encodings()
+    args = _parser().parse_args(arguments)
+    log_file = log_to_file()
+    with Console(as_json=args.json) as console:
+        return _attempt(args, console, log_file)
+
+
+def _attempt(args: argparse.Namespace, console: Console, log_file: Path) -> int:
+    try:
+        status: int = args.action(args, console)
+    except ConfigError as error:
+        console.failure(str(error))
+        return WRONG
+    except StudioError as error:
+        console.failure(str(error))
+        return FAILED
+    except KeyboardInterrupt:
+        console.failure(tr("Interrupted."))
+        return FAILED
+    except Exception as error:
+        log.exception("The command failed")
+        console.failure(
+            tr("An unexpected {kind} ended the command; its traceback is in {log}.").format(
+                kind=type(error).__name__, log=log_file
+            )
+        )
+        return FAILED
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="finetune-studio",
+        description=tr("Fine-tune a causal language model. Without a command the window opens."),
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"Finetune Studio {__version__}")
+    parser.set_defaults(action=window.open_window, json=False)
+    commands = parser.add_subparsers(title=tr("commands"), metavar=tr("COMMAND"))
+    for module in (train, runs, export, inspect, starter, doctor):
+        module.add_to(commands)
+    return parser
+
+
+def _language() -> str:
+    """The terminal's language, where there is a catalogue for it."""
+    chosen = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
+    return "zh_CN" if chosen.startswith("zh") else "en"
+
+
+def _survive_narrow_encodings() -> None:
+    """A terminal that cannot show a character gets an escape in its place, not an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")

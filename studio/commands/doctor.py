@@ -1,0 +1,82 @@
+"""`doctor`: this machine, the libraries and what will work here, for a person or a bug report."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.metadata
+import platform
+from collections.abc import Iterator
+from typing import Any
+
+from studio import __version__
+from studio.commands.console import Commands, Console, add_command
+from studio.commands.window import has_display
+from studio.home import default_runs_root
+from studio.i18n import tr
+
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "peft",
+    "datasets",
+    "safetensors",
+    "gguf",
+    "numpy",
+    "pydantic",
+    "PySide6-Essentials",
+    "pyqtgraph",
+    "bitsandbytes",
+    "nvidia-ml-py",
+)
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command to the parser."""
+    add_command(commands, "doctor", tr("hardware, libraries, and what will work here"), _examine)
+
+
+def _examine(args: argparse.Namespace, console: Console) -> int:
+    values = findings()
+    console.result(values, "\n".join(_lines(values)))
+    return 0
+
+
+def findings() -> dict[str, Any]:
+    """Return everything that is known of this machine, as JSON holds it."""
+    from studio.runner import actions
+
+    starter = actions.starter_folder()
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "hardware": dataclasses.asdict(actions.hardware()),
+        "libraries": {name: _version(name) for name in LIBRARIES},
+        "precisions": [dataclasses.asdict(advice) for advice in actions.advise_precisions()],
+        "display": has_display(),
+        "starter": str(starter) if starter else None,
+        "runs": str(default_runs_root()),
+    }
+
+
+def _version(library: str) -> str | None:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _lines(values: dict[str, Any]) -> Iterator[str]:
+    yield f"Finetune Studio {values['version']}, Python {values['python']}, {values['system']}"
+    yield tr("Hardware")
+    yield from (f"  {name}: {value}" for name, value in values["hardware"].items())
+    yield tr("Libraries")
+    yield from (f"  {name} {version or tr('not installed')}" for name, version in values["libraries"].items())
+    yield tr("Precisions on this device")
+    for advice in values["precisions"]:
+        verdict = tr("works") if advice["works"] else tr("does not work")
+        yield f"  {advice['name']}: {verdict}. {advice['reason']}".rstrip()
+    yield tr("Display: {there}").format(there=tr("yes") if values["display"] else tr("none, so no window"))
+    yield tr("Starter model: {path}").format(path=values["starter"] or tr("not fetched yet (finetune-studio starter)"))
+    yield tr("Runs: {path}").format(path=values["runs"])

@@ -1,0 +1,115 @@
+"""`inspect-model` and `inspect-data`: what a model or a dataset is, before anything is trained."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from studio.commands.console import Commands, Console, add_command
+from studio.i18n import tr
+from studio.words import count_text, size_text
+
+if TYPE_CHECKING:
+    from studio.engine.data.inspect import DataInspection, RenderedRow
+    from studio.engine.models.info import ModelInfo
+
+SUPERVISED_ON_A_TERMINAL = ("\x1b[1;32m", "\x1b[0m")
+SUPERVISED_IN_TEXT = ("⟦", "⟧")
+
+
+def add_to(commands: Commands) -> None:
+    """Add the commands to the parser."""
+    parser = add_command(commands, "inspect-model", tr("Base or Chat, with reasons; size; problems"), _model)
+    parser.add_argument("model", metavar="DIR", help=tr("a folder in Hugging Face layout, or a hub id"))
+    parser = add_command(commands, "inspect-data", tr("format, counts, problems, and rows as they are taught"), _data)
+    parser.add_argument("file", metavar="FILE", help=tr("a JSON, JSONL, CSV, Parquet or text file"))
+    parser.add_argument("--model", metavar="DIR", help=tr("render the rows with this model's template and tokens"))
+    parser.add_argument("--rows", type=_count, default=5, metavar="N", help=tr("rows to show (default: 5)"))
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError(text)
+    return number
+
+
+def _model(args: argparse.Namespace, console: Console) -> int:
+    from studio.runner import actions
+
+    info = actions.open_model(args.model, console.progress)
+    values = {
+        "path": str(info.path),
+        "kind": info.kind,
+        "reasons": info.reasons,
+        "problems": info.problems,
+        "architecture": info.architecture,
+        "parameters": info.parameters,
+        "bytes": info.bytes,
+        "dtype": info.dtype,
+        "context_length": info.context_length,
+        "has_template": info.has_template,
+        "eos_token": info.eos_token,
+    }
+    console.result(values, "\n".join(_model_lines(info)))
+    return 0
+
+
+def _model_lines(info: ModelInfo) -> Iterator[str]:
+    kind = tr("Chat model") if info.kind == "chat" else tr("Base model")
+    yield f"{kind}: {info.path}"
+    yield f"{info.architecture}, {count_text(info.parameters)}, {info.dtype}, {size_text(info.bytes)}"
+    yield from _listed(tr("Why:"), info.reasons)
+    yield from _listed(tr("Problems:"), info.problems)
+
+
+def _data(args: argparse.Namespace, console: Console) -> int:
+    from studio.config import DataSource
+    from studio.runner import actions
+
+    info = actions.open_model(args.model, console.progress) if args.model else None
+    data = actions.open_data(DataSource(path=args.file), info, rows=args.rows, progress=console.progress)
+    values = {
+        "format": data.format,
+        "rows": data.rows,
+        "skipped": data.skipped,
+        "reasons": data.reasons,
+        "problems": data.problems,
+        "columns": [{"name": column.name, "coverage": column.coverage} for column in data.columns],
+        "rendered": [_row_values(row) for row in data.rendered],
+    }
+    marks = SUPERVISED_ON_A_TERMINAL if sys.__stdout__ and sys.__stdout__.isatty() else SUPERVISED_IN_TEXT
+    console.result(values, "\n".join(_data_lines(data, marks)))
+    return 0
+
+
+def _row_values(row: RenderedRow) -> dict[str, object]:
+    return {
+        "number": row.number,
+        "tokens": row.tokens,
+        "supervised_tokens": row.supervised_tokens,
+        "segments": [{"text": text, "supervised": supervised} for text, supervised in row.segments],
+    }
+
+
+def _data_lines(data: DataInspection, marks: tuple[str, str]) -> Iterator[str]:
+    yield tr("{format}: {rows} rows, {skipped} skipped").format(
+        format=data.format, rows=data.rows, skipped=data.skipped
+    )
+    yield from _listed(tr("Skipped:"), (f"{reason}: {count}" for reason, count in data.reasons.items()))
+    yield from _listed(tr("Problems:"), data.problems)
+    yield from _listed(tr("Columns:"), (f"{column.name} ({column.coverage:.0%})" for column in data.columns))
+    for row in data.rendered:
+        yield tr("Row {number}: {tokens} tokens, {supervised} of them taught").format(
+            number=row.number, tokens=row.tokens, supervised=row.supervised_tokens
+        )
+        yield "".join(marks[0] + text + marks[1] if supervised else text for text, supervised in row.segments)
+
+
+def _listed(title: str, items: Iterable[str]) -> Iterator[str]:
+    lines = [f"  {item}" for item in items]
+    if lines:
+        yield title
+        yield from lines

@@ -1,0 +1,54 @@
+"""`runs`: the run folders, newest first."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from studio.commands.console import Commands, Console, add_command
+from studio.errors import RunFolderError
+from studio.home import default_runs_root
+from studio.i18n import tr
+from studio.runs import RunFolder, list_runs
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = add_command(commands, "runs", tr("list runs, newest first"), _list)
+    add_runs_option(parser)
+
+
+def add_runs_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--runs DIR`."""
+    parser.add_argument(
+        "--runs",
+        type=Path,
+        metavar="DIR",
+        default=default_runs_root(),
+        help=tr("where run folders are kept (default: {folder})").format(folder=default_runs_root()).replace("%", "%%"),
+    )
+
+
+def _list(args: argparse.Namespace, console: Console) -> int:
+    found = []
+    for folder in list_runs(args.runs):
+        try:
+            found.append({"run": str(folder.path), **folder.read_state()})
+        except RunFolderError as error:
+            console.note(str(error))
+    lines = [_line(RunFolder(Path(run["run"])), run) for run in found]
+    console.result({"runs": found}, "\n".join(lines) or tr("No runs below {folder}.").format(folder=args.runs))
+    return 0
+
+
+def _line(folder: RunFolder, state: dict[str, Any]) -> str:
+    parts = [f"{state['status']:<9}", folder.name]
+    if "updates" in state:
+        parts.append(tr("{updates} updates").format(updates=state["updates"]))
+    losses = state.get("validation_loss") or {}
+    if losses.get("first") is not None and losses.get("last") is not None:
+        parts.append(tr("validation loss {first} → {last}").format(first=losses["first"], last=losses["last"]))
+    if state.get("error"):
+        parts.append(str(state["error"]))
+    return "  ".join(parts)

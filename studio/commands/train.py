@@ -1,0 +1,181 @@
+"""`train` and `estimate`: what is done with a configuration."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from studio.commands.console import Commands, Console, add_command
+from studio.commands.runs import add_runs_option
+from studio.events import DataPrepared, EvaluationCompleted, OverflowDiagnosed, RunFinished, RunStarted
+from studio.i18n import tr
+from studio.runs import RunFolder
+from studio.words import count_text, duration_text, size_text, speed_text
+
+if TYPE_CHECKING:
+    from studio.runner.controller import Controller
+    from studio.runner.record import RunRecord, RunState, Update
+
+POLL_SECONDS = 0.1
+INTERRUPTED = 130  # what shells report for a program ended by Ctrl-C
+
+
+def add_to(commands: Commands) -> None:
+    """Add the commands to the parser."""
+    parser = add_command(commands, "train", tr("train, and print the run folder"), _train)
+    _add_config(parser)
+    add_runs_option(parser)
+    parser = add_command(commands, "estimate", tr("memory by component, and trainable parameters"), _estimate)
+    _add_config(parser)
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, metavar="CONFIG.toml", help=tr("the configuration of the run"))
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="section.key=value",
+        help=tr("replace one setting; may be given several times"),
+    )
+
+
+def _train(args: argparse.Namespace, console: Console) -> int:
+    from studio.config import read_config
+    from studio.runner.controller import Controller
+    from studio.runner.record import RunRecord
+
+    config = read_config(args.config, args.set)
+    controller = Controller()
+    folder = controller.start(config, args.runs)
+    record = RunRecord(folder)
+    with _stop_on_signal(controller, folder):
+        _follow(controller, record, console)
+    state = record.state
+    values = {
+        "run": str(folder.path),
+        "status": state.status,
+        "updates": state.update,
+        "planned_updates": state.planned_updates,
+        "loss": state.loss,
+        "validation_loss": {"first": state.first_validation_loss, "last": state.validation_loss},
+        "seconds": state.seconds,
+    }
+    if state.status == "failed":
+        console.note(state.sentence)
+        values["error"] = state.sentence
+    console.result(values, str(folder.path))
+    return 1 if state.status == "failed" else 0
+
+
+def _follow(controller: Controller, record: RunRecord, console: Console) -> None:
+    """Show the run until its worker has ended and everything it said has been read."""
+    console.progress("starting", 0, 0)
+    ended = told = False
+    while not ended:
+        ended = controller.join(POLL_SECONDS)
+        if controller.stopping and not told:
+            told = True
+            console.note(tr("Stopping after this micro-batch and saving; Ctrl-C again quits without saving."))
+        for update in controller.poll():
+            record.apply(update)
+            _tell(update, record.state, console)
+        state = record.state
+        if state.stage:
+            console.progress(state.stage, state.done, state.total, *_details(state))
+
+
+def _tell(update: Update, state: RunState, console: Console) -> None:
+    match update:
+        case RunStarted():
+            console.note(f"{update.model} ({update.kind}), {update.method}, {update.precision}, {update.device}")
+            console.note(update.precision_reason)
+        case DataPrepared():
+            console.note(_data_line(update))
+        case EvaluationCompleted():
+            console.note(
+                tr("Validation loss {loss} after {update} updates.").format(
+                    loss=f"{update.loss:.4f}", update=update.update
+                )
+            )
+        case OverflowDiagnosed():
+            console.note(f"{update.sentence} {update.advice}")
+        case RunFinished():
+            console.note(
+                tr("{status}: {updates} updates in {duration}.").format(
+                    status=tr("Finished") if update.status == "finished" else tr("Stopped"),
+                    updates=update.update,
+                    duration=duration_text(update.seconds),
+                )
+            )
+
+
+def _data_line(data: DataPrepared) -> str:
+    return tr("{rows} rows to learn from, {held_out} to validate with, {skipped} skipped; {updates} updates.").format(
+        rows=data.train_rows, held_out=data.validation_rows, skipped=data.skipped_rows, updates=data.planned_updates
+    )
+
+
+def _details(state: RunState) -> Iterator[str]:
+    """What stands behind the bar while training."""
+    if state.stage != "training" or state.loss is None:
+        return
+    yield tr("loss {loss}").format(loss=f"{state.loss:.4f}")
+    if state.grad_scale is not None:
+        yield tr("scale {scale}").format(scale=f"{state.grad_scale:g}")
+    if state.skipped_steps:
+        yield tr("{count} skipped").format(count=state.skipped_steps)
+    if state.tokens_per_second is not None:
+        yield speed_text(state.tokens_per_second)
+    if state.eta_seconds is not None:
+        yield tr("{duration} left").format(duration=duration_text(state.eta_seconds))
+
+
+@contextmanager
+def _stop_on_signal(controller: Controller, folder: RunFolder) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run cleanly, with the adapter saved; the second one quits on the spot."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if controller.stopping:
+            folder.write_state("failed", error=tr("Quit before the run could save."))
+            os._exit(INTERRUPTED)  # the worker may be deep in a computation that nothing interrupts
+        controller.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _estimate(args: argparse.Namespace, console: Console) -> int:
+    from studio.config import read_config
+    from studio.runner import actions
+
+    config = read_config(args.config, args.set)
+    estimate = actions.estimate(actions.open_model(config.model.path, console.progress), config)
+    values = {
+        "trainable_parameters": estimate.trainable_parameters,
+        "total_parameters": estimate.total_parameters,
+        "bytes": estimate.bytes,
+        "total_bytes": estimate.total_bytes,
+        "available_bytes": estimate.available_bytes,
+    }
+    lines = [f"{name:<16}{size_text(size):>10}" for name, size in estimate.bytes.items()]
+    lines.append(
+        tr("{total} of {available} available; {trainable} of {parameters} parameters are trained").format(
+            total=size_text(estimate.total_bytes),
+            available=size_text(estimate.available_bytes),
+            trainable=count_text(estimate.trainable_parameters),
+            parameters=count_text(estimate.total_parameters),
+        )
+    )
+    console.result(values, "\n".join(lines))
+    return 0

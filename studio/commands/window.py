@@ -1,0 +1,35 @@
+"""No command: the window."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from studio.commands.console import Console
+from studio.errors import StudioError
+from studio.i18n import tr
+
+
+def open_window(args: argparse.Namespace, console: Console) -> int:
+    """Open the window and return its exit status. Raises `StudioError` where there is no display or no Qt."""
+    if not has_display():
+        raise StudioError(
+            tr("There is no display here to open a window on; train with: finetune-studio train CONFIG.toml")
+        )
+    try:
+        from studio.ui.app import main
+    except ImportError as error:  # a Linux library that Qt needs, or an installation without Qt
+        raise StudioError(
+            tr("The window cannot open: {reason}. packaging/bootstrap.py run names what is missing.").format(
+                reason=error
+            )
+        ) from error
+    return main()
+
+
+def has_display() -> bool:
+    """Return whether Qt has something to open a window on."""
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"))
