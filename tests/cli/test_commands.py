@@ -1,0 +1,242 @@
+"""The other commands: their JSON objects, exit status and sentences, with the engine replaced."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from studio.errors import Cancelled, ExportError, ModelError
+from studio.runner import actions
+from studio.runs import create_run
+
+Command = Callable[..., Any]
+
+
+def answering(value: Any) -> Callable[..., Any]:
+    return lambda *_, **__: value
+
+
+def raising(error: BaseException) -> Callable[..., Any]:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return fail
+
+
+CHAT = SimpleNamespace(
+    path=Path("/models/tiny"),
+    kind="chat",
+    reasons=("It has a chat template.",),
+    problems=("It has no pad token.",),
+    architecture="LlamaForCausalLM",
+    parameters=134_515_008,
+    bytes=269_030_016,
+    dtype="bf16",
+    context_length=2048,
+    has_template=True,
+    eos_token="<|im_end|>",
+)
+ROWS = SimpleNamespace(
+    format="alpaca",
+    rows=12,
+    skipped=1,
+    reasons={"empty answer": 1},
+    problems=(),
+    columns=(SimpleNamespace(name="instruction", coverage=1.0),),
+    rendered=(
+        SimpleNamespace(number=1, tokens=9, supervised_tokens=4, segments=(("Question: ", False), ("answer", True))),
+    ),
+)
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    return create_run(tmp_path / "runs", "tiny", "").path
+
+
+def test_starter_prints_the_absolute_path(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "fetch_starter", answering(Path("starter")))
+    assert command("starter", "--json").json == {"path": str(Path("starter").absolute())}
+    assert command("starter").out.strip() == str(Path("starter").absolute())
+
+
+def test_a_sentence_of_ours_is_exit_1_without_traceback(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "fetch_starter", raising(ModelError("Neither source can be reached.")))
+    answer = command("starter")
+    assert answer.status == 1
+    assert answer.err == "Neither source can be reached.\n"
+    assert not answer.out
+
+
+def test_with_json_an_error_is_an_object_too(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "fetch_starter", raising(ModelError("Neither source can be reached.")))
+    assert command("starter", "--json").json == {"error": "Neither source can be reached."}
+
+
+def test_a_defect_of_ours_is_one_sentence_that_names_the_log_with_the_traceback(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "fetch_starter", raising(ZeroDivisionError("oh")))
+    answer = command("starter")
+    assert answer.status == 1
+    (sentence,) = answer.err.splitlines()
+    log = Path(sentence.split(" is in ")[1].rstrip("."))
+    assert "ZeroDivisionError: oh" in log.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Cancelled("Cancelled.")])
+def test_an_interrupted_action_is_exit_1(
+    command: Command, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    monkeypatch.setattr(actions, "fetch_starter", raising(error))
+    assert command("starter").status == 1
+
+
+def test_inspect_model_tells_kind_reasons_and_problems(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "open_model", answering(CHAT))
+    values = command("inspect-model", "/models/tiny", "--json").json
+    assert (values["kind"], values["reasons"], values["problems"]) == ("chat", list(CHAT.reasons), list(CHAT.problems))
+    text = command("inspect-model", "/models/tiny").out
+    assert text.startswith("Chat model: ")
+    assert "It has no pad token." in text
+
+
+def test_inspect_data_shows_counts_and_what_is_taught(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "open_data", answering(ROWS))
+    values = command("inspect-data", "rows.jsonl", "--json").json
+    assert (values["format"], values["rows"], values["skipped"], values["problems"]) == ("alpaca", 12, 1, [])
+    assert values["rendered"][0]["segments"][1] == {"text": "answer", "supervised": True}
+    assert "Question: ⟦answer⟧" in command("inspect-data", "rows.jsonl").out
+
+
+def test_inspect_data_uses_the_model_it_is_given(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(actions, "open_model", answering(CHAT))
+    monkeypatch.setattr(actions, "open_data", lambda *given, **_: asked.append(given) or ROWS)
+    command("inspect-data", "rows.jsonl", "--model", "/models/tiny")
+    assert asked[0][1] is CHAT
+
+
+def test_runs_lists_the_newest_first(command: Command, tmp_path: Path) -> None:
+    paths = [create_run(tmp_path, label, "").path for label in ("one", "two")]
+    values = command("runs", "--runs", tmp_path, "--json").json
+    assert {run["run"] for run in values["runs"]} == {str(path) for path in paths}
+    assert all(run["status"] == "created" for run in values["runs"])
+
+
+def test_a_damaged_run_is_named_and_the_others_are_listed(command: Command, tmp_path: Path) -> None:
+    good, bad = (create_run(tmp_path, label, "").path for label in ("good", "bad"))
+    (bad / "state.json").write_text("{", encoding="utf-8")
+    answer = command("runs", "--runs", tmp_path, "--json")
+    assert [run["run"] for run in answer.json["runs"]] == [str(good)]
+    assert str(bad) in answer.err
+
+
+def test_no_runs_is_an_empty_list(command: Command, tmp_path: Path) -> None:
+    assert command("runs", "--runs", tmp_path / "none", "--json").json == {"runs": []}
+
+
+def exported(passed: bool, folder: Path) -> SimpleNamespace:
+    return SimpleNamespace(path=folder, certificate=folder / "certificate.json", passed=passed, checks=())
+
+
+def test_an_export_that_passed_is_exit_0(
+    command: Command, monkeypatch: pytest.MonkeyPatch, run_folder: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(actions, "export", answering(exported(True, tmp_path)))
+    answer = command("export", run_folder, "--to", "merged", "--json")
+    assert answer.status == 0
+    assert (answer.json["path"], answer.json["passed"]) == (str(tmp_path), True)
+
+
+def test_an_export_whose_certificate_fails_is_exit_1(
+    command: Command, monkeypatch: pytest.MonkeyPatch, run_folder: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(actions, "export", answering(exported(False, tmp_path)))
+    answer = command("export", run_folder, "--to", "merged", "--json")
+    assert answer.status == 1
+    assert answer.json["passed"] is False
+    assert "failed its checks" in answer.err
+
+
+def test_an_export_that_cannot_be_written_is_exit_1(
+    command: Command, monkeypatch: pytest.MonkeyPatch, run_folder: Path
+) -> None:
+    monkeypatch.setattr(actions, "export", raising(ExportError("The disk is full.")))
+    assert command("export", run_folder, "--to", "merged").status == 1
+
+
+def test_a_folder_that_is_no_run_is_named(command: Command, tmp_path: Path) -> None:
+    answer = command("export", tmp_path, "--to", "merged")
+    assert answer.status == 1
+    assert str(tmp_path) in answer.err
+
+
+def test_estimate_gives_parameters_and_bytes(command: Command, monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    needs = actions.Estimate(
+        trainable_parameters=4_884_480,
+        total_parameters=139_399_488,
+        bytes={"weights": 269_030_016},
+        total_bytes=269_030_016,
+        available_bytes=24 * 1024**3,
+    )
+    monkeypatch.setattr(actions, "open_model", answering(CHAT))
+    monkeypatch.setattr(actions, "estimate", answering(needs))
+    values = command("estimate", config, "--json").json
+    assert values["trainable_parameters"] == 4_884_480
+    assert values["bytes"] == {"weights": 269_030_016}
+    assert "4.9 M of 139 M parameters are trained" in command("estimate", config).out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("no-such-command",),
+        ("train",),
+        ("export", "run"),
+        ("inspect-data", "rows.jsonl", "--rows", "-1"),
+        ("runs", "--run", "."),
+    ],
+)
+def test_wrong_arguments_are_exit_2(command: Command, arguments: tuple[str, ...]) -> None:
+    answer = command(*arguments)
+    assert answer.status == 2
+    assert not answer.out
+
+
+def test_without_a_display_the_window_is_refused_with_the_headless_command(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    answer = command()
+    assert answer.status == 1
+    assert "finetune-studio train CONFIG.toml" in answer.err
+
+
+def test_a_chinese_terminal_gets_chinese_where_there_is_a_catalogue(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    languages: list[str] = []
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    monkeypatch.setattr("studio.cli.set_language", languages.append)
+    command("--version")
+    assert languages == ["zh_CN"]
+
+
+def test_python_dash_m_studio_is_the_same_program(tmp_path: Path) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "studio", "runs", "--runs", str(tmp_path), "--json"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, '{"runs": []}\n', "")
