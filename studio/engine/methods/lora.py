@@ -96,6 +96,7 @@ def _attach(model: PreTrainedModel, config: LoraConfig) -> nn.Module:
         use_rslora=config.rslora,
         use_dora=config.dora,
         init_lora_weights=True if config.init == "kaiming" else config.init,  # type: ignore[arg-type]
+        fan_in_fan_out=_is_transposed(model),
         task_type="CAUSAL_LM",
     )
     try:
@@ -118,6 +119,13 @@ def _without_copies(trained: nn.Module) -> nn.Module:
         if isinstance(module, BaseTunerLayer):
             module.cast_input_dtype_enabled = False
     return trained
+
+
+def _is_transposed(model: PreTrainedModel) -> bool:
+    """GPT-2 keeps its weights as (inputs, outputs)."""
+    from transformers.pytorch_utils import Conv1D
+
+    return any(isinstance(module, Conv1D) for module in model.modules())
 
 
 def _linear_names(model: PreTrainedModel) -> list[str]:

@@ -8,8 +8,8 @@ PRECISION = Precision(
     title=mark("bf16 mixed"),
     explanation=mark(
         "Matrix products in 16 bits with the range of fp32 and less detail (1 + 2⁻⁸ is already lost), weights updated "
-        "in an fp32 master copy. It does not overflow where fp32 does not, so it needs no loss scaling. The recommended "
-        "balance on hardware that has it."
+        "in an fp32 master copy. It does not overflow where fp32 does not, so it needs no loss scaling. "
+        "The recommended balance on hardware that has it."
     ),
     order=20,
     autocast="bf16",

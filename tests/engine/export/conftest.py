@@ -1,0 +1,147 @@
+"""Tiny seeded models, and finished runs on them made with peft alone: the oracle that exports are held against."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.config import parse_config, write_config
+from studio.runs import RunFolder, create_run
+
+TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+ROWS = [
+    {"prompt": f"What is {number} plus {number}?", "completion": f"It is {2 * number}."} for number in range(40)
+]
+MakeRun = Callable[..., RunFolder]
+
+
+@pytest.fixture(scope="session")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of tiny base models, by name. The GPT-2 always ends its answer at once."""
+    root = tmp_path_factory.mktemp("bases")
+    tokenizer = _tokenizer()
+    models = {
+        "llama-tied": _llama(len(tokenizer), tie_word_embeddings=True),
+        "llama-untied": _llama(len(tokenizer), tie_word_embeddings=False),
+        "gpt2": _gpt2(len(tokenizer), tokenizer.eos_token_id),
+    }
+    for name, model in models.items():
+        model.save_pretrained(root / name)
+        tokenizer.save_pretrained(root / name)
+    return {name: root / name for name in models}
+
+
+def _tokenizer() -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    tokenizer.train_from_iterator((row["prompt"] + row["completion"] for row in ROWS), trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=special[0], pad_token=special[0], extra_special_tokens=special[1:]
+    )
+    fast.chat_template = TEMPLATE
+    return fast
+
+
+def _llama(vocabulary: int, **options: Any) -> Any:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        initializer_range=0.2,
+        bos_token_id=None,
+        eos_token_id=0,
+        **options,
+    )
+    return LlamaForCausalLM(config)
+
+
+def _gpt2(vocabulary: int, end: int) -> Any:
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=vocabulary,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=512,
+        bos_token_id=end,
+        eos_token_id=end,
+        initializer_range=0.2,
+    )
+    model = GPT2LMHeadModel(config)
+    with torch.no_grad():
+        # Every hidden state leans towards the end token's own vector, which therefore is always the likeliest.
+        model.transformer.ln_f.bias += 40 * model.transformer.wte.weight[end]
+    return model
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, bases: dict[str, Path]) -> MakeRun:
+    """Return a maker of finished runs: `make_run("llama-tied", kind="chat", method={…})`."""
+
+    def make(base: str | Path = "llama-tied", *, kind: str = "chat", method: dict[str, Any] | None = None) -> RunFolder:
+        path = bases[base] if isinstance(base, str) else base
+        data = tmp_path / "rows.jsonl"
+        data.write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
+        table = {"name": "lora", "rank": 4, "alpha": 8} | (method or {})
+        values = {
+            "model": {"path": str(path), "kind": kind},
+            "data": {"sources": [{"path": str(data)}], "max_length": 128},
+            "method": table if table["name"] == "lora" else {"name": table["name"]},
+        }
+        folder = create_run(tmp_path / "runs", "tiny", write_config(parse_config(values)))
+        _train(path, folder, table)
+        folder.write_state("finished", model={"path": str(path), "name": path.name, "kind": kind}, updates=3)
+        return folder
+
+    return make
+
+
+def _train(base: Path, folder: RunFolder, method: dict[str, Any]) -> None:
+    """Stand in for training: random changes of about the size that training makes."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    torch.manual_seed(1)
+    if method["name"] == "lora":
+        config = LoraConfig(
+            r=method["rank"],
+            lora_alpha=method["alpha"],
+            target_modules="all-linear",
+            use_dora=method.get("dora", False),
+            fan_in_fan_out=model.config.model_type == "gpt2",
+            task_type="CAUSAL_LM",
+        )
+        model = get_peft_model(model, config)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if method["name"] != "lora" or "lora_B" in name:
+                parameter += 0.02 * torch.randn_like(parameter)
+    model.save_pretrained(folder.adapter)

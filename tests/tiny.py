@@ -1,0 +1,120 @@
+"""Tiny seeded models and rows, for tests that need the mathematics and not the knowledge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+from studio.config import PrecisionConfig
+from studio.config.method import read_method
+from studio.engine.data.batching import IGNORED, MicroBatch, collate, group_by_length
+from studio.engine.methods import METHODS
+from studio.engine.precision import PRECISIONS
+from studio.engine.precision.scaling import make_scaler
+from studio.engine.training.loss import SupervisedLoss
+from studio.engine.training.storage import frozen_dtype, store_frozen
+from studio.engine.training.update import Attempt, Updater
+
+VOCABULARY = 300
+
+
+@dataclass(frozen=True)
+class Row:
+    """A tokenised row, as the data room gives it."""
+
+    input_ids: list[int]
+    labels: list[int]
+    source: str = "rows.jsonl"
+    number: int = 1
+
+
+def llama(*, tied: bool = True, seed: int = 0) -> PreTrainedModel:
+    """Two layers of Llama with grouped-query attention, about 40,000 parameters."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+        tie_word_embeddings=tied,
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+def gpt2(*, seed: int = 0) -> PreTrainedModel:
+    """Two layers of GPT-2, whose linear layers are transposed (Conv1D)."""
+    torch.manual_seed(seed)
+    config = GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=128)
+    return GPT2LMHeadModel(config).eval()
+
+
+def rows(count: int = 8, *, seed: int = 0, longest: int = 40) -> list[Row]:
+    """Random rows of uneven length with an unsupervised prompt of uneven length."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(low: int, high: int) -> int:
+        return int(torch.randint(low, high, (1,), generator=generator))
+
+    made = []
+    for number in range(1, count + 1):
+        length = draw(4, longest)
+        prompt = draw(1, length - 1)
+        ids = torch.randint(0, VOCABULARY, (length,), generator=generator).tolist()
+        made.append(Row(ids, [IGNORED] * prompt + ids[prompt:], number=number))
+    return made
+
+
+def micro_batches(chosen: Sequence[Row], token_budget: int = 10_000) -> list[MicroBatch]:
+    """The rows of one update as micro-batches."""
+    groups = group_by_length([len(row.input_ids) for row in chosen], token_budget)
+    return [collate([chosen[i] for i in group], 0) for group in groups]  # type: ignore[misc]
+
+
+@dataclass
+class Bench:
+    """A tiny model ready for updates."""
+
+    base: PreTrainedModel
+    model: nn.Module
+    loss: SupervisedLoss
+    updater: Updater
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def update(self, chosen: Sequence[Row], *, rate: float = 1e-2, token_budget: int = 10_000) -> Attempt:
+        """One attempted update on these rows."""
+        batches = micro_batches(chosen, token_budget)
+        loss = self.updater.accumulate(batches, sum(batch.supervised for batch in batches))
+        return self.updater.apply(loss, rate)
+
+
+def bench(
+    method: dict[str, object] | None = None,
+    precision: dict[str, object] | None = None,
+    *,
+    base: PreTrainedModel | None = None,
+    max_grad_norm: float = 1.0,
+) -> Bench:
+    """Attach a method to a tiny model as a run does, dropout off unless asked for."""
+    base = base or llama()
+    config = PrecisionConfig.model_validate({"name": "fp32"} | (precision or {}))
+    chosen = PRECISIONS.get(config.name)
+    method_config = read_method(method or {"name": "lora", "rank": 4, "dropout": 0.0})
+    torch.manual_seed(1)
+    model = METHODS.get(method_config.name).attach(base, method_config)
+    store_frozen(model, base, frozen_dtype(chosen, config.base_dtype))
+    model.train()
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, weight_decay=0.0)
+    loss = SupervisedLoss(model, base)
+    updater = Updater(loss, parameters, optimizer, chosen, make_scaler(chosen, config), max_grad_norm)
+    return Bench(base, model, loss, updater)
