@@ -1,0 +1,40 @@
+"""What a page says while it has nothing to show, with the way out."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from studio.ui import icons, theme
+from studio.ui.widgets.text import label
+
+
+class EmptyState(QWidget):
+    """A picture, a heading and a sentence in the middle; add buttons with `add`."""
+
+    def __init__(self, icon: str, heading: str, sentence: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._icon = icon
+        self._picture = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
+        words = label(sentence, "muted", wrap=True)
+        words.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._column = QVBoxLayout(self)
+        self._column.setSpacing(theme.space(1.25))
+        self._column.addStretch(2)
+        title = label(heading, "title")
+        title.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        for widget in (self._picture, title, words):
+            self._column.addWidget(widget)
+        self._column.addSpacing(theme.space(1))
+        self._column.addStretch(3)
+        self.setAccessibleName(f"{heading}. {sentence}")
+        theme.notifier().changed.connect(self._paint)
+        self._paint()
+
+    def add(self, widget: QWidget) -> None:
+        """Put a button below the sentence."""
+        self._column.insertWidget(self._column.count() - 1, widget, 0, Qt.AlignmentFlag.AlignHCenter)
+
+    def _paint(self) -> None:
+        colour = theme.palette().names()["control"]
+        self._picture.setPixmap(icons.pixmap(self._icon, colour, theme.space(6), self.devicePixelRatioF()))

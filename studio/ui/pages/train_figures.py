@@ -1,0 +1,138 @@
+"""The key figures of a run in one quiet strip."""
+
+from __future__ import annotations
+
+import math
+
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+
+from studio.i18n import mark, tr
+from studio.runner.record import RunState
+from studio.ui import theme
+from studio.ui.plots import numbers
+from studio.ui.widgets.text import ElidedLabel
+from studio.ui.widgets.verdict import Level
+from studio.words import duration_text, stage_text
+
+# More skipped steps than this share are no longer the search for a scale (FIELD: chronic overflow).
+CHRONIC = 0.05
+STATUSES = {
+    "created": mark("Getting ready"),
+    "running": mark("Running"),
+    "paused": mark("Paused"),
+    "stopped": mark("Stopped"),
+    "finished": mark("Finished"),
+    "failed": mark("Failed"),
+}
+_LEVELS: dict[str, Level] = {"finished": "good", "failed": "bad", "paused": "warning"}
+
+
+class Figure(QWidget):
+    """A name, a value and a word about it."""
+
+    def __init__(self, name: str, tooltip: str) -> None:
+        super().__init__()
+        self._name = name
+        self._value, self._detail = ElidedLabel("", "heading"), ElidedLabel("", "caption")
+        self.setToolTip(tooltip)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.space(0.2))
+        for widget in (ElidedLabel(name, "caption"), self._value, self._detail):
+            column.addWidget(widget)
+
+    @property
+    def text(self) -> str:
+        """The figure as it is read out."""
+        return f"{self._name}: {self._value.whole_text} {self._detail.whole_text}".rstrip()
+
+    def set(self, value: str, detail: str = "", level: Level | None = None) -> None:
+        """Show another value; `level` colours it, and the words carry the same."""
+        if (value, detail) == (self._value.whole_text, self._detail.whole_text):
+            return
+        self._value.set_text(value)
+        self._detail.set_text(detail)
+        self.setAccessibleName(self.text)
+        if level != self._value.property("level"):
+            self._value.setProperty("level", level)
+            self._value.style().polish(self._value)
+
+
+class KeyFigures(QFrame):
+    """Status, losses, gradient scale, skipped steps, speed and times."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("kind", "card")
+        self.setAccessibleName(tr("Key figures"))
+        self.figures = {key: Figure(name, tooltip) for key, name, tooltip in _figures()}
+        row = QHBoxLayout(self)
+        row.setContentsMargins(theme.space(2), theme.space(1.25), theme.space(2), theme.space(1.25))
+        row.setSpacing(theme.space(1.5))
+        for key, figure in self.figures.items():
+            row.addWidget(figure, 4 if key in ("status", "validation") else 3)
+
+    def show_state(self, state: RunState) -> None:
+        """Show a run as it stands."""
+        show = {key: figure.set for key, figure in self.figures.items()}
+        show["status"](tr(STATUSES[state.status]), _progress(state), _LEVELS.get(state.status))
+        show["loss"](numbers.number(state.loss), _epoch(state), _finite_level(state.loss))
+        show["validation"](numbers.number(state.validation_loss), *_change(state))
+        show["scale"](*_scale(state))
+        show["skipped"](*_skipped(state))
+        show["speed"](numbers.whole(state.tokens_per_second), tr("tokens/s") if state.tokens_per_second else "")
+        show["left"](numbers.NONE if state.eta_seconds is None else duration_text(state.eta_seconds))
+        show["elapsed"](duration_text(state.seconds))
+
+
+def _figures() -> tuple[tuple[str, str, str], ...]:
+    return (
+        ("status", tr("Status"), tr("What the run is doing")),
+        ("loss", tr("Loss"), tr("Training loss of the newest step, as computed: neither smoothed nor filtered")),
+        ("validation", tr("Validation loss"), tr("Loss on the held-out rows, and how it changed since the start")),
+        ("scale", tr("Gradient scale"), tr("What the loss is multiplied by so that small fp16 gradients survive")),
+        ("skipped", tr("Skipped"), tr("Steps that were not applied because a gradient was not finite")),
+        ("speed", tr("Speed"), tr("Tokens read a second, over the last steps")),
+        ("left", tr("Time left"), tr("Estimated from the last steps")),
+        ("elapsed", tr("Elapsed"), tr("Time spent training and validating")),
+    )
+
+
+def _progress(state: RunState) -> str:
+    if state.stage and state.stage != "training" and not state.ended:
+        return stage_text(state.stage)
+    if not state.planned_updates:
+        return ""
+    return tr("update {update} of {planned}").format(update=f"{state.update:,}", planned=f"{state.planned_updates:,}")
+
+
+def _epoch(state: RunState) -> str:
+    return tr("epoch {epoch}").format(epoch=f"{state.epoch:.2f}") if state.step else ""
+
+
+def _finite_level(value: float | None) -> Level | None:
+    return "bad" if value is not None and not math.isfinite(value) else None
+
+
+def _change(state: RunState) -> tuple[str, Level | None]:
+    now, first = state.validation_loss, state.first_validation_loss
+    if now is None or first is None or not math.isfinite(now - first):
+        return "", _finite_level(now)
+    if now == first:
+        return tr("at the start"), None
+    return tr("{change} since start").format(change=numbers.signed(now - first)), "good" if now < first else "warning"
+
+
+def _scale(state: RunState) -> tuple[str, str]:
+    if state.grad_scale is None:
+        return numbers.NONE, tr("not needed") if state.step else ""
+    value, _, power = numbers.scale(state.grad_scale).partition(" ")
+    return value, power.strip("()")
+
+
+def _skipped(state: RunState) -> tuple[str, str, Level | None]:
+    if not state.step:
+        return numbers.NONE, "", None
+    chronic = state.step >= 100 and state.skipped_steps > CHRONIC * state.step
+    detail = tr("of {attempted} attempted").format(attempted=f"{state.step:,}")
+    return f"{state.skipped_steps:,}", detail, "warning" if chronic else None

@@ -1,0 +1,304 @@
+"""The base of all charts: curves over the steps, drawn when visible and changed, read by mouse and keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyqtgraph as pg
+from numpy.typing import NDArray
+from PySide6.QtCore import QEvent, QPointF, Qt, QTimer, Signal
+from PySide6.QtGui import QAction, QFocusEvent, QKeyEvent, QMouseEvent, QResizeEvent, QShowEvent
+from PySide6.QtWidgets import QWidget
+from typing_extensions import override
+
+from studio.i18n import tr
+from studio.runner.record import RunRecord
+from studio.ui import theme
+from studio.ui.plots import numbers
+from studio.ui.plots.axes import BEHIND, StepAxis, ValueAxis
+from studio.ui.plots.curve import Curve
+from studio.ui.plots.overlay import Overlay
+from studio.ui.plots.timeline import Timeline
+from studio.ui.plots.view import StepView
+
+# How much of the height stays free above and below the curves; above there is room for marks.
+ABOVE, BELOW = 0.10, 0.06
+PAN_STEP, ZOOM_STEP = 0.15, 0.7
+DESCRIBE_MILLISECONDS = 500
+_BY_KEYBOARD = (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason, Qt.FocusReason.ShortcutFocusReason)
+
+
+class Chart(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
+    """Curves that share a timeline with the other charts of the page.
+
+    `read` is emitted with the raw values under the cursor, or of the newest step while there is no cursor.
+    Keys: arrows pan, + and - zoom, Home fits, Ctrl with an arrow moves the cursor by a step.
+    """
+
+    read = Signal(str)
+    # Whether the steps are written below; a chart that stands in line with the one under it need not.
+    shows_steps = True
+
+    def __init__(
+        self, title: str, timeline: Timeline, axis: ValueAxis, curves: Sequence[Curve], parent: QWidget | None = None
+    ) -> None:
+        self.view = StepView(timeline)
+        self.step_axis, self.value_axis = StepAxis(), axis
+        super().__init__(parent, viewBox=self.view, axisItems={"left": axis, "bottom": self.step_axis})
+        self.title = title
+        self.timeline = timeline
+        self.curves = tuple(curves)
+        self.record: RunRecord | None = None
+        self.overlay = self._make_overlay()
+        self._free_values = True
+        self._dirty = True
+        self._soon = QTimer(self, singleShot=True, interval=0)
+        self._soon.timeout.connect(self._draw_if_visible)
+        self._describing = QTimer(self, singleShot=True, interval=DESCRIBE_MILLISECONDS)
+        self._describing.timeout.connect(self.describe)
+        self._build()
+
+    def show_record(self, record: RunRecord | None) -> None:
+        """Show another run, or none."""
+        self.record = record
+        for curve in self.curves:
+            self._connect(curve, record)
+        self._free_values = True
+        self.refresh()
+        self.describe()
+
+    def refresh(self) -> None:
+        """Draw anew soon: the run has grown. A hidden chart waits until it is shown."""
+        self._dirty = True
+        self._soon.start()
+
+    def draw(self) -> None:
+        """Draw what is in view now."""
+        self._dirty = False
+        first, last = self.timeline.first, self.timeline.last
+        self.view.setXRange(first, last, padding=0)
+        drawn = [curve.draw(first, last, self._pixels(), self.value_axis.forward) for curve in self.curves]
+        if self._free_values:
+            self._fit_values(np.concatenate([np.empty(0), *drawn]))
+        self.overlay.message = self.empty_message()
+        self._show_axes(not self.overlay.message)
+        self.overlay.marks = [curve.marks(first, last, self.value_axis.forward) for curve in self.curves]
+        self._place_cursor()
+        if not self._describing.isActive():
+            self._describing.start()
+
+    def describe(self) -> None:
+        """Say in words what the picture shows, for those who do not see it."""
+        text = self.summary()
+        if text != self.accessibleDescription():
+            self.setAccessibleDescription(text)
+
+    def summary(self) -> str:
+        """Return the picture in words."""
+        if message := self.empty_message():
+            return message
+        return " ".join(_in_words(curve) for curve in self.curves if len(curve.series) and curve.style.title)
+
+    def empty_message(self) -> str:
+        """Return what to say instead of an empty picture, or nothing."""
+        if any(len(curve.series) for curve in self.curves):
+            return ""
+        return tr("Nothing to plot yet") if self.record is None else tr("Waiting for the first step…")
+
+    def reading(self, step: int) -> str:
+        """Return the raw values at a step."""
+        values = (curve.at(step) for curve in self.curves)
+        return "   ".join(self.value_text(value) for value in values if value is not None)
+
+    def value_text(self, value: float) -> str:
+        """Return a value of this chart as text."""
+        return numbers.number(value)
+
+    def fit(self) -> None:
+        """Show the whole run and all values, and follow the newest step."""
+        self._free_values = True
+        self.timeline.fit()
+        self.refresh()
+
+    def copy_picture(self) -> None:
+        """Put the chart as a picture on the clipboard."""
+        theme.application().clipboard().setPixmap(self.grab())
+
+    def dress(self) -> None:
+        """Take the colours of the theme."""
+        self.setBackground(theme.palette().surface)
+        for axis in (self.step_axis, self.value_axis):
+            axis.dress()
+        for curve in self.curves:
+            curve.dress()
+        self._show_focus(False)
+        self.refresh()
+
+    def place_of(self, event: QMouseEvent) -> QPointF:
+        """Return where in the view, in pixels, the mouse is."""
+        return QPointF(self.view.mapFromScene(self.mapToScene(event.position().toPoint())))
+
+    # What subclasses may change
+
+    def _make_overlay(self) -> Overlay:
+        return Overlay(self.view)
+
+    def _connect(self, curve: Curve, record: RunRecord | None) -> None:
+        """Give a curve its series of the record."""
+
+    def _levels(self) -> list[float]:
+        """Values, on the axis, that must be in view beside the curves."""
+        return []
+
+    # How it works
+
+    def _build(self) -> None:
+        self.setAccessibleName(self.title)
+        self.setMinimumHeight(theme.space(10))
+        self.setObjectName("chart")
+        self.hideButtons()
+        self.setMenuEnabled(False)
+        self.value_axis.setZValue(BEHIND)
+        self.plotItem.layout.setContentsMargins(0, theme.space(0.25), theme.space(0.5), 0)
+        for curve in self.curves:
+            self.addItem(curve.item)
+            if curve.dots is not None:
+                self.addItem(curve.dots)
+        self._add_action(tr("Fit the whole run"), "Home", self.fit)
+        self._add_action(tr("Copy as a picture"), "Ctrl+C", self.copy_picture)
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+        self.view.values_moved.connect(self._hold_values)
+        self.view.values_released.connect(self.fit)
+        self.timeline.range_changed.connect(self.refresh)
+        self.timeline.cursor_changed.connect(self._place_cursor)
+        theme.notifier().changed.connect(self.dress)
+        self.dress()
+
+    def _add_action(self, text: str, shortcut: str, slot: Callable[[], None]) -> None:
+        action = QAction(text, self)
+        action.setShortcut(shortcut)
+        action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+        action.triggered.connect(slot)
+        self.addAction(action)
+
+    def _draw_if_visible(self) -> None:
+        if self._dirty and self.isVisible():
+            self.draw()
+
+    def _pixels(self) -> int:
+        return max(1, int(self.view.width() * self.devicePixelRatioF()))
+
+    def _fit_values(self, values: NDArray[np.float64]) -> None:
+        values = np.concatenate([values, self._levels()])
+        if not len(values):
+            return
+        low, high = float(values.min()), float(values.max())
+        height = max(high - low, self.value_axis.least, abs(high) * 1e-3, 1e-12)
+        if high - low < height:
+            low, high = (low + high - height) / 2, (low + high + height) / 2
+        # Half a line is free at least, so that the labels of the outermost ticks have room.
+        line = 0.7 * self.value_axis.style["tickTextHeight"] / max(1.0, self.view.height())
+        self.view.setYRange(low - max(BELOW, line) * height, high + max(ABOVE, line) * height, padding=0)
+
+    def _hold_values(self) -> None:
+        self._free_values = False
+
+    def _show_axes(self, shown: bool) -> None:
+        for axis, wanted in ((self.step_axis, shown and self.shows_steps), (self.value_axis, shown)):
+            if axis.isVisible() != wanted:
+                # pyqtgraph frees the room of an axis in these two, not in setVisible.
+                axis.show() if wanted else axis.hide()
+
+    def _place_cursor(self) -> None:
+        step = self.timeline.cursor
+        self.overlay.step = step
+        self.overlay.points = [] if step is None else self._cursor_points(step)
+        self.overlay.update()
+        self.read.emit(self._text_at_cursor())
+
+    def _cursor_points(self, step: int) -> list[tuple[float, float, str]]:
+        found = [(curve.at(step), curve.style.colour) for curve in self.curves]
+        shown = [(self._on_axis(value), colour) for value, colour in found if value is not None]
+        return [(step, height, colour) for height, colour in shown if np.isfinite(height)]
+
+    def _on_axis(self, value: float) -> float:
+        return float(self.value_axis.forward(np.float64(value)))
+
+    def _text_at_cursor(self) -> str:
+        step = self.timeline.cursor
+        if self.empty_message():
+            return ""
+        if step is None:
+            return self.reading(self.timeline.newest)
+        return tr("step {step}: {values}").format(step=f"{step:,}", values=self.reading(step) or numbers.NONE)
+
+    def _show_focus(self, focused: bool) -> None:
+        self.view.setBorder(pg.mkPen(theme.palette().accent, width=1) if focused else None)
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._soon.start()
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if hasattr(self, "_soon"):  # pyqtgraph resizes within its own constructor
+            self.refresh()
+
+    @override
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        super().mouseMoveEvent(event)
+        place = self.place_of(event)
+        inside = self.view.rect().contains(place)
+        self.timeline.set_cursor(round(self.view.step_at(place.x())) if inside else None)
+
+    @override
+    def leaveEvent(self, event: QEvent) -> None:
+        super().leaveEvent(event)
+        self.timeline.set_cursor(None)
+
+    @override
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        super().focusInEvent(event)
+        self._show_focus(event.reason() in _BY_KEYBOARD)
+
+    @override
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
+        self._show_focus(False)
+
+    @override
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        direction = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()))
+        if direction and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+            at = self.timeline.newest if self.timeline.cursor is None else self.timeline.cursor
+            self.timeline.move_cursor(at + direction)
+        elif direction:
+            self.timeline.pan(direction * PAN_STEP)
+        elif event.key() in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
+            self.timeline.zoom(ZOOM_STEP)
+        elif event.key() == Qt.Key.Key_Minus:
+            self.timeline.zoom(1 / ZOOM_STEP)
+        else:
+            event.ignore()
+
+
+def _in_words(curve: Curve) -> str:
+    y = curve.series.y
+    finite = y[np.isfinite(y)]
+    text = tr("{name}: now {now}, lowest {low}, highest {high}.").format(
+        name=tr(curve.style.title),
+        now=numbers.number(float(y[-1])),
+        low=numbers.number(float(finite.min()) if len(finite) else None),
+        high=numbers.number(float(finite.max()) if len(finite) else None),
+    )
+    bad = curve.series.x[~np.isfinite(y)]
+    if not len(bad):
+        return text
+    return (
+        text
+        + " "
+        + tr("{count} values are not finite, the first at step {step}.").format(count=len(bad), step=f"{int(bad[0]):,}")
+    )

@@ -1,0 +1,79 @@
+"""The small charts: gradient norm, learning rate and speed."""
+
+from __future__ import annotations
+
+import math
+
+from PySide6.QtWidgets import QWidget
+from typing_extensions import override
+
+from studio.i18n import tr
+from studio.runner.record import RunRecord
+from studio.runner.series import MetricSeries
+from studio.ui.plots import numbers
+from studio.ui.plots.axes import Log10Axis, ValueAxis
+from studio.ui.plots.chart import Chart
+from studio.ui.plots.curve import Curve, Style
+from studio.ui.plots.timeline import Timeline
+
+
+class MetricChart(Chart):
+    """One series of the record as one curve."""
+
+    def __init__(
+        self, key: str, title: str, timeline: Timeline, axis: ValueAxis, style: Style, parent: QWidget | None = None
+    ) -> None:
+        self.key = key
+        super().__init__(title, timeline, axis, (Curve(style),), parent)
+
+    @override
+    def _connect(self, curve: Curve, record: RunRecord | None) -> None:
+        curve.show(MetricSeries() if record is None else record.series[self.key])
+
+
+class GradNormChart(MetricChart):
+    """The unscaled norm before clipping, on a log10 axis, with the limit at which it is clipped."""
+
+    def __init__(self, timeline: Timeline, parent: QWidget | None = None) -> None:
+        title = tr("Gradient norm")
+        super().__init__("grad_norm", title, timeline, Log10Axis(), Style(title=title, colour="series_3"), parent)
+
+    def set_limit(self, norm: float) -> None:
+        """Draw the clip limit; 0 means that nothing is clipped."""
+        self.overlay.level = math.log10(norm) if norm > 0 else None
+        self.refresh()
+
+    @override
+    def _levels(self) -> list[float]:
+        """The limit belongs in view where the curve comes near it; far away it would flatten the curve."""
+        level, y = self.overlay.level, self.curves[0].item.yData
+        if level is None or y is None or not len(y):
+            return []
+        return [level] if y.min() - 1 <= level <= y.max() + 1 else []
+
+
+class LearningRateChart(MetricChart):
+    """The learning rate of each step."""
+
+    def __init__(self, timeline: Timeline, parent: QWidget | None = None) -> None:
+        title = tr("Learning rate")
+        style = Style(title=title, colour="series_5", width=1.5)
+        super().__init__("learning_rate", title, timeline, ValueAxis(), style, parent)
+
+    @override
+    def value_text(self, value: float) -> str:
+        return numbers.number(value, 3)
+
+
+class SpeedChart(MetricChart):
+    """Tokens read a second, of each step alone."""
+
+    def __init__(self, timeline: Timeline, parent: QWidget | None = None) -> None:
+        title = tr("Tokens per second")
+        super().__init__(
+            "tokens_per_second", title, timeline, ValueAxis(), Style(title=title, colour="series_6"), parent
+        )
+
+    @override
+    def value_text(self, value: float) -> str:
+        return numbers.whole(value)
