@@ -185,7 +185,7 @@ _SPELLED = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 def to_json(event: RunEvent) -> str:
     """Return one line of strict JSON, `type` and `time` first, non-finite numbers spelled as strings."""
     values: dict[str, Any] = {"type": event.type, "time": event.time}
-    values |= {f.name: _spell(getattr(event, f.name)) for f in dataclasses.fields(event) if f.name != "time"}
+    values |= {f.name: spell_non_finite(getattr(event, f.name)) for f in dataclasses.fields(event) if f.name != "time"}
     return json.dumps(values, ensure_ascii=False, allow_nan=False)
 
 
@@ -206,12 +206,13 @@ def from_json(line: str) -> RunEvent:
         raise ValueError(f"not a complete {cls.type} event: {error}") from error
 
 
-def _spell(value: Any) -> Any:
+def spell_non_finite(value: Any) -> Any:
+    """Return `value` for strict JSON: non-finite numbers in it, at any depth, become "nan", "inf" or "-inf"."""
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     if isinstance(value, dict):
-        return {key: _spell(inner) for key, inner in value.items()}
-    return [_spell(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {key: spell_non_finite(inner) for key, inner in value.items()}
+    return [spell_non_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _read(value: Any, annotation: str) -> Any:

@@ -10,15 +10,14 @@ from typing import Any
 import pytest
 
 from studio.config import parse_config, write_config
+from studio.engine.export import stopping
 from studio.runs import RunFolder, create_run
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-ROWS = [
-    {"prompt": f"What is {number} plus {number}?", "completion": f"It is {2 * number}."} for number in range(40)
-]
+ROWS = [{"prompt": f"What is {number} plus {number}?", "completion": f"It is {2 * number}."} for number in range(40)]
 MakeRun = Callable[..., RunFolder]
 
 
@@ -47,7 +46,10 @@ def _tokenizer() -> Any:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=300, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=300,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator((row["prompt"] + row["completion"] for row in ROWS), trainer)
     fast = PreTrainedTokenizerFast(
@@ -98,6 +100,12 @@ def _gpt2(vocabulary: int, end: int) -> Any:
         # Every hidden state leans towards the end token's own vector, which therefore is always the likeliest.
         model.transformer.ln_f.bias += 40 * model.transformer.wte.weight[end]
     return model
+
+
+@pytest.fixture(autouse=True)
+def _short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A random model never ends its answer; waiting for it teaches nothing here."""
+    monkeypatch.setattr(stopping, "LIMIT", 12)
 
 
 @pytest.fixture

@@ -127,7 +127,7 @@ def without_adapter(source: Any, loaded: Any) -> Any:
 
 def at_twice_the_scale(source: Any, loaded: Any) -> Any:
     for module in loaded.modules():
-        if hasattr(module, "scaling"):
+        if isinstance(getattr(module, "scaling", None), dict):
             module.scaling = {name: 2 * scale for name, scale in module.scaling.items()}
     return loaded.merge_and_unload().eval()
 
@@ -223,7 +223,9 @@ def test_an_export_away_from_its_run_is_verified_by_its_bytes(export: ExportResu
     assert not verify_export(moved).passed
 
 
-def test_a_failed_export_does_not_pass_later(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_failed_export_does_not_pass_later(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(reference, "merged_model", without_adapter)
         result = export_run(make_run(), "merged", "fp32")

@@ -136,7 +136,9 @@ def test_the_certificate_has_everything_the_contract_names(make_run: MakeRun) ->
     assert all(check.keys() == {"name", "passed", "value", "limit", "meaning"} for check in values["checks"])
     assert all(check["meaning"].endswith(".") for check in values["checks"])
     on_disk = {file.name for file in result.path.iterdir()} - {"certificate.json"}
-    assert values["files"].keys() == on_disk >= {"model.safetensors", "tokenizer.json", "chat_template.jinja", "README.md"}
+    assert (
+        values["files"].keys() == on_disk >= {"model.safetensors", "tokenizer.json", "chat_template.jinja", "README.md"}
+    )
     assert values["prompts"][0].keys() == {"source", "row", "tokens", "sha256"}
     assert read_certificate(result.path).checks == result.checks
 

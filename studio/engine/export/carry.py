@@ -1,0 +1,67 @@
+"""What an export takes along besides weights: tokenizer, chat template, and how generation begins and ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio.engine.export.source import Source
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+GENERATION_CONFIG = "generation_config.json"
+_ANSWER = "Yes"
+_CONVERSATION = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": _ANSWER}]
+
+
+def carry_over(source: Source, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write the tokenizer with its chat template, and the generation config, into the export's folder."""
+    tokenizer.save_pretrained(folder)
+    text = json.dumps(generation_config(source, tokenizer), ensure_ascii=False, indent=2) + "\n"
+    (folder / GENERATION_CONFIG).write_text(text, encoding="utf-8")
+
+
+def generation_config(source: Source, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Return the base's generation config, with every token that ends an answer among its `eos_token_id`.
+
+    Chat models often end a turn with another token than the text, and often only one of them is in the base's
+    config; a model that was taught to end with the other one would never stop.
+    """
+    config = base_generation_config(source)
+    given = stop_ids(config)
+    ends = [*given, *(token for token in ending_ids(source, tokenizer) if token not in given)]
+    return config | ({"eos_token_id": ends if len(ends) > 1 else ends[0]} if ends else {})
+
+
+def base_generation_config(source: Source) -> dict[str, Any]:
+    """Return the base's generation_config.json; a base without one keeps these ids in its config.json."""
+    path = source.base / GENERATION_CONFIG
+    if path.exists():
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return config
+    keys = ("bos_token_id", "eos_token_id", "pad_token_id")
+    return {key: source.info.shapes.config[key] for key in keys if source.info.shapes.config.get(key) is not None}
+
+
+def stop_ids(config: dict[str, Any]) -> list[int]:
+    """Return the tokens at which a generation config ends generation."""
+    ids = config.get("eos_token_id")
+    return [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
+
+
+def ending_ids(source: Source, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the tokens that end an answer of this run: the end of text, and for Chat the template's end of turn."""
+    ends = [tokenizer.eos_token_id, end_of_turn(tokenizer) if source.kind == "chat" else None]
+    return list(dict.fromkeys(token for token in ends if isinstance(token, int)))
+
+
+def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Return the special token that the chat template puts behind an answer, if it puts one there."""
+    if not tokenizer.chat_template:
+        return None
+    text = str(tokenizer.apply_chat_template(_CONVERSATION, tokenize=False))
+    behind = tokenizer(text.rpartition(_ANSWER)[2], add_special_tokens=False)["input_ids"]
+    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    return next((token for token in behind if token in special), None)

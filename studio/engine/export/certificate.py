@@ -1,0 +1,116 @@
+"""The certificate of an export (DESIGN.md 3.4): what was checked, with which result. Readable without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from studio.engine.models.fingerprint import FilePrint, sha256
+from studio.errors import ExportError
+from studio.events import spell_non_finite
+from studio.i18n import tr
+from studio.runs import write_atomically
+
+FILE_NAME = "certificate.json"
+FORMAT_VERSION = 1
+
+Value: TypeAlias = bool | int | float | str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that was checked.
+
+    Attributes:
+        name: its name for programs, the same in every language.
+        value: what was measured; a non-finite number is written as "nan", "inf" or "-inf".
+        limit: what `value` may at most (or, for shares that should be high, must at least) be; None when the
+            check is not a comparison with a number, or only informs.
+        meaning: one sentence for people, translated, with the reason when the check failed.
+    """
+
+    name: str
+    passed: bool
+    value: Value
+    limit: float | None
+    meaning: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What is known of one export: the checks, what it was made from, and the SHA-256 of each of its files.
+
+    `base` holds the base model's name and the prints of its files; `prompts` says which rows the outputs were
+    compared on. No text of the dataset and no path of this machine stands in it, so it can be passed on.
+    """
+
+    checks: tuple[Check, ...]
+    base: dict[str, Any]
+    target: str
+    dtype: str
+    prompts: tuple[dict[str, Any], ...]
+    files: dict[str, FilePrint]
+    run: str
+    versions: dict[str, str]
+    created: float = field(default_factory=time.time)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed; an export without checks is not certified."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The sentences of the checks that failed."""
+        return tuple(check.meaning for check in self.checks if not check.passed)
+
+    def to_json(self) -> str:
+        """Return the certificate as strict JSON."""
+        values = {"passed": self.passed, **dataclasses.asdict(self), "format": FORMAT_VERSION}
+        return json.dumps(spell_non_finite(values), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+
+    def write(self, folder: Path) -> Path:
+        """Write the certificate into an export folder and return its path."""
+        path = folder / FILE_NAME
+        write_atomically(path, self.to_json())
+        return path
+
+
+def read_certificate(folder: Path) -> Certificate:
+    """Read the certificate of an export folder; keys of a later version are ignored.
+
+    Raises:
+        ExportError: there is none, or it is damaged.
+    """
+    path = folder / FILE_NAME
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        known = {f.name: values[f.name] for f in dataclasses.fields(Certificate)}
+        checks = tuple(_read_check(check) for check in known.pop("checks"))
+        return Certificate(**known | {"checks": checks, "prompts": tuple(known["prompts"])})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ExportError(
+            tr(
+                "{folder} has no readable certificate.json, so it is not an export of this app, or it is damaged."
+            ).format(folder=folder)
+        ) from error
+
+
+def _read_check(values: dict[str, Any]) -> Check:
+    return Check(**{f.name: values[f.name] for f in dataclasses.fields(Check)})
+
+
+def print_files(folder: Path) -> dict[str, FilePrint]:
+    """Return size and SHA-256 of every file below `folder` but the certificate and hidden files, by relative path."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and _counts(file, folder))
+    return {
+        file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in files
+    }
+
+
+def _counts(file: Path, folder: Path) -> bool:
+    return file != folder / FILE_NAME and not file.name.startswith(".")

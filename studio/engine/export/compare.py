@@ -1,0 +1,104 @@
+"""Comparing what two models say: logits over the same tokens, difference by difference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from studio.engine.control import Progress
+
+# Logits kept of one model. Beyond it, positions are thinned evenly; comparing needs two or three such sets at a time.
+KEPT_BYTES = 512 * 2**20
+# Positions compared at a time, in double precision.
+_CHUNK = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """How far one model's outputs are from the reference's.
+
+    Attributes:
+        max_logit_difference: largest |Δlogit|.
+        kl_divergence: mean KL(reference ‖ other) in nats per token.
+        top1_agreement: share of positions where both find the same token the likeliest.
+    """
+
+    max_logit_difference: float
+    kl_divergence: float
+    top1_agreement: float
+
+
+EQUAL = Comparison(max_logit_difference=0.0, kl_divergence=0.0, top1_agreement=1.0)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Logits of one model, fp32: for each row a tensor of shape (positions, vocabulary)."""
+
+    rows: tuple[Tensor, ...]
+
+    def chunks(self) -> Iterator[Tensor]:
+        """Yield the logits a few positions at a time, in double precision."""
+        for row in self.rows:
+            for chunk in torch.split(row, _CHUNK):
+                yield chunk.double()
+
+
+def record(model: nn.Module, rows: Sequence[Sequence[int]], progress: Progress, stage: str) -> Outputs:
+    """Run the model over rows of token ids, one at a time and so without padding. Raises `Cancelled`."""
+    kept: list[Tensor] = []
+    tokens = sum(len(row) for row in rows)
+    for number, row in enumerate(rows):
+        progress(stage, number, len(rows))
+        logits = _logits(model, row)
+        stride = math.ceil(tokens * logits.shape[-1] * logits.element_size() / KEPT_BYTES)
+        kept.append(logits[::stride].clone())
+    return Outputs(tuple(kept))
+
+
+@torch.no_grad()
+def _logits(model: nn.Module, row: Sequence[int]) -> Tensor:
+    ids = torch.tensor([list(row)])
+    logits: Tensor = model(input_ids=ids, use_cache=False).logits
+    # Methods with virtual tokens answer for those too, in front.
+    return logits[0, -len(row) :].float()
+
+
+def compare(reference: Outputs, other: Outputs) -> Comparison:
+    """Return how far `other` is from `reference`; a NaN anywhere shows in the differences."""
+    largest, divergence, agreed, positions = [], 0.0, 0, 0
+    for a, b in zip(reference.chunks(), other.chunks(), strict=True):
+        largest.append((a - b).abs().max())
+        p, q = F.log_softmax(a, dim=-1), F.log_softmax(b, dim=-1)
+        divergence += float((p.exp() * (p - q)).sum())
+        agreed += int((a.argmax(-1) == b.argmax(-1)).sum())
+        positions += len(a)
+    return Comparison(
+        max_logit_difference=float(torch.stack(largest).max()),
+        kl_divergence=divergence / positions,
+        top1_agreement=agreed / positions,
+    )
+
+
+def share_carried(base: Outputs, trained: Outputs, other: Outputs) -> float:
+    """Return how much of the way from `base` to `trained` the outputs of `other` have gone.
+
+    The projection ⟨other − base, trained − base⟩ / ‖trained − base‖² over logits without their mean, which no
+    probability depends on: 1 where the whole effect of training is there, 0 where there is none of it, 2 where it is
+    applied twice. Rounding noise points anywhere and so hardly counts. 0 when training changed nothing.
+    """
+    effect = carried = 0.0
+    for b, t, o in zip(base.chunks(), trained.chunks(), other.chunks(), strict=True):
+        wanted = _centred(t - b)
+        effect += float((wanted * wanted).sum())
+        carried += float((wanted * _centred(o - b)).sum())
+    return carried / effect if effect else 0.0
+
+
+def _centred(logits: Tensor) -> Tensor:
+    return logits - logits.mean(dim=-1, keepdim=True)

@@ -1,0 +1,88 @@
+"""What an export is tried on: the run's own held-out rows, or a few built-in prompts where there are none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio.engine.control import Progress
+from studio.engine.data.prepare import prepare_data
+from studio.engine.data.render import Renderer
+from studio.engine.export.source import Source
+from studio.errors import DataError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from studio.engine.data.rows import RowStore, TokenizedRow
+
+ROWS = 8
+TOKENS = 256
+
+# Prompts, not words for the window: they are the same in every language of the app.
+BUILT_IN = (
+    "What is the capital of France?",
+    "Explain in two sentences why the sky is blue.",
+    "Write a short note to a colleague who starts a new job on Monday.",
+    "Count from 1 to 20, then add up 17 and 25.",
+    "中国最长的河流是哪一条？",
+    "请用两句话解释什么是机器学习。",
+    "写一段话，介绍你喜欢的一本书。",
+    "把“今天天气很好，我们去公园吧”翻译成英文。",
+)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One row of tokens. `answer` is where the part begins that the model was trained to say.
+
+    `source` is a file's name, or "built-in"; `number` is the row in it, from 1.
+    """
+
+    ids: tuple[int, ...]
+    answer: int
+    source: str
+    number: int
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the certificate says of it: enough to find the row and to know it again, none of its text."""
+        digest = hashlib.sha256(json.dumps(self.ids).encode()).hexdigest()
+        return {"source": self.source, "row": self.number, "tokens": len(self.ids), "sha256": digest}
+
+
+def choose_prompts(source: Source, tokenizer: PreTrainedTokenizerBase, progress: Progress) -> tuple[Prompt, ...]:
+    """Return up to `ROWS` held-out rows of the run, spread over all of them and cut to `TOKENS` tokens.
+
+    The built-in prompts stand in where the dataset is gone or changed beyond reading, or nothing was held out.
+    """
+    try:
+        data = prepare_data(source.config.data, tokenizer, source.kind, source.config.training.seed, progress)
+    except DataError:
+        return _built_in(source, tokenizer)
+    return _spread(data.validation) or _built_in(source, tokenizer)
+
+
+def _spread(rows: RowStore) -> tuple[Prompt, ...]:
+    count = min(ROWS, len(rows))
+    return tuple(_from_row(rows[index * len(rows) // count]) for index in range(count))
+
+
+def _from_row(row: TokenizedRow) -> Prompt:
+    ids = tuple(row.input_ids[:TOKENS])
+    answer = next((place for place, label in enumerate(row.labels) if label >= 0), 0)
+    return Prompt(ids, _prompt_length(ids, answer), Path(row.source).name, row.number)
+
+
+def _prompt_length(ids: Sequence[int], answer: int) -> int:
+    """Plain text has no prompt: its first quarter is taken for one."""
+    return min(answer, len(ids)) or max(1, len(ids) // 4)
+
+
+def _built_in(source: Source, tokenizer: PreTrainedTokenizerBase) -> tuple[Prompt, ...]:
+    renderer = Renderer(tokenizer, source.kind, source.config.data.train_on, TOKENS)
+    rows = (renderer.prompt([{"role": "user", "content": text}]) for text in BUILT_IN)
+    return tuple(Prompt(tuple(ids), len(ids), "built-in", number) for number, ids in enumerate(rows, start=1))

@@ -1,0 +1,52 @@
+"""Opening an export from disk as its users will: with plain transformers and peft."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from studio.engine.models.load import load_model
+
+
+@dataclass(frozen=True)
+class Reloaded:
+    """An export as it came back from disk: the model in its stored format.
+
+    `problems` names weights that the files lack, have too many, or have in another shape: transformers makes
+    missing ones up at random and says so only in its log.
+    """
+
+    model: nn.Module
+    problems: tuple[str, ...] = ()
+
+
+def reload_model(folder: Path) -> Reloaded:
+    """Open a complete model with plain transformers, in the format its config names."""
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype="auto", output_loading_info=True, local_files_only=True, trust_remote_code=False
+    )
+    model, info = loaded
+    return Reloaded(model.eval(), tuple(sorted(_names(info))))
+
+
+def _names(info: dict[str, Any]) -> set[str]:
+    found = (*info["missing_keys"], *info["unexpected_keys"], *info["mismatched_keys"])
+    return {str(entry if isinstance(entry, str) else entry[0]) for entry in found}
+
+
+def reload_adapter(base: Path, folder: Path) -> Reloaded:
+    """Open an adapter with plain peft, on the base it belongs to."""
+    return Reloaded(PeftModel.from_pretrained(load_model(base, "fp32"), str(folder)).eval())
+
+
+def reload_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Open the tokenizer of an export with plain transformers."""
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+    return tokenizer

@@ -1,0 +1,142 @@
+"""One export from the run folder to the certificate. Nothing is called exported until it was read back and compared."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.engine.control import Progress, no_progress
+from studio.engine.device import library_versions
+from studio.engine.export import TARGETS, Target
+from studio.engine.export.card import write_card
+from studio.engine.export.carry import carry_over
+from studio.engine.export.certificate import FILE_NAME, Certificate, Check, print_files
+from studio.engine.export.destination import choose_destination, explained, staged
+from studio.engine.export.measure import examine
+from studio.engine.export.prompts import Prompt, choose_prompts
+from studio.engine.export.reference import Reference, gather
+from studio.engine.export.source import Source, open_source
+from studio.engine.models.load import load_tokenizer
+from studio.errors import ExportError
+from studio.i18n import tr
+from studio.runs import RunFolder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """Where the export and its certificate lie (absolute), and whether it may be called exported."""
+
+    path: Path
+    certificate: Path
+    passed: bool
+    checks: tuple[Check, ...]
+
+
+def export_run(
+    folder: RunFolder, target: str, dtype: str = "auto", out: Path | None = None, progress: Progress = no_progress
+) -> ExportResult:
+    """Export a run, read the export back, compare, and certify.
+
+    Files of an export that fails a check stay, with a certificate that says so. A cancelled one leaves nothing.
+
+    Args:
+        target: an entry of `TARGETS`.
+        dtype: the save format; `auto` is the base's own.
+        out: the folder to write; by default a new one in the run's `exports`.
+
+    Raises:
+        ConfigError: there is no such target.
+        ExportError: the run, the target, the format or the place cannot be used.
+        Cancelled: through `progress`.
+    """
+    spec = TARGETS.get(target)
+    _refuse_dtype(spec, dtype)
+    source = open_source(folder, progress)
+    _refuse_unsuited(spec, source)
+    dtype = spec.choose_dtype(dtype, source.info.dtype)
+    destination = choose_destination(folder, f"{spec.name}-{dtype}", out)
+    with staged(destination, _weight_bytes(source, spec, dtype)) as place:
+        certificate = _make(source, spec, dtype, place, progress)
+        with explained(destination):
+            certificate.write(place)
+    return ExportResult(
+        path=destination,
+        certificate=destination / FILE_NAME,
+        passed=certificate.passed,
+        checks=certificate.checks,
+    )
+
+
+def _refuse_dtype(target: Target, dtype: str) -> None:
+    if dtype != "auto" and dtype not in target.dtypes:
+        raise ExportError(
+            tr("The export target {target} cannot be saved as {dtype}; choose auto or {known}.").format(
+                target=target.name, dtype=dtype, known=", ".join(target.dtypes)
+            )
+        )
+
+
+def _refuse_unsuited(target: Target, source: Source) -> None:
+    """Refuse a merge of what cannot be merged, and an adapter where a whole model was trained."""
+    if target.needs_mergeable and not source.method.mergeable:
+        raise ExportError(
+            tr("{method} cannot be merged into the base; export the run as adapter.").format(
+                method=tr(source.method.title)
+            )
+        )
+    if not target.needs_mergeable and not (source.folder.adapter / "adapter_config.json").exists():
+        raise ExportError(
+            tr("{method} leaves no adapter; export the run as merged.").format(method=tr(source.method.title))
+        )
+
+
+def _weight_bytes(source: Source, target: Target, dtype: str) -> int:
+    if target.needs_mergeable:
+        return source.info.parameters * _BYTES[dtype]
+    return sum(file.stat().st_size for file in source.folder.adapter.glob("*.safetensors"))
+
+
+def _make(source: Source, target: Target, dtype: str, place: Path, progress: Progress) -> Certificate:
+    tokenizer = load_tokenizer(source.base)
+    prompts = choose_prompts(source, tokenizer, progress)
+    reference = _write(source, target, dtype, tokenizer, prompts, place, progress)
+    gc.collect()  # modules refer to each other; the finished model must be gone before the export is opened
+    checks = examine(source, target, dtype, tokenizer, reference, place, progress)
+    with explained(place.parent):
+        (place / "README.md").write_text(write_card(source, target, dtype, checks), encoding="utf-8")
+    return Certificate(
+        checks=checks,
+        base={"name": source.name, "kind": source.kind, "files": source.base_files},
+        target=target.name,
+        dtype=dtype,
+        prompts=tuple(prompt.describe() for prompt in prompts),
+        files=print_files(place),
+        run=source.folder.name,
+        versions=library_versions(),
+    )
+
+
+def _write(
+    source: Source,
+    target: Target,
+    dtype: str,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: tuple[Prompt, ...],
+    place: Path,
+    progress: Progress,
+) -> Reference:
+    """Make the finished model, write everything but card and certificate, and forget the model."""
+    reference, model = gather(source, target, dtype, tokenizer, prompts, progress)
+    progress("writing", 0, 1)
+    with explained(place.parent):
+        target.write(model, source, place)
+        carry_over(source, tokenizer, place)
+    progress("writing", 1, 1)
+    return reference

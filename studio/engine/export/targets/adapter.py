@@ -1,0 +1,57 @@
+"""adapter: the trained part alone, in PEFT's format."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.engine.export.base import Target
+from studio.i18n import mark
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from studio.engine.export.reload import Reloaded
+    from studio.engine.export.source import Source
+
+
+def _write(model: nn.Module, source: Source, folder: Path) -> None:
+    for file in source.folder.adapter.iterdir():
+        if file.suffix == ".safetensors":
+            shutil.copyfile(file, folder / file.name)
+    _write_config(source, folder)
+
+
+def _write_config(source: Source, folder: Path) -> None:
+    """Name the base as others know it; where it lies on this machine is nobody's business."""
+    config = json.loads((source.folder.adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = source.name
+    text = json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+    (folder / "adapter_config.json").write_text(text, encoding="utf-8")
+    reference = {"name": source.name, "files": source.base_files}
+    (folder / "base_model.json").write_text(
+        json.dumps(reference, ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
+    )
+
+
+def _reload(source: Source, folder: Path) -> Reloaded:
+    from studio.engine.export.reload import reload_adapter
+
+    return reload_adapter(source.base, folder)
+
+
+TARGET = Target(
+    name="adapter",
+    title=mark("Adapter"),
+    explanation=mark(
+        "The trained part alone, a few megabytes in PEFT's format, with a note of exactly which base it belongs to. "
+        "Take it to keep several skills for one base, or to go on training. Whoever uses it needs the base too."
+    ),
+    order=20,
+    needs_mergeable=False,
+    dtypes=("fp32",),
+    write=_write,
+    reload=_reload,
+)
