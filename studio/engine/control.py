@@ -28,6 +28,7 @@ class Control:
 
     def __init__(self) -> None:
         self._stop = threading.Event()
+        self._discard = threading.Event()
         self._running = threading.Event()
         self._running.set()
         self._checkpoint = threading.Event()
@@ -40,8 +41,15 @@ class Control:
     def pause_requested(self) -> bool:
         return not self._running.is_set()
 
-    def stop(self) -> None:
-        """Ask the action to end cleanly, saving what it has."""
+    @property
+    def discard_requested(self) -> bool:
+        """Whether the action is to end without saving."""
+        return self._discard.is_set()
+
+    def stop(self, *, save: bool = True) -> None:
+        """Ask the action to end cleanly, saving what it has unless told otherwise."""
+        if not save:
+            self._discard.set()
         self._stop.set()
         self._running.set()
 

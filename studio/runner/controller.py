@@ -57,9 +57,9 @@ class Controller:
         self._thread.start()
         return folder
 
-    def stop(self) -> None:
-        """Ask the run to finish its micro-batch, save the adapter and end."""
-        self._control.stop()
+    def stop(self, *, save: bool = True) -> None:
+        """Ask the run to finish its micro-batch, save the adapter unless told otherwise, and end."""
+        self._control.stop(save=save)
 
     def pause(self) -> None:
         """Ask the run to wait after the present micro-batch."""

@@ -213,8 +213,8 @@ class _Run:
         )
 
     def _save(self) -> int:
-        """Save the trained part, unless there is none yet; return its size in bytes."""
-        if self._trained is None:
+        """Save the trained part, unless there is none yet or the user gave it up; return its size in bytes."""
+        if self._trained is None or self._control.discard_requested:
             return 0
         return save_trained(self._trained, self._config.method.name, self._folder.adapter)
 
