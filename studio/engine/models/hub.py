@@ -1,0 +1,128 @@
+"""The Hugging Face hub, or the mirror that `HF_ENDPOINT` names: what a repository holds, and getting it.
+
+Only what a model needs is taken: safetensors, JSON, templates and tokenizer files at the top of the
+repository; never code, never pickled weights.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.engine.control import Progress
+from studio.engine.models.child import ChildFailed, download_with
+from studio.i18n import tr
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
+
+log = logging.getLogger(__name__)
+
+WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "LICENSE*"]
+_BELOW = "*/*"
+_TIMEOUT_SECONDS = 5.0
+# A process of its own can be killed in the middle of a transfer, and reads HF_ENDPOINT as it is now.
+_CHILD = "import json, sys, huggingface_hub as h; print(h.snapshot_download(**json.loads(sys.argv[1])))"
+
+
+class HubError(Exception):
+    """The hub cannot give the model; the message is half a sentence that says why."""
+
+
+def download_into(repository: str, folder: Path, progress: Progress) -> None:
+    """Download a model into `folder`. Raises `HubError`."""
+    size = _look_up(repository)
+    _download(repository, size, folder, progress, local_dir=str(folder))
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
+def download_cached(repository: str, progress: Progress) -> Path:
+    """Download a model into the hub's own cache, or find it there; return its folder. Raises `HubError`."""
+    from huggingface_hub import constants
+
+    try:
+        size = _look_up(repository)
+    except HubError:
+        if cached := find_cached(repository):
+            return cached
+        raise
+    store = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
+    return Path(_download(repository, size, store, progress).strip().splitlines()[-1])
+
+
+def find_cached(repository: str) -> Path | None:
+    """Return the folder of a model that was downloaded before, without asking the hub."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(repository, local_files_only=True))
+    except FileNotFoundError:
+        return None
+
+
+def is_repository_id(text: str) -> bool:
+    """Return whether `text` could be the id of a model on the hub, such as `owner/name`."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils._validators import validate_repo_id
+
+    try:
+        validate_repo_id(text)
+    except HFValidationError:
+        return False
+    return True
+
+
+def _look_up(repository: str) -> int:
+    """Return the bytes that a download will take; learns within seconds whether there can be one."""
+    from huggingface_hub import HfApi, errors
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # httpx's or httpx2's, by its version
+
+    if _offline():
+        raise HubError(tr("HF_HUB_OFFLINE is set"))
+    try:
+        info = HfApi(endpoint=_endpoint()).model_info(repository, timeout=_TIMEOUT_SECONDS, files_metadata=True)
+    except errors.GatedRepoError as error:
+        raise HubError(
+            tr("{repository} wants its licence accepted on the hub first").format(repository=repository)
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise HubError(tr("there is no public model {repository}").format(repository=repository)) from error
+    except (HTTPError, OSError) as error:
+        raise HubError(tr("{hub} cannot be reached").format(hub=_endpoint() or "huggingface.co")) from error
+    return _wanted_bytes(info)
+
+
+def _wanted_bytes(info: ModelInfo) -> int:
+    from huggingface_hub.utils._paths import filter_repo_objects
+
+    files = list(
+        filter_repo_objects(
+            info.siblings or (), allow_patterns=WANTED, ignore_patterns=_BELOW, key=lambda file: file.rfilename
+        )
+    )
+    if not any(file.rfilename.endswith(".safetensors") for file in files):
+        raise HubError(tr("{repository} has no safetensors weights").format(repository=info.id))
+    return sum(file.size or 0 for file in files)
+
+
+def _download(repository: str, size: int, watched: Path, progress: Progress, **options: str) -> str:
+    arguments = {"repo_id": repository, "allow_patterns": WANTED, "ignore_patterns": _BELOW, **options}
+    command = [sys.executable, "-c", _CHILD, json.dumps(arguments)]
+    try:
+        return download_with(command, watched, size, progress, {"HF_HUB_DISABLE_PROGRESS_BARS": "1"})
+    except ChildFailed as error:
+        log.warning("The download of %s failed: %s", repository, error)
+        raise HubError(tr("the download of {repository} broke off").format(repository=repository)) from error
+
+
+def _offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "ON", "YES", "TRUE")
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("HF_ENDPOINT", "").strip().rstrip("/") or None

