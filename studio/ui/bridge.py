@@ -87,13 +87,19 @@ class AppContext(QObject):
         folder = self.controller.start(config, self.runs_root)
         self.live = RunRecord(folder)
         self._timer.start()
-        self._show(self.live)
+        self.show_record(self.live)
         self._announce_status()
 
     def open_run(self, folder: RunFolder) -> None:
         """Show a run, live or from its folder, on every page. Raises `StudioError` for a damaged folder."""
         is_live = self.live is not None and self.live.folder == folder
-        self._show(self.live if is_live else RunRecord.of_folder(folder))
+        self.show_record(self.live if is_live else RunRecord.of_folder(folder))
+
+    def show_record(self, record: RunRecord | None) -> None:
+        """Show a record on every page, or none; one that was read in a task is shown without reading it again."""
+        self.record = record
+        self.record_changed.emit()
+        self._refresh_page()
 
     def go_to(self, page_name: str) -> None:
         """Show the page called setup, train, export or runs."""
@@ -133,9 +139,9 @@ class AppContext(QObject):
         if not training and not self._watched:
             self._timer.stop()
 
-    def cancel_all(self) -> None:
-        """Ask every worker to end; none is killed."""
-        self.controller.stop()
+    def cancel_all(self, *, save: bool = True) -> None:
+        """Ask every worker to end, the training with its result saved or not; none is killed."""
+        self.controller.stop(save=save)
         for watched in self._watched:
             watched.task.cancel()
 
@@ -143,11 +149,6 @@ class AppContext(QObject):
         """Wait for every worker, at most `timeout` seconds each; return whether none lives."""
         ended = [watched.task.join(timeout) for watched in self._watched]
         return self.controller.join(timeout) and all(ended)
-
-    def _show(self, record: RunRecord | None) -> None:
-        self.record = record
-        self.record_changed.emit()
-        self._refresh_page()
 
     def _drain(self) -> None:
         updates = self.controller.poll()
