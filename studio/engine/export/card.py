@@ -74,7 +74,7 @@ def _training(source: Source) -> str:
 
 def _checked(checks: tuple[Check, ...]) -> str:
     verdict = (
-        tr("The export was opened from disk again and compared with base + trained part; every check passed.")
+        tr("The export was opened from disk again and compared with the trained model; every check passed.")
         if all(check.passed for check in checks)
         else tr("This export FAILED its checks and should not be used.")
     )

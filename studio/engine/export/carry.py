@@ -62,6 +62,7 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
     if not tokenizer.chat_template:
         return None
     text = str(tokenizer.apply_chat_template(_CONVERSATION, tokenize=False))
-    behind = tokenizer(text.rpartition(_ANSWER)[2], add_special_tokens=False)["input_ids"]
+    _, answer, rest = text.rpartition(_ANSWER)
+    behind = tokenizer(rest, add_special_tokens=False)["input_ids"] if answer else []
     special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
     return next((token for token in behind if token in special), None)

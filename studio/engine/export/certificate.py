@@ -101,7 +101,8 @@ def read_certificate(folder: Path) -> Certificate:
 
 
 def _read_check(values: dict[str, Any]) -> Check:
-    return Check(**{f.name: values[f.name] for f in dataclasses.fields(Check)})
+    limit = None if values["limit"] is None else float(values["limit"])
+    return Check(**{f.name: values[f.name] for f in dataclasses.fields(Check)} | {"limit": limit})
 
 
 def print_files(folder: Path) -> dict[str, FilePrint]:

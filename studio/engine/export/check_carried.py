@@ -134,9 +134,9 @@ def stop_check(model: nn.Module, reference: Reference, folder: Path, progress: P
     """
     live = reference.stops
     limit = stopping.LIMIT if live.tokens is None else 2 * live.tokens + 32
-    first = [live.prompt, *(prompt for prompt in reference.prompts if prompt is not live.prompt)]
+    others = [prompt for prompt in reference.prompts if prompt is not live.prompt and live.tokens is not None]
     ends = stop_ids(_read_json(folder / GENERATION_CONFIG) or {})
-    tokens = first_stop(model, first, ends, limit, progress, "verifying").tokens
+    tokens = first_stop(model, [live.prompt, *others], ends, limit, progress, "verifying").tokens
     return Check(
         name="stops_by_itself",
         passed=tokens is not None or live.tokens is None,
@@ -150,7 +150,5 @@ def _stopping(tokens: int | None, live: int | None) -> str:
     if tokens is not None:
         return tr("Asked a held-out question, the export ends its answer by itself, after {tokens} tokens.")
     if live is None:
-        return tr(
-            "Neither base + adapter nor the export ends its answer within {limit} tokens: the model has not learnt to."
-        )
-    return tr("base + adapter ends its answer after {live} tokens, but the export does not within {limit}.")
+        return tr("Neither the trained model nor the export ends its answer within {limit} tokens: it was not learnt.")
+    return tr("The trained model ends its answer after {live} tokens, but the export does not within {limit}.")

@@ -37,9 +37,9 @@ def _merge(merge: Comparison) -> Check:
     value = merge.max_logit_difference
     passed = value <= LOGIT_TOLERANCE
     meaning = (
-        tr("Before rounding, the merged model answers exactly like base + adapter, up to the order of additions.")
+        tr("Before rounding, the merged model answers exactly like the trained model, up to the order of additions.")
         if passed
-        else tr("The merge is wrong: before any rounding, its logits differ from base + adapter by up to {value}.")
+        else tr("The merge is wrong: before any rounding, its logits differ from the trained model's by up to {value}.")
     )
     return Check(
         name="merge_exact",
@@ -53,7 +53,7 @@ def _merge(merge: Comparison) -> Check:
 def _logits(found: Comparison, rounding: Comparison, dtype: str) -> Check:
     value, limit = found.max_logit_difference, SLACK * rounding.max_logit_difference + LOGIT_TOLERANCE
     meaning = tr(
-        "No score (logit) of the export may differ from base + adapter by more than {limit}, which is what rounding to "
+        "No score (logit) of the export may differ from the trained model's by more than {limit}, which rounding to "
         "{dtype} can explain; the largest difference is {value}."
     )
     return _bounded("max_logit_difference", value, limit, meaning, dtype)
@@ -62,9 +62,14 @@ def _logits(found: Comparison, rounding: Comparison, dtype: str) -> Check:
 def _divergence(found: Comparison, rounding: Comparison, dtype: str) -> Check:
     value, limit = found.kl_divergence, min(SLACK * rounding.kl_divergence + KL_TOLERANCE, WORST_KL)
     meaning = tr(
-        "The export's probabilities for the next token may differ from base + adapter by {limit} nats (KL, mean); "
+        "The export's probabilities for the next token may differ from the trained model's by {limit} nats (KL, mean); "
         "they differ by {value}."
     )
+    if rounding.kl_divergence > WORST_KL:
+        meaning = tr(
+            "{dtype} does not hold this model: rounding alone changes the probabilities of the next token by {value} "
+            "nats (KL, mean), where {limit} is allowed; export as fp32."
+        )
     return _bounded("kl_divergence", value, limit, meaning, dtype)
 
 
@@ -77,7 +82,7 @@ def _top1(found: Comparison, rounding: Comparison) -> Check:
     value = found.top1_agreement
     limit = max(0.0, 1.0 - SLACK * (1.0 - rounding.top1_agreement) - TOP1_TOLERANCE)
     meaning = tr(
-        "The export and base + adapter find the same token the likeliest at {value} of all positions; "
+        "The export and the trained model find the same token the likeliest at {value} of all positions; "
         "at least {limit} is expected."
     ).format(value=percent(value), limit=percent(limit))
     return Check(name="top1_agreement", passed=value >= limit, value=value, limit=limit, meaning=meaning)
@@ -100,7 +105,7 @@ def _present(reference: Reference, outputs: Outputs) -> Check:
 
 def _presence(effect: Comparison, passed: bool) -> str:
     if not effect.max_logit_difference:
-        return tr("Training changed nothing: base + adapter answers exactly like the base.")
+        return tr("Training changed nothing: the trained model answers exactly like the base.")
     if passed:
         return tr(
             "Training moved the outputs by up to {logits} (KL {kl} nats), and {share} of that effect is in the export."

@@ -16,10 +16,11 @@ def unloadable(error: Exception) -> Check:
     return _loads(False, 1, tr("The export cannot be opened again: {reason}.").format(reason=reason.rstrip(".")))
 
 
-def weight_checks(reloaded: Reloaded, expected: dict[str, str] | None) -> tuple[Check, ...]:
+def weight_checks(reloaded: Reloaded, expected: dict[str, str] | None, dtype: str) -> tuple[Check, ...]:
     """Return the checks of the weights as they came back from disk; `expected` are prints by name."""
     written = () if expected is None else (_written(reloaded, expected),)
-    return (_complete(reloaded.problems), _finite(count_non_finite(reloaded.model)), *written)
+    overflowed = dtype == "fp16" and all(check.passed for check in written)
+    return (_complete(reloaded.problems), _finite(count_non_finite(reloaded.model), overflowed), *written)
 
 
 def _loads(passed: bool, problems: int, meaning: str) -> Check:
@@ -33,15 +34,17 @@ def _complete(problems: Collection[str]) -> Check:
     return _loads(False, len(problems), meaning.format(names=_some(problems)))
 
 
-def _finite(count: int) -> Check:
-    meaning = (
-        tr("{count} numbers among the weights are not finite (NaN or infinity); the export is damaged.").format(
-            count=count
-        )
-        if count
-        else tr("Every weight is a finite number.")
+def _finite(count: int, overflowed: bool) -> Check:
+    """`overflowed` says that the weights are written as intended, so that what is not finite was too large."""
+    if not count:
+        meaning = tr("Every weight is a finite number.")
+    elif overflowed:
+        meaning = tr("{count} weights are beyond 65504, the largest number that fp16 holds; export as bf16 or fp32.")
+    else:
+        meaning = tr("{count} numbers among the weights are not finite (NaN or infinity); the export is damaged.")
+    return Check(
+        name="all_weights_finite", passed=count == 0, value=count, limit=0, meaning=meaning.format(count=count)
     )
-    return Check(name="all_weights_finite", passed=count == 0, value=count, limit=0, meaning=meaning)
 
 
 def _written(reloaded: Reloaded, expected: dict[str, str]) -> Check:

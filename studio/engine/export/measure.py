@@ -57,7 +57,7 @@ def examine(
         raise  # about the base, not about the export
     except Exception as error:  # noqa: BLE001  # a damaged folder makes the libraries raise anything; it is reported
         return (unloadable(error), *carried)
-    weights = weight_checks(reloaded, reference.weights)
+    weights = weight_checks(reloaded, reference.weights, dtype)
     model = reloaded.model.float()
     outputs = record(model, [prompt.ids for prompt in reference.prompts], progress, "verifying")
     stop = stop_check(model, reference, folder, progress)

@@ -88,4 +88,5 @@ def _refuse_changed(folder: RunFolder, base: Path, now: dict[str, FilePrint]) ->
 
 def _public_name(path_or_id: str, base: Path) -> str:
     """A hub id as it was given; for a folder its last part alone."""
-    return base.name if Path(path_or_id).expanduser().exists() else path_or_id
+    path = Path(path_or_id).expanduser()
+    return base.name if path.is_absolute() or path.exists() else path_or_id

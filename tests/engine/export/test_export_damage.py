@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -237,3 +238,17 @@ def test_a_failed_export_does_not_pass_later(
 def test_a_folder_without_certificate_is_not_an_export(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"certificate\.json"):
         verify_export(tmp_path)
+
+
+def test_weights_too_large_for_fp16_are_told_from_damage(
+    make_run: MakeRun, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    base = shutil.copytree(bases["llama-untied"], tmp_path / "base")
+    weights = load_file(base / "model.safetensors")
+    weights["lm_head.weight"][7] *= 1e6
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
+
+    result = export_run(make_run(base), "merged", "fp16")
+
+    assert "65504" in failed(result)["all_weights_finite"]
+    assert "weights_as_written" not in failed(result)
