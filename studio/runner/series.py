@@ -55,13 +55,7 @@ class MetricSeries:
         if len(x) <= 2 * pixels:
             finite = np.isfinite(y)
             return x[finite], y[finite]
-        starts = _bucket_starts(len(x), pixels)
-        finite = np.isfinite(y)
-        lowest, highest = np.where(finite, y, np.inf), np.where(finite, y, -np.inf)
-        kept = np.concatenate([_argbest(lowest, starts, np.minimum), _argbest(highest, starts, np.maximum)])
-        kept = np.unique(kept)
-        kept = kept[finite[kept]]
-        return x[kept], y[kept]
+        return _extremes(x, y, pixels)
 
     def non_finite(self, first: float, last: float) -> Array:
         """Return the x of the nan and inf points between first and last."""
@@ -90,12 +84,17 @@ def _from_arrays(x: Array, y: Array) -> MetricSeries:
     return series
 
 
-def _bucket_starts(length: int, buckets: int) -> NDArray[np.intp]:
-    return (np.arange(buckets) * length // buckets).astype(np.intp)
-
-
-def _argbest(values: Array, starts: NDArray[np.intp], best: np.ufunc) -> NDArray[np.intp]:
-    """Index of the best value of each bucket: where a value equals its bucket's best, the first such place."""
-    lengths = np.diff(np.append(starts, len(values)))
-    matches = np.flatnonzero(values == np.repeat(best.reduceat(values, starts), lengths))
-    return matches[np.unique(np.searchsorted(starts, matches, side="right"), return_index=True)[1]]
+def _extremes(x: Array, y: Array, pixels: int) -> tuple[Array, Array]:
+    """The lowest and the highest finite point of each of `pixels` runs of equal length (the last may be shorter)."""
+    width = -(-len(y) // pixels)
+    padding = np.full(-len(y) % width, np.nan)
+    finite = np.concatenate([y, padding])
+    missing = ~np.isfinite(finite)
+    places = []
+    for extreme, never in ((np.argmin, np.inf), (np.argmax, -np.inf)):
+        filled = np.where(missing, never, finite) if missing.any() else finite
+        runs = filled.reshape(-1, width)
+        places.append(extreme(runs, axis=1) + np.arange(len(runs)) * width)
+    kept = np.unique(np.concatenate(places))
+    kept = kept[~missing[kept]]
+    return x[kept], y[kept]

@@ -1,0 +1,144 @@
+"""A run's record is grown by its events alone, so a finished run looks like a live one."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from studio.events import (
+    DataPrepared,
+    EvaluationCompleted,
+    ProgressReported,
+    RunEvent,
+    RunFailed,
+    RunFinished,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+    StepCompleted,
+)
+from studio.runner.record import LogLine, RunRecord
+from studio.runs import Journal, create_run
+
+
+def _step(step: int, update: int, **changes: object) -> StepCompleted:
+    values: dict[str, object] = {
+        "step": step,
+        "update": update,
+        "epoch": 0.1,
+        "loss": 2.0 / step,
+        "learning_rate": 1e-4,
+        "grad_norm": 0.5,
+        "grad_scale": 1024.0,
+        "skipped": False,
+        "tokens": 100,
+        "supervised_tokens": 60,
+        "micro_batches": 1,
+        "seconds": 0.5,
+    }
+    return StepCompleted(**(values | changes))  # type: ignore[arg-type]
+
+
+EVENTS: list[RunEvent] = [
+    RunStarted(
+        run="r",
+        model="tiny",
+        kind="chat",
+        method="lora",
+        precision="fp16-mixed",
+        precision_reason="Chosen by you.",
+        device="cpu",
+        versions={},
+    ),
+    DataPrepared(
+        train_rows=80,
+        validation_rows=4,
+        general_rows=0,
+        skipped_rows=3,
+        skipped={"empty answer": 3},
+        tokens=8000,
+        supervised_tokens=4000,
+        longest=120,
+        planned_updates=10,
+    ),
+    EvaluationCompleted(step=0, update=0, loss=3.0, rows=4, supervised_tokens=50, seconds=1.0),
+    _step(1, 0, loss=3.1, grad_norm=math.inf, grad_scale=2048.0, skipped=True),
+    _step(2, 1),
+    _step(3, 2),
+    EvaluationCompleted(step=3, update=2, loss=2.5, rows=4, supervised_tokens=50, seconds=1.0),
+]
+END = RunFinished(
+    status="finished",
+    step=3,
+    update=2,
+    trainable_parameters=10,
+    total_parameters=100,
+    adapter_bytes=40,
+    peak_memory=1,
+    seconds=9.0,
+)
+
+
+def _record(*events: object) -> RunRecord:
+    record = RunRecord()
+    for event in events:
+        record.apply(event)  # type: ignore[arg-type]
+    return record
+
+
+def test_the_state_follows_the_events() -> None:
+    state = _record(*EVENTS).state
+    assert (state.status, state.step, state.update, state.skipped_steps) == ("running", 3, 2, 1)
+    assert (state.first_validation_loss, state.validation_loss) == (3.0, 2.5)
+    assert state.tokens_per_second == pytest.approx(200.0)
+    assert state.eta_seconds == pytest.approx(8 * 1.5 / 2)  # a skipped step costs time too
+
+
+def test_no_step_is_lost_and_a_skipped_one_is_marked() -> None:
+    record = _record(*EVENTS)
+    assert record.series["loss"].x.tolist() == [1, 2, 3]
+    assert record.series["grad_norm"].y[0] == math.inf
+    assert record.series["grad_scale"].y.tolist() == [2048.0, 1024.0, 1024.0]
+    assert record.series["validation"].x.tolist() == [0, 3]
+    assert record.skips == [1]
+
+
+def test_without_loss_scaling_there_is_no_scale_to_draw() -> None:
+    assert len(_record(_step(1, 1, grad_scale=None)).series["grad_scale"]) == 0
+
+
+def test_pause_failure_progress_and_log_are_shown() -> None:
+    record = _record(*EVENTS, RunPaused(step=3))
+    assert record.state.status == "paused"
+    record.apply(RunResumed(step=3))
+    assert record.state.status == "running"
+    record.apply(ProgressReported(stage="evaluating", done=1, total=2))
+    assert (record.state.stage, record.state.done, record.state.total) == ("evaluating", 1, 2)
+    record.apply(LogLine("hello"))
+    assert list(record.log) == ["hello"]
+    record.apply(RunFailed(step=3, sentence="The disk is full."))
+    assert (record.state.status, record.state.sentence, record.state.ended) == ("failed", "The disk is full.", True)
+
+
+def test_a_reopened_run_equals_the_live_one(tmp_path: Path) -> None:
+    folder = create_run(tmp_path, "r", "")
+    with Journal(folder.journal) as journal:
+        for event in [*EVENTS, END]:
+            journal.append(event)
+    folder.write_state("finished")
+    live, reopened = _record(*EVENTS, END), RunRecord.of_folder(folder)
+    assert reopened.state == live.state
+    for key, series in live.series.items():
+        assert series.y.tolist() == reopened.series[key].y.tolist()
+
+
+def test_a_run_that_was_cut_off_shows_the_state_it_left(tmp_path: Path) -> None:
+    folder = create_run(tmp_path, "r", "")
+    with Journal(folder.journal) as journal:
+        for event in EVENTS:
+            journal.append(event)
+    folder.write_state("failed", error="The power went.")
+    record = RunRecord.of_folder(folder)
+    assert (record.state.status, record.state.sentence) == ("failed", "The power went.")
