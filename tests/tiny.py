@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from studio.config import PrecisionConfig
 from studio.config.method import read_method
@@ -42,7 +52,7 @@ def llama(*, tied: bool = True, seed: int = 0) -> PreTrainedModel:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=128,
+        max_position_embeddings=256,
         tie_word_embeddings=tied,
     )
     return LlamaForCausalLM(config).eval()
@@ -118,3 +128,46 @@ def bench(
     loss = SupervisedLoss(model, base)
     updater = Updater(loss, parameters, optimizer, chosen, make_scaler(chosen, config), max_grad_norm)
     return Bench(base, model, loss, updater)
+
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer with ChatML's special tokens: 259 ids, no merges, nothing lost."""
+    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate([*specials, *alphabet])}
+    plain = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    plain.decoder = decoders.ByteLevel()
+    plain.add_special_tokens(specials)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=plain, eos_token="<|im_end|>", pad_token="<|endoftext|>", bos_token="<|im_start|>"
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+def save_model(folder: Path, *, seed: int = 0) -> Path:
+    """A tiny Chat model as an ordinary folder; return the folder."""
+    model = llama(seed=seed)
+    model.config.eos_token_id = 2
+    model.generation_config.eos_token_id = 2
+    model.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
+
+
+def save_rows(path: Path, count: int = 20) -> Path:
+    """Small sums as a messages file; return the file."""
+    lines = []
+    for number in range(count):
+        asked, answer = f"What is {number} plus {number}?", f"It is {2 * number}."
+        turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
+        lines.append(json.dumps({"messages": turns}))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path

@@ -44,9 +44,7 @@ def option(
         advanced: shown only when the user asks for all options.
     """
     extra = {"unit": unit, "labels": dict(labels or {}), "advanced": advanced}
-    return Field(
-        default, title=title, description=help, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra
-    )
+    return Field(default, title=title, description=help, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra)
 
 
 Kind = Literal["integer", "number", "text", "flag", "choice", "list"]
@@ -76,9 +74,7 @@ class OptionSpec:
 
 def options(section: type[BaseModel]) -> tuple[OptionSpec, ...]:
     """Return the declared options of a section, in the order of declaration."""
-    return tuple(
-        _spec(key, field) for key, field in section.model_fields.items() if field.title is not None
-    )
+    return tuple(_spec(key, field) for key, field in section.model_fields.items() if field.title is not None)
 
 
 def _spec(key: str, field: FieldInfo) -> OptionSpec:

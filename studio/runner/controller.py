@@ -83,4 +83,3 @@ class Controller:
         if self._thread is not None:
             self._thread.join(timeout)
         return not self.running
-

@@ -69,8 +69,7 @@ class LoraConfig(MethodConfig):
         False,
         title=mark("Weight-decomposed (DoRA)"),
         help=mark(
-            "Also learn each output's length apart from its direction (Liu et al. 2024). "
-            "Better at small ranks, slower."
+            "Also learn each output's length apart from its direction (Liu et al. 2024). Better at small ranks, slower."
         ),
         advanced=True,
     )

@@ -30,9 +30,7 @@ def choose_precision(config: PrecisionConfig, device: torch.device, stored: str)
         name, reason = config.name, remark(config.name, device, stored) or tr("Chosen by you.")
     precision = PRECISIONS.get(name)
     if precision.autocast == "bf16" and not has_bf16(device):
-        raise ConfigError(
-            tr("This GPU has no bf16; take precision fp16-mixed, or fp32 where memory allows.")
-        )
+        raise ConfigError(tr("This GPU has no bf16; take precision fp16-mixed, or fp32 where memory allows."))
     return precision, reason
 
 

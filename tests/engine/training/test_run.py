@@ -1,0 +1,267 @@
+"""A whole run on a tiny model: events, run folder, stopping, repeating, and what happens to a NaN."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from studio.config import parse_config, write_config
+from studio.engine.control import Control
+from studio.engine.data import batching
+from studio.engine.models.load import load_model
+from studio.engine.training import loop, run
+from studio.errors import TrainingError
+from studio.events import (
+    DataPrepared,
+    EvaluationCompleted,
+    ProgressReported,
+    RunEvent,
+    RunFinished,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+    StepCompleted,
+    to_json,
+)
+from studio.runs import RunFolder, create_run
+from tests.tiny import save_model, save_rows
+
+
+LORA = {"name": "lora", "rank": 4}
+
+
+class Trained:
+    """One run and what it said."""
+
+    def __init__(self, tmp_path: Path, sections: dict[str, Any], control: Control | None = None) -> None:
+        self.model = tmp_path / "model"
+        if not self.model.exists():
+            save_model(self.model)
+            save_rows(tmp_path / "rows.jsonl")
+        self.control = control or Control()
+        self.events: list[RunEvent] = []
+        tables: dict[str, Any] = {
+            "model": {"path": str(self.model)},
+            "data": {"sources": [{"path": str(tmp_path / "rows.jsonl")}], "validation_fraction": 0.1},
+            "precision": {"name": "fp32"},
+            "training": {"batch_size": 4, "max_steps": 6, "learning_rate": 1e-2, "device": "cpu"},
+        }
+        for section, values in sections.items():
+            tables[section] = tables.get(section, {}) | values
+        tables.setdefault("method", LORA)
+        self.config = parse_config(tables)
+        self.folder: RunFolder = create_run(tmp_path / "runs", "test", write_config(self.config))
+
+    def go(self, **options: Any) -> Trained:
+        run.train(self.config, self.folder, self.control, self.emit, **options)
+        return self
+
+    def emit(self, event: RunEvent | ProgressReported) -> None:
+        if not isinstance(event, ProgressReported):
+            self.events.append(event)
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def steps(self) -> list[StepCompleted]:
+        return self.of(StepCompleted)
+
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:
+        return load_file(self.folder.adapter / "adapter_model.safetensors")
+
+
+def test_a_run_tells_its_story_and_leaves_an_adapter_that_peft_loads(tmp_path: Path) -> None:
+    done = Trained(tmp_path, {}).go()
+    assert [type(event) for event in done.events[:3]] == [RunStarted, DataPrepared, EvaluationCompleted]
+    (finished,) = done.of(RunFinished)
+    assert (finished.status, finished.update, finished.step) == ("finished", 6, 6)
+    losses = [event.loss for event in done.of(EvaluationCompleted)]
+    assert losses[-1] < losses[0]
+    assert [step.update for step in done.steps] == [1, 2, 3, 4, 5, 6]
+    base = AutoModelForCausalLM.from_pretrained(done.model)
+    total = sum(p.numel() for p in base.parameters())
+    peft_model = PeftModel.from_pretrained(base, str(done.folder.adapter), is_trainable=True)
+    assert finished.trainable_parameters == sum(p.numel() for p in peft_model.parameters() if p.requires_grad)
+    assert finished.total_parameters == total + finished.trainable_parameters
+    assert done.folder.read_state()["status"] == "finished"
+
+
+def test_the_validation_loss_is_that_of_transformers(tmp_path: Path) -> None:
+    done = Trained(tmp_path, {"data": {"validation_fraction": 0.25}})
+    from studio.engine.data.prepare import prepare_data
+    from studio.engine.models.load import load_tokenizer
+
+    data = prepare_data(done.config.data, load_tokenizer(done.model), "chat", 0)
+    base = AutoModelForCausalLM.from_pretrained(done.model)
+    total, count = 0.0, 0
+    for index in range(len(data.validation)):
+        row = data.validation[index]
+        labels = torch.tensor([row.labels])
+        supervised = int((labels[:, 1:] != -100).sum())
+        total += float(base(input_ids=torch.tensor([row.input_ids]), labels=labels).loss) * supervised
+        count += supervised
+    first = done.go().of(EvaluationCompleted)[0]
+    assert first.supervised_tokens == count
+    assert first.loss == pytest.approx(total / count, rel=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16-mixed", "bf16-mixed"])
+def test_a_run_repeats_bit_for_bit(tmp_path: Path, precision: str) -> None:
+    sections = {"precision": {"name": precision}, "method": LORA | {"dropout": 0.1}}
+    first, second = (Trained(tmp_path, sections).go() for _ in range(2))
+    assert [s.loss for s in first.steps] == [s.loss for s in second.steps]
+    assert all(torch.equal(tensor, second.weights[name]) for name, tensor in first.weights.items())
+
+
+def test_another_seed_is_another_run(tmp_path: Path) -> None:
+    first = Trained(tmp_path, {}).go()
+    second = Trained(tmp_path, {"training": {"seed": 1}}).go()
+    assert [s.loss for s in first.steps] != [s.loss for s in second.steps]
+
+
+def test_a_huge_initial_scale_is_halved_without_advancing_updates_or_learning_rate(tmp_path: Path) -> None:
+    done = Trained(tmp_path, {"precision": {"name": "fp16-mixed", "initial_scale": 1e38}}).go()
+    skipped = [step for step in done.steps if step.skipped]
+    assert len(skipped) > 5
+    assert {step.update for step in skipped} == {0}
+    assert len({step.learning_rate for step in done.steps[: len(skipped) + 1]}) == 1
+    scales = [step.grad_scale for step in skipped]
+    assert scales[0] == 1e38
+    assert all(b == a / 2 for a, b in itertools.pairwise(scales))  # type: ignore[operator]
+    assert all(not step.skipped for step in done.steps[len(skipped) :])
+    assert done.of(RunFinished)[0].update == 6
+    assert all(json.loads(to_json(step))["grad_norm"] in ("inf", "nan") for step in skipped)
+
+
+def test_static_and_no_scaling_say_so(tmp_path: Path) -> None:
+    static = Trained(
+        tmp_path, {"precision": {"name": "fp16-mixed", "loss_scaling": "static", "initial_scale": 1024.0}}
+    ).go()
+    assert {step.grad_scale for step in static.steps} == {1024.0}
+    off = Trained(tmp_path, {"precision": {"name": "fp16-mixed", "loss_scaling": "off"}}).go()
+    assert {step.grad_scale for step in off.steps} == {None}
+
+
+def test_a_nan_in_a_weight_stops_the_run_and_nothing_non_finite_is_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poisoned(*arguments: Any) -> Any:
+        model = load_model(*arguments)
+        model.get_input_embeddings().weight.data[5:200] = math.nan
+        return model
+
+    monkeypatch.setattr(run, "load_model", poisoned)
+    done = Trained(tmp_path, {})
+    with pytest.raises(TrainingError, match="not a finite number"):
+        done.go()
+    assert len(done.steps) == loop.BAD_STEPS_IN_A_ROW
+    assert all(step.skipped and math.isnan(step.loss) for step in done.steps)
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in done.weights.values())
+
+
+def test_a_nan_in_a_trained_weight_is_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = Trained(tmp_path, {})
+    original = loop.Loop._attempt
+
+    def poison(self: loop.Loop) -> None:
+        original(self)
+        parameter = self._updater._parameters[0]
+        parameter.data[0] = math.inf
+
+    monkeypatch.setattr(loop.Loop, "_attempt", poison)
+    with pytest.raises(TrainingError):
+        done.go()
+    assert not list(done.folder.adapter.glob("*")) if done.folder.adapter.exists() else True
+
+
+def test_a_nan_in_the_data_path_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from studio.engine.training.loss import SupervisedLoss
+
+    original = SupervisedLoss.__call__
+    seen: list[int] = []
+
+    def poisoned(self: SupervisedLoss, batch: batching.MicroBatch) -> torch.Tensor:
+        seen.append(1)
+        loss = original(self, batch)
+        return loss * math.nan if len(seen) > 6 else loss
+
+    monkeypatch.setattr(SupervisedLoss, "__call__", poisoned)
+    done = Trained(tmp_path, {"data": {"validation_fraction": 0.0}, "training": {"max_steps": 50}})
+    with pytest.raises(TrainingError, match=r"rows .*rows\.jsonl:\d+"):
+        done.go()
+    good = [step for step in done.steps if not step.skipped]
+    assert len(good) == 6
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in done.weights.values())
+
+
+def test_stop_saves_what_was_learnt_and_ends_cleanly(tmp_path: Path) -> None:
+    done = Trained(tmp_path, {"training": {"max_steps": 1000}})
+    original = done.emit
+
+    def emit(event: RunEvent | ProgressReported) -> None:
+        original(event)
+        if isinstance(event, StepCompleted) and event.step == 3:
+            done.control.stop()
+
+    done.emit = emit  # type: ignore[method-assign]
+    done.go()
+    (finished,) = done.of(RunFinished)
+    assert (finished.status, finished.update) == ("stopped", 3)
+    assert done.folder.read_state()["status"] == "stopped"
+    assert any(bool(tensor.any()) for name, tensor in done.weights.items() if "lora_B" in name)
+
+
+def test_stop_while_preparing_ends_without_an_adapter(tmp_path: Path) -> None:
+    control = Control()
+    control.stop()
+    done = Trained(tmp_path, {}, control).go()
+    assert done.of(RunFinished)[0].status == "stopped"
+    assert not done.folder.adapter.exists()
+
+
+def test_pause_waits_and_goes_on_with_the_same_result(tmp_path: Path) -> None:
+    plain = Trained(tmp_path, {}).go()
+    done = Trained(tmp_path, {})
+    original = done.emit
+
+    def emit(event: RunEvent | ProgressReported) -> None:
+        original(event)
+        if isinstance(event, StepCompleted) and event.step == 2:
+            done.control.pause()
+        if isinstance(event, RunPaused):
+            done.control.resume()
+
+    done.emit = emit  # type: ignore[method-assign]
+    done.go()
+    assert len(done.of(RunPaused)) == len(done.of(RunResumed)) == 1
+    assert [s.loss for s in done.steps] == [s.loss for s in plain.steps]
+
+
+def test_how_an_update_is_split_does_not_change_the_run(tmp_path: Path) -> None:
+    method = {"method": LORA | {"dropout": 0.0}}
+    whole = Trained(tmp_path, method).go(token_budget=10_000)
+    split = Trained(tmp_path, method).go(token_budget=1)
+    assert {step.micro_batches for step in whole.steps} == {1}
+    assert {step.micro_batches for step in split.steps} == {4}
+    assert [s.loss for s in split.steps] == pytest.approx([s.loss for s in whole.steps], rel=1e-4)
+    assert [s.tokens for s in split.steps] == [s.tokens for s in whole.steps]
+
+
+def test_full_fine_tuning_saves_a_whole_model(tmp_path: Path) -> None:
+    done = Trained(tmp_path, {"method": {"name": "full", "freeze_embeddings": True}}).go()
+    trained = AutoModelForCausalLM.from_pretrained(done.folder.adapter)
+    base = AutoModelForCausalLM.from_pretrained(done.model)
+    assert torch.equal(trained.get_input_embeddings().weight, base.get_input_embeddings().weight)
+    name = "model.layers.0.self_attn.q_proj.weight"
+    assert not torch.equal(trained.state_dict()[name], base.state_dict()[name])
