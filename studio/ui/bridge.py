@@ -90,6 +90,19 @@ class AppContext(QObject):
         self.show_record(self.live)
         self._announce_status()
 
+    def toggle_pause(self) -> None:
+        """Have the run wait, or go on."""
+        if self.controller.paused:
+            self.controller.resume()
+        else:
+            self.controller.pause()
+        self._announce_status()
+
+    def choose_runs_root(self, folder: Path) -> None:
+        """Keep new runs in another folder; the pages hear of it as of another run."""
+        self.settings.runs_root = folder
+        self.record_changed.emit()
+
     def open_run(self, folder: RunFolder) -> None:
         """Show a run, live or from its folder, on every page. Raises `StudioError` for a damaged folder."""
         is_live = self.live is not None and self.live.folder == folder

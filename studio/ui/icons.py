@@ -38,6 +38,11 @@ def icon(name: str, colour: str = "text", selected: str = "accent") -> QIcon:
     return result
 
 
+def app_icon() -> QIcon:
+    """Return the icon of the window and of the task bar."""
+    return QIcon(str(resource("icons", "app.svg")))
+
+
 class _Binding(QObject):
     """Keeps one button's or action's icon in the colours of the theme, for as long as the target lives."""
 

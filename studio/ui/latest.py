@@ -34,6 +34,7 @@ class Latest(QObject, Generic[T]):
         self._on_done, self._on_error, self._on_progress = on_done, on_error, on_progress
         self._wanted: Callable[[Progress], T] | None = None
         self._task: Task[T] | None = None
+        self._expected = False
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
         self._pause.timeout.connect(self._start)
@@ -41,7 +42,7 @@ class Latest(QObject, Generic[T]):
     @property
     def pending(self) -> bool:
         """Whether an answer is still to come."""
-        return self._wanted is not None or self._task is not None
+        return self._wanted is not None or self._expected
 
     def ask(self, action: Callable[[Progress], T], pause: int = PAUSE_MILLISECONDS) -> None:
         """Ask something else; the answer comes through the callbacks."""
@@ -52,6 +53,7 @@ class Latest(QObject, Generic[T]):
     def drop(self) -> None:
         """No longer want an answer."""
         self._wanted = None
+        self._expected = False
         self._pause.stop()
         if self._task is not None:
             self._task.cancel()
@@ -63,6 +65,7 @@ class Latest(QObject, Generic[T]):
             self._pause.start(PAUSE_MILLISECONDS // 6)
             return
         wanted, self._wanted = self._wanted, None
+        self._expected = True
         self._task = task = Task.start(self._name, wanted)
         self._context.run_task(
             task,
@@ -72,11 +75,11 @@ class Latest(QObject, Generic[T]):
         )
 
     def _is_current(self, task: Task[T]) -> bool:
-        return task is self._task and self._wanted is None
+        return task is self._task and self._expected
 
     def _answer(self, task: Task[T], tell: Callable[[Any], None], value: Any) -> None:
         if self._is_current(task):
-            self._task = None
+            self._expected = False
             tell(value)
 
     def _progress(self, task: Task[T], stage: str, done: int, total: int) -> None:

@@ -48,7 +48,8 @@ class FormRow(QWidget):
         self._help = label(tr(self.editor.spec.help), "caption", wrap=True)
         words = QVBoxLayout()
         words.setSpacing(theme.space(0.25))
-        for part in (self._name, self._help, self._error):
+        words.addLayout(self._title_line())
+        for part in (self._help, self._error):
             words.addWidget(part)
         line = QHBoxLayout()
         line.setContentsMargins(0, theme.space(1.25), 0, theme.space(1.25))
@@ -65,11 +66,17 @@ class FormRow(QWidget):
     def _control(self) -> QHBoxLayout:
         control = QHBoxLayout()
         control.setSpacing(theme.space(1))
+        control.addWidget(self._value)
         control.addWidget(self.editor, 0, Qt.AlignmentFlag.AlignVCenter)
-        unit = self._value if isinstance(self.editor, ShareEditor) else label(tr(self.editor.spec.unit), "muted")
-        unit.setMinimumWidth(theme.characters(7))
-        control.addWidget(unit)
         return control
+
+    def _title_line(self) -> QHBoxLayout:
+        line = QHBoxLayout()
+        line.setSpacing(theme.space(1))
+        line.addWidget(self._name)
+        line.addWidget(label(tr(self.editor.spec.unit), "caption"))
+        line.addStretch(1)
+        return line
 
     def _tooltip(self) -> str:
         bounds = bounds_text(self.editor.spec)

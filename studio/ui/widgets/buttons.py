@@ -15,7 +15,8 @@ _ICON_COLOURS: dict[Kind, str] = {"plain": "text", "primary": "on_accent", "quie
 
 def push_button(text: str, kind: Kind = "plain", icon: str = "", tooltip: str = "") -> QPushButton:
     """Return a button with words on it."""
-    button = QPushButton(text)
+    # A no-break space keeps the words off the icon; the style leaves too little between them.
+    button = QPushButton(f"\u00a0{text}" if icon else text)
     button.setProperty("kind", kind)
     button.setAccessibleName(text.replace("&", ""))
     button.setToolTip(tooltip)

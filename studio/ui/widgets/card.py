@@ -29,7 +29,7 @@ class Card(QFrame):
         whole = QVBoxLayout(self)
         margin = theme.space(2)
         whole.setContentsMargins(margin, margin, margin, margin)
-        whole.setSpacing(theme.space(0.75))
+        whole.setSpacing(theme.space(1))
         whole.addLayout(self.header)
         whole.addWidget(self._verdict)
         whole.addLayout(self.body, 1)

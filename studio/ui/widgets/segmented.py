@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from PySide6.QtCore import Signal
+from PySide6.QtGui import QFont, QFontMetrics
 from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
 from studio.ui import theme
@@ -27,6 +28,7 @@ class Segmented(QFrame):
         for value, text in choices:
             self._buttons[value] = button = QPushButton(text)
             button.setCheckable(True)
+            button.setMinimumWidth(_widest(button) + theme.space(2.5) + 4)
             self._group.addButton(button)
             row.addWidget(button)
         next(iter(self._buttons.values())).setChecked(True)
@@ -55,3 +57,10 @@ class Segmented(QFrame):
     def _toggled(self, _button: QPushButton, checked: bool) -> None:
         if checked:
             self.changed.emit()
+
+
+def _widest(button: QPushButton) -> int:
+    """The width of the words when the choice is taken: they are bold then, and nothing may move."""
+    font = QFont(button.font())
+    font.setWeight(QFont.Weight.DemiBold)
+    return QFontMetrics(font).horizontalAdvance(button.text())

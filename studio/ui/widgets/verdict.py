@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QPixmap
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 from studio.ui import icons, theme
@@ -48,6 +49,10 @@ class Verdict(QWidget):
         self.setVisible(bool(text))
 
     def _paint_sign(self) -> None:
-        colour = theme.palette().names()[_COLOURS[self.level]]
         size = self._words.fontMetrics().height()
-        self._sign.setPixmap(icons.pixmap(_ICONS[self.level], colour, size, self.devicePixelRatioF()))
+        self._sign.setPixmap(sign_pixmap(self.level, size, self.devicePixelRatioF()))
+
+
+def sign_pixmap(level: Level, size: int, ratio: float) -> QPixmap:
+    """Return the sign of a level in the theme's colour."""
+    return icons.pixmap(_ICONS[level], theme.palette().names()[_COLOURS[level]], size, ratio)

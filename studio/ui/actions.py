@@ -1,0 +1,163 @@
+"""Every command of the window, once: menu, words, shortcut and icon stand in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from PySide6.QtGui import QAction, QActionGroup, QKeySequence
+from PySide6.QtWidgets import QMainWindow, QMenu
+
+from studio.i18n import LANGUAGES, mark, tr
+from studio.ui import icons
+
+MENUS = {
+    "file": mark("&File"),
+    "run": mark("&Run"),
+    "view": mark("&View"),
+    "theme": mark("&Theme"),
+    "language": mark("&Language"),
+    "help": mark("&Help"),
+}
+_INSIDE = {"theme": "view", "language": "view"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One row of the table.
+
+    Attributes:
+        name: what handlers and tests call it.
+        menu: a key of `MENUS`; title and tooltip are translated when shown.
+        group: of the commands of one group, one is checked.
+        rule: a line is drawn above it in its menu.
+    """
+
+    name: str
+    menu: str
+    title: str
+    tooltip: str = ""
+    shortcut: str = ""
+    icon: str = ""
+    group: str = ""
+    rule: bool = False
+
+
+COMMANDS = (
+    Command(
+        name="open_configuration",
+        menu="file",
+        title=mark("&Open configuration …"),
+        tooltip=mark("Fill the Setup page from a TOML file."),
+        shortcut="Ctrl+O",
+        icon="folder",
+    ),
+    Command(
+        name="save_configuration",
+        menu="file",
+        title=mark("&Save configuration …"),
+        tooltip=mark("Write the Setup page to a TOML file, for the command line or for later."),
+        shortcut="Ctrl+S",
+        icon="save",
+    ),
+    Command(
+        name="runs_folder",
+        menu="file",
+        title=mark("Change the &runs folder …"),
+        tooltip=mark("Choose where new runs are kept."),
+        rule=True,
+    ),
+    Command(name="quit", menu="file", title=mark("&Quit"), shortcut="Ctrl+Q", rule=True),
+    Command(
+        name="start",
+        menu="run",
+        title=mark("&Start"),
+        tooltip=mark("Start training with the configuration of the Setup page."),
+        shortcut="Ctrl+Return",
+        icon="play",
+    ),
+    Command(
+        name="pause",
+        menu="run",
+        title=mark("&Pause"),
+        tooltip=mark("Wait after the present micro-batch, or go on."),
+        shortcut="Ctrl+P",
+        icon="pause",
+    ),
+    Command(
+        name="stop",
+        menu="run",
+        title=mark("S&top and save"),
+        tooltip=mark("Finish the present micro-batch, save what was learnt, and end."),
+        shortcut="Ctrl+.",
+        icon="stop",
+    ),
+    Command(
+        name="open_run_folder",
+        menu="run",
+        title=mark("&Open run folder"),
+        tooltip=mark("Show the files of this run."),
+        shortcut="Ctrl+Shift+O",
+        icon="folder",
+        rule=True,
+    ),
+    Command(
+        name="export",
+        menu="run",
+        title=mark("&Export …"),
+        tooltip=mark("Merge and export what this run learnt."),
+        shortcut="Ctrl+E",
+        icon="export",
+    ),
+    Command(name="page_setup", menu="view", title=mark("Setup"), shortcut="Ctrl+1", icon="setup", group="page"),
+    Command(name="page_train", menu="view", title=mark("Train"), shortcut="Ctrl+2", icon="train", group="page"),
+    Command(name="page_export", menu="view", title=mark("Export"), shortcut="Ctrl+3", icon="export", group="page"),
+    Command(name="page_runs", menu="view", title=mark("Runs"), shortcut="Ctrl+4", icon="runs", group="page"),
+    Command(name="theme_system", menu="theme", title=mark("Like the &system"), group="theme"),
+    Command(name="theme_light", menu="theme", title=mark("&Light"), group="theme"),
+    Command(name="theme_dark", menu="theme", title=mark("&Dark"), group="theme"),
+    # A language is written in itself, so that whoever needs it can read it.
+    *(
+        Command(name=f"language_{key}", menu="language", title=name, group="language")
+        for key, name in LANGUAGES.items()
+    ),
+    Command(name="about", menu="help", title=mark("&About Finetune Studio")),
+)
+
+
+def build_actions(window: QMainWindow, handlers: Mapping[str, Callable[[], None]]) -> dict[str, QAction]:
+    """Make an action of every command, put it into its menu, and connect it to the handler of its name."""
+    menus = _build_menus(window)
+    groups: dict[str, QActionGroup] = {}
+    actions = {}
+    for command in COMMANDS:
+        actions[command.name] = action = _build(command, window)
+        action.triggered.connect(lambda _=False, run=handlers[command.name]: run())
+        if command.group:
+            action.setCheckable(True)
+            groups.setdefault(command.group, QActionGroup(window)).addAction(action)
+        if command.rule:
+            menus[command.menu].addSeparator()
+        menus[command.menu].addAction(action)
+    return actions
+
+
+def _build_menus(window: QMainWindow) -> dict[str, QMenu]:
+    menus: dict[str, QMenu] = {}
+    for key, title in MENUS.items():
+        parent = menus[_INSIDE[key]] if key in _INSIDE else window.menuBar()
+        menus[key] = parent.addMenu(tr(title))
+        menus[key].setToolTipsVisible(True)
+    return menus
+
+
+def _build(command: Command, window: QMainWindow) -> QAction:
+    action = QAction(tr(command.title), window)
+    action.setObjectName(command.name)
+    action.setShortcut(QKeySequence(command.shortcut))
+    words = tr(command.tooltip) or action.text().replace("&", "")
+    shortcut = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+    action.setToolTip(f"{words} ({shortcut})" if shortcut else words)
+    if command.icon:
+        icons.bind(action, command.icon, "muted")
+    return action

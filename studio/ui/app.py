@@ -1,0 +1,149 @@
+"""The application: fonts, language, theme, the way in and the way out."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, cast
+
+from PySide6.QtCore import (
+    QLibraryInfo,
+    QLocale,
+    QMessageLogContext,
+    Qt,
+    QTimer,
+    QtMsgType,
+    QTranslator,
+    qInstallMessageHandler,
+)
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QApplication
+
+from studio.i18n import set_language, tr
+from studio.resources import resource
+from studio.runner import actions
+from studio.ui import icons, theme
+from studio.ui.bridge import AppContext
+from studio.ui.fonts import interface_font
+from studio.ui.main_window import MainWindow
+from studio.ui.memory import MainThreadCollector
+from studio.ui.settings import Settings
+
+log = logging.getLogger(__name__)
+SAMPLE = resource("samples", "fine-tuning-en.jsonl")
+# Long enough for the first paint to come first, too short to be noticed.
+AFTER_FIRST_PAINT = 50
+_LEVELS = {
+    QtMsgType.QtDebugMsg: logging.DEBUG,
+    QtMsgType.QtInfoMsg: logging.INFO,
+    QtMsgType.QtWarningMsg: logging.WARNING,
+    QtMsgType.QtCriticalMsg: logging.ERROR,
+    QtMsgType.QtFatalMsg: logging.CRITICAL,
+}
+
+
+def main(model: str = "", data: str = "") -> int:
+    """Open the window and return the exit status once it is closed.
+
+    Args:
+        model: a model folder or hub id to begin with; what was chosen last when empty.
+        data: a dataset file to begin with; what was chosen last when empty.
+    """
+    app = make_application()
+    settings = Settings()
+    set_language(settings.language)
+    _translate_qt(app, settings.language)
+    theme.install(app, settings.theme)
+    app.setWindowIcon(icons.app_icon())
+    MainThreadCollector(app)
+    context = AppContext(settings, parent=app)
+    window = MainWindow(context)
+    with _hooks(context, window):
+        window.show()
+        QTimer.singleShot(AFTER_FIRST_PAINT, lambda: _fill(window, first_tables(settings, model, data)))
+        status = app.exec()
+        # A worker that outlives the interpreter aborts the process: this waits, and nothing is terminated.
+        context.cancel_all()
+        context.join()
+    return status
+
+
+def make_application() -> QApplication:
+    """Return the application with its names and its font."""
+    if QApplication.instance() is None:
+        QGuiApplication.setHighDpiScaleFactorRoundingPolicy(Qt.HighDpiScaleFactorRoundingPolicy.PassThrough)
+    app = cast(QApplication, QApplication.instance() or QApplication(["finetune-studio"]))
+    app.setApplicationName("finetune-studio")
+    app.setApplicationDisplayName("Finetune Studio")
+    app.setDesktopFileName("finetune-studio")
+    app.setFont(interface_font())
+    return app
+
+
+def first_tables(settings: Settings, model: str = "", data: str = "") -> dict[str, Any]:
+    """Return what the Setup page shows first: the last draft, or the starter model and a sample to start with."""
+    tables = settings.draft
+    chosen: dict[str, Any] = tables.setdefault("model", {})
+    rows: dict[str, Any] = tables.setdefault("data", {})
+    if not chosen.get("path"):
+        starter = actions.starter_folder()
+        chosen["path"] = str(starter) if starter else ""
+        rows["sources"] = rows.get("sources") or [{"path": str(SAMPLE)}]
+    if model:
+        tables["model"] = {"path": model}
+    if data:
+        rows["sources"] = [{"path": data}]
+    return tables
+
+
+def _fill(window: MainWindow, tables: dict[str, Any]) -> None:
+    window.setup.set_tables(tables)
+    window.prepare_pages()
+
+
+def _translate_qt(app: QApplication, language: str) -> None:
+    """Qt's own words, in file dialogs and context menus."""
+    QLocale.setDefault(QLocale(language))
+    translator = QTranslator(app)
+    if translator.load(QLocale(language), "qtbase", "_", QLibraryInfo.path(QLibraryInfo.LibraryPath.TranslationsPath)):
+        app.installTranslator(translator)
+
+
+@contextmanager
+def _hooks(context: AppContext, window: MainWindow) -> Iterator[None]:
+    """While the window lives: Qt's messages and our defects go to the log, and a signal stops and saves."""
+
+    def on_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        log.error("A defect in the window", exc_info=(kind, error, trace))
+        context.message.emit(
+            tr("Something unexpected happened ({kind}); the log has the details.").format(kind=kind.__name__)
+        )
+
+    def on_signal(_number: int, _frame: object) -> None:
+        QTimer.singleShot(0, window.quit_saving)
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    sys.excepthook, excepthook = on_defect, sys.excepthook
+    threading.excepthook, thread_hook = _log_thread_defect, threading.excepthook
+    qInstallMessageHandler(_log_qt)
+    try:
+        yield
+    finally:
+        qInstallMessageHandler(None)
+        sys.excepthook, threading.excepthook = excepthook, thread_hook
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _log_thread_defect(args: threading.ExceptHookArgs) -> None:
+    trace = (args.exc_type, args.exc_value, args.exc_traceback)
+    log.error("A defect in the thread %s", args.thread and args.thread.name, exc_info=trace)  # type: ignore[arg-type]
+
+
+def _log_qt(kind: QtMsgType, _context: QMessageLogContext, words: str) -> None:
+    logging.getLogger("qt").log(_LEVELS[kind], "%s", words)

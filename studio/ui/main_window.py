@@ -1,0 +1,286 @@
+"""The one window: rail, pages, run bar, menus. It wires; what things do stands in the pages and in the context."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from PySide6.QtCore import QSize, Qt, QTimer, QUrl
+from PySide6.QtGui import QCloseEvent, QDesktopServices
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QMainWindow,
+    QMessageBox,
+    QStackedWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+from typing_extensions import override
+
+from studio import __version__
+from studio.errors import StudioError
+from studio.i18n import LANGUAGES, set_language, tr
+from studio.ui import icons, theme
+from studio.ui.actions import build_actions
+from studio.ui.bridge import AppContext
+from studio.ui.closing import Closing
+from studio.ui.pages.setup import SetupPage
+from studio.ui.widgets.banner import Banner
+from studio.ui.widgets.run_bar import RunBar
+
+if TYPE_CHECKING:
+    from studio.ui.pages.export import ExportPage
+    from studio.ui.pages.runs import RunsPage
+    from studio.ui.pages.train import TrainPage
+
+PAGES = ("setup", "train", "export", "runs")
+ShownPage: TypeAlias = "SetupPage | TrainPage | ExportPage | RunsPage"
+
+
+class MainWindow(QMainWindow):
+    """Built anew when the language changes; the context and the run that is under way stay as they are."""
+
+    def __init__(self, context: AppContext) -> None:
+        super().__init__()
+        self.context = context
+        self.page = "setup"
+        self._closing = Closing(context, self)
+        self._closing.waiting.connect(self._show_stopping)
+        self._closing.ended.connect(self.close)
+        self.setWindowTitle("Finetune Studio")
+        self.setMinimumSize(theme.characters(110), theme.space(60))
+        self._restore_geometry()
+        self._build()
+        context.page_requested.connect(self.go_to)
+        context.message.connect(self._show_message)
+        context.record_changed.connect(self._show_record)
+        context.run_state_changed.connect(self._show_run_state)
+
+    def go_to(self, page: str) -> None:
+        """Show the page called setup, train, export or runs."""
+        self.page = page
+        self._prepare(page)
+        self.stack.setCurrentWidget(self.pages[page])
+        self.rail[page].setChecked(True)
+        self.actions_by_name[f"page_{page}"].setChecked(True)
+        self.context.show_page(self.pages[page])
+
+    def prepare_pages(self) -> None:
+        """Make the pages that were not shown yet, one a turn of the event loop."""
+        missing = [name for name in PAGES if name not in self.pages]
+        if missing:
+            self._prepare(missing[0])
+            QTimer.singleShot(0, self.prepare_pages)
+
+    def start(self) -> None:
+        """Start training with the configuration of the Setup page, and show it."""
+        try:
+            self.context.start_run(self.setup.config())
+        except StudioError as error:
+            self._show_message(str(error))
+        else:
+            self.banner.hide()
+            self.go_to("train")
+
+    def quit_saving(self) -> None:
+        """Stop and save, then close: what a logout or a termination signal asks for."""
+        if self.context.busy:
+            self._closing.end()
+        else:
+            self.close()
+
+    @override
+    def closeEvent(self, event: QCloseEvent) -> None:
+        if not self._closing.may_close():
+            event.ignore()
+            return
+        self.context.settings.geometry = self.saveGeometry()
+        self.context.settings.save()
+        event.accept()
+
+    def _restore_geometry(self) -> None:
+        geometry = self.context.settings.geometry
+        if geometry.isEmpty() or not self.restoreGeometry(geometry):
+            available = self.screen().availableGeometry()
+            self.resize(min(1280, available.width()), min(800, available.height()))
+
+    def _build(self) -> None:
+        self.menuBar().clear()
+        self.actions_by_name = build_actions(self, self._handlers())
+        self.setup = SetupPage(self.context)
+        self.pages: dict[str, ShownPage] = {"setup": self.setup}
+        self.banner = Banner()
+        actions = self.actions_by_name
+        self.run_bar = RunBar(self.context, actions["start"], actions["pause"], actions["stop"])
+        self._lay_out()
+        self.setup.changed.connect(self._show_run_state)
+        actions[f"theme_{theme.choice()}"].setChecked(True)
+        actions[f"language_{self.context.settings.language}"].setChecked(True)
+        self._show_record()
+        self._show_run_state()
+        self.go_to(self.page)
+
+    def _lay_out(self) -> None:
+        self.stack = QStackedWidget()
+        self.stack.addWidget(self.setup)
+        right = QVBoxLayout()
+        right.setContentsMargins(0, 0, 0, 0)
+        right.setSpacing(0)
+        right.addWidget(self.banner)
+        right.addWidget(self.stack, 1)
+        upper = QHBoxLayout()
+        upper.setSpacing(0)
+        upper.addWidget(self._rail())
+        upper.addLayout(right, 1)
+        centre = QWidget()
+        whole = QVBoxLayout(centre)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(0)
+        whole.addLayout(upper, 1)
+        whole.addWidget(self.run_bar)
+        self.setCentralWidget(centre)
+
+    def _prepare(self, name: str) -> None:
+        if name not in self.pages:
+            self.pages[name] = page = _make_page(name, self.context)
+            self.stack.addWidget(page)
+
+    def _rail(self) -> QFrame:
+        frame = QFrame()
+        frame.setProperty("kind", "rail")
+        column = QVBoxLayout(frame)
+        column.setContentsMargins(theme.space(0.75), theme.space(1.5), theme.space(0.75), theme.space(1.5))
+        column.setSpacing(theme.space(0.75))
+        group = QButtonGroup(frame)
+        self.rail = {}
+        for name in PAGES:
+            self.rail[name] = button = self._rail_button(name)
+            group.addButton(button)
+            column.addWidget(button)
+        column.addStretch(1)
+        return frame
+
+    def _rail_button(self, name: str) -> QToolButton:
+        action = self.actions_by_name[f"page_{name}"]
+        button = QToolButton()
+        button.setProperty("kind", "rail")
+        button.setCheckable(True)
+        button.setText(action.text().replace("&", ""))
+        button.setAccessibleName(button.text())
+        button.setToolTip(action.toolTip())
+        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
+        button.setIconSize(QSize(theme.space(2.75), theme.space(2.75)))
+        button.setMinimumWidth(theme.characters(12))
+        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        icons.bind(button, name, "muted")
+        button.clicked.connect(partial(self.go_to, name))
+        return button
+
+    def _handlers(self) -> dict[str, partial[None]]:
+        handlers = {
+            "open_configuration": partial(self._on_setup, "open_configuration"),
+            "save_configuration": partial(self._on_setup, "save_configuration"),
+            "runs_folder": partial(self._choose_runs_folder),
+            "quit": partial(self._quit),
+            "start": partial(self.start),
+            "pause": partial(self._pause),
+            "stop": partial(self._stop),
+            "open_run_folder": partial(self._open_run_folder),
+            "export": partial(self.go_to, "export"),
+            "about": partial(self._about),
+        }
+        handlers |= {f"page_{name}": partial(self.go_to, name) for name in PAGES}
+        handlers |= {f"theme_{choice}": partial(self._choose_theme, choice) for choice in theme.CHOICES}
+        return handlers | {f"language_{key}": partial(self._choose_language, key) for key in LANGUAGES}
+
+    def _on_setup(self, name: str) -> None:
+        self.go_to("setup")
+        if name == "open_configuration":
+            self.setup.open_configuration()
+        else:
+            self.setup.save_configuration()
+
+    def _quit(self) -> None:
+        self.close()
+
+    def _pause(self) -> None:
+        self.context.toggle_pause()
+
+    def _stop(self) -> None:
+        self.context.controller.stop()
+        self._show_stopping()
+
+    def _show_stopping(self) -> None:
+        self.run_bar.show_stopping()
+        for name in ("start", "pause", "stop"):
+            self.actions_by_name[name].setEnabled(False)
+
+    def _choose_runs_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, tr("Where new runs are kept"), str(self.context.runs_root))
+        if folder:
+            self.context.choose_runs_root(Path(folder))
+
+    def _open_run_folder(self) -> None:
+        if self.context.record is not None and self.context.record.folder is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.context.record.folder.path)))
+
+    def _choose_theme(self, choice: theme.Choice) -> None:
+        theme.choose(choice)
+        self.context.settings.theme = choice
+
+    def _choose_language(self, language: str) -> None:
+        if language == self.context.settings.language:
+            return
+        self.context.settings.language = language
+        set_language(language)
+        tables = self.setup.tables()
+        self._build()
+        self.setup.set_tables(tables)
+
+    def _about(self) -> None:
+        words = tr(
+            "Finetune Studio {version}: fine-tune a language model on your own workstation, and see what happens. "
+            "Nothing leaves this computer. Apache License 2.0."
+        )
+        QMessageBox.about(self, tr("About Finetune Studio"), words.format(version=__version__))
+
+    def _show_message(self, sentence: str) -> None:
+        self.banner.show_sentence(sentence)
+
+    def _show_record(self) -> None:
+        record = self.context.record
+        for page in self.pages.values():
+            page.show_record(record)
+        for name in ("open_run_folder", "export"):
+            self.actions_by_name[name].setEnabled(record is not None)
+
+    def _show_run_state(self) -> None:
+        controller = self.context.controller
+        running = controller.running
+        problem = self.setup.start_problem()
+        self.actions_by_name["start"].setEnabled(not running and not problem)
+        self.actions_by_name["pause"].setEnabled(running)
+        self.actions_by_name["pause"].setText(tr("&Resume") if controller.paused else tr("&Pause"))
+        self.actions_by_name["stop"].setEnabled(running)
+        self.run_bar.show_reason(problem)
+        self.run_bar.refresh()
+
+
+def _make_page(name: str, context: AppContext) -> ShownPage:
+    """Make a page; its module, and pyqtgraph with it, is imported when it is first needed."""
+    if name == "train":
+        from studio.ui.pages.train import TrainPage
+
+        return TrainPage(context)
+    if name == "export":
+        from studio.ui.pages.export import ExportPage
+
+        return ExportPage(context)
+    from studio.ui.pages.runs import RunsPage
+
+    return RunsPage(context)

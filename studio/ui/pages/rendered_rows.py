@@ -1,0 +1,65 @@
+"""Turns the pages of a few rendered rows: one row at a time, with its counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+
+from studio.i18n import tr
+from studio.ui import theme
+from studio.ui.widgets.buttons import icon_button
+from studio.ui.widgets.mask_preview import MaskPreview
+from studio.ui.widgets.text import label
+from studio.words import share_text
+
+if TYPE_CHECKING:
+    from studio.engine.data.inspect import RenderedRow
+
+
+class RenderedRows(QWidget):
+    """Shows the rows of a data inspection."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._rows: Sequence[RenderedRow] = ()
+        self._place = 0
+        self.preview = MaskPreview()
+        self.words = label("", "caption")
+        self._back = icon_button("chevron-left", tr("Previous row"))
+        self._on = icon_button("chevron-right", tr("Next row"))
+        self._back.clicked.connect(lambda: self._turn(-1))
+        self._on.clicked.connect(lambda: self._turn(1))
+        line = QHBoxLayout()
+        line.setSpacing(theme.space(0.5))
+        line.addWidget(self.words, 1)
+        line.addWidget(self._back)
+        line.addWidget(self._on)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.setSpacing(theme.space(0.5))
+        whole.addWidget(self.preview)
+        whole.addLayout(line)
+
+    def show_rows(self, rows: Sequence[RenderedRow]) -> None:
+        """Show other rows, the first of them first."""
+        self._rows, self._place = rows, 0
+        self._turn(0)
+
+    def _turn(self, by: int) -> None:
+        self._place += by
+        self._back.setEnabled(self._place > 0)
+        self._on.setEnabled(self._place + 1 < len(self._rows))
+        if not self._rows:
+            return
+        row = self._rows[self._place]
+        self.preview.show_segments(row.segments)
+        self.words.setText(
+            tr("Row {number}: {tokens} tokens, of which {learnt} are learnt ({share}, underlined)").format(
+                number=row.number,
+                tokens=f"{row.tokens:,}",
+                learnt=f"{row.supervised_tokens:,}",
+                share=share_text(row.supervised_tokens, row.tokens),
+            )
+        )

@@ -1,0 +1,41 @@
+"""What the five cards of the Setup page have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QWidget
+
+from studio.ui.widgets.card import Card
+from studio.ui.widgets.verdict import Level
+
+
+class SectionCard(Card):
+    """A card that edits one section of the configuration. `changed` is emitted for every change of its values."""
+
+    changed = Signal()
+    judged = Signal()
+
+    def __init__(self, section: str, title: str, parent: QWidget | None = None) -> None:
+        super().__init__(title, parent)
+        self.section = section
+
+    def values(self) -> dict[str, Any]:
+        """Return the section as it stands in CONFIG.toml."""
+        raise NotImplementedError
+
+    def set_values(self, values: Mapping[str, Any]) -> None:
+        """Show a section of a configuration."""
+        raise NotImplementedError
+
+    def problem(self) -> str:
+        """Return why a run cannot start because of this card, in a sentence, or nothing."""
+        raise NotImplementedError
+
+    def judge(self, summary: str, verdict: str, level: Level) -> None:
+        """Show the summary and the verdict; whoever mirrors them hears of it."""
+        self.set_summary(summary)
+        self.set_verdict(verdict, level)
+        self.judged.emit()

@@ -1,0 +1,36 @@
+"""One sentence across the top of the window, until it is dismissed or replaced."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
+
+from studio.i18n import tr
+from studio.ui import theme
+from studio.ui.widgets.buttons import icon_button
+from studio.ui.widgets.verdict import Level, Verdict
+
+
+class Banner(QFrame):
+    """Hidden while there is nothing to say."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("kind", "banner")
+        self._verdict = Verdict()
+        close = icon_button("remove", tr("Dismiss"))
+        close.clicked.connect(self.hide)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(theme.space(3), theme.space(0.75), theme.space(1.5), theme.space(0.75))
+        row.addWidget(self._verdict, 1, Qt.AlignmentFlag.AlignVCenter)
+        row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
+        self.hide()
+
+    @property
+    def text(self) -> str:
+        return self._verdict.text if not self.isHidden() else ""
+
+    def show_sentence(self, sentence: str, level: Level = "bad") -> None:
+        """Say something else."""
+        self._verdict.set(sentence, level)
+        self.show()

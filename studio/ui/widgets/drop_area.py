@@ -1,0 +1,46 @@
+"""A place to drop files on, with the buttons that do the same."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
+from typing_extensions import override
+
+from studio.ui import theme
+from studio.ui.widgets.text import label
+
+
+class DropArea(QFrame):
+    """`dropped` carries the paths of local files."""
+
+    dropped = Signal(list)
+
+    def __init__(self, words: str, buttons: QWidget, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("kind", "drop")
+        self.setAcceptDrops(True)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(theme.space(1.5), theme.space(1.25), theme.space(1.5), theme.space(1.25))
+        row.addWidget(label(words, "muted", wrap=True), 1)
+        row.addWidget(buttons)
+
+    @override
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if any(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+            self._warm(True)
+
+    @override
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        self._warm(False)
+
+    @override
+    def dropEvent(self, event: QDropEvent) -> None:
+        self._warm(False)
+        event.acceptProposedAction()
+        self.dropped.emit([url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()])
+
+    def _warm(self, hot: bool) -> None:
+        self.setProperty("hot", hot)
+        self.style().polish(self)

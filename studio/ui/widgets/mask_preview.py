@@ -1,0 +1,66 @@
+"""Shows a training row as the model sees it, with the tokens it learns from marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QEvent
+from PySide6.QtGui import QFont, QFontDatabase, QTextCharFormat
+from PySide6.QtWidgets import QFrame, QTextEdit, QWidget
+from typing_extensions import override
+
+from studio.i18n import tr
+from studio.ui import theme
+
+MOST_CHARACTERS = 8000
+
+
+class MaskPreview(QTextEdit):
+    """Read-only text; what is learnt has a colour and an underline, so that colour is not the only carrier."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setReadOnly(True)
+        self.setTabChangesFocus(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setAccessibleName(tr("The row as the model reads it; what it learns is underlined"))
+        font = QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont)
+        font.setStyleHint(QFont.StyleHint.Monospace)
+        font.setPointSizeF(theme.points(theme.CAPTION))
+        self.document().setDefaultFont(font)
+        self._segments: Sequence[tuple[str, bool]] = ()
+        self.setFixedHeight(theme.space(18))
+        theme.notifier().changed.connect(self._write)
+
+    def show_segments(self, segments: Sequence[tuple[str, bool]]) -> None:
+        """Show (text, learnt) pieces in order; a very long row is cut, and says so."""
+        self._segments = segments
+        self._write()
+
+    def _write(self) -> None:
+        self.clear()
+        cursor = self.textCursor()
+        room = MOST_CHARACTERS
+        for text, learnt in self._segments:
+            cursor.insertText(text[:room], _format(learnt))
+            room -= len(text)
+            if room <= 0:
+                cursor.insertText(tr(" … (cut here for display)"), _format(False))
+                break
+        self.verticalScrollBar().setValue(0)
+
+    @override
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange and self._segments:
+            self._write()
+
+
+def _format(learnt: bool) -> QTextCharFormat:
+    style = QTextCharFormat()
+    colours = theme.palette()
+    style.setForeground(colours.accent if learnt else colours.muted)
+    if learnt:
+        style.setBackground(colours.accent_soft)
+        style.setUnderlineStyle(QTextCharFormat.UnderlineStyle.SingleUnderline)
+    return style

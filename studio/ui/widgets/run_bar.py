@@ -1,0 +1,145 @@
+"""The bar at the bottom that is always there: what the run does, how fast, how long still, and its three buttons."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from studio.i18n import mark, tr
+from studio.runner.record import RunState
+from studio.ui import icons, theme
+from studio.ui.bridge import AppContext
+from studio.ui.widgets.buttons import Kind, push_button
+from studio.ui.widgets.progress import show_share, thin_bar
+from studio.ui.widgets.text import ElidedLabel, label
+from studio.words import duration_text, speed_text, stage_text
+
+_STATUS = {
+    "created": (mark("Starting"), "accent"),
+    "running": (mark("Training"), "accent"),
+    "paused": (mark("Paused"), "warning"),
+    "stopped": (mark("Stopped, saved"), "muted"),
+    "finished": (mark("Finished"), "good"),
+    "failed": (mark("Failed"), "bad"),
+}
+
+
+class RunBar(QFrame):
+    """Shows the live run; Start, Pause and Stop are the window's actions."""
+
+    def __init__(
+        self, context: AppContext, start: QAction, pause: QAction, stop: QAction, parent: QWidget | None = None
+    ) -> None:
+        super().__init__(parent)
+        self.setProperty("kind", "runbar")
+        self._context = context
+        self._stopping = False
+        self._dot = QLabel()
+        self.status = label("", "value")
+        self.words = ElidedLabel()
+        self.bar = thin_bar()
+        self.facts = label("", "muted")
+        self.reason = label("", "muted", wrap=True)
+        self.start = _button_of(start, "primary", "play")
+        self.pause = _button_of(pause, "plain", "pause")
+        self.stop = _button_of(stop, "plain", "stop")
+        self._lay_out()
+        context.progressed.connect(self.refresh)
+        context.run_state_changed.connect(self.refresh)
+        theme.notifier().changed.connect(self.refresh)
+        self.refresh()
+
+    def show_reason(self, reason: str) -> None:
+        """Say beside Start why it is disabled, or nothing."""
+        self.reason.setText(reason)
+        self.reason.setVisible(bool(reason))
+        self.start.setAccessibleDescription(reason)
+
+    def show_stopping(self) -> None:
+        """Say that the run was asked to end."""
+        self._stopping = True
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show what the live run has become."""
+        running = self._context.controller.running
+        self._stopping = self._stopping and running
+        state = self._context.live.state if self._context.live else None
+        self._show_status(state)
+        self._show_progress(state, running)
+        self.start.setVisible(not running)
+        self.reason.setVisible(not running and bool(self.reason.text()))
+        for button in (self.pause, self.stop):
+            button.setVisible(running)
+
+    def _show_status(self, state: RunState | None) -> None:
+        words, colour = _STATUS[state.status] if state else (mark("Ready"), "muted")
+        if self._stopping:
+            words, colour = mark("Stopping …"), "warning"
+        self.status.setText(tr(words))
+        size = theme.space(2)
+        self._dot.setPixmap(icons.pixmap("status", theme.palette().names()[colour], size, self.devicePixelRatioF()))
+
+    def _show_progress(self, state: RunState | None, running: bool) -> None:
+        self.bar.setVisible(running)
+        self.facts.setText(" · ".join(_facts(state)) if state and running else "")
+        self.words.set_text(_sentence(state, running) if state else "")
+        if state and running:
+            show_share(self.bar, state.done, state.total)
+
+    def _lay_out(self) -> None:
+        head = QHBoxLayout()
+        head.setSpacing(theme.space(1))
+        head.addWidget(self._dot)
+        head.addWidget(self.status)
+        head.addWidget(self.words, 1)
+        head.addWidget(self.facts)
+        left = QVBoxLayout()
+        left.setSpacing(theme.space(0.75))
+        left.addLayout(head)
+        left.addWidget(self.bar)
+        self.reason.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self.reason.setMaximumWidth(theme.characters(70))
+        row = QHBoxLayout(self)
+        row.setContentsMargins(theme.space(2), theme.space(1.25), theme.space(2), theme.space(1.25))
+        row.setSpacing(theme.space(1.5))
+        row.addLayout(left, 1)
+        row.addWidget(self.reason, 1)
+        for button in (self.pause, self.stop, self.start):
+            row.addWidget(button)
+
+
+def _button_of(action: QAction, kind: Kind, icon: str) -> QPushButton:
+    """A button that does what an action does and is enabled when it is."""
+    button = push_button(action.text().replace("&", ""), kind, icon, action.toolTip())
+    button.clicked.connect(action.trigger)
+
+    def follow() -> None:
+        button.setEnabled(action.isEnabled())
+        name = action.text().replace("&", "")
+        button.setText(f"\u00a0{name}")
+        button.setAccessibleName(name)
+
+    action.changed.connect(follow)
+    follow()
+    return button
+
+
+def _facts(state: RunState) -> list[str]:
+    facts = []
+    if state.planned_updates and state.stage == "training":
+        facts.append(tr("update {done} of {total}").format(done=state.update, total=state.planned_updates))
+    if state.tokens_per_second:
+        facts.append(speed_text(state.tokens_per_second))
+    if state.eta_seconds is not None:
+        facts.append(tr("{time} left").format(time=duration_text(state.eta_seconds)))
+    return facts
+
+
+def _sentence(state: RunState, running: bool) -> str:
+    if state.sentence:
+        return state.sentence
+    if running and state.stage and state.stage != "training":
+        return f"{stage_text(state.stage)} …"
+    return " · ".join(part for part in (state.model, state.method, state.precision) if part)
