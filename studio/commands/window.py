@@ -19,7 +19,10 @@ def open_window(args: argparse.Namespace, console: Console) -> int:
         )
     try:
         from studio.ui.app import main
-    except ImportError as error:  # a Linux library that Qt needs, or an installation without Qt
+    except ImportError as error:
+        if (error.name or "").startswith("studio"):
+            raise
+        # A system library that Qt needs, or an installation without Qt.
         raise StudioError(
             tr("The window cannot open: {reason}. packaging/bootstrap.py run names what is missing.").format(
                 reason=error
