@@ -124,6 +124,7 @@ class MainWindow(QMainWindow):
         self._show_record()
         self._show_run_state()
         self.go_to(self.page)
+        self.setup.model.path.setFocus()
 
     def _lay_out(self) -> None:
         self.stack = QStackedWidget()
@@ -175,7 +176,7 @@ class MainWindow(QMainWindow):
         button.setToolTip(action.toolTip())
         button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
         button.setIconSize(QSize(theme.space(2.75), theme.space(2.75)))
-        button.setMinimumWidth(theme.characters(12))
+        button.setMinimumWidth(theme.characters(10))
         button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         icons.bind(button, name, "muted")
         button.clicked.connect(partial(self.go_to, name))

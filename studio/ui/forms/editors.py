@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeyEvent
+from PySide6.QtGui import QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QSlider, QWidget
 from typing_extensions import override
 
@@ -18,8 +18,9 @@ from studio.ui.forms.numbers import number_text, parse_number
 from studio.ui.widgets.combo import ComboBox
 from studio.ui.widgets.segmented import Segmented
 from studio.ui.widgets.switch import Switch
+from studio.ui.widgets.text import label
 
-MOST_SEGMENTS, MOST_LETTERS = 4, 32
+MOST_SEGMENTS, MOST_LETTERS = 4, 44
 
 
 class Editor(QWidget):
@@ -82,7 +83,8 @@ class NumberEditor(LineEditor):
     def __init__(self, spec: OptionSpec) -> None:
         super().__init__(spec)
         self.line.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self.line.setFixedWidth(theme.characters(16))
+        self.line.setFixedWidth(theme.characters(18))
+        self.line.set_unit(tr(spec.unit))
         if spec.kind == "integer":
             self.line.stepped.connect(self._step)
 
@@ -212,9 +214,27 @@ class ShareEditor(Editor):
 
 
 class _Line(QLineEdit):
-    """A line that tells of the up and down keys."""
+    """A line with a unit inside, that tells of the up and down keys."""
 
     stepped = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._unit = label("", "caption", self)
+
+    def set_unit(self, unit: str) -> None:
+        """Show a unit inside the line, behind the text."""
+        self._unit.setText(unit)
+        self._unit.ensurePolished()
+        self._unit.adjustSize()
+        if unit:
+            self.setTextMargins(0, 0, self._unit.width() + theme.space(0.5), 0)
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        left = self.width() - self._unit.width() - theme.space(1.25)
+        self._unit.move(left, (self.height() - self._unit.height()) // 2)
 
     @override
     def keyPressEvent(self, event: QKeyEvent) -> None:

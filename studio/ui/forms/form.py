@@ -10,7 +10,6 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from studio.config import OptionSpec, Section, options
 from studio.i18n import tr
-from studio.ui import theme
 from studio.ui.forms.editors import EditorFactory, editor_for
 from studio.ui.forms.row import FormRow
 from studio.ui.widgets.disclosure import Disclosure
@@ -65,7 +64,6 @@ class Form(QWidget):
         if not specs:
             return
         self.more = Disclosure(tr("More options"))
-        self._layout.addSpacing(theme.space(0.5))
         self._layout.addWidget(self.more)
         self._add_rows(self.more.content, specs, editors)
 

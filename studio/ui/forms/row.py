@@ -1,4 +1,4 @@
-"""One option on the page: title and help on the left, the control and its unit on the right, an error below."""
+"""One option on the page: title and help on the left, the control on the right, an error below."""
 
 from __future__ import annotations
 
@@ -48,8 +48,7 @@ class FormRow(QWidget):
         self._help = label(tr(self.editor.spec.help), "caption", wrap=True)
         words = QVBoxLayout()
         words.setSpacing(theme.space(0.25))
-        words.addLayout(self._title_line())
-        for part in (self._help, self._error):
+        for part in (self._name, self._help, self._error):
             words.addWidget(part)
         line = QHBoxLayout()
         line.setContentsMargins(0, theme.space(1.25), 0, theme.space(1.25))
@@ -69,14 +68,6 @@ class FormRow(QWidget):
         control.addWidget(self._value)
         control.addWidget(self.editor, 0, Qt.AlignmentFlag.AlignVCenter)
         return control
-
-    def _title_line(self) -> QHBoxLayout:
-        line = QHBoxLayout()
-        line.setSpacing(theme.space(1))
-        line.addWidget(self._name)
-        line.addWidget(label(tr(self.editor.spec.unit), "caption"))
-        line.addStretch(1)
-        return line
 
     def _tooltip(self) -> str:
         bounds = bounds_text(self.editor.spec)

@@ -16,8 +16,8 @@ from studio.ui.pages.section import SectionCard
 from studio.ui.widgets.segmented import Segmented
 from studio.ui.widgets.text import label
 
-_GENERAL = {"base_dtype"}
-_SCALING = {spec.key for spec in options(PrecisionConfig)} - _GENERAL - {"name"}
+_OPTIONS = {spec.key for spec in options(PrecisionConfig)} - {"name"}
+_ALWAYS = {"base_dtype"}
 
 
 class PrecisionCard(SectionCard):
@@ -33,13 +33,11 @@ class PrecisionCard(SectionCard):
         else:
             self._choice.setAccessibleName(tr("Precision"))
         self._explanation = label("", "muted", wrap=True)
-        self.scaling = Form(PrecisionConfig, _SCALING)
-        self.general = Form(PrecisionConfig, _GENERAL)
-        for part in (self._choice, self._explanation, self.scaling, self.general):
+        self.form = Form(PrecisionConfig, _OPTIONS)
+        for part in (self._choice, self._explanation, self.form):
             self.body.addWidget(part)
         self._choice.changed.connect(self._chosen)
-        self.scaling.changed.connect(self.changed)
-        self.general.changed.connect(self.changed)
+        self.form.changed.connect(self.changed)
         self._show_precision()
 
     @property
@@ -48,16 +46,15 @@ class PrecisionCard(SectionCard):
         return self._choice.value()
 
     def values(self) -> dict[str, Any]:
-        return {"name": self.name, **self.scaling.values(), **self.general.values()}
+        return {"name": self.name, **self.form.values()}
 
     def set_values(self, values: Mapping[str, Any]) -> None:
         self._choice.set_value(str(values.get("name", "auto")))
-        self.scaling.set_values(values)
-        self.general.set_values(values)
+        self.form.set_values(values)
         self._show_precision()
 
     def problem(self) -> str:
-        return self.scaling.problem() or self.general.problem()
+        return self.form.problem()
 
     def show_choice(self, became: str, why: str) -> None:
         """Say what the choice became on this machine and why; an empty name says nothing yet."""
@@ -66,7 +63,8 @@ class PrecisionCard(SectionCard):
         if self.problem():
             self.judge(self._title(), self.problem(), "bad")
         elif became:
-            self.judge(tr(PRECISIONS.get(became).title), why, "good")
+            words = tr("{precision}: {why}").format(precision=tr(PRECISIONS.get(became).title), why=why)
+            self.judge("", words, "good")
         else:
             self.judge(self._title(), "", "none")
 
@@ -86,7 +84,9 @@ class PrecisionCard(SectionCard):
 
     def _show_precision(self) -> None:
         effective = self._became if self.name == "auto" else self.name
-        self.scaling.setVisible(bool(effective) and PRECISIONS.get(effective).loss_scaling)
+        scaled = bool(effective) and PRECISIONS.get(effective).loss_scaling
+        for key, row in self.form.rows.items():
+            row.setVisible(scaled or key in _ALWAYS)
         self._explanation.setText(
             tr(PRECISIONS.get(self.name).explanation)
             if self.name != "auto"

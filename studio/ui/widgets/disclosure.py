@@ -23,7 +23,7 @@ class Disclosure(QWidget):
         self.button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self._holder = QWidget()
         self.content = QVBoxLayout(self._holder)
-        self.content.setContentsMargins(0, theme.space(0.5), 0, 0)
+        self.content.setContentsMargins(0, theme.space(0.5), 0, theme.space(0.5))
         self.content.setSpacing(0)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)

@@ -51,11 +51,11 @@ class MemoryBar(QWidget):
             self._write()
 
     def _write(self) -> None:
-        entries = [
-            f'<span style="color:{_colour(place).name()}">■</span>&nbsp;{component_text(name)}&nbsp;{size_text(size)}'
-            for place, (name, size) in enumerate(self._parts)
-        ]
-        self._legend.setText(" &nbsp; ".join(entry.replace(" ", "&nbsp;") for entry in entries))
+        entries = []
+        for place, (name, size) in enumerate(self._parts):
+            words = f"{component_text(name)} {size_text(size)}".replace(" ", "&nbsp;")
+            entries.append(f'<font color="{_colour(place).name()}">■</font>&nbsp;{words}')
+        self._legend.setText(" &nbsp; ".join(entries))
         words = ", ".join(f"{component_text(name)} {size_text(size)}" for name, size in self._parts)
         self._legend.setAccessibleName(words)
         self._bar.setAccessibleName(tr("Memory: {parts}").format(parts=words))
