@@ -21,6 +21,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QWidget
 
+from studio.engine.export.certificate import Certificate, Check
 from studio.events import (
     DataPrepared,
     EvaluationCompleted,
@@ -33,8 +34,12 @@ from studio.events import (
     StepCompleted,
 )
 from studio.runner.record import LogLine, RunRecord
+from studio.runs import RunFolder, create_run
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.fonts import interface_font
+from studio.ui.pages.export import ExportPage
+from studio.ui.pages.runs import RunsPage
 from studio.ui.pages.train import TrainPage
 from studio.ui.settings import Settings
 
@@ -187,6 +192,146 @@ def page_train_failed() -> QWidget:
     return train_page(record)
 
 
+CONFIG = """[model]
+path = "/models/SmolLM2-135M-Instruct"
+kind = "chat"
+
+[[data.sources]]
+path = "/data/train.jsonl"
+role = "domain"
+format = "messages"
+
+[method]
+name = "lora"
+rank = 16
+alpha = 32
+
+[precision]
+name = "fp16-mixed"
+
+[training]
+epochs = 3.0
+learning_rate = 0.0002
+"""
+
+
+def scripted_runs(root: Path) -> list[RunFolder]:
+    """Write some past runs, good and bad, as the engine leaves them."""
+    found = []
+    for number, (model, method, precision, status, updates, losses, seconds) in enumerate(
+        (
+            ("SmolLM2-135M-Instruct", "lora", "fp16-mixed", "finished", 204, (2.61, 1.44), 231.0),
+            ("SmolLM2-135M-Instruct", "lora", "bf16-mixed", "finished", 300, (2.61, 1.39), 342.0),
+            ("SmolLM2-135M-Instruct", "full", "fp32", "stopped", 58, (2.61, 2.02), 611.0),
+            ("Qwen2.5-0.5B", "lora", "fp16-mixed", "failed", 12, (3.02, None), 44.0),
+            ("SmolLM2-135M-Instruct", "lora", "fp16-mixed", "running", 0, (None, None), None),
+        )
+    ):
+        folder = create_run(root, f"{model}-{method}-{precision}", CONFIG)
+        details = {"seconds": seconds} if seconds else {}
+        if status == "failed":
+            details["error"] = "The loss is not a number since step 12; row 17 of train.jsonl has an empty answer: remove it."
+        folder.write_state(
+            status, created=START - 86_400 * number - 4_000 * number, updates=updates, method=method, precision=precision,
+            model={"name": model, "path": f"/models/{model}", "kind": "chat"},
+            validation_loss={"first": losses[0], "last": losses[1]}, **details,
+        )
+        folder.adapter.mkdir()
+        (folder.adapter / "adapter_config.json").write_text("{}")
+        found.append(folder)
+    return found
+
+
+def scripted_certificate(run: RunFolder, name: str, good: bool, created: float) -> None:
+    """Write a certificate as an export leaves it."""
+    far = 4.2e-5 if good else 3.71
+    checks = (
+        Check(name="loads_completely", passed=True, value=0, limit=0.0,
+              meaning="The export opens from disk, with every weight in its place."),
+        Check(name="all_weights_finite", passed=True, value=0, limit=0.0, meaning="Every weight is a finite number."),
+        Check(name="max_logit_difference", passed=good, value=far, limit=1e-3,
+              meaning=f"The outputs of the export differ from those of the trained model by {far:.2g} at most; "
+                      "up to 0.001 comes from rounding."),
+        Check(name="kl_divergence", passed=good, value=far / 40, limit=1e-4,
+              meaning="On average the export predicts the next token as the trained model does."),
+        Check(name="top1_agreement", passed=True, value=1.0 if good else 0.995, limit=0.99,
+              meaning="The export and the trained model find the same token the likeliest at nearly all positions."),
+        Check(name="delta_present", passed=True, value=0.999, limit=0.5,
+              meaning="The export differs from the base as the training made it differ."),
+        Check(name="template_carried", passed=True, value=True, limit=None, meaning="The chat template is the base's."),
+        Check(name="stops_by_itself", passed=True, value=23, limit=128.0,
+              meaning="A generated answer ends by itself, after 23 tokens."),
+    )
+    files = {"model.safetensors": 538_090_408, "tokenizer.json": 3_519_300, "config.json": 912, "generation_config.json": 156}
+    folder = run.exports / name
+    folder.mkdir(parents=True)
+    Certificate(
+        checks=checks, base={"name": "SmolLM2-135M-Instruct"}, target="merged", dtype="fp32" if good else "bf16",
+        prompts=(), files={name: {"bytes": size, "sha256": "0" * 64} for name, size in files.items()}, run=run.name,
+        versions={}, created=created,
+    ).write(folder)
+
+
+def settled(context: AppContext, page: QWidget) -> QWidget:
+    """Show a page and let its background reading end."""
+    context.setParent(page)
+    page.resize(*SIZE)
+    page.show()
+    for _ in range(3):
+        context.join(10)
+        context.tick()
+    return page
+
+
+def page_runs() -> QWidget:
+    """Past runs."""
+    context = offscreen_context()
+    scripted_runs(context.runs_root)
+    return settled(context, RunsPage(context))
+
+
+def page_runs_empty() -> QWidget:
+    """Before any run."""
+    context = offscreen_context()
+    return settled(context, RunsPage(context))
+
+
+def page_export() -> QWidget:
+    """A certificate that passed."""
+    context = offscreen_context()
+    run = scripted_runs(context.runs_root)[0]
+    scripted_certificate(run, "merged-bf16", False, START + 100)
+    scripted_certificate(run, "merged-fp32", True, START + 200)
+    context.record = RunRecord(run)
+    return settled(context, ExportPage(context))
+
+
+def page_export_failed() -> QWidget:
+    """A certificate that did not pass."""
+    context = offscreen_context()
+    run = scripted_runs(context.runs_root)[0]
+    scripted_certificate(run, "merged-bf16", False, START + 100)
+    context.record = RunRecord(run)
+    return settled(context, ExportPage(context))
+
+
+def page_export_empty() -> QWidget:
+    """Before any run has ended."""
+    context = offscreen_context()
+    return settled(context, ExportPage(context))
+
+
+def page_export_busy() -> QWidget:
+    """While an export is under way."""
+    context = offscreen_context()
+    context.record = RunRecord(scripted_runs(context.runs_root)[0])
+    page = ExportPage(context)
+    settled(context, page)
+    page.form.progress.report("verifying", 12, 30)
+    page.form.set_busy("An export is under way.")
+    return page
+
+
 def save(widget: QWidget, path: Path) -> None:
     """Lay out, draw and write one picture."""
     app = theme.application()
@@ -204,6 +349,7 @@ def main(arguments: list[str]) -> None:
     wanted = arguments[1:]
     pages = {name.removeprefix("page_"): make for name, make in globals().items() if name.startswith("page_")}
     app = QApplication([])
+    app.setFont(interface_font())
     theme.install(app, "light")
     for name in wanted or pages:
         for shade in theme.CHOICES[1:]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
 
 from studio.config import read_config
-from studio.engine.methods import METHODS
 from studio.errors import ConfigError
 from studio.i18n import tr
 from studio.runner.record import RunRecord, RunState
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.models.runs import method_title
 from studio.ui.pages.empty import EmptyState
 from studio.ui.pages.train_banner import EndBanner
 from studio.ui.pages.train_figures import KeyFigures
@@ -116,7 +116,7 @@ def _name(state: RunState, record: RunRecord) -> str:
 
 def _about(state: RunState) -> str:
     rows = "" if state.data is None else tr("{rows} training rows").format(rows=f"{state.data.train_rows:,}")
-    method = tr(METHODS.get(state.method).title) if state.method in METHODS.names() else state.method
+    method = method_title(state.method)
     return " · ".join(part for part in (method, state.precision, state.device, rows) if part)
 
 

@@ -22,6 +22,13 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:,.{decimals}f}"
 
 
+def brief(value: float) -> str:
+    """Return a value with at most three significant digits and no zeros at the end: 0.001, 23, 4.2e-5."""
+    if not math.isfinite(value):
+        return _named(value)
+    return f"{value:,.3g}" if value == 0 or 1e-3 <= abs(value) < 1e3 else number(value, 3)
+
+
 def scientific(value: float, digits: int = 3) -> str:
     """Return a value as people type it in a configuration: 2e-4, 1.5e-5."""
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")

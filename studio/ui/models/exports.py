@@ -1,0 +1,107 @@
+"""The exports of a run, newest first: those that passed, those that failed, and those that cannot be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtGui import QIcon
+from typing_extensions import override
+
+from studio.engine.export import TARGETS
+from studio.engine.export.certificate import Certificate, read_certificate
+from studio.errors import ExportError
+from studio.i18n import tr
+from studio.runs import RunFolder
+from studio.ui import icons
+from studio.ui.models.runs import when_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastExport:
+    """One export folder: its certificate, or the sentence why there is none."""
+
+    path: Path
+    certificate: Certificate | None
+    problem: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.certificate is not None and self.certificate.passed
+
+
+def read_export(path: Path) -> PastExport:
+    """Read what an export folder says of itself."""
+    try:
+        return PastExport(path=path, certificate=read_certificate(path))
+    except ExportError as error:
+        return PastExport(path=path, certificate=None, problem=str(error))
+
+
+def read_exports(run: RunFolder) -> list[PastExport]:
+    """Return the exports in a run's folder, newest first. Folders that are still being written are passed over."""
+    if not run.exports.is_dir():
+        return []
+    folders = [path for path in run.exports.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    return sorted(map(read_export, folders), key=_created, reverse=True)
+
+
+def target_title(name: str) -> str:
+    """Return a target as it is called in the window; an unknown one keeps its name."""
+    return tr(TARGETS.get(name).title) if name in TARGETS.names() else name
+
+
+def export_text(export: PastExport) -> str:
+    """Return an export in one line."""
+    if export.certificate is None:
+        return tr("{name} · cannot be read").format(name=export.path.name)
+    verdict = tr("passed") if export.passed else tr("failed")
+    parts = (target_title(export.certificate.target), export.certificate.dtype, verdict)
+    return " · ".join((*parts, when_text(export.certificate.created)))
+
+
+def _created(export: PastExport) -> float:
+    return export.certificate.created if export.certificate else 0.0
+
+
+class ExportsModel(QAbstractListModel):
+    """Past exports as a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._exports: list[PastExport] = []
+
+    def set_exports(self, exports: list[PastExport]) -> None:
+        """Show other exports."""
+        self.beginResetModel()
+        self._exports = exports
+        self.endResetModel()
+
+    def export(self, row: int) -> PastExport:
+        return self._exports[row]
+
+    def row_of(self, path: Path) -> int:
+        """Return the row of an export folder, or -1."""
+        return next((row for row, export in enumerate(self._exports) if export.path == path), -1)
+
+    @override
+    def rowCount(self, parent: QModelIndex | QPersistentModelIndex | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else len(self._exports)
+
+    @override
+    def data(self, index: QModelIndex | QPersistentModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        export = self._exports[index.row()]
+        match role:
+            case Qt.ItemDataRole.DisplayRole:
+                return export_text(export)
+            case Qt.ItemDataRole.ToolTipRole:
+                return str(export.path)
+            case Qt.ItemDataRole.DecorationRole:
+                return _sign(export)
+        return None
+
+
+def _sign(export: PastExport) -> QIcon:
+    return icons.icon("check", "good", "good") if export.passed else icons.icon("error", "bad", "bad")

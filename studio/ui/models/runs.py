@@ -1,0 +1,153 @@
+"""The table of past runs: one row a run, every column sortable by what it means rather than by how it is written."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt
+from typing_extensions import override
+
+from studio.engine.methods import METHODS
+from studio.i18n import mark, tr
+from studio.ui import theme
+from studio.ui.models.summary import RunSummary
+from studio.ui.plots import numbers
+from studio.words import duration_text
+
+Index = QModelIndex | QPersistentModelIndex
+SORT_ROLE = Qt.ItemDataRole.UserRole
+STATUSES = {
+    "created": mark("Unfinished"),
+    "running": mark("Unfinished"),
+    "paused": mark("Unfinished"),
+    "stopped": mark("Stopped"),
+    "finished": mark("Finished"),
+    "failed": mark("Failed"),
+    "damaged": mark("Damaged"),
+}
+_COLOURS = {"finished": "good", "failed": "bad", "damaged": "bad"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its title, its text, and what it is sorted by."""
+
+    title: str
+    text: Callable[[RunSummary], str]
+    key: Callable[[RunSummary], Any]
+    right: bool = False
+
+
+def method_title(name: str) -> str:
+    """Return a method as it is called in the window; an unknown one keeps its name."""
+    return tr(METHODS.get(name).title) if name in METHODS.names() else name
+
+
+def when_text(seconds: float | None) -> str:
+    """Return a moment in local time."""
+    return numbers.NONE if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def loss_text(run: RunSummary) -> str:
+    """Return how the validation loss went, first to last."""
+    if run.first_loss is None:
+        return numbers.NONE
+    if run.last_loss is None:
+        return numbers.number(run.first_loss)
+    return f"{numbers.number(run.first_loss)} → {numbers.number(run.last_loss)}"
+
+
+def _least(value: float | None) -> float:
+    return -math.inf if value is None else value
+
+
+COLUMNS = (
+    Column(mark("Started"), lambda run: when_text(run.created), lambda run: _least(run.created)),
+    Column(mark("Name"), lambda run: run.folder.name, lambda run: run.folder.name),
+    Column(mark("Model"), lambda run: run.model or numbers.NONE, lambda run: run.model.lower()),
+    Column(mark("Method"), lambda run: method_title(run.method) or numbers.NONE, lambda run: run.method),
+    Column(mark("Precision"), lambda run: run.precision or numbers.NONE, lambda run: run.precision),
+    Column(mark("Status"), lambda run: tr(STATUSES[run.status]), lambda run: run.status),
+    Column(mark("Updates"), lambda run: numbers.whole(run.updates), lambda run: _least(run.updates), right=True),
+    Column(mark("Validation loss"), loss_text, lambda run: _least(run.last_loss), right=True),
+    Column(
+        mark("Duration"),
+        lambda run: numbers.NONE if run.seconds is None else duration_text(run.seconds),
+        lambda run: _least(run.seconds),
+        right=True,
+    ),
+)
+
+
+class RunsModel(QAbstractTableModel):
+    """Runs as rows. `live` is the folder that trains now, which is called running whatever its file says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runs: Sequence[RunSummary] = ()
+
+    def set_runs(self, runs: Sequence[RunSummary]) -> None:
+        """Show other runs."""
+        self.beginResetModel()
+        self._runs = runs
+        self.endResetModel()
+
+    def run(self, row: int) -> RunSummary:
+        return self._runs[row]
+
+    @override
+    def rowCount(self, parent: Index | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else len(self._runs)
+
+    @override
+    def columnCount(self, parent: Index | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else len(COLUMNS)
+
+    @override
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
+            return tr(COLUMNS[section].title)
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.TextAlignmentRole:
+            return _alignment(COLUMNS[section])
+        return None
+
+    @override
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        run, column = self._runs[index.row()], COLUMNS[index.column()]
+        match role:
+            case Qt.ItemDataRole.DisplayRole:
+                return column.text(run)
+            case Qt.ItemDataRole.UserRole:
+                return column.key(run)
+            case Qt.ItemDataRole.TextAlignmentRole:
+                return _alignment(column)
+            case Qt.ItemDataRole.ToolTipRole:
+                return run.problem or column.text(run)
+            case Qt.ItemDataRole.ForegroundRole if column.title == "Status" and run.status in _COLOURS:
+                return getattr(theme.palette(), _COLOURS[run.status])
+        return None
+
+
+class RunsFilter(QSortFilterProxyModel):
+    """Sorts by meaning and keeps the rows in which any column holds the words asked for."""
+
+    def __init__(self, model: RunsModel) -> None:
+        super().__init__()
+        self._model = model
+        self.setSourceModel(model)
+        self.setSortRole(SORT_ROLE)
+        self.setFilterKeyColumn(-1)
+        self.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+
+    def run(self, index: Index) -> RunSummary:
+        """Return the run of a row of the table as it is shown."""
+        return self._model.run(self.mapToSource(index).row())
+
+
+def _alignment(column: Column) -> Qt.AlignmentFlag:
+    side = Qt.AlignmentFlag.AlignRight if column.right else Qt.AlignmentFlag.AlignLeft
+    return side | Qt.AlignmentFlag.AlignVCenter
