@@ -15,7 +15,6 @@ from studio.commands.console import Commands, Console, add_command
 from studio.commands.runs import add_runs_option
 from studio.events import DataPrepared, EvaluationCompleted, OverflowDiagnosed, RunFinished, RunStarted
 from studio.i18n import tr
-from studio.runs import RunFolder
 from studio.words import count_text, duration_text, size_text, speed_text
 
 if TYPE_CHECKING:
@@ -53,9 +52,9 @@ def _train(args: argparse.Namespace, console: Console) -> int:
 
     config = read_config(args.config, args.set)
     controller = Controller()
-    folder = controller.start(config, args.runs)
-    record = RunRecord(folder)
-    with _stop_on_signal(controller, folder):
+    with _stop_on_signal(controller):
+        folder = controller.start(config, args.runs)
+        record = RunRecord(folder)
         _follow(controller, record, console)
     state = record.state
     values = {
@@ -138,12 +137,12 @@ def _details(state: RunState) -> Iterator[str]:
 
 
 @contextmanager
-def _stop_on_signal(controller: Controller, folder: RunFolder) -> Iterator[None]:
+def _stop_on_signal(controller: Controller) -> Iterator[None]:
     """Ctrl-C and SIGTERM end the run cleanly, with the adapter saved; the second one quits on the spot."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if controller.stopping:
-            folder.write_state("failed", error=tr("Quit before the run could save."))
+        if controller.stopping and controller.folder:
+            controller.folder.write_state("failed", error=tr("Quit before the run could save."))
             os._exit(INTERRUPTED)  # the worker may be deep in a computation that nothing interrupts
         controller.stop()
 
