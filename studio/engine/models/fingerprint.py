@@ -1,4 +1,4 @@
-"""Which weights a run started from: sizes and SHA-256 of the base's files, so that an export can tell a changed base."""
+"""Which weights a run started from: sizes and SHA-256 of the base's files, so that an export notices a changed base."""
 
 from __future__ import annotations
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 # GPT-2's Conv1D stores (inputs, outputs); every other linear layer stores (outputs, inputs).
 _CONV1D_MODELS = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
 _EMBEDDINGS = re.compile(r"(^|[._])(embed\w*|wte|wpe|word_embeddings|lm_head)\.")
+_OUTPUT = re.compile(r"(^|\.)(lm_head|embed_out)\.weight$")
+_POSITIONS = re.compile(r"(^|\.)(wpe|embed_positions|position_embeddings)\.")
 _LAYER = re.compile(r"\.(\d+)\.")
 
 
@@ -47,6 +49,28 @@ class ModelShapes:
         """Number of entries of one tensor."""
         return math.prod(self.tensors[name])
 
+    @property
+    def layers(self) -> int:
+        """Number of layers that the weights hold."""
+        return 1 + max((number for name in self.tensors if (number := layer_number(name)) is not None), default=-1)
+
+    @property
+    def embedding(self) -> tuple[int, int] | None:
+        """Rows and columns of the word embedding: known tokens, and hidden size."""
+        for name, shape in self.tensors.items():
+            if len(shape) == 2 and is_embedding(name) and not is_output(name) and not _POSITIONS.search(name):
+                return shape[0], shape[1]
+        return None
+
+    def setting(self, *names: str) -> int | None:
+        """Return the first of these whole numbers that config.json has, also in its part on text."""
+        text = self.config.get("text_config")
+        for values in (self.config, text if isinstance(text, dict) else {}):
+            for name in names:
+                if type(value := values.get(name)) is int:
+                    return value
+        return None
+
     def linear(self, names: Collection[str] | None = None) -> list[LinearShape]:
         """Return the linear layers but for embeddings and output; with `names`, those whose name ends in one."""
         transposed = self.config.get("model_type") in _CONV1D_MODELS
@@ -62,6 +86,11 @@ class ModelShapes:
 def is_embedding(name: str) -> bool:
     """Return whether a parameter belongs to the word or position embedding or to the output layer."""
     return _EMBEDDINGS.search(name) is not None
+
+
+def is_output(name: str) -> bool:
+    """Return whether a parameter is the matrix of the output layer."""
+    return _OUTPUT.search(name) is not None
 
 
 def layer_number(name: str) -> int | None:

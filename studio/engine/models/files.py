@@ -1,0 +1,130 @@
+"""The files of a model folder: found and read without ever being led out of it, or into something endless."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from studio.errors import ModelError
+from studio.i18n import tr
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_MAX_JSON_BYTES = 200_000_000
+
+
+def damaged(path: Path, reason: str) -> ModelError:
+    """Return the error for a file that is not what it should be."""
+    return ModelError(
+        tr("{file} in {folder} is damaged ({reason}); download the model again.").format(
+            file=path.name, folder=path.parent, reason=reason
+        )
+    )
+
+
+def member(folder: Path, name: str) -> Path | None:
+    """Return the regular file `name` of a model folder, or None when there is none.
+
+    Raises:
+        ModelError: `name` is not a bare file name, or a link that leaves the folder. The hub's cache is one
+            folder in this sense: there the files are links into a store beside the snapshot.
+    """
+    path = folder / name
+    if not name or name in (".", "..") or Path(name).name != name or "\\" in name:
+        raise _leaves(folder, name)
+    if not path.is_file():
+        return None
+    root = folder.parents[1] if folder.parent.name == "snapshots" else folder
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise _leaves(folder, name)
+    return path
+
+
+def read_json(folder: Path, name: str) -> dict[str, Any] | None:
+    """Return a JSON object of the folder, or None when there is no such file. Raises `ModelError`."""
+    path = member(folder, name)
+    if path is None:
+        return None
+    try:
+        if path.stat().st_size > _MAX_JSON_BYTES:
+            raise damaged(path, tr("it is far too long"))
+        return parse_object(path.read_bytes())
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, tr("it is not valid JSON: {error}").format(error=error)) from error
+
+
+def parse_object(text: bytes) -> dict[str, Any]:
+    """Parse a JSON object in which no key stands twice. Raises `ValueError`."""
+    value = json.loads(text.decode("utf-8-sig"), object_pairs_hook=_without_duplicates)
+    if not isinstance(value, dict):
+        raise ValueError(tr("a JSON object was expected"))  # noqa: TRY004 - what the caller handles is one kind
+    return value
+
+
+def unreadable(path: Path, error: OSError) -> ModelError:
+    """Return the error for a file that the system will not read."""
+    return ModelError(
+        tr("{path} cannot be read: {reason}; check the drive and the permissions.").format(
+            path=path, reason=error.strerror or error
+        )
+    )
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files of a model, one or all its shards.
+
+    Raises:
+        ModelError: there are none, a shard is missing, or the index names a file outside the folder.
+    """
+    if single := member(folder, WEIGHTS):
+        return [single]
+    index = read_json(folder, INDEX)
+    if index is None:
+        raise _without_weights(folder)
+    names = index.get("weight_map")
+    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
+        raise damaged(folder / INDEX, tr("it lists no shards"))
+    return [_shard(folder, name) for name in sorted(set(names.values()))]
+
+
+def _shard(folder: Path, name: str) -> Path:
+    if path := member(folder, name):
+        if not name.endswith(".safetensors"):
+            raise _without_weights(folder)
+        return path
+    raise ModelError(
+        tr("The weight file {file} is missing from {folder}; download the model again.").format(
+            file=name, folder=folder
+        )
+    )
+
+
+def _without_weights(folder: Path) -> ModelError:
+    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
+        return ModelError(
+            tr(
+                "{folder} has its weights only as pickled files, which can run code when opened and are never "
+                "loaded; choose a version of the model with safetensors files."
+            ).format(folder=folder)
+        )
+    return ModelError(
+        tr("{folder} has no weights (model.safetensors); download the model again.").format(folder=folder)
+    )
+
+
+def _leaves(folder: Path, name: str) -> ModelError:
+    return ModelError(
+        tr("{folder} refers to a file outside itself ({file}); do not use this model.").format(folder=folder, file=name)
+    )
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(tr("{key} stands in it twice").format(key=repr(twice)))
+    return values

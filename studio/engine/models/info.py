@@ -1,0 +1,38 @@
+"""What is known of a model before it is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from studio.engine.models.shapes import ModelShapes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """A model that can be trained, as its files describe it.
+
+    Attributes:
+        kind: whether it is a Base or a Chat model; `reasons` say why.
+        problems: warnings, sentences; none of them prevents training.
+        architecture: the model class, such as `LlamaForCausalLM`.
+        parameters: their number, shared ones counted once; `bytes`: the size of the weights as stored.
+        dtype: the format that most weights are stored in: fp32, fp16, bf16 or fp64.
+        context_length: the most tokens it was made for, None when it does not say.
+        has_template: whether it has a chat template that works.
+        eos_token: the token that ends a text, None when there is none.
+    """
+
+    path: Path
+    kind: Literal["base", "chat"]
+    reasons: tuple[str, ...]
+    problems: tuple[str, ...]
+    architecture: str
+    parameters: int
+    bytes: int
+    dtype: str
+    context_length: int | None
+    has_template: bool
+    eos_token: str | None
+    shapes: ModelShapes
