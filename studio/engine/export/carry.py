@@ -6,14 +6,16 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio.engine.data.formats.base import Example
+from studio.engine.data.formats.values import exchange, layout
+from studio.engine.data.render import Renderer
+from studio.engine.data.report import Unteachable
 from studio.engine.export.source import Source
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 GENERATION_CONFIG = "generation_config.json"
-_ANSWER = "Yes"
-_CONVERSATION = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": _ANSWER}]
 
 
 def carry_over(source: Source, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -52,17 +54,19 @@ def stop_ids(config: dict[str, Any]) -> list[int]:
 
 
 def ending_ids(source: Source, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Return the tokens that end an answer of this run: the end of text, and for Chat the template's end of turn."""
-    ends = [tokenizer.eos_token_id, end_of_turn(tokenizer) if source.kind == "chat" else None]
-    return list(dict.fromkeys(token for token in ends if isinstance(token, int)))
-
-
-def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """Return the special token that the chat template puts behind an answer, if it puts one there."""
-    if not tokenizer.chat_template:
-        return None
-    text = str(tokenizer.apply_chat_template(_CONVERSATION, tokenize=False))
-    _, answer, rest = text.rpartition(_ANSWER)
-    behind = tokenizer(rest, add_special_tokens=False)["input_ids"] if answer else []
+    """Return the tokens that end an answer of this run: the end of text, and what training puts behind an answer."""
+    ends = [tokenizer.eos_token_id, _last_learnt(source, tokenizer)]
     special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
-    return next((token for token in behind if token in special), None)
+    return list(dict.fromkeys(token for token in ends if token in special))
+
+
+def _last_learnt(source: Source, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The last token that a rendered answer teaches; for Chat, its template's end of turn."""
+    messages = exchange("Hello?", "Yes")
+    try:
+        row = Renderer(tokenizer, source.kind).encode(Example(layout(messages), messages))[-1]
+    except Unteachable:
+        return None  # the template wants another conversation than this one; the end of text remains
+    return next(
+        (token for token, learnt in zip(row.input_ids[::-1], row.supervised[::-1], strict=True) if learnt), None
+    )

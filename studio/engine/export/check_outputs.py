@@ -53,8 +53,8 @@ def _merge(merge: Comparison) -> Check:
 def _logits(found: Comparison, rounding: Comparison, dtype: str) -> Check:
     value, limit = found.max_logit_difference, SLACK * rounding.max_logit_difference + LOGIT_TOLERANCE
     meaning = tr(
-        "No score (logit) of the export may differ from the trained model's by more than {limit}, which rounding to "
-        "{dtype} can explain; the largest difference is {value}."
+        "No score (logit) of the export may differ from the trained model's by more than {limit}, which arithmetic and "
+        "rounding to {dtype} explain; the largest difference is {value}."
     )
     return _bounded("max_logit_difference", value, limit, meaning, dtype)
 

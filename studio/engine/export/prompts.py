@@ -78,8 +78,8 @@ def _from_row(row: TokenizedRow) -> Prompt:
 
 
 def _prompt_length(ids: Sequence[int], answer: int) -> int:
-    """Plain text has no prompt: its first quarter is taken for one."""
-    return min(answer, len(ids)) or max(1, len(ids) // 4)
+    """Plain text is learnt from its second token on and has no prompt: its first quarter is taken for one."""
+    return min(answer, len(ids)) if answer > 1 else max(1, len(ids) // 4)
 
 
 def _built_in(source: Source, tokenizer: PreTrainedTokenizerBase) -> tuple[Prompt, ...]:

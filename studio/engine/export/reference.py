@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,9 +35,10 @@ class Reference:
 
     Attributes:
         base, trained: outputs of the base, and of base + trained part, unmerged and in fp32.
-        stops: how base + trained part ended an answer.
+        stops: how base + trained part ended an answer; the shortest held-out answers were asked for first.
         merge: the merged model in fp32, before rounding, against `trained`; None when nothing is merged.
-        rounding: what rounding the merged model to the save format alone does to its outputs, in memory.
+        rounding: what rounding the merged model to the save format alone does to its outputs, in memory; nothing
+            for fp32, and nothing where the merge is wrong.
         delta: what that rounding does to the change of the weights.
         weights: prints of the finished weights that are to be written; None when nothing is.
     """
@@ -72,13 +72,15 @@ def gather(
     loaded = source.method.load(model, source.folder.adapter)
     trained = record(loaded, rows, progress, "merging")
     ends = stop_ids(generation_config(source, tokenizer))
-    stops = first_stop(loaded, prompts, ends, stopping.LIMIT, progress, "merging")
+    by_answer = sorted(prompts, key=lambda prompt: len(prompt.ids) - prompt.answer)
+    stops = first_stop(loaded, by_answer, ends, stopping.LIMIT, progress, "merging")
     merge, rounding, delta, finished = None, EQUAL, NOTHING_LOST, loaded
     if target.needs_mergeable:
         finished = merged_model(source, loaded)
         merge = compare(trained, record(finished, rows, progress, "merging"))
         delta = round_weights(finished, before, DTYPES[dtype])
-        rounding = _rounding_cost(trained, finished, rows, merge, progress)
+        if dtype != "fp32" and merge.max_logit_difference <= LOGIT_TOLERANCE:  # a wrong merge may not excuse itself
+            rounding = compare(trained, record(finished, rows, progress, "merging"))
         finished = finished.to(DTYPES[dtype])
     reference = Reference(
         prompts=prompts,
@@ -99,12 +101,3 @@ def merged_model(source: Source, loaded: nn.Module) -> nn.Module:
         raise ValueError(f"{source.method.name} cannot be merged")  # refused with a sentence before anything is loaded
     merged: nn.Module = source.method.merge(loaded)
     return merged.eval()
-
-
-def _rounding_cost(
-    trained: Outputs, rounded: nn.Module, rows: Sequence[Sequence[int]], merge: Comparison, progress: Progress
-) -> Comparison:
-    """What rounding costs, measured on the merged model. A wrong merge has no say in what is allowed."""
-    if not merge.max_logit_difference <= LOGIT_TOLERANCE:
-        return EQUAL
-    return compare(trained, record(rounded, rows, progress, "merging"))

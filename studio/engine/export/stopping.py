@@ -53,7 +53,7 @@ def _tokens_until_end(
     model: nn.Module, prompt: Prompt, ends: Sequence[int], limit: int, progress: Progress, stage: str
 ) -> int | None:
     ids = torch.tensor([prompt.ids[: prompt.answer]])
-    config = GenerationConfig(  # type: ignore[no-untyped-call]
+    config = GenerationConfig(
         max_new_tokens=limit, do_sample=False, eos_token_id=list(ends) or None, pad_token_id=ends[0] if ends else None
     )
     criteria = StoppingCriteriaList([_Report(progress, stage, limit)])

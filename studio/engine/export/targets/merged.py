@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,11 @@ def _write(model: nn.Module, source: Source, folder: Path) -> None:
     from transformers import GenerationConfig
 
     # An unusual but published generation config would be refused here; carry.py takes the base's own file over.
-    model.generation_config = GenerationConfig()  # type: ignore[assignment, no-untyped-call]
+    model.generation_config = GenerationConfig()  # type: ignore[assignment]
     model.save_pretrained(folder, max_shard_size=SHARD)  # type: ignore[operator]
+    # safetensors makes files that only their owner can read; an export is for passing on.
+    for file in folder.glob("*.safetensors"):
+        shutil.copymode(folder / "config.json", file)
 
 
 def _reload(source: Source, folder: Path) -> Reloaded:
