@@ -1,0 +1,168 @@
+"""From rendered text to tokens and their loss mask."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from studio.engine.data.control_tokens import ControlTokens
+from studio.engine.data.report import TRUNCATED, Remark, Unteachable
+from studio.i18n import mark
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+NO_ROOM = Remark(mark("the answer begins behind the longest length"))
+SPELLED = Remark(
+    mark("{file}: {count} of {rows} rows spell control tokens of the model; they are learnt as plain text.")
+)
+# Very long texts are encoded only as far as rows may reach: so many characters a token, and tokens to spare,
+# because where a text is cut the last tokens come out differently.
+_CHARACTERS = 8
+_SPARE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """Text as the model will see it.
+
+    Attributes:
+        text: with the control tokens that rows spell under their aliases.
+        spans: stretches of the text to learn, as places where they begin and end.
+        opened: whether the tokenizer puts its own first token, such as BOS, before it; templates write their own.
+        guarded: whether the text has aliases in it.
+        notes: what is to be said of it.
+    """
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    opened: bool = False
+    guarded: bool = False
+    notes: tuple[Remark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """The tokens of a text, and for each the place where it ends."""
+
+    text: str
+    ids: list[int]
+    ends: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One row of tokens.
+
+    Attributes:
+        input_ids: the tokens, cut at the longest length.
+        supervised: whether each is learnt. The first never is: nothing stands before it to tell it from.
+        segments: the text of these tokens, in stretches that are learnt or not.
+        notes: what is to be said of the row.
+    """
+
+    input_ids: list[int]
+    supervised: list[bool]
+    segments: tuple[tuple[str, bool], ...]
+    notes: tuple[Remark, ...]
+
+
+class Encoder:
+    """Encodes rendered text with a fast tokenizer.
+
+    The mask is exact: a text is encoded as a whole, as it is at inference, and a token belongs to a span when it
+    ends inside it. Where a token would reach across the beginning or end of a span, such as a space before and a
+    word behind it, the text is cut there and encoded again, because at inference the prompt ends just there.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, control: ControlTokens, max_length: int) -> None:
+        self._tokenizer = tokenizer
+        self._control = control
+        self._max_length = max_length
+        self._opening = _opening(tokenizer)
+
+    def encode(self, rendered: Sequence[Rendered]) -> list[Encoding | Unteachable]:
+        """Return the tokens of each text, or why it cannot teach."""
+        heads = [one.text[: self._max_length * _CHARACTERS + 4096] for one in rendered]
+        return [self._one(one, tokens) for one, tokens in zip(rendered, self._tokens(heads), strict=True)]
+
+    def ids(self, rendered: Rendered) -> list[int]:
+        """Return all tokens of a text, uncut."""
+        tokens = self._settled(rendered, self._tokens([rendered.text])[0])
+        return [*(self._opening if rendered.opened else ()), *tokens.ids]
+
+    def _tokens(self, texts: list[str]) -> list[_Tokens]:
+        if not texts:
+            return []
+        batch = self._tokenizer(
+            texts,
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            split_special_tokens=False,
+            verbose=False,
+        )
+        return [
+            _Tokens(text, ids, list(accumulate((end for _, end in offsets), max)))
+            for text, ids, offsets in zip(texts, batch["input_ids"], batch["offset_mapping"], strict=True)
+        ]
+
+    def _one(self, rendered: Rendered, tokens: _Tokens) -> Encoding | Unteachable:
+        if len(tokens.text) < len(rendered.text) and len(tokens.ids) < self._max_length + _SPARE:
+            tokens = self._tokens([rendered.text])[0]
+        try:
+            return self._limited(rendered, self._settled(rendered, tokens))
+        except Unteachable as reason:
+            return reason
+
+    def _settled(self, rendered: Rendered, tokens: _Tokens) -> _Tokens:
+        """Encode again where a token reaches across a boundary, or text was taken for a control token."""
+        reached = {0, *tokens.ends}
+        boundaries = {place for span in rendered.spans for place in span if place < len(tokens.text)}
+        crossed = sorted(boundaries - reached)
+        if not crossed and not rendered.guarded and self._control.agree(tokens.text, tokens.ids):
+            return tokens
+        ids, ends = self._control.encode_guarded(tokens.text, crossed)
+        return _Tokens(tokens.text, ids, list(accumulate(ends, max)))
+
+    def _limited(self, rendered: Rendered, tokens: _Tokens) -> Encoding:
+        opening = self._opening if rendered.opened else []
+        mask = [False] * (len(opening) + len(tokens.ids))
+        for begin, end in rendered.spans:
+            first, last = (len(opening) + bisect_right(tokens.ends, place) for place in (begin, end))
+            mask[first:last] = [True] * (last - first)
+        mask[:1] = [False]
+        if not any(mask[: self._max_length]):
+            # Where the text was not encoded to its end, its number of tokens is estimated from the beginning.
+            rest = len(rendered.text) / max(1, len(tokens.text))
+            raise Unteachable(NO_ROOM, needed=round(len(mask) * rest))
+        room = self._max_length - len(opening)
+        notes = (*rendered.notes, *((SPELLED,) if rendered.guarded else ()))
+        return Encoding(
+            input_ids=[*opening, *tokens.ids[:room]],
+            supervised=mask[: self._max_length],
+            segments=self._segments(rendered, tokens.ends[:room][-1]),
+            notes=(*notes, TRUNCATED) if len(tokens.ids) > room else notes,
+        )
+
+    def _segments(self, rendered: Rendered, end: int) -> tuple[tuple[str, bool], ...]:
+        text = rendered.text[:end]
+        segments, done = [], 0
+        for begin, stop in rendered.spans:
+            segments += [(text[done:begin], False), (text[begin:stop], True)]
+            done = stop
+        segments.append((text[done:], False))
+        first = str(self._tokenizer.decode(self._opening)) if rendered.opened and self._opening else ""
+        return tuple((self._control.reveal(part), learnt) for part, learnt in [(first, False), *segments] if part)
+
+
+def _opening(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the tokens that the tokenizer puts before any text."""
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    full = tokenizer("a")["input_ids"]
+    before = next((n for n in range(len(full)) if full[n : n + len(bare)] == bare), 0)
+    return list(full[:before])

@@ -1,0 +1,25 @@
+"""text: plain text, all of it learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from studio.engine.data.formats.base import Columns, Example, Field, Format, Piece
+from studio.engine.data.formats.values import required_text
+from studio.i18n import mark
+
+
+def read(row: Mapping[str, Any], columns: Columns) -> Example:
+    """Return the text of a row."""
+    return Example(pieces=(Piece(required_text(row, columns, "text"), learnt=True),))
+
+
+FORMAT = Format(
+    name="text",
+    title=mark("Plain text"),
+    explanation=mark("One text a row, all of it learnt and ended by the end token. In a text file each line is a row."),
+    order=50,
+    fields=(Field("text", ("content", "document")),),
+    read=read,
+)

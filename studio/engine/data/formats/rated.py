@@ -1,0 +1,34 @@
+"""rated: data for KTO, of which the answers marked as good can be learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from studio.engine.data.formats.base import Columns, Example, Field, Format
+from studio.engine.data.formats.prompt_completion import continuation
+from studio.engine.data.formats.values import text
+from studio.engine.data.report import Remark, Unteachable
+from studio.i18n import mark
+
+LIKED = Remark(mark("{file} is rated data (KTO): only the answers marked as good are learnt."))
+DISLIKED = Remark(mark("the answer is marked as bad"))
+
+
+def read(row: Mapping[str, Any], columns: Columns) -> Example:
+    """Return the prompt and the answer, unless the answer is marked as bad."""
+    if text(row, columns, "label").strip().lower() in ("false", "0", "0.0"):
+        raise Unteachable(DISLIKED)
+    example = continuation(row, columns, "completion")
+    return replace(example, notes=(*example.notes, LIKED))
+
+
+FORMAT = Format(
+    name="rated",
+    title=mark("Rated answers"),
+    explanation=mark("Data for KTO: prompt, completion, label. The answers with the label true are learnt."),
+    order=70,
+    fields=(Field("prompt"), Field("completion"), Field("label")),
+    read=read,
+)

@@ -1,0 +1,166 @@
+"""Reading text and turns out of the values of a row, with a reason for each that cannot be read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+from studio.engine.data.formats.base import Columns, Example, Message, Piece
+from studio.engine.data.report import Remark, Unteachable
+from studio.i18n import mark
+
+EMPTY = mark('"{field}" is missing or empty')
+NO_ANSWER = Remark(mark("the answer is empty"))
+ASSISTANT_FIRST = Remark(mark("{file}: in {count} of {rows} rows the assistant speaks first."))
+
+_ROLES = {
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "ai": "assistant",
+    "chatgpt": "assistant",
+}
+_TOOL_ROLES = {"tool", "function", "function_call", "tool_call", "tool_response", "observation", "ipython"}
+
+
+class NotText(Exception):
+    """A field that must hold text holds NaN or Infinity, which no file should."""
+
+    def __init__(self, field: str, value: float) -> None:
+        super().__init__(field)
+        self.field = field
+        self.value = value
+
+
+def text(row: Mapping[str, Any], columns: Columns, field: str) -> str:
+    """Return a field as text, "" when the row does not have it."""
+    column = columns.get(field, field)
+    return as_text(row.get(column), column)
+
+
+def required_text(row: Mapping[str, Any], columns: Columns, field: str) -> str:
+    """Return a field as text. Raises `Unteachable` when there is none."""
+    value = text(row, columns, field)
+    if not value.strip():
+        raise Unteachable(Remark(EMPTY, (("field", columns.get(field, field)),)))
+    return value
+
+
+def as_text(value: Any, field: str) -> str:
+    """Return a scalar as the text it stands for, "" for None."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise NotText(field, value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float | Decimal | datetime | date | time):
+        return str(value)
+    raise Unteachable(Remark(_NOT_TEXT, (("field", field),)))
+
+
+def turns(value: Any, field: str) -> tuple[Message, ...]:
+    """Return the turns of a conversation, with keys role and content or from and value.
+
+    Raises:
+        Unteachable: it is no list of turns, or a turn lacks its role or content, or uses tools or images.
+    """
+    if not isinstance(value, list) or not value:
+        is_encoded = isinstance(value, str) and value.lstrip().startswith("[")
+        raise Unteachable(Remark(_ENCODED if is_encoded else _NO_LIST, (("field", field),)))
+    return tuple(_turn(item) for item in value)
+
+
+def conversation(messages: Sequence[Message]) -> Example:
+    """Return the example of a conversation. Raises `Unteachable` unless it ends with an answer that has text."""
+    _refuse_unteachable(messages)
+    speakers = [message.role for message in messages if message.role != "system"]
+    notes = (ASSISTANT_FIRST,) if speakers[0] == "assistant" else ()
+    return Example(layout(messages), tuple(messages), notes)
+
+
+def layout(messages: Sequence[Message], ask: bool = False) -> tuple[Piece, ...]:
+    r"""Return a conversation as plain text for Base models: headings and text, as instruction data customarily has it.
+
+        ### System:\n…\n\n### User:\n…\n\n### Assistant:\n…
+
+    Args:
+        ask: end with the heading of an answer that is to come.
+    """
+    pieces: list[Piece] = []
+    for message in messages:
+        pieces.append(Piece(_heading(message.role, first=not pieces), learnt=False))
+        pieces.append(Piece(message.content, learnt=message.role == "assistant"))
+    if ask:
+        pieces.append(Piece(_heading("assistant", first=not pieces), learnt=False))
+    return tuple(pieces)
+
+
+def _heading(role: str, first: bool) -> str:
+    return ("" if first else "\n\n") + f"### {role.title()}:\n"
+
+
+def exchange(prompt: str, answer: str, system: str = "") -> tuple[Message, ...]:
+    """Return the conversation of one question and one answer."""
+    opening = (Message("system", system),) if system.strip() else ()
+    return (*opening, Message("user", prompt), Message("assistant", answer))
+
+
+_NO_LIST = mark('"{field}" is not a list of messages')
+_ENCODED = mark('"{field}" is a list written as text; save it as a list')
+_NO_OBJECT = Remark(mark("a message is not an object with a role and a content"))
+_NO_ROLE = Remark(mark("a message has no role"))
+_UNKNOWN_ROLE = mark("the role {role} is not known")
+_TOOLS = Remark(mark("it calls tools, which cannot be learnt yet"))
+_NO_CONTENT = Remark(mark("a message has no content"))
+_NOT_TEXT = mark('"{field}" is not text')
+_IMAGES = Remark(mark("it contains an image, a sound or a file"))
+_LAST_IS_NO_ANSWER = Remark(mark("the last message is not an answer"))
+_EMPTY_QUESTION = Remark(mark("a question is empty"))
+
+
+def _turn(item: Any) -> Message:
+    if not isinstance(item, Mapping):
+        raise Unteachable(_NO_OBJECT)
+    name = item.get("role", item.get("from"))
+    if not isinstance(name, str) or not name.strip():
+        raise Unteachable(_NO_ROLE)
+    if name.lower() in _TOOL_ROLES or item.get("tool_calls") or item.get("function_call"):
+        raise Unteachable(_TOOLS)
+    role = _ROLES.get(name.strip().lower())
+    if role is None:
+        raise Unteachable(Remark(_UNKNOWN_ROLE, (("role", ascii(name[:30])),)))
+    content = item.get("content", item.get("value"))
+    if content is None:
+        raise Unteachable(_NO_CONTENT)
+    if isinstance(content, list):
+        return Message(role, "".join(_part(part) for part in content))
+    return Message(role, as_text(content, "content"))
+
+
+def _refuse_unteachable(messages: Sequence[Message]) -> None:
+    if not messages or messages[-1].role != "assistant":
+        raise Unteachable(_LAST_IS_NO_ANSWER)
+    for message in messages:
+        if not message.content.strip() and message.role == "assistant":
+            raise Unteachable(NO_ANSWER)
+        if not message.content.strip() and message.role == "user":
+            raise Unteachable(_EMPTY_QUESTION)
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, Mapping):
+        if part.get("type", "text") != "text":
+            raise Unteachable(_IMAGES)
+        part = part.get("text")
+    return as_text(part, "content")

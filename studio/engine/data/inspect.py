@@ -1,0 +1,190 @@
+"""A look at a dataset before training: its columns, what is wrong with it, and rows as the model will see them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from studio.config import DataSource
+from studio.engine.control import Progress, no_progress
+from studio.engine.data.encoder import Encoding
+from studio.engine.data.examples import OpenSource, open_source
+from studio.engine.data.formats.base import Example
+from studio.engine.data.readers.base import Row
+from studio.engine.data.readers.files import shown
+from studio.engine.data.readers.open import source_path
+from studio.engine.data.render import Renderer
+from studio.engine.data.report import Remark, SkippedRow
+from studio.engine.data.tokenise import chunks, encode_chunk
+from studio.i18n import mark
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+ENCODED = 5000
+"""Rows that are encoded; in a longer file the rest is read and checked, but not encoded."""
+
+_NAMES = 1000  # columns that are counted; data with more has no columns but keys
+_REMEMBERED = 2_000_000  # rows among which duplicates are looked for
+DUPLICATES = Remark(mark("{file}: {count} of {rows} rows repeat an earlier row exactly."))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnInfo:
+    """One column: the share of rows (0 to 1) that have something in it, the field it was taken for, a value of it."""
+
+    name: str
+    coverage: float
+    field: str | None
+    example: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderedRow:
+    """One row as the model will see it.
+
+    Attributes:
+        number: its line or position in the file, from 1.
+        segments: its text in stretches, each with whether it is learnt.
+        tokens, supervised_tokens: their counts; 0 when no model was chosen.
+    """
+
+    number: int
+    segments: tuple[tuple[str, bool], ...]
+    tokens: int
+    supervised_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataInspection:
+    """What was found in a file.
+
+    Attributes:
+        format: the name of its format.
+        rows: all rows, the skipped ones among them.
+        skipped: rows that cannot teach; `reasons` counts them by reason and `examples` names the first few.
+        problems: sentences for the user.
+        columns: its columns, in the order of the file.
+        rendered: the first rows that can teach.
+    """
+
+    format: str
+    rows: int
+    skipped: int
+    reasons: dict[str, int]
+    examples: tuple[SkippedRow, ...]
+    problems: tuple[str, ...]
+    columns: tuple[ColumnInfo, ...]
+    rendered: tuple[RenderedRow, ...]
+
+
+def inspect_data(
+    source: DataSource,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    kind: Literal["base", "chat"] = "base",
+    train_on: Literal["completions", "all"] = "completions",
+    max_length: int = 1024,
+    rows: int = 5,
+    progress: Progress = no_progress,
+) -> DataInspection:
+    """Read a whole file, count what it holds, and render its first rows.
+
+    Without a tokenizer rows are shown as plain text, and nothing is said of their length.
+
+    Raises:
+        DataError: the file cannot be read, has no rows, or no known format.
+        ModelError: the tokenizer or its template cannot be used.
+        Cancelled: the user cancelled.
+    """
+    renderer = Renderer(tokenizer, kind, train_on, max_length) if tokenizer is not None else None
+    opened = open_source(source, progress)
+    columns = _Columns()
+    rendered: list[RenderedRow] = []
+    for chunk in chunks(_looked_at(opened, columns)):
+        if renderer is None:
+            rendered += [_as_text(number, example) for number, example in chunk[: rows - len(rendered)]]
+        elif opened.tally.rows <= ENCODED or len(rendered) < rows:
+            kept = encode_chunk(chunk, renderer, opened.tally)
+            rendered += [_as_tokens(number, encoded[0]) for number, encoded in kept[: rows - len(rendered)]]
+    return _inspection(opened, columns, rendered, max_length)
+
+
+def _looked_at(opened: OpenSource, columns: _Columns) -> Iterator[tuple[int, Example]]:
+    """Yield the examples while counting columns and duplicates."""
+    seen: set[int] = set()
+    for row in opened.rows:
+        columns.count(row)
+        example = opened.example(row)
+        if example is None:
+            continue
+        known = hash((example.pieces, example.messages))
+        if known in seen:
+            opened.tally.notes[DUPLICATES] += 1
+        elif len(seen) < _REMEMBERED:
+            seen.add(known)
+        yield row.number, example
+
+
+@dataclass
+class _Columns:
+    rows: int = 0
+    filled: Counter[str] = field(default_factory=Counter)
+    values: dict[str, str] = field(default_factory=dict)
+
+    def count(self, row: Row) -> None:
+        self.rows += 1
+        for name, value in row.values.items():
+            if name not in self.values and len(self.values) >= _NAMES:
+                continue
+            self.values.setdefault(name, "")
+            if _has_something(value):
+                self.filled[name] += 1
+                self.values[name] = self.values[name] or str(value)[:200]
+
+
+def _has_something(value: Any) -> bool:
+    return value is not None and value not in ("", [], {})
+
+
+def _as_tokens(number: int, encoding: Encoding) -> RenderedRow:
+    return RenderedRow(
+        number=number,
+        segments=encoding.segments,
+        tokens=len(encoding.input_ids),
+        supervised_tokens=sum(encoding.supervised),
+    )
+
+
+def _as_text(number: int, example: Example) -> RenderedRow:
+    segments = tuple((piece.text, piece.learnt) for piece in example.pieces)
+    return RenderedRow(number=number, segments=segments, tokens=0, supervised_tokens=0)
+
+
+def _inspection(
+    opened: OpenSource, columns: _Columns, rendered: list[RenderedRow], max_length: int
+) -> DataInspection:
+    tally, file = opened.tally, shown(source_path(opened.source))
+    problems = tally.problems(file)
+    if tally.skipped.total() == tally.rows:
+        problems.insert(0, tally.why_nothing_is_left(file, max_length))
+    field_of = {column: name for name, column in opened.columns.items()}
+    return DataInspection(
+        format=opened.format.name,
+        rows=tally.rows,
+        skipped=tally.skipped.total(),
+        reasons={reason.text(): count for reason, count in tally.skipped.items()},
+        examples=tuple(SkippedRow(str(file), number, reason.text()) for number, reason in tally.examples),
+        problems=tuple(problems),
+        columns=tuple(
+            ColumnInfo(
+                name=name,
+                coverage=columns.filled[name] / max(1, columns.rows),
+                field=field_of.get(name),
+                example=value,
+            )
+            for name, value in columns.values.items()
+        ),
+        rendered=tuple(rendered),
+    )

@@ -1,0 +1,79 @@
+"""The order of training rows: every domain row once an epoch, general rows rehearsed between them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+_GENERAL = 1  # keeps the general rows' random numbers apart from the epochs'
+
+
+class TrainingOrder:
+    """Which rows each epoch trains on, in order: a pure function of the seed and the epoch.
+
+    Args:
+        domain: number of domain rows; they are the first rows of the training store.
+        general: number of general rows; they follow.
+        replay_ratio: share g of general rows in an epoch, which then has round(D·g / (1 - g)) of them beside its
+            D domain rows. They are taken in turn, over all epochs, so that each is seen as often as the others.
+        mixing: "shuffle" puts them anywhere, "alternate" at even distances.
+        seed: together with the number of the epoch, decides the order.
+    """
+
+    def __init__(
+        self, domain: int, general: int, replay_ratio: float, mixing: Literal["shuffle", "alternate"], seed: int
+    ) -> None:
+        self._domain = domain
+        self._pool = general
+        self._general = round(domain * replay_ratio / (1 - replay_ratio)) if general else 0
+        self._mixing = mixing
+        self._seed = seed
+        self._last: tuple[int, NDArray[np.int64]] | None = None
+
+    @property
+    def rows_per_epoch(self) -> int:
+        """Domain and general rows of one epoch."""
+        return self._domain + self._general
+
+    @property
+    def general_per_epoch(self) -> int:
+        """General rows of one epoch."""
+        return self._general
+
+    def epoch(self, number: int) -> NDArray[np.int64]:
+        """Return the indices of an epoch's rows, in order, int64, (rows_per_epoch,). Epochs count from 0."""
+        if self._last is None or self._last[0] != number:
+            order = self._arranged(number)
+            order.flags.writeable = False  # it is kept: the loop asks again for every batch
+            self._last = (number, order)
+        return self._last[1]
+
+    def _arranged(self, number: int) -> NDArray[np.int64]:
+        rng = np.random.default_rng([self._seed, number])
+        domain = rng.permutation(self._domain)
+        general = self._domain + self._rehearsed(number)
+        if self._mixing == "shuffle":
+            return rng.permutation(np.concatenate([domain, general]))
+        return _interleave(domain, general)
+
+    def _rehearsed(self, number: int) -> NDArray[np.int64]:
+        """The general rows of an epoch: the next ones of an endless series of shuffled rounds through all of them."""
+        if not self._general:
+            return np.empty(0, dtype=np.int64)
+        begin, end = number * self._general, (number + 1) * self._general
+        rounds = range(begin // self._pool, -(-end // self._pool))
+        shuffled = [np.random.default_rng([self._seed, r, _GENERAL]).permutation(self._pool) for r in rounds]
+        skipped = rounds[0] * self._pool
+        return np.concatenate(shuffled)[begin - skipped : end - skipped]
+
+
+def _interleave(domain: NDArray[np.int64], general: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Put general rows between domain rows at even distances."""
+    rows, count = len(domain) + len(general), len(general)
+    places = np.zeros(rows, dtype=np.bool_)
+    places[((2 * np.arange(count) + 1) * rows) // (2 * max(1, count))] = True
+    order = np.empty(rows, dtype=np.int64)
+    order[places], order[~places] = general, domain
+    return order

@@ -1,0 +1,173 @@
+"""Everything that training needs of the data: rows to train on, rows held out, their order, and a report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from studio.config import DataConfig, DataSource
+from studio.engine.control import Progress, no_progress
+from studio.engine.data.mixing import TrainingOrder
+from studio.engine.data.readers.files import shown
+from studio.engine.data.readers.open import source_path
+from studio.engine.data.render import Renderer
+from studio.engine.data.report import TRUNCATED, DataReport, SkippedRow
+from studio.engine.data.rows import RowStore, column
+from studio.engine.data.split import held_out
+from studio.engine.data.tokenise import TokenisedSource, tokenise
+from studio.errors import DataError
+from studio.i18n import tr
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """The data of a run.
+
+    Attributes:
+        train: the domain rows, then the general rows.
+        validation: domain rows that are never trained on; may be empty.
+        order: which rows of `train` each epoch takes.
+        report: what became of every row.
+    """
+
+    train: RowStore
+    validation: RowStore
+    order: TrainingOrder
+    report: DataReport
+
+
+@dataclass(frozen=True)
+class _Division:
+    """Indices into the table of all rows, and what was noticed."""
+
+    domain: NDArray[np.int64]
+    general: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    problems: tuple[str, ...]
+
+
+def prepare_data(
+    config: DataConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    kind: Literal["base", "chat"],
+    seed: int,
+    progress: Progress = no_progress,
+) -> PreparedData:
+    """Read, render, tokenise, split and order the data of a run: a pure function of its arguments and the files.
+
+    Raises:
+        DataError: a file cannot be read or teaches nothing, or the sources do not fit the settings.
+        ModelError: the tokenizer or its template cannot be used.
+        Cancelled: the user cancelled.
+    """
+    from datasets import concatenate_datasets
+
+    _refuse_missing_roles(config)
+    renderer = Renderer(tokenizer, kind, config.train_on, config.max_length)
+    parts = [tokenise(source, renderer, progress) for source in config.sources]
+    table = concatenate_datasets([part.table for part in parts])
+    source_of = np.repeat(np.arange(len(parts)), [len(part.table) for part in parts])
+    division = _divide(config, column(table, "digest"), source_of, seed)
+    sources = [(str(source_path(source)), source.role) for source in config.sources]
+    order = TrainingOrder(len(division.domain), len(division.general), config.replay_ratio, config.mixing, seed)
+    problems = (*_about_settings(config, order, tokenizer), *division.problems)
+    return PreparedData(
+        train=RowStore(table, np.concatenate([division.domain, division.general]), sources, source_of),
+        validation=RowStore(table, division.validation, sources, source_of),
+        order=order,
+        report=_report(config.sources, parts, problems, _duplicates(table, source_of)),
+    )
+
+
+def _refuse_missing_roles(config: DataConfig) -> None:
+    roles = {source.role for source in config.sources}
+    if "domain" not in roles:
+        raise DataError(tr("No source has the role Domain; give it to the file that the model is to learn."))
+    if config.replay_ratio > 0 and "general" not in roles:
+        raise DataError(
+            tr(
+                "The general share is {ratio:.0%} but no source has the role General; "
+                "add a general dataset or set the share to 0."
+            ).format(ratio=config.replay_ratio)
+        )
+
+
+def _divide(
+    config: DataConfig, digests: NDArray[np.int64], source_of: NDArray[np.int64], seed: int
+) -> _Division:
+    is_general = np.array([source.role == "general" for source in config.sources])[source_of]
+    domain, general = np.flatnonzero(~is_general), np.flatnonzero(is_general)
+    held = held_out(digests[domain], config.validation_fraction, seed)
+    validation = domain[held]
+    leaks = np.isin(digests[general], digests[validation])
+    problems = []
+    if config.validation_fraction > 0 and not held.any():
+        problems.append(tr("Nothing is held out for validation, because there are not two different rows."))
+    if leaks.any() and config.replay_ratio > 0:
+        problems.append(
+            tr("General rows that are also held out for validation: {count}; they are not trained on.").format(
+                count=int(leaks.sum())
+            )
+        )
+    used = general[~leaks] if config.replay_ratio > 0 else general[:0]
+    return _Division(domain[~held], used, validation, tuple(problems))
+
+
+def _about_settings(config: DataConfig, order: TrainingOrder, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    problems = []
+    if tokenizer.eos_token is None:
+        problems.append(tr("The tokenizer has no end token, so the model cannot learn where to stop."))
+    if config.replay_ratio > 0 and not order.general_per_epoch:
+        problems.append(tr("The general share rounds to no row at all; raise it, or add domain rows."))
+    if config.replay_ratio == 0 and any(source.role == "general" for source in config.sources):
+        problems.append(tr("The general rows are not used, because the general share is 0."))
+    paths = Counter(source_path(source).resolve() for source in config.sources)
+    problems += [
+        tr("{file} is listed {count} times.").format(file=shown(path), count=count)
+        for path, count in paths.items()
+        if count > 1
+    ]
+    return problems
+
+
+def _duplicates(table: Dataset, source_of: NDArray[np.int64]) -> int:
+    """Number of examples that are equal to an earlier one. Rows of one example follow each other."""
+    places = np.stack([source_of, column(table, "number")])
+    begins = np.ones(places.shape[1], dtype=np.bool_)
+    begins[1:] = (places[:, 1:] != places[:, :-1]).any(axis=0)
+    digests = column(table, "digest")[begins]
+    return len(digests) - len(np.unique(digests))
+
+
+def _report(
+    sources: Sequence[DataSource], parts: Sequence[TokenisedSource], problems: Sequence[str], duplicates: int
+) -> DataReport:
+    named = [(source_path(source), part) for source, part in zip(sources, parts, strict=True)]
+    skipped: Counter[str] = Counter()
+    for part in parts:
+        skipped.update({reason.text(): count for reason, count in part.tally.skipped.items()})
+    about_rows = [problem for path, part in named for problem in part.tally.problems(shown(path))]
+    if duplicates:
+        about_rows.append(tr("Rows that repeat an earlier row exactly: {count}.").format(count=duplicates))
+    return DataReport(
+        rows=sum(part.tally.rows for part in parts),
+        skipped=dict(skipped),
+        examples=tuple(
+            SkippedRow(str(path), number, reason.text())
+            for path, part in named
+            for number, reason in part.tally.examples
+        ),
+        problems=(*problems, *about_rows),
+        truncated=sum(part.tally.notes[TRUNCATED] for part in parts),
+        duplicates=duplicates,
+        fingerprints={str(path): part.fingerprint for path, part in named},
+    )

@@ -1,0 +1,128 @@
+"""Rows from CSV: the delimiter is found, every cell stays the text it is."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+
+from studio.engine.data.readers.base import MAX_ROW_BYTES, Broken, Row
+from studio.engine.data.readers.files import shown
+from studio.engine.data.readers.lines import Line, TextFile
+from studio.errors import DataError
+from studio.i18n import tr
+
+_DELIMITERS = (",", ";", "\t", "|")
+_SAMPLE = 200
+
+
+def read_csv(file: TextFile) -> Iterator[Row | Broken]:
+    """Yield the rows below the header line. Raises `DataError` when there is no header line."""
+    lines = file.lines()
+    sample = list(islice(lines, _SAMPLE))
+    records = _Records(chain(sample, lines), _find_delimiter(sample))
+    header: list[str] | None = None
+    for record in records:
+        if isinstance(record, Broken):
+            yield record
+        elif header is None:
+            header = _header(file, record.cells)
+        elif len(record.cells) != len(header):
+            yield Broken(record.line, _ragged(len(record.cells), len(header)))
+        else:
+            yield Row(record.line, dict(zip(header, record.cells, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    line: int
+    cells: list[str]
+
+
+class _Records:
+    """The records of the lines, each with the line it begins in. Empty lines between records are passed over."""
+
+    def __init__(self, lines: Iterable[Line | Broken], delimiter: str) -> None:
+        self._lines = lines
+        self._broken: list[Broken] = []
+        self._number = 0
+        self._reader = _reader(self._texts(), delimiter)
+
+    def __iter__(self) -> Iterator[_Record | Broken]:
+        while True:
+            begins = self._number + 1
+            try:
+                cells = next(self._reader)
+            except StopIteration:
+                yield from self._broken
+                return
+            except csv.Error as error:
+                # A record of several lines cannot be skipped: where it should have ended is not known.
+                several = self._number > begins
+                yield Broken(begins, tr("not valid CSV ({reason})").format(reason=error), fatal=several)
+                continue
+            yield from self._broken
+            self._broken.clear()
+            if cells:
+                yield _Record(begins, cells)
+
+    def _texts(self) -> Iterator[str]:
+        for line in self._lines:
+            if isinstance(line, Broken):
+                self._number = line.line
+                self._broken.append(line)
+            else:
+                self._number = line.number
+                yield line.text
+
+
+def _reader(texts: Iterable[str], delimiter: str) -> Iterator[list[str]]:
+    csv.field_size_limit(MAX_ROW_BYTES)
+    return csv.reader(texts, delimiter=delimiter, strict=True)
+
+
+def _find_delimiter(sample: list[Line | Broken]) -> str:
+    """Return the delimiter with which most records have as many cells as the header, and more than one."""
+    texts = [line.text for line in sample if isinstance(line, Line)]
+    return max(_DELIMITERS, key=lambda delimiter: _fit(texts, delimiter))
+
+
+def _fit(texts: list[str], delimiter: str) -> tuple[bool, float, int]:
+    widths: list[int] = []
+    try:
+        widths.extend(len(cells) for cells in _reader(texts, delimiter) if cells)
+    except csv.Error:
+        widths.append(0)  # such as a quoted cell that the sample cuts in two
+    width = widths[0] if widths else 0
+    return width > 1, Counter(widths)[width] / max(1, len(widths)), width
+
+
+def _header(file: TextFile, cells: list[str]) -> list[str]:
+    names = [cell.strip() or f"column {place}" for place, cell in enumerate(cells, start=1)]
+    if not all(_looks_like_a_name(name) for name in names) or not any(cell.strip() for cell in cells):
+        raise DataError(
+            tr(
+                "{file}, line 1, does not look like column names ({cells}); "
+                "put a line of names first, such as {example}."
+            ).format(file=shown(file.path), cells=", ".join(n[:30] for n in names[:4]), example="prompt,completion")
+        )
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise DataError(
+            tr("{file}, line 1: two columns are called {name}; give each its own name.").format(
+                file=shown(file.path), name=repr(repeated[0])
+            )
+        )
+    return names
+
+
+def _looks_like_a_name(name: str) -> bool:
+    return len(name) <= 64 and not name.endswith((".", "?", "!", "。", "？", "！")) and "\n" not in name
+
+
+def _ragged(found: int, expected: int) -> str:
+    return tr("the row has {found} cells and the header has {expected}; is a quote or a delimiter missing?").format(
+        found=found, expected=expected
+    )

@@ -1,0 +1,108 @@
+"""Opening a file that somebody chose: only regular files, and a plain sentence for everything else."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from studio.engine.control import Progress
+from studio.engine.data.readers.base import Meter
+from studio.errors import DataError
+from studio.i18n import mark, tr
+
+PARQUET_MAGIC = b"PAR1"
+HEAD = 65536
+
+_KINDS = {
+    stat.S_IFIFO: mark("a pipe"),
+    stat.S_IFCHR: mark("a device"),
+    stat.S_IFBLK: mark("a device"),
+    stat.S_IFSOCK: mark("a socket"),
+}
+_PACKED = (
+    (b"\x1f\x8b", mark("a gzip archive")),
+    (b"PK\x03\x04", mark("a ZIP archive (or an Excel or Word file)")),
+    (b"BZh", mark("a bzip2 archive")),
+    (b"\xfd7zXZ", mark("an xz archive")),
+    (b"\x28\xb5\x2f\xfd", mark("a Zstandard archive")),
+    (b"7z\xbc\xaf", mark("a 7-Zip archive")),
+)
+
+
+def open_file(path: Path) -> tuple[BinaryIO, int]:
+    """Open a regular file; return it with its size in bytes.
+
+    Raises:
+        DataError: it is missing, unreadable, a folder, pipe or device, empty, or an archive.
+    """
+    try:
+        _refuse_special(path, path.stat().st_mode)  # before opening: opening a pipe would wait for its writer
+        file = path.open("rb")
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+    size = os.fstat(file.fileno()).st_size
+    try:
+        _refuse_packed(path, file.read(8), size)
+        file.seek(0)
+    except OSError as error:
+        file.close()
+        raise unreadable(path, error) from error
+    except DataError:
+        file.close()
+        raise
+    return file, size
+
+
+def read_head(path: Path) -> bytes:
+    """Return the first bytes of a file, to tell what it is."""
+    file, _ = open_file(path)
+    with file:
+        return file.read(HEAD)
+
+
+def fingerprint(path: Path, progress: Progress) -> str:
+    """Return the SHA-256 of a file, as hexadecimal digits."""
+    file, size = open_file(path)
+    meter = Meter(progress, "reading_data", size)
+    digest = hashlib.sha256()
+    with file:
+        while block := file.read(2**20):
+            digest.update(block)
+            meter.at(file.tell())
+    return digest.hexdigest()
+
+
+def unreadable(path: Path, error: OSError | ValueError) -> DataError:
+    """Return the error for a file that the system will not open or read."""
+    reason = getattr(error, "strerror", None) or error
+    return DataError(tr("{file} cannot be read: {reason}.").format(file=shown(path), reason=str(reason).lower()))
+
+
+def shown(path: Path) -> str:
+    """Return a path as a message shows it: line breaks and other control characters spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(path))
+
+
+def _refuse_special(path: Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise DataError(tr("{file} is a folder; choose a file inside it.").format(file=shown(path)))
+    if not stat.S_ISREG(mode):
+        kind = tr(_KINDS.get(stat.S_IFMT(mode), mark("something else")))
+        raise DataError(
+            tr("{file} is not an ordinary file but {kind}; choose a JSON, CSV, Parquet or text file.").format(
+                file=shown(path), kind=kind
+            )
+        )
+
+
+def _refuse_packed(path: Path, magic: bytes, size: int) -> None:
+    if size == 0:
+        raise DataError(tr("{file} is empty: it has no rows.").format(file=shown(path)))
+    for prefix, kind in _PACKED:
+        if magic.startswith(prefix):
+            raise DataError(
+                tr("{file} is {kind}; unpack it and choose the file inside.").format(file=shown(path), kind=tr(kind))
+            )

@@ -1,0 +1,130 @@
+"""The elements of a JSON list, or values one after another, found in a stream without holding the whole file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from studio.engine.data.readers.base import MAX_ROW_BYTES
+from studio.engine.data.readers.json_values import Malformed
+from studio.i18n import tr
+
+# A string with its closing quote, or without one when the rest of it has not been read yet; or punctuation.
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*("?)|[\[\]{},]', re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """The text of one element, and the line and column (from 1) where it begins."""
+
+    text: str
+    line: int
+    column: int
+
+
+class ElementScanner:
+    """Cuts text into elements by counting brackets outside strings; what is inside is for the parser to judge.
+
+    Args:
+        blocks: the text of the file.
+        listed: True for the elements of one top-level list, False for values that follow each other.
+    """
+
+    def __init__(self, blocks: Iterable[str], listed: bool) -> None:
+        self._blocks = blocks
+        self._cut = self._listed if listed else self._following
+        self._open = listed  # whether the end of the list is still to come
+        self._text = ""
+        self._start = 0  # where what is not yet cut begins
+        self._at = 0  # where the scan goes on
+        self._line = 1  # the place of `_start` in the file
+        self._column = 1
+        self._depth = 0
+        self._after_comma = False
+
+    def __iter__(self) -> Iterator[Element]:
+        """Yield the elements. Raises `Malformed`, with the place in the file, where none can be cut out."""
+        for block in self._blocks:
+            self._text = self._text[self._start :] + block
+            self._at -= self._start
+            self._start = 0
+            yield from self._scan()
+            if len(self._text) - self._start > MAX_ROW_BYTES:
+                raise self._malformed(tr("a row longer than {limit} MB").format(limit=MAX_ROW_BYTES // 2**20))
+        self._finish()
+
+    def _scan(self) -> Iterator[Element]:
+        while token := _TOKEN.search(self._text, self._at):
+            is_string = token[0].startswith('"')
+            if is_string and not token[1]:
+                self._at = token.start()
+                return
+            self._at = token.end()
+            element = None if is_string else self._cut(token[0])
+            if element is not None:
+                yield element
+        self._at = len(self._text)
+
+    def _listed(self, sign: str) -> Element | None:
+        """One punctuation mark of a list; return the element that it ends."""
+        if self._depth > 1 or (self._depth == 1 and sign in "[{"):
+            self._depth += _step(sign)
+            return None
+        if self._depth == 0:
+            self._begin_list(sign)
+            return None
+        if sign == "}":
+            raise self._malformed(tr("not valid JSON (a closing brace too many)"))
+        element = self._take(self._at - 1)
+        if element is None and (sign == "," or self._after_comma):
+            raise self._malformed(tr("not valid JSON (a comma too many)"))
+        self._advance(self._at)
+        self._after_comma = sign == ","
+        if sign == "]":
+            self._depth, self._open = 0, False
+        return element
+
+    def _begin_list(self, sign: str) -> None:
+        if not self._open or sign != "[" or self._take(self._at - 1) is not None:
+            raise self._malformed(tr("not valid JSON (something stands outside the list)"))
+        self._advance(self._at)
+        self._depth = 1
+
+    def _following(self, sign: str) -> Element | None:
+        """One punctuation mark of values that follow each other; return the value that it ends."""
+        if self._depth == 0 and (sign not in "[{" or self._text[self._start : self._at - 1].strip()):
+            raise self._malformed(tr("not valid JSON (something stands outside the rows)"))
+        self._depth += _step(sign)
+        return self._take(self._at) if self._depth == 0 else None
+
+    def _take(self, end: int) -> Element | None:
+        """Return what stands before `end`, None when that is only space."""
+        text = self._text[self._start : end]
+        stripped = text.lstrip()
+        self._advance(end - len(stripped))
+        if not stripped:
+            return None
+        element = Element(stripped.rstrip(), self._line, self._column)
+        self._advance(end)
+        return element
+
+    def _advance(self, end: int) -> None:
+        lines = self._text.count("\n", self._start, end)
+        last = self._text.rfind("\n", self._start, end)
+        self._line += lines
+        self._column = end - last if lines else self._column + end - self._start
+        self._start = end
+
+    def _finish(self) -> None:
+        if self._open or self._depth:
+            raise self._malformed(tr("cut off in the middle of a row; the file may be incomplete"))
+        if self._take(len(self._text)) is not None:
+            raise self._malformed(tr("not valid JSON (something stands after the last row)"))
+
+    def _malformed(self, what: str) -> Malformed:
+        return Malformed(what, self._line, self._column)
+
+
+def _step(sign: str) -> int:
+    return 1 if sign in "[{" else -1 if sign in "]}" else 0

@@ -1,0 +1,124 @@
+"""Rows from JSON: one value a line, one list of rows, or rows that span lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, islice
+from typing import Any
+
+from studio.engine.data.readers.base import Broken, Row
+from studio.engine.data.readers.json_elements import ElementScanner
+from studio.engine.data.readers.json_values import REPEATED_KEY, JsonValues, Malformed, Number
+from studio.engine.data.readers.lines import Line, TextFile
+from studio.engine.data.report import Remark
+from studio.i18n import mark, tr
+
+UNWRAPPED = mark('{file}: {count} of {rows} rows were taken from the list "{key}" that wraps them.')
+_USUAL_WRAPPERS = ("data", "rows", "train", "items", "examples", "records", "instances")
+STRINGS = Remark(mark("{file}: {count} of {rows} rows are bare strings; they are learnt as plain text."))
+
+
+def read_json(file: TextFile) -> Iterator[Row | Broken]:
+    """Yield the rows of a JSON or JSON Lines file, one that wraps its rows in an object included."""
+    return _unwrapped(_by_element(file, listed=True) if _first_sign(file) == "[" else _by_line_or_element(file))
+
+
+def _first_sign(file: TextFile) -> str:
+    return next((text.lstrip()[0] for text in file.blocks() if text.strip()), "")
+
+
+def _by_line_or_element(file: TextFile) -> Iterator[Row | Broken]:
+    """A first line that opens more brackets than it closes begins a row that spans lines, unless it stands alone."""
+    lines = (line for line in file.lines() if isinstance(line, Broken) or line.text.strip())
+    first = list(islice(lines, 2))
+    spans_lines = (
+        file.path.suffix.lower() not in (".jsonl", ".ndjson")
+        and len(first) == 2
+        and isinstance(first[0], Line)
+        and _opens(first[0].text)
+    )
+    return _by_element(file, listed=False) if spans_lines else _by_line(chain(first, lines))
+
+
+def _opens(text: str) -> bool:
+    try:
+        return not list(ElementScanner([text], listed=False))
+    except Malformed:
+        return text.lstrip().startswith(("{", "["))
+
+
+def _by_line(lines: Iterator[Line | Broken]) -> Iterator[Row | Broken]:
+    values = JsonValues()
+    for line in lines:
+        if isinstance(line, Broken):
+            yield line
+            continue
+        try:
+            yield _row(values.parse(line.text), line.number, line.number, values.repeated_key)
+        except Malformed as error:
+            yield Broken(line.number, _incomplete(line, error))
+
+
+def _incomplete(line: Line, error: Malformed) -> str:
+    what = tr("{what} at column {column}").format(what=error.what, column=error.column)
+    if line.text.endswith(("\n", "\r")):
+        return what
+    return tr("{what}, and the line has no end: the file may be incomplete").format(what=what)
+
+
+def _by_element(file: TextFile, listed: bool) -> Iterator[Row | Broken]:
+    values = JsonValues()
+    try:
+        for number, element in enumerate(ElementScanner(file.blocks(), listed), start=1):
+            try:
+                yield _row(values.parse(element.text), number, element.line, values.repeated_key)
+            except Malformed as error:
+                column = error.column + (element.column - 1 if error.line == 1 else 0)
+                yield Broken(element.line + error.line - 1, _at(error.what, column))
+    except Malformed as error:
+        yield Broken(error.line, _at(error.what, error.column), fatal=True)
+
+
+def _at(what: str, column: int) -> str:
+    return tr("{what} at column {column}").format(what=what, column=column)
+
+
+def _row(value: Any, number: int, line: int, repeated_key: bool) -> Row | Broken:
+    notes = (REPEATED_KEY,) if repeated_key else ()
+    if isinstance(value, dict):
+        return Row(number, value, notes)
+    if isinstance(value, str) and not isinstance(value, Number):
+        return Row(number, {"text": value}, (*notes, STRINGS))
+    kinds = {type(None): mark("null"), list: mark("a list"), bool: mark("true or false")}
+    kind = tr(kinds.get(type(value), mark("a number")))
+    return Broken(line, tr("a row must be an object with named fields, and this is {kind}").format(kind=kind))
+
+
+def _unwrapped(rows: Iterator[Row | Broken]) -> Iterator[Row | Broken]:
+    first = list(islice(rows, 2))
+    only = first[0] if len(first) == 1 else None
+    if isinstance(only, Row) and (key := _wrapper_key(only)):
+        return _inner_rows(only, key)
+    return chain(first, rows)
+
+
+def _wrapper_key(row: Row) -> str | None:
+    """Return the field that holds the rows when an only row is really a wrapper round them."""
+    names = [key for key, value in row.values.items() if _is_list_of_rows(value)]
+    usual = [name for name in names if name.lower() in _USUAL_WRAPPERS or len(row.values) == 1]
+    return usual[0] if len(usual) == 1 else None
+
+
+def _is_list_of_rows(value: Any) -> bool:
+    """A list of objects that are not the turns of one conversation."""
+    return (
+        isinstance(value, list)
+        and len(value) > 0
+        and all(isinstance(item, dict) and not {"role", "from"} & item.keys() for item in value)
+    )
+
+
+def _inner_rows(wrapper: Row, key: str) -> Iterator[Row]:
+    note = Remark(UNWRAPPED, (("key", key),))
+    for number, item in enumerate(wrapper.values[key], start=1):
+        yield Row(number, item, (*wrapper.notes, note))

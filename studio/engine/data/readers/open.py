@@ -1,0 +1,83 @@
+"""One way to read any dataset file: the kind of the file is found, and broken lines are dealt with as was chosen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from studio.config import DataSource
+from studio.engine.control import Progress
+from studio.engine.data.readers.base import Broken, Row
+from studio.engine.data.readers.csv_rows import read_csv
+from studio.engine.data.readers.files import PARQUET_MAGIC, read_head, shown
+from studio.engine.data.readers.json_rows import read_json
+from studio.engine.data.readers.lines import Line, TextFile
+from studio.engine.data.readers.parquet_rows import read_parquet
+from studio.engine.data.report import Remark, Tally, Unteachable
+from studio.errors import DataError
+from studio.i18n import mark, tr
+
+UNREADABLE = Remark(mark("their lines cannot be read"))
+_CSV = (".csv", ".tsv", ".tab")
+_JSON = (".json", ".jsonl", ".ndjson")
+_JSON_ROWS = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"')
+
+
+def source_path(source: DataSource) -> Path:
+    """Return the path of a source, with `~` resolved."""
+    return Path(source.path).expanduser()
+
+
+def read_rows(source: DataSource, tally: Tally, progress: Progress, stage: str = "reading_data") -> Iterator[Row]:
+    """Yield the rows of a file and count them.
+
+    Raises:
+        DataError: the file cannot be read, or a line cannot and broken lines are not to be skipped.
+        Cancelled: the user cancelled.
+    """
+    for row in _read(source, progress, stage):
+        tally.rows += 1
+        if isinstance(row, Broken):
+            refuse_or_skip(source, row, tally)
+        else:
+            tally.notes.update(row.notes)
+            yield row
+
+
+def refuse_or_skip(source: DataSource, broken: Broken, tally: Tally) -> None:
+    """Count a broken line when the user chose to skip such lines. Raises `DataError` otherwise."""
+    if source.bad_rows == "skip" and not broken.fatal:
+        tally.skip(broken.line, Unteachable(UNREADABLE))
+        return
+    advice = tr("mend the file") if broken.fatal else tr("mend the line or choose to skip broken lines")
+    raise DataError(
+        tr("{file}, line {line}: {what}; {advice}.").format(
+            file=shown(source_path(source)), line=broken.line, what=broken.what, advice=advice
+        )
+    )
+
+
+def _read(source: DataSource, progress: Progress, stage: str) -> Iterator[Row | Broken]:
+    path = source_path(source)
+    suffix = path.suffix.lower()
+    head = read_head(path)
+    if head.startswith(PARQUET_MAGIC) or suffix == ".parquet":
+        return read_parquet(path, progress, stage)
+    file = TextFile(path, source.encoding, progress, stage)
+    if suffix in _CSV:
+        return read_csv(file)
+    if suffix in _JSON or _JSON_ROWS.match(head):
+        return read_json(file)
+    return read_text(file)
+
+
+def read_text(file: TextFile) -> Iterator[Row | Broken]:
+    """Yield every line that is not blank as one row of plain text, without its line end."""
+    for line in file.lines():
+        if isinstance(line, Line):
+            text = line.text.rstrip("\r\n")
+            if text.strip():
+                yield Row(line.number, {"text": text})
+        else:
+            yield line

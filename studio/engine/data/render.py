@@ -1,0 +1,148 @@
+"""The one way from an example to tokens: training, validation, preview, certificate and chat all take it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from studio.engine.data.control_tokens import ControlTokens
+from studio.engine.data.encoder import Encoder, Encoding, Rendered
+from studio.engine.data.formats.base import Example, Message, Piece
+from studio.engine.data.formats.values import layout
+from studio.engine.data.report import Unteachable
+from studio.engine.data.template import ChatTemplate
+from studio.engine.data.timelimit import TimeLimit, TimeLimitExceeded
+from studio.errors import DataError, ModelError
+from studio.i18n import tr
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SECONDS = 20.0
+"""How long templates may take for one call, for which sound ones need milliseconds."""
+
+_VERSION = 1
+"""Part of the fingerprint: to be raised when the same example would be rendered differently."""
+
+
+class Renderer:
+    """Renders and encodes examples for one model.
+
+    A Chat model sees conversations through its own template. Everything else is plain text: what the tokenizer
+    itself puts first (such as BOS), the pieces, and the end token after each piece that is learnt.
+
+    Args:
+        tokenizer: the model's own; it must be a fast one.
+        kind: "base" or "chat".
+        train_on: "completions" supervises answers, "all" everything.
+        max_length: tokens at which rows are cut.
+
+    Raises:
+        ModelError: the tokenizer is not a fast one, or a Chat model has no template.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        kind: Literal["base", "chat"],
+        train_on: Literal["completions", "all"] = "completions",
+        max_length: int = 1024,
+    ) -> None:
+        if not tokenizer.is_fast:
+            raise ModelError(tr("The model has no tokenizer.json; choose a model that has one."))
+        self._tokenizer = tokenizer
+        self.max_length = max_length
+        self._everything = train_on == "all"
+        self._control = ControlTokens(tokenizer)
+        self._encoder = Encoder(tokenizer, self._control, max_length)
+        self._template = ChatTemplate(tokenizer, self._control) if kind == "chat" else None
+        self._settings = {"version": _VERSION, "kind": kind, "train_on": train_on, "max_length": max_length}
+
+    @property
+    def fingerprint(self) -> str:
+        """What decides how an example is rendered, as hexadecimal digits."""
+        backend = self._tokenizer.backend_tokenizer
+        backend.no_truncation()  # left behind by earlier calls; every call sets its own
+        backend.no_padding()
+        names = {"template": self._tokenizer.chat_template, "special": self._tokenizer.special_tokens_map}
+        text = json.dumps(self._settings | names, sort_keys=True, default=str) + backend.to_str()
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def encode(self, example: Example) -> tuple[Encoding, ...]:
+        """Return the row of an example; several when the template forces each answer to be a row of its own.
+
+        Raises:
+            Unteachable: no token of it would be learnt.
+            ModelError: the model's template is not valid, or does not come to an end.
+        """
+        outcome = self.encode_all([example])[0]
+        if isinstance(outcome, Unteachable):
+            raise outcome
+        return outcome
+
+    def encode_all(self, examples: Sequence[Example]) -> list[tuple[Encoding, ...] | Unteachable]:
+        """Return for each example its rows, or why it cannot teach. Faster than one by one."""
+        rendered = self._render_all(examples)
+        texts = [text for texts in rendered if not isinstance(texts, Unteachable) for text in texts]
+        encoded = iter(self._encoder.encode(texts))
+        return [
+            texts if isinstance(texts, Unteachable) else _together([next(encoded) for _ in texts]) for texts in rendered
+        ]
+
+    def prompt(self, messages: Sequence[Message | Mapping[str, str]]) -> list[int]:
+        """Return the tokens of a conversation, ending where the answer begins. Raises `DataError`."""
+        turns = [m if isinstance(m, Message) else Message(m["role"], m["content"]) for m in messages]
+        try:
+            with TimeLimit(SECONDS):
+                rendered = self._template.ask(turns) if self._template else self._plain(layout(turns, ask=True))
+            return self._encoder.ids(rendered)
+        except TimeLimitExceeded as error:
+            raise _endless() from error
+        except Unteachable as reason:
+            raise DataError(
+                tr("The conversation cannot be shown to the model: {reason}.").format(reason=reason.remark.text())
+            ) from reason
+
+    def _render_all(self, examples: Sequence[Example]) -> list[list[Rendered] | Unteachable]:
+        try:
+            with TimeLimit(SECONDS):
+                return [self._render(example) for example in examples]
+        except TimeLimitExceeded as error:
+            raise _endless() from error
+
+    def _render(self, example: Example) -> list[Rendered] | Unteachable:
+        try:
+            if self._template and example.messages:
+                return self._template.render(example.messages, self._everything)
+            return [self._plain(example.pieces)]
+        except Unteachable as reason:
+            return reason
+
+    def _plain(self, pieces: Sequence[Piece]) -> Rendered:
+        end = self._tokenizer.eos_token or ""
+        text, spans = "", []
+        for piece in pieces:
+            begin = len(text)
+            text += self._control.hide(piece.text, in_answer=True)
+            if piece.learnt:
+                text += end
+                spans.append((begin, len(text)))
+        learnt = ((0, len(text)),) if self._everything else tuple(spans)
+        guarded = self._control.reveal(text) != text
+        return Rendered(text, learnt, opened=True, guarded=guarded)
+
+
+def _together(parts: list[Encoding | Unteachable]) -> tuple[Encoding, ...] | Unteachable:
+    """The parts of one example that can teach, or why none of them can."""
+    rows = tuple(part for part in parts if isinstance(part, Encoding))
+    return rows or next(part for part in parts if isinstance(part, Unteachable))
+
+
+def _endless() -> ModelError:
+    return ModelError(
+        tr("The chat template of the model does not come to an end in {seconds} seconds; choose another model.").format(
+            seconds=round(SECONDS)
+        )
+    )

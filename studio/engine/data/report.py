@@ -1,0 +1,177 @@
+"""What happened to the rows: counted while they are read, told in sentences afterwards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from studio.i18n import mark, tr
+
+EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something to say about rows. It is stored untranslated, so that a cached report speaks every language.
+
+    Attributes:
+        template: the words, through `mark`, with `{name}` for each value.
+        values: pairs of name and value.
+    """
+
+    template: str
+    values: tuple[tuple[str, str], ...] = ()
+
+    def text(self, **more: object) -> str:
+        """Return the words in the language of the session; `more` fills what is known only now."""
+        return tr(self.template).format(**dict(self.values), **more)
+
+    def to_json(self) -> list[Any]:
+        """Return the remark as values of JSON."""
+        return [self.template, [list(pair) for pair in self.values]]
+
+    @classmethod
+    def from_json(cls, values: list[Any]) -> Remark:
+        """Read what `to_json` wrote."""
+        template, pairs = values
+        return cls(str(template), tuple((str(name), str(value)) for name, value in pairs))
+
+
+class Unteachable(Exception):
+    """A row that cannot teach, and why. It is skipped and counted.
+
+    `needed` is the number of tokens at which the row would teach, None when length is not what it lacks.
+    """
+
+    def __init__(self, remark: Remark, needed: int | None = None) -> None:
+        super().__init__(remark.template)
+        self.remark = remark
+        self.needed = needed
+
+
+@dataclass
+class Tally:
+    """The counts of one source.
+
+    Attributes:
+        rows: rows read, the skipped ones among them.
+        skipped: rows by the reason they were skipped for.
+        notes: rows by what else is to be said of them.
+        examples: number and reason of the first few rows skipped for each reason.
+        needed: of rows that were too long, the tokens that each needs to teach.
+    """
+
+    rows: int = 0
+    skipped: Counter[Remark] = field(default_factory=Counter)
+    notes: Counter[Remark] = field(default_factory=Counter)
+    examples: list[tuple[int, Remark]] = field(default_factory=list)
+    needed: list[int] = field(default_factory=list)
+
+    def skip(self, number: int, reason: Unteachable) -> None:
+        """Count a row as skipped."""
+        self.skipped[reason.remark] += 1
+        if self.skipped[reason.remark] <= EXAMPLES:
+            self.examples.append((number, reason.remark))
+        if reason.needed is not None:
+            self.needed.append(reason.needed)
+
+    def problems(self, file: str) -> list[str]:
+        """Return one sentence for each reason to skip rows, and for each note."""
+        skipped = [self._skipped(file, reason, count) for reason, count in self.skipped.items()]
+        return skipped + [note.text(file=file, count=count, rows=self.rows) for note, count in self.notes.items()]
+
+    def _skipped(self, file: str, reason: Remark, count: int) -> str:
+        numbers = [str(number) for number, remark in self.examples if remark == reason]
+        listed = ", ".join(numbers) + (", …" if count > len(numbers) else "")
+        return tr("{file}: {count} of {rows} rows are skipped because {reason} (row {numbers}).").format(
+            file=file, count=count, rows=self.rows, reason=reason.text(), numbers=listed
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the tally as values of JSON; `from_json` gives back an equal one."""
+        return {
+            "rows": self.rows,
+            "skipped": [(remark.to_json(), count) for remark, count in self.skipped.items()],
+            "notes": [(remark.to_json(), count) for remark, count in self.notes.items()],
+            "examples": [(number, remark.to_json()) for number, remark in self.examples],
+            "needed": self.needed,
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Tally:
+        """Read what `to_json` wrote. Raises `ValueError`, `TypeError` or `KeyError` for anything else."""
+        return cls(
+            rows=int(values["rows"]),
+            skipped=Counter({Remark.from_json(remark): int(count) for remark, count in values["skipped"]}),
+            notes=Counter({Remark.from_json(remark): int(count) for remark, count in values["notes"]}),
+            examples=[(int(number), Remark.from_json(remark)) for number, remark in values["examples"]],
+            needed=[int(length) for length in values["needed"]],
+        )
+
+    def why_nothing_is_left(self, file: str, max_length: int) -> str:
+        """Return the sentence for a source none of whose rows can teach."""
+        if self.rows == 0:
+            return tr("{file} has no rows.").format(file=file)
+        if len(self.needed) * 2 > self.rows:
+            return self._all_too_long(file, max_length)
+        reason, count = self.skipped.most_common(1)[0]
+        first = next(number for number, remark in self.examples if remark == reason)
+        return tr(
+            "No row of {file} can teach: {count} of {rows} are skipped because {reason} (the first is row {first})."
+        ).format(file=file, count=count, rows=self.rows, reason=reason.text(), first=first)
+
+    def _all_too_long(self, file: str, max_length: int) -> str:
+        lengths = sorted(self.needed)
+        return tr(
+            "No answer in {file} begins within the first {limit} tokens (rows have {shortest} to {longest}, half "
+            "of them up to {median}); set the longest row to {suggested}."
+        ).format(
+            file=file,
+            limit=max_length,
+            shortest=lengths[0],
+            longest=lengths[-1],
+            median=lengths[len(lengths) // 2],
+            suggested=_suggested_length(lengths),
+        )
+
+
+@dataclass(frozen=True)
+class SkippedRow:
+    """One skipped row, to look it up: `number` is its line or row in `source`, from 1."""
+
+    source: str
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataReport:
+    """What became of all rows of a run.
+
+    Attributes:
+        rows: rows read, the skipped ones among them.
+        skipped: rows by reason.
+        examples: the first few skipped rows of each reason.
+        problems: sentences about what training can live with.
+        truncated: rows cut at the longest length.
+        duplicates: rows that stand in the data once more, exactly.
+        fingerprints: SHA-256 of each source file, by path.
+    """
+
+    rows: int
+    skipped: dict[str, int]
+    examples: tuple[SkippedRow, ...]
+    problems: tuple[str, ...]
+    truncated: int
+    duplicates: int
+    fingerprints: dict[str, str]
+
+
+def _suggested_length(lengths: list[int]) -> int:
+    """Return a length that 19 of 20 rows fit in, rounded up to a multiple of 64. `lengths` are sorted."""
+    wanted = lengths[min(len(lengths) - 1, len(lengths) * 19 // 20)]
+    return -(-wanted // 64) * 64
+
+
+TRUNCATED = Remark(mark("{file}: {count} of {rows} rows are cut off at the longest length that was set."))

@@ -1,0 +1,40 @@
+"""Which rows are held out for validation: a pure function of the rows, the share and the seed."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def held_out(digests: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Return which rows are held out, (rows,).
+
+    Equal rows stay on one side, so that nothing is validated that was trained on. At least one row is held out
+    when `fraction` is above 0 and there are two different rows; otherwise none.
+
+    Args:
+        digests: one number a row, equal for equal rows, (rows,).
+        fraction: share to hold out, 0 to 1.
+    """
+    held = np.zeros(len(digests), dtype=np.bool_)
+    _, first, group_of, sizes = np.unique(digests, return_index=True, return_inverse=True, return_counts=True)
+    if fraction <= 0 or len(sizes) < 2:
+        return held
+    target = min(max(1, round(fraction * len(digests))), len(digests) - 1)
+    # Groups in the order in which they appear, so that the outcome hangs on the places of rows alone.
+    by_appearance = np.argsort(first)
+    shuffled = by_appearance[np.random.default_rng([seed, 0, 2]).permutation(len(by_appearance))]
+    return np.isin(group_of, _fill(shuffled, sizes, target))
+
+
+def _fill(groups: NDArray[np.int64], sizes: NDArray[np.int64], target: int) -> list[int]:
+    """Return groups, in the order given, whose sizes add up to `target` or as near below as they come; one at least."""
+    chosen: list[int] = []
+    room = target
+    for group in groups:
+        if sizes[group] <= room:
+            chosen.append(int(group))
+            room -= int(sizes[group])
+        if not room:
+            break
+    return chosen or [int(groups[np.argmin(sizes[groups])])]

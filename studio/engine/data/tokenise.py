@@ -1,0 +1,157 @@
+"""From one source to a table of tokenised rows, a handful at a time, so that memory and the window stay free."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from studio.config import DataSource
+from studio.engine.control import Progress
+from studio.engine.data.cache import cached_table
+from studio.engine.data.encoder import Encoding
+from studio.engine.data.examples import open_source
+from studio.engine.data.formats.base import Example
+from studio.engine.data.readers.files import fingerprint, shown
+from studio.engine.data.readers.open import source_path
+from studio.engine.data.render import Renderer
+from studio.engine.data.report import Tally, Unteachable
+from studio.errors import DataError
+from studio.i18n import tr
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from datasets import Dataset
+
+_ROWS = 64  # that are encoded together
+_CHARACTERS = 2**18
+
+
+@dataclass(frozen=True)
+class TokenisedSource:
+    """The rows of one source.
+
+    Attributes:
+        table: columns input_ids, supervised (whether each token is learnt), length and learnt (their counts),
+            number (the row in the file) and digest (equal for rows with equal tokens and mask).
+        tally: what became of all rows of the file.
+        fingerprint: SHA-256 of the file.
+    """
+
+    table: Dataset
+    tally: Tally
+    fingerprint: str
+
+
+def tokenise(source: DataSource, renderer: Renderer, progress: Progress) -> TokenisedSource:
+    """Return the tokenised rows of a source, from the cache where they are.
+
+    Raises:
+        DataError: the file cannot be read, or none of its rows can teach.
+        ModelError: the model's template is not valid.
+        Cancelled: the user cancelled.
+    """
+    from datasets import Dataset
+
+    path = source_path(source)
+    digest = fingerprint(path, progress)
+    key = _key(source, digest, renderer)
+    file, tally = cached_table(key, lambda draft: _write(draft, source, renderer, progress), progress)
+    return TokenisedSource(Dataset.from_file(str(file)), tally, digest)
+
+
+def chunks(examples: Iterable[tuple[int, Example]]) -> Iterator[list[tuple[int, Example]]]:
+    """Yield examples in handfuls of bounded number and size."""
+    chunk: list[tuple[int, Example]] = []
+    size = 0
+    for number, example in examples:
+        chunk.append((number, example))
+        size += sum(len(piece.text) for piece in example.pieces)
+        if len(chunk) >= _ROWS or size >= _CHARACTERS:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def encode_chunk(
+    chunk: list[tuple[int, Example]], renderer: Renderer, tally: Tally
+) -> list[tuple[int, tuple[Encoding, ...]]]:
+    """Return number and rows of each example that can teach; count the others and the notes."""
+    outcomes = renderer.encode_all([example for _, example in chunk])
+    kept = []
+    for (number, _), outcome in zip(chunk, outcomes, strict=True):
+        if isinstance(outcome, Unteachable):
+            tally.skip(number, outcome)
+        else:
+            tally.notes.update({note for row in outcome for note in row.notes})
+            kept.append((number, outcome))
+    return kept
+
+
+def _key(source: DataSource, digest: str, renderer: Renderer) -> str:
+    read = source.model_dump(include={"format", "columns", "encoding", "bad_rows"})
+    made_from = [digest, source_path(source).suffix.lower(), read, renderer.fingerprint]
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:40]
+
+
+def _write(draft: Path, source: DataSource, renderer: Renderer, progress: Progress) -> Tally:
+    import pyarrow as pa
+
+    before = source_path(source).stat()
+    opened = open_source(source, progress, "tokenising")
+    taught = 0
+    with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_stream(sink, _schema()) as writer:
+        for chunk in chunks(opened.examples()):
+            kept = encode_chunk(chunk, renderer, opened.tally)
+            writer.write_batch(pa.RecordBatch.from_pylist(list(_records(kept)), schema=_schema()))
+            taught += len(kept)
+    after = source_path(source).stat()
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise DataError(tr("{file} changed while it was read; start again.").format(file=shown(source_path(source))))
+    if not taught:
+        raise DataError(opened.tally.why_nothing_is_left(shown(source_path(source)), renderer.max_length))
+    return opened.tally
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(
+        {
+            "input_ids": pa.list_(pa.int32()),
+            "supervised": pa.list_(pa.bool_()),
+            "length": pa.int32(),
+            "learnt": pa.int32(),
+            "number": pa.int64(),
+            "digest": pa.int64(),
+        }
+    )
+
+
+def _records(kept: list[tuple[int, tuple[Encoding, ...]]]) -> Iterator[dict[str, Any]]:
+    for number, rows in kept:
+        digest = _digest(rows)
+        for row in rows:
+            yield {
+                "input_ids": row.input_ids,
+                "supervised": row.supervised,
+                "length": len(row.input_ids),
+                "learnt": sum(row.supervised),
+                "number": number,
+                "digest": digest,
+            }
+
+
+def _digest(rows: tuple[Encoding, ...]) -> int:
+    """One number for all rows of an example, so that they stay together and equal examples are found."""
+    digest = hashlib.blake2b(digest_size=8)
+    for row in rows:
+        digest.update(np.array(row.input_ids, dtype=np.int32).tobytes())
+        digest.update(np.array(row.supervised, dtype=np.bool_).tobytes())
+    return int.from_bytes(digest.digest(), "little", signed=True)
