@@ -90,8 +90,14 @@ class FormRow(QWidget):
         except ConfigError as error:
             return str(error)
         except ValidationError as error:
-            return next((found["msg"] for found in error.errors() if found["loc"][:1] == (key,)), "")
+            return next((_sentence(found["msg"]) for found in error.errors() if found["loc"][:1] == (key,)), "")
         return ""
+
+
+def _sentence(message: str) -> str:
+    """A message of pydantic's as it stands below a field."""
+    words = message.removeprefix("Value error, ")
+    return f"{words[:1].upper()}{words[1:].rstrip('.')}."
 
 
 def rule() -> QFrame:

@@ -1,0 +1,73 @@
+"""The window with fakes where the engine would be: no torch, no model, no training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from studio.runner import actions
+from studio.ui import theme
+from studio.ui.bridge import AppContext
+from studio.ui.main_window import MainWindow
+from studio.ui.settings import Settings
+from tests.ui.fakes import FakeController, FakeEngine, choose
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+    """Answers in the engine's place."""
+    fake = FakeEngine()
+    for name in ("open_model", "open_data", "estimate", "explain_precision"):
+        monkeypatch.setattr(actions, name, getattr(fake, name))
+    return fake
+
+
+@pytest.fixture
+def controller() -> FakeController:
+    return FakeController()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of this test alone."""
+    result = Settings(tmp_path / "settings.ini")
+    result.language = "en"
+    result.runs_root = tmp_path / "runs"
+    return result
+
+
+@pytest.fixture
+def context(
+    qapp: QApplication, settings: Settings, controller: FakeController, engine: FakeEngine
+) -> Iterator[AppContext]:
+    """What pages get, with the fakes in it."""
+    theme.install(qapp, "light")
+    result = AppContext(settings, controller)  # type: ignore[arg-type]
+    yield result
+    controller.running = False
+    result.cancel_all()
+    assert result.join(5)
+    result.deleteLater()
+
+
+@pytest.fixture
+def window(qtbot: QtBot, context: AppContext) -> Iterator[MainWindow]:
+    """The whole window, shown."""
+    result = MainWindow(context)
+    qtbot.addWidget(result)
+    result.resize(1280, 800)
+    with qtbot.waitExposed(result):
+        result.show()
+    yield result
+    context.controller.running = False  # type: ignore[misc]
+
+
+@pytest.fixture
+def ready(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> MainWindow:
+    """The window with a model and a dataset chosen and judged."""
+    choose(window, tmp_path)
+    qtbot.waitUntil(lambda: all(card.verdict[1] == "good" for card in window.setup.cards))
+    return window

@@ -1,0 +1,138 @@
+"""Stand-ins for the engine and the training: what the window reads of them, and answers that a test can change."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from studio.config import RunConfig, write_config
+from studio.errors import DataError, ModelError
+from studio.runner.actions import Estimate
+from studio.runner.record import Update
+from studio.runs import RunFolder, create_run
+from studio.ui.main_window import MainWindow
+
+GB = 1024**3
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeModel:
+    """What the window reads of a ModelInfo."""
+
+    path: Path
+    kind: str = "chat"
+    reasons: tuple[str, ...] = ("It has a chat template.",)
+    problems: tuple[str, ...] = ()
+    architecture: str = "LlamaForCausalLM"
+    parameters: int = 134_515_008
+    bytes: int = 269_030_016
+    dtype: str = "bf16"
+    context_length: int | None = 8192
+    has_template: bool = True
+    eos_token: str | None = "<|im_end|>"
+    shapes: object = None
+
+
+@dataclass
+class FakeRow:
+    """What the window reads of a RenderedRow."""
+
+    number: int
+    segments: tuple[tuple[str, bool], ...] = (("question ", False), ("answer", True))
+    tokens: int = 4
+    supervised_tokens: int = 2
+
+
+@dataclass
+class FakeInspection:
+    """What the window reads of a DataInspection."""
+
+    format: str = "messages"
+    rows: int = 412
+    skipped: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    columns: tuple[Any, ...] = ()
+    rendered: tuple[FakeRow, ...] = (FakeRow(1), FakeRow(2))
+
+
+@dataclass
+class FakeEngine:
+    """Answers for every action; a test changes them before it acts. `opened` are the models that were asked for."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    data: FakeInspection = field(default_factory=FakeInspection)
+    total_bytes: int = 5 * GB
+    became: tuple[str, str] = ("bf16-mixed", "this CPU has bf16 units")
+    opened: list[str] = field(default_factory=list)
+    read: list[tuple[str, str | None]] = field(default_factory=list)
+
+    def open_model(self, path: str, _progress: object = None) -> FakeModel:
+        self.opened.append(path)
+        if "broken" in path:
+            raise ModelError(f"The model in {path} is damaged; download it again.")
+        return FakeModel(path=Path(path), **self.model)
+
+    def open_data(self, source: Any, model: Any = None, *_: object) -> FakeInspection:
+        self.read.append((source.path, model and model.kind))
+        if "broken" in source.path:
+            raise DataError(f"{source.path}, line 3: not JSON; mend the line or skip broken lines.")
+        return self.data
+
+    def estimate(self, _info: object, config: RunConfig) -> Estimate:
+        trainable = 4_884_480 if config.method.name == "lora" else 134_515_008
+        return Estimate(
+            trainable_parameters=trainable,
+            total_parameters=139_399_488,
+            bytes={"weights": GB, "activations": self.total_bytes - GB},
+            total_bytes=self.total_bytes,
+            available_bytes=24 * GB,
+        )
+
+    def explain_precision(self, config: RunConfig, _info: object) -> tuple[str, str]:
+        return self.became if config.precision.name == "auto" else (config.precision.name, "as you chose")
+
+
+class FakeController:
+    """A training that does what the test says."""
+
+    def __init__(self) -> None:
+        self.running = False
+        self.paused = False
+        self.folder: RunFolder | None = None
+        self.started: list[RunConfig] = []
+        self.stops: list[bool] = []
+        self.updates: deque[Update] = deque()
+
+    def start(self, config: RunConfig, root: Path) -> RunFolder:
+        self.running = True
+        self.started.append(config)
+        self.folder = create_run(root, "fake", write_config(config))
+        return self.folder
+
+    def stop(self, *, save: bool = True) -> None:
+        self.stops.append(save)
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+    def poll(self) -> list[Update]:
+        updates = list(self.updates)
+        self.updates.clear()
+        return updates
+
+    def join(self, timeout: float | None = None) -> bool:
+        return not self.running
+
+
+def choose(window: MainWindow, folder: Path) -> None:
+    """Choose a model folder and a dataset file, as a person would."""
+    model, data = folder / "model", folder / "rows.jsonl"
+    model.mkdir(exist_ok=True)
+    data.touch()
+    window.setup.set_tables({"model": {"path": str(model)}, "data": {"sources": [{"path": str(data)}]}})

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication, QLabel, QLineEdit
+from pytestqt.qtbot import QtBot
+
+from studio.config import DataConfig, PrecisionConfig, Section, TrainingConfig, options
+from studio.engine.methods import METHODS
+from studio.ui import theme
+from studio.ui.forms.editors import ShareEditor
+from studio.ui.forms.form import Form
+from studio.ui.forms.numbers import number_text, parse_number
+from studio.ui.forms.row import with_mnemonic
+
+SECTIONS: list[type[Section]] = [DataConfig, PrecisionConfig, TrainingConfig, *(method.config for method in METHODS)]
+
+
+@pytest.fixture(autouse=True)
+def _theme(qapp: QApplication) -> None:
+    theme.install(qapp, "light")
+
+
+@pytest.fixture
+def training(qtbot: QtBot) -> Form:
+    form = Form(TrainingConfig)
+    qtbot.addWidget(form)
+    form.show()
+    return form
+
+
+def line(form: Form, key: str) -> QLineEdit:
+    main = form.rows[key].editor.main
+    assert isinstance(main, QLineEdit)
+    return main
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
+def test_every_option_has_a_row_with_a_name_a_description_and_a_label_that_leads_to_it(
+    section: type[Section], qtbot: QtBot
+) -> None:
+    form = Form(section)
+    qtbot.addWidget(form)
+    assert set(form.rows) == {spec.key for spec in options(section)}
+    for row in form.rows.values():
+        main = row.editor.main
+        assert main.accessibleName() == row.title
+        assert row.editor.spec.help
+        assert any(label.buddy() is main for label in row.findChildren(QLabel))
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
+def test_a_form_shows_the_defaults_and_gives_them_back(section: type[Section], qtbot: QtBot) -> None:
+    form = Form(section)
+    qtbot.addWidget(form)
+    for spec in options(section):
+        given = form.values().get(spec.key)
+        expected = list(spec.default) if isinstance(spec.default, tuple) else spec.default
+        assert given == expected, spec.key
+    assert form.problem() == ""
+
+
+def test_the_letters_of_a_form_are_all_different(training: Form) -> None:
+    letters = [row.mnemonic for row in training.rows.values() if row.mnemonic]
+    assert len(letters) == len(set(letters))
+
+
+def test_a_chinese_title_gets_its_letter_in_brackets() -> None:
+    assert with_mnemonic("学习率", {"a"}) == ("学习率(&B)", "b")
+    assert with_mnemonic("R & D", ()) == ("&R && D", "r")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("2e-4", 2e-4), ("0,0002", 2e-4), (" 1E-3 ", 1e-3), ("\u22125", None), ("10,000", None), ("1e-4x", None), ("nan", None),
+     ("inf", None), ("", None), ("0", None)],
+)  # fmt: skip
+def test_numbers_are_read_as_people_type_them(text: str, value: float | None) -> None:
+    spec = next(spec for spec in options(TrainingConfig) if spec.key == "learning_rate")
+    if value is None:
+        with pytest.raises(ValueError, match=r"\.$"):
+            parse_number(text, spec)
+    else:
+        assert parse_number(text, spec) == value
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 2e-4, 0.05, 65536.0, 1e38, 3.4028234663852886e38, 1.2345678901234567e-9, 8, -3e-7])
+def test_a_number_survives_being_written_and_read(value: float) -> None:
+    assert float(number_text(value)) == value
+    assert number_text(2e-4) == "2e-4"
+    assert number_text(65536.0) == "65536"
+
+
+def test_a_wrong_value_is_named_below_its_field_and_in_the_form(training: Form) -> None:
+    line(training, "learning_rate").setText("0")
+    row = training.rows["learning_rate"]
+    assert row.problem == "Allowed: > 0, ≤ 10."
+    assert training.problem() == "Learning rate: Allowed: > 0, ≤ 10."
+    line(training, "learning_rate").setText("1e-4")
+    assert training.problem() == ""
+
+
+def test_what_only_the_configuration_knows_is_named_as_well(training: Form) -> None:
+    line(training, "device").setText("gpu7")
+    assert training.problem() == "Device: Take auto, cpu, cuda, cuda:N or mps."
+
+
+def test_an_option_that_is_not_set_is_left_out(training: Form) -> None:
+    assert "max_steps" not in training.values()
+    line(training, "max_steps").setText("40")
+    assert training.values()["max_steps"] == 40
+
+
+def test_advanced_options_wait_behind_one_line(training: Form) -> None:
+    assert not line(training, "seed").isVisible()
+    training.more.open()
+    assert line(training, "seed").isVisible()
+
+
+def test_the_arrow_keys_step_whole_numbers_within_their_bounds(training: Form, qtbot: QtBot) -> None:
+    field = line(training, "batch_size")
+    field.setText("2")
+    qtbot.keyClick(field, Qt.Key.Key_Up)
+    assert training.values()["batch_size"] == 3
+    for _ in range(5):
+        qtbot.keyClick(field, Qt.Key.Key_Down)
+    assert training.values()["batch_size"] == 1
+
+
+def test_a_share_is_a_slider_in_per_cent_within_the_bounds(qtbot: QtBot) -> None:
+    form = Form(DataConfig, {"replay_ratio"}, {"replay_ratio": ShareEditor})
+    qtbot.addWidget(form)
+    form.set_values({"replay_ratio": 0.2})
+    assert form.values() == {"replay_ratio": 0.2}
+    form.set_values({"replay_ratio": 3.0})
+    assert form.values() == {"replay_ratio": 0.9}
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
+def test_what_a_form_gives_is_what_the_section_takes(section: type[Section], qtbot: QtBot) -> None:
+    form = Form(section)
+    qtbot.addWidget(form)
+    values: dict[str, Any] = form.values()
+    if section is DataConfig:
+        values["sources"] = [{"path": "rows.jsonl"}]
+    assert section.model_validate(values) == section.model_validate({"sources": values["sources"]} if "sources" in values else {})
