@@ -87,10 +87,10 @@ class SourceRow(QFrame):
         self._verdict = Verdict()
         self._progress = TaskProgress()
         self._progress.cancelled.connect(self._cancel)
-        self._rows = RenderedRows()
-        self._preview = Disclosure(tr("What the model reads and learns"))
-        self._preview.content.addWidget(self._rows)
-        self._preview.hide()
+        self.preview = RenderedRows()
+        self._disclosure = Disclosure(tr("What the model reads and learns"))
+        self._disclosure.content.addWidget(self.preview)
+        self._disclosure.hide()
         self._more = Form(DataSource, {"format", "encoding", "bad_rows"}, {"format": FormatEditor})
         self._more.set_values(self._given)
         self._more.changed.connect(self.changed)
@@ -98,7 +98,7 @@ class SourceRow(QFrame):
         whole.setContentsMargins(theme.space(1.5), theme.space(1), theme.space(1), theme.space(1))
         whole.setSpacing(theme.space(0.5))
         whole.addLayout(self._head(name))
-        for part in (self._verdict, self._progress, self._preview, self._more):
+        for part in (self._verdict, self._progress, self._disclosure, self._more):
             whole.addWidget(part)
 
     def _head(self, name: str) -> QHBoxLayout:
@@ -131,7 +131,7 @@ class SourceRow(QFrame):
     def _show_error(self, sentence: str) -> None:
         self.inspection, self.error = None, sentence
         self._progress.hide()
-        self._preview.hide()
+        self._disclosure.hide()
         self._verdict.set(sentence, "bad")
         self.judged.emit()
 
@@ -144,8 +144,8 @@ class SourceRow(QFrame):
         lines = [" · ".join(facts), *inspection.problems]
         lines += [f"{count:,} × {reason}" for reason, count in inspection.reasons.items()]
         self._verdict.set("\n".join(lines), "warning" if len(lines) > 1 else "good")
-        self._rows.show_rows(inspection.rendered)
-        self._preview.setVisible(bool(inspection.rendered))
+        self.preview.show_rows(inspection.rendered)
+        self._disclosure.setVisible(bool(inspection.rendered))
         self.judged.emit()
 
 

@@ -27,15 +27,15 @@ class RenderedRows(QWidget):
         self._place = 0
         self.preview = MaskPreview()
         self.words = label("", "caption")
-        self._back = icon_button("chevron-left", tr("Previous row"))
-        self._on = icon_button("chevron-right", tr("Next row"))
-        self._back.clicked.connect(lambda: self._turn(-1))
-        self._on.clicked.connect(lambda: self._turn(1))
+        self.back = icon_button("chevron-left", tr("Previous row"))
+        self.on = icon_button("chevron-right", tr("Next row"))
+        self.back.clicked.connect(lambda: self._turn(-1))
+        self.on.clicked.connect(lambda: self._turn(1))
         line = QHBoxLayout()
         line.setSpacing(theme.space(0.5))
         line.addWidget(self.words, 1)
-        line.addWidget(self._back)
-        line.addWidget(self._on)
+        line.addWidget(self.back)
+        line.addWidget(self.on)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, 0)
         whole.setSpacing(theme.space(0.5))
@@ -49,8 +49,8 @@ class RenderedRows(QWidget):
 
     def _turn(self, by: int) -> None:
         self._place += by
-        self._back.setEnabled(self._place > 0)
-        self._on.setEnabled(self._place + 1 < len(self._rows))
+        self.back.setEnabled(self._place > 0)
+        self.on.setEnabled(self._place + 1 < len(self._rows))
         if not self._rows:
             return
         row = self._rows[self._place]

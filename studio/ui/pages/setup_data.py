@@ -48,10 +48,10 @@ class DataCard(SectionCard):
         self.form.changed.connect(self._form_changed)
         self._list = QVBoxLayout()
         self._list.setSpacing(theme.space(1))
-        self._drop = DropArea(tr("Drop dataset files here: JSON, JSONL, CSV, Parquet or text"), self._buttons())
-        self._drop.dropped.connect(self.add_files)
+        self.drop_area = DropArea(tr("Drop dataset files here: JSON, JSONL, CSV, Parquet or text"), self._buttons())
+        self.drop_area.dropped.connect(self.add_files)
         self.body.addLayout(self._list)
-        self.body.addWidget(self._drop)
+        self.body.addWidget(self.drop_area)
         self.body.addWidget(self.form)
         self._show_state()
 

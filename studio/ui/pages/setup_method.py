@@ -26,22 +26,22 @@ class MethodCard(SectionCard):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("method", tr("Method"), parent)
-        self._choice = choice_widget([(method.name, tr(method.title)) for method in METHODS])
+        self.choice = choice_widget([(method.name, tr(method.title)) for method in METHODS])
         self._forms: dict[str, Form] = {}
         self._explanation = label("", "muted", wrap=True)
-        self.body.addWidget(self._choice)
+        self.body.addWidget(self.choice)
         self.body.addWidget(self._explanation)
-        if isinstance(self._choice, Segmented):
-            self._choice.describe(tr("Method"), "")
+        if isinstance(self.choice, Segmented):
+            self.choice.describe(tr("Method"), "")
         else:
-            self._choice.setAccessibleName(tr("Method"))
+            self.choice.setAccessibleName(tr("Method"))
         self.set_values({"name": "lora"})
-        self._choice.changed.connect(self._chosen)
+        self.choice.changed.connect(self._chosen)
 
     @property
     def name(self) -> str:
         """The name of the chosen method."""
-        return self._choice.value()
+        return self.choice.value()
 
     @property
     def form(self) -> Form:
@@ -56,7 +56,7 @@ class MethodCard(SectionCard):
         return {"name": self.name, **self.form.values()}
 
     def set_values(self, values: Mapping[str, Any]) -> None:
-        self._choice.set_value(str(values.get("name", self.name)))
+        self.choice.set_value(str(values.get("name", self.name)))
         self.form.set_values(values)
         self._show_method()
 

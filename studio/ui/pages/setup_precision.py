@@ -27,29 +27,29 @@ class PrecisionCard(SectionCard):
         super().__init__("precision", tr("Precision"), parent)
         self._became = ""
         choices = [("auto", tr("Automatic")), *((entry.name, tr(entry.title)) for entry in PRECISIONS)]
-        self._choice = choice_widget(choices)
-        if isinstance(self._choice, Segmented):
-            self._choice.describe(tr("Precision"), "")
+        self.choice = choice_widget(choices)
+        if isinstance(self.choice, Segmented):
+            self.choice.describe(tr("Precision"), "")
         else:
-            self._choice.setAccessibleName(tr("Precision"))
+            self.choice.setAccessibleName(tr("Precision"))
         self._explanation = label("", "muted", wrap=True)
         self.form = Form(PrecisionConfig, _OPTIONS)
-        for part in (self._choice, self._explanation, self.form):
+        for part in (self.choice, self._explanation, self.form):
             self.body.addWidget(part)
-        self._choice.changed.connect(self._chosen)
+        self.choice.changed.connect(self._chosen)
         self.form.changed.connect(self.changed)
         self._show_precision()
 
     @property
     def name(self) -> str:
         """The chosen precision, or auto."""
-        return self._choice.value()
+        return self.choice.value()
 
     def values(self) -> dict[str, Any]:
         return {"name": self.name, **self.form.values()}
 
     def set_values(self, values: Mapping[str, Any]) -> None:
-        self._choice.set_value(str(values.get("name", "auto")))
+        self.choice.set_value(str(values.get("name", "auto")))
         self.form.set_values(values)
         self._show_precision()
 
