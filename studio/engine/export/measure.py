@@ -32,6 +32,7 @@ from studio.engine.export.check_carried import carried_checks, stop_check
 from studio.engine.export.check_outputs import output_checks
 from studio.engine.export.check_weights import unloadable, weight_checks
 from studio.engine.export.compare import record
+from studio.engine.export.merge import release
 from studio.engine.export.reference import Reference
 from studio.engine.export.source import Source
 from studio.errors import StudioError
@@ -61,4 +62,5 @@ def examine(
     model = reloaded.model.float()
     outputs = record(model, [prompt.ids for prompt in reference.prompts], progress, "verifying")
     stop = stop_check(model, reference, folder, progress)
+    release(model)
     return (*weights, *output_checks(reference, outputs, dtype), *carried, stop)

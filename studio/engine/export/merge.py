@@ -65,6 +65,16 @@ def round_weights(model: nn.Module, before: dict[str, Tensor], dtype: torch.dtyp
     return DeltaLoss(relative_error=math.sqrt(error / change), unchanged=unmoved / moved)
 
 
+def release(model: nn.Module) -> None:
+    """Give the memory of a model's weights back at once.
+
+    Its modules may refer to each other in circles, and the collector that finds those must not be called here: run on
+    a worker's thread, it would also take Qt objects of the window.
+    """
+    for parameter in model.parameters():
+        parameter.data = torch.empty(0)
+
+
 def print_weights(model: nn.Module) -> dict[str, str]:
     """Return a SHA-256 of format, shape and bytes of each weight, by name."""
     return {name: _print(tensor) for name, tensor in model.state_dict().items()}

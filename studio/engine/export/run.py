@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from studio.engine.export.carry import carry_over
 from studio.engine.export.certificate import FILE_NAME, Certificate, Check, print_files
 from studio.engine.export.destination import choose_destination, explained, staged
 from studio.engine.export.measure import examine
+from studio.engine.export.merge import release
 from studio.engine.export.prompts import Prompt, choose_prompts
 from studio.engine.export.reference import Reference, gather
 from studio.engine.export.source import Source, open_source
@@ -107,7 +107,6 @@ def _make(source: Source, target: Target, dtype: str, place: Path, progress: Pro
     tokenizer = load_tokenizer(source.base)
     prompts = choose_prompts(source, tokenizer, progress)
     reference = _write(source, target, dtype, tokenizer, prompts, place, progress)
-    gc.collect()  # modules refer to each other; the finished model must be gone before the export is opened
     checks = examine(source, target, dtype, tokenizer, reference, place, progress)
     with explained(place.parent):
         (place / "README.md").write_text(write_card(source, target, dtype, checks), encoding="utf-8")
@@ -138,5 +137,6 @@ def _write(
     with explained(place.parent):
         target.write(model, source, place)
         carry_over(source, tokenizer, place)
+    release(model)
     progress("writing", 1, 1)
     return reference

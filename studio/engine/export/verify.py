@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 from collections.abc import Collection
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from studio.engine.control import Progress, no_progress
 from studio.engine.export import TARGETS
 from studio.engine.export.certificate import Certificate, Check, print_files, read_certificate
 from studio.engine.export.measure import examine
+from studio.engine.export.merge import release
 from studio.engine.export.prompts import choose_prompts
 from studio.engine.export.reference import gather
 from studio.engine.export.source import Source, open_source
@@ -68,8 +68,8 @@ def _measure(source: Source, certified: Certificate, path: Path, progress: Progr
     target = TARGETS.get(certified.target)
     tokenizer = load_tokenizer(source.base)
     prompts = choose_prompts(source, tokenizer, progress)
-    reference = gather(source, target, certified.dtype, tokenizer, prompts, progress)[0]
+    reference, model = gather(source, target, certified.dtype, tokenizer, prompts, progress)
+    release(model)
     # Another machine may round a merge differently in the last bit; that the files are the same was just seen.
     reference = dataclasses.replace(reference, weights=None)
-    gc.collect()
     return examine(source, target, certified.dtype, tokenizer, reference, path, progress)
