@@ -1,6 +1,6 @@
 """Draw the pages with a scripted run and save them as pictures, light and dark, to look at.
 
-    python tests/screenshots/render.py [OUT] [PAGE…]
+    python -m tests.screenshots.render [OUT] [PAGE…]
 
 OUT is docs/screenshots unless given. A page is a function here whose name begins with `page_`; it returns the
 widget to draw. Nothing is trained: the run is made of events, as in the tests.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import random
 import sys
 import tempfile
 from pathlib import Path
@@ -21,20 +20,8 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QWidget
 
-from studio.engine.export.certificate import Certificate, Check
-from studio.events import (
-    DataPrepared,
-    EvaluationCompleted,
-    OverflowDiagnosed,
-    ProgressReported,
-    RunEvent,
-    RunFailed,
-    RunFinished,
-    RunStarted,
-    StepCompleted,
-)
-from studio.runner.record import LogLine, RunRecord
-from studio.runs import RunFolder, create_run
+from studio.events import EvaluationCompleted, ProgressReported, RunFailed, RunFinished, StepCompleted
+from studio.runner.record import RunRecord
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.fonts import interface_font
@@ -42,90 +29,10 @@ from studio.ui.pages.export import ExportPage
 from studio.ui.pages.runs import RunsPage
 from studio.ui.pages.train import TrainPage
 from studio.ui.settings import Settings
+from tests.screenshots.scripted import START, scripted_certificate, scripted_events, scripted_record, scripted_runs
 
 # What the window leaves a page at 1280x800.
 SIZE = (1190, 714)
-START = 1_795_000_000.0
-
-
-def scripted_events(steps: int = 212, initial_scale: float = 2.0**23) -> list[RunEvent]:
-    """A believable fp16 run: a few skips while the scale is searched, then a falling loss."""
-    chance = random.Random(7)
-    events: list[RunEvent] = [
-        RunStarted(
-            time=START,
-            run="20261123-101500-smollm2",
-            model="SmolLM2-135M-Instruct",
-            kind="chat",
-            method="lora",
-            precision="fp16-mixed",
-            precision_reason="asked for",
-            device="cpu",
-            versions={},
-        ),
-        DataPrepared(
-            time=START,
-            train_rows=412,
-            validation_rows=22,
-            general_rows=60,
-            skipped_rows=3,
-            skipped={"empty answer": 3},
-            tokens=91_200,
-            supervised_tokens=48_000,
-            longest=512,
-            planned_updates=300,
-        ),
-        EvaluationCompleted(time=START, step=0, update=0, loss=2.61, rows=22, supervised_tokens=2400, seconds=2.0),
-    ]
-    scale, update = initial_scale, 0
-    for step in range(1, steps + 1):
-        skipped = step <= 7 or step == 131
-        update += not skipped
-        tokens = chance.randint(900, 1500)
-        events.append(
-            StepCompleted(
-                time=START + step,
-                step=step,
-                update=update,
-                epoch=update / 52,
-                loss=1.35 + 1.2 * math.exp(-update / 45) + chance.gauss(0, 0.07),
-                learning_rate=2e-4 * min(1.0, update / 9) * 0.5 * (1 + math.cos(math.pi * update / 300)),
-                grad_norm=math.inf if skipped else 0.4 + 2.4 * math.exp(-update / 20) + abs(chance.gauss(0, 0.12)),
-                grad_scale=scale,
-                skipped=skipped,
-                tokens=tokens,
-                supervised_tokens=tokens // 2,
-                micro_batches=2,
-                seconds=tokens / chance.gauss(1180, 40),
-            )
-        )
-        scale = scale / 2 if skipped else scale * 2 if step == 130 else scale
-        if update and update % 25 == 0 and not skipped:
-            loss = 1.42 + 1.19 * math.exp(-update / 50)
-            events.append(
-                EvaluationCompleted(step=step, update=update, loss=loss, rows=22, supervised_tokens=2400, seconds=2.0)
-            )
-    events.append(
-        OverflowDiagnosed(
-            step=7,
-            verdict="scale_search",
-            harmful=False,
-            advice="Nothing to do.",
-            evidence={},
-            sentence="normal scale search at the start",
-        )
-    )
-    return events
-
-
-def scripted_record(events: list[RunEvent] | None = None) -> RunRecord:
-    """Return the record of a scripted run, with a log."""
-    record = RunRecord()
-    for event in scripted_events() if events is None else events:
-        record.apply(event)
-    for line in ("INFO Loaded SmolLM2-135M-Instruct in 1.4 s", "INFO 412 rows, 3 skipped, 48,000 supervised tokens"):
-        record.apply(LogLine(f"10:15:04 {line}"))
-    return record
 
 
 def offscreen_context() -> AppContext:
@@ -190,86 +97,6 @@ def page_train_failed() -> QWidget:
     sentence = "The loss is not a number since step 140; row 17 of train.jsonl has an empty answer: remove it."
     record.apply(RunFailed(step=146, sentence=sentence))
     return train_page(record)
-
-
-CONFIG = """[model]
-path = "/models/SmolLM2-135M-Instruct"
-kind = "chat"
-
-[[data.sources]]
-path = "/data/train.jsonl"
-role = "domain"
-format = "messages"
-
-[method]
-name = "lora"
-rank = 16
-alpha = 32
-
-[precision]
-name = "fp16-mixed"
-
-[training]
-epochs = 3.0
-learning_rate = 0.0002
-"""
-
-
-def scripted_runs(root: Path) -> list[RunFolder]:
-    """Write some past runs, good and bad, as the engine leaves them."""
-    found = []
-    for number, (model, method, precision, status, updates, losses, seconds) in enumerate(
-        (
-            ("SmolLM2-135M-Instruct", "lora", "fp16-mixed", "finished", 204, (2.61, 1.44), 231.0),
-            ("SmolLM2-135M-Instruct", "lora", "bf16-mixed", "finished", 300, (2.61, 1.39), 342.0),
-            ("SmolLM2-135M-Instruct", "full", "fp32", "stopped", 58, (2.61, 2.02), 611.0),
-            ("Qwen2.5-0.5B", "lora", "fp16-mixed", "failed", 12, (3.02, None), 44.0),
-            ("SmolLM2-135M-Instruct", "lora", "fp16-mixed", "running", 0, (None, None), None),
-        )
-    ):
-        folder = create_run(root, f"{model}-{method}-{precision}", CONFIG)
-        details = {"seconds": seconds} if seconds else {}
-        if status == "failed":
-            details["error"] = "The loss is not a number since step 12; row 17 of train.jsonl has an empty answer: remove it."
-        folder.write_state(
-            status, created=START - 86_400 * number - 4_000 * number, updates=updates, method=method, precision=precision,
-            model={"name": model, "path": f"/models/{model}", "kind": "chat"},
-            validation_loss={"first": losses[0], "last": losses[1]}, **details,
-        )
-        folder.adapter.mkdir()
-        (folder.adapter / "adapter_config.json").write_text("{}")
-        found.append(folder)
-    return found
-
-
-def scripted_certificate(run: RunFolder, name: str, good: bool, created: float) -> None:
-    """Write a certificate as an export leaves it."""
-    far = 4.2e-5 if good else 3.71
-    checks = (
-        Check(name="loads_completely", passed=True, value=0, limit=0.0,
-              meaning="The export opens from disk, with every weight in its place."),
-        Check(name="all_weights_finite", passed=True, value=0, limit=0.0, meaning="Every weight is a finite number."),
-        Check(name="max_logit_difference", passed=good, value=far, limit=1e-3,
-              meaning=f"The outputs of the export differ from those of the trained model by {far:.2g} at most; "
-                      "up to 0.001 comes from rounding."),
-        Check(name="kl_divergence", passed=good, value=far / 40, limit=1e-4,
-              meaning="On average the export predicts the next token as the trained model does."),
-        Check(name="top1_agreement", passed=True, value=1.0 if good else 0.995, limit=0.99,
-              meaning="The export and the trained model find the same token the likeliest at nearly all positions."),
-        Check(name="delta_present", passed=True, value=0.999, limit=0.5,
-              meaning="The export differs from the base as the training made it differ."),
-        Check(name="template_carried", passed=True, value=True, limit=None, meaning="The chat template is the base's."),
-        Check(name="stops_by_itself", passed=True, value=23, limit=128.0,
-              meaning="A generated answer ends by itself, after 23 tokens."),
-    )
-    files = {"model.safetensors": 538_090_408, "tokenizer.json": 3_519_300, "config.json": 912, "generation_config.json": 156}
-    folder = run.exports / name
-    folder.mkdir(parents=True)
-    Certificate(
-        checks=checks, base={"name": "SmolLM2-135M-Instruct"}, target="merged", dtype="fp32" if good else "bf16",
-        prompts=(), files={name: {"bytes": size, "sha256": "0" * 64} for name, size in files.items()}, run=run.name,
-        versions={}, created=created,
-    ).write(folder)
 
 
 def settled(context: AppContext, page: QWidget) -> QWidget:

@@ -14,6 +14,7 @@ class EmptyState(QWidget):
 
     def __init__(self, icon: str, heading: str, sentence: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.setProperty("kind", "page")
         self._icon = icon
         self._picture = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
         words = label(sentence, "muted", wrap=True)

@@ -44,6 +44,7 @@ class ExportForm(Card):
         self._busy = ""
         self.run = ComboBox()
         self.run.setAccessibleName(tr("Run"))
+        self.run.setPlaceholderText(tr("No run to export"))
         self.run.setToolTip(tr("Finished and stopped runs, newest first"))
         self.cards = {target.name: TargetCard(target) for target in TARGETS}
         self.dtype = ComboBox()

@@ -155,7 +155,7 @@ class Chart(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
 
     def _build(self) -> None:
         self.setAccessibleName(self.title)
-        self.setMinimumHeight(theme.space(10))
+        self.setMinimumHeight(theme.space(7))
         self.setObjectName("chart")
         self.hideButtons()
         self.setMenuEnabled(False)
@@ -235,6 +235,11 @@ class Chart(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
 
     def _show_focus(self, focused: bool) -> None:
         self.view.setBorder(pg.mkPen(theme.palette().accent, width=1) if focused else None)
+
+    @override
+    def close(self) -> bool:
+        """Close like any widget. pyqtgraph's own takes the scene apart, to which theme and timeline still speak."""
+        return QWidget.close(self)
 
     @override
     def showEvent(self, event: QShowEvent) -> None:

@@ -1,0 +1,125 @@
+"""The gradient scale and the lane of events under it: every skipped step can be found."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from studio.events import EvaluationCompleted, OverflowDiagnosed
+from studio.runner.record import RunRecord
+from studio.ui.plots.lane import SKIPPED, VALIDATION, VERDICT, EventLane
+from studio.ui.plots.scale import ScaleChart
+from studio.ui.plots.timeline import Timeline
+from tests.ui.plots.conftest import Show, record_of, step_event
+
+VERDICT_EVENT = OverflowDiagnosed(
+    step=4, verdict="scale_search", harmful=False, sentence="normal scale search at the start", advice="", evidence={}
+)
+
+
+def _searching() -> RunRecord:
+    """Three skips that halve the scale, then a steady run with two validations."""
+    events: list[object] = [step_event(s, skipped=True, update=0, grad_scale=2.0 ** (17 - s)) for s in (1, 2, 3)]
+    events += [step_event(step, update=step - 3, grad_scale=2.0**13) for step in range(4, 41)]
+    events += [EvaluationCompleted(step=40, update=37, loss=1.5, rows=4, supervised_tokens=40, seconds=1.0)]
+    return record_of(events)
+
+
+def _lane(show: Show, record: RunRecord) -> EventLane:
+    lane = show(EventLane, record)
+    assert isinstance(lane, EventLane)
+    return lane
+
+
+def test_the_scale_is_drawn_in_steps_of_powers_of_two(show: Show) -> None:
+    chart = show(ScaleChart, _searching())
+    x, y = chart.curves[0].item.getData()
+    assert list(zip(x[:4], y[:4], strict=True)) == [(1, 16), (2, 15), (3, 14), (4, 13)]
+    assert chart.curves[0].item.opts["stepMode"] == "right"
+
+
+def test_a_precision_without_loss_scaling_says_so(show: Show) -> None:
+    chart = show(ScaleChart, record_of([step_event(1, grad_scale=None)]))
+    assert "needs no loss scaling" in chart.overlay.message
+
+
+def test_the_reading_names_the_scale_before_and_after_a_skip(show: Show) -> None:
+    chart = show(ScaleChart, _searching())
+    assert chart.reading(2) == "32,768 (2¹⁵) → 16,384 (2¹⁴)"
+    assert chart.reading(20) == "8,192 (2¹³)"
+
+
+def test_every_skipped_step_has_a_tick_and_says_what_it_did(show: Show) -> None:
+    lane = _lane(show, _searching())
+    assert len(lane.overlay.tick_pixels()) == 3  # type: ignore[attr-defined]
+    near = lane.event_near(float(lane.view.pixel_of(1)), SKIPPED)
+    assert near is not None
+    assert near.text == "step 1 was skipped: scale 65,536 (2¹⁶) → 32,768 (2¹⁵)"
+
+
+def test_a_skip_without_scaling_says_why(show: Show) -> None:
+    lane = _lane(show, record_of([step_event(1, grad_scale=None, skipped=True, update=0)]))
+    assert lane.event_at(1, SKIPPED).text == "step 1 was skipped: a gradient was not finite"
+
+
+def test_dense_skips_merge_but_a_lone_one_never_vanishes(show: Show, timeline: Timeline) -> None:
+    record = record_of([step_event(1)])
+    record.skips.extend([*range(1000, 6000), 77_777])
+    record.apply(step_event(100_000))
+    lane = _lane(show, record)
+    pixels = lane.overlay.tick_pixels()  # type: ignore[attr-defined]
+    assert len(pixels) < lane.width()
+    assert np.abs(pixels - float(lane.view.pixel_of(77_777))).min() <= 1.0
+    timeline.zoom(0.0001, at=77_777)
+    lane.draw()
+    assert len(lane.overlay.tick_pixels()) == 1  # type: ignore[attr-defined]
+
+
+def test_nothing_is_near_where_nothing_happened(show: Show) -> None:
+    lane = _lane(show, _searching())
+    assert lane.event_near(float(lane.view.pixel_of(20))) is None
+
+
+def test_validations_and_verdicts_have_their_rows(show: Show) -> None:
+    record = _searching()
+    record.apply(VERDICT_EVENT)
+    lane = _lane(show, record)
+    assert lane.event_at(40, VALIDATION).text == "validation after step 40: loss 1.500"
+    assert lane.event_at(4, VERDICT).text == "normal scale search at the start"
+    assert list(lane.harmless) == [4]
+    assert not len(lane.harmful)
+
+
+def test_counts_are_plain_until_there_is_a_verdict(show: Show) -> None:
+    record = _searching()
+    lane = _lane(show, record)
+    assert lane.counts() == "3 skipped of 40 attempted"
+    record.apply(VERDICT_EVENT)
+    assert lane.counts() == "3 skipped of 40 attempted: normal scale search at the start"
+    assert lane.summary() == lane.counts()
+
+
+def test_page_keys_go_from_event_to_event(show: Show, timeline: Timeline, qtbot: QtBot) -> None:
+    lane = _lane(show, _searching())
+    for expected in (1, 2, 3, 40, 40):
+        qtbot.keyClick(lane, Qt.Key.Key_PageDown)
+        assert timeline.cursor == expected
+    qtbot.keyClick(lane, Qt.Key.Key_PageUp)
+    assert timeline.cursor == 3
+
+
+def test_lane_and_scale_stand_in_line(show: Show) -> None:
+    record = _searching()
+    scale, lane = show(ScaleChart, record), show(EventLane, record)
+    assert scale.value_axis.width() == lane.value_axis.width()
+
+
+@pytest.mark.parametrize("value", [0.0, math.inf])
+def test_a_scale_that_cannot_be_drawn_is_marked_all_the_same(show: Show, value: float) -> None:
+    chart = show(ScaleChart, record_of([step_event(1), step_event(2, grad_scale=value), step_event(3)]))
+    marks = chart.overlay.marks[0]
+    assert [*marks.not_finite, *marks.not_positive] == [2]
