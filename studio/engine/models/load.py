@@ -177,7 +177,8 @@ def _load(path: Path, config: PretrainedConfig, empty: PreTrainedModel, dtype: t
         )
     model: PreTrainedModel = result[0]
     _check_complete(path, result[1])
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _check_complete(path: Path, report: dict[str, Any]) -> None:

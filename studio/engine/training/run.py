@@ -15,7 +15,7 @@ from torch import nn
 from studio.config import RunConfig
 from studio.engine.control import Control, Progress
 from studio.engine.data.prepare import PreparedData, prepare_data
-from studio.engine.device import library_versions, peak_memory, resolve_device
+from studio.engine.device import default_token_budget, library_versions, peak_memory, resolve_device
 from studio.engine.methods import METHODS
 from studio.engine.models.find import resolve_model
 from studio.engine.models.fingerprint import fingerprint
@@ -39,11 +39,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
-
-# Padded tokens in one micro-batch. On a CPU larger ones are no faster and only cost memory; measured in
-# tests/benchmarks. On a GPU a larger batch is needed to keep it busy.
-TOKEN_BUDGET = {"cpu": 1024}
-GPU_TOKEN_BUDGET = 8192
 
 
 @dataclass
@@ -83,7 +78,7 @@ class _Run:
         self._emit = emit
         self._started = time.monotonic()
         self._device = resolve_device(config.training.device)
-        self._token_budget = token_budget or TOKEN_BUDGET.get(self._device.type, GPU_TOKEN_BUDGET)
+        self._token_budget = token_budget or default_token_budget(self._device)
         self._trained: Trained | None = None
         self._loop: Loop | None = None
 

@@ -1,0 +1,198 @@
+"""What this machine computes with: which device a run takes, how much memory there is, and what was used."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from studio.errors import TrainingError
+from studio.i18n import tr
+
+if TYPE_CHECKING:
+    import torch
+
+_LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "datasets", "safetensors", "numpy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """One graphics processor. Memory in bytes; `capability` is NVIDIA's, such as "9.0".
+
+    `problem` says why training cannot use it, empty when it can.
+    """
+
+    name: str
+    memory_total: int
+    memory_available: int
+    capability: str = ""
+    bf16: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """This machine. Memory in bytes; `cpu_bf16` and `cpu_fp16`: the processor multiplies such matrices itself."""
+
+    cpu: str
+    cores: int
+    memory_total: int
+    memory_available: int
+    cpu_bf16: bool
+    cpu_fp16: bool
+    gpus: tuple[Gpu, ...]
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device called `name`; `auto` is the GPU where there is one.
+
+    Raises:
+        TrainingError: this machine has no such device.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind, _, index = name.partition(":")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        raise TrainingError(
+            tr("training.device: there is no {name} on this machine; take auto or cpu.").format(name=name)
+        )
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise TrainingError(tr("training.device: there is no Apple GPU on this machine; take auto or cpu."))
+    return torch.device(name)
+
+
+def available_memory(name: str) -> int:
+    """Return the bytes that are free on the device called `name`. Raises `TrainingError`."""
+    import torch
+
+    device = resolve_device(name)
+    if device.type == "cuda":
+        free: int = torch.cuda.mem_get_info(device)[0]
+        return free
+    return int(psutil.virtual_memory().available)
+
+
+def default_token_budget(device: torch.device) -> int:
+    """Return how many padded tokens one micro-batch may hold.
+
+    On a processor larger ones are no faster and only cost memory (measured in tests/benchmarks); a GPU needs more
+    to be kept busy.
+    """
+    return 1024 if device.type == "cpu" else 8192
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes held so far: by tensors on a GPU, by this process on a processor."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.driver_allocated_memory()
+    return _peak_of_process()
+
+
+def hardware() -> Hardware:
+    """Look at this machine."""
+    from studio.engine.precision.choose import cpu_has_fast_bf16
+
+    memory = psutil.virtual_memory()
+    return Hardware(
+        cpu=_cpu_name(),
+        cores=psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
+        memory_total=int(memory.total),
+        memory_available=int(memory.available),
+        cpu_bf16=cpu_has_fast_bf16(),
+        cpu_fp16=_cpu_has_fast_fp16(),
+        gpus=tuple(_gpus()),
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions that decide what a run computes."""
+    versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    return {"python": platform.python_version(), **versions}
+
+
+def _peak_of_process() -> int:
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts kilobytes
+
+
+def _cpu_name() -> str:
+    """Linux alone hides the name in a file; there `platform` knows only the instruction set."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def _cpu_has_fast_fp16() -> bool:
+    import torch
+
+    look = getattr(torch.cpu, "get_capabilities", dict)  # older torch cannot tell
+    abilities: dict[str, Any] = look()
+    return any(abilities.get(name, False) for name in ("avx512_fp16", "amx_fp16", "fp16_arith"))
+
+
+def _gpus() -> list[Gpu]:
+    import torch
+
+    if torch.cuda.is_available():
+        return [_cuda_gpu(index) for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        memory = psutil.virtual_memory()
+        return [Gpu(name="Apple", memory_total=int(memory.total), memory_available=int(memory.available))]
+    return _gpus_of_the_driver()
+
+
+def _cuda_gpu(index: int) -> Gpu:
+    import torch
+
+    free, total = torch.cuda.mem_get_info(index)
+    major, minor = torch.cuda.get_device_capability(index)
+    return Gpu(
+        name=torch.cuda.get_device_name(index),
+        memory_total=total,
+        memory_available=free,
+        capability=f"{major}.{minor}",
+        bf16=major >= 8,  # Ampere and later compute in bf16 themselves
+    )
+
+
+def _gpus_of_the_driver() -> list[Gpu]:
+    """NVIDIA GPUs that torch cannot use, because it was built without CUDA or does not fit the driver."""
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    found = [_unusable_gpu(pynvml.nvmlDeviceGetName(h), pynvml.nvmlDeviceGetMemoryInfo(h)) for h in handles]
+    pynvml.nvmlShutdown()
+    return found
+
+
+def _unusable_gpu(name: str, memory: Any) -> Gpu:
+    return Gpu(
+        name=name,
+        memory_total=int(memory.total),
+        memory_available=int(memory.free),
+        problem=tr("the installed torch cannot use it; install a CUDA build of torch"),
+    )
