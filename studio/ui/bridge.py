@@ -50,13 +50,15 @@ class AppContext(QObject):
 
     `live` is the run that trains now or trained last in this window; `record` is the run that the pages show.
     `record_changed` says that another run is shown, `run_state_changed` that training began, ended, paused or went
-    on, `progressed` that the live run's record has grown (at most once a tick).
+    on, `progressed` that the live run's record has grown (at most once a tick), `configuration_requested` that the
+    Setup page is to show the config.toml at a path.
     """
 
     record_changed = Signal()
     run_state_changed = Signal()
     progressed = Signal()
     page_requested = Signal(str)
+    configuration_requested = Signal(object)
     message = Signal(str)
 
     def __init__(self, settings: Settings, controller: Controller | None = None, parent: QObject | None = None) -> None:
@@ -81,6 +83,11 @@ class AppContext(QObject):
     def busy(self) -> bool:
         """Whether any background thread of ours lives."""
         return self.controller.running or any(not watched.task.done for watched in self._watched)
+
+    @property
+    def tasks(self) -> tuple[Task[Any], ...]:
+        """The tasks under way that somebody waits for."""
+        return tuple(watched.task for watched in self._watched if not watched.task.cancel_requested)
 
     def start_run(self, config: RunConfig) -> None:
         """Start training and show it. Raises `StudioError` when it cannot start."""

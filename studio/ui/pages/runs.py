@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QItemSelectionModel, Qt, QUrl, Signal
+from PySide6.QtCore import QItemSelectionModel, Qt, QUrl
 from PySide6.QtGui import QDesktopServices, QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -36,9 +36,7 @@ from studio.ui.widgets.verdict import Verdict
 
 
 class RunsPage(QWidget):
-    """`reuse_requested` carries the path of a config.toml that the Setup page is to show."""
-
-    reuse_requested = Signal(object)
+    """Lists, opens, uses again and deletes runs; reading and deleting happen in the background."""
 
     def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -90,8 +88,7 @@ class RunsPage(QWidget):
     def reuse_selected(self) -> None:
         """Offer the configuration of the selected run to the Setup page."""
         if run := self.selected():
-            self.reuse_requested.emit(run.folder.config)
-            self._context.go_to("setup")
+            self._context.configuration_requested.emit(run.folder.config)
 
     def open_folder(self) -> None:
         """Show the folder of the selected run in the file manager."""
