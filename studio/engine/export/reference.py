@@ -17,8 +17,7 @@ from studio.engine.export.merge import NOTHING_LOST, DeltaLoss, copy_weights, pr
 from studio.engine.export.prompts import Prompt
 from studio.engine.export.source import Source
 from studio.engine.export.stopping import Stops, first_stop
-from studio.engine.models.load import load_model
-from studio.engine.training.storage import DTYPES
+from studio.engine.models.load import DTYPES, load_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from studio.engine.models.load import load_model
+from studio.engine.models.quiet import quiet_transformers
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,10 @@ class Reloaded:
 
 def reload_model(folder: Path) -> Reloaded:
     """Open a complete model with plain transformers, in the format its config names."""
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        folder, dtype="auto", output_loading_info=True, local_files_only=True, trust_remote_code=False
-    )
+    with quiet_transformers():
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype="auto", output_loading_info=True, local_files_only=True, trust_remote_code=False
+        )
     model, info = loaded
     return Reloaded(model.eval(), tuple(sorted(_names(info))))
 

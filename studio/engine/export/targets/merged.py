@@ -22,9 +22,12 @@ SHARD = "4GB"
 def _write(model: nn.Module, source: Source, folder: Path) -> None:
     from transformers import GenerationConfig
 
+    from studio.engine.models.quiet import quiet_transformers
+
     # An unusual but published generation config would be refused here; carry.py takes the base's own file over.
     model.generation_config = GenerationConfig()  # type: ignore[assignment]
-    model.save_pretrained(folder, max_shard_size=SHARD)  # type: ignore[operator]
+    with quiet_transformers():
+        model.save_pretrained(folder, max_shard_size=SHARD)  # type: ignore[operator]
     # safetensors makes files that only their owner can read; an export is for passing on.
     for file in folder.glob("*.safetensors"):
         shutil.copymode(folder / "config.json", file)
