@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from pathlib import Path
 
 from studio.engine.export.certificate import Certificate, Check
@@ -16,7 +17,7 @@ from studio.events import (
     StepCompleted,
 )
 from studio.runner.record import LogLine, RunRecord
-from studio.runs import RunFolder, create_run
+from studio.runs import RunFolder
 
 START = 1_795_000_000.0
 CONFIG = """[model]
@@ -134,15 +135,14 @@ def scripted_runs(root: Path) -> list[RunFolder]:
             ("SmolLM2-135M-Instruct", "lora", "fp16-mixed", "running", 0, (None, None), None),
         )
     ):
-        folder = create_run(root, f"{model}-{method}-{precision}", CONFIG)
+        created = START - 90_400 * number
+        folder = _folder(root, created, f"{model}-{method}-{precision}".lower())
         details = {"seconds": seconds} if seconds else {}
         if status == "failed":
-            details["error"] = (
-                "The loss is not a number since step 12; lower the learning rate or train in bf16."
-            )
+            details["error"] = "The loss is not a number since step 12; lower the learning rate or train in bf16."
         folder.write_state(
             status,
-            created=START - 86_400 * number - 4_000 * number,
+            created=created,
             updates=updates,
             method=method,
             precision=precision,
@@ -154,6 +154,14 @@ def scripted_runs(root: Path) -> list[RunFolder]:
         (folder.adapter / "adapter_config.json").write_text("{}")
         found.append(folder)
     return found
+
+
+def _folder(root: Path, created: float, label: str) -> RunFolder:
+    """A run folder named by its time, as `create_run` names them, but by the scripted time."""
+    folder = RunFolder(root / f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(created))}-{label}")
+    folder.path.mkdir(parents=True)
+    folder.config.write_text(CONFIG, encoding="utf-8")
+    return folder
 
 
 def scripted_certificate(run: RunFolder, name: str, good: bool, created: float) -> None:

@@ -1,0 +1,203 @@
+"""Past runs are listed, sorted, filtered, opened, used again and deleted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from studio.events import StepCompleted
+from studio.runner.record import RunRecord
+from studio.runs import Journal, RunFolder
+from studio.ui.bridge import AppContext
+from studio.ui.models.runs import COLUMNS
+from studio.ui.models.summary import read_summaries
+from studio.ui.pages import runs_delete
+from studio.ui.pages.runs import RunsPage
+from tests.screenshots.scripted import CONFIG, scripted_events, scripted_runs
+from tests.ui.fakes import FakeController
+
+
+@pytest.fixture
+def folders(context: AppContext) -> list[RunFolder]:
+    return scripted_runs(context.runs_root)
+
+
+@pytest.fixture
+def page(context: AppContext, qtbot: QtBot, folders: list[RunFolder]) -> RunsPage:
+    page = RunsPage(context)
+    qtbot.addWidget(page)
+    page.resize(1190, 714)
+    with qtbot.waitExposed(page):
+        page.show()
+    qtbot.waitUntil(lambda: page.rows.rowCount() == len(folders))
+    return page
+
+
+def _column(page: RunsPage, title: str) -> list[str]:
+    column = [column.title for column in COLUMNS].index(title)
+    return [str(page.rows.index(row, column).data()) for row in range(page.rows.rowCount())]
+
+
+def _choose(page: RunsPage, folder: RunFolder) -> None:
+    page._select(folder)
+
+
+def test_the_newest_run_comes_first_and_is_selected(page: RunsPage, folders: list[RunFolder]) -> None:
+    assert _column(page, "Updates") == ["204", "300", "58", "12", "0"]
+    selected = page.selected()
+    assert selected is not None
+    assert selected.folder == folders[0]
+
+
+def test_a_row_says_what_the_run_was_and_how_it_went(page: RunsPage) -> None:
+    first = [str(page.rows.index(0, column).data()) for column in range(2, len(COLUMNS))]
+    assert first == [
+        "SmolLM2-135M-Instruct", "LoRA", "fp16-mixed", "Finished", "204", "2.610 → 1.440", "3 min 51 s",
+    ]  # fmt: skip
+
+
+def test_columns_sort_by_value_not_by_spelling(page: RunsPage) -> None:
+    page.table.sortByColumn([column.title for column in COLUMNS].index("Updates"), Qt.SortOrder.AscendingOrder)
+    assert _column(page, "Updates") == ["0", "12", "58", "204", "300"]
+    page.table.sortByColumn([column.title for column in COLUMNS].index("Duration"), Qt.SortOrder.DescendingOrder)
+    assert _column(page, "Duration") == ["10 min 11 s", "5 min 42 s", "3 min 51 s", "44 s", "–"]
+
+
+def test_the_filter_looks_into_every_column(page: RunsPage) -> None:
+    page.search.setText("qwen")
+    assert _column(page, "Model") == ["Qwen2.5-0.5B"]
+    page.search.setText("bf16")
+    assert _column(page, "Precision") == ["bf16-mixed"]
+    page.search.setText("")
+    assert page.rows.rowCount() == 5
+
+
+def test_the_exact_configuration_is_shown(page: RunsPage) -> None:
+    assert page.detail.text.toPlainText() == CONFIG
+    assert page.detail.text.isReadOnly()
+
+
+def test_a_failed_run_shows_its_sentence(page: RunsPage, folders: list[RunFolder]) -> None:
+    _choose(page, folders[3])
+    assert page.detail.verdict[0].startswith("The loss is not a number")
+
+
+def test_opening_a_run_reads_its_journal_and_shows_its_plots(
+    page: RunsPage, context: AppContext, qtbot: QtBot, folders: list[RunFolder]
+) -> None:
+    with Journal(folders[0].journal) as journal:
+        for event in scripted_events(steps=20):
+            journal.append(event)
+    with qtbot.waitSignal(context.page_requested) as request:
+        qtbot.mouseClick(page.open, Qt.MouseButton.LeftButton)
+    assert request.args == ["train"]
+    assert context.record is not None
+    assert context.record.folder == folders[0]
+    assert len(context.record.series["loss"]) == sum(isinstance(e, StepCompleted) for e in scripted_events(steps=20))
+
+
+def test_enter_opens_the_selected_run(page: RunsPage, context: AppContext, qtbot: QtBot) -> None:
+    page.table.setFocus()
+    with qtbot.waitSignal(context.page_requested):
+        qtbot.keyClick(page.table, Qt.Key.Key_Return)
+
+
+def test_the_live_run_is_opened_without_reading_it_again(
+    page: RunsPage, context: AppContext, folders: list[RunFolder]
+) -> None:
+    context.live = RunRecord(folders[0])
+    page.open_selected()
+    assert context.record is context.live
+
+
+def test_a_configuration_can_be_used_again(page: RunsPage, context: AppContext, qtbot: QtBot) -> None:
+    selected = page.selected()
+    assert selected is not None
+    with qtbot.waitSignal(context.configuration_requested) as request:
+        qtbot.mouseClick(page.detail.reuse, Qt.MouseButton.LeftButton)
+    assert request.args == [selected.folder.config]
+
+
+def test_deleting_asks_and_moves_the_folder_to_the_trash(
+    page: RunsPage,
+    context: AppContext,
+    qtbot: QtBot,
+    folders: list[RunFolder],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(runs_delete, "ask_trash", lambda *_: False)
+    page.delete_selected()
+    assert folders[0].path.exists()
+    monkeypatch.setattr(runs_delete, "ask_trash", lambda *_: True)
+    monkeypatch.setattr(runs_delete, "trash", lambda folder: bool(folder.path.rename(tmp_path / "trash")))
+    context.record = RunRecord(folders[0])
+    page.delete_selected()
+    qtbot.waitUntil(lambda: page.rows.rowCount() == 4)
+    assert not folders[0].path.exists()
+    assert context.record is None
+
+
+def test_without_a_trash_a_run_is_deleted_for_good_only_when_asked_again(
+    page: RunsPage, qtbot: QtBot, folders: list[RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([False, True])
+    monkeypatch.setattr(runs_delete, "ask_trash", lambda *_: True)
+    monkeypatch.setattr(runs_delete, "trash", lambda _: False)
+    asked: list[str] = []
+    monkeypatch.setattr(runs_delete, "ask_for_good", lambda _, name: asked.append(name) or next(answers))
+    page.delete_selected()
+    qtbot.waitUntil(lambda: len(asked) == 1)
+    assert folders[0].path.exists()
+    page.delete_selected()
+    qtbot.waitUntil(lambda: not folders[0].path.exists())
+    qtbot.waitUntil(lambda: page.rows.rowCount() == 4)
+
+
+def test_a_run_that_trains_cannot_be_deleted(
+    page: RunsPage, context: AppContext, controller: FakeController, folders: list[RunFolder]
+) -> None:
+    controller.running, controller.folder = True, folders[1]
+    _choose(page, folders[1])
+    assert not page.delete.isEnabled()
+    assert "training" in page.delete.toolTip()
+    controller.running = False
+    _choose(page, folders[0])
+    assert page.delete.isEnabled()
+
+
+def test_a_reload_keeps_the_selection(page: RunsPage, qtbot: QtBot, folders: list[RunFolder]) -> None:
+    _choose(page, folders[2])
+    with qtbot.waitSignal(page.model.modelReset):
+        page.reload()
+    selected = page.selected()
+    assert selected is not None
+    assert selected.folder == folders[2]
+
+
+def test_without_runs_the_page_leads_to_setup(context: AppContext, qtbot: QtBot) -> None:
+    page = RunsPage(context)
+    qtbot.addWidget(page)
+    page.show()
+    with qtbot.waitSignal(page.model.modelReset):
+        page.reload()
+    with qtbot.waitSignal(context.page_requested):
+        qtbot.mouseClick(page.set_up, Qt.MouseButton.LeftButton)
+
+
+def test_a_damaged_run_is_listed_as_damaged(tmp_path: Path) -> None:
+    folder = scripted_runs(tmp_path)[0]
+    folder.state.write_text("{", encoding="utf-8")
+    found = {run.folder.name: run for run in read_summaries(tmp_path)}
+    assert found[folder.name].status == "damaged"
+    assert "state.json is damaged" in found[folder.name].problem
+
+
+def test_an_odd_state_lists_without_its_odd_parts(tmp_path: Path) -> None:
+    folder = scripted_runs(tmp_path)[0]
+    folder.write_state("finished", model="x", validation_loss=None, seconds="long", updates=None)
+    run = next(run for run in read_summaries(tmp_path) if run.folder == folder)
+    assert (run.model, run.first_loss, run.seconds, run.updates) == ("", None, None, None)

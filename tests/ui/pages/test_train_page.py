@@ -1,0 +1,191 @@
+"""The Train page shows what a record says, from before the first step to the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from studio.events import ProgressReported, RunFailed, RunFinished, RunStarted, StepCompleted
+from studio.runner.record import LOG_LINES, LogLine, RunRecord
+from studio.runs import create_run
+from studio.ui import theme
+from studio.ui.bridge import AppContext
+from studio.ui.pages.train import TrainPage
+from tests.screenshots.scripted import scripted_events, scripted_record
+from tests.ui.fakes import FakeController
+
+FINISHED = RunFinished(
+    status="finished", step=212, update=204, trainable_parameters=1, total_parameters=2, adapter_bytes=3, peak_memory=4,
+    seconds=231.0,
+)  # fmt: skip
+
+
+@pytest.fixture
+def page(context: AppContext, qtbot: QtBot) -> TrainPage:
+    return _page(context, qtbot, scripted_record())
+
+
+def _page(context: AppContext, qtbot: QtBot, record: RunRecord | None) -> TrainPage:
+    context.record = record
+    page = TrainPage(context)
+    qtbot.addWidget(page)
+    page.resize(1190, 714)
+    with qtbot.waitExposed(page):
+        page.show()
+    return page
+
+
+def _next_step(**changes: object) -> StepCompleted:
+    """The step after the last of the script."""
+    last = next(event for event in reversed(scripted_events()) if isinstance(event, StepCompleted))
+    return dataclasses.replace(last, step=last.step + 1, update=last.update + 1, **changes)  # type: ignore[arg-type]
+
+
+def _figure(page: TrainPage, key: str) -> str:
+    return page.figures.figures[key].text
+
+
+def _apply(page: TrainPage, context: AppContext, *events: object) -> None:
+    assert context.record is not None
+    for event in events:
+        context.record.apply(event)  # type: ignore[arg-type]
+    page.refresh()
+
+
+def test_before_any_run_the_page_leads_to_setup(context: AppContext, qtbot: QtBot) -> None:
+    page = _page(context, qtbot, None)
+    assert page.empty.isVisible()
+    with qtbot.waitSignal(context.page_requested) as request:
+        qtbot.mouseClick(page.set_up, Qt.MouseButton.LeftButton)
+    assert request.args == ["setup"]
+
+
+def test_the_key_figures_are_those_of_the_newest_step(page: TrainPage, context: AppContext) -> None:
+    assert context.record is not None
+    state = context.record.state
+    assert _figure(page, "status") == "Status: Running update 204 of 300"
+    assert _figure(page, "loss").startswith(f"Loss: {state.loss:.3f}")
+    assert _figure(page, "validation") == "Validation loss: 1.442 −1.17 since start"
+    assert _figure(page, "scale") == "Gradient scale: 65,536 2¹⁶"
+    assert _figure(page, "skipped") == "Skipped: 8 of 212 attempted"
+    assert _figure(page, "speed").endswith("tokens/s")
+    assert "min" in _figure(page, "left")
+    assert page.heading.whole_text == "SmolLM2-135M-Instruct"
+    assert page.about.whole_text == "LoRA · fp16-mixed · cpu · 412 training rows"
+
+
+def test_a_loss_that_is_not_a_number_is_shown_as_such(page: TrainPage, context: AppContext) -> None:
+    _apply(page, context, _next_step(loss=math.nan))
+    assert _figure(page, "loss").startswith("Loss: NaN")
+
+
+def test_a_new_step_reaches_every_plot(page: TrainPage, context: AppContext, qtbot: QtBot) -> None:
+    _apply(page, context, _next_step())
+    charts = (page.plots.loss, page.plots.scale, page.plots.grad_norm, page.plots.learning_rate, page.plots.speed)
+    qtbot.waitUntil(lambda: all(chart.curves[0].item.getData()[0][-1] >= 213 for chart in charts))
+    assert page.plots.timeline.newest == 213
+
+
+def test_loading_shows_its_stage_and_can_be_cancelled(
+    context: AppContext, controller: FakeController, qtbot: QtBot
+) -> None:
+    record = scripted_record(scripted_events()[:1])
+    context.live, controller.running = record, True
+    page = _page(context, qtbot, record)
+    _apply(page, context, ProgressReported(stage="loading_model", done=3, total=12))
+    assert page.progress.isVisible()
+    assert page.progress.bar.value() == 250
+    qtbot.mouseClick(page.progress.cancel, Qt.MouseButton.LeftButton)
+    assert len(controller.stops) == 1
+
+
+def test_a_run_of_another_process_offers_no_cancel(context: AppContext, qtbot: QtBot) -> None:
+    page = _page(context, qtbot, scripted_record(scripted_events()[:1]))
+    assert page.progress.isVisible()
+    assert page.progress.cancel.isHidden()
+
+
+def test_the_stage_gives_way_to_the_curves_after_the_first_step(page: TrainPage) -> None:
+    assert not page.progress.isVisible()
+
+
+def test_a_finished_run_offers_its_export(page: TrainPage, context: AppContext, qtbot: QtBot) -> None:
+    assert page.banner.isHidden()
+    _apply(page, context, FINISHED)
+    assert page.banner.isVisible()
+    assert page.banner.verdict.text == (
+        "Finished after 204 updates in 3 min 51 s; the result is saved. Validation loss went from 2.610 to 1.442."
+    )
+    with qtbot.waitSignal(context.page_requested) as request:
+        qtbot.mouseClick(page.banner.export, Qt.MouseButton.LeftButton)
+    assert request.args == ["export"]
+
+
+def test_a_failed_run_says_why_and_shows_its_log(page: TrainPage, context: AppContext, qtbot: QtBot) -> None:
+    _apply(page, context, RunFailed(step=212, sentence="The loss is not a number; lower the learning rate."))
+    assert page.banner.verdict.text == "The loss is not a number; lower the learning rate."
+    assert page.banner.export.isHidden()
+    qtbot.mouseClick(page.banner.log, Qt.MouseButton.LeftButton)
+    assert page.log.text.isVisible()
+
+
+def test_the_log_grows_line_by_line_and_is_bounded(page: TrainPage, context: AppContext) -> None:
+    page.log.open()
+    before = page.log.text.blockCount()
+    _apply(page, context, LogLine("one more line"))
+    assert page.log.text.blockCount() == before + 1
+    assert page.log.text.toPlainText().endswith("one more line")
+    _apply(page, context, *(LogLine(f"line {number}") for number in range(LOG_LINES + 100)))
+    assert page.log.text.blockCount() == LOG_LINES
+    assert page.log.text.toPlainText().endswith(f"line {LOG_LINES + 99}")
+
+
+def test_the_whole_log_can_be_copied(page: TrainPage, qtbot: QtBot) -> None:
+    page.log.open()
+    qtbot.mouseClick(page.log.copy, Qt.MouseButton.LeftButton)
+    assert theme.application().clipboard().text() == page.log.text.toPlainText()
+
+
+def test_another_run_replaces_everything(page: TrainPage, context: AppContext) -> None:
+    other = RunRecord()
+    started = scripted_events()[0]
+    assert isinstance(started, RunStarted)
+    other.apply(dataclasses.replace(started, model="other"))
+    context.record = other
+    page.show_record(other)
+    assert page.heading.whole_text == "other"
+    assert page.plots.timeline.newest == 0
+    assert page.log.text.toPlainText() == ""
+    page.show_record(None)
+    assert page.empty.isVisible()
+
+
+def test_smoothing_and_fit_act_on_the_charts(page: TrainPage, qtbot: QtBot) -> None:
+    page.plots.smoothing.set_value("32")
+    assert page.plots.loss.window == 32
+    assert page.plots.fit.isHidden()
+    page.plots.timeline.zoom(0.2, at=100)
+    qtbot.mouseClick(page.plots.fit, Qt.MouseButton.LeftButton)
+    assert page.plots.timeline.whole
+
+
+def test_the_clip_limit_comes_from_the_configuration_of_the_run(
+    context: AppContext, qtbot: QtBot, tmp_path: Path
+) -> None:
+    config = '[model]\npath = "m"\n[[data.sources]]\npath = "d"\n[training]\nmax_grad_norm = 10.0\n'
+    page = _page(context, qtbot, RunRecord(create_run(tmp_path, "r", config)))
+    assert page.plots.grad_norm.overlay.level == pytest.approx(1.0)
+
+
+def test_every_control_has_a_name_and_can_be_reached_by_keyboard(page: TrainPage, context: AppContext) -> None:
+    _apply(page, context, FINISHED)
+    plots = page.plots
+    charts = (plots.loss, plots.scale, plots.lane, plots.grad_norm, plots.learning_rate, plots.speed)
+    for control in (*charts, plots.smoothing, plots.fit, page.banner.export, page.log.button, page.log.copy):
+        assert control.accessibleName()
+        assert control.focusPolicy() & Qt.FocusPolicy.TabFocus
