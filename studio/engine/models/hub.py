@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from studio.engine.control import Progress
 from studio.engine.models.child import ChildFailed, download_with
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "LICENSE*"]
-_BELOW = "*/*"
+_WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "LICENSE*"]
+_BELOW = ["*/*"]
+_SELECTION: dict[str, Any] = {"allow_patterns": _WANTED, "ignore_patterns": _BELOW}
 _TIMEOUT_SECONDS = 5.0
 # A process of its own can be killed in the middle of a transfer, and reads HF_ENDPOINT as it is now.
 _CHILD = "import json, sys, huggingface_hub as h; print(h.snapshot_download(**json.loads(sys.argv[1])))"
@@ -60,7 +61,7 @@ def find_cached(repository: str) -> Path | None:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(repository, local_files_only=True))
+        return Path(snapshot_download(repository, local_files_only=True, **_SELECTION))
     except FileNotFoundError:
         return None
 
@@ -100,19 +101,15 @@ def _look_up(repository: str) -> int:
 def _wanted_bytes(info: ModelInfo) -> int:
     from huggingface_hub.utils._paths import filter_repo_objects
 
-    files = list(
-        filter_repo_objects(
-            info.siblings or (), allow_patterns=WANTED, ignore_patterns=_BELOW, key=lambda file: file.rfilename
-        )
-    )
+    files = list(filter_repo_objects(info.siblings or (), key=lambda file: file.rfilename, **_SELECTION))
     if not any(file.rfilename.endswith(".safetensors") for file in files):
         raise HubError(tr("{repository} has no safetensors weights").format(repository=info.id))
     return sum(file.size or 0 for file in files)
 
 
 def _download(repository: str, size: int, watched: Path, progress: Progress, **options: str) -> str:
-    arguments = {"repo_id": repository, "allow_patterns": WANTED, "ignore_patterns": _BELOW, **options}
-    command = [sys.executable, "-c", _CHILD, json.dumps(arguments)]
+    arguments = {"repo_id": repository, **_SELECTION, **options}
+    command = [sys.executable, "-P", "-c", _CHILD, json.dumps(arguments)]
     try:
         return download_with(command, watched, size, progress, {"HF_HUB_DISABLE_PROGRESS_BARS": "1"})
     except ChildFailed as error:

@@ -106,9 +106,16 @@ def _architecture(folder: Path, config: dict[str, Any]) -> str:
                 "transformers supports by itself."
             ).format(folder=folder)
         )
-    raise ModelError(
-        tr("{architecture} in {folder} is not known to transformers {version}; update Finetune Studio.").format(
-            architecture=architecture, folder=folder, version=transformers.__version__
+    raise unknown_model(folder, architecture)
+
+
+def unknown_model(folder: Path, name: str) -> ModelError:
+    """Return the error for a model that this version of transformers does not have."""
+    import transformers
+
+    return ModelError(
+        tr("{name} in {folder} is not known to transformers {version}; update Finetune Studio.").format(
+            name=name, folder=folder, version=transformers.__version__
         )
     )
 

@@ -16,7 +16,7 @@ import torch
 from studio.engine.control import Progress, no_progress
 from studio.engine.models.config_safety import sanitised
 from studio.engine.models.files import damaged, member
-from studio.engine.models.inspect import read_config
+from studio.engine.models.inspect import read_config, unknown_model
 from studio.engine.models.quiet import quiet_transformers
 from studio.engine.models.tokenizer_files import TOKENIZER
 from studio.engine.models.weights import Weights, read_weights
@@ -97,8 +97,11 @@ def load_config(path: Path) -> PretrainedConfig:
     from transformers import CONFIG_MAPPING
 
     values = sanitised(read_config(path))
+    name = str(values.get("model_type"))
+    if name not in CONFIG_MAPPING:
+        raise unknown_model(path, name)
     try:
-        config: PretrainedConfig = CONFIG_MAPPING[values["model_type"]].from_dict(values)
+        config: PretrainedConfig = CONFIG_MAPPING[name].from_dict(values)
     except Exception as error:  # whatever a config class makes of strange values, config.json is at fault
         raise damaged(path / "config.json", _one_line(error)) from error
     return config

