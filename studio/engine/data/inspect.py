@@ -162,9 +162,7 @@ def _as_text(number: int, example: Example) -> RenderedRow:
     return RenderedRow(number=number, segments=segments, tokens=0, supervised_tokens=0)
 
 
-def _inspection(
-    opened: OpenSource, columns: _Columns, rendered: list[RenderedRow], max_length: int
-) -> DataInspection:
+def _inspection(opened: OpenSource, columns: _Columns, rendered: list[RenderedRow], max_length: int) -> DataInspection:
     tally, file = opened.tally, shown(source_path(opened.source))
     problems = tally.problems(file)
     if tally.skipped.total() == tally.rows:

@@ -101,9 +101,7 @@ def _refuse_missing_roles(config: DataConfig) -> None:
         )
 
 
-def _divide(
-    config: DataConfig, digests: NDArray[np.int64], source_of: NDArray[np.int64], seed: int
-) -> _Division:
+def _divide(config: DataConfig, digests: NDArray[np.int64], source_of: NDArray[np.int64], seed: int) -> _Division:
     is_general = np.array([source.role == "general" for source in config.sources])[source_of]
     domain, general = np.flatnonzero(~is_general), np.flatnonzero(is_general)
     held = held_out(digests[domain], config.validation_fraction, seed)

@@ -10,8 +10,8 @@ from studio.engine.data.readers.base import MAX_ROW_BYTES
 from studio.engine.data.readers.json_values import Malformed
 from studio.i18n import tr
 
-# A string with its closing quote, or without one when the rest of it has not been read yet; or punctuation.
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*("?)|[\[\]{},]', re.DOTALL)
+_SIGN = re.compile(r'["\[\]{},]')
+_REST_OF_STRING = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class ElementScanner:
         self._at = 0  # where the scan goes on
         self._line = 1  # the place of `_start` in the file
         self._column = 1
+        self._in_string = False
         self._depth = 0
         self._after_comma = False
 
@@ -55,16 +56,25 @@ class ElementScanner:
         self._finish()
 
     def _scan(self) -> Iterator[Element]:
-        while token := _TOKEN.search(self._text, self._at):
-            is_string = token[0].startswith('"')
-            if is_string and not token[1]:
-                self._at = token.start()
-                return
-            self._at = token.end()
-            element = None if is_string else self._cut(token[0])
+        while self._pass_string() and (found := _SIGN.search(self._text, self._at)):
+            self._at = found.end()
+            self._in_string = found[0] == '"'
+            element = None if self._in_string else self._cut(found[0])
             if element is not None:
                 yield element
-        self._at = len(self._text)
+        self._at = self._at if self._in_string else len(self._text)
+
+    def _pass_string(self) -> bool:
+        """Go to the end of the string that the scan is in, if any; return whether it has been read that far."""
+        if not self._in_string:
+            return True
+        rest = _REST_OF_STRING.match(self._text, self._at)
+        self._at = rest.end() if rest else self._at
+        if not self._text.startswith('"', self._at):
+            return False
+        self._at += 1
+        self._in_string = False
+        return True
 
     def _listed(self, sign: str) -> Element | None:
         """One punctuation mark of a list; return the element that it ends."""

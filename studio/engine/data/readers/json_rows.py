@@ -20,11 +20,8 @@ STRINGS = Remark(mark("{file}: {count} of {rows} rows are bare strings; they are
 
 def read_json(file: TextFile) -> Iterator[Row | Broken]:
     """Yield the rows of a JSON or JSON Lines file, one that wraps its rows in an object included."""
-    return _unwrapped(_by_element(file, listed=True) if _first_sign(file) == "[" else _by_line_or_element(file))
-
-
-def _first_sign(file: TextFile) -> str:
-    return next((text.lstrip()[0] for text in file.blocks() if text.strip()), "")
+    listed = file.head.lstrip().startswith("[")
+    return _unwrapped(_by_element(file, listed=True) if listed else _by_line_or_element(file))
 
 
 def _by_line_or_element(file: TextFile) -> Iterator[Row | Broken]:

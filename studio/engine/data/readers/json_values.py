@@ -12,7 +12,7 @@ from studio.i18n import mark, tr
 MAX_DEPTH = 100
 REPEATED_KEY = Remark(mark("{file}: in {count} of {rows} rows a key stands twice; the last one counts."))
 
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 

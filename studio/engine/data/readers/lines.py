@@ -38,13 +38,20 @@ class Line:
 
 
 class TextFile:
-    """A text file, read line by line or block by block. Each reading starts at the beginning."""
+    """A text file, read line by line or block by block. Each reading starts at the beginning.
+
+    Attributes:
+        encoding: the name of its codec.
+        head: how its text begins, to tell what it is.
+    """
 
     def __init__(self, path: Path, encoding: str, progress: Progress, stage: str) -> None:
         self.path = path
         file, self.size = open_file(path)
         with file:
-            self.encoding = _choose_encoding(path, encoding, file.read(HEAD))
+            head = file.read(HEAD)
+        self.encoding = _choose_encoding(path, encoding, head)
+        self.head = head.decode(_codec(self.encoding), "replace")
         self._progress = progress
         self._stage = stage
 
