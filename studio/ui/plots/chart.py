@@ -85,6 +85,8 @@ class Chart(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self._show_axes(not self.overlay.message)
         self.overlay.marks = [curve.marks(first, last, self.value_axis.forward) for curve in self.curves]
         self._place_cursor()
+        # pyqtgraph would do this within the paint event, and so cause a second one.
+        self.scene().prepareForPaint()
         if not self._describing.isActive():
             self._describing.start()
 

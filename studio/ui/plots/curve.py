@@ -51,6 +51,8 @@ class Curve:
         self.style = style
         self.show(MetricSeries())
         self.item = pg.PlotCurveItem(stepMode="right" if style.steps else None, antialias=not style.steps)
+        # Stroking one path wider than a pixel takes 50 times as long as stroking its segments one by one.
+        self.item.setSegmentedLineMode("on" if style.width > 1 else "off")
         self.dots = pg.ScatterPlotItem(size=theme.space(0.75), pxMode=True, antialias=True) if style.dots else None
         self.dress()
 

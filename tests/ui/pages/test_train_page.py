@@ -88,7 +88,7 @@ def test_a_new_step_reaches_every_plot(page: TrainPage, context: AppContext, qtb
     _apply(page, context, _next_step())
     charts = (page.plots.loss, page.plots.scale, page.plots.grad_norm, page.plots.learning_rate, page.plots.speed)
     qtbot.waitUntil(lambda: all(chart.curves[0].item.getData()[0][-1] >= 213 for chart in charts))
-    assert page.plots.timeline.newest == 213
+    qtbot.waitUntil(lambda: page.plots.timeline.newest == 213)
 
 
 def test_loading_shows_its_stage_and_can_be_cancelled(
@@ -189,3 +189,13 @@ def test_every_control_has_a_name_and_can_be_reached_by_keyboard(page: TrainPage
     for control in (*charts, plots.smoothing, plots.fit, page.banner.export, page.log.button, page.log.copy):
         assert control.accessibleName()
         assert control.focusPolicy() & Qt.FocusPolicy.TabFocus
+
+
+def test_steps_that_come_faster_than_they_can_be_drawn_are_all_there_in_the_end(
+    page: TrainPage, context: AppContext, qtbot: QtBot
+) -> None:
+    for extra in range(1, 51):
+        _apply(page, context, dataclasses.replace(_next_step(), step=212 + extra))
+    drawn = page.plots.speed.curves[0]
+    qtbot.waitUntil(lambda: drawn.item.getData()[0][-1] == 262)
+    assert page.plots.timeline.last > 262
