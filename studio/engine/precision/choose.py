@@ -50,7 +50,9 @@ def _automatic(device: torch.device) -> tuple[str, str]:
         return "fp16-mixed", tr("This GPU has no bf16; fp16 with dynamic loss scaling is its fast choice.")
     if device.type == "mps":
         return "fp32", tr("On Apple GPUs fp32 is the choice that always works.")
-    if cpu_has_fast_bf16():
+    from studio.engine.precision.autocast import cpu_has_bf16
+
+    if cpu_has_bf16():
         return "bf16-mixed", tr("This processor has bf16 instructions: faster than fp32, with the same range.")
     return "fp32", tr("This processor has no fast 16-bit arithmetic; fp32 is both the safest and the quickest.")
 
@@ -60,14 +62,6 @@ def remark(name: str, device: torch.device, stored: str) -> str:
     if name == "fp16-mixed" and stored == "bf16":
         return tr("This model is stored in bf16; its activations may exceed what fp16 can hold (65504).")
     if name == "fp16-mixed" and device.type == "cpu":
-        return tr("fp16 works on a processor but is slow there; bf16 or fp32 is usually faster.")
+        return tr("On a processor fp16 is for seeing its numerics; bf16 or fp32 is faster there.")
     return ""
 
-
-def cpu_has_fast_bf16() -> bool:
-    """Return whether the processor multiplies bf16 matrices in hardware (x86: AVX-512 or AMX; ARM: bf16)."""
-    import torch
-
-    # Older torch cannot tell; fp32 is then the careful answer.
-    able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))

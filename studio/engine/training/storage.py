@@ -12,11 +12,10 @@ import torch
 from torch import nn
 
 from studio.engine.precision import Precision
+from studio.engine.precision.autocast import DTYPES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def frozen_dtype(precision: Precision, base_dtype: str) -> torch.dtype:

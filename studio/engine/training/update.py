@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from studio.engine.data.batching import MicroBatch
 from studio.engine.precision import Precision
+from studio.engine.precision.autocast import autocast
 from studio.engine.precision.scaling import LossScaler
 from studio.engine.training.loss import SupervisedLoss
-from studio.engine.training.storage import DTYPES
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,7 @@ class Updater:
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which the forward pass computes."""
-        if self._precision.autocast is None:
-            return nullcontext()
-        return torch.autocast(self.device.type, DTYPES[self._precision.autocast])
+        return autocast(self._precision, self.device)
 
     def accumulate(self, batches: Iterable[MicroBatch], supervised: int) -> Tensor:
         """Add the gradients of all micro-batches; return the mean loss per supervised token (no sync).
