@@ -41,6 +41,11 @@ class Task(Generic[T]):
     def cancelled(self) -> bool:
         return isinstance(self._error, Cancelled)
 
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether the action was asked to end; it may still be at work."""
+        return self._control.stop_requested
+
     def cancel(self) -> None:
         """Ask the action to end at its next progress report."""
         self._control.stop()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from PySide6.QtCore import QObject, Qt
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
-from PySide6.QtWidgets import QMainWindow, QMenu
+from PySide6.QtWidgets import QMenu, QMenuBar
 
 from studio.i18n import LANGUAGES, mark, tr
 from studio.ui import icons
@@ -125,34 +126,41 @@ COMMANDS = (
 )
 
 
-def build_actions(window: QMainWindow, handlers: Mapping[str, Callable[[], None]]) -> dict[str, QAction]:
-    """Make an action of every command, put it into its menu, and connect it to the handler of its name."""
-    menus = _build_menus(window)
+def build_actions(bar: QMenuBar, owner: QObject, handlers: Mapping[str, Callable[[], None]]) -> dict[str, QAction]:
+    """Fill the menu bar with an action for every command, connected to the handler of its name.
+
+    Args:
+        owner: the actions' parent; with it they go, and their shortcuts with them.
+    """
+    menus = _build_menus(bar)
     groups: dict[str, QActionGroup] = {}
     actions = {}
     for command in COMMANDS:
-        actions[command.name] = action = _build(command, window)
+        actions[command.name] = action = _build(command, owner)
         action.triggered.connect(lambda _=False, run=handlers[command.name]: run())
         if command.group:
             action.setCheckable(True)
-            groups.setdefault(command.group, QActionGroup(window)).addAction(action)
+            groups.setdefault(command.group, QActionGroup(owner)).addAction(action)
         if command.rule:
             menus[command.menu].addSeparator()
         menus[command.menu].addAction(action)
     return actions
 
 
-def _build_menus(window: QMainWindow) -> dict[str, QMenu]:
+def _build_menus(bar: QMenuBar) -> dict[str, QMenu]:
+    for menu in bar.findChildren(QMenu, options=Qt.FindChildOption.FindDirectChildrenOnly):
+        menu.deleteLater()
+    bar.clear()
     menus: dict[str, QMenu] = {}
     for key, title in MENUS.items():
-        parent = menus[_INSIDE[key]] if key in _INSIDE else window.menuBar()
+        parent = menus[_INSIDE[key]] if key in _INSIDE else bar
         menus[key] = parent.addMenu(tr(title))
         menus[key].setToolTipsVisible(True)
     return menus
 
 
-def _build(command: Command, window: QMainWindow) -> QAction:
-    action = QAction(tr(command.title), window)
+def _build(command: Command, owner: QObject) -> QAction:
+    action = QAction(tr(command.title), owner)
     action.setObjectName(command.name)
     action.setShortcut(QKeySequence(command.shortcut))
     words = tr(command.tooltip) or action.text().replace("&", "")

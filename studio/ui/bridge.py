@@ -67,6 +67,7 @@ class AppContext(QObject):
         self.controller = controller or Controller()
         self.record: RunRecord | None = None
         self.live: RunRecord | None = None
+        self.ending = False
         self._page: Page | None = None
         self._seen: dict[int, tuple[int, int]] = {}
         self._watched: list[_Watched] = []
@@ -160,7 +161,8 @@ class AppContext(QObject):
             self._timer.stop()
 
     def cancel_all(self, *, save: bool = True) -> None:
-        """Ask every worker to end, the training with its result saved or not; none is killed."""
+        """Ask every worker to end for good, the training with its result saved or not; none is killed."""
+        self.ending = True
         self.controller.stop(save=save)
         for watched in self._watched:
             watched.task.cancel()

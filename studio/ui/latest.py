@@ -23,13 +23,14 @@ class Latest(QObject, Generic[T]):
 
     def __init__(
         self,
+        owner: QObject,
         context: AppContext,
         name: str,
         on_done: Callable[[T], None],
         on_error: Callable[[str], None],
         on_progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
-        super().__init__(context)
+        super().__init__(owner)
         self._context, self._name = context, name
         self._on_done, self._on_error, self._on_progress = on_done, on_error, on_progress
         self._wanted: Callable[[Progress], T] | None = None
@@ -44,11 +45,11 @@ class Latest(QObject, Generic[T]):
         """Whether an answer is still to come."""
         return self._wanted is not None or self._expected
 
-    def ask(self, action: Callable[[Progress], T], pause: int = PAUSE_MILLISECONDS) -> None:
+    def ask(self, action: Callable[[Progress], T], pause: int | None = None) -> None:
         """Ask something else; the answer comes through the callbacks."""
         self.drop()
         self._wanted = action
-        self._pause.start(pause)
+        self._pause.start(PAUSE_MILLISECONDS if pause is None else pause)
 
     def drop(self) -> None:
         """No longer want an answer."""
@@ -59,7 +60,7 @@ class Latest(QObject, Generic[T]):
             self._task.cancel()
 
     def _start(self) -> None:
-        if self._wanted is None:
+        if self._wanted is None or self._context.ending:
             return
         if self._task is not None and not self._task.done:
             self._pause.start(PAUSE_MILLISECONDS // 6)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from PySide6.QtCore import QSize, Qt, QTimer, QUrl
+from PySide6.QtCore import QObject, QSize, Qt, QTimer, QUrl
 from PySide6.QtGui import QCloseEvent, QDesktopServices
 from PySide6.QtWidgets import (
     QButtonGroup,
@@ -49,14 +49,15 @@ class MainWindow(QMainWindow):
         super().__init__()
         self.context = context
         self.page = "setup"
-        self._closing = Closing(context, self)
-        self._closing.waiting.connect(self._show_stopping)
-        self._closing.ended.connect(self.close)
+        self.closing = Closing(context, self)
+        self.closing.waiting.connect(self._show_stopping)
+        self.closing.ended.connect(self.close)
         self.setWindowTitle("Finetune Studio")
         self.setMinimumSize(theme.characters(110), theme.space(60))
         self._restore_geometry()
         self._build()
         context.page_requested.connect(self.go_to)
+        context.configuration_requested.connect(self._use_configuration)
         context.message.connect(self._show_message)
         context.record_changed.connect(self._show_record)
         context.run_state_changed.connect(self._show_run_state)
@@ -90,13 +91,13 @@ class MainWindow(QMainWindow):
     def quit_saving(self) -> None:
         """Stop and save, then close: what a logout or a termination signal asks for."""
         if self.context.busy:
-            self._closing.end()
+            self.closing.end()
         else:
             self.close()
 
     @override
     def closeEvent(self, event: QCloseEvent) -> None:
-        if not self._closing.may_close():
+        if not self.closing.may_close():
             event.ignore()
             return
         self.context.settings.geometry = self.saveGeometry()
@@ -110,8 +111,8 @@ class MainWindow(QMainWindow):
             self.resize(min(1280, available.width()), min(800, available.height()))
 
     def _build(self) -> None:
-        self.menuBar().clear()
-        self.actions_by_name = build_actions(self, self._handlers())
+        self._commands = QObject(self)
+        self.actions_by_name = build_actions(self.menuBar(), self._commands, self._handlers())
         self.setup = SetupPage(self.context)
         self.pages: dict[str, ShownPage] = {"setup": self.setup}
         self.banner = Banner()
@@ -206,6 +207,10 @@ class MainWindow(QMainWindow):
         else:
             self.setup.save_configuration()
 
+    def _use_configuration(self, path: Path) -> None:
+        self.setup.load_configuration(path)
+        self.go_to("setup")
+
     def _quit(self) -> None:
         self.close()
 
@@ -238,8 +243,14 @@ class MainWindow(QMainWindow):
         if language == self.context.settings.language:
             return
         self.context.settings.language = language
+        self.setup.drop_questions()
+        if self.context.tasks:
+            # Their answers are for the pages that there are now.
+            self._show_message(tr("The language changes at the next start, because something is still under way."))
+            return
         set_language(language)
         tables = self.setup.tables()
+        self._commands.deleteLater()
         self._build()
         self.setup.set_tables(tables)
 

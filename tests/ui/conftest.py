@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from studio.runner import actions
-from studio.ui import theme
+from studio.ui import bridge, latest, theme
 from studio.ui.bridge import AppContext
 from studio.ui.main_window import MainWindow
 from studio.ui.settings import Settings
 from tests.ui.fakes import FakeController, FakeEngine, choose
+
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
@@ -23,6 +25,22 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     for name in ("open_model", "open_data", "estimate", "explain_precision"):
         monkeypatch.setattr(actions, name, getattr(fake, name))
     return fake
+
+
+@pytest.fixture(autouse=True)
+def _collect_on_the_main_thread() -> Iterator[None]:
+    """As in the app: cyclic garbage that a worker collects takes Qt objects away under Qt."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for a person to finish typing need not wait for a test."""
+    monkeypatch.setattr(latest, "PAUSE_MILLISECONDS", 0)
+    monkeypatch.setattr(bridge, "POLL_MILLISECONDS", 2)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from studio.ui.latest import Latest
 
 def test_only_the_last_question_is_answered(context: AppContext, qtbot: QtBot) -> None:
     answers: list[int] = []
-    latest: Latest[int] = Latest(context, "test", answers.append, lambda _: None)
+    latest: Latest[int] = Latest(context, context, "test", answers.append, lambda _: None)
     for number in range(5):
         latest.ask(lambda _, number=number: number, pause=0)
     qtbot.waitUntil(lambda: not latest.pending)
@@ -21,7 +21,7 @@ def test_only_the_last_question_is_answered(context: AppContext, qtbot: QtBot) -
 
 def test_a_newer_question_cancels_the_one_under_way(context: AppContext, qtbot: QtBot) -> None:
     answers: list[str] = []
-    latest: Latest[str] = Latest(context, "test", answers.append, answers.append)
+    latest: Latest[str] = Latest(context, context, "test", answers.append, answers.append)
     begun, ended = threading.Event(), threading.Event()
 
     def endless(progress: Progress) -> str:
@@ -41,7 +41,7 @@ def test_a_newer_question_cancels_the_one_under_way(context: AppContext, qtbot: 
 
 def test_a_question_that_is_dropped_is_not_answered(context: AppContext, qtbot: QtBot) -> None:
     answers: list[str] = []
-    latest: Latest[str] = Latest(context, "test", answers.append, answers.append)
+    latest: Latest[str] = Latest(context, context, "test", answers.append, answers.append)
     go = threading.Event()
 
     def slow(_: Progress) -> str:
@@ -62,7 +62,7 @@ def test_an_error_is_told_in_its_sentence_and_a_defect_without_a_traceback(conte
     told: list[str] = []
 
     def fail(error: Exception) -> None:
-        latest: Latest[None] = Latest(context, "Reading", lambda _: None, told.append)
+        latest: Latest[None] = Latest(context, context, "Reading", lambda _: None, told.append)
 
         def action(_: Progress) -> None:
             raise error

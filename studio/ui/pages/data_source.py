@@ -48,7 +48,9 @@ class SourceRow(QFrame):
         self.inspection: DataInspection | None = None
         self.error = ""
         self._given = dict(values)
-        self._look = Latest(context, tr("Reading the data"), self._show_inspection, self._show_error, self._report)
+        self._look = Latest(
+            self, context, tr("Reading the data"), self._show_inspection, self._show_error, self._report
+        )
         self._build()
 
     @property

@@ -47,10 +47,10 @@ class SetupPage(QWidget):
         self.training = TrainingCard()
         self.cards: tuple[SectionCard, ...] = (self.model, self.data, self.method, self.precision, self.training)
         self._estimate: Latest[Estimate] = Latest(
-            context, tr("Estimating the memory"), self._show_estimate, self._show_estimate_problem
+            self, context, tr("Estimating the memory"), self._show_estimate, self._show_estimate_problem
         )
         self._explain: Latest[tuple[str, str]] = Latest(
-            context, tr("Choosing the precision"), self._show_precision, self.precision.show_problem
+            self, context, tr("Choosing the precision"), self._show_precision, self.precision.show_problem
         )
         self._lay_out()
         self._connect()
@@ -79,6 +79,11 @@ class SetupPage(QWidget):
         except ConfigError as error:
             return str(error)
         return ""
+
+    def drop_questions(self) -> None:
+        """No longer want an answer to anything that was asked in the background."""
+        for question in self.findChildren(Latest):
+            question.drop()
 
     def show_record(self, record: RunRecord | None) -> None:
         """The page is about the next run, not about the one that is shown elsewhere."""
@@ -120,7 +125,7 @@ class SetupPage(QWidget):
             self._context.message.emit(words.format(path=path, reason=error.strerror))
 
     def _lay_out(self) -> None:
-        column = QWidget()
+        self._column = column = QWidget()
         column.setProperty("kind", "page")
         cards = QVBoxLayout(column)
         cards.setContentsMargins(0, 0, theme.space(1), theme.space(3))
@@ -168,6 +173,7 @@ class SetupPage(QWidget):
             card.judged.connect(self._judged)
         self.model.info_changed.connect(lambda: self.data.set_model(self.model.info))
         self.method.chosen.connect(self.training.suggest_for)
+        theme.application().focusChanged.connect(self._follow_focus)
         # Signs and Start follow once per turn of the event loop, however many cards spoke in it.
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -184,6 +190,11 @@ class SetupPage(QWidget):
         self._context.settings.draft = self.tables()
         self.outline.refresh()
         self.changed.emit()
+
+    def _follow_focus(self, _before: QWidget | None, now: QWidget | None) -> None:
+        """Whatever the keyboard leads to is scrolled into sight."""
+        if now is not None and self._column.isAncestorOf(now):
+            self.area.ensureWidgetVisible(now, 0, theme.space(3))
 
     def _reveal(self, card: SectionCard) -> None:
         self.area.verticalScrollBar().setValue(card.y())

@@ -38,9 +38,11 @@ class ModelCard(SectionCard):
         self._context = context
         self._found: ModelInfo | None = None
         self._error = ""
-        self._check = Latest(context, tr("Checking the model"), self._show_info, self._show_error, self._show_progress)
+        self._check = Latest(
+            self, context, tr("Checking the model"), self._show_info, self._show_error, self._show_progress
+        )
         self._starter: Latest[Path] = Latest(
-            context, tr("Getting the starter model"), self._take_starter, self._show_error, self._show_progress
+            self, context, tr("Getting the starter model"), self._take_starter, self._show_error, self._show_progress
         )
         self._build()
 

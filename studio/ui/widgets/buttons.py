@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QPushButton, QToolButton
 
 from studio.ui import icons, theme
@@ -17,10 +18,9 @@ def push_button(text: str, kind: Kind = "plain", icon: str = "", tooltip: str = 
     """Return a button with words on it."""
     # A no-break space keeps the words off the icon; the style leaves too little between them.
     button = QPushButton(f"\u00a0{text}" if icon else text)
-    button.setProperty("kind", kind)
+    _dress(button, kind)
     button.setAccessibleName(text.replace("&", ""))
     button.setToolTip(tooltip)
-    button.setIconSize(QSize(theme.space(2), theme.space(2)))
     if icon:
         icons.bind(button, icon, _ICON_COLOURS[kind])
     return button
@@ -35,3 +35,28 @@ def icon_button(icon: str, name: str) -> QToolButton:
     button.setIconSize(QSize(theme.space(2.25), theme.space(2.25)))
     icons.bind(button, icon, "muted")
     return button
+
+
+class ActionButton(QPushButton):
+    """Does what an action does, looks like it, and is enabled when it is."""
+
+    def __init__(self, action: QAction, kind: Kind = "plain", icon: str = "") -> None:
+        super().__init__()
+        self._action = action
+        _dress(self, kind)
+        icons.bind(self, icon or action.objectName(), _ICON_COLOURS[kind])
+        self.clicked.connect(action.trigger)
+        action.changed.connect(self._follow)
+        self._follow()
+
+    def _follow(self) -> None:
+        name = self._action.text().replace("&", "")
+        self.setEnabled(self._action.isEnabled())
+        self.setText(f"\u00a0{name}")
+        self.setAccessibleName(name)
+        self.setToolTip(self._action.toolTip())
+
+
+def _dress(button: QPushButton, kind: Kind) -> None:
+    button.setProperty("kind", kind)
+    button.setIconSize(QSize(theme.space(2), theme.space(2)))

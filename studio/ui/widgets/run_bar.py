@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from studio.i18n import mark, tr
 from studio.runner.record import RunState
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
-from studio.ui.widgets.buttons import Kind, push_button
+from studio.ui.widgets.buttons import ActionButton
 from studio.ui.widgets.progress import show_share, thin_bar
 from studio.ui.widgets.text import ElidedLabel, label
 from studio.words import duration_text, speed_text, stage_text
@@ -41,9 +41,9 @@ class RunBar(QFrame):
         self.bar = thin_bar()
         self.facts = label("", "muted")
         self.reason = label("", "muted", wrap=True)
-        self.start = _button_of(start, "primary", "play")
-        self.pause = _button_of(pause, "plain", "pause")
-        self.stop = _button_of(stop, "plain", "stop")
+        self.start = ActionButton(start, "primary", "play")
+        self.pause = ActionButton(pause)
+        self.stop = ActionButton(stop)
         self._lay_out()
         context.progressed.connect(self.refresh)
         context.run_state_changed.connect(self.refresh)
@@ -108,22 +108,6 @@ class RunBar(QFrame):
         row.addWidget(self.reason, 1)
         for button in (self.pause, self.stop, self.start):
             row.addWidget(button)
-
-
-def _button_of(action: QAction, kind: Kind, icon: str) -> QPushButton:
-    """A button that does what an action does and is enabled when it is."""
-    button = push_button(action.text().replace("&", ""), kind, icon, action.toolTip())
-    button.clicked.connect(action.trigger)
-
-    def follow() -> None:
-        button.setEnabled(action.isEnabled())
-        name = action.text().replace("&", "")
-        button.setText(f"\u00a0{name}")
-        button.setAccessibleName(name)
-
-    action.changed.connect(follow)
-    follow()
-    return button
 
 
 def _facts(state: RunState) -> list[str]:

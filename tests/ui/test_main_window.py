@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QKeySequence
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractSlider,
+    QApplication,
+    QComboBox,
+    QLineEdit,
+    QMessageBox,
+    QPushButton,
+    QScrollBar,
+    QTextEdit,
+    QWidget,
+)
+from pytestqt.qtbot import QtBot
+
+from studio.events import ProgressReported, RunFinished, RunStarted, StepCompleted
+from studio.runner.task import Task
+from studio.ui import theme
+from studio.ui.actions import COMMANDS, MENUS
+from studio.ui.bridge import AppContext
+from studio.ui.main_window import PAGES, MainWindow
+from tests.ui.fakes import FakeController
+
+CONTROLS = (QAbstractButton, QLineEdit, QComboBox, QAbstractSlider, QTextEdit)
+STARTED = RunStarted(
+    run="r",
+    model="SmolLM2",
+    kind="chat",
+    method="lora",
+    precision="fp16-mixed",
+    precision_reason="",
+    device="cpu",
+    versions={},
+)  # fmt: skip
+
+
+def step(number: int, **changes: Any) -> StepCompleted:
+    values: dict[str, Any] = {
+        "step": number, "update": number, "epoch": 0.1, "loss": 2.0, "learning_rate": 1e-4, "grad_norm": 1.0,
+        "grad_scale": None, "skipped": False, "tokens": 300, "supervised_tokens": 100, "micro_batches": 1, "seconds": 1.0,
+    }  # fmt: skip
+    return StepCompleted(**(values | changes))
+
+
+def feed(window: MainWindow, controller: FakeController, events: Iterable[Any]) -> None:
+    controller.updates.extend(events)
+    window.context.tick()
+
+
+def answer(qtbot: QtBot, box: QMessageBox, words: str) -> None:
+    button = next(button for button in box.buttons() if button.text().replace("&", "") == words)
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+@pytest.fixture
+def training(ready: MainWindow) -> MainWindow:
+    ready.start()
+    return ready
+
+
+def test_every_command_is_in_a_menu_and_no_shortcut_is_given_twice(window: MainWindow) -> None:
+    assert set(window.actions_by_name) == {command.name for command in COMMANDS}
+    assert {command.menu for command in COMMANDS} <= set(MENUS)
+    shortcuts = Counter(command.shortcut for command in COMMANDS if command.shortcut)
+    assert max(shortcuts.values()) == 1
+    for command in COMMANDS:
+        action = window.actions_by_name[command.name]
+        assert action.toolTip()
+        assert action.shortcut() == QKeySequence(command.shortcut)
+
+
+def test_start_is_disabled_with_the_reason_beside_it(window: MainWindow) -> None:
+    assert not window.run_bar.start.isEnabled()
+    assert window.run_bar.reason.isVisible()
+    assert window.run_bar.reason.text() == "Choose a model first."
+    assert window.run_bar.start.accessibleDescription() == "Choose a model first."
+
+
+def test_start_trains_with_what_the_page_says_and_shows_the_training(
+    ready: MainWindow, controller: FakeController, qtbot: QtBot
+) -> None:
+    qtbot.waitUntil(ready.run_bar.start.isEnabled)
+    assert not ready.run_bar.reason.isVisible()
+    expected = ready.setup.config()
+    qtbot.mouseClick(ready.run_bar.start, Qt.MouseButton.LeftButton)
+    assert controller.started == [expected]
+    assert ready.page == "train"
+    assert not ready.actions_by_name["start"].isEnabled()
+
+
+def test_the_run_bar_shows_how_far_how_fast_and_how_long(
+    training: MainWindow, controller: FakeController
+) -> None:
+    bar = training.run_bar
+    feed(training, controller, [STARTED, ProgressReported(stage="loading_model", done=1, total=4)])
+    assert (bar.status.text(), bar.words.whole_text) == ("Training", "Loading the model …")
+    assert bar.bar.value() == 250
+    feed(training, controller, [step(1), step(2)])
+    assert bar.words.whole_text == "SmolLM2 · lora · fp16-mixed"
+    assert "300 tokens/s" in bar.facts.text()
+
+
+def test_a_finished_run_frees_start_and_its_failure_is_said(training: MainWindow, controller: FakeController) -> None:
+    feed(training, controller, [STARTED, step(1)])
+    controller.running = False
+    end = RunFinished(
+        status="finished", step=1, update=1, trainable_parameters=1, total_parameters=2, adapter_bytes=1,
+        peak_memory=1, seconds=1.0,
+    )  # fmt: skip
+    feed(training, controller, [end])
+    assert training.run_bar.status.text() == "Finished"
+    assert training.actions_by_name["start"].isEnabled()
+    assert not training.run_bar.stop.isVisible()
+
+
+def test_pause_becomes_resume(training: MainWindow, controller: FakeController, qtbot: QtBot) -> None:
+    qtbot.mouseClick(training.run_bar.pause, Qt.MouseButton.LeftButton)
+    assert controller.paused
+    assert training.run_bar.pause.accessibleName() == "Resume"
+    qtbot.mouseClick(training.run_bar.pause, Qt.MouseButton.LeftButton)
+    assert not controller.paused
+
+
+def test_stop_saves_and_says_that_it_is_stopping(
+    training: MainWindow, controller: FakeController, qtbot: QtBot
+) -> None:
+    qtbot.mouseClick(training.run_bar.stop, Qt.MouseButton.LeftButton)
+    assert controller.stops == [True]
+    assert training.run_bar.status.text() == "Stopping …"
+
+
+@pytest.mark.parametrize(("words", "save"), [("Stop and save", True), ("Quit without saving", False)])
+def test_closing_while_training_asks_then_waits_for_the_worker(
+    training: MainWindow, controller: FakeController, qtbot: QtBot, words: str, save: bool
+) -> None:
+    assert not training.close()
+    answer(qtbot, training.closing.question, words)
+    assert controller.stops == [save]
+    assert training.isVisible()
+    assert training.run_bar.status.text() == "Stopping …"
+    assert not training.close()
+    controller.running = False
+    qtbot.waitUntil(lambda: not training.isVisible())
+
+
+def test_keep_training_cancels_closing(training: MainWindow, controller: FakeController, qtbot: QtBot) -> None:
+    training.close()
+    answer(qtbot, training.closing.question, "Keep training")
+    assert controller.stops == []
+    assert training.isVisible()
+    assert training.closing.question is None
+    training.close()
+    assert training.closing.question is not None
+    qtbot.keyClick(training.closing.question, Qt.Key.Key_Escape)
+    assert controller.stops == []
+
+
+def test_closing_without_a_run_cancels_what_is_under_way_and_closes(
+    window: MainWindow, context: AppContext, qtbot: QtBot
+) -> None:
+    def endless(progress: Any) -> None:
+        while True:
+            progress("reading_data", 0, 0)
+
+    context.run_task(Task.start("endless", endless), lambda _: None, lambda _: None)
+    assert not window.close()
+    assert window.closing.question is None
+    qtbot.waitUntil(lambda: not window.isVisible())
+
+
+def test_a_refusal_to_start_is_said_across_the_page(
+    ready: MainWindow, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready.context.settings.runs_root.parent.joinpath("runs").write_text("a file, not a folder")
+    ready.start()
+    assert "No run folder can be written" in ready.banner.text
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_has_a_key(window: MainWindow, name: str) -> None:
+    window.actions_by_name[f"page_{name}"].trigger()
+    assert window.page == name
+    assert window.rail[name].isChecked()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_control_has_a_name_for_screen_readers(ready: MainWindow, name: str) -> None:
+    ready.start()
+    ready.go_to(name)
+    nameless = [
+        f"{type(control).__name__} in {type(control.parent()).__name__}"
+        for kind in CONTROLS
+        for control in ready.findChildren(kind)
+        if control.focusPolicy() != Qt.FocusPolicy.NoFocus
+        and not isinstance(control, QScrollBar)
+        and not (control.accessibleName() or (isinstance(control, QPushButton) and control.text()))
+    ]
+    assert nameless == []
+
+
+def test_the_keyboard_reaches_every_control_of_the_setup_page(ready: MainWindow, qtbot: QtBot) -> None:
+    for disclosure in (ready.setup.training.form.more, ready.setup.precision.form.more):
+        disclosure.open()
+    wanted = {
+        control
+        for kind in CONTROLS
+        for control in ready.setup.findChildren(kind)
+        if control.isVisible() and control.isEnabled() and control.focusPolicy() & Qt.FocusPolicy.TabFocus
+        and not isinstance(control, QScrollBar)
+    }  # fmt: skip
+    reached: set[QWidget | None] = set()
+    for _ in range(2 * len(wanted) + 40):
+        qtbot.keyClick(ready.focusWidget(), Qt.Key.Key_Tab)
+        reached.add(ready.focusWidget())
+    # Of a group of exclusive buttons Tab reaches the taken one; the arrow keys reach the others.
+    missed = {control for control in wanted - reached if not _is_untaken_choice(control)}
+    assert {control.accessibleName() for control in missed} == set()
+
+
+def _is_untaken_choice(control: QWidget) -> bool:
+    return isinstance(control, QPushButton) and control.isCheckable() and not control.isChecked()
+
+
+def test_what_is_reached_by_tab_is_scrolled_into_sight(ready: MainWindow) -> None:
+    ready.setup.training.form.rows["learning_rate"].editor.main.setFocus(Qt.FocusReason.TabFocusReason)
+    assert not ready.setup.training.form.rows["learning_rate"].editor.main.visibleRegion().isEmpty()
+
+
+def test_nothing_is_wider_than_the_page_at_1280_by_800(ready: MainWindow) -> None:
+    assert ready.width() == 1280
+    assert ready.setup.area.horizontalScrollBar().maximum() == 0
+
+
+def test_the_theme_is_chosen_in_the_menu_and_remembered(window: MainWindow) -> None:
+    window.actions_by_name["theme_dark"].trigger()
+    assert theme.palette() is theme.DARK
+    assert window.context.settings.theme == "dark"
+    window.actions_by_name["theme_light"].trigger()
+    assert theme.palette() is theme.LIGHT
+
+
+def test_another_language_rebuilds_the_window_and_keeps_what_was_set(ready: MainWindow, qtbot: QtBot) -> None:
+    before = ready.setup.tables()
+    ready.actions_by_name["language_zh_CN"].trigger()
+    assert ready.context.settings.language == "zh_CN"
+    assert ready.setup.tables() == before
+    assert ready.actions_by_name["language_zh_CN"].isChecked()
+    assert len(ready.menuBar().actions()) == 4
+    qtbot.waitUntil(lambda: ready.setup.start_problem() == "")
+    ready.actions_by_name["language_en"].trigger()
+
+
+def test_the_geometry_is_remembered(window: MainWindow) -> None:
+    window.resize(1300, 820)
+    window.close()
+    assert not window.context.settings.geometry.isEmpty()
+
+
+def test_only_the_visible_page_is_refreshed_and_only_when_the_run_has_changed(
+    training: MainWindow, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training.go_to("export")
+    refreshed: list[str] = []
+    for name in ("train", "export"):
+        monkeypatch.setattr(training.pages[name], "refresh", lambda name=name: refreshed.append(name))
+    feed(training, controller, [])
+    assert refreshed == []
+    feed(training, controller, [STARTED, step(1)])
+    feed(training, controller, [])
+    assert refreshed == ["export"]
+    training.go_to("train")
+    assert refreshed == ["export", "train"]
+
+
+def test_the_application_font_is_not_too_small(qapp: QApplication) -> None:
+    from studio.ui.fonts import SMALLEST_POINTS, interface_font
+
+    assert interface_font().pointSizeF() >= SMALLEST_POINTS
