@@ -14,6 +14,7 @@ from studio.commands.console import Commands, Console, add_command
 from studio.commands.window import has_display
 from studio.home import default_runs_root
 from studio.i18n import tr
+from studio.words import size_text
 
 LIBRARIES = (
     "torch",
@@ -70,7 +71,7 @@ def _version(library: str) -> str | None:
 def _lines(values: dict[str, Any]) -> Iterator[str]:
     yield f"Finetune Studio {values['version']}, Python {values['python']}, {values['system']}"
     yield tr("Hardware")
-    yield from (f"  {name}: {value}" for name, value in values["hardware"].items())
+    yield from (f"  {line}" for line in _hardware_lines(values["hardware"]))
     yield tr("Libraries")
     yield from (f"  {name} {version or tr('not installed')}" for name, version in values["libraries"].items())
     yield tr("Precisions on this device")
@@ -80,3 +81,26 @@ def _lines(values: dict[str, Any]) -> Iterator[str]:
     yield tr("Display: {there}").format(there=tr("yes") if values["display"] else tr("none, so no window"))
     yield tr("Starter model: {path}").format(path=values["starter"] or tr("not fetched yet (finetune-studio starter)"))
     yield tr("Runs: {path}").format(path=values["runs"])
+
+
+def _hardware_lines(hardware: dict[str, Any]) -> Iterator[str]:
+    formats = [name for name in ("bf16", "fp16") if hardware[f"cpu_{name}"]]
+    yield tr("{cpu}, {cores} cores, 16-bit arithmetic: {formats}").format(
+        cpu=hardware["cpu"], cores=hardware["cores"], formats=", ".join(formats) or tr("none")
+    )
+    yield tr("memory {total}, {available} free").format(
+        total=size_text(hardware["memory_total"]), available=size_text(hardware["memory_available"])
+    )
+    for gpu in hardware["gpus"]:
+        yield (
+            tr("GPU {name}, memory {total}, {available} free. {problem}")
+            .format(
+                name=gpu["name"],
+                total=size_text(gpu["memory_total"]),
+                available=size_text(gpu["memory_available"]),
+                problem=gpu["problem"],
+            )
+            .rstrip()
+        )
+    if not hardware["gpus"]:
+        yield tr("no GPU")

@@ -102,10 +102,16 @@ def _data_lines(data: DataInspection, marks: tuple[str, str]) -> Iterator[str]:
     yield from _listed(tr("Problems:"), data.problems)
     yield from _listed(tr("Columns:"), (f"{column.name} ({column.coverage:.0%})" for column in data.columns))
     for row in data.rendered:
-        yield tr("Row {number}: {tokens} tokens, {supervised} of them taught").format(
-            number=row.number, tokens=row.tokens, supervised=row.supervised_tokens
-        )
+        yield _row_title(row)
         yield "".join(marks[0] + text + marks[1] if supervised else text for text, supervised in row.segments)
+
+
+def _row_title(row: RenderedRow) -> str:
+    if not row.tokens:  # only a model's tokenizer can count
+        return tr("Row {number}").format(number=row.number)
+    return tr("Row {number}: {tokens} tokens, {supervised} of them taught").format(
+        number=row.number, tokens=row.tokens, supervised=row.supervised_tokens
+    )
 
 
 def _listed(title: str, items: Iterable[str]) -> Iterator[str]:

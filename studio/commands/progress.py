@@ -21,6 +21,7 @@ class ProgressLine:
         self._stream = stream
         self._live = stream.isatty()
         self._stage = ""
+        self._text = ""
         self._shown = float("-inf")
         self._width = 0
 
@@ -30,8 +31,11 @@ class ProgressLine:
         patience = REDRAW_SECONDS if self._live else PLAIN_SECONDS
         if stage == self._stage and now - self._shown < patience and done != total:
             return
-        self._stage, self._shown = stage, now
-        self._write("  ".join(part for part in (*progress_parts(stage, done, total), *details) if part))
+        text = "  ".join((*progress_parts(stage, done, total), *details))
+        if text == self._text and not self._live:
+            return
+        self._stage, self._shown, self._text = stage, now, text
+        self._write(text)
 
     def clear(self) -> None:
         """Take the line away, so that something else can be written."""

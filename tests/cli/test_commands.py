@@ -240,3 +240,18 @@ def test_python_dash_m_studio_is_the_same_program(tmp_path: Path) -> None:
         check=False,
     )
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, '{"runs": []}\n', "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    for number in range(1000):  # more than a pipe holds
+        create_run(tmp_path, f"run-{number:060}", "")
+    finished = subprocess.run(
+        ["/bin/sh", "-c", '"$0" -m studio runs --runs "$1" | head -n 1', sys.executable, str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.stderr == ""
+    assert len(finished.stdout.splitlines()) == 1
