@@ -60,10 +60,6 @@ def jsonl(tmp_path: Path) -> Callable[..., str]:
     return write
 
 
-def chat(question: str, answer: str) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
-
-
 @pytest.fixture(scope="session")
 def make_tokenizer() -> Callable[..., PreTrainedTokenizerFast]:
     return build_tokenizer
