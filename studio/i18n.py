@@ -27,6 +27,4 @@ def tr(text: str) -> str:
 def set_language(language: str) -> None:
     """Choose the language of all later `tr` calls; one without a catalogue means English."""
     global _translations
-    _translations = gettext.translation(
-        "studio", localedir=str(resource("i18n")), languages=[language], fallback=True
-    )
+    _translations = gettext.translation("studio", localedir=str(resource("i18n")), languages=[language], fallback=True)

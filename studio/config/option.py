@@ -9,6 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
 REQUIRED: Any = ...
@@ -43,7 +44,7 @@ def option(
         labels: a title for each choice of a `Literal`.
         advanced: shown only when the user asks for all options.
     """
-    extra = {"unit": unit, "labels": dict(labels or {}), "advanced": advanced}
+    extra: JsonDict = {"unit": unit, "labels": dict(labels or {}), "advanced": advanced}
     return Field(default, title=title, description=help, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra)
 
 
@@ -78,7 +79,7 @@ def options(section: type[BaseModel]) -> tuple[OptionSpec, ...]:
 
 
 def _spec(key: str, field: FieldInfo) -> OptionSpec:
-    extra: dict[str, Any] = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    extra: Any = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     annotation, optional = _without_none(field.annotation)
     bounds = {type(bound): bound for bound in field.metadata}
     lower, upper = bounds.get(Gt) or bounds.get(Ge), bounds.get(Lt) or bounds.get(Le)

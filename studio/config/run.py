@@ -155,7 +155,7 @@ def _fields_at(section: type[BaseModel], parents: Iterable[int | str]) -> Iterab
     """The keys of the section that `parents` leads to; a number is a place in a list of sections."""
     for part in parents:
         if isinstance(part, str) and part in section.model_fields:
-            annotation = section.model_fields[part].annotation
+            annotation: Any = section.model_fields[part].annotation
             section = next((a for a in get_args(annotation) if a is not ...), annotation)
     return section.model_fields
 

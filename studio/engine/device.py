@@ -101,7 +101,7 @@ def peak_memory(device: torch.device) -> int:
 
 def hardware() -> Hardware:
     """Look at this machine."""
-    from studio.engine.precision.choose import cpu_has_fast_bf16
+    from studio.engine.autocast import cpu_has_bf16
 
     memory = psutil.virtual_memory()
     return Hardware(
@@ -109,7 +109,7 @@ def hardware() -> Hardware:
         cores=psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
         memory_total=int(memory.total),
         memory_available=int(memory.available),
-        cpu_bf16=cpu_has_fast_bf16(),
+        cpu_bf16=cpu_has_bf16(),
         cpu_fp16=_cpu_has_fast_fp16(),
         gpus=tuple(_gpus()),
     )

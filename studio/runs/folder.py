@@ -1,6 +1,6 @@
 """The run folder of DESIGN.md 3.3: everything that is known of one run, readable without torch.
 
-    config.toml  state.json  events.jsonl  run.log  checkpoints/  adapter/  exports/NAME/
+config.toml  state.json  events.jsonl  run.log  checkpoints/  adapter/  exports/NAME/
 """
 
 from __future__ import annotations

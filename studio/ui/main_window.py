@@ -58,6 +58,7 @@ class MainWindow(QMainWindow):
         self._build()
         context.page_requested.connect(self.go_to)
         context.configuration_requested.connect(self._use_configuration)
+        context.configuration_requested.connect(self._show_configuration)
         context.message.connect(self._show_message)
         context.record_changed.connect(self._show_record)
         context.run_state_changed.connect(self._show_run_state)
@@ -210,6 +211,10 @@ class MainWindow(QMainWindow):
     def _use_configuration(self, path: Path) -> None:
         self.setup.load_configuration(path)
         self.go_to("setup")
+
+    def _show_configuration(self, path: Path) -> None:
+        self.go_to("setup")
+        self.setup.load_configuration(path)
 
     def _quit(self) -> None:
         self.close()

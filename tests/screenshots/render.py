@@ -1,9 +1,9 @@
-"""Draw the pages with a scripted run and save them as pictures, light and dark, to look at.
+"""Draw the window with a scripted run and save it as pictures, light and dark, to look at.
 
     python -m tests.screenshots.render [OUT] [PAGE…]
 
 OUT is docs/screenshots unless given. A page is a function here whose name begins with `page_`; it returns the
-widget to draw. Nothing is trained: the run is made of events, as in the tests.
+window to draw. Nothing is trained: the run is made of events, as in the tests.
 """
 
 from __future__ import annotations
@@ -17,56 +17,87 @@ from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QWidget
 
 from studio.events import EvaluationCompleted, ProgressReported, RunFailed, RunFinished, StepCompleted
+from studio.runner.controller import Controller
 from studio.runner.record import RunRecord
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.fonts import interface_font
-from studio.ui.pages.export import ExportPage
-from studio.ui.pages.runs import RunsPage
-from studio.ui.pages.train import TrainPage
+from studio.ui.main_window import MainWindow
 from studio.ui.settings import Settings
 from tests.screenshots.scripted import START, scripted_certificate, scripted_events, scripted_record, scripted_runs
 
-# What the window leaves a page at 1280x800.
-SIZE = (1190, 714)
+SIZE = (1280, 800)
 
 
-def offscreen_context() -> AppContext:
+class Training(Controller):
+    """A controller that says a run is under way."""
+
+    running = True
+    paused = False
+
+
+def offscreen_context(controller: Controller | None = None) -> AppContext:
     """Return a context whose settings and runs lie in a folder of its own."""
     folder = Path(tempfile.mkdtemp(prefix="studio-render-"))
     settings = Settings(folder / "settings.ini")
     settings.runs_root = folder / "runs"
-    return AppContext(settings)
+    return AppContext(settings, controller)
 
 
-def train_page(record: RunRecord | None) -> QWidget:
-    """Return the Train page with a record."""
-    context = offscreen_context()
+def window_at(page: str, context: AppContext) -> MainWindow:
+    """Return the window at a page, its background reading done."""
+    window = MainWindow(context)
+    context.setParent(window)
+    window.resize(*SIZE)
+    window.show()
+    window.go_to(page)
+    for _ in range(3):
+        context.join(10)
+        context.tick()
+    return window
+
+
+def train_window(record: RunRecord, *, live: bool = False) -> MainWindow:
+    """Return the window at the Train page with a record."""
+    context = offscreen_context(Training() if live else None)
+    record.folder = scripted_runs(context.runs_root)[0]
     context.record = record
-    page = TrainPage(context)
-    context.setParent(page)
-    return page
+    context.live = record if live else None
+    return window_at("train", context)
+
+
+def page_setup() -> QWidget:
+    """The first sight of the window."""
+    return window_at("setup", offscreen_context())
 
 
 def page_train() -> QWidget:
     """A run in the middle."""
-    return train_page(scripted_record())
+    return train_window(scripted_record(), live=True)
+
+
+def page_train_cursor() -> QWidget:
+    """The mouse over a skipped step, zoomed in."""
+    window = train_window(scripted_record())
+    timeline = window.pages["train"].plots.timeline
+    timeline.zoom(0.15, at=0)
+    timeline.set_cursor(4)
+    return window
 
 
 def page_train_empty() -> QWidget:
     """Before any run."""
-    return train_page(None)
+    return window_at("train", offscreen_context())
 
 
 def page_train_loading() -> QWidget:
     """While the model is loaded."""
     record = scripted_record(scripted_events()[:1])
     record.apply(ProgressReported(stage="loading_model", done=118, total=272))
-    return train_page(record)
+    return train_window(record, live=True)
 
 
 def page_train_finished() -> QWidget:
@@ -84,9 +115,9 @@ def page_train_finished() -> QWidget:
             seconds=231.0,
         )
     )
-    page = train_page(record)
-    page.log.open()
-    return page
+    window = train_window(record)
+    window.pages["train"].log.open()
+    return window
 
 
 def page_train_failed() -> QWidget:
@@ -96,74 +127,58 @@ def page_train_failed() -> QWidget:
     record = scripted_record([e for e in nan if not isinstance(e, EvaluationCompleted) or math.isfinite(e.loss)])
     sentence = "The loss is not a number since step 140; row 17 of train.jsonl has an empty answer: remove it."
     record.apply(RunFailed(step=146, sentence=sentence))
-    return train_page(record)
-
-
-def settled(context: AppContext, page: QWidget) -> QWidget:
-    """Show a page and let its background reading end."""
-    context.setParent(page)
-    page.resize(*SIZE)
-    page.show()
-    for _ in range(3):
-        context.join(10)
-        context.tick()
-    return page
+    return train_window(record)
 
 
 def page_runs() -> QWidget:
     """Past runs."""
     context = offscreen_context()
     scripted_runs(context.runs_root)
-    return settled(context, RunsPage(context))
+    return window_at("runs", context)
 
 
 def page_runs_empty() -> QWidget:
     """Before any run."""
+    return window_at("runs", offscreen_context())
+
+
+def export_window(*exports: bool) -> MainWindow:
+    """Return the window at the Export page of a run with exports that passed or failed, the last one newest."""
     context = offscreen_context()
-    return settled(context, RunsPage(context))
+    run = scripted_runs(context.runs_root)[0]
+    for number, good in enumerate(exports):
+        scripted_certificate(run, f"merged-{number}", good, START + 100 * number)
+    context.record = RunRecord(run)
+    return window_at("export", context)
 
 
 def page_export() -> QWidget:
     """A certificate that passed."""
-    context = offscreen_context()
-    run = scripted_runs(context.runs_root)[0]
-    scripted_certificate(run, "merged-bf16", False, START + 100)
-    scripted_certificate(run, "merged-fp32", True, START + 200)
-    context.record = RunRecord(run)
-    return settled(context, ExportPage(context))
+    return export_window(False, True)
 
 
 def page_export_failed() -> QWidget:
     """A certificate that did not pass."""
-    context = offscreen_context()
-    run = scripted_runs(context.runs_root)[0]
-    scripted_certificate(run, "merged-bf16", False, START + 100)
-    context.record = RunRecord(run)
-    return settled(context, ExportPage(context))
+    return export_window(False)
 
 
 def page_export_empty() -> QWidget:
     """Before any run has ended."""
-    context = offscreen_context()
-    return settled(context, ExportPage(context))
+    return window_at("export", offscreen_context())
 
 
 def page_export_busy() -> QWidget:
     """While an export is under way."""
-    context = offscreen_context()
-    context.record = RunRecord(scripted_runs(context.runs_root)[0])
-    page = ExportPage(context)
-    settled(context, page)
-    page.form.progress.report("verifying", 12, 30)
-    page.form.set_busy("An export is under way.")
-    return page
+    window = export_window()
+    form = window.pages["export"].form
+    form.progress.report("verifying", 12, 30)
+    form.set_busy("An export is under way.")
+    return window
 
 
 def save(widget: QWidget, path: Path) -> None:
-    """Lay out, draw and write one picture."""
+    """Let the layout settle, draw, and write one picture."""
     app = theme.application()
-    widget.resize(*SIZE)
-    widget.show()
     for _ in range(6):
         app.processEvents()
     widget.grab().save(str(path))
@@ -182,8 +197,6 @@ def main(arguments: list[str]) -> None:
         for shade in theme.CHOICES[1:]:
             theme.choose(shade)
             widget = pages[name]()
-            widget.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-            widget.setAutoFillBackground(True)
             save(widget, out / f"{name}-{shade}.png")
             widget.hide()
             widget.deleteLater()

@@ -86,7 +86,9 @@ def test_numbers_are_read_as_people_type_them(text: str, value: float | None) ->
         assert parse_number(text, spec) == value
 
 
-@pytest.mark.parametrize("value", [0.0, 1.0, 2e-4, 0.05, 65536.0, 1e38, 3.4028234663852886e38, 1.2345678901234567e-9, 8, -3e-7])
+@pytest.mark.parametrize(
+    "value", [0.0, 1.0, 2e-4, 0.05, 65536.0, 1e38, 3.4028234663852886e38, 1.2345678901234567e-9, 8, -3e-7]
+)
 def test_a_number_survives_being_written_and_read(value: float) -> None:
     assert float(number_text(value)) == value
     assert number_text(2e-4) == "2e-4"
@@ -145,4 +147,6 @@ def test_what_a_form_gives_is_what_the_section_takes(section: type[Section], qtb
     values: dict[str, Any] = form.values()
     if section is DataConfig:
         values["sources"] = [{"path": "rows.jsonl"}]
-    assert section.model_validate(values) == section.model_validate({"sources": values["sources"]} if "sources" in values else {})
+    assert section.model_validate(values) == section.model_validate(
+        {"sources": values["sources"]} if "sources" in values else {}
+    )

@@ -96,9 +96,7 @@ def test_start_trains_with_what_the_page_says_and_shows_the_training(
     assert not ready.actions_by_name["start"].isEnabled()
 
 
-def test_the_run_bar_shows_how_far_how_fast_and_how_long(
-    training: MainWindow, controller: FakeController
-) -> None:
+def test_the_run_bar_shows_how_far_how_fast_and_how_long(training: MainWindow, controller: FakeController) -> None:
     bar = training.run_bar
     feed(training, controller, [STARTED, ProgressReported(stage="loading_model", done=1, total=4)])
     assert (bar.status.text(), bar.words.whole_text) == ("Training", "Loading the model …")

@@ -245,7 +245,7 @@ def test_the_draft_is_kept_for_the_next_start(window: MainWindow, tmp_path: Path
 
 
 def test_the_outline_says_what_each_card_says(ready: MainWindow) -> None:
-    assert [entry.accessibleName() for entry in ready.setup.outline.entries][0] == "Model: Chat model, template found"
+    assert next(entry.accessibleName() for entry in ready.setup.outline.entries) == "Model: Chat model, template found"
 
 
 def test_an_entry_of_the_outline_leads_to_its_card(ready: MainWindow, qtbot: QtBot) -> None:

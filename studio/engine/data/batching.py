@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,13 +36,11 @@ class MicroBatch:
 
     def to(self, device: torch.device) -> MicroBatch:
         """Return the batch on `device`."""
-        move = {"device": device, "non_blocking": True}
-        return MicroBatch(
-            self.input_ids.to(**move),
-            self.attention_mask.to(**move),
-            self.targets.to(**move),
-            self.tokens,
-            self.supervised,
+        return dataclasses.replace(
+            self,
+            input_ids=self.input_ids.to(device, non_blocking=True),
+            attention_mask=self.attention_mask.to(device, non_blocking=True),
+            targets=self.targets.to(device, non_blocking=True),
         )
 
 

@@ -23,12 +23,14 @@ def output_checks(reference: Reference, outputs: Outputs, dtype: str) -> tuple[C
     found = compare(reference.trained, outputs)
     rounding = reference.rounding
     merge = () if reference.merge is None else (_merge(reference.merge),)
+    logits = _logits(found, rounding, dtype)
+    rounded_away = dtype != "fp32" and logits.passed
     return (
         *merge,
-        _logits(found, rounding, dtype),
+        logits,
         _divergence(found, rounding, dtype),
         _top1(found, rounding),
-        _present(reference, outputs),
+        _present(reference, outputs, dtype if rounded_away else None),
         _lost(reference.delta, dtype),
     )
 
@@ -88,7 +90,8 @@ def _top1(found: Comparison, rounding: Comparison) -> Check:
     return Check(name="top1_agreement", passed=value >= limit, value=value, limit=limit, meaning=meaning)
 
 
-def _present(reference: Reference, outputs: Outputs) -> Check:
+def _present(reference: Reference, outputs: Outputs, coarse: str | None) -> Check:
+    """`coarse` names the save format when rounding to it explains what is missing."""
     effect = compare(reference.trained, reference.base)
     value = share_carried(reference.base, reference.trained, outputs)
     passed = value >= PRESENT
@@ -97,18 +100,27 @@ def _present(reference: Reference, outputs: Outputs) -> Check:
         passed=passed,
         value=value,
         limit=PRESENT,
-        meaning=_presence(effect, passed).format(
-            logits=short(effect.max_logit_difference), kl=short(effect.kl_divergence), share=percent(value)
+        meaning=_presence(effect, passed, coarse is not None).format(
+            logits=short(effect.max_logit_difference),
+            kl=short(effect.kl_divergence),
+            share=percent(value),
+            dtype=coarse,
+            better="fp32" if coarse == "fp16" else tr("fp16 or fp32"),
         ),
     )
 
 
-def _presence(effect: Comparison, passed: bool) -> str:
+def _presence(effect: Comparison, passed: bool, rounded_away: bool) -> str:
     if not effect.max_logit_difference:
         return tr("Training changed nothing: the trained model answers exactly like the base.")
     if passed:
         return tr(
             "Training moved the outputs by up to {logits} (KL {kl} nats), and {share} of that effect is in the export."
+        )
+    if rounded_away:
+        return tr(
+            "{dtype} is too coarse for what was learnt: training moved the outputs by up to {logits} (KL {kl} nats), "
+            "and only {share} of that effect survives the rounding; export as {better}, or train longer."
         )
     return tr(
         "What was learnt has not arrived: training moved the outputs by up to {logits} (KL {kl} nats), and only "

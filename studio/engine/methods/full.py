@@ -70,7 +70,9 @@ def _load(base: PreTrainedModel, folder: Path) -> nn.Module:
     if untied:
         names = ", ".join(sorted(untied)[:3])
         raise ModelError(tr("The trained weights in {folder} lack {names}.").format(folder=folder, names=names))
-    return base.requires_grad_(False).eval()
+    base.requires_grad_(False)
+    base.eval()
+    return base
 
 
 def _merge(loaded: nn.Module) -> PreTrainedModel:

@@ -94,7 +94,7 @@ def _attach(model: PreTrainedModel, config: LoraConfig) -> nn.Module:
         target_modules=ALL_LINEAR if everywhere else list(config.target_modules),
         use_rslora=config.rslora,
         use_dora=config.dora,
-        init_lora_weights=True if config.init == "kaiming" else config.init,  # type: ignore[arg-type]
+        init_lora_weights=True if config.init == "kaiming" else config.init,
         fan_in_fan_out=_is_transposed(model),
         task_type="CAUSAL_LM",
     )
@@ -116,7 +116,7 @@ def _without_copies(trained: nn.Module) -> nn.Module:
 
     for module in trained.modules():
         if isinstance(module, BaseTunerLayer):
-            module.cast_input_dtype_enabled = False
+            module.cast_input_dtype_enabled = False  # type: ignore[assignment]
     return trained
 
 

@@ -50,7 +50,7 @@ def _automatic(device: torch.device) -> tuple[str, str]:
         return "fp16-mixed", tr("This GPU has no bf16; fp16 with dynamic loss scaling is its fast choice.")
     if device.type == "mps":
         return "fp32", tr("On Apple GPUs fp32 is the choice that always works.")
-    from studio.engine.precision.autocast import cpu_has_bf16
+    from studio.engine.autocast import cpu_has_bf16
 
     if cpu_has_bf16():
         return "bf16-mixed", tr("This processor has bf16 instructions: faster than fp32, with the same range.")
@@ -64,4 +64,3 @@ def remark(name: str, device: torch.device, stored: str) -> str:
     if name == "fp16-mixed" and device.type == "cpu":
         return tr("On a processor fp16 is for seeing its numerics; bf16 or fp32 is faster there.")
     return ""
-

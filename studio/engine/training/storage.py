@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from studio.engine.autocast import DTYPES
 from studio.engine.precision import Precision
-from studio.engine.precision.autocast import DTYPES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from studio.engine.autocast import autocast
 from studio.engine.data.batching import MicroBatch
 from studio.engine.precision import Precision
-from studio.engine.precision.autocast import autocast
 from studio.engine.precision.scaling import LossScaler
 from studio.engine.training.loss import SupervisedLoss
 

@@ -138,14 +138,14 @@ class SourceRow(QFrame):
         self.judged.emit()
 
     def _show_inspection(self, inspection: DataInspection) -> None:
-        self.inspection, self.error = inspection, ""
+        self.inspection, self.error = inspection, _nothing_left(inspection)
         self._progress.hide()
         facts = [tr(_format_title(inspection.format)), tr("{rows} rows").format(rows=f"{inspection.rows:,}")]
         if inspection.skipped:
             facts.append(tr("{rows} skipped").format(rows=f"{inspection.skipped:,}"))
         lines = [" · ".join(facts), *inspection.problems]
         lines += [f"{count:,} × {reason}" for reason, count in inspection.reasons.items()]
-        self._verdict.set("\n".join(lines), "warning" if len(lines) > 1 else "good")
+        self._verdict.set("\n".join(lines), "bad" if self.error else "warning" if len(lines) > 1 else "good")
         self.preview.show_rows(inspection.rendered)
         self._disclosure.setVisible(bool(inspection.rendered))
         self.judged.emit()
@@ -161,3 +161,8 @@ class FormatEditor(ChoiceEditor):
 
 def _format_title(name: str) -> str:
     return next((entry.title for entry in FORMATS if entry.name == name), name)
+
+
+def _nothing_left(inspection: DataInspection) -> str:
+    """The sentence for a file that was read well and holds no row that can teach, or nothing."""
+    return inspection.problems[0] if inspection.problems and inspection.skipped >= inspection.rows else ""

@@ -55,11 +55,15 @@ class RenderedRows(QWidget):
             return
         row = self._rows[self._place]
         self.preview.show_segments(row.segments)
-        self.words.setText(
-            tr("Row {number}: {tokens} tokens, of which {learnt} are learnt ({share}, underlined)").format(
-                number=row.number,
-                tokens=f"{row.tokens:,}",
-                learnt=f"{row.supervised_tokens:,}",
-                share=share_text(row.supervised_tokens, row.tokens),
-            )
-        )
+        self.words.setText(_words(row))
+
+
+def _words(row: RenderedRow) -> str:
+    if not row.tokens:
+        return tr("Row {number}, as text; choose a model to see its tokens").format(number=row.number)
+    return tr("Row {number}: {tokens} tokens, of which {learnt} are learnt ({share}, underlined)").format(
+        number=row.number,
+        tokens=f"{row.tokens:,}",
+        learnt=f"{row.supervised_tokens:,}",
+        share=share_text(row.supervised_tokens, row.tokens),
+    )

@@ -31,7 +31,8 @@ _RENDERING = ("max_length", "train_on")
 SAMPLES = {
     "fine-tuning-en.jsonl": mark("Fine-tuning, questions and answers (English)"),
     "fine-tuning-zh.jsonl": mark("Fine-tuning, questions and answers (Chinese)"),
-    "general.jsonl": mark("General questions, for rehearsal"),
+    "general-en.jsonl": mark("General questions, for rehearsal (English)"),
+    "general-zh.jsonl": mark("General questions, for rehearsal (Chinese)"),
 }
 
 

@@ -15,13 +15,10 @@ from studio.words import size_text
 
 COMPONENTS = {
     "weights": mark("Weights"),
-    "adapter": mark("Adapter"),
-    "master_weights": mark("Master copy"),
     "gradients": mark("Gradients"),
     "optimizer": mark("Optimizer"),
     "activations": mark("Activations"),
     "logits": mark("Logits"),
-    "overhead": mark("Libraries"),
 }
 
 

@@ -102,6 +102,18 @@ def _gpt2(vocabulary: int, end: int) -> Any:
     return model
 
 
+@pytest.fixture
+def half(bases: dict[str, Path], tmp_path: Path) -> Path:
+    """The folder of a base that is stored in bf16."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tmp_path / "half"
+    AutoModelForCausalLM.from_pretrained(bases["llama-tied"], dtype=torch.bfloat16).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(bases["llama-tied"]).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def _short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A random model never ends its answer; waiting for it teaches nothing here."""

@@ -252,3 +252,17 @@ def test_weights_too_large_for_fp16_are_told_from_damage(
 
     assert "65504" in failed(result)["all_weights_finite"]
     assert "weights_as_written" not in failed(result)
+
+
+def test_a_change_too_small_for_the_format_is_told_from_damage(make_run: MakeRun, half: Path) -> None:
+    """The base is stored in bf16, so that a small change is rounded back to the base's own weights."""
+    folder = make_run(half)
+    path = folder.adapter / "adapter_model.safetensors"
+    small = {name: 0.003 * weight if "lora_B" in name else weight for name, weight in load_file(path).items()}
+    save_file(small, path, {"format": "pt"})
+
+    result = export_run(folder, "merged", "bf16")
+
+    assert list(failed(result)) == ["delta_present"]
+    assert "too coarse" in failed(result)["delta_present"]
+    assert export_run(folder, "merged", "fp32").passed

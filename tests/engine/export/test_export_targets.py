@@ -108,11 +108,7 @@ def test_an_honest_export_in_sixteen_bits_passes_and_loads_in_them(
     assert lost.value > 0
 
 
-def test_auto_saves_in_the_format_of_the_base(make_run: MakeRun, bases: dict[str, Path], tmp_path: Path) -> None:
-    half = tmp_path / "half"
-    plain(bases["llama-tied"]).to(torch.bfloat16).save_pretrained(half)
-    AutoTokenizer.from_pretrained(bases["llama-tied"]).save_pretrained(half)
-
+def test_auto_saves_in_the_format_of_the_base(make_run: MakeRun, half: Path) -> None:
     result = export_run(make_run(half), "merged")
 
     assert failed(result) == []

@@ -72,7 +72,7 @@ class _HalfProducts(TorchFunctionMode):
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    product: Tensor = _HalfLinear.apply(input, weight)
+    product: Tensor = _HalfLinear.apply(input, weight)  # type: ignore[no-untyped-call]
     return product if bias is None else product + bias.half()
 
 
@@ -88,10 +88,10 @@ class _HalfLinear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        input, weight = ctx.saved_tensors
+        inputs, weight = ctx.saved_tensors
         wide = gradient.float()
         to_input = (wide @ weight.float()).half() if ctx.needs_input_grad[0] else None
-        if input is None:
+        if inputs is None:
             return to_input, None
-        to_weight = wide.flatten(0, -2).t() @ input.float().flatten(0, -2)
+        to_weight = wide.flatten(0, -2).t() @ inputs.float().flatten(0, -2)
         return to_input, to_weight.half()

@@ -1,0 +1,103 @@
+"""What a look at a dataset shows before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from studio.config import DataConfig, DataSource
+from studio.engine.data import inspect as room
+from studio.engine.data.inspect import inspect_data
+from studio.engine.data.prepare import prepare_data
+
+Jsonl = Callable[..., str]
+PAIRS = [{"prompt": f"Question {n}?", "completion": f"Answer {n}."} for n in range(8)]
+
+
+def test_rows_are_shown_as_the_model_sees_them_with_what_is_learnt(
+    jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    found = inspect_data(DataSource(path=jsonl(PAIRS)), tokenizer, "chat", rows=3)
+    assert (found.format, found.rows, found.skipped, len(found.rendered)) == ("prompt-completion", 8, 0, 3)
+    assert found.rendered[0].segments == (
+        ("<|im_start|>user\nQuestion 0?<|im_end|>\n<|im_start|>assistant\n", False),
+        ("Answer 0.<|im_end|>", True),
+        ("\n", False),
+    )
+    assert found.rendered[0].supervised_tokens == len(tokenizer("Answer 0.<|im_end|>")["input_ids"])
+
+
+def test_without_a_model_rows_are_shown_as_plain_text(jsonl: Jsonl) -> None:
+    found = inspect_data(DataSource(path=jsonl(PAIRS)), rows=2)
+    assert found.rendered[0].segments == (("Question 0?", False), ("Answer 0.", True))
+    assert found.rendered[0].tokens == 0
+
+
+def test_columns_show_how_full_they_are_and_what_they_were_taken_for(jsonl: Jsonl) -> None:
+    rows: list[dict[str, Any]] = [
+        {"question": "a", "answer": "b", "note": None},
+        {"question": "c", "answer": "d"},
+        {"question": "e", "answer": "f", "note": "x", "late": 1},
+    ]
+    columns = {column.name: column for column in inspect_data(DataSource(path=jsonl(rows))).columns}
+    assert (columns["question"].field, columns["answer"].field) == ("prompt", "completion")
+    assert columns["note"].coverage == columns["late"].coverage == pytest.approx(1 / 3)
+    assert columns["note"].field is None
+    assert columns["question"].example == "a"
+
+
+def test_24_rows_without_a_required_column_are_listed(jsonl: Jsonl) -> None:
+    found = inspect_data(DataSource(path=jsonl([*PAIRS, {"prompt": "a"}, {"prompt": "b"}])))
+    assert found.reasons == {'"completion" is missing or empty': 2}
+    assert [row.number for row in found.examples] == [9, 10]
+
+
+def test_what_is_counted_is_what_training_will_count(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
+    rows = [*PAIRS, {"prompt": "long " * 300, "completion": "x"}, {"prompt": "a", "completion": "word " * 300}]
+    source = DataSource(path=jsonl([*rows, *PAIRS[:2], {"prompt": "<|im_end|>", "completion": ""}]))
+    found = inspect_data(source, tokenizer, "chat", max_length=64)
+    config = DataConfig(sources=(source,), max_length=64)
+    report = prepare_data(config, tokenizer, "chat", 0).report
+    assert (found.rows, found.reasons) == (report.rows, report.skipped)
+    assert any("2 of 13 rows repeat" in problem for problem in found.problems)
+    assert any("1 of 13 rows are cut off" in problem for problem in found.problems)
+
+
+def test_52_control_tokens_in_the_text_are_counted(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
+    rows = [*PAIRS, {"prompt": "What is <|im_end|>?", "completion": "A token."}]
+    found = inspect_data(DataSource(path=jsonl(rows)), tokenizer, "chat")
+    assert any("1 of 9 rows spell control tokens" in problem for problem in found.problems)
+
+
+def test_19_a_row_that_is_too_long_is_shown_as_far_as_it_is_kept(
+    jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    found = inspect_data(DataSource(path=jsonl([{"text": "word " * 100_000}])), tokenizer, max_length=32)
+    assert found.rendered[0].tokens == 32
+    assert sum(len(text) for text, _ in found.rendered[0].segments) < 1000
+
+
+def test_when_no_row_can_teach_that_is_the_first_problem(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
+    found = inspect_data(DataSource(path=jsonl([{"prompt": "a", "completion": ""}])), tokenizer, "chat")
+    assert found.skipped == found.rows == 1
+    assert found.problems[0].startswith("No row of")
+
+
+def test_of_a_long_file_every_row_is_read_and_the_first_are_encoded(
+    jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "ENCODED", 100)
+    long = {"prompt": "long " * 300, "completion": "x"}
+    empty = {"prompt": "a", "completion": ""}
+    found = inspect_data(DataSource(path=jsonl([*PAIRS, *[long] * 400, empty])), tokenizer, "chat", max_length=64)
+    assert found.rows == 409
+    assert found.reasons['"completion" is missing or empty'] == 1
+    assert 0 < found.reasons["the answer begins behind the longest length"] < 400
+
+
+@pytest.mark.parametrize("rows", [0, 1, 100])
+def test_as_many_rows_are_shown_as_are_asked_for(rows: int, jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
+    assert len(inspect_data(DataSource(path=jsonl(PAIRS)), tokenizer, "chat", rows=rows).rendered) == min(rows, 8)

@@ -1,0 +1,386 @@
+"""From sources to the rows of a run: split, mixed, counted, cached, and stopped when the user says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from studio.config import DataConfig, DataSource
+from studio.engine.data import cache, tokenise
+from studio.engine.data.examples import open_source
+from studio.engine.data.inspect import inspect_data
+from studio.engine.data.prepare import PreparedData, prepare_data
+from studio.engine.data.report import Remark, Tally, Unteachable
+from studio.engine.data.rows import RowStore
+from studio.errors import Cancelled, DataError
+
+Jsonl = Callable[..., str]
+Rows = list[dict[str, Any]]
+
+
+def chat(question: str, answer: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+
+def numbered(count: int, word: str = "row") -> Rows:
+    return [chat(f"{word} {number}?", f"Answer {number}.") for number in range(count)]
+
+
+@pytest.fixture
+def prepare(tokenizer: PreTrainedTokenizerFast, jsonl: Jsonl) -> Callable[..., PreparedData]:
+    """Prepare domain rows, and general ones where they are given."""
+
+    def run(domain: Rows, general: Rows | None = None, seed: int = 0, **options: Any) -> PreparedData:
+        sources = [DataSource(path=jsonl(domain, "domain.jsonl"))]
+        if general is not None:
+            sources.append(DataSource(path=jsonl(general, "general.jsonl"), role="general"))
+        return prepare_data(DataConfig(sources=tuple(sources), **options), tokenizer, "chat", seed)
+
+    return run
+
+
+def texts(store: RowStore, tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    return [tokenizer.decode(row.input_ids) for row in store]
+
+
+def test_rows_are_split_and_keep_their_place_in_the_file(prepare: Any, tmp_path: Path) -> None:
+    data = prepare(numbered(20), validation_fraction=0.1)
+    assert (len(data.train), len(data.validation)) == (18, 2)
+    numbers = [row.number for store in (data.train, data.validation) for row in store]
+    assert sorted(numbers) == list(range(1, 21))
+    assert {row.source for row in data.train} == {str(tmp_path / "domain.jsonl")}
+
+
+def test_labels_are_the_tokens_where_they_are_learnt_and_ignored_elsewhere(
+    prepare: Any, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    data = prepare(numbered(3))
+    for place, row in enumerate(data.train):
+        assert len(row.labels) == len(row.input_ids) == data.train.lengths[place]
+        assert all(label in (-100, token) for label, token in zip(row.labels, row.input_ids, strict=True))
+        kept = [label for label in row.labels if label != -100]
+        assert len(kept) == data.train.supervised[place]
+        assert tokenizer.decode(kept) == f"Answer {row.number - 1}.<|im_end|>"
+
+
+def test_the_same_seed_gives_the_same_data_and_another_seed_another_split(prepare: Any) -> None:
+    first, again, other = (prepare(numbered(40), seed=seed, validation_fraction=0.2) for seed in (1, 1, 2))
+    assert list(first.validation) == list(again.validation)
+    assert (first.order.epoch(3) == again.order.epoch(3)).all()
+    assert list(first.validation) != list(other.validation)
+
+
+def test_54_a_single_row_is_trained_on_with_nothing_held_out(prepare: Any) -> None:
+    data = prepare(numbered(1), validation_fraction=0.5)
+    assert (len(data.train), len(data.validation)) == (1, 0)
+    assert "Nothing is held out" in data.report.problems[0]
+
+
+@pytest.mark.parametrize(("fraction", "held"), [(0.0, 0), (0.5, 2), (0.01, 1)])
+def test_60_the_share_held_out_may_be_nothing_or_half(fraction: float, held: int, prepare: Any) -> None:
+    assert len(prepare(numbered(4), validation_fraction=fraction).validation) == held
+
+
+def test_53_repeated_rows_are_counted_and_never_on_both_sides(prepare: Any, tokenizer: PreTrainedTokenizerFast) -> None:
+    data = prepare(numbered(5) * 4, validation_fraction=0.3)
+    assert data.report.duplicates == 15
+    assert not set(texts(data.train, tokenizer)) & set(texts(data.validation, tokenizer))
+    assert len(data.validation) > 0
+    assert any("repeat an earlier row" in problem for problem in data.report.problems)
+
+
+def test_38_a_file_given_twice_leaks_nothing_and_is_said(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
+    source = DataSource(path=jsonl(numbered(10)))
+    data = prepare_data(DataConfig(sources=(source, source), validation_fraction=0.2), tokenizer, "chat", 0)
+    assert not set(texts(data.train, tokenizer)) & set(texts(data.validation, tokenizer))
+    assert any("is listed 2 times" in problem for problem in data.report.problems)
+
+
+def test_general_rows_are_mixed_in_at_the_share_that_was_set(prepare: Any) -> None:
+    data = prepare(numbered(40), numbered(30, "general"), replay_ratio=0.2, validation_fraction=0.0)
+    assert data.order.rows_per_epoch == 50
+    assert [int((data.train.roles == role).sum()) for role in ("domain", "general")] == [40, 30]
+    drawn = [data.train.roles[index] for index in data.order.epoch(0)]
+    assert drawn.count("general") == 10
+
+
+def test_general_rows_are_never_held_out_and_held_out_rows_are_never_rehearsed(
+    prepare: Any, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    data = prepare(numbered(10), numbered(10), replay_ratio=0.5, validation_fraction=0.5)
+    assert set(data.validation.roles) == {"domain"}
+    assert not set(texts(data.train, tokenizer)) & set(texts(data.validation, tokenizer))
+    assert any("are not trained on" in problem for problem in data.report.problems)
+
+
+def test_a_share_of_general_rows_without_any_is_refused(prepare: Any) -> None:
+    with pytest.raises(DataError, match="general share is 20% but no source has the role General"):
+        prepare(numbered(3), replay_ratio=0.2)
+
+
+def test_general_rows_without_a_share_are_left_out_and_said(prepare: Any) -> None:
+    data = prepare(numbered(5), numbered(5, "general"))
+    assert "general" not in data.train.roles
+    assert any("general share is 0" in problem for problem in data.report.problems)
+
+
+def test_data_without_a_domain_source_is_refused(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
+    source = DataSource(path=jsonl(numbered(3)), role="general")
+    with pytest.raises(DataError, match="No source has the role Domain"):
+        prepare_data(DataConfig(sources=(source,)), tokenizer, "chat", 0)
+
+
+def test_rows_that_cannot_teach_are_skipped_and_counted_by_reason(prepare: Any) -> None:
+    rows = [*numbered(4), chat("a", ""), {"messages": None}, chat("b", " "), chat("long " * 900, "c")]
+    report = prepare(rows, max_length=64).report
+    assert report.rows == 8
+    assert report.skipped == {
+        "the answer is empty": 2,
+        '"messages" is not a list of messages': 1,
+        "the answer begins behind the longest length": 1,
+    }
+    assert [(row.number, row.reason) for row in report.examples][:2] == [
+        (5, "the answer is empty"),
+        (6, '"messages" is not a list of messages'),
+    ]
+    assert any("(row 5, 7)" in problem for problem in report.problems)
+
+
+def test_45_rows_that_the_template_refuses_are_listed(jsonl: Jsonl, make_tokenizer: Any) -> None:
+    strict = make_tokenizer(
+        "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+        "{{ raise_exception('roles must alternate') }}{% endif %}"
+        "{{ m['role'] + ': ' + m['content'] + '<|im_end|>' }}{% endfor %}"
+    )
+    twice = {"messages": [{"role": "user", "content": "a"}, *chat("b", "c")["messages"]]}
+    source = DataSource(path=jsonl([*numbered(2), twice]))
+    report = prepare_data(DataConfig(sources=(source,)), strict, "chat", 0).report
+    assert [(row.number, row.reason) for row in report.examples] == [
+        (3, "the chat template refuses it (roles must alternate)")
+    ]
+
+
+def test_when_no_row_can_teach_the_sentence_names_the_main_reason(prepare: Any) -> None:
+    with pytest.raises(DataError, match="2 of 3 are skipped because the answer is empty"):
+        prepare([chat("a", ""), chat("b", ""), {"messages": []}])
+
+
+def test_56_when_every_row_is_too_long_a_length_is_suggested(prepare: Any) -> None:
+    rows = [chat("long " * 40, f"answer {number}") for number in range(20)]
+    with pytest.raises(DataError, match="within the first 16 tokens") as refusal:
+        prepare(rows, max_length=16)
+    suggested = int(str(refusal.value).removesuffix(".").rsplit(" ", 1)[1])
+    data = prepare(rows, max_length=suggested)
+    assert data.report.skipped == {}
+    assert data.report.truncated == 0
+
+
+def test_57_a_cut_row_is_kept_while_part_of_its_answer_is_left(prepare: Any) -> None:
+    data = prepare([chat("a", "word " * 200), *numbered(3)], max_length=32, validation_fraction=0.0)
+    assert data.train.lengths.max() == 32
+    assert data.train.supervised.min() > 0
+    assert data.report.truncated == 1
+    assert any("1 of 4 rows are cut off" in problem for problem in data.report.problems)
+
+
+def test_rows_of_one_conversation_stay_on_one_side(jsonl: Jsonl, make_tokenizer: Any) -> None:
+    rewriting = make_tokenizer(
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ '[last]' if loop.last else '' }}{{ m['content'] }}"
+        "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    rows = [{"messages": chat(f"a{n}", "b")["messages"] + chat(f"c{n}", "d")["messages"]} for n in range(10)]
+    config = DataConfig(sources=(DataSource(path=jsonl(rows)),), validation_fraction=0.3)
+    data = prepare_data(config, rewriting, "chat", 0)
+    assert (len(data.train), len(data.validation)) == (14, 6)
+    assert not {row.number for row in data.train} & {row.number for row in data.validation}
+    assert data.report.duplicates == 0
+
+
+def test_a_model_without_an_end_token_is_warned_of(jsonl: Jsonl, make_tokenizer: Any) -> None:
+    config = DataConfig(sources=(DataSource(path=jsonl([{"text": "hello"}, {"text": "world"}])),))
+    problems = prepare_data(config, make_tokenizer(None, eos_token=None), "base", 0).report.problems
+    assert "no end token" in problems[0]
+
+
+# The cache
+
+
+def count_builds(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    built: list[Path] = []
+    real = tokenise._write
+
+    def write(draft: Path, *rest: Any) -> Tally:
+        built.append(draft)
+        return real(draft, *rest)
+
+    monkeypatch.setattr(tokenise, "_write", write)
+    return built
+
+
+def test_equal_files_are_tokenised_once(prepare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = count_builds(monkeypatch)
+    first, again = prepare(numbered(9)), prepare(numbered(9), seed=4)
+    assert len(built) == 1
+    assert first.report == again.report
+
+
+@pytest.mark.parametrize("change", [{"max_length": 32}, {"train_on": "all"}])
+def test_other_settings_are_tokenised_anew(change: dict[str, Any], prepare: Any, monkeypatch: Any) -> None:
+    built = count_builds(monkeypatch)
+    prepare(numbered(9))
+    prepare(numbered(9), **change)
+    assert len(built) == 2
+
+
+def test_another_template_or_file_is_tokenised_anew(
+    prepare: Any, jsonl: Jsonl, make_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = count_builds(monkeypatch)
+    prepare(numbered(9))
+    prepare(numbered(10))
+    other = make_tokenizer("{% for m in messages %}{{ m['content'] }}<|im_end|>{% endfor %}")
+    prepare_data(DataConfig(sources=(DataSource(path=jsonl(numbered(9))),)), other, "chat", 0)
+    assert len(built) == 3
+
+
+@pytest.mark.parametrize("suffix", [".arrow", ".json"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "remove"])
+def test_a_damaged_cache_is_made_again(suffix: str, damage: str, prepare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = list(prepare(numbered(9)).train)
+    (file,) = cache.cache_folder().glob(f"*{suffix}")
+    content = file.read_bytes()
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+    file.unlink()
+    if damage != "remove":
+        file.write_bytes({"flip": flipped, "cut": content[:middle], "empty": b""}[damage])
+    built = count_builds(monkeypatch)
+    assert list(prepare(numbered(9)).train) == whole
+    assert len(built) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_named(prepare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FINETUNE_STUDIO_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DataError, match="cannot be written .* set FINETUNE_STUDIO_CACHE"):
+        prepare(numbered(3))
+
+
+def test_tables_that_nobody_used_for_long_are_removed(prepare: Any) -> None:
+    prepare(numbered(9))
+    long_ago = time.time() - 40 * 86400
+    for file in cache.cache_folder().iterdir():
+        os.utime(file, (long_ago, long_ago))
+    prepare(numbered(10))
+    assert len(list(cache.cache_folder().iterdir())) == 2
+
+
+def test_a_report_comes_back_from_the_cache_as_it_was() -> None:
+    tally = Tally(rows=7)
+    tally.skip(3, Unteachable(Remark("{field} is missing", (("field", "a"),))))
+    tally.skip(4, Unteachable(Remark("too long"), needed=99))
+    tally.notes[Remark("{file}: {count}")] += 2
+    assert Tally.from_json(json.loads(json.dumps(tally.to_json()))) == tally
+
+
+# Cancel, changes and size
+
+
+class _Cancel:
+    """Cancels at the first report of a stage."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage == self._stage:
+            raise Cancelled("Cancelled.")
+
+
+@pytest.mark.parametrize("stage", ["reading_data", "tokenising"])
+def test_cancel_stops_and_leaves_nothing_half_done(
+    stage: str, jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    config = DataConfig(sources=(DataSource(path=jsonl(numbered(50))),))
+    with pytest.raises(Cancelled):
+        prepare_data(config, tokenizer, "chat", 0, _Cancel(stage))
+    folder = cache.cache_folder()
+    assert not folder.exists() or not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.csv", "rows.parquet", "rows.txt"])
+def test_cancel_stops_the_reading_of_any_file(name: str, tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = tmp_path / name
+    if name.endswith(".parquet"):
+        parquet.write_table(pa.table({"text": ["hello"] * 500}), path)
+    else:
+        lines = {"rows.json": '[{"text": "a"}]', "rows.csv": "text\nhello\n"}.get(name, '{"text": "a"}\n' * 500)
+        path.write_text(lines, encoding="utf-8")
+    with pytest.raises(Cancelled):
+        inspect_data(DataSource(path=str(path)), progress=_Cancel("reading_data"))
+
+
+def test_progress_reports_bytes_up_to_the_end(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
+    path = jsonl(numbered(300))
+    seen: list[tuple[str, int, int]] = []
+    config = DataConfig(sources=(DataSource(path=path),))
+    prepare_data(config, tokenizer, "chat", 0, lambda *report: seen.append(report))
+    size = Path(path).stat().st_size
+    for stage in ("reading_data", "tokenising"):
+        assert [(done, total) for name, done, total in seen if name == stage][-1] == (size, size)
+
+
+def test_35_a_file_that_changes_while_it_is_read_is_refused(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
+    path = Path(jsonl(numbered(50)))
+    config = DataConfig(sources=(DataSource(path=str(path)),))
+
+    def change(stage: str, done: int, total: int) -> None:
+        if stage == "tokenising":
+            with path.open("a", encoding="utf-8") as file:
+                file.write(" \n")
+
+    with pytest.raises(DataError, match="changed while it was read"):
+        prepare_data(config, tokenizer, "chat", 0, change)
+
+
+def test_35_the_report_says_which_content_was_read(jsonl: Jsonl, prepare: Any, tmp_path: Path) -> None:
+    path = str(tmp_path / "domain.jsonl")
+    first, second = (prepare(numbered(count)).report.fingerprints[path] for count in (3, 4))
+    assert len(first) == 64
+    assert first != second
+
+
+def test_35_a_file_that_is_gone_is_named(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
+    path = Path(jsonl(numbered(3)))
+    path.unlink()
+    with pytest.raises(DataError, match="cannot be read: no such file"):
+        prepare_data(DataConfig(sources=(DataSource(path=str(path)),)), tokenizer, "chat", 0)
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.csv", "rows.txt"])
+def test_36_a_file_is_streamed_and_never_held_whole(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    row = '{"text": "' + "x" * 500 + '"}'
+    with path.open("w", encoding="utf-8") as file:
+        file.write({"rows.json": "[", "rows.csv": "text\n"}.get(name, ""))
+        separator = ",\n" if name == "rows.json" else "\n"
+        text = row if "json" in name else "x" * 500
+        file.write(separator.join([text] * 40_000))
+        file.write("]" if name == "rows.json" else "")
+    tracemalloc.start()
+    count = sum(1 for _ in open_source(DataSource(path=str(path)), lambda *_: None).examples())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 40_000
+    assert peak < path.stat().st_size / 4
