@@ -45,8 +45,8 @@ class TrainPage(QWidget):
     def show_record(self, record: RunRecord | None) -> None:
         """Show another run, or none."""
         self._stack.setCurrentIndex(0 if record is None else 1)
-        self.plots.show_record(record)
         self.plots.grad_norm.set_limit(_clip_limit(record))
+        self.plots.show_record(record)
         self.log.show_record(record)
         self.refresh()
 

@@ -12,7 +12,7 @@ from studio.ui import theme
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.disclosure import Disclosure
 
-VISIBLE_LINES = 6
+VISIBLE_LINES = 5
 
 
 class LogView(Disclosure):

@@ -17,7 +17,7 @@ from studio.runner.record import RunRecord
 from studio.ui import theme
 from studio.ui.plots import numbers
 from studio.ui.plots.axes import BEHIND, StepAxis, ValueAxis
-from studio.ui.plots.curve import Curve
+from studio.ui.plots.curve import NOT_FINITE, Curve, Style
 from studio.ui.plots.overlay import Overlay
 from studio.ui.plots.timeline import Timeline
 from studio.ui.plots.view import StepView
@@ -117,6 +117,10 @@ class Chart(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         """Return a value of this chart as text."""
         return numbers.number(value)
 
+    def extras(self) -> dict[Style, bool]:
+        """Return what the legend explains beside the curves, and whether there is such a thing now."""
+        return {NOT_FINITE: any(curve.has_not_finite for curve in self.curves)}
+
     def fit(self) -> None:
         """Show the whole run and all values, and follow the newest step."""
         self._free_values = True
@@ -200,7 +204,8 @@ class Chart(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         if high - low < height:
             low, high = (low + high - height) / 2, (low + high + height) / 2
         # Half a line is free at least, so that the labels of the outermost ticks have room.
-        line = 0.7 * self.value_axis.style["tickTextHeight"] / max(1.0, self.view.height())
+        half = 0.55 * self.value_axis.style["tickTextHeight"]
+        line = half / max(1.0, self.view.height() - 2 * half)
         self.view.setYRange(low - max(BELOW, line) * height, high + max(ABOVE, line) * height, padding=0)
 
     def _hold_values(self) -> None:

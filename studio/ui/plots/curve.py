@@ -11,16 +11,20 @@ import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtGui import QColor
 
+from studio.i18n import mark
 from studio.runner.series import MetricSeries
 from studio.ui import theme
 
 Array = NDArray[np.float64]
+# A wide line of more points is stroked segment by segment: as one path it would take 50 times as long. Of fewer, one
+# path looks better at the joints.
+PATH_POINTS = 400
 Forward = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """How a curve looks. `colour` is a name of the palette; `strength` is its opacity."""
+    """How a curve, a limit or a mark looks. `colour` is a name of the palette; `strength` is its opacity."""
 
     title: str
     colour: str = "series_1"
@@ -28,12 +32,17 @@ class Style:
     strength: float = 1.0
     steps: bool = False
     dots: bool = False
+    dashed: bool = False
+    mark: bool = False
 
     def shade(self) -> QColor:
         """Return the colour in the present theme."""
         colour = QColor(getattr(theme.palette(), self.colour))
         colour.setAlphaF(self.strength)
         return colour
+
+
+NOT_FINITE = Style(title=mark("not finite"), colour="bad", mark=True)
 
 
 @dataclass
@@ -51,8 +60,6 @@ class Curve:
         self.style = style
         self.show(MetricSeries())
         self.item = pg.PlotCurveItem(stepMode="right" if style.steps else None, antialias=not style.steps)
-        # Stroking one path wider than a pixel takes 50 times as long as stroking its segments one by one.
-        self.item.setSegmentedLineMode("on" if style.width > 1 else "off")
         self.dots = pg.ScatterPlotItem(size=theme.space(0.75), pxMode=True, antialias=True) if style.dots else None
         self.dress()
 
@@ -84,6 +91,7 @@ class Curve:
         y = np.asarray(forward(y))
         kept = np.isfinite(y)
         x, y = x[kept], y[kept]
+        self.item.setSegmentedLineMode("on" if self.style.width > 1 and len(x) > PATH_POINTS else "off")
         self.item.setData(*self._to_the_end(x, y))
         if self.dots is not None:
             self.dots.setData(x, y)

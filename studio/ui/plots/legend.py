@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from PySide6.QtCore import QLineF, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QPen, QPolygonF
@@ -16,35 +16,44 @@ from studio.ui.widgets.text import label
 
 
 class Legend(QWidget):
-    """Samples and names in one line; `None` stands for the mark of values that are not finite."""
+    """Samples and names in one line."""
 
-    def __init__(self, styles: Sequence[Style], parent: QWidget | None = None) -> None:
+    def __init__(self, styles: Iterable[Style], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.space(0.75))
+        self._row = QHBoxLayout(self)
+        self._row.setContentsMargins(0, 0, 0, 0)
+        self._row.setSpacing(theme.space(1.5))
+        self._entries: dict[Style, QWidget] = {}
         for style in styles:
-            self._add(row, Sample(style), tr(style.title))
-        self._not_finite = (Sample(None), label(tr("not finite"), "caption"))
-        for widget in self._not_finite:
-            row.addWidget(widget)
-        self.show_not_finite(False)
+            self.set_shown(style, True)
 
-    def show_not_finite(self, shown: bool) -> None:
-        """Explain the mark at the top edge, once there is one."""
-        for widget in self._not_finite:
-            widget.setVisible(shown)
+    def set_shown(self, style: Style, shown: bool) -> None:
+        """Explain a line or a mark, or no longer; one that never came up takes no room."""
+        if shown and style not in self._entries:
+            self._entries[style] = _entry(style)
+            self._row.addWidget(self._entries[style])
+        if style in self._entries:
+            self._entries[style].setVisible(shown)
 
-    def _add(self, row: QHBoxLayout, sample: Sample, name: str) -> None:
-        row.addWidget(sample)
-        row.addWidget(label(name, "caption"))
-        row.addSpacing(theme.space(0.75))
+    def names(self) -> list[str]:
+        """Return what is explained now."""
+        return [tr(style.title) for style, entry in self._entries.items() if not entry.isHidden()]
+
+
+def _entry(style: Style) -> QWidget:
+    entry = QWidget()
+    row = QHBoxLayout(entry)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(theme.space(0.75))
+    row.addWidget(Sample(style))
+    row.addWidget(label(tr(style.title), "caption"))
+    return entry
 
 
 class Sample(QWidget):
     """A short piece of a line as the chart draws it."""
 
-    def __init__(self, style: Style | None) -> None:
+    def __init__(self, style: Style) -> None:
         super().__init__()
         self._style = style
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
@@ -52,24 +61,25 @@ class Sample(QWidget):
 
     @override
     def sizeHint(self) -> QSize:
-        return QSize(theme.space(2 if self._style else 1.25), theme.space(1.5))
+        return QSize(theme.space(1.25 if self._style.mark else 2), theme.space(1.5))
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         middle = QRectF(self.rect()).center()
-        if self._style is None:
+        if self._style.mark:
             self._paint_mark(painter, middle)
         else:
-            self._paint_line(painter, self._style, middle)
+            self._paint_line(painter, middle)
         painter.end()
 
-    def _paint_line(self, painter: QPainter, style: Style, middle: QPointF) -> None:
-        colour = getattr(theme.palette(), style.colour)
-        painter.setPen(QPen(colour, 2.0))
+    def _paint_line(self, painter: QPainter, middle: QPointF) -> None:
+        colour = getattr(theme.palette(), self._style.colour)
+        dashed = self._style.dashed
+        painter.setPen(QPen(colour, 1.0 if dashed else 2.0, Qt.PenStyle.DashLine if dashed else Qt.PenStyle.SolidLine))
         painter.drawLine(QLineF(0, middle.y(), self.width(), middle.y()))
-        if style.dots:
+        if self._style.dots:
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(colour)
             painter.drawEllipse(middle, 3.5, 3.5)
@@ -77,7 +87,7 @@ class Sample(QWidget):
     def _paint_mark(self, painter: QPainter, middle: QPointF) -> None:
         half, tall = theme.space(0.55), theme.space(1)
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(theme.palette().bad)
+        painter.setBrush(getattr(theme.palette(), self._style.colour))
         top = middle.y() - tall / 2
         corners = [QPointF(middle.x() - half, top), QPointF(middle.x() + half, top), QPointF(middle.x(), top + tall)]
         painter.drawPolygon(QPolygonF(corners))

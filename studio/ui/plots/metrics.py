@@ -7,7 +7,7 @@ import math
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
-from studio.i18n import tr
+from studio.i18n import mark, tr
 from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
 from studio.ui.plots import numbers
@@ -15,6 +15,8 @@ from studio.ui.plots.axes import Log10Axis, ValueAxis
 from studio.ui.plots.chart import Chart
 from studio.ui.plots.curve import Curve, Style
 from studio.ui.plots.timeline import Timeline
+
+LIMIT = Style(title=mark("clip limit"), colour="warning", dashed=True)
 
 
 class MetricChart(Chart):
@@ -42,6 +44,10 @@ class GradNormChart(MetricChart):
         """Draw the clip limit; 0 means that nothing is clipped."""
         self.overlay.level = math.log10(norm) if norm > 0 else None
         self.refresh()
+
+    @override
+    def extras(self) -> dict[Style, bool]:
+        return {LIMIT: self.overlay.level is not None} | super().extras()
 
     @override
     def _levels(self) -> list[float]:

@@ -37,7 +37,8 @@ class ChartPanel(Card):
 
     def refresh(self) -> None:
         """Show what the run has become."""
-        self.legend.show_not_finite(any(curve.has_not_finite for curve in self.chart.curves))
+        for style, shown in self.chart.extras().items():
+            self.legend.set_shown(style, shown)
         self.chart.refresh()
 
     def _show_reading(self, text: str) -> None:

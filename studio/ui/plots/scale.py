@@ -37,5 +37,5 @@ class ScaleChart(MetricChart):
     def reading(self, step: int) -> str:
         before, after = self.curves[0].at(step), self.curves[0].at(step + 1)
         if before is not None and after is not None and after != before:
-            return f"{numbers.scale(before)} → {numbers.scale(after)}"
+            return f"{numbers.scale(before).split()[0]} → {numbers.scale(after)}"
         return super().reading(step)

@@ -256,8 +256,7 @@ def test_a_panel_explains_the_mark_once_there_is_one(qtbot: QtBot, timeline: Tim
     panel = ChartPanel(LossChart(timeline))
     qtbot.addWidget(panel)
     panel.show_record(record)
-    explained = panel.legend._not_finite[1]
-    assert explained.isHidden()
+    assert panel.legend.names() == ["Training", "Validation"]
     record.apply(step_event(2, loss=math.inf))
     panel.refresh()
-    assert not explained.isHidden()
+    assert panel.legend.names() == ["Training", "Validation", "not finite"]

@@ -49,7 +49,7 @@ def test_a_precision_without_loss_scaling_says_so(show: Show) -> None:
 
 def test_the_reading_names_the_scale_before_and_after_a_skip(show: Show) -> None:
     chart = show(ScaleChart, _searching())
-    assert chart.reading(2) == "32,768 (2¹⁵) → 16,384 (2¹⁴)"
+    assert chart.reading(2) == "32,768 → 16,384 (2¹⁴)"
     assert chart.reading(20) == "8,192 (2¹³)"
 
 
