@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import subprocess
 import sys
 from dataclasses import dataclass
 
 from studio.i18n import tr
 
+log = logging.getLogger(__name__)
+
 SECONDS = 20
 QUESTION, ANSWER = "What is the capital of France?", "Paris."
-_MEMORY_BYTES = 4 << 30
+_MEMORY_BYTES = 1 << 28  # beyond what Python itself takes; not every system can limit it
 _MAX_CHARACTERS = 100_000
 _CHILD = f"""
 import json, sys
+import psutil
+from transformers.utils.chat_template_utils import render_jinja_template
 try:
     import resource
-    resource.setrlimit(resource.RLIMIT_AS, ({_MEMORY_BYTES}, {_MEMORY_BYTES}))
+    limit = psutil.Process().memory_info().vms + {_MEMORY_BYTES}
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 except (ImportError, OSError, ValueError):
     pass
-from transformers.utils.chat_template_utils import render_jinja_template
 job = json.load(sys.stdin)
 messages = [{{"role": "user", "content": job["question"]}}, {{"role": "assistant", "content": job["answer"]}}]
 try:
@@ -68,7 +73,8 @@ def try_template(template: str, tokens: tuple[tuple[str, str], ...]) -> Trial:
     except subprocess.TimeoutExpired:
         return Trial(problem=tr("it does not come to an end"))
     if done.returncode:
-        return Trial(problem=tr("it takes too much memory"))
+        log.warning("The trial of a chat template ended with %d: %s", done.returncode, done.stderr[-2000:])
+        return Trial(problem=tr("it could not be run"))
     return _read(json.loads(done.stdout))
 
 
