@@ -104,7 +104,7 @@ def test() -> int:
     *before, last = CHECKS
     failed = [" ".join(command) for command in before if not check(command)]
     if failed:
-        say(f"Failed before pytest: {', '.join(failed)}.")
+        say(f"Failed before pytest: {', '.join(failed)}")
     return 0 if check(last) and not failed else 1
 
 
