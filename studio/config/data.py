@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from studio.config.option import REQUIRED, Section, option
 from studio.i18n import mark
@@ -13,7 +13,7 @@ from studio.i18n import mark
 class DataSource(Section):
     """One dataset file: `[[data.sources]]`."""
 
-    path: str = option(
+    path: Annotated[str, StringConstraints(strip_whitespace=False)] = option(
         REQUIRED,
         title=mark("File"),
         help=mark("A JSON, JSONL, CSV, Parquet or text file. It is read, never changed."),

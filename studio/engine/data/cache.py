@@ -46,24 +46,30 @@ def cached_table(key: str, build: Callable[[Path], Tally], progress: Progress) -
     tally = _read(table, record, progress)
     if tally is not None:
         return table, tally
-    draft = table.with_name(f".{key}.{os.getpid()}.{threading.get_ident()}")
     try:
         table.parent.mkdir(parents=True, exist_ok=True)
         _remove_unused(table.parent)
-        tally = build(draft)
-        counted = {"sha256": fingerprint(draft, no_progress), "tally": tally.to_json()}
-        draft.replace(table)
-        draft.write_text(json.dumps(counted), encoding="utf-8")
-        draft.replace(record)
+        return table, _make(table, record, build)
     except OSError as error:
         raise DataError(
             tr(
                 "The cache {folder} cannot be written ({reason}); free some space, or set {variable} to another folder."
             ).format(folder=table.parent, reason=error.strerror or error, variable=VARIABLE)
         ) from error
+
+
+def _make(table: Path, record: Path, build: Callable[[Path], Tally]) -> Tally:
+    """Write table and record; each appears complete, under its name, or not at all."""
+    draft = table.with_name(f".{table.stem}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        tally = build(draft)
+        counted = {"sha256": fingerprint(draft, no_progress), "tally": tally.to_json()}
+        draft.replace(table)
+        draft.write_text(json.dumps(counted), encoding="utf-8")
+        draft.replace(record)
     finally:
         draft.unlink(missing_ok=True)
-    return table, tally
+    return tally
 
 
 def _read(table: Path, record: Path, progress: Progress) -> Tally | None:

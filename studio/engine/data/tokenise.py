@@ -17,7 +17,7 @@ from studio.engine.data.cache import cached_table
 from studio.engine.data.encoder import Encoding
 from studio.engine.data.examples import open_source
 from studio.engine.data.formats.base import Example
-from studio.engine.data.readers.files import fingerprint, shown
+from studio.engine.data.readers.files import fingerprint, shown, state
 from studio.engine.data.readers.open import source_path
 from studio.engine.data.render import Renderer
 from studio.engine.data.report import Tally, Unteachable
@@ -103,7 +103,7 @@ def _key(source: DataSource, digest: str, renderer: Renderer) -> str:
 def _write(draft: Path, source: DataSource, renderer: Renderer, progress: Progress) -> Tally:
     import pyarrow as pa
 
-    before = source_path(source).stat()
+    before = state(source_path(source))
     opened = open_source(source, progress, "tokenising")
     taught = 0
     with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_stream(sink, _schema()) as writer:
@@ -111,8 +111,7 @@ def _write(draft: Path, source: DataSource, renderer: Renderer, progress: Progre
             kept = encode_chunk(chunk, renderer, opened.tally)
             writer.write_batch(pa.RecordBatch.from_pylist(list(_records(kept)), schema=_schema()))
             taught += len(kept)
-    after = source_path(source).stat()
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+    if state(source_path(source)) != before:
         raise DataError(tr("{file} changed while it was read; start again.").format(file=shown(source_path(source))))
     if not taught:
         raise DataError(opened.tally.why_nothing_is_left(shown(source_path(source)), renderer.max_length))

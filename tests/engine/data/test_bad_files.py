@@ -19,6 +19,7 @@ from studio.config import DataSource
 from studio.engine.control import no_progress
 from studio.engine.data.examples import OpenSource, open_source
 from studio.engine.data.inspect import inspect_data
+from studio.engine.data.readers.lines import TextFile
 from studio.errors import DataError
 
 ROW = '{"prompt": "Why?", "completion": "Because."}'
@@ -397,12 +398,26 @@ def test_34_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     assert "cannot be read: permission denied" in refused(path)
 
 
-@pytest.mark.parametrize("name", ["😀 数据.jsonl", "x" * 249 + ".jsonl", "a b .jsonl", "tab\there.jsonl"])
+@pytest.mark.parametrize("name", ["😀 数据.jsonl", "x" * 249 + ".jsonl", "a b.jsonl ", "tab\there.jsonl"])
 def test_34_unusual_names_are_read(name: str, tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     path = tmp_path / "sub" / ".." / name
     path.write_text(ROW, encoding="utf-8")
     assert inspect_data(DataSource(path=str(path))).rows == 1
+
+
+def test_34_space_round_a_path_is_forgiven(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(ROW)
+    assert inspect_data(DataSource(path=f" {tmp_path / 'a.jsonl'} \n")).rows == 1
+
+
+def test_34_a_drive_that_goes_away_while_it_is_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_: TextFile) -> None:
+        raise OSError(116, "Stale file handle")
+
+    (tmp_path / "a.jsonl").write_text(ROW)
+    monkeypatch.setattr(TextFile, "lines", gone)
+    assert "a.jsonl cannot be read: stale file handle" in refused(tmp_path / "a.jsonl")
 
 
 def test_34_a_link_to_a_file_is_read(tmp_path: Path) -> None:

@@ -75,6 +75,15 @@ def fingerprint(path: Path, progress: Progress) -> str:
     return digest.hexdigest()
 
 
+def state(path: Path) -> tuple[int, int]:
+    """Return size and time of the last change, which tell whether a file stayed as it was. Raises `DataError`."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+    return found.st_size, found.st_mtime_ns
+
+
 def unreadable(path: Path, error: OSError | ValueError) -> DataError:
     """Return the error for a file that the system will not open or read."""
     reason = getattr(error, "strerror", None) or error

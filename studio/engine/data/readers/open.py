@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from studio.config import DataSource
 from studio.engine.control import Progress
 from studio.engine.data.readers.base import Broken, Row
 from studio.engine.data.readers.csv_rows import read_csv
-from studio.engine.data.readers.files import PARQUET_MAGIC, read_head, shown
+from studio.engine.data.readers.files import PARQUET_MAGIC, read_head, shown, unreadable
 from studio.engine.data.readers.json_rows import read_json
 from studio.engine.data.readers.lines import Line, TextFile
 from studio.engine.data.readers.parquet_rows import read_parquet
@@ -25,8 +26,10 @@ _JSON_ROWS = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"')
 
 
 def source_path(source: DataSource) -> Path:
-    """Return the path of a source, with `~` resolved."""
-    return Path(source.path).expanduser()
+    """Return the path of a source, with `~` resolved; space at its ends counts only where a file is called so."""
+    path = Path(source.path).expanduser()
+    # Path.exists would raise for a name that is too long.
+    return path if os.path.exists(path) else Path(source.path.strip()).expanduser()  # noqa: PTH110
 
 
 def read_rows(source: DataSource, tally: Tally, progress: Progress, stage: str = "reading_data") -> Iterator[Row]:
@@ -36,7 +39,7 @@ def read_rows(source: DataSource, tally: Tally, progress: Progress, stage: str =
         DataError: the file cannot be read, or a line cannot and broken lines are not to be skipped.
         Cancelled: the user cancelled.
     """
-    for row in _read(source, progress, stage):
+    for row in _readable(source, progress, stage):
         tally.rows += 1
         if isinstance(row, Broken):
             refuse_or_skip(source, row, tally)
@@ -56,6 +59,13 @@ def refuse_or_skip(source: DataSource, broken: Broken, tally: Tally) -> None:
             file=shown(source_path(source)), line=broken.line, what=broken.what, advice=advice
         )
     )
+
+
+def _readable(source: DataSource, progress: Progress, stage: str) -> Iterator[Row | Broken]:
+    try:
+        yield from _read(source, progress, stage)
+    except OSError as error:  # in the middle of the file, such as when a drive goes away
+        raise unreadable(source_path(source), error) from error
 
 
 def _read(source: DataSource, progress: Progress, stage: str) -> Iterator[Row | Broken]:
