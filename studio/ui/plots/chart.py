@@ -18,6 +18,7 @@ from studio.ui import theme
 from studio.ui.plots import numbers
 from studio.ui.plots.axes import BEHIND, StepAxis, ValueAxis
 from studio.ui.plots.curve import NOT_FINITE, Curve, Style
+from studio.ui.plots.describe import in_words
 from studio.ui.plots.overlay import Overlay
 from studio.ui.plots.timeline import Timeline
 from studio.ui.plots.view import StepView
@@ -100,7 +101,7 @@ class Chart(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         """Return the picture in words."""
         if message := self.empty_message():
             return message
-        return " ".join(_in_words(curve) for curve in self.curves if len(curve.series) and curve.style.title)
+        return " ".join(in_words(curve) for curve in self.curves if len(curve.series) and curve.style.title)
 
     def empty_message(self) -> str:
         """Return what to say instead of an empty picture, or nothing."""
@@ -295,22 +296,3 @@ class Chart(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
             self.timeline.zoom(1 / ZOOM_STEP)
         else:
             event.ignore()
-
-
-def _in_words(curve: Curve) -> str:
-    y = curve.series.y
-    finite = y[np.isfinite(y)]
-    text = tr("{name}: now {now}, lowest {low}, highest {high}.").format(
-        name=tr(curve.style.title),
-        now=numbers.number(float(y[-1])),
-        low=numbers.number(float(finite.min()) if len(finite) else None),
-        high=numbers.number(float(finite.max()) if len(finite) else None),
-    )
-    bad = curve.series.x[~np.isfinite(y)]
-    if not len(bad):
-        return text
-    return (
-        text
-        + " "
-        + tr("{count} values are not finite, the first at step {step}.").format(count=len(bad), step=f"{int(bad[0]):,}")
-    )

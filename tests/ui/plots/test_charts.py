@@ -204,7 +204,7 @@ def test_a_hidden_chart_does_not_draw_until_it_is_shown(show: Show, qtbot: QtBot
     chart.hide()
     record.apply(step_event(11))
     chart.refresh()
-    qtbot.wait(1)
+    theme.application().processEvents()
     assert len(chart.curves[0].item.getData()[0]) == 10
     chart.show()
     qtbot.waitUntil(lambda: len(chart.curves[0].item.getData()[0]) == 11)
