@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-_ROWS = 64  # that are encoded together
+_ROWS = 32  # that are encoded together
 _CHARACTERS = 2**18
 
 
