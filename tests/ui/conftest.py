@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from studio.runner import actions
 from studio.ui import bridge, latest, theme
 from studio.ui.bridge import AppContext
+from studio.ui.fonts import interface_font
 from studio.ui.main_window import MainWindow
 from studio.ui.settings import Settings
 from tests.ui.fakes import FakeController, FakeEngine, choose
@@ -57,12 +58,19 @@ def settings(tmp_path: Path) -> Settings:
     return result
 
 
+@pytest.fixture(scope="session")
+def dressed(qapp: QApplication) -> QApplication:
+    """The application in the light theme; a test that changes the theme changes it back."""
+    qapp.setFont(interface_font())
+    theme.install(qapp, "light")
+    return qapp
+
+
 @pytest.fixture
 def context(
-    qapp: QApplication, settings: Settings, controller: FakeController, engine: FakeEngine
+    dressed: QApplication, settings: Settings, controller: FakeController, engine: FakeEngine
 ) -> Iterator[AppContext]:
     """What pages get, with the fakes in it."""
-    theme.install(qapp, "light")
     result = AppContext(settings, controller)  # type: ignore[arg-type]
     yield result
     controller.running = False

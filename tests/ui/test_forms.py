@@ -9,7 +9,6 @@ from pytestqt.qtbot import QtBot
 
 from studio.config import DataConfig, PrecisionConfig, Section, TrainingConfig, options
 from studio.engine.methods import METHODS
-from studio.ui import theme
 from studio.ui.forms.editors import ShareEditor
 from studio.ui.forms.form import Form
 from studio.ui.forms.numbers import number_text, parse_number
@@ -19,8 +18,8 @@ SECTIONS: list[type[Section]] = [DataConfig, PrecisionConfig, TrainingConfig, *(
 
 
 @pytest.fixture(autouse=True)
-def _theme(qapp: QApplication) -> None:
-    theme.install(qapp, "light")
+def _dressed(dressed: QApplication) -> None:
+    """Forms take their distances from the font of the application."""
 
 
 @pytest.fixture

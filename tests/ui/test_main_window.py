@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from PySide6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 
+from studio.config import write_config
 from studio.events import ProgressReported, RunFinished, RunStarted, StepCompleted
 from studio.runner.task import Task
 from studio.ui import theme
@@ -102,7 +104,7 @@ def test_the_run_bar_shows_how_far_how_fast_and_how_long(training: MainWindow, c
     assert (bar.status.text(), bar.words.whole_text) == ("Training", "Loading the model …")
     assert bar.bar.value() == 250
     feed(training, controller, [step(1), step(2)])
-    assert bar.words.whole_text == "SmolLM2 · lora · fp16-mixed"
+    assert bar.words.whole_text == "SmolLM2 · LoRA · fp16 mixed"
     assert "300 tokens/s" in bar.facts.text()
 
 
@@ -254,6 +256,17 @@ def test_another_language_rebuilds_the_window_and_keeps_what_was_set(ready: Main
     assert len(ready.menuBar().actions()) == 4
     qtbot.waitUntil(lambda: ready.setup.start_problem() == "")
     ready.actions_by_name["language_en"].trigger()
+
+
+def test_a_page_may_offer_the_configuration_of_a_run(ready: MainWindow, tmp_path: Path) -> None:
+    expected = ready.setup.config()
+    file = tmp_path / "config.toml"
+    file.write_text(write_config(expected), encoding="utf-8")
+    ready.setup.set_tables({})
+    ready.go_to("runs")
+    ready.context.configuration_requested.emit(file)
+    assert ready.page == "setup"
+    assert ready.setup.config() == expected
 
 
 def test_the_geometry_is_remembered(window: MainWindow) -> None:

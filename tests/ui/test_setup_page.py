@@ -253,3 +253,12 @@ def test_an_entry_of_the_outline_leads_to_its_card(ready: MainWindow, qtbot: QtB
     qtbot.mouseClick(entry, Qt.MouseButton.LeftButton)
     assert ready.setup.training.visibleRegion().boundingRect().height() > 50
     assert ready.setup.training.isAncestorOf(ready.focusWidget())
+
+
+def test_a_file_of_rows_that_cannot_teach_stops_the_start(
+    page: SetupPage, engine: FakeEngine, model_folder: str, rows: str, qtbot: QtBot
+) -> None:
+    engine.data = FakeInspection(rows=2, skipped=2, problems=("No row of rows.jsonl has an answer.",))
+    page.set_tables({"model": {"path": model_folder}, "data": {"sources": [{"path": rows}]}})
+    qtbot.waitUntil(lambda: page.start_problem() == "No row of rows.jsonl has an answer.")
+    assert page.data.verdict[1] == "bad"

@@ -40,18 +40,16 @@ def test_borders_of_controls_and_curves_can_be_seen(colours: theme.Palette) -> N
     assert {name: value for name, value in weak.items() if value < 3} == {}
 
 
-def test_the_theme_can_be_forced_and_everyone_hears_of_it(qapp: QApplication, qtbot: QtBot) -> None:
-    theme.install(qapp, "light")
+def test_the_theme_can_be_forced_and_everyone_hears_of_it(dressed: QApplication, qtbot: QtBot) -> None:
     with qtbot.waitSignal(theme.notifier().changed):
         theme.choose("dark")
     assert theme.palette() is theme.DARK
-    assert theme.DARK.surface.name() in qapp.styleSheet()
+    assert theme.DARK.surface.name() in dressed.styleSheet()
     theme.choose("light")
     assert theme.palette() is theme.LIGHT
 
 
-def test_icons_follow_the_theme(qapp: QApplication, qtbot: QtBot) -> None:
-    theme.install(qapp, "light")
+def test_icons_follow_the_theme(dressed: QApplication, qtbot: QtBot) -> None:
     button = push_button("Go", icon="play")
     qtbot.addWidget(button)
     before = button.icon().pixmap(24).toImage()
@@ -61,18 +59,18 @@ def test_icons_follow_the_theme(qapp: QApplication, qtbot: QtBot) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(resource("icons").glob("*.svg")), ids=lambda path: path.stem)
-def test_every_icon_draws_something(path: object, qapp: QApplication) -> None:
+def test_every_icon_draws_something(path: object, dressed: QApplication) -> None:
     picture = icons.pixmap(path.stem, "#112233", 24, 1.0).toImage()  # type: ignore[attr-defined]
     assert any(picture.pixelColor(x, y).alpha() for x in range(24) for y in range(24))
 
 
-def test_sizes_grow_with_the_font(qapp: QApplication) -> None:
-    font = qapp.font()
+def test_sizes_grow_with_the_font(dressed: QApplication) -> None:
+    font = dressed.font()
     before = theme.space(2)
-    larger = qapp.font()
+    larger = dressed.font()
     larger.setPointSizeF(font.pointSizeF() * 2)
     try:
-        qapp.setFont(larger)
+        dressed.setFont(larger)
         assert theme.space(2) > 1.6 * before
     finally:
-        qapp.setFont(font)
+        dressed.setFont(font)

@@ -37,6 +37,7 @@ class FormRow(QWidget):
         editor.describe(self.title, tr(editor.spec.help))
         editor.setToolTip(self._tooltip())
         self._lay_out(first)
+        self._show_share()
         editor.changed.connect(self._changed)
 
     def set_enabled(self, enabled: bool, reason: str = "") -> None:
@@ -74,13 +75,16 @@ class FormRow(QWidget):
         return tr("Allowed: {bounds}.").format(bounds=bounds) if bounds else ""
 
     def _changed(self) -> None:
-        if isinstance(self.editor, ShareEditor):
-            self._value.setText(f"{round(100 * self.editor.value())} %")
+        self._show_share()
         self.problem = self.editor.problem() or self._refusal()
         self.editor.show_problem(self.problem)
         self._error.setText(self.problem)
         self._error.setVisible(bool(self.problem))
         self.changed.emit()
+
+    def _show_share(self) -> None:
+        if isinstance(self.editor, ShareEditor):
+            self._value.setText(f"{round(100 * self.editor.value())} %")
 
     def _refusal(self) -> str:
         """What the configuration itself has against the value, where it knows more than kind and bounds."""

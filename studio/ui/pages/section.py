@@ -21,6 +21,7 @@ class SectionCard(Card):
     def __init__(self, section: str, title: str, parent: QWidget | None = None) -> None:
         super().__init__(title, parent)
         self.section = section
+        self.brief = ""
 
     def values(self) -> dict[str, Any]:
         """Return the section as it stands in CONFIG.toml."""
@@ -34,8 +35,13 @@ class SectionCard(Card):
         """Return why a run cannot start because of this card, in a sentence, or nothing."""
         raise NotImplementedError
 
-    def judge(self, summary: str, verdict: str, level: Level) -> None:
-        """Show the summary and the verdict; whoever mirrors them hears of it."""
+    def judge(self, summary: str, verdict: str, level: Level, brief: str = "") -> None:
+        """Show the summary and the verdict; whoever mirrors them hears of it.
+
+        Args:
+            brief: what stands for both where there is room for a few words only; the verdict unless given.
+        """
+        self.brief = brief or verdict.split("\n")[0] or summary
         self.set_summary(summary)
         self.set_verdict(verdict, level)
         self.judged.emit()

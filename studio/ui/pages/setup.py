@@ -19,6 +19,7 @@ from studio.runs import write_atomically
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.latest import Latest
+from studio.ui.pages.outline import Outline
 from studio.ui.pages.section import SectionCard
 from studio.ui.pages.setup_data import DataCard
 from studio.ui.pages.setup_method import MethodCard
@@ -26,7 +27,6 @@ from studio.ui.pages.setup_model import ModelCard
 from studio.ui.pages.setup_precision import PrecisionCard
 from studio.ui.pages.setup_training import TrainingCard
 from studio.ui.widgets.buttons import push_button
-from studio.ui.widgets.outline import Outline
 from studio.ui.widgets.text import label
 
 TOML = "TOML (*.toml)"

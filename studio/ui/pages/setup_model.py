@@ -89,7 +89,6 @@ class ModelCard(SectionCard):
         self.path = QLineEdit()
         self.path.setPlaceholderText(tr("A model folder, or a hub id such as HuggingFaceTB/SmolLM2-135M-Instruct"))
         self.path.setAccessibleName(tr("Model folder or hub id"))
-        self.path.setClearButtonEnabled(True)
         self.path.textEdited.connect(self._typed)
         self.path.returnPressed.connect(self.accept)
         self._kind = Form(ModelConfig, keys={"kind"})

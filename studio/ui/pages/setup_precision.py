@@ -63,8 +63,8 @@ class PrecisionCard(SectionCard):
         if self.problem():
             self.judge(self._title(), self.problem(), "bad")
         elif became:
-            words = tr("{precision}: {why}").format(precision=tr(PRECISIONS.get(became).title), why=why)
-            self.judge("", words, "good")
+            title = tr(PRECISIONS.get(became).title)
+            self.judge("", tr("{precision}: {why}").format(precision=title, why=why), "good", brief=title)
         else:
             self.judge(self._title(), "", "none")
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
+from studio.engine.methods import METHODS
+from studio.engine.precision import PRECISIONS
 from studio.i18n import mark, tr
+from studio.registry import Registry
 from studio.runner.record import RunState
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
@@ -126,4 +131,11 @@ def _sentence(state: RunState, running: bool) -> str:
         return state.sentence
     if running and state.stage and state.stage != "training":
         return f"{stage_text(state.stage)} …"
-    return " · ".join(part for part in (state.model, state.method, state.precision) if part)
+    return " · ".join(
+        part for part in (state.model, _title(METHODS, state.method), _title(PRECISIONS, state.precision)) if part
+    )
+
+
+def _title(registry: Registry[Any], name: str) -> str:
+    """The title of an entry; a run of a later version may name one that is not known here."""
+    return tr(registry.get(name).title) if name in registry.names() else name

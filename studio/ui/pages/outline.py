@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from studio.i18n import tr
 from studio.ui import theme
-from studio.ui.widgets.card import Card
+from studio.ui.pages.section import SectionCard
 from studio.ui.widgets.text import ElidedLabel, label
 from studio.ui.widgets.verdict import sign_pixmap
 
@@ -19,7 +19,7 @@ from studio.ui.widgets.verdict import sign_pixmap
 class OutlineEntry(QAbstractButton):
     """One card: its sign, its title, and its summary in a line."""
 
-    def __init__(self, card: Card) -> None:
+    def __init__(self, card: SectionCard) -> None:
         super().__init__()
         self.card = card
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -42,9 +42,9 @@ class OutlineEntry(QAbstractButton):
 
     def refresh(self) -> None:
         """Show what the card says now."""
-        verdict, level = self.card.verdict
+        level = self.card.verdict[1]
         self._sign.setPixmap(sign_pixmap(level, self._title.fontMetrics().height(), self.devicePixelRatioF()))
-        words = verdict.split("\n")[0] or self.card.summary or tr("Not set yet")
+        words = self.card.brief or tr("Not set yet")
         self._words.set_text(words)
         self.setAccessibleName(f"{self._title.text()}: {words}")
 
@@ -70,7 +70,7 @@ class Outline(QFrame):
 
     chosen = Signal(object)
 
-    def __init__(self, cards: Iterable[Card], parent: QWidget | None = None) -> None:
+    def __init__(self, cards: Iterable[SectionCard], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.entries = [OutlineEntry(card) for card in cards]
         self.setProperty("kind", "card")
