@@ -27,7 +27,7 @@ class TokenizerFiles:
         stops: the tokens at which generation ends, from the tokenizer and from the generation config.
         template: source of the chat template, None without one.
         largest_id: largest token id, None when only transformers can tell.
-        vocabulary: special tokens of chats that the tokenizer knows, such as `<|im_start|>`.
+        chat_tokens: special tokens of chats that the tokenizer knows, such as `<|im_start|>`.
     """
 
     special: dict[str, str]

