@@ -94,9 +94,17 @@ def _absolute(config: RunConfig, folder: Path) -> RunConfig:
 def _resolve(path: str, folder: Path) -> str:
     """A path is meant from the file that names it, else from here; what exists in neither may be a hub id."""
     for candidate in (folder / Path(path).expanduser(), Path(path).expanduser()):
-        if candidate.exists():
+        if _exists(candidate):
             return str(candidate.absolute())
     return path
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a path; a name that no file can have (too long, say) does not exist."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from studio.engine.data.rows import IGNORED
+
 if TYPE_CHECKING:
     from studio.engine.data.rows import TokenizedRow
-
-IGNORED = -100
 
 
 @dataclass(frozen=True)
