@@ -58,6 +58,7 @@ class Closing(QObject):
         discard = box.addButton(tr("Quit without saving"), QMessageBox.ButtonRole.DestructiveRole)
         for button, kind in ((stop, "primary"), (stay, "plain"), (discard, "danger")):
             button.setProperty("kind", kind)
+            button.style().polish(button)
         box.setDefaultButton(stop)
         box.setEscapeButton(stay)
         box.finished.connect(lambda _: self._answered(box.clickedButton() is stop, box.clickedButton() is discard))
