@@ -23,7 +23,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.main_window import MainWindow
 from studio.ui.settings import Settings
 
-UPDATES = 8
+UPDATES = 6
 MINUTES = 60_000
 SCREENSHOTS = os.environ.get("FINETUNE_STUDIO_SCREENSHOTS")
 
@@ -84,7 +84,7 @@ def test_a_person_fine_tunes_and_exports_a_real_model_by_clicking(
 
     qtbot.mouseClick(window.rail["export"], Qt.MouseButton.LeftButton)
     export = window.pages["export"]
-    qtbot.waitUntil(export.form.button.isEnabled, timeout=MINUTES)
+    qtbot.waitUntil(lambda: export.form.folder is not None and export.form.button.isEnabled(), timeout=MINUTES)
     qtbot.mouseClick(export.form.button, Qt.MouseButton.LeftButton)
     exports = record().folder.exports
     qtbot.waitUntil(lambda: bool(list(exports.glob("*/certificate.json"))), timeout=15 * MINUTES)

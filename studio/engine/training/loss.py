@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from studio.engine.data.batching import IGNORED
+from studio.engine.data.rows import IGNORED
 
 if TYPE_CHECKING:
     from studio.engine.data.batching import MicroBatch

@@ -55,6 +55,7 @@ class ExportForm(Card):
         self._lay_out()
         self._connect()
         self._show_target()
+        self._show_button()
 
     @property
     def folder(self) -> RunFolder | None:
