@@ -82,10 +82,10 @@ def available_memory(name: str) -> int:
 def default_token_budget(device: torch.device) -> int:
     """Return how many padded tokens one micro-batch may hold.
 
-    On a processor larger ones are no faster and only cost memory (measured in tests/benchmarks); a GPU needs more
-    to be kept busy.
+    On a processor larger ones are hardly faster and only cost memory (SmolLM2-135M, LoRA: 294 tokens/s in 2.2 GB at
+    256, 304 in 2.6 GB at 512); a GPU needs more to be kept busy.
     """
-    return 1024 if device.type == "cpu" else 8192
+    return 256 if device.type == "cpu" else 8192
 
 
 def peak_memory(device: torch.device) -> int:
