@@ -46,9 +46,9 @@ def _line(folder: RunFolder, state: dict[str, Any]) -> str:
     parts = [f"{state['status']:<9}", folder.name]
     if "updates" in state:
         parts.append(tr("{updates} updates").format(updates=state["updates"]))
-    losses = state.get("validation_loss") or {}
-    if losses.get("first") is not None and losses.get("last") is not None:
-        parts.append(tr("validation loss {first} → {last}").format(first=losses["first"], last=losses["last"]))
+    losses = {key: f"{float(loss):.4f}" for key, loss in (state.get("validation_loss") or {}).items()}
+    if losses:
+        parts.append(tr("validation loss {first} → {last}").format(**losses))
     if state.get("error"):
         parts.append(str(state["error"]))
     return "  ".join(parts)

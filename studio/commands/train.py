@@ -99,9 +99,7 @@ def _tell(update: Update, state: RunState, console: Console) -> None:
             console.note(_data_line(update))
         case EvaluationCompleted():
             console.note(
-                tr("Validation loss {loss} after {update} updates.").format(
-                    loss=f"{update.loss:.4f}", update=update.update
-                )
+                tr("Update {update}: validation loss {loss}").format(update=update.update, loss=f"{update.loss:.4f}")
             )
         case OverflowDiagnosed():
             console.note(f"{update.sentence} {update.advice}")

@@ -138,6 +138,12 @@ def test_a_damaged_run_is_named_and_the_others_are_listed(command: Command, tmp_
     assert str(bad) in answer.err
 
 
+def test_a_finished_run_shows_how_far_its_validation_loss_fell(command: Command, tmp_path: Path) -> None:
+    losses = {"first": 4.50508, "last": 4.32821, "best": 4.32821}
+    create_run(tmp_path, "tiny", "").write_state("finished", updates=8, validation_loss=losses)
+    assert "8 updates  validation loss 4.5051 → 4.3282" in command("runs", "--runs", tmp_path).out
+
+
 def test_no_runs_is_an_empty_list(command: Command, tmp_path: Path) -> None:
     assert command("runs", "--runs", tmp_path / "none", "--json").json == {"runs": []}
 

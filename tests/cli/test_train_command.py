@@ -41,8 +41,8 @@ def test_the_person_reads_rows_skips_and_both_validation_losses(
 ) -> None:
     said = command("train", config, "--runs", tmp_path / "runs").err
     assert "10 rows to learn from, 2 to validate with, 1 skipped; 2 updates." in said
-    assert "Validation loss 3.0000 after 0 updates." in said
-    assert "Validation loss 2.0000 after 2 updates." in said
+    assert "Update 0: validation loss 3.0000" in said
+    assert "Update 2: validation loss 2.0000" in said
     assert "Finished: 2 updates" in said
 
 

@@ -19,7 +19,7 @@ from studio.engine.export.prompts import Prompt, choose_prompts
 from studio.engine.export.reference import Reference, gather
 from studio.engine.export.source import Source, open_source
 from studio.engine.models.load import load_tokenizer
-from studio.errors import ExportError
+from studio.errors import ConfigError, ExportError
 from studio.i18n import tr
 from studio.runs import RunFolder
 
@@ -76,7 +76,7 @@ def export_run(
 
 def _refuse_dtype(target: Target, dtype: str) -> None:
     if dtype != "auto" and dtype not in target.dtypes:
-        raise ExportError(
+        raise ConfigError(
             tr("The export target {target} cannot be saved as {dtype}; choose auto or {known}.").format(
                 target=target.name, dtype=dtype, known=", ".join(target.dtypes)
             )

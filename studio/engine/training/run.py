@@ -7,7 +7,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -28,10 +28,11 @@ from studio.engine.precision.scaling import make_scaler
 from studio.engine.seed import seed_step
 from studio.engine.training.loop import Emit, Loop, planned_updates, progress_events
 from studio.engine.training.loss import SupervisedLoss
+from studio.engine.training.losses import Losses
 from studio.engine.training.storage import frozen_dtype, store_frozen
 from studio.engine.training.update import Updater
 from studio.errors import Cancelled, TrainingError
-from studio.events import DataPrepared, RunFinished, RunStarted
+from studio.events import DataPrepared, ProgressReported, RunEvent, RunFinished, RunStarted
 from studio.i18n import tr
 from studio.runs import RunFolder, write_atomically
 
@@ -75,7 +76,8 @@ class _Run:
         self._config = config
         self._folder = folder
         self._control = control
-        self._emit = emit
+        self._losses = Losses()
+        self._tell = emit
         self._started = time.monotonic()
         self._device = resolve_device(config.training.device)
         self._token_budget = token_budget or default_token_budget(self._device)
@@ -90,8 +92,13 @@ class _Run:
         except TrainingError:
             # The guard kept the weights good; they are worth keeping, and exporting.
             self._save()
+            self._folder.write_state("failed", **self._results())
             raise
         self._finish(status)
+
+    def _emit(self, event: RunEvent | ProgressReported) -> None:
+        self._losses.note(event)
+        self._tell(event)
 
     def _prepare(self) -> Loop:
         progress = progress_events(self._control, self._emit)
@@ -187,13 +194,7 @@ class _Run:
     def _finish(self, status: str) -> None:
         adapter_bytes = self._save()
         position = self._loop.position if self._loop else None
-        seconds = time.monotonic() - self._started
-        self._folder.write_state(
-            "finished" if status == "finished" else "stopped",
-            updates=position.update if position else 0,
-            planned_updates=self._loop.planned if self._loop else 0,
-            seconds=seconds,
-        )
+        self._folder.write_state("finished" if status == "finished" else "stopped", **self._results())
         self._emit(
             RunFinished(
                 status=status,
@@ -203,9 +204,18 @@ class _Run:
                 total_parameters=self._trained.total_parameters if self._trained else 0,
                 adapter_bytes=adapter_bytes,
                 peak_memory=peak_memory(self._device),
-                seconds=seconds,
+                seconds=time.monotonic() - self._started,
             )
         )
+
+    def _results(self) -> dict[str, Any]:
+        """What state.json tells of how far the run came, and how well."""
+        return {
+            "updates": self._loop.position.update if self._loop else 0,
+            "planned_updates": self._loop.planned if self._loop else 0,
+            "seconds": time.monotonic() - self._started,
+            **self._losses.state(),
+        }
 
     def _save(self) -> int:
         """Save the trained part, unless there is none yet or the user gave it up; return its size in bytes."""

@@ -58,7 +58,7 @@ def test_an_unknown_target_names_the_known_ones(make_run: MakeRun) -> None:
 
 @pytest.mark.parametrize(("target", "dtype"), [("merged", "fp8"), ("adapter", "bf16")])
 def test_a_format_the_target_does_not_have(make_run: MakeRun, target: str, dtype: str) -> None:
-    with pytest.raises(ExportError, match=dtype):
+    with pytest.raises(ConfigError, match=dtype):
         export_run(make_run(), target, dtype)
 
 

@@ -93,7 +93,9 @@ def test_a_run_tells_its_story_and_leaves_an_adapter_that_peft_loads(tmp_path: P
     peft_model = PeftModel.from_pretrained(base, str(done.folder.adapter), is_trainable=True)
     assert finished.trainable_parameters == sum(p.numel() for p in peft_model.parameters() if p.requires_grad)
     assert finished.total_parameters == total + finished.trainable_parameters
-    assert done.folder.read_state()["status"] == "finished"
+    state = done.folder.read_state()
+    assert (state["status"], state["updates"], state["loss"]) == ("finished", 6, done.steps[-1].loss)
+    assert state["validation_loss"] == {"first": losses[0], "last": losses[-1], "best": min(losses)}
 
 
 def test_the_validation_loss_is_that_of_transformers(tmp_path: Path) -> None:
