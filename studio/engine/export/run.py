@@ -52,8 +52,8 @@ def export_run(
         out: the folder to write; by default a new one in the run's `exports`.
 
     Raises:
-        ConfigError: there is no such target.
-        ExportError: the run, the target, the format or the place cannot be used.
+        ConfigError: there is no such target, or it has no such format.
+        ExportError: the run, the target or the place cannot be used.
         Cancelled: through `progress`.
     """
     spec = TARGETS.get(target)
