@@ -60,8 +60,9 @@ class StepCompleted(_Event):
 
     `step` counts attempts and `update` applied updates, both from 1; `update` stays where it was when the
     step was `skipped`. `loss` is the mean over the update's supervised tokens, unfiltered. `grad_norm` is
-    unscaled and before clipping. `grad_scale` is the scale this step used, None without loss scaling.
-    `seconds` is the duration of this step alone; `tokens` were read in it, padding not counted.
+    unscaled and before clipping, `grad_norm_clipped` after it (None in journals of earlier versions).
+    `grad_scale` is the scale this step used, None without loss scaling. `seconds` is the duration of this step
+    alone; `tokens` were read in it, padding not counted.
     """
 
     type: ClassVar[str] = "step_completed"
@@ -77,6 +78,51 @@ class StepCompleted(_Event):
     supervised_tokens: int
     micro_batches: int
     seconds: float
+    grad_norm_clipped: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NumericsStarted(_Event):
+    """What the samples that follow are about.
+
+    `modules` names the rows of every sample, in the order of the forward pass. `compute` is the format of matrix
+    products (fp32, bf16 or fp16). `every` is the number of steps between two samples; it doubles when a run has
+    grown long (`NumericsSampled.step` tells where samples are).
+    """
+
+    type: ClassVar[str] = "numerics_started"
+    modules: list[str]
+    compute: str
+    every: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NumericsSampled(_Event):
+    """Statistics of one attempted step, taken on its largest micro-batch: one entry a module, in the order of
+    `NumericsStarted.modules`.
+
+    `activation_*` is about a module's output, `gradient_*` about the gradient of the loss by that output, unscaled.
+    `*_largest` is the largest finite absolute value; `*_zeros`, `*_subnormal` and `*_non_finite` are shares (0 to 1)
+    of all entries: exactly zero, below fp16's smallest normal number 2⁻¹⁴ **as computed** (scaled, where the loss
+    is), nan or inf. A module that saw none (no gradient flows there) has nan. `parameters` and `gradients` are
+    histograms (`studio.exponents.Histogram.to_dict`) of the trained parameters' gradients and of all activation
+    gradients, unscaled. `because` is "cadence" or "skip".
+    """
+
+    type: ClassVar[str] = "numerics_sampled"
+    step: int
+    grad_scale: float | None
+    because: str
+    activation_largest: list[float]
+    activation_zeros: list[float]
+    activation_subnormal: list[float]
+    activation_non_finite: list[float]
+    gradient_largest: list[float]
+    gradient_zeros: list[float]
+    gradient_subnormal: list[float]
+    gradient_non_finite: list[float]
+    parameters: dict[str, Any]
+    gradients: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +140,10 @@ class EvaluationCompleted(_Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OverflowDiagnosed(_Event):
-    """A verdict on the numerics: its class, the sentence for people, the evidence and the advice."""
+    """A verdict on the numerics: its class, the sentence for people, the evidence and the advice.
+
+    `remedies` are what a button can do about it, the best first: names of `studio.engine.numerics.remedies`.
+    """
 
     type: ClassVar[str] = "overflow_diagnosed"
     step: int
@@ -103,6 +152,7 @@ class OverflowDiagnosed(_Event):
     sentence: str
     advice: str
     evidence: dict[str, Any]
+    remedies: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,6 +209,8 @@ RunEvent: TypeAlias = (
     RunStarted
     | DataPrepared
     | StepCompleted
+    | NumericsStarted
+    | NumericsSampled
     | EvaluationCompleted
     | OverflowDiagnosed
     | CheckpointSaved
@@ -216,6 +268,8 @@ def spell_non_finite(value: Any) -> Any:
 
 
 def _read(value: Any, annotation: str) -> Any:
+    if annotation == "list[float]":
+        return [_SPELLED[one] if isinstance(one, str) else float(one) for one in value]
     if annotation.startswith("float") and isinstance(value, str):
         return _SPELLED[value]
     return float(value) if annotation.startswith("float") and value is not None else value

@@ -3,6 +3,7 @@
 from studio.config.data import DataConfig, DataSource
 from studio.config.method import MethodConfig
 from studio.config.model import ModelConfig
+from studio.config.numerics import NumericsConfig
 from studio.config.option import OptionSpec, Section, option, options
 from studio.config.precision import PrecisionConfig
 from studio.config.run import RunConfig, parse_config, read_config, write_config
@@ -13,6 +14,7 @@ __all__ = [
     "DataSource",
     "MethodConfig",
     "ModelConfig",
+    "NumericsConfig",
     "OptionSpec",
     "PrecisionConfig",
     "RunConfig",

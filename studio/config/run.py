@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, Validati
 from studio.config.data import DataConfig
 from studio.config.method import MethodConfig, default_method, method_class, read_method
 from studio.config.model import ModelConfig
+from studio.config.numerics import NumericsConfig
 from studio.config.option import Section
 from studio.config.precision import PrecisionConfig
 from studio.config.training import TrainingConfig
@@ -31,6 +32,7 @@ class RunConfig(Section):
     )
     precision: PrecisionConfig = PrecisionConfig()
     training: TrainingConfig = TrainingConfig()
+    numerics: NumericsConfig = NumericsConfig()
 
 
 def parse_config(values: Mapping[str, Any]) -> RunConfig:

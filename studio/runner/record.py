@@ -11,6 +11,8 @@ from studio.events import (
     CheckpointSaved,
     DataPrepared,
     EvaluationCompleted,
+    NumericsSampled,
+    NumericsStarted,
     OverflowDiagnosed,
     ProgressReported,
     RunEvent,
@@ -88,6 +90,8 @@ class RunRecord:
         }
         self.skips: list[int] = []
         self.verdicts: list[OverflowDiagnosed] = []
+        self.numerics: NumericsStarted | None = None
+        self.samples: list[NumericsSampled] = []
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self.version = 0
         self._recent: deque[StepCompleted] = deque(maxlen=SPEED_WINDOW)
@@ -120,6 +124,10 @@ class RunRecord:
                 self._step(event)
             case EvaluationCompleted():
                 self._evaluated(event)
+            case NumericsStarted():
+                self.numerics = event
+            case NumericsSampled():
+                self.samples.append(event)
             case OverflowDiagnosed():
                 self.verdicts.append(event)
             case RunPaused():
