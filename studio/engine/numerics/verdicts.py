@@ -1,0 +1,134 @@
+"""What the diagnosis reads and what it says: the facts of a step, and the classes of verdict. Without torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from studio.events import OverflowDiagnosed
+from studio.exponents import Histogram
+from studio.i18n import mark
+
+Direction: TypeAlias = Literal["forward", "backward", "loss", "weights"]
+# Source file, row number in it from 1, tokens.
+Row: TypeAlias = tuple[str, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstNonFinite:
+    """Where in a micro-batch the first nan or infinity appears.
+
+    Attributes:
+        module: dotted name of the module; empty where there is none (the loss itself).
+        direction: in its output (forward), in the gradient (backward), in the loss after a finite forward pass, or
+            in the weights before anything was computed.
+        largest_before: largest finite absolute value that was seen up to there, in the same direction.
+        exceeds_fp16: whether the same forward pass is finite when repeated in fp32, so that fp16's range alone is to
+            blame; None when that was not tried.
+    """
+
+    module: str
+    direction: Direction
+    largest_before: float
+    exceeds_fp16: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepFacts:
+    """What is known about one attempted step.
+
+    Attributes:
+        step: number of the attempt, from 1; `update`: updates applied so far, this one included if it was.
+        loss: mean per supervised token, unfiltered.
+        grad_norm: unscaled and before clipping; `grad_norm_clipped`: after it.
+        learning_rate: the rate of this step.
+        grad_scale: the loss scale of this step, None where the loss is not scaled; `next_scale`: of the next step.
+        skipped: the step was not applied, because its loss or its gradients are not finite.
+        can_back_off: before this step, the scaler could still have lowered the scale.
+        located: where the first non-finite value appeared, where that was looked for.
+        rows: the rows of the micro-batch that failed.
+        parameters: the trained parameters' gradients, unscaled, where this step was sampled.
+        lost_updates: share (0 to 1) of the weights whose update was not zero and yet left them as they were. None in
+            mixed precisions, and with stochastic rounding, which makes up for lost updates on average.
+        weights_finite: every weight of the model is a finite number, as far as was looked.
+    """
+
+    step: int
+    update: int
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    skipped: bool
+    grad_norm_clipped: float | None = None
+    grad_scale: float | None = None
+    next_scale: float | None = None
+    can_back_off: bool = False
+    located: FirstNonFinite | None = None
+    rows: tuple[Row, ...] = ()
+    parameters: Histogram | None = None
+    lost_updates: float | None = None
+    weights_finite: bool = True
+
+    @property
+    def finite_loss(self) -> bool:
+        return math.isfinite(self.loss)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerdictClass:
+    """A kind of verdict. A harmful one alarms, and counts towards the pause of a run; a benign one only explains."""
+
+    name: str
+    title: str
+    harmful: bool
+
+
+VERDICT_CLASSES = {
+    entry.name: entry
+    for entry in (
+        VerdictClass(name="scale_search", title=mark("Search of the loss scale"), harmful=False),
+        VerdictClass(name="growth_probe", title=mark("A larger loss scale tried"), harmful=False),
+        VerdictClass(name="chronic_overflow", title=mark("Steps keep overflowing"), harmful=True),
+        VerdictClass(name="scale_collapse", title=mark("Loss scale at its floor"), harmful=True),
+        VerdictClass(name="forward_overflow", title=mark("Activations beyond fp16"), harmful=True),
+        VerdictClass(name="underflow", title=mark("Gradients lost to zero"), harmful=True),
+        VerdictClass(name="bf16_stall", title=mark("Updates lost to rounding"), harmful=True),
+        VerdictClass(name="nonfinite_weights", title=mark("Damaged weights"), harmful=True),
+        VerdictClass(name="nonfinite_loss", title=mark("The loss is not a number"), harmful=True),
+        VerdictClass(name="exploding_gradients", title=mark("Exploding gradients"), harmful=True),
+    )
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A class of verdict that applies, and the numbers it rests on (JSON values)."""
+
+    name: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A finding in words, with what can be done about it, the best first."""
+
+    step: int
+    name: str
+    harmful: bool
+    sentence: str
+    advice: str
+    evidence: dict[str, Any]
+    remedies: tuple[str, ...]
+
+    def event(self) -> OverflowDiagnosed:
+        """Return it as the event that travels."""
+        return OverflowDiagnosed(
+            step=self.step,
+            verdict=self.name,
+            harmful=self.harmful,
+            sentence=self.sentence,
+            advice=self.advice,
+            evidence=self.evidence,
+            remedies=list(self.remedies),
+        )
