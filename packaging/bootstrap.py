@@ -19,6 +19,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 OLDEST_PYTHON = (3, 11)
@@ -26,8 +27,6 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 CONSTRAINTS = ROOT / "packaging" / "constraints.txt"
 STAMP = VENV / "installed.json"
-FONT_FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
-FONT_PACKAGES = ("fonts-dejavu-core", "fonts-noto-cjk")
 
 # What Qt's wheels take from the system on Linux: the library's file name, and its package in Debian and Ubuntu.
 QT_LIBRARIES = {
@@ -51,6 +50,10 @@ QT_LIBRARIES = {
     "libxcb-xinerama.so.0": "libxcb-xinerama0",
     "libxcb-xkb.so.1": "libxcb-xkb1",
 }
+# The languages that the window speaks: what fontconfig calls each, and a package with a font that can write it.
+FONTS = {"English": ("en", "fonts-dejavu-core"), "Chinese": ("zh-cn", "fonts-noto-cjk")}
+# Programs that only the tests use: a screen that exists in memory alone.
+TEST_PROGRAMS = {"Xvfb": "xvfb"}
 
 # Programs of the environment. pytest comes last, so that its summary closes the output.
 CHECKS = (
@@ -89,18 +92,20 @@ def run() -> int:
     if not has_display(sys.platform, dict(os.environ)):
         program = script(VENV, "finetune-studio", sys.platform)
         raise SetupError(f"There is no display here to open a window on; train with: {program} train CONFIG.toml")
-    problem = ensure_system_packages()
-    if problem:
+    problem = ensure_system_packages({})
+    if problem and missing_libraries():  # without one of them Qt aborts; without a font some words are boxes
         raise SetupError(problem)
+    if problem:
+        say(problem)
     return call([str(python), "-m", "studio"])
 
 
 def test() -> int:
     """Set up with the test tools, run every check even if one fails; return 0 when all passed."""
     ensure_environment(("test",))
-    problem = ensure_system_packages()
+    problem = ensure_system_packages(TEST_PROGRAMS)
     if problem:
-        say(problem)  # the checks may do without: they open no window on a display
+        say(problem)  # what cannot be checked without says so
     *before, last = CHECKS
     failed = [" ".join(command) for command in before if not check(command)]
     if failed:
@@ -193,17 +198,30 @@ def has_nvidia() -> bool:
     return shutil.which("nvidia-smi") is not None
 
 
-def ensure_system_packages() -> str:
-    """Install what Qt lacks on Linux where that is possible; return a sentence when something is still missing."""
+def ensure_system_packages(programs: Mapping[str, str]) -> str:
+    """Install what is missing on Linux, where that is possible; return a sentence when something still is.
+
+    Args:
+        programs: what is needed beside Qt's libraries and fonts: the name of each program, and its package.
+    """
     if not sys.platform.startswith("linux"):
         return ""
-    missing = [library for library in QT_LIBRARIES if not loads(library)]
-    packages = [QT_LIBRARIES[library] for library in missing]
-    packages += [] if has_fonts(FONT_FOLDERS) else FONT_PACKAGES
+    missing = missing_libraries() | missing_fonts()
+    missing |= {program: package for program, package in programs.items() if shutil.which(program) is None}
+    packages = list(missing.values())
     if not packages or apt_install(packages):
         return ""
-    lacking = ", ".join(missing) or "fonts"
-    return f"This system lacks what Qt needs to draw ({lacking}); {advice(packages)}."
+    return f"This system lacks {', '.join(missing)}; {advice(packages)}."
+
+
+def missing_libraries() -> dict[str, str]:
+    """Return the libraries that Qt needs and the loader does not find, each with its package."""
+    return {library: package for library, package in QT_LIBRARIES.items() if not loads(library)}
+
+
+def missing_fonts() -> dict[str, str]:
+    """Return the languages that no installed font can write, in words, each with the package of a font that can."""
+    return {f"a font for {name}": package for name, (language, package) in FONTS.items() if not has_font(language)}
 
 
 def loads(library: str) -> bool:
@@ -215,9 +233,18 @@ def loads(library: str) -> bool:
     return True
 
 
-def has_fonts(folders: tuple[str, ...]) -> bool:
-    files = (file for folder in folders for file in Path(folder).expanduser().rglob("*"))
-    return any(file.suffix.lower() in (".ttf", ".otf", ".ttc") for file in files)
+def has_font(language: str) -> bool:
+    """Return whether an installed font can write a language; fontconfig knows, which Qt asks too."""
+    try:
+        fontconfig = ctypes.CDLL("libfontconfig.so.1")
+    except OSError:
+        return False
+    for name in ("FcNameParse", "FcObjectSetCreate", "FcFontList"):
+        getattr(fontconfig, name).restype = ctypes.c_void_p
+    wanted = ctypes.c_void_p(fontconfig.FcNameParse(f":lang={language}".encode()))
+    found = fontconfig.FcFontList(None, wanted, ctypes.c_void_p(fontconfig.FcObjectSetCreate()))
+    # An FcFontSet begins with the number of fonts in it, an int.
+    return bool(found) and ctypes.c_int.from_address(found).value > 0
 
 
 def apt_install(packages: list[str]) -> bool:

@@ -6,10 +6,12 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from PySide6.QtGui import QFontDatabase
 
 SCRIPT = Path(__file__).parents[2] / "packaging" / "bootstrap.py"
 
@@ -147,7 +149,7 @@ def test_run_fetches_the_starter_and_then_opens_the_window(
     bootstrap: ModuleType, programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DISPLAY", ":0")
-    monkeypatch.setattr(bootstrap, "ensure_system_packages", lambda: "")
+    monkeypatch.setattr(bootstrap, "ensure_system_packages", lambda _: "")
     assert bootstrap.main(["run"]) == 0
     assert [command[-1] for command in programs.commands[-2:]] == ["starter", "studio"]
 
@@ -157,7 +159,7 @@ def test_every_check_runs_even_if_the_first_fails(
 ) -> None:
     programs = Programs(bootstrap.VENV, failing=("ruff check",))
     monkeypatch.setattr(bootstrap, "call", programs)
-    monkeypatch.setattr(bootstrap, "ensure_system_packages", lambda: "")
+    monkeypatch.setattr(bootstrap, "ensure_system_packages", lambda _: "")
     assert bootstrap.main(["test"]) == 1
     checks = [Path(command[0]).stem for command in programs.commands[-len(bootstrap.CHECKS) :]]
     assert checks == ["ruff", "ruff", "mypy", "lint-imports", "pytest"]
@@ -167,42 +169,109 @@ def test_every_check_runs_even_if_the_first_fails(
 def test_all_checks_passing_is_success(
     bootstrap: ModuleType, programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bootstrap, "ensure_system_packages", lambda: "")
+    monkeypatch.setattr(bootstrap, "ensure_system_packages", lambda _: "")
     assert bootstrap.main(["test"]) == 0
 
 
+@pytest.fixture
+def complete(bootstrap: ModuleType, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A Linux system with apt-get that lacks nothing but what a test names; nobody is root there unless told."""
+    lacking: set[str] = set()
+    monkeypatch.setattr(bootstrap, "loads", lambda library: library not in lacking)
+    monkeypatch.setattr(bootstrap, "has_font", lambda language: language not in lacking)
+    monkeypatch.setattr("shutil.which", lambda program: None if program in lacking else f"/usr/bin/{program}")
+
+    def but_for(*names: str, root: bool = False) -> None:
+        lacking.update(names)
+        monkeypatch.setattr("os.geteuid", lambda: 0 if root else 1000)
+
+    return but_for
+
+
 def test_missing_libraries_are_named_with_the_command_that_installs_them(
-    bootstrap: ModuleType, programs: Programs, monkeypatch: pytest.MonkeyPatch
+    bootstrap: ModuleType, complete: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(bootstrap, "loads", lambda library: library != "libxcb-cursor.so.0")
-    monkeypatch.setattr(bootstrap, "has_fonts", lambda _: True)
-    monkeypatch.setattr(bootstrap, "apt_install", lambda _: False)
-    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/apt-get")
-    sentence = bootstrap.ensure_system_packages()
+    complete("libxcb-cursor.so.0")
+    sentence = bootstrap.ensure_system_packages({})
     assert "libxcb-cursor.so.0" in sentence
     assert "sudo apt-get install libxcb-cursor0" in sentence
 
 
-def test_root_installs_missing_libraries_with_apt(
-    bootstrap: ModuleType, programs: Programs, monkeypatch: pytest.MonkeyPatch
+def test_root_installs_missing_libraries_and_fonts_with_apt(
+    bootstrap: ModuleType, programs: Programs, complete: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(bootstrap, "loads", lambda library: library != "libEGL.so.1")
-    monkeypatch.setattr(bootstrap, "has_fonts", lambda _: False)
-    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/apt-get")
-    monkeypatch.setattr("os.geteuid", lambda: 0)
-    assert bootstrap.ensure_system_packages() == ""
+    complete("libEGL.so.1", "en", "zh-cn", root=True)
+    assert bootstrap.ensure_system_packages({}) == ""
     assert programs.commands[-1][-3:] == ["libegl1", "fonts-dejavu-core", "fonts-noto-cjk"]
+
+
+def test_fonts_that_cannot_write_chinese_call_for_one_that_can(
+    bootstrap: ModuleType, programs: Programs, complete: Callable[..., None]
+) -> None:
+    complete("zh-cn", root=True)
+    assert bootstrap.ensure_system_packages({}) == ""
+    assert programs.commands[-1][-2:] == ["--no-install-recommends", "fonts-noto-cjk"]
+
+
+def test_a_complete_system_is_left_alone(
+    bootstrap: ModuleType, programs: Programs, complete: Callable[..., None]
+) -> None:
+    complete(root=True)
+    assert bootstrap.ensure_system_packages(bootstrap.TEST_PROGRAMS) == ""
+    assert not programs.commands
+
+
+def test_the_tests_bring_a_screen_and_the_window_does_without(
+    bootstrap: ModuleType, programs: Programs, complete: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete("Xvfb", root=True)
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert bootstrap.main(["run"]) == 0
+    assert not [command for command in programs.commands if "xvfb" in command]
+    assert bootstrap.main(["test"]) == 0
+    assert [command for command in programs.commands if "xvfb" in command]
+
+
+def test_a_missing_library_keeps_the_window_closed(
+    bootstrap: ModuleType,
+    programs: Programs,
+    complete: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    complete("libxcb-cursor.so.0")
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert bootstrap.main(["run"]) == 1
+    assert "libxcb-cursor.so.0" in capsys.readouterr().out
+    assert programs.commands[-1][-1] == "starter"
+
+
+def test_a_missing_chinese_font_is_named_and_the_window_opens_all_the_same(
+    bootstrap: ModuleType,
+    programs: Programs,
+    complete: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    complete("zh-cn")
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert bootstrap.main(["run"]) == 0
+    assert "a font for Chinese; install it with: sudo apt-get install fonts-noto-cjk." in capsys.readouterr().out
+    assert programs.commands[-1][-1] == "studio"
 
 
 def test_the_loader_finds_what_is_there_and_not_what_is_not(bootstrap: ModuleType) -> None:
     assert not bootstrap.loads("libno-such-library.so.7")
 
 
-def test_fonts_are_found_by_looking(bootstrap: ModuleType, tmp_path: Path) -> None:
-    assert not bootstrap.has_fonts((str(tmp_path),))
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "Some.TTF").touch()
-    assert bootstrap.has_fonts((str(tmp_path),))
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="fontconfig is how Linux finds fonts")
+@pytest.mark.usefixtures("qapp")
+@pytest.mark.parametrize(
+    ("language", "system"), [("en", "Latin"), ("zh-cn", "SimplifiedChinese"), ("th", "Thai"), ("ka", "Georgian")]
+)
+def test_a_font_is_there_when_the_window_would_find_one(bootstrap: ModuleType, language: str, system: str) -> None:
+    families = QFontDatabase.families(QFontDatabase.WritingSystem[system])
+    assert bootstrap.has_font(language) is bool(families)
 
 
 def test_the_script_needs_the_standard_library_alone() -> None:
