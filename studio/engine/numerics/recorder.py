@@ -1,0 +1,150 @@
+"""Recording: what the numbers inside the model are like, looked at now and then (events `NumericsSampled`).
+
+A look hooks the modules for the forward and backward pass of one micro-batch. Everything is counted where the
+numbers are, and read in one synchronisation at the end of the step; between two looks no hook is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from studio.config.numerics import NumericsConfig
+from studio.engine.autocast import DTYPES, autocast
+from studio.engine.numerics.modules import in_forward_order, watched_modules
+from studio.engine.numerics.statistics import Scale, Tallies, Tally, together
+from studio.engine.precision import Precision
+from studio.events import NumericsSampled, NumericsStarted
+
+# After so many samples the cadence halves, so that a journal grows with the logarithm of a run's length.
+SAMPLES_PER_CADENCE = 512
+
+
+class Recorder:
+    """Takes samples of one run's numerics."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        base: nn.Module,
+        parameters: Sequence[nn.Parameter],
+        precision: Precision,
+        config: NumericsConfig,
+    ) -> None:
+        """Run `model` once over two tokens, without gradients, to learn the order of the modules of `base`."""
+        self._parameters = parameters
+        self._config = config
+        self._every = config.every
+        self._collected = 0
+        self._compute = precision.autocast or precision.parameters
+        self._device = parameters[0].device
+        self._modules = in_forward_order(watched_modules(base), lambda: self._two_tokens(model, precision))
+        self._look: _Look | None = None
+
+    def started(self) -> NumericsStarted:
+        """Return the event that names the rows of all samples."""
+        return NumericsStarted(modules=list(self._modules), compute=self._compute, every=self._config.every)
+
+    def wants(self, step: int) -> bool:
+        """Return whether the attempted step with this number, counted from 1, is to be looked at."""
+        return self._config.record and (step - 1) % self._every == 0
+
+    @contextmanager
+    def watching(self, scale: float | None) -> Iterator[None]:
+        """Look at the one micro-batch whose forward and backward pass, at this loss scale, is within."""
+        look = _Look(list(self._modules.values()), Scale(scale or 1.0), self._device)
+        try:
+            yield
+        finally:
+            look.close()
+        self._look = look
+
+    def sample(self, step: int, scale: float | None, because: str) -> NumericsSampled:
+        """Return what was seen since the last sample, with the trained parameters' gradients as they are now.
+
+        To be called when these are unscaled and not yet clipped. This waits for the device, once. Largest values
+        and shares are rounded to five digits, which is what keeps a journal small.
+        """
+        look = self._look or _Look([], Scale(scale or 1.0), self._device)
+        self._look = None
+        for parameter in self._parameters:
+            if parameter.grad is not None:
+                look.add_parameter(parameter.grad)
+        self._collected += 1
+        if self._collected % SAMPLES_PER_CADENCE == 0:
+            self._every *= 2
+        return look.read(step, scale, because, DTYPES[self._compute])
+
+    def _two_tokens(self, model: nn.Module, precision: Precision) -> None:
+        ids = torch.zeros((1, 2), dtype=torch.int64, device=self._device)
+        on_gpu = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=on_gpu), autocast(precision, self._device):  # dropout draws
+            model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+
+
+class _Look:
+    """The counts of one micro-batch: streams of activations, of gradients, and of the parameters' gradients."""
+
+    def __init__(self, modules: Sequence[nn.Module], scale: Scale, device: torch.device) -> None:
+        self._scale = scale
+        self._rows = len(modules)
+        self._tallies = Tallies(2 * self._rows + 1, device)
+        self._gradient_formats: dict[int, torch.dtype] = {}
+        self._open = True
+        self._handles = [module.register_forward_hook(self._hook(row)) for row, module in enumerate(modules)]
+
+    def close(self) -> None:
+        """Stop counting; a graph that lives on is not looked at any more."""
+        self._open = False
+        for handle in self._handles:
+            handle.remove()
+
+    def add_parameter(self, gradient: Tensor) -> None:
+        self._tallies.add(2 * self._rows, gradient)
+
+    def read(self, step: int, scale: float | None, because: str, compute: torch.dtype) -> NumericsSampled:
+        tallies = self._tallies.read()
+        gradients, parameters = tallies[self._rows : -1], tallies[-1]
+        # Gradients that flow in the format of the products; under autocast norms and residuals pass on fp32.
+        computed = [tally for row, tally in enumerate(gradients) if self._gradient_formats.get(row) == compute]
+        return NumericsSampled(
+            step=step,
+            grad_scale=scale,
+            because=because,
+            **_columns("activation", tallies[: self._rows], 1.0),
+            **_columns("gradient", gradients, self._scale.value),
+            parameters=parameters.histogram().to_dict(),
+            gradients=together(computed).histogram(self._scale).to_dict(),
+        )
+
+    def _hook(self, row: int) -> Any:
+        def forward(module: nn.Module, inputs: object, output: object) -> None:
+            tensor = output[0] if isinstance(output, tuple | list) else output
+            if isinstance(tensor, Tensor):
+                self._tallies.add(row, tensor)
+                if tensor.requires_grad:
+                    tensor.register_hook(lambda gradient: self._backward(row, gradient))
+
+        return forward
+
+    def _backward(self, row: int, gradient: Tensor) -> None:
+        if self._open:
+            self._tallies.add(self._rows + row, gradient, self._scale)
+            self._gradient_formats[row] = gradient.dtype
+
+
+def _columns(what: str, tallies: Sequence[Tally], scale: float) -> dict[str, list[float]]:
+    return {
+        f"{what}_largest": [_brief(t.largest / scale if t.total else t.share(0)) for t in tallies],
+        f"{what}_zeros": [_brief(t.share(t.zeros)) for t in tallies],
+        f"{what}_subnormal": [_brief(t.share(t.subnormal)) for t in tallies],
+        f"{what}_non_finite": [_brief(t.share(t.non_finite)) for t in tallies],
+    }
+
+
+def _brief(value: float) -> float:
+    return float(f"{value:.5g}")

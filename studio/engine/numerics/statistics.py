@@ -1,0 +1,153 @@
+"""Counting numbers by their power of two, on the device where they are, without waiting for it.
+
+An fp32 number is sign, 8 bits of exponent, 23 of mantissa (IEEE 754-2019, binary32); fp16 and bf16 convert to it
+exactly, fp16's subnormals among them. So shifting the bits by 23 gives the power of two, and one count of these
+gives the shares of zeros, of fp16's subnormals and of non-finite numbers, and the histogram.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from studio.exponents import FP16, Histogram
+
+_MANTISSA_BITS = 23
+_BIAS = 127
+_INFINITY = 0x7F800000
+_MAGNITUDE = 0x7FFFFFFF
+# Two bins an exponent: below and from the mantissa of the scale on, so that a scale that is no power of two shifts
+# the histogram exactly.
+_BINS = 512
+# Numbers looked at together: a chunk stays in a processor's cache; a GPU wants more to do, and 64 MB of room.
+_CHUNK = {"cpu": 1 << 18}
+_CHUNK_ELSEWHERE = 1 << 22
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A factor that numbers were multiplied by, as fp32 sees it: 2^power × (1 + mantissa / 2^23)."""
+
+    value: float = 1.0
+
+    @property
+    def mantissa(self) -> int:
+        return self._bits & ((1 << _MANTISSA_BITS) - 1)
+
+    @property
+    def power(self) -> int:
+        return (self._bits >> _MANTISSA_BITS) - _BIAS
+
+    @property
+    def _bits(self) -> int:
+        bits: int = struct.unpack("<i", struct.pack("<f", self.value))[0]
+        return bits
+
+
+UNSCALED = Scale()
+
+
+class Tallies:
+    """Counts of several streams of numbers, kept on the device; only `read` waits for it."""
+
+    def __init__(self, streams: int, device: torch.device) -> None:
+        self._counts = torch.zeros((streams, _BINS), dtype=torch.int64, device=device)
+        self._non_zero = torch.zeros((streams, 1), dtype=torch.int64, device=device)
+        self._largest = torch.zeros((streams, 1), dtype=torch.int32, device=device)
+        self._chunk = _CHUNK.get(device.type, _CHUNK_ELSEWHERE)
+
+    def add(self, stream: int, numbers: Tensor, scale: Scale = UNSCALED) -> None:
+        """Count `numbers` (of any shape and floating-point format), which were multiplied by `scale`.
+
+        Nothing of them is kept. One that is not contiguous is copied for the time.
+        """
+        flat = numbers.detach().reshape(-1)
+        for chunk in flat.split(self._chunk) if len(flat) else ():
+            bits = chunk.float().view(torch.int32) & _MAGNITUDE  # as integers, magnitudes keep their order
+            bins = (bits >> _MANTISSA_BITS) + ((bits - scale.mantissa) >> _MANTISSA_BITS) + 1
+            self._counts[stream] += _count(bins)
+            self._non_zero[stream] += torch.count_nonzero(bits)
+            largest = torch.where(bits < _INFINITY, bits, 0).max()
+            self._largest[stream] = torch.maximum(self._largest[stream], largest)
+
+    def read(self) -> list[Tally]:
+        """Return the counts of every stream: the one synchronisation with the device."""
+        rows = torch.cat([self._counts, self._non_zero, self._largest.long()], dim=1).tolist()
+        return [Tally(tuple(row[:_BINS]), row[_BINS], _as_float(row[_BINS + 1])) for row in rows]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What one stream of numbers was like, as computed (scaled, where it was).
+
+    Attributes:
+        counts: bin 2e+1 counts numbers whose biased exponent is e and whose mantissa is at least that of the scale,
+            bin 2e those with a smaller one.
+        non_zero: numbers that are not exactly zero, nan and infinities among them.
+        largest: the largest finite magnitude.
+    """
+
+    counts: tuple[int, ...]
+    non_zero: int
+    largest: float
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts)
+
+    @property
+    def zeros(self) -> int:
+        return self.total - self.non_zero
+
+    @property
+    def non_finite(self) -> int:
+        return sum(self.counts[-2:])
+
+    @property
+    def subnormal(self) -> int:
+        """Numbers that fp16 keeps with less detail, or not at all: not zero, and below 2⁻¹⁴."""
+        return sum(self.counts[: 2 * (FP16.smallest_normal + _BIAS)]) - self.zeros
+
+    def share(self, count: int) -> float:
+        """Return `count` as a part of all, nan where there are none."""
+        return count / self.total if self.total else math.nan
+
+    def histogram(self, scale: Scale = UNSCALED) -> Histogram:
+        """Return the histogram of the numbers divided by `scale`, the one that they were added with.
+
+        Numbers below 2⁻¹²⁶ as computed, fp32's own subnormals, stand in the one bin below that.
+        """
+        lower, upper = self.counts[:-2:2], self.counts[1:-2:2]
+        by_power = [below + above for below, above in zip((0, *upper), (*lower, 0), strict=True)]
+        by_power[:2] = [0, by_power[0] + by_power[1] - self.zeros]
+        filled = [index for index, count in enumerate(by_power) if count]
+        first, last = (filled[0], filled[-1] + 1) if filled else (0, 0)
+        return Histogram(
+            first=first - _BIAS - 1 - scale.power,
+            counts=tuple(by_power[first:last]),
+            zeros=self.zeros,
+            non_finite=self.non_finite,
+        )
+
+
+def together(tallies: list[Tally]) -> Tally:
+    """Return the tally of all numbers of several streams."""
+    counts = tuple(map(sum, zip(*(tally.counts for tally in tallies), strict=True))) or (0,) * _BINS
+    largest = max((tally.largest for tally in tallies), default=0.0)
+    return Tally(counts, sum(tally.non_zero for tally in tallies), largest)
+
+
+def _count(bins: Tensor) -> Tensor:
+    """Count int32 numbers from 0 to 511. Each device has one way that is fast and does not wait for the device."""
+    if bins.device.type == "cuda":
+        return torch.histc(bins, _BINS, 0, _BINS)  # bincount would ask the device for the largest
+    return torch.bincount(bins, minlength=_BINS)
+
+
+def _as_float(bits: int) -> float:
+    value: float = struct.unpack("<f", struct.pack("<i", bits))[0]
+    return value
