@@ -1,0 +1,94 @@
+"""How many gradients fp16 flushed to zero, told from the ones that it kept.
+
+Zeros alone prove nothing: embedding rows whose token did not occur, and LoRA's A while B is still zero, have
+gradients that are exactly zero at any scale (67 % of all entries in figure 3 of Micikevicius et al. 2018, arXiv
+1710.03740, in fp32). But gradients do not end at fp16's edge by chance: their exponents are spread over a smooth
+hill, so what stands just above the edge tells what must have stood below it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+from studio.exponents import FP16, Histogram
+
+# Exponents of gradients within one model spread by 2 to 4 powers of two (standard deviation). No hill is taken to be
+# wider than this, so that a slope which few numbers give does not invent a mountain below the edge.
+WIDEST_HILL = 6.0
+# When so many of the kept numbers crowd into the lowest four powers of two, the hill's top lies at or below the edge.
+CROWDED = 0.9
+# A slope steeper than this (in e per octave) is the outer end of a bell curve, which is round, and soon turns.
+STEEP = 1.5
+# What a raised scale may leave lost: so little that no longer matters.
+TOLERATED = 0.01
+# The static scale of the paper (1024), for when nothing is left to measure the need by.
+BLIND_RAISE = 10
+# The bins just above the edge as rounding fills them: the smallest number takes [0.5, 1.5) of itself, the next bins
+# [1.5, 3.5) and [3.5, 7.5). Their widths and the distances of their middles, in powers of two.
+WIDTHS = (math.log2(3.0), math.log2(3.5 / 1.5), math.log2(7.5 / 3.5))
+BETWEEN = (1.4, 1.17)
+TO_EDGE = 0.8
+OCTAVES = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flushed:
+    """What fp16 lost of the gradients that are not zero by nature.
+
+    Attributes:
+        share: lost of all that are not structurally zero, 0 to 1.
+        octaves: by how many powers of two a scale must grow so that next to nothing is lost.
+    """
+
+    share: float
+    octaves: int
+
+
+def flushed(histogram: Histogram, scale: float) -> Flushed:
+    """Estimate what was flushed to zero when `histogram` (unscaled) was computed in fp16 under this loss scale."""
+    kept = sum(histogram.counts)
+    if not histogram.zeros or not kept:
+        lost = [float(histogram.zeros)] if histogram.zeros else []
+        return Flushed(share=1.0 if lost else 0.0, octaves=BLIND_RAISE if lost else 0)
+    below = _below_the_edge(histogram, scale, kept)
+    total = min(float(histogram.zeros), sum(below))
+    remaining, octaves = total, 0
+    while remaining > TOLERATED * (total + kept) and octaves < len(below):
+        remaining -= below[octaves]
+        octaves += 1
+    return Flushed(share=total / (total + kept), octaves=octaves)
+
+
+def _below_the_edge(histogram: Histogram, scale: float, kept: int) -> list[float]:
+    """Numbers in each power of two below the edge, from the edge down."""
+    # A smaller scale would have lost the numbers that now stand just above the edge.
+    lost = [_would_lose(histogram, scale / 2.0**octaves) for octaves in (0, 2, 3, 4, 8)]
+    bins = [more - less for less, more in itertools.pairwise(lost[:4])]
+    low, high = sum(bins), lost[4] - lost[3]
+    if min(bins[:2]) < 1:
+        return [float(histogram.zeros) / BLIND_RAISE] * BLIND_RAISE if low > CROWDED * kept else []
+    densities = [max(count, 1.0) / width for count, width in zip(bins, WIDTHS, strict=True)]
+    # Slopes and bend of the hill's logarithm, per octave towards zero.
+    slope = math.log(densities[0] / densities[1]) / BETWEEN[0]
+    if low > CROWDED * kept and slope > 0:
+        return [float(histogram.zeros) / BLIND_RAISE] * BLIND_RAISE
+    bend = (slope - math.log(max(low, 1.0) / max(high, 1.0)) / 4) / 2.5
+    if bend > -1.0 / WIDEST_HILL**2:  # two hills: look at the nearer one alone
+        bend = (slope - math.log(densities[1] / densities[2]) / BETWEEN[1]) / 1.3
+    masses = _continued(densities[0], slope, min(bend, -slope if slope > STEEP else 0.0, -1.0 / WIDEST_HILL**2))
+    # Values lie the denser the nearer to zero, so half a step holds at least half of what a whole one holds.
+    masses[0] = max(masses[0], bins[0] / 2)
+    return masses
+
+
+def _continued(density: float, slope: float, bend: float) -> list[float]:
+    """Masses of the octaves below the edge of a hill whose logarithm is a parabola."""
+    middles = [TO_EDGE + octave + 0.5 for octave in range(OCTAVES)]
+    return [density * math.exp(slope * x + bend * x * x / 2) for x in middles]
+
+
+def _would_lose(histogram: Histogram, scale: float) -> float:
+    """Numbers, not zero so far, that this scale would flush to zero."""
+    return histogram.shares(scale, FP16).zero * histogram.total - histogram.zeros

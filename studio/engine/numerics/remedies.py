@@ -1,0 +1,197 @@
+"""What can be done about a verdict: each remedy is a button. Importable by runner and commands; without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from studio.config import RunConfig
+from studio.config.precision import FP32_MAX
+from studio.config.run import parse_config
+from studio.i18n import mark
+
+# The ladder on which learning rates are tried is in tens; a smaller step seldom cures what has exploded.
+LOWER_RATE = 0.1
+# torch's GradScaler, whose settings are customary.
+CUSTOMARY_SCALING = {
+    "precision.loss_scaling": "dynamic",
+    "precision.growth_interval": 2000,
+    "precision.growth_factor": 2.0,
+    "precision.backoff_factor": 0.5,
+}
+
+Evidence: TypeAlias = Mapping[str, Any]
+Overrides: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remedy:
+    """One thing that a button can do.
+
+    Attributes:
+        title, explanation: for the button; through `tr` where they are shown.
+        overrides: `(config, evidence)` returns the settings to change, by dotted key, for a run from the last good
+            weights; None where the remedy acts on the run itself and changes no setting.
+    """
+
+    name: str
+    title: str
+    explanation: str
+    overrides: Callable[[RunConfig, Evidence], Overrides] | None = None
+
+    @property
+    def acts_on_run(self) -> bool:
+        return self.overrides is None
+
+
+def changed(config: RunConfig, remedy: str, evidence: Evidence) -> RunConfig:
+    """Return the configuration as a remedy changes it; as it is where the remedy acts on the run itself.
+
+    Raises:
+        ConfigError: a value that the remedy sets is not possible here.
+    """
+    overrides = REMEDIES[remedy].overrides
+    tables = config.model_dump(exclude_none=True)
+    for key, value in (overrides(config, evidence) if overrides else {}).items():
+        section, _, option = key.partition(".")
+        tables[section][option] = value
+    return parse_config(tables)
+
+
+def remedies_for(verdict: str, evidence: Evidence, *, has_bf16: bool) -> tuple[str, ...]:
+    """Return the names of what helps against a verdict, the best first.
+
+    Args:
+        verdict: a name of `VERDICT_CLASSES`.
+        evidence: of the verdict; `precision` and `scaling` are looked at too.
+        has_bf16: whether the device computes in bf16.
+    """
+    wide = [name for name in _wider(has_bf16) if name.removeprefix("use_") not in evidence["precision"]]
+    match verdict:
+        case "chronic_overflow":
+            return (*_better_scaling(evidence), *wide, "lower_learning_rate")
+        case "scale_collapse":
+            return (*wide, "lower_learning_rate", "restore_checkpoint")
+        case "forward_overflow":
+            return (*wide, *_without_rows(evidence))
+        case "underflow":
+            raising = ["raise_scale"] if evidence["suggested_scale"] and evidence["scaling"] != "off" else []
+            scaling = ["use_dynamic_scaling"] if evidence["scaling"] != "dynamic" else []
+            return (*scaling, *raising, *wide)
+        case "bf16_stall":
+            rounding = ["stochastic_rounding"] if evidence["precision"] == "bf16-pure" else []
+            return (*rounding, *_wider(has_bf16))
+        case "nonfinite_weights":
+            return ("restore_checkpoint", "lower_learning_rate") if evidence["update"] else ()
+        case "nonfinite_loss":
+            computed = ["lower_learning_rate"] if evidence["update"] and evidence["direction"] != "loss" else []
+            return (*_without_rows(evidence), *computed, "restore_checkpoint")
+        case "exploding_gradients":
+            return ("lower_learning_rate", "restore_checkpoint")
+    return ()
+
+
+def _wider(has_bf16: bool) -> tuple[str, ...]:
+    return ("use_bf16", "use_fp32") if has_bf16 else ("use_fp32",)
+
+
+def _without_rows(evidence: Evidence) -> tuple[str, ...]:
+    return ("skip_rows",) if evidence["rows"] else ()
+
+
+def _better_scaling(evidence: Evidence) -> tuple[str, ...]:
+    """Dynamic scaling with customary settings, unless that is in use, or cannot help because nothing is scaled."""
+    customary = evidence["growth_interval"] >= CUSTOMARY_SCALING["precision.growth_interval"]
+    in_use = evidence["scaling"] == "dynamic" and customary
+    return () if in_use or evidence["scaling"] == "off" else ("use_dynamic_scaling",)
+
+
+def _lower_rate(config: RunConfig, evidence: Evidence) -> Overrides:
+    return {"training.learning_rate": config.training.learning_rate * LOWER_RATE}
+
+
+def _use_bf16(config: RunConfig, evidence: Evidence) -> Overrides:
+    return _use("bf16-mixed", config)
+
+
+def _use_fp32(config: RunConfig, evidence: Evidence) -> Overrides:
+    return _use("fp32", config)
+
+
+def _use(precision: str, config: RunConfig) -> Overrides:
+    """Frozen weights kept in fp16 would keep its limits."""
+    stored = {"precision.base_dtype": "auto"} if config.precision.base_dtype == "fp16" else {}
+    return {"precision.name": precision, **stored}
+
+
+def _use_dynamic_scaling(config: RunConfig, evidence: Evidence) -> Overrides:
+    pure = {"precision.name": "fp16-mixed"} if evidence["precision"] == "fp16-pure" else {}
+    return {**CUSTOMARY_SCALING, **pure}
+
+
+def _raise_scale(config: RunConfig, evidence: Evidence) -> Overrides:
+    return {"precision.initial_scale": min(float(evidence["suggested_scale"]), FP32_MAX)}
+
+
+def _stochastic_rounding(config: RunConfig, evidence: Evidence) -> Overrides:
+    return {"precision.stochastic_rounding": True}
+
+
+REMEDIES = {
+    remedy.name: remedy
+    for remedy in (
+        Remedy(
+            name="lower_learning_rate",
+            title=mark("Lower the learning rate"),
+            explanation=mark("Go on with a tenth of the learning rate."),
+            overrides=_lower_rate,
+        ),
+        Remedy(
+            name="use_bf16",
+            title=mark("Use bf16"),
+            explanation=mark("Go on in bf16 mixed: 16 bits as well, but with the range of fp32, so nothing overflows."),
+            overrides=_use_bf16,
+        ),
+        Remedy(
+            name="use_fp32",
+            title=mark("Use fp32"),
+            explanation=mark("Go on in fp32: the full range and detail, at about twice the memory and time."),
+            overrides=_use_fp32,
+        ),
+        Remedy(
+            name="use_dynamic_scaling",
+            title=mark("Use dynamic loss scaling"),
+            explanation=mark(
+                "Go on with loss scaling that finds the scale by itself: halved when a step overflows, doubled after "
+                "2000 good updates."
+            ),
+            overrides=_use_dynamic_scaling,
+        ),
+        Remedy(
+            name="raise_scale",
+            title=mark("Raise the loss scale"),
+            explanation=mark("Go on with a loss scale that lifts the small gradients into the range of fp16."),
+            overrides=_raise_scale,
+        ),
+        Remedy(
+            name="skip_rows",
+            title=mark("Leave these rows out"),
+            explanation=mark("Go on without the rows that led to this; the data file stays as it is."),
+        ),
+        Remedy(
+            name="restore_checkpoint",
+            title=mark("Back to the last good checkpoint"),
+            explanation=mark("Go on from the last checkpoint that was saved, and forget what came after it."),
+        ),
+        Remedy(
+            name="stochastic_rounding",
+            title=mark("Round by chance"),
+            explanation=mark(
+                "Go on with stochastic rounding: an update too small for bf16 is rounded up as often as its size "
+                "deserves, so that on average none is lost."
+            ),
+            overrides=_stochastic_rounding,
+        ),
+    )
+}
