@@ -175,10 +175,11 @@ class RunPaused(_Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunResumed(_Event):
-    """The run goes on after this step."""
+    """The run goes on after this step. `changes` are settings, by dotted key, that it goes on with from here."""
 
     type: ClassVar[str] = "run_resumed"
     step: int
+    changes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,9 +24,14 @@ class Control:
     """Requests from the user to a running action; set from any thread, looked at by the worker.
 
     The training loop looks once per micro-batch, every other long action at each progress report.
+
+    Attributes:
+        attended: somebody watches who can answer: a run in trouble then waits instead of ending.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, attended: bool = False) -> None:
+        self.attended = attended
+        self._remedy: str | None = None
         self._stop = threading.Event()
         self._discard = threading.Event()
         self._running = threading.Event()
@@ -60,6 +65,16 @@ class Control:
     def resume(self) -> None:
         """Let a waiting action go on."""
         self._running.set()
+
+    def request_remedy(self, name: str) -> None:
+        """Ask the run to go on with a remedy (a name of `studio.engine.numerics.remedies`)."""
+        self._remedy = name
+        self._running.set()
+
+    def take_remedy(self) -> str | None:
+        """Return the remedy that was asked for since the last call."""
+        name, self._remedy = self._remedy, None
+        return name
 
     def request_checkpoint(self) -> None:
         """Ask for a checkpoint after the present step."""

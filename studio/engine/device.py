@@ -101,7 +101,7 @@ def peak_memory(device: torch.device) -> int:
 
 def hardware() -> Hardware:
     """Look at this machine."""
-    from studio.engine.autocast import cpu_has_bf16
+    from studio.engine.kernels.products import cpu_has_bf16, cpu_has_fp16
 
     memory = psutil.virtual_memory()
     return Hardware(
@@ -110,7 +110,7 @@ def hardware() -> Hardware:
         memory_total=int(memory.total),
         memory_available=int(memory.available),
         cpu_bf16=cpu_has_bf16(),
-        cpu_fp16=_cpu_has_fast_fp16(),
+        cpu_fp16=cpu_has_fp16(),
         gpus=tuple(_gpus()),
     )
 
@@ -138,14 +138,6 @@ def _cpu_name() -> str:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, "") or platform.processor() or platform.machine()
-
-
-def _cpu_has_fast_fp16() -> bool:
-    import torch
-
-    look = getattr(torch.cpu, "get_capabilities", dict)  # older torch cannot tell
-    abilities: dict[str, Any] = look()
-    return any(abilities.get(name, False) for name in ("avx512_fp16", "amx_fp16", "fp16_arith"))
 
 
 def _gpus() -> list[Gpu]:

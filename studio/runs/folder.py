@@ -50,6 +50,15 @@ class RunFolder:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    def checkpoint(self, step: int) -> Path:
+        """Return where the checkpoint after an attempted step is, or will be."""
+        return self.checkpoints / f"step-{step:06d}"
+
+    def list_checkpoints(self) -> list[Path]:
+        """Return the complete checkpoints, newest first."""
+        found = (path for path in self.checkpoints.glob("step-*") if (path / "manifest.json").is_file())
+        return sorted(found, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
+
     @property
     def adapter(self) -> Path:
         return self.path / "adapter"

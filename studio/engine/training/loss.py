@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from studio.engine.data.rows import IGNORED
+from studio.engine.kernels.cross_entropy import cross_entropy_sum
 
 if TYPE_CHECKING:
     from studio.engine.data.batching import MicroBatch
@@ -31,8 +31,7 @@ class SupervisedLoss:
         # The vocabulary is the widest layer by far: positions that no row is trained on need no logits.
         kept = supervised.any(dim=0).nonzero().squeeze(1)
         logits = self._logits(batch, kept)
-        chosen = supervised[:, kept]
-        return F.cross_entropy(logits[chosen].float(), batch.targets[:, kept][chosen], reduction="sum")
+        return cross_entropy_sum(logits, batch.targets[:, kept], IGNORED)
 
     @contextmanager
     def without_dropout(self) -> Iterator[None]:

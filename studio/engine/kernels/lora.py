@@ -1,0 +1,128 @@
+"""A linear layer with LoRA as one step of the graph: y = x Wᵀ + s·drop(x) Aᵀ Bᵀ (Hu et al. 2021, arXiv 2106.09685).
+
+peft builds the same from six modules, each of which keeps its own copies for the backward pass. Here x is converted
+once for all the layers that read it, dropout keeps two bytes an entry, and the rest is computed anew.
+"""
+
+from __future__ import annotations
+
+import types
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from studio.engine.kernels.dropout import drop, keep_mask
+from studio.engine.kernels.products import addmm, mm
+
+
+def fuse_lora(trained: nn.Module) -> None:
+    """Give every plain LoRA layer of a peft model the forward of this module; what it does not cover stays as it is.
+
+    The layers keep their parameters, names and places, so saving, merging and loading know nothing of it.
+    """
+    from peft.tuners.lora.layer import Linear
+
+    for module in trained.modules():
+        if type(module) is Linear and _is_plain(module):
+            module.forward = types.MethodType(_forward, module)  # type: ignore[method-assign]
+
+
+def _is_plain(layer: Any) -> bool:
+    """One adapter, no variant such as DoRA, on an ordinary linear layer."""
+    (name, *more) = layer.active_adapters
+    base = layer.get_base_layer()
+    return (
+        not more
+        and type(base) is nn.Linear
+        and not layer.lora_variant
+        and not layer.lora_bias[name]
+        and not base.weight.requires_grad
+        and (base.bias is None or not base.bias.requires_grad)
+    )
+
+
+def _forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    if args or kwargs or layer.disable_adapters or layer.merged:
+        other: Tensor = type(layer).forward(layer, x, *args, **kwargs)
+        return other
+    (name,) = layer.active_adapters
+    rate = getattr(layer.lora_dropout[name], "p", 0.0) if layer.training else 0.0
+    kind = x.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    base = layer.get_base_layer()
+    result: Tensor = _LoraLinear.apply(  # type: ignore[no-untyped-call]
+        x,
+        base.weight,
+        base.bias,
+        layer.lora_A[name].weight,
+        layer.lora_B[name].weight,
+        layer.scaling[name],
+        rate,
+        dtype,
+    )
+    return result
+
+
+class _LoraLinear(torch.autograd.Function):
+    """Shapes: x (…, d_in), weight (d_out, d_in), a (r, d_in), b (d_out, r); the result is (…, d_out) in `dtype`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        a: Tensor,
+        b: Tensor,
+        scaling: float,
+        rate: float,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        inputs = _converted(x, dtype).flatten(0, -2)
+        half_a, half_b = a.to(dtype), b.to(dtype)
+        keep = keep_mask(inputs, rate) if rate else None
+        # What is kept is scaled up by 1 / (1 - rate); that factor rides on the scaling.
+        inner = mm(drop(inputs, keep), half_a.t()).mul_(scaling / (1.0 - rate))
+        half_weight = weight.to(dtype)
+        plain = mm(inputs, half_weight.t()) if bias is None else addmm(bias.to(dtype), inputs, half_weight.t())
+        ctx.save_for_backward(inputs, keep, inner, weight, half_a, half_b)
+        ctx.scaling, ctx.formats = scaling / (1.0 - rate), (x.dtype, a.dtype, b.dtype)
+        return addmm(plain, inner, half_b.t()).view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, keep, inner, weight, half_a, half_b = ctx.saved_tensors
+        of_x, of_a, of_b = ctx.formats
+        outer = gradient.to(inputs.dtype).flatten(0, -2)
+        to_inner = mm(outer, half_b).mul_(ctx.scaling)
+        to_x = None
+        if ctx.needs_input_grad[0]:
+            half_weight = weight.to(inputs.dtype)
+            if keep is None:
+                to_x = addmm(mm(outer, half_weight), to_inner, half_a)
+            else:
+                to_x = mm(outer, half_weight).add_(drop(mm(to_inner, half_a), keep))
+            to_x = to_x.to(of_x).view(*gradient.shape[:-1], -1)
+        to_a = mm(to_inner.t(), drop(inputs, keep)).to(of_a)
+        to_b = mm(outer.t(), inner).to(of_b)
+        return to_x, None, None, to_a, to_b, None, None, None
+
+
+_last: tuple[weakref.ref[Tensor], int, weakref.ref[Tensor]] | None = None
+
+
+def _converted(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return x in the compute format; the layers that read the same x one after the other share one copy."""
+    global _last
+    if x.dtype is dtype:
+        return x
+    if _last is not None:
+        source, version, copy = _last
+        found = copy()
+        if source() is x and version == x._version and found is not None and found.dtype is dtype:
+            return found
+    made = x.to(dtype)
+    _last = weakref.ref(x), x._version, weakref.ref(made)
+    return made
