@@ -112,8 +112,11 @@ COMMANDS = (
     ),
     Command(name="page_setup", menu="view", title=mark("Setup"), shortcut="Ctrl+1", icon="setup", group="page"),
     Command(name="page_train", menu="view", title=mark("Train"), shortcut="Ctrl+2", icon="train", group="page"),
-    Command(name="page_export", menu="view", title=mark("Export"), shortcut="Ctrl+3", icon="export", group="page"),
-    Command(name="page_runs", menu="view", title=mark("Runs"), shortcut="Ctrl+4", icon="runs", group="page"),
+    Command(
+        name="page_numerics", menu="view", title=mark("Numerics"), shortcut="Ctrl+3", icon="numerics", group="page"
+    ),
+    Command(name="page_export", menu="view", title=mark("Export"), shortcut="Ctrl+4", icon="export", group="page"),
+    Command(name="page_runs", menu="view", title=mark("Runs"), shortcut="Ctrl+5", icon="runs", group="page"),
     Command(name="theme_system", menu="theme", title=mark("Like the &system"), group="theme"),
     Command(name="theme_light", menu="theme", title=mark("&Light"), group="theme"),
     Command(name="theme_dark", menu="theme", title=mark("&Dark"), group="theme"),

@@ -51,7 +51,7 @@ class AppContext(QObject):
     `live` is the run that trains now or trained last in this window; `record` is the run that the pages show.
     `record_changed` says that another run is shown, `run_state_changed` that training began, ended, paused or went
     on, `progressed` that the live run's record has grown (at most once a tick), `configuration_requested` that the
-    Setup page is to show the config.toml at a path.
+    Setup page is to show the config.toml at a path, `remedy_requested` that the user chose a remedy of a verdict.
     """
 
     record_changed = Signal()
@@ -59,12 +59,13 @@ class AppContext(QObject):
     progressed = Signal()
     page_requested = Signal(str)
     configuration_requested = Signal(object)
+    remedy_requested = Signal(str)
     message = Signal(str)
 
     def __init__(self, settings: Settings, controller: Controller | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.settings = settings
-        self.controller = controller or Controller()
+        self.controller = controller or Controller(attended=True)
         self.record: RunRecord | None = None
         self.live: RunRecord | None = None
         self.ending = False
@@ -123,8 +124,12 @@ class AppContext(QObject):
         self._refresh_page()
 
     def go_to(self, page_name: str) -> None:
-        """Show the page called setup, train, export or runs."""
+        """Show the page called setup, train, numerics, export or runs."""
         self.page_requested.emit(page_name)
+
+    def apply_remedy(self, name: str) -> None:
+        """Ask for a remedy of a verdict, by the name that the diagnosis gave it."""
+        self.remedy_requested.emit(name)
 
     def show_page(self, page: Page) -> None:
         """Make `page` the visible one, and bring it up to date."""

@@ -35,11 +35,12 @@ from studio.ui.widgets.run_bar import RunBar
 
 if TYPE_CHECKING:
     from studio.ui.pages.export import ExportPage
+    from studio.ui.pages.numerics import NumericsPage
     from studio.ui.pages.runs import RunsPage
     from studio.ui.pages.train import TrainPage
 
-PAGES = ("setup", "train", "export", "runs")
-ShownPage: TypeAlias = "SetupPage | TrainPage | ExportPage | RunsPage"
+PAGES = ("setup", "train", "numerics", "export", "runs")
+ShownPage: TypeAlias = "SetupPage | TrainPage | NumericsPage | ExportPage | RunsPage"
 
 
 class MainWindow(QMainWindow):
@@ -64,7 +65,7 @@ class MainWindow(QMainWindow):
         context.run_state_changed.connect(self._show_run_state)
 
     def go_to(self, page: str) -> None:
-        """Show the page called setup, train, export or runs."""
+        """Show the page called setup, train, numerics, export or runs."""
         self.page = page
         self._prepare(page)
         self.stack.setCurrentWidget(self.pages[page])
@@ -178,7 +179,7 @@ class MainWindow(QMainWindow):
         button.setToolTip(action.toolTip())
         button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
         button.setIconSize(QSize(theme.space(2.75), theme.space(2.75)))
-        button.setMinimumWidth(theme.characters(10))
+        button.setMinimumWidth(theme.characters(12))
         button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         icons.bind(button, name, "muted")
         button.clicked.connect(partial(self.go_to, name))
@@ -294,6 +295,10 @@ def _make_page(name: str, context: AppContext) -> ShownPage:
         from studio.ui.pages.train import TrainPage
 
         return TrainPage(context)
+    if name == "numerics":
+        from studio.ui.pages.numerics import NumericsPage
+
+        return NumericsPage(context)
     if name == "export":
         from studio.ui.pages.export import ExportPage
 

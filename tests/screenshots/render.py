@@ -27,6 +27,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.fonts import interface_font
 from studio.ui.main_window import MainWindow
 from studio.ui.settings import Settings
+from tests.screenshots import scripted_numerics
 from tests.screenshots.scripted import START, scripted_certificate, scripted_events, scripted_record, scripted_runs
 
 SIZE = (1280, 800)
@@ -62,11 +63,16 @@ def window_at(page: str, context: AppContext) -> MainWindow:
 
 def train_window(record: RunRecord, *, live: bool = False) -> MainWindow:
     """Return the window at the Train page with a record."""
+    return record_window("train", record, live=live)
+
+
+def record_window(page: str, record: RunRecord, *, live: bool = False) -> MainWindow:
+    """Return the window at a page that shows a record."""
     context = offscreen_context(Training() if live else None)
     record.folder = scripted_runs(context.runs_root)[0]
     context.record = record
     context.live = record if live else None
-    return window_at("train", context)
+    return window_at(page, context)
 
 
 def page_setup() -> QWidget:
@@ -128,6 +134,50 @@ def page_train_failed() -> QWidget:
     sentence = "The loss is not a number since step 140; row 17 of train.jsonl has an empty answer: remove it."
     record.apply(RunFailed(step=146, sentence=sentence))
     return train_window(record)
+
+
+def page_numerics_clean() -> QWidget:
+    """A run without trouble; one larger scale was tried and taken back."""
+    return record_window("numerics", scripted_numerics.clean(), live=True)
+
+
+def page_numerics_search() -> QWidget:
+    """The first steps, while the scale is searched; the scale line is dragged."""
+    window = record_window("numerics", scripted_numerics.scale_search(), live=True)
+    window.pages["numerics"].histogram.view.explore(8)
+    return window
+
+
+def page_numerics_chronic() -> QWidget:
+    """Steps keep being skipped; a cell of the map was clicked."""
+    window = record_window("numerics", scripted_numerics.chronic_overflow())
+    page = window.pages["numerics"]
+    page.modules.map.draw()
+    page.modules.map.choose(212, 124)
+    page.modules.map.chosen.emit(212, 124)
+    return window
+
+
+def page_numerics_forward() -> QWidget:
+    """Activations beyond fp16, in the map of activations."""
+    window = record_window("numerics", scripted_numerics.forward_overflow())
+    window.pages["numerics"].modules.direction.set_value("activation")
+    return window
+
+
+def page_numerics_bf16() -> QWidget:
+    """A precision without loss scaling."""
+    return record_window("numerics", scripted_numerics.unscaled())
+
+
+def page_numerics_off() -> QWidget:
+    """A run that records no numerics."""
+    return record_window("numerics", scripted_record())
+
+
+def page_numerics_empty() -> QWidget:
+    """Before any run."""
+    return window_at("numerics", offscreen_context())
 
 
 def page_runs() -> QWidget:
@@ -197,7 +247,7 @@ def main(arguments: list[str]) -> None:
         for shade in theme.CHOICES[1:]:
             theme.choose(shade)
             widget = pages[name]()
-            save(widget, out / f"{name}-{shade}.png")
+            save(widget, out / f"{name.replace('_', '-')}-{shade}.png")
             widget.hide()
             widget.deleteLater()
 

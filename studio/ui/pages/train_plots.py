@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QWidget
 
 from studio.i18n import tr
 from studio.runner.record import RunRecord
 from studio.ui import theme
-from studio.ui.plots.lane import EventLane
+from studio.ui.plots.lane import Event, EventLane
 from studio.ui.plots.loss import DEFAULT_WINDOW, LossChart
 from studio.ui.plots.metrics import GradNormChart, LearningRateChart, SpeedChart
+from studio.ui.plots.pace import Pace
 from studio.ui.plots.panel import ChartPanel
 from studio.ui.plots.scale import ScaleChart
 from studio.ui.plots.timeline import Timeline
@@ -18,9 +18,6 @@ from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.combo import ComboBox
 from studio.ui.widgets.text import ElidedLabel, label
 
-# The pace at which new steps are drawn: six charts cost some 8 ms of a core, which is the training's otherwise.
-# What the user does is drawn at once.
-PACE_MILLISECONDS = 100
 WINDOWS = (1, 4, 8, 16, 32, 64, 128, 256, 1024)
 
 
@@ -44,38 +41,41 @@ class RunPlots(QWidget):
         self._make_controls()
         self._lay_out()
         self.timeline.range_changed.connect(self._show_fit)
+        self.lane.picked.connect(self._pick)
         self._show_fit()
         self._step = 0
-        self._behind = False
-        self._pace = QTimer(self, singleShot=True, interval=PACE_MILLISECONDS)
-        self._pace.timeout.connect(self._catch_up)
+        self._picked: Event | None = None
+        self._pace = Pace(self._catch_up, self)
 
     def show_record(self, record: RunRecord | None) -> None:
         """Show another run, or none."""
-        self._behind = False
+        self._pace.forget()
+        self._picked = None
         self.timeline.restart(record.state.step if record else 0)
         for panel in self.panels.values():
             panel.show_record(record)
         self.lane.show_record(record)
-        self.counts.set_text(self.lane.counts())
+        self._show_words()
 
     def refresh(self, step: int) -> None:
         """Take in that the run has come to this attempted step: draw now, or as soon as the pace allows."""
         self._step = step
-        self._behind = True
-        if not self._pace.isActive():
-            self._catch_up()
+        self._pace.ask()
 
     def _catch_up(self) -> None:
-        if not self._behind:
-            return
-        self._behind = False
-        self._pace.start()
         self.timeline.grow(self._step)
         for panel in self.panels.values():
             panel.refresh()
         self.lane.refresh()
-        self.counts.set_text(self.lane.counts())
+        self._show_words()
+
+    def _pick(self, event: Event | None) -> None:
+        """Say what was clicked in the lane, until something else, or nothing, is clicked."""
+        self._picked = event
+        self._show_words()
+
+    def _show_words(self) -> None:
+        self.counts.set_text(self._picked.text if self._picked else self.lane.counts())
 
     def _make_controls(self) -> None:
         self.smoothing = ComboBox((str(window), _window_text(window)) for window in WINDOWS)

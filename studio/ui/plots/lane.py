@@ -1,39 +1,25 @@
-"""The event lane: one mark per skipped step, validation and verdict, under the scale and in line with it."""
+"""The event lane: one mark per skip, growth of the scale, validation and verdict, in line with the scale above it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from PySide6.QtCore import QLineF, QPointF, Qt
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPen, QPolygonF
+from PySide6.QtCore import QPointF, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
 from studio.events import OverflowDiagnosed
-from studio.i18n import mark, tr
+from studio.i18n import tr
+from studio.runner.numerics import floor_steps, scale_growths
+from studio.runner.series import MetricSeries
 from studio.ui import theme
-from studio.ui.plots import numbers
-from studio.ui.plots.axes import Log2Axis, ValueAxis
 from studio.ui.plots.chart import Chart
-from studio.ui.plots.overlay import Overlay, columns
+from studio.ui.plots.lane_overlay import GROWTH, ROWS, SKIPPED, VALIDATION, VERDICT, LaneAxis, LaneOverlay, Steps
+from studio.ui.plots.lane_words import growth_text, skip_text, validation_text, verdict_text
+from studio.ui.plots.overlay import Overlay
 from studio.ui.plots.timeline import Timeline
-
-ROWS = (mark("Verdict"), mark("Validation"), mark("Skipped"))  # from the bottom up
-VERDICT, VALIDATION, SKIPPED = range(3)
-Steps = NDArray[np.float64]
-
-
-class LaneAxis(ValueAxis):
-    """Names the rows; as wide as the axis of the scale above it, so that the steps stand in line."""
-
-    widest = Log2Axis.widest
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setGrid(False)
-        self.setTicks([[(row + 0.5, tr(name)) for row, name in enumerate(ROWS)]])
 
 
 @dataclass(frozen=True)
@@ -45,51 +31,18 @@ class Event:
     text: str
 
 
-class LaneOverlay(Overlay):
-    """Paints the marks of each row; marks that fall on one pixel merge, none vanishes."""
-
-    def __init__(self, chart: EventLane) -> None:
-        super().__init__(chart.view)
-        self._chart = chart
-
-    @override
-    def paint(self, painter: QPainter, option: object, widget: QWidget | None = None) -> None:
-        super().paint(painter, option, widget)  # type: ignore[arg-type]
-        if self.message:
-            return
-        colours = theme.palette()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
-        painter.setPen(QPen(colours.grid, 1))
-        for row in range(1, len(ROWS)):
-            painter.drawLine(QLineF(0, self.height_of(row), self.view.width(), self.height_of(row)))
-        self._paint_ticks(painter)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        self._paint_diamonds(painter, VALIDATION, self._chart.steps(VALIDATION), "series_2")
-        self._paint_diamonds(painter, VERDICT, self._chart.harmless, "good")
-        self._paint_diamonds(painter, VERDICT, self._chart.harmful, "bad")
-
-    def tick_pixels(self) -> Steps:
-        """Return the columns of pixels that hold at least one skipped step."""
-        return columns(self.view.pixel_of(self._chart.steps(SKIPPED)), self.view.width())
-
-    def _paint_ticks(self, painter: QPainter) -> None:
-        top, bottom = self.height_of(SKIPPED + 0.85), self.height_of(SKIPPED + 0.15)
-        painter.setPen(QPen(theme.palette().bad, 1))
-        painter.drawLines([QLineF(x, top, x, bottom) for x in self.tick_pixels()])
-
-    def _paint_diamonds(self, painter: QPainter, row: int, steps: Steps, colour: str) -> None:
-        middle, half = self.height_of(row + 0.5), theme.space(0.45)
-        painter.setPen(QPen(theme.palette().surface, 1))
-        painter.setBrush(getattr(theme.palette(), colour))
-        for x in columns(self.view.pixel_of(steps), self.view.width(), 2.0):
-            corners = (QPointF(x, middle - half), QPointF(x + half, middle), QPointF(x, middle + half))
-            painter.drawPolygon(QPolygonF([*corners, QPointF(x - half, middle)]))
-
-
 class EventLane(Chart):
-    """Page Up and Page Down move the cursor from event to event."""
+    """`picked` carries the event that was clicked, or None for a click where there is none.
+
+    Page Up and Page Down move the cursor from event to event, Enter picks what is under it.
+    """
+
+    picked = Signal(object)
 
     def __init__(self, timeline: Timeline, parent: QWidget | None = None) -> None:
+        self.growths: Steps = np.empty(0)
+        self.floor: Steps = np.empty(0)
+        self._pressed = QPointF()
         self.harmless: Steps = np.empty(0)
         self.harmful: Steps = np.empty(0)
         super().__init__(tr("Events"), timeline, LaneAxis(), (), parent)
@@ -105,6 +58,8 @@ class EventLane(Chart):
             return np.asarray(self.record.skips, dtype=np.float64)
         if row == VALIDATION:
             return self.record.series["validation"].x
+        if row == GROWTH:
+            return self.growths
         return np.concatenate([self.harmless, self.harmful])
 
     def counts(self) -> str:
@@ -128,14 +83,20 @@ class EventLane(Chart):
 
     def event_at(self, step: int, row: int) -> Event:
         """Return the event of a row at a step, in words."""
-        words = {SKIPPED: self._skip_text, VALIDATION: self._validation_text, VERDICT: self._verdict_text}
-        return Event(step, row, words[row](step))
+        assert self.record is not None
+        if row == SKIPPED:
+            return Event(step, row, skip_text(self.record, step, step in self.floor))
+        words = {GROWTH: growth_text, VALIDATION: validation_text, VERDICT: verdict_text}
+        return Event(step, row, words[row](self.record, step))
 
     @override
     def draw(self) -> None:
         verdicts = [] if self.record is None else self.record.verdicts
         self.harmless = _steps_of(verdicts, harmful=False)
         self.harmful = _steps_of(verdicts, harmful=True)
+        scale = MetricSeries() if self.record is None else self.record.series["grad_scale"]
+        self.growths = scale_growths(scale)
+        self.floor = floor_steps(scale, self.record.skips if self.record else ())
         super().draw()
 
     @override
@@ -146,7 +107,8 @@ class EventLane(Chart):
 
     @override
     def reading(self, step: int) -> str:
-        there = [self.event_at(step, row).text for row in (SKIPPED, VALIDATION, VERDICT) if step in self.steps(row)]
+        rows = (SKIPPED, GROWTH, VALIDATION, VERDICT)
+        there = [self.event_at(step, row).text for row in rows if step in self.steps(row)]
         return "   ".join(there)
 
     @override
@@ -161,45 +123,46 @@ class EventLane(Chart):
     def _fit_values(self, values: Steps) -> None:
         """The rows stand still."""
 
-    def _skip_text(self, step: int) -> str:
-        assert self.record is not None
-        scale = self.record.series["grad_scale"]
-        place = int(np.searchsorted(scale.x, step))
-        if place >= len(scale) or scale.x[place] != step:
-            return tr("step {step} was skipped: a gradient was not finite").format(step=f"{step:,}")
-        if place + 1 >= len(scale):
-            return tr("step {step} was skipped at scale {before}").format(
-                step=f"{step:,}", before=numbers.scale(float(scale.y[place]))
-            )
-        return tr("step {step} was skipped: scale {before} → {after}").format(
-            step=f"{step:,}",
-            before=numbers.scale(float(scale.y[place])),
-            after=numbers.scale(float(scale.y[place + 1])),
-        )
-
-    def _validation_text(self, step: int) -> str:
-        assert self.record is not None
-        series = self.record.series["validation"]
-        value = float(series.y[int(np.searchsorted(series.x, step))])
-        return tr("validation after step {step}: loss {loss}").format(step=f"{step:,}", loss=numbers.number(value))
-
-    def _verdict_text(self, step: int) -> str:
-        assert self.record is not None
-        return " ".join(verdict.sentence for verdict in self.record.verdicts if verdict.step == step)
-
     @override
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         super().mouseMoveEvent(event)
-        near = self.event_near(self.place_of(event).x())
+        near = self._event_at_place(self.place_of(event))
         self.overlay.setToolTip(near.text if near else "")
 
     @override
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        self._pressed = event.position()
+        super().mousePressEvent(event)
+        event.accept()
+
+    @override
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        super().mouseReleaseEvent(event)
+        event.accept()
+        moved = (event.position() - self._pressed).manhattanLength()
+        if event.button() == Qt.MouseButton.LeftButton and moved < theme.application().startDragDistance():
+            self.picked.emit(self._event_at_place(self.place_of(event)))
+
+    @override
     def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space):
+            self.picked.emit(self._event_under_cursor())
+            return
         direction = {Qt.Key.Key_PageUp: -1, Qt.Key.Key_PageDown: 1}.get(Qt.Key(event.key()))
         if direction is None:
             super().keyPressEvent(event)
         elif (step := self._neighbour(direction)) is not None:
             self.timeline.move_cursor(step)
+
+    def _event_at_place(self, place: QPointF) -> Event | None:
+        """Return the event under the mouse: of its row if there is one, else of any."""
+        row = int((1 - place.y() / max(1.0, self.view.height())) * len(ROWS))
+        return self.event_near(place.x(), min(max(row, 0), len(ROWS) - 1)) or self.event_near(place.x())
+
+    def _event_under_cursor(self) -> Event | None:
+        step = self.timeline.cursor
+        rows = [row for row in range(len(ROWS)) if step is not None and step in self.steps(row)]
+        return self.event_at(step, rows[0]) if rows and step is not None else None
 
     def _neighbour(self, direction: int) -> int | None:
         """Return the next or previous step that has an event."""

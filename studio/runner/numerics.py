@@ -1,0 +1,183 @@
+"""What is drawn of the numerics, derived from a run's record: modules over steps, headroom, the best scales."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from studio.events import NumericsSampled
+from studio.exponents import FP16, Format, Histogram
+from studio.runner.series import Array, MetricSeries
+
+Direction: TypeAlias = Literal["gradient", "activation"]
+Statistic: TypeAlias = Literal["largest", "zeros", "subnormal", "non_finite"]
+# Scales that lose no more than this share beyond the least are as good as the best: 0.1 percentage points.
+AS_GOOD = 1e-3
+# Why a sample was taken that was not due: `NumericsSampled.because`.
+SKIP = "skip"
+_step_of = attrgetter("step")
+
+
+class ModuleMatrix:
+    """One statistic of every module in every sample, grown as the samples come.
+
+    `values` has the shape (samples, modules): the largest absolute value **as computed** (gradients times the loss
+    scale), or a share. inf stands where an entry was not finite, nan where a module saw nothing.
+    `begins` and `of` say what holds when: from step `begins[i]` on, until the next, it is sample `of[i]`, or none
+    for -1. See `sample_at`.
+    """
+
+    def __init__(self, direction: Direction, statistic: Statistic) -> None:
+        self.direction, self.statistic = direction, statistic
+        self.begins: list[int] = []
+        self.of: list[int] = []
+        self._steps = np.empty(0)
+        self._values = np.empty((0, 0))
+        self._length = 0
+        self._regular = -1
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def steps(self) -> Array:
+        """The sampled steps, ascending, shape (samples,). A view: do not change it."""
+        return self._steps[: self._length]
+
+    @property
+    def values(self) -> Array:
+        """Shape (samples, modules). A view: do not change it."""
+        return self._values[: self._length]
+
+    def grow(self, samples: Sequence[NumericsSampled]) -> None:
+        """Take in the samples that are new."""
+        for sample in samples[self._length :]:
+            row = self._row(sample)
+            if self._length == len(self._steps):
+                self._make_room(len(row))
+            self._steps[self._length] = sample.step
+            self._values[self._length] = row
+            self._hold(sample)
+            self._length += 1
+
+    def series(self, module: int) -> MetricSeries:
+        """Return the history of one module; samples in which it saw nothing are left out."""
+        result = MetricSeries()
+        for step, value in zip(self.steps, self.values[:, module], strict=True):
+            if not math.isnan(value):
+                result.append(step, value)
+        return result
+
+    def _hold(self, sample: NumericsSampled) -> None:
+        if self.begins and self.begins[-1] == sample.step:
+            self.begins.pop()
+            self.of.pop()
+        self.begins.append(sample.step)
+        self.of.append(self._length)
+        if sample.because == SKIP:
+            self.begins.append(sample.step + 1)
+            self.of.append(self._regular)
+        else:
+            self._regular = self._length
+
+    def _row(self, sample: NumericsSampled) -> Array:
+        row = np.array(getattr(sample, f"{self.direction}_{self.statistic}"))
+        if self.statistic == "largest" and self.direction == "gradient":
+            row = row * (sample.grad_scale or 1.0)
+        return np.where(np.array(getattr(sample, f"{self.direction}_non_finite")) > 0, np.inf, row)
+
+    def _make_room(self, modules: int) -> None:
+        room = max(64, 2 * self._length)
+        steps, values = np.empty(room), np.empty((room, modules))
+        if self._length:
+            steps[: self._length], values[: self._length] = self.steps, self.values
+        self._steps, self._values = steps, values
+
+
+def sample_at(samples: Sequence[NumericsSampled], step: int | None) -> NumericsSampled | None:
+    """Return the sample that stands for a step; None asks for the newest of all.
+
+    A regular sample stands for its step and those after it, until the next one. The sample of a skip stands for that
+    one step alone: what overflowed there says nothing about its neighbours. Before the first sample, it is the first.
+    """
+    if not samples or step is None:
+        return samples[-1] if samples else None
+    place = max(0, bisect_right(samples, step, key=_step_of) - 1)
+    while place > 0 and samples[place].because == SKIP and samples[place].step != step:
+        place -= 1
+    return samples[place]
+
+
+def largest_gradient(sample: NumericsSampled) -> float:
+    """Return the largest |gradient| as computed (times the loss scale): inf if one was not finite, nan without any.
+
+    Of the parameters' gradients only the power of two is known; where it is above all that flows between the
+    modules, the largest fp16 number of that bin is taken, so that the headroom is never promised too large.
+    """
+    if any(share > 0 for share in sample.gradient_non_finite) or sample.parameters.get("non_finite", 0):
+        return math.inf
+    known = [value for value in sample.gradient_largest if not math.isnan(value)]
+    exact = max(known, default=math.nan)
+    top = highest_exponent(Histogram.from_dict(sample.parameters))
+    largest = exact if top is None or exact >= 2.0**top else 2.0**top * (2.0 - 2.0**-10)
+    return largest * (sample.grad_scale or 1.0)
+
+
+def headroom(sample: NumericsSampled, fmt: Format = FP16) -> float:
+    """Return how many times the loss scale can double before the largest recorded gradient overflows in `fmt`.
+
+    Not rounded; negative beyond the limit, -inf if a gradient was not finite, nan without gradients.
+    """
+    largest = largest_gradient(sample)
+    if largest == 0:
+        return math.inf
+    return -math.inf if math.isinf(largest) else math.log2(fmt.largest / largest)
+
+
+def highest_exponent(histogram: Histogram) -> int | None:
+    """Return the exponent of the highest bin that holds a number, or None when none does."""
+    filled = [place for place, count in enumerate(histogram.counts) if count]
+    return histogram.first + filled[-1] if filled else None
+
+
+def best_scales(histogram: Histogram, fmt: Format = FP16) -> tuple[int, int] | None:
+    """Return the exponents of the smallest and the largest power of two that scale these numbers best in `fmt`.
+
+    Best means: no further number overflows, for one is enough to skip a step, and the share that is flushed to
+    zero is within `AS_GOOD` of the least. None when there are no finite numbers other than zero.
+    """
+    top = highest_exponent(histogram)
+    if top is None:
+        return None
+    # The top bin ends below 2^(top+1), and the format just below the power of two that follows its largest number.
+    high = math.floor(math.log2(fmt.largest)) - top
+    least = histogram.shares(2.0**high, fmt).zero
+    low = high
+    while histogram.shares(2.0 ** (low - 1), fmt).zero <= least + AS_GOOD and low > high - 300:
+        low -= 1
+    return low, high
+
+
+def scale_growths(scale: MetricSeries) -> Array:
+    """Return the steps that were the first with a larger scale than the step before."""
+    steps: Array = scale.x[1:][np.diff(scale.y) > 0]
+    return steps
+
+
+def floor_steps(scale: MetricSeries, skips: Sequence[int]) -> Array:
+    """Return the skipped steps after which a dynamic scale could fall no further.
+
+    At its floor a skip leaves the scale as it is. A scale that never moved is taken for a static one.
+    """
+    x, y = scale.x, scale.y
+    finite = y[np.isfinite(y)]
+    if not len(skips) or len(x) < 2 or finite.min(initial=np.inf) == finite.max(initial=-np.inf):
+        return np.empty(0)
+    held = x[:-1][(np.diff(y) == 0) & (y[:-1] == finite.min())]
+    steps: Array = held[np.isin(held, skips)]
+    return steps

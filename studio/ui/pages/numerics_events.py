@@ -1,0 +1,209 @@
+"""What happened, in words: a verdict with its evidence, its advice and its remedies, or the event that was clicked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFormLayout, QFrame, QScrollArea, QVBoxLayout, QWidget
+
+from studio.events import NumericsSampled, OverflowDiagnosed
+from studio.i18n import mark, tr
+from studio.runner.numerics import sample_at
+from studio.runner.record import RunRecord
+from studio.ui import theme
+from studio.ui.pages.numerics_evidence import evidence_rows
+from studio.ui.plots.heatmap_words import hottest
+from studio.ui.plots.lane import Event
+from studio.ui.plots.lane_overlay import VERDICT
+from studio.ui.widgets.buttons import icon_button, push_button
+from studio.ui.widgets.card import Card
+from studio.ui.widgets.text import label
+from studio.ui.widgets.verdict import Verdict
+
+# What a button can do, by the name that the diagnosis gives it; a name that is new here is shown as it is.
+REMEDIES = {
+    "lower_learning_rate": mark("Lower the learning rate"),
+    "switch_to_bf16": mark("Train in bf16"),
+    "switch_to_fp32": mark("Train in fp32"),
+    "raise_scale": mark("Raise the loss scale"),
+    "dynamic_scaling": mark("Scale the loss dynamically"),
+    "skip_rows": mark("Leave these rows out"),
+    "stochastic_rounding": mark("Round stochastically"),
+    "resume_checkpoint": mark("Go back to the last good checkpoint"),
+}
+
+
+class EventPanel(Card):
+    """The newest verdict, unless an event was picked in the lane. `remedy_chosen` carries a remedy's name."""
+
+    remedy_chosen = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(tr("Verdict"), parent)
+        self._record: RunRecord | None = None
+        self._picked: Event | None = None
+        self._place: int | None = None
+        self._shown: object = None
+        self.sentence, self.where = Verdict(), label("", "caption", wrap=True)
+        self.advice = label("", "body", wrap=True)
+        self.remedies: list[QWidget] = []
+        self._evidence_words: list[str] = []
+        self.before = icon_button("chevron-left", tr("Earlier verdict"))
+        self.after = icon_button("chevron-right", tr("Later verdict"))
+        self.before.clicked.connect(lambda: self._turn(-1))
+        self.after.clicked.connect(lambda: self._turn(1))
+        self._lay_out()
+        self.refresh()
+
+    def show_record(self, record: RunRecord | None) -> None:
+        """Show another run, or none."""
+        self._record, self._picked, self._place, self._shown = record, None, None, None
+        self.refresh()
+
+    def pick(self, event: Event | None) -> None:
+        """Show an event of the lane; None goes back to the newest verdict."""
+        self._picked, self._place = event, None
+        if event is not None and event.row == VERDICT and self._record is not None:
+            steps = [verdict.step for verdict in self._record.verdicts]
+            self._picked, self._place = None, steps.index(event.step)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in verdicts that are new."""
+        verdicts = self._record.verdicts if self._record else []
+        place = len(verdicts) - 1 if self._place is None else self._place
+        several = len(verdicts) > 1 or (self._picked is not None and bool(verdicts))
+        self.before.setVisible(several)
+        self.after.setVisible(several)
+        self.before.setEnabled(self._picked is not None or place > 0)
+        self.after.setEnabled(self._picked is not None or place < len(verdicts) - 1)
+        shown = self._picked or (verdicts[place] if verdicts else None)
+        count = tr("{number} of {count}").format(number=place + 1, count=len(verdicts))
+        self.set_summary(count if several and not self._picked else "")
+        self.title.setText(tr("Event") if self._picked else tr("Verdict"))
+        self.setAccessibleName(self.title.text())
+        if shown is None or shown != self._shown:
+            self._shown = shown
+            self._show(shown)
+
+    def text(self) -> str:
+        """Return everything that is said."""
+        words = (self.sentence.text, self.where.text(), *self._evidence_words, self.advice.text())
+        return "\n".join(part for part in words if part)
+
+    def _show(self, shown: Event | OverflowDiagnosed | None) -> None:
+        self._clear()
+        if isinstance(shown, OverflowDiagnosed):
+            self._show_verdict(shown)
+        elif shown is not None:
+            self.sentence.set(shown.text[:1].upper() + shown.text[1:], "none")
+            self._show_evidence(self._around(shown.step))
+        else:
+            self._show_nothing()
+        self._scroll.verticalScrollBar().setValue(0)
+
+    def _show_verdict(self, verdict: OverflowDiagnosed) -> None:
+        sentence = verdict.sentence[:1].upper() + verdict.sentence[1:]
+        self.sentence.set(sentence, "bad" if verdict.harmful else "good")
+        words = tr("Evidence at step {step}") if verdict.evidence else tr("At step {step}")
+        self.where.setText(words.format(step=f"{verdict.step:,}"))
+        self.where.show()
+        self._show_evidence(verdict.evidence)
+        self.advice.setText(verdict.advice)
+        self.advice.setVisible(bool(verdict.advice))
+        for place, name in enumerate(verdict.remedies):
+            words = tr(REMEDIES[name]) if name in REMEDIES else name.replace("_", " ").capitalize()
+            button = push_button(words, "primary" if place == 0 and verdict.harmful else "plain")
+            button.clicked.connect(partial(self.remedy_chosen.emit, name))
+            self.remedies.append(button)
+            self._buttons.addWidget(button)
+
+    def _show_nothing(self) -> None:
+        if self._record is None or not self._record.state.step:
+            self.sentence.set(tr("What the diagnosis finds is said here."), "none")
+            return
+        skipped = len(self._record.skips)
+        words = tr("Nothing to report: no step was skipped.")
+        if skipped:
+            words = tr("Nothing to report; {count} steps were skipped.").format(count=f"{skipped:,}")
+        self.sentence.set(words, "good")
+
+    def _clear(self) -> None:
+        for button in self.remedies:
+            button.setParent(None)
+            button.deleteLater()
+        self.remedies = []
+        self._evidence_words = []
+        while self._evidence.rowCount():
+            self._evidence.removeRow(0)
+        self.where.hide()
+        self.advice.setText("")
+        self.advice.hide()
+
+    def _show_evidence(self, evidence: Mapping[str, Any]) -> None:
+        for name, value in evidence_rows(evidence):
+            words = label(value, "caption", wrap=True)
+            words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            self._evidence.addRow(label(name, "caption"), words)
+            self._evidence_words.append(f"{name}: {value}")
+
+    def _around(self, step: int) -> dict[str, Any]:
+        """What the sample of exactly this step knows, if there is one."""
+        record = self._record
+        sample = sample_at(record.samples, step) if record else None
+        if sample is None or record is None or record.numerics is None or sample.step != step:
+            return {}
+        return _not_finite(sample, record.numerics.modules)
+
+    def _turn(self, direction: int) -> None:
+        """Go to the verdict before or after; from another event, back to the newest verdict."""
+        verdicts = self._record.verdicts if self._record else []
+        last = len(verdicts) - 1
+        if self._picked is None:
+            place = last if self._place is None else self._place
+            self._place = min(max(place + direction, 0), last)
+        self._picked = None
+        if self._place == last:
+            self._place = None
+        self.refresh()
+
+    def _lay_out(self) -> None:
+        for button in (self.before, self.after):
+            self.header.addWidget(button)
+        inside = QWidget()
+        inside.setProperty("kind", "page")
+        self._evidence = QFormLayout()
+        self._evidence.setHorizontalSpacing(theme.space(1.5))
+        self._evidence.setVerticalSpacing(theme.space(0.5))
+        self._body = QVBoxLayout(inside)
+        self._body.setContentsMargins(0, 0, theme.space(0.5), 0)
+        self._body.setSpacing(theme.space(1))
+        self._buttons = QVBoxLayout()
+        self._buttons.setSpacing(theme.space(0.75))
+        for widget in (self.sentence, self.advice):
+            self._body.addWidget(widget)
+        self._body.addLayout(self._buttons)
+        self._body.addWidget(self.where)
+        self._body.addLayout(self._evidence)
+        self._body.addStretch(1)
+        self._scroll = QScrollArea(widgetResizable=True)
+        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
+        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._scroll.setWidget(inside)
+        self.body.addWidget(self._scroll, 1)
+
+
+def _not_finite(sample: NumericsSampled, names: list[str]) -> dict[str, Any]:
+    """Where the values of a sample were not finite: first in the forward pass, first in the backward pass."""
+    found: dict[str, Any] = {}
+    for direction, key in (("activation", "first_activation"), ("gradient", "first_gradient")):
+        shares = getattr(sample, f"{direction}_non_finite")
+        count = sum(share > 0 for share in shares)
+        module = hottest(sample, direction)  # type: ignore[arg-type]
+        if count and module is not None:
+            found[key] = names[module]
+            found[f"{direction}_modules"] = f"{count} / {len(names)}"
+    return found

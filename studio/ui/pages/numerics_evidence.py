@@ -1,0 +1,85 @@
+"""The evidence of a verdict for people: names in words, numbers as the window writes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from studio.i18n import mark, tr
+from studio.ui.plots import numbers
+from studio.words import share_text
+
+# Names that are not plain English once their underscores are gone.
+NAMES = {
+    "module": mark("Module"),
+    "direction": mark("Direction"),
+    "largest_before": mark("Largest before"),
+    "rows": mark("Rows"),
+    "grad_scale": mark("Loss scale"),
+    "grad_norm": mark("Gradient norm"),
+    "first_activation": mark("Not finite first in"),
+    "activation_modules": mark("Modules"),
+    "first_gradient": mark("Backwards first in"),
+    "gradient_modules": mark("Modules"),
+}
+DIRECTIONS = {
+    "forward": mark("forward pass"),
+    "backward": mark("backward pass"),
+    "loss": mark("loss"),
+    "weights": mark("weights"),
+}
+MOST_ROWS = 4
+
+
+def evidence_rows(evidence: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return each piece of evidence as its name and its value."""
+    return [
+        (_name(key), _breakable(_value(key, value)))
+        for key, value in evidence.items()
+        if value not in (None, "", [], {})
+    ]
+
+
+def _breakable(text: str) -> str:
+    """Let a long dotted name go on in the next line after any dot."""
+    return re.sub(r"(?<=[a-z0-9])\.(?=[a-z0-9])", ".\u200b", text)
+
+
+def _name(key: str) -> str:
+    return tr(NAMES[key]) if key in NAMES else key.replace("_", " ").capitalize()
+
+
+def _value(key: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return tr("yes") if value else tr("no")
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        if "share" in key and 0 <= value <= 1:
+            return share_text(value, 1)
+        return numbers.scale(value) if "scale" in key else numbers.brief(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_name(inner)} {_value(inner, one)}" for inner, one in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return _listed(key, value)
+    return tr(DIRECTIONS[value]) if key == "direction" and value in DIRECTIONS else str(value)
+
+
+def _listed(key: str, values: Sequence[Any]) -> str:
+    shown = [_row(value) if _is_row(value) else _value(key, value) for value in values[:MOST_ROWS]]
+    if len(values) > MOST_ROWS:
+        shown.append(tr("and {count} more").format(count=len(values) - MOST_ROWS))
+    return "\n".join(shown) if any(_is_row(value) for value in values) else ", ".join(shown)
+
+
+def _is_row(value: Any) -> bool:
+    """Whether this is a row of a dataset: source file, number from 1, tokens."""
+    return isinstance(value, Sequence) and len(value) == 3 and isinstance(value[0], str) and not isinstance(value, str)
+
+
+def _row(value: Sequence[Any]) -> str:
+    file, number, tokens = value
+    words = tr("{file}, row {number} ({tokens} tokens)")
+    return words.format(file=PurePath(file).name, number=f"{number:,}", tokens=f"{tokens:,}")

@@ -1,0 +1,84 @@
+"""The menu that saves the page's numbers and pictures in files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
+
+from studio.errors import StudioError
+from studio.i18n import tr
+from studio.runner.record import RunRecord
+from studio.runner.task import Task
+from studio.ui.bridge import AppContext
+from studio.ui.plots import export_numbers
+from studio.ui.plots.export import save_picture
+from studio.ui.widgets.buttons import push_button
+
+CSV = "CSV (*.csv)"
+PICTURES = ("PNG (*.png)", "SVG (*.svg)")
+Rows = Iterable[export_numbers.Row]
+
+
+class SaveMenu:
+    """A button with a menu: the numbers as CSV, every picture as PNG or SVG."""
+
+    def __init__(self, context: AppContext, page: QWidget, pictures: Mapping[str, tuple[str, QWidget]]) -> None:
+        """`pictures` are the widgets to draw with their titles, by the name of their file."""
+        self._context, self._page = context, page
+        self.button: QPushButton = push_button(tr("Save as"), tooltip=tr("Save the numbers or a picture in a file"))
+        self.button.setProperty("menu", True)
+        menu = QMenu(self.button)
+        for name, title, rows in _tables():
+            menu.addAction(tr("{title} (CSV) …").format(title=title), partial(self._save_numbers, name, rows))
+        menu.addSeparator()
+        for name, (title, widget) in pictures.items():
+            words = tr("{title} (picture) …").format(title=title)
+            menu.addAction(words, partial(self._save_picture, name, title, widget))
+        self.button.setMenu(menu)
+
+    def _save_numbers(self, name: str, rows: Callable[[RunRecord], Rows]) -> None:
+        record = self._context.record
+        path = self._ask(f"{name}.csv", (CSV,)) if record is not None else None
+        if path is None or record is None:
+            return
+        table = rows(record)
+        task = Task.start(tr("Saving"), lambda progress: export_numbers.write_csv(path, table, progress))
+        self._context.run_task(task, lambda _: None, self._context.message.emit)
+
+    def _save_picture(self, name: str, title: str, widget: QWidget) -> None:
+        path = self._ask(f"{name}.png", PICTURES)
+        if path is None:
+            return
+        try:
+            save_picture(widget, path, title)
+        except StudioError as error:
+            self._context.message.emit(str(error))
+
+    def _ask(self, name: str, kinds: tuple[str, ...]) -> Path | None:
+        """Return the file to write; a name without an ending gets that of the chosen kind."""
+        chosen, kind = QFileDialog.getSaveFileName(self._page, tr("Save as"), name, ";;".join(kinds))
+        if not chosen:
+            return None
+        path = Path(chosen)
+        return path if path.suffix else path.with_suffix((kind or kinds[0])[-5:-1])
+
+
+def _tables() -> tuple[tuple[str, str, Callable[[RunRecord], Rows]], ...]:
+    return (
+        ("modules", tr("Modules over steps"), _modules),
+        ("exponents", tr("Exponents"), lambda record: export_numbers.histogram_rows(list(record.samples))),
+        ("scales", tr("Shares at every scale"), _scales),
+        ("steps", tr("Losses, scales and skips"), export_numbers.step_rows),
+    )
+
+
+def _modules(record: RunRecord) -> Rows:
+    names = record.numerics.modules if record.numerics else []
+    return export_numbers.module_rows(names, list(record.samples))
+
+
+def _scales(record: RunRecord) -> Rows:
+    return export_numbers.scale_rows(record.samples[-1:], range(33))

@@ -1,0 +1,108 @@
+"""The exponent histogram in words: the zones of a format, and what a loss scale does to the numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from studio.exponents import Format, Histogram, Shares
+from studio.i18n import mark, tr
+from studio.ui.plots import numbers
+from studio.words import share_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Zone:
+    """A part of a format's range. `key` is a field of `Shares`, `colour` a name of the palette."""
+
+    key: str
+    title: str
+    colour: str
+    tooltip: str
+
+
+ZONES = (
+    Zone(
+        key="zero",
+        title=mark("Zero"),
+        colour="series_6",
+        tooltip=mark("Too small for the format: these become zero and teach nothing"),
+    ),
+    Zone(
+        key="subnormal",
+        title=mark("Subnormal"),
+        colour="series_2",
+        tooltip=mark("Kept with fewer digits, the smaller the fewer"),
+    ),
+    Zone(key="normal", title=mark("Normal"), colour="series_1", tooltip=mark("Kept with all digits of the format")),
+    Zone(
+        key="overflow",
+        title=mark("Overflow"),
+        colour="bad",
+        tooltip=mark("Too large for the format: these become infinite, and one of them is enough to skip the step"),
+    ),
+)
+
+
+def zone_of(exponent: float, fmt: Format) -> Zone:
+    """Return the zone in which numbers between 2^exponent and twice that lie, once they are scaled."""
+    middle = exponent + 0.5
+    limits = zone_limits(fmt)
+    return ZONES[sum(middle >= limit for limit in limits)]
+
+
+def zone_limits(fmt: Format) -> tuple[float, float, float]:
+    """Return the exponents at which zero ends, subnormal ends, and overflow begins."""
+    return fmt.smallest - 1, fmt.smallest_normal, math.log2(fmt.overflow)
+
+
+def share_of(share: float, total: int) -> str:
+    """Return a share of so many numbers as text; less than half a number, between two bins' ends, is none."""
+    return share_text(share if share * total >= 0.5 else 0.0, 1)
+
+
+def shares_text(shares: Shares, total: int, scale: float, fmt: Format) -> str:
+    """Return what a scale does to the numbers, in a sentence."""
+    words = tr(
+        "At scale {scale}, in {format}: zero {zero}, subnormal {subnormal}, normal {normal}, overflow {overflow}."
+    )
+    return words.format(
+        scale=numbers.scale(scale),
+        format=fmt.name,
+        zero=share_of(shares.zero, total),
+        subnormal=share_of(shares.subnormal, total),
+        normal=share_of(shares.normal, total),
+        overflow=share_of(shares.overflow, total),
+    )
+
+
+def best_text(best: tuple[int, int] | None, fmt: Format) -> str:
+    """Return which scales are best and why."""
+    if best is None:
+        return tr("Nothing but zeros here: no scale can help.")
+    low, high = best
+    if low <= 0 <= high and fmt.smallest_normal < -100:
+        return tr("{format} has the range of fp32: these numbers need no scale.").format(format=fmt.name)
+    if low == high:
+        return tr(
+            "Best scale {high}: the largest at which nothing more overflows, and so the fewest become zero."
+        ).format(high=numbers.power_of_two(high))
+    return tr("Best: {low} to {high}. Nothing more overflows, the fewest become zero.").format(
+        low=numbers.power_of_two(low), high=numbers.power_of_two(high)
+    )
+
+
+def recorded_text(histogram: Histogram, scale: float | None) -> str:
+    """Return what was lost before it was recorded, and that no scale brings it back; nothing where nothing was."""
+    total = max(1, histogram.total)
+    sentences = []
+    if histogram.zeros:
+        words = tr("{share} were zero when recorded; they stay zero at every scale.")
+        if scale is not None:
+            words = tr("{share} were zero when recorded at {scale}; they stay zero at every scale.")
+        at = "" if scale is None else numbers.scale(scale).partition(" ")[2].strip("()") or numbers.scale(scale)
+        sentences.append(words.format(share=share_text(histogram.zeros, total), scale=at))
+    if histogram.non_finite:
+        words = tr("{share} were not finite when recorded, which counts as overflow.")
+        sentences.append(words.format(share=share_text(histogram.non_finite, total)))
+    return " ".join(sentences)

@@ -1,0 +1,171 @@
+"""What is derived from the samples agrees with counting the numbers themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from studio.events import NumericsSampled
+from studio.exponents import BF16, Histogram
+from studio.runner.numerics import (
+    AS_GOOD,
+    ModuleMatrix,
+    best_scales,
+    floor_steps,
+    headroom,
+    sample_at,
+    scale_growths,
+)
+from studio.runner.series import MetricSeries
+
+
+def sample(step: int = 1, **changes: object) -> NumericsSampled:
+    """Two modules: the first saw a gradient of 0.5, through the second none flowed."""
+    values: dict[str, object] = {
+        "step": step, "grad_scale": None, "because": "cadence",
+        "activation_largest": [3.0, 7.0], "activation_zeros": [0.0, 0.1], "activation_subnormal": [0.0, 0.0],
+        "activation_non_finite": [0.0, 0.0],
+        "gradient_largest": [0.5, math.nan], "gradient_zeros": [0.25, math.nan],
+        "gradient_subnormal": [0.0, math.nan], "gradient_non_finite": [0.0, math.nan],
+        "parameters": histogram_of(np.array([0.01])).to_dict(), "gradients": histogram_of(np.array([0.5])).to_dict(),
+    }  # fmt: skip
+    return NumericsSampled(**(values | changes))  # type: ignore[arg-type]
+
+
+def histogram_of(numbers: np.ndarray) -> Histogram:
+    """Count numbers by their exponent, as the engine does."""
+    finite = np.abs(numbers[np.isfinite(numbers) & (numbers != 0)])
+    exponents = np.floor(np.log2(finite)).astype(int)
+    first = int(exponents.min()) if len(exponents) else 0
+    return Histogram(
+        first=first,
+        counts=tuple(int(n) for n in np.bincount(exponents - first)) if len(exponents) else (),
+        zeros=int((numbers == 0).sum()),
+        non_finite=int((~np.isfinite(numbers)).sum()),
+    )
+
+
+def series(*values: float) -> MetricSeries:
+    result = MetricSeries()
+    for step, value in enumerate(values, start=1):
+        result.append(step, value)
+    return result
+
+
+def test_gradients_are_shown_as_computed_and_activations_as_they_are() -> None:
+    gradients, activations = ModuleMatrix("gradient", "largest"), ModuleMatrix("activation", "largest")
+    for matrix in (gradients, activations):
+        matrix.grow([sample(1, grad_scale=1024.0)])
+    np.testing.assert_array_equal(gradients.values, [[512.0, math.nan]])
+    np.testing.assert_array_equal(activations.values, [[3.0, 7.0]])
+
+
+def test_a_module_that_was_not_finite_is_infinite_in_every_statistic() -> None:
+    matrix = ModuleMatrix("gradient", "zeros")
+    matrix.grow([sample(1, gradient_non_finite=[0.01, math.nan])])
+    assert matrix.values[0, 0] == math.inf
+
+
+def test_a_matrix_grows_by_what_is_new_and_keeps_every_value() -> None:
+    samples = [sample(step, gradient_largest=[float(step), 1.0]) for step in range(1, 300)]
+    matrix = ModuleMatrix("gradient", "largest")
+    for end in (1, 63, 64, 65, 299):
+        matrix.grow(samples[:end])
+    assert len(matrix) == 299
+    assert list(matrix.steps) == list(range(1, 300))
+    assert list(matrix.values[:, 0]) == [float(step) for step in range(1, 300)]
+
+
+def test_the_history_of_a_module_leaves_out_what_it_did_not_see() -> None:
+    matrix = ModuleMatrix("gradient", "largest")
+    matrix.grow([sample(1), sample(21, gradient_largest=[1.0, 2.0], gradient_non_finite=[0.0, 0.0])])
+    assert list(matrix.series(0).x) == [1, 21]
+    assert list(matrix.series(1).x) == [21]
+
+
+def test_a_skip_stands_for_its_own_step_and_a_regular_sample_until_the_next_one() -> None:
+    samples = [sample(1), sample(21), sample(27, because="skip"), sample(41)]
+    found = {step: sample_at(samples, step).step for step in (0, 1, 20, 21, 26, 27, 28, 40, 41, 99)}  # type: ignore[union-attr]
+    assert found == {0: 1, 1: 1, 20: 1, 21: 21, 26: 21, 27: 27, 28: 21, 40: 21, 41: 41, 99: 41}
+    matrix = ModuleMatrix("gradient", "largest")
+    matrix.grow(samples)
+    assert list(zip(matrix.begins, matrix.of, strict=True)) == [(1, 0), (21, 1), (27, 2), (28, 1), (41, 3)]
+
+
+def test_after_a_skip_without_a_regular_sample_before_it_nothing_is_known() -> None:
+    matrix = ModuleMatrix("gradient", "largest")
+    matrix.grow([sample(1, because="skip"), sample(2, because="skip"), sample(21)])
+    assert list(zip(matrix.begins, matrix.of, strict=True)) == [(1, 0), (2, 1), (3, -1), (21, 2)]
+
+
+def test_the_newest_sample_is_meant_when_no_step_is_named() -> None:
+    samples = [sample(1), sample(9, because="skip")]
+    assert sample_at(samples, None) is samples[-1]
+    assert sample_at([], 3) is None
+
+
+@pytest.mark.parametrize("largest", [0.013, 1.0, 0.99999, 3e-5, 511.9])
+@pytest.mark.parametrize("scale", [None, 1024.0])
+def test_headroom_is_the_doublings_that_fp16_itself_survives(largest: float, scale: float | None) -> None:
+    small = histogram_of(np.array([1e-7])).to_dict()
+    seen = sample(grad_scale=scale, gradient_largest=[largest, math.nan], parameters=small)
+    whole = math.floor(headroom(seen))
+    with np.errstate(over="ignore"):
+        assert np.isfinite(np.float16(largest * (scale or 1.0) * 2.0**whole))
+        assert np.isinf(np.float16(largest * (scale or 1.0) * 2.0 ** (whole + 1)))
+
+
+def test_headroom_never_promises_too_much_for_the_parameters() -> None:
+    numbers = np.array([1e-3, 0.7, 700.0])
+    found = math.floor(headroom(sample(parameters=histogram_of(numbers).to_dict())))
+    assert np.isfinite(np.float16(700.0 * 2.0**found))
+    assert found == 6
+
+
+def test_a_gradient_that_is_not_finite_has_no_headroom() -> None:
+    assert headroom(sample(gradient_non_finite=[0.1, math.nan])) == -math.inf
+    assert headroom(sample(parameters=histogram_of(np.array([math.inf, 1.0])).to_dict())) == -math.inf
+
+
+def test_no_gradient_at_all_means_that_headroom_is_not_known() -> None:
+    nothing = dataclasses.replace(sample(), gradient_largest=[math.nan, math.nan], parameters=Histogram(first=0, counts=()).to_dict())  # fmt: skip
+    assert math.isnan(headroom(nothing))
+
+
+@pytest.mark.parametrize("middle", [-30.0, -18.0, -6.0, 3.0])
+def test_the_best_scales_lose_the_least_when_numbers_are_really_rounded(middle: float) -> None:
+    numbers = 2.0 ** np.random.default_rng(0).normal(middle, 4.0, 20_000)
+    best = best_scales(histogram_of(numbers))
+    assert best is not None
+    lost = {}
+    with np.errstate(over="ignore", under="ignore"):
+        for exponent in range(-20, 60):
+            rounded = (numbers * 2.0**exponent).astype(np.float16)
+            lost[exponent] = float((rounded == 0).mean()), bool(np.isinf(rounded).any())
+    low, high = best
+    assert not any(lost[exponent][1] for exponent in range(low, high + 1))
+    least = min(zero for zero, overflowed in lost.values() if not overflowed)
+    assert all(lost[exponent][0] <= least + 2 * AS_GOOD for exponent in range(low, high + 1))
+    assert lost[high + 2][1]
+
+
+def test_bf16_needs_no_scale_and_zeros_alone_have_no_best_one() -> None:
+    low, high = best_scales(histogram_of(2.0 ** np.arange(-40.0, 3.0)), BF16) or (1, 0)
+    assert low <= 0 <= high
+    assert best_scales(Histogram(first=0, counts=(), zeros=10)) is None
+
+
+def test_a_growth_is_the_first_step_with_a_larger_scale() -> None:
+    assert list(scale_growths(series(4.0, 4.0, 8.0, 4.0, 4.0, 8.0))) == [3, 6]
+
+
+def test_a_skip_at_the_floor_leaves_the_scale_as_it_is() -> None:
+    scale = series(4.0, 2.0, 1.0, 1.0, 1.0, 2.0)
+    assert list(floor_steps(scale, [1, 2, 3, 4])) == [3, 4]
+
+
+def test_a_static_scale_is_not_at_its_floor() -> None:
+    assert not len(floor_steps(series(1024.0, 1024.0, 1024.0), [1, 2]))

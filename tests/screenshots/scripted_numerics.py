@@ -1,0 +1,270 @@
+"""Scripted runs with scripted looks inside the model, in the states that the Numerics page must show well.
+
+Nothing here was measured: the numbers follow simple rules that make them look like a small model's in fp16.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from studio.events import (
+    NumericsSampled,
+    NumericsStarted,
+    OverflowDiagnosed,
+    RunEvent,
+    StepCompleted,
+)
+from studio.exponents import FP16, Histogram
+from studio.runner.record import RunRecord
+from tests.screenshots.scripted import scripted_events, scripted_record
+
+LAYERS = 30
+_PARTS = (
+    "input_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+    "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", "",
+)  # fmt: skip
+EVERY = 20
+
+
+def module_names(layers: int = LAYERS) -> list[str]:
+    """The modules of a Llama in the order of its forward pass."""
+    blocks = [f"model.layers.{layer}.{part}".rstrip(".") for layer in range(layers) for part in _PARTS]
+    return ["model.embed_tokens", *blocks, "model.norm", "lm_head"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """What a run's steps and samples are like.
+
+    Attributes:
+        scale: loss scale of a step; None where the loss is not scaled.
+        skipped: whether a step is skipped.
+        gradient: exponent of the typical unscaled activation gradient at a step.
+        activation: exponent to add to the activations at a step.
+        broken: for a skipped step, the module at which values stop being finite and the direction.
+    """
+
+    steps: int
+    scale: Callable[[int], float | None]
+    skipped: Callable[[int], bool] = lambda step: False
+    gradient: Callable[[int], float] = lambda step: -12.0
+    activation: Callable[[int], float] = lambda step: 0.0
+    broken: tuple[str, str] = ("model.layers.29.mlp.down_proj", "backward")
+    verdicts: tuple[OverflowDiagnosed, ...] = ()
+
+
+def numerics_events(script: Script) -> list[RunEvent]:
+    """Return the whole run: steps as in `scripted_events`, changed as the script says, with samples among them."""
+    names = module_names()
+    events: list[RunEvent] = []
+    base = [event for event in scripted_events(script.steps) if not isinstance(event, OverflowDiagnosed)]
+    update = 0
+    for event in base:
+        if not isinstance(event, StepCompleted):
+            events.append(event)
+            continue
+        step, skipped = event.step, script.skipped(event.step)
+        if step == 1:
+            events.append(NumericsStarted(modules=names, compute="fp16", every=EVERY))
+        update += not skipped
+        events.append(_step(event, script, update, skipped))
+        if (step - 1) % EVERY == 0 or skipped:
+            events.append(scripted_sample(script, step, names))
+    return events + list(script.verdicts)
+
+
+def numerics_record(script: Script) -> RunRecord:
+    """Return the record of a scripted run with numerics."""
+    return scripted_record(numerics_events(script))
+
+
+def scripted_sample(script: Script, step: int, names: list[str]) -> NumericsSampled:
+    """Return the sample of one step."""
+    chance = np.random.default_rng(step)
+    scale = script.scale(step)
+    skipped = script.skipped(step)
+    place = names.index(script.broken[0])
+    gradient, activation = _profiles(names, script, step, chance)
+    forward = np.zeros(len(names))
+    backward = np.zeros(len(names))
+    if skipped and script.broken[1] == "forward":
+        forward[place:] = np.linspace(0.001, 0.3, len(names) - place)
+        backward[:] = 0.9
+    elif skipped:
+        backward[: place + 1] = np.linspace(0.7, 0.002, place + 1)
+    gradient[backward > 0.5] = np.nan
+    bits = math.log2(scale or 1.0)
+    return NumericsSampled(
+        step=step, grad_scale=scale, because="skip" if skipped else "cadence",
+        activation_largest=list(2.0**activation), activation_zeros=list(np.full(len(names), 0.001)),
+        activation_subnormal=list(np.full(len(names), 0.004)), activation_non_finite=list(forward),
+        gradient_largest=list(2.0**gradient), gradient_zeros=list(_below(gradient, bits, -25)),
+        gradient_subnormal=list(_below(gradient, bits, -14) - _below(gradient, bits, -25)),
+        gradient_non_finite=list(backward),
+        parameters=_histogram(script.gradient(step) - 6, bits, 4_884_480, chance, float(backward.mean())).to_dict(),
+        gradients=_histogram(script.gradient(step) - 7, bits, 61_000_000, chance, float(backward.mean())).to_dict(),
+    )  # fmt: skip
+
+
+def _step(event: StepCompleted, script: Script, update: int, skipped: bool) -> StepCompleted:
+    return dataclasses.replace(
+        event,
+        update=update,
+        skipped=skipped,
+        grad_scale=script.scale(event.step),
+        loss=math.nan if skipped and script.broken[1] == "forward" else event.loss,
+        grad_norm=math.inf if skipped else event.grad_norm if math.isfinite(event.grad_norm) else 2.4,
+    )
+
+
+def _profiles(
+    names: list[str], script: Script, step: int, chance: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Exponents of the largest gradient and activation of each module."""
+    gradient, activation = np.empty(len(names)), np.empty(len(names))
+    for place, name in enumerate(names):
+        depth = place / len(names)
+        part = name.rpartition(".")[2]
+        offset = {"q_proj": -3.0, "k_proj": -3.5, "v_proj": -0.5, "o_proj": 0.3, "gate_proj": -1.5, "up_proj": -1.2}
+        gradient[place] = script.gradient(step) + offset.get(part, 0.8) + 2.2 * depth - 1.5 * math.sin(5 * depth)
+        rise = {"down_proj": 3.0, "q_proj": 1.5, "k_proj": 2.5, "gate_proj": 1.8}
+        activation[place] = 1.5 + rise.get(part, 0.6) + 4.5 * depth**1.5 + script.activation(step) * depth
+    gradient += chance.normal(0, 0.45, len(names)) + chance.normal(0, 0.35)
+    activation = np.minimum(activation + chance.normal(0, 0.2, len(names)), 15.9)
+    gradient[0] = np.nan  # nothing that is trained lies before the embedding
+    return gradient, activation
+
+
+def _below(exponents: np.ndarray, bits: float, limit: float) -> np.ndarray:
+    """Share of a module's gradients below a limit: their exponents are spread round 9 below the largest."""
+    return 0.5 + 0.5 * np.vectorize(math.erf)((limit - (exponents + bits - 9)) / (3.5 * math.sqrt(2)))
+
+
+def _histogram(middle: float, bits: float, total: int, chance: np.random.Generator, broken: float) -> Histogram:
+    """Numbers spread round 2^middle; what fp16 would flush at this scale is counted as zero, as it was recorded."""
+    first, last = -60, 18
+    exponents = np.arange(first, last)
+    density = np.exp(-0.5 * ((exponents - middle) / np.where(exponents < middle, 5.2, 3.1)) ** 2)
+    lost = broken * total
+    counts = density / density.sum() * (0.95 * total - lost) * chance.normal(1.0, 0.03, len(exponents)).clip(0.5, 1.5)
+    counts = counts.astype(int)
+    counts[exponents + bits > (17 if broken else 14)] = 0
+    flushed = exponents + bits < FP16.smallest - 1
+    zeros = int(0.05 * total + counts[flushed].sum())
+    counts[flushed] = 0
+    return Histogram(first=first, counts=tuple(int(n) for n in counts), zeros=zeros, non_finite=int(lost))
+
+
+def clean() -> RunRecord:
+    """No skip but one when a larger scale was tried."""
+    verdict = OverflowDiagnosed(
+        step=181, verdict="growth_probe", harmful=False, sentence="a larger loss scale was tried and taken back",
+        advice="Nothing to do: dynamic scaling looks for the largest scale that works, and skips one step to find it.",
+        evidence={"grad_scale": 131072.0, "next_scale": 65536.0, "steps_since_last_skip": 180}, remedies=[],
+    )  # fmt: skip
+    return numerics_record(
+        Script(
+            steps=280,
+            scale=lambda step: 131072.0 if step == 181 else 65536.0,
+            skipped=lambda step: step == 181,
+            gradient=lambda step: -12.5 - 2.5 * (1 - math.exp(-step / 120)),
+            verdicts=(verdict,),
+        )
+    )
+
+
+def scale_search() -> RunRecord:
+    """The first seconds: the scale halves until gradients fit."""
+    verdict = OverflowDiagnosed(
+        step=9, verdict="scale_search", harmful=False,
+        sentence="normal search for the loss scale: 9 steps skipped at the start",
+        advice="Nothing to do: the scale begins high on purpose and halves until the gradients fit.",
+        evidence={"skipped": 9, "first_scale": 2.0**24, "scale_now": 2.0**15}, remedies=[],
+    )  # fmt: skip
+    return numerics_record(
+        Script(
+            steps=26,
+            scale=lambda step: 2.0 ** max(15, 25 - step),
+            skipped=lambda step: step <= 9,
+            gradient=lambda step: -6.0,
+            verdicts=(verdict,),
+        )
+    )
+
+
+def _searching(steps: int, limit: Callable[[int], float], first: float, interval: int) -> dict[int, float]:
+    """The scale of every step under dynamic scaling: halved where it is beyond a limit, doubled after an interval."""
+    scales, scale, good = {}, first, 0
+    for step in range(1, steps + 1):
+        scales[step] = scale
+        good = 0 if scale > limit(step) else good + 1
+        scale = scale / 2 if not good else scale * 2 if good % interval == 0 else scale
+    return scales
+
+
+def chronic_overflow() -> RunRecord:
+    """A share of the steps keeps being skipped."""
+    search = OverflowDiagnosed(
+        step=61, verdict="growth_probe", harmful=False, sentence="a larger loss scale was tried and taken back",
+        advice="Nothing to do.", evidence={"grad_scale": 16384.0}, remedies=[],
+    )  # fmt: skip
+    verdict = OverflowDiagnosed(
+        step=180, verdict="chronic_overflow", harmful=True,
+        sentence="24 of the last 100 steps were skipped because gradients overflowed fp16",
+        advice="The gradients are too uneven for one loss scale. Train in bf16, which has the range of fp32; or lower "
+        "the learning rate, if the loss is restless as well.",
+        evidence={
+            "share_skipped": 0.24, "module": "model.layers.29.mlp.down_proj", "direction": "backward",
+            "largest_before": 48320.0, "rows": [["/data/train.jsonl", 117, 498], ["/data/train.jsonl", 240, 512]],
+        },
+        remedies=["switch_precision", "lower_learning_rate", "skip_rows"],
+    )  # fmt: skip
+
+    def limit(step: int) -> float:
+        return 2.0 ** (15 if step < 60 else 12.5 + 2.2 * math.sin(step / 7) + math.sin(step * 1.7))
+
+    scales = _searching(260, limit, 2.0**14, 6)
+    return numerics_record(
+        Script(
+            steps=260,
+            scale=scales.__getitem__,
+            skipped=lambda step: scales[step] > limit(step),
+            gradient=lambda step: 8.5 - math.log2(limit(step)) + 1,
+            verdicts=(search, verdict),
+        )
+    )
+
+
+def forward_overflow() -> RunRecord:
+    """Activations grow beyond 65,504: no scale can help."""
+    verdict = OverflowDiagnosed(
+        step=143, verdict="forward_overflow", harmful=True,
+        sentence="activations grew beyond 65,504, the largest number of fp16, in model.layers.24.mlp.down_proj",
+        advice="A loss scale cannot help, because it acts on gradients only. Train in bf16 or fp32.",
+        evidence={
+            "module": "model.layers.24.mlp.down_proj", "direction": "forward", "largest_before": 61408.0,
+            "rows": [["/data/train.jsonl", 31, 512]], "skipped_in_a_row": 5,
+        },
+        remedies=["switch_precision", "resume_checkpoint"],
+    )  # fmt: skip
+    return numerics_record(
+        Script(
+            steps=143,
+            scale=lambda step: 65536.0 if step < 139 else 2.0 ** (16 - (step - 138)),
+            skipped=lambda step: step >= 139,
+            gradient=lambda step: -12.0 + step / 60,
+            activation=lambda step: 9.3 * step / 143,
+            broken=("model.layers.24.mlp.down_proj", "forward"),
+            verdicts=(verdict,),
+        )
+    )
+
+
+def unscaled() -> RunRecord:
+    """A run in bf16: no loss scaling, and what fp16 would do."""
+    return numerics_record(Script(steps=200, scale=lambda step: None, gradient=lambda step: -14.0))
