@@ -19,17 +19,16 @@ from studio.exponents import FP16, Histogram
 WIDEST_HILL = 6.0
 # When so many of the kept numbers crowd into the lowest four powers of two, the hill's top lies at or below the edge.
 CROWDED = 0.9
+# Fewer than this near the edge are the foot of the hill, whose slope is chance.
+FOOT = 0.01
 # A slope steeper than this (in e per octave) is the outer end of a bell curve, which is round, and soon turns.
 STEEP = 1.5
 # What a raised scale may leave lost: so little that no longer matters.
 TOLERATED = 0.01
 # The static scale of the paper (1024), for when nothing is left to measure the need by.
 BLIND_RAISE = 10
-# The bins just above the edge as rounding fills them: the smallest number takes [0.5, 1.5) of itself, the next bins
-# [1.5, 3.5) and [3.5, 7.5). Their widths and the distances of their middles, in powers of two.
-WIDTHS = (math.log2(3.0), math.log2(3.5 / 1.5), math.log2(7.5 / 3.5))
-BETWEEN = (1.4, 1.17)
-TO_EDGE = 0.8
+# From the middle of the lowest bin, [0.5, 1.5) of the smallest number, to the edge.
+TO_EDGE = math.log2(3.0) / 2
 OCTAVES = 40
 
 
@@ -63,30 +62,48 @@ def flushed(histogram: Histogram, scale: float) -> Flushed:
 
 def _below_the_edge(histogram: Histogram, scale: float, kept: int) -> list[float]:
     """Numbers in each power of two below the edge, from the edge down."""
-    # A smaller scale would have lost the numbers that now stand just above the edge.
-    lost = [_would_lose(histogram, scale / 2.0**octaves) for octaves in (0, 2, 3, 4, 8)]
+    # A smaller scale would have lost the numbers that now stand just above the edge. The edge is that of a whole bin:
+    # bins are powers of two, which a scale need not be.
+    whole = 2.0 ** math.ceil(math.log2(scale))
+    lost = [_would_lose(histogram, whole / 2.0**octaves) for octaves in (0, 2, 3, 4, 8)]
     bins = [more - less for less, more in itertools.pairwise(lost[:4])]
     low, high = sum(bins), lost[4] - lost[3]
-    if min(bins[:2]) < 1:
-        return [float(histogram.zeros) / BLIND_RAISE] * BLIND_RAISE if low > CROWDED * kept else []
-    densities = [max(count, 1.0) / width for count, width in zip(bins, WIDTHS, strict=True)]
+    if min(bins[:2]) < 1 and low > CROWDED * kept:
+        return [float(histogram.zeros) / BLIND_RAISE] * BLIND_RAISE
+    if min(bins[:2]) < 1 or low < FOOT * kept:
+        return [bins[0] / 2]
+    edges = _edges(whole / scale)
+    densities = [
+        max(count, 1.0) / (up - down) for count, (down, up) in zip(bins, itertools.pairwise(edges), strict=True)
+    ]
+    middles = [(down + up) / 2 for down, up in itertools.pairwise(edges)]
     # Slopes and bend of the hill's logarithm, per octave towards zero.
-    slope = math.log(densities[0] / densities[1]) / BETWEEN[0]
+    slope = math.log(densities[0] / densities[1]) / (middles[1] - middles[0])
     if low > CROWDED * kept and slope > 0:
         return [float(histogram.zeros) / BLIND_RAISE] * BLIND_RAISE
     bend = (slope - math.log(max(low, 1.0) / max(high, 1.0)) / 4) / 2.5
     if bend > -1.0 / WIDEST_HILL**2:  # two hills: look at the nearer one alone
-        bend = (slope - math.log(densities[1] / densities[2]) / BETWEEN[1]) / 1.3
+        farther = math.log(densities[1] / densities[2]) / (middles[2] - middles[1])
+        bend = 2 * (slope - farther) / (middles[2] - middles[0])
     masses = _continued(densities[0], slope, min(bend, -slope if slope > STEEP else 0.0, -1.0 / WIDEST_HILL**2))
     # Values lie the denser the nearer to zero, so half a step holds at least half of what a whole one holds.
     masses[0] = max(masses[0], bins[0] / 2)
     return masses
 
 
+def _edges(smallest: float) -> list[float]:
+    """Powers of two between which numbers are rounded into the lowest three bins, counted in the smallest number.
+
+    `smallest`: that number, 1 to 2 times the lower end of its bin. At 1 the bins hold 1, then 2 and 3, then 4 to 7
+    times the smallest number, to which [0.5, 1.5), [1.5, 3.5) and [3.5, 7.5) are rounded.
+    """
+    return [math.log2(math.ceil(2.0**octave / smallest) - 0.5) for octave in range(4)]
+
+
 def _continued(density: float, slope: float, bend: float) -> list[float]:
     """Masses of the octaves below the edge of a hill whose logarithm is a parabola."""
-    middles = [TO_EDGE + octave + 0.5 for octave in range(OCTAVES)]
-    return [density * math.exp(slope * x + bend * x * x / 2) for x in middles]
+    distances = [TO_EDGE + octave + 0.5 for octave in range(OCTAVES)]
+    return [density * math.exp(slope * x + bend * x * x / 2) for x in distances]
 
 
 def _would_lose(histogram: Histogram, scale: float) -> float:

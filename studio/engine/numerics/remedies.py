@@ -85,8 +85,8 @@ def remedies_for(verdict: str, evidence: Evidence, *, has_bf16: bool) -> tuple[s
         case "nonfinite_weights":
             return ("restore_checkpoint", "lower_learning_rate") if evidence["update"] else ()
         case "nonfinite_loss":
-            computed = ["lower_learning_rate"] if evidence["update"] and evidence["direction"] != "loss" else []
-            return (*_without_rows(evidence), *computed, "restore_checkpoint")
+            by_training = evidence["update"] and evidence["direction"] != "loss"
+            return (*_without_rows(evidence), *(("lower_learning_rate", "restore_checkpoint") if by_training else ()))
         case "exploding_gradients":
             return ("lower_learning_rate", "restore_checkpoint")
     return ()

@@ -49,6 +49,8 @@ class StepFacts:
         located: where the first non-finite value appeared, where that was looked for.
         rows: the rows of the micro-batch that failed.
         parameters: the trained parameters' gradients, unscaled, where this step was sampled.
+        flowing: the gradients that flow between the layers in the format of the products, unscaled, without those of
+            the logits: most of these belong to words that are all but impossible, and are next to zero by nature.
         lost_updates: share (0 to 1) of the weights whose update was not zero and yet left them as they were. None in
             mixed precisions, and with stochastic rounding, which makes up for lost updates on average.
         weights_finite: every weight of the model is a finite number, as far as was looked.
@@ -67,6 +69,7 @@ class StepFacts:
     located: FirstNonFinite | None = None
     rows: tuple[Row, ...] = ()
     parameters: Histogram | None = None
+    flowing: Histogram | None = None
     lost_updates: float | None = None
     weights_finite: bool = True
 

@@ -10,7 +10,7 @@ from collections import deque
 from studio.engine.numerics.alarm import Alarm
 from studio.engine.numerics.flushed import BLIND_RAISE, Flushed, flushed
 from studio.engine.numerics.verdicts import Finding, StepFacts
-from studio.exponents import FP16, Histogram
+from studio.exponents import FP16
 
 # Two orders of magnitude beyond the clip limit, and beyond what the run began with. A norm that is merely large from
 # the start is only a matter of units: AdamW divides by it.
@@ -113,7 +113,7 @@ class UnderflowWatch:
         evidence = {
             "share": lost.share,
             "scale": scale,
-            "suggested_scale": _larger_scale(facts.parameters, scale, lost.octaves, overflowed_at),
+            "suggested_scale": _larger_scale(facts, scale, lost.octaves, overflowed_at),
         }
         if facts.parameters is not None:
             shares = facts.parameters.shares(scale)
@@ -122,17 +122,31 @@ class UnderflowWatch:
 
 
 def _lost(facts: StepFacts) -> Flushed | None:
-    """What was lost in this step; None when that is not known."""
+    """What was lost in this step of the trained parameters' gradients; None when that is not known.
+
+    It is lost in two places. The gradient of a parameter may itself be too small; then its like stand at fp16's edge.
+    Or what flows to it was flushed on the way; then it is zero for no visible reason, and its like may be anywhere.
+    """
     if facts.grad_norm == 0.0 and facts.loss > 0.0:
         return Flushed(share=1.0, octaves=BLIND_RAISE)
-    return flushed(facts.parameters, facts.grad_scale or 1.0) if facts.parameters is not None else None
+    if facts.parameters is None:
+        return None
+    scale = facts.grad_scale or 1.0
+    here = flushed(facts.parameters, scale)
+    if facts.flowing is None:
+        return here
+    before = flushed(facts.flowing, scale)
+    zeros = facts.parameters.zeros / max(1, facts.parameters.total)
+    explained = min(zeros, before.share) if before.share >= UNDERFLOW_SHARE else 0.0
+    return Flushed(share=max(here.share, explained), octaves=max(here.octaves, before.octaves))
 
 
-def _larger_scale(parameters: Histogram | None, scale: float, octaves: int, overflowed_at: float) -> float | None:
+def _larger_scale(facts: StepFacts, scale: float, octaves: int, overflowed_at: float) -> float | None:
     """The scale that would keep nearly all, or as much of it as fits; None when no larger one fits."""
+    seen = [histogram for histogram in (facts.parameters, facts.flowing) if histogram is not None]
     wanted = scale * 2.0 ** max(1, octaves)
     while wanted > scale and (
-        wanted >= overflowed_at or (parameters is not None and parameters.shares(wanted, FP16).overflow > 0)
+        wanted >= overflowed_at or any(histogram.shares(wanted, FP16).overflow > 0 for histogram in seen)
     ):
         wanted /= 2
     return wanted if wanted > scale else None

@@ -56,23 +56,24 @@ def _growth_probe(evidence: Evidence, remedies: Remedies) -> tuple[str, str]:
 
 def _chronic_overflow(evidence: Evidence, remedies: Remedies) -> tuple[str, str]:
     values = {
-        "share": share_text(evidence["skipped"], evidence["steps"]),
+        "skipped": evidence["skipped"],
         "steps": evidence["steps"],
+        "share": share_text(evidence["skipped"], evidence["steps"]),
         "scale": _number(evidence["scale"]),
         "limit": _number(FP16.largest),
     }
     sentence = {
         "dynamic": tr(
-            "{share} of the last {steps} steps were skipped: each time the loss scale (a factor that lifts small "
-            "gradients, last {scale}) grows, gradients exceed what fp16 can hold ({limit})."
+            "{skipped} of the last {steps} steps were skipped ({share}): each time the loss scale (a factor that "
+            "lifts small gradients, last {scale}) grows, gradients exceed what fp16 can hold ({limit})."
         ),
         "static": tr(
-            "{share} of the last {steps} steps were skipped: multiplied by the fixed loss scale {scale} (a factor that "
-            "lifts small gradients), gradients exceed what fp16 can hold ({limit})."
+            "{skipped} of the last {steps} steps were skipped ({share}): multiplied by the fixed loss scale {scale} "
+            "(a factor that lifts small gradients), gradients exceed what fp16 can hold ({limit})."
         ),
         "off": tr(
-            "{share} of the last {steps} steps were skipped: gradients exceed what fp16 can hold ({limit}), even at "
-            "scale {scale}, that is without loss scaling (a factor that lifts small gradients)."
+            "{skipped} of the last {steps} steps were skipped ({share}): gradients exceed what fp16 can hold "
+            "({limit}), even at scale {scale}, that is without loss scaling (a factor that lifts small gradients)."
         ),
     }[evidence["scaling"]].format(**values)
     if "use_dynamic_scaling" not in remedies:
@@ -146,7 +147,7 @@ def _bf16_stall(evidence: Evidence, remedies: Remedies) -> tuple[str, str]:
 
 def _nonfinite_weights(evidence: Evidence, remedies: Remedies) -> tuple[str, str]:
     if not evidence["update"]:
-        sentence = tr("The model came with weights that are not numbers (nan or infinity){where}; updates so far: 0.")
+        sentence = tr("The model came with weights that are not numbers (nan or infinity){where}.")
         advice = tr("Download the model again, or take another copy; no training can mend it.")
     else:
         sentence = tr("Weights of the model are no longer numbers (nan or infinity){where}, after update {update}.")
@@ -234,6 +235,5 @@ def _on_rows(evidence: Evidence) -> str:
 
 def _number(value: float, *, exact: bool = True) -> str:
     """A number as people read it: scales exactly while they are short, measured values to three digits."""
-    if exact and abs(value) < 1e9 and value == int(value):
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
+    shown = value if exact else float(f"{value:.3g}")
+    return f"{shown:,.0f}" if abs(shown) < 1e9 and shown == int(shown) else f"{shown:.3g}"

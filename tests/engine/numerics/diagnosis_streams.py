@@ -1,0 +1,141 @@
+"""Runs without a model: the real loss scaler over gradients whose size is given, and what the diagnosis says of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from studio.config import RunConfig
+from studio.config.run import parse_config
+from studio.engine.numerics.diagnosis import Diagnosis
+from studio.engine.numerics.verdicts import FirstNonFinite, Row, StepFacts, Verdict
+from studio.engine.precision import PRECISIONS
+from studio.engine.precision.scaling import make_scaler
+from studio.exponents import Histogram
+
+FP16_LARGEST = 65504.0
+
+
+def run_config(
+    precision: str = "fp16-mixed", *, numerics: Any = None, training: Any = None, **scaling: Any
+) -> RunConfig:
+    return parse_config(
+        {
+            "model": {"path": "model"},
+            "data": {"sources": [{"path": "rows.jsonl"}]},
+            "precision": {"name": precision, **scaling},
+            "numerics": numerics or {},
+            "training": {"learning_rate": 1e-4, **(training or {})},
+        }
+    )
+
+
+@dataclass
+class Step:
+    """What happens in one attempt, at whatever scale.
+
+    Attributes:
+        largest: the largest gradient on its way through the network, unscaled: fp16 overflows where it and the scale
+            give more than 65504, other formats where it is infinite.
+        small: gradients of the trained parameters, float64, before anything is lost; None in a step without a sample.
+        flowing: gradients between the layers, likewise.
+    """
+
+    largest: float = 0.05
+    loss: float = 2.0
+    grad_norm: float = 0.7
+    small: np.ndarray | None = None
+    flowing: np.ndarray | None = None
+    located: FirstNonFinite | None = None
+    rows: tuple[Row, ...] = ()
+    lost_updates: float | None = None
+    weights_finite: bool = True
+    learning_rate: float = 1e-4
+
+
+@dataclass
+class Outcome:
+    verdicts: list[Verdict] = field(default_factory=list)
+    paused_at: int | None = None
+    skipped: int = 0
+    updates: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        return [verdict.name for verdict in self.verdicts]
+
+    @property
+    def harmful(self) -> list[str]:
+        return [verdict.name for verdict in self.verdicts if verdict.harmful]
+
+
+def play(
+    config: RunConfig, step_at: Callable[[int], Step], attempts: int, *, has_bf16: bool = True, pauses: bool = True
+) -> Outcome:
+    """Attempt steps as the loop does (an overflow is tried again on the same rows); `step_at` is given the batch."""
+    precision = PRECISIONS.get(config.precision.name)
+    scaler = make_scaler(precision, config.precision)
+    diagnosis = Diagnosis(precision, config, has_bf16=has_bf16)
+    outcome, batch = Outcome(), 0
+    for number in range(1, attempts + 1):
+        now = step_at(batch)
+        scale = scaler.scale if scaler else None
+        can_back_off = scaler is not None and scaler.can_back_off
+        fits = now.largest * (scale or 1.0) <= FP16_LARGEST if precision.autocast == "fp16" else True
+        finite = fits and math.isfinite(now.largest) and math.isfinite(now.loss) and now.weights_finite
+        if scaler:
+            scaler.update(overflowed=not finite)
+        outcome.updates += finite
+        outcome.skipped += not finite
+        batch += finite or not (math.isfinite(now.loss) and can_back_off)
+        outcome.verdicts += diagnosis.observe(
+            StepFacts(
+                step=number,
+                update=outcome.updates,
+                loss=now.loss,
+                grad_norm=now.grad_norm if finite else math.inf,
+                learning_rate=now.learning_rate,
+                skipped=not finite,
+                grad_scale=scale,
+                next_scale=scaler.scale if scaler else None,
+                can_back_off=can_back_off,
+                located=None if finite else now.located,
+                rows=now.rows,
+                parameters=_sampled(now.small, scale),
+                flowing=_sampled(now.flowing, scale),
+                lost_updates=now.lost_updates,
+                weights_finite=now.weights_finite,
+            )
+        )
+        if pauses and diagnosis.should_pause:
+            outcome.paused_at = number
+            return outcome
+    outcome.verdicts += diagnosis.finish(attempts)
+    return outcome
+
+
+def _sampled(values: np.ndarray | None, scale: float | None) -> Histogram | None:
+    return None if values is None else counted(rounded(values, scale or 1.0))
+
+
+def rounded(values: np.ndarray, scale: float) -> np.ndarray:
+    """What fp16 makes of values under a loss scale, unscaled again: the flush to zero is numpy's own."""
+    with np.errstate(over="ignore"):
+        return (values * scale).astype(np.float16).astype(np.float64) / scale
+
+
+def counted(values: np.ndarray) -> Histogram:
+    """Count values into a histogram of exponents."""
+    finite = np.abs(values[np.isfinite(values)])
+    exponents = np.floor(np.log2(finite[finite > 0])).astype(int)
+    first = int(exponents.min()) if len(exponents) else 0
+    return Histogram(
+        first=first,
+        counts=tuple(int(count) for count in np.bincount(exponents - first)),
+        zeros=int((finite == 0).sum()),
+        non_finite=int((~np.isfinite(values)).sum()),
+    )
