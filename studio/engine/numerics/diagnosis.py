@@ -39,6 +39,8 @@ class Diagnosis:
         self._scale = ScaleWatch(config.precision, self._scaling, self._established)
         self._explosion = ExplosionWatch(config.training.max_grad_norm)
         self._underflow = UnderflowWatch()
+        # Stochastic rounding loses as many updates, and makes up for them on average.
+        self._can_stall = precision.pure and not config.precision.stochastic_rounding
         self._stall = StallWatch(config.training.learning_rate)
         self._alarms = {name: Alarm(WINDOW) for name in VERDICT_CLASSES}
         self._located: tuple[int, FirstNonFinite] | None = None
@@ -72,7 +74,7 @@ class Diagnosis:
         return [
             self._scale.applied(facts) if fp16 else None,
             self._underflow.applied(facts, self._scale.overflowed_at) if fp16 else None,
-            self._stall.applied(facts) if self._precision.pure else None,
+            self._stall.applied(facts) if self._can_stall else None,
             self._explosion.applied(facts),
         ]
 

@@ -120,14 +120,20 @@ def _use_fp32(config: RunConfig, evidence: Evidence) -> Overrides:
 
 
 def _use(precision: str, config: RunConfig) -> Overrides:
-    """Frozen weights kept in fp16 would keep its limits."""
-    stored = {"precision.base_dtype": "auto"} if config.precision.base_dtype == "fp16" else {}
-    return {"precision.name": precision, **stored}
+    """Take with it what belongs to the old precision: a storage of frozen weights with other limits, its rounding."""
+    overrides: Overrides = {"precision.name": precision}
+    if config.precision.base_dtype in ("fp16", "bf16"):
+        overrides["precision.base_dtype"] = "auto"
+    if config.precision.stochastic_rounding:
+        overrides["precision.stochastic_rounding"] = False
+    return overrides
 
 
 def _use_dynamic_scaling(config: RunConfig, evidence: Evidence) -> Overrides:
+    """The present scale is where the search begins, so the floor must not be above it."""
+    floor = min(config.precision.minimum_scale, config.precision.initial_scale)
     pure = {"precision.name": "fp16-mixed"} if evidence["precision"] == "fp16-pure" else {}
-    return {**CUSTOMARY_SCALING, **pure}
+    return {**CUSTOMARY_SCALING, "precision.minimum_scale": floor, **pure}
 
 
 def _raise_scale(config: RunConfig, evidence: Evidence) -> Overrides:

@@ -51,8 +51,8 @@ class StepFacts:
         parameters: the trained parameters' gradients, unscaled, where this step was sampled.
         flowing: the gradients that flow between the layers in the format of the products, unscaled, without those of
             the logits: most of these belong to words that are all but impossible, and are next to zero by nature.
-        lost_updates: share (0 to 1) of the weights whose update was not zero and yet left them as they were. None in
-            mixed precisions, and with stochastic rounding, which makes up for lost updates on average.
+        lost_updates: share (0 to 1) of the weights whose update was not zero and yet left them as they were; None
+            or nan where that is not known. It matters in pure precisions alone.
         weights_finite: every weight of the model is a finite number, as far as was looked.
     """
 

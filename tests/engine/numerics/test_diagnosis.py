@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -293,6 +294,11 @@ def test_updates_lost_while_the_learning_rate_is_small_by_intention_are_no_stall
     assert play(run_config("bf16-pure"), at, attempts=400).verdicts == []
 
 
+def test_stochastic_rounding_makes_up_for_lost_updates() -> None:
+    config = run_config("bf16-pure", stochastic_rounding=True)
+    assert play(config, lambda batch: Step(lost_updates=0.9), attempts=200).verdicts == []
+
+
 def test_some_lost_updates_or_a_share_that_is_not_known_are_no_stall() -> None:
     shares = [0.3, 0.7, math.nan, 0.2]
     outcome = play(run_config("bf16-pure"), lambda batch: Step(lost_updates=shares[batch % 4]), attempts=200)
@@ -335,6 +341,28 @@ def test_the_run_pauses_after_the_stated_number_of_bad_steps_and_again_after_as_
 def test_steps_that_a_smaller_scale_can_help_never_pause_a_run() -> None:
     outcome = play(run_config(initial_scale=1e38, numerics={"pause_after": 1}), lambda batch: Step(), attempts=200)
     assert outcome.paused_at is None
+
+
+def test_what_is_remembered_of_a_run_does_not_grow_with_its_length() -> None:
+    diagnosis = Diagnosis(PRECISIONS.get("fp16-mixed"), run_config(growth_interval=50), has_bf16=True)
+    sizes = []
+    for step in range(1, 40_001):
+        skipped = step % 60 == 0
+        diagnosis.observe(
+            StepFacts(
+                step=step,
+                update=step,
+                loss=2.0,
+                grad_norm=math.inf if skipped else 0.5,
+                learning_rate=1e-4,
+                skipped=skipped,
+                grad_scale=512.0 if step % 60 > 50 else 256.0,
+                can_back_off=True,
+            )
+        )
+        if step in (4_000, 40_000):
+            sizes.append(len(pickle.dumps(diagnosis)))
+    assert sizes[1] < 1.02 * sizes[0]
 
 
 def test_every_class_of_verdict_can_be_reached() -> None:

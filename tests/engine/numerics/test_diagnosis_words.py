@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from studio import i18n
+from studio.config.precision import check_precision
 from studio.engine.numerics.remedies import REMEDIES, changed, remedies_for
 from studio.engine.numerics.verdicts import VERDICT_CLASSES, FirstNonFinite, Verdict
 from studio.engine.numerics.wording import describe
@@ -166,7 +167,7 @@ def test_every_remedy_that_is_offered_gives_a_valid_configuration_or_acts_on_the
     config = run_config(
         verdict.evidence["precision"], loss_scaling=verdict.evidence["scaling"], growth_interval=3, initial_scale=8.0
     )
-    for remedy in set(verdict.remedies) - {"stochastic_rounding"}:
+    for remedy in verdict.remedies:
         after = changed(config, remedy, verdict.evidence)
         assert (after == config) == REMEDIES[remedy].acts_on_run
 
@@ -207,10 +208,18 @@ def test_what_the_buttons_change() -> None:
     assert changed(config, "skip_rows", evidence) == config
 
 
-def test_stochastic_rounding_is_a_switch_of_the_precision() -> None:
-    overrides = REMEDIES["stochastic_rounding"].overrides
-    assert overrides is not None
-    assert overrides(run_config("bf16-pure"), {}) == {"precision.stochastic_rounding": True}
+def test_a_changed_configuration_does_not_contradict_itself() -> None:
+    pure = run_config("bf16-pure", base_dtype="bf16", stochastic_rounding=True)
+    stall = {"precision": "bf16-pure", "scaling": "off"}
+    check_precision(changed(pure, "use_bf16", stall).precision, "bf16-mixed")
+    check_precision(changed(pure, "use_fp32", stall).precision, "fp32")
+    plain = changed(run_config("bf16-pure"), "stochastic_rounding", stall)
+    assert plain.precision.stochastic_rounding
+    check_precision(plain.precision, "bf16-pure")
+    static = run_config("fp16-pure", loss_scaling="static", initial_scale=8.0, minimum_scale=64.0)
+    dynamic = changed(static, "use_dynamic_scaling", {"precision": "fp16-pure", "scaling": "static"}).precision
+    assert dynamic.name == "fp16-mixed"
+    check_precision(dynamic, dynamic.name)
 
 
 def test_the_diagnosis_and_its_remedies_load_no_torch() -> None:
