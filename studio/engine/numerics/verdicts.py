@@ -24,8 +24,8 @@ class FirstNonFinite:
         direction: in its output (forward), in the gradient (backward), in the loss after a finite forward pass, or
             in the weights before anything was computed.
         largest_before: largest finite absolute value that was seen up to there, in the same direction.
-        exceeds_fp16: whether the same forward pass is finite when repeated in fp32, so that fp16's range alone is to
-            blame; None when that was not tried.
+        exceeds_fp16: whether that module's result is finite when it is computed again in fp32, so that the range of
+            16 bits alone is to blame; None when that was not tried.
     """
 
     module: str
