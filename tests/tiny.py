@@ -19,14 +19,14 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from studio.config import PrecisionConfig
+from studio.config import PrecisionConfig, TrainingConfig
 from studio.config.method import read_method
 from studio.engine.data.batching import IGNORED, MicroBatch, collate, group_by_length
-from studio.engine.methods import METHODS
 from studio.engine.precision import PRECISIONS
 from studio.engine.precision.scaling import make_scaler
 from studio.engine.training.loss import SupervisedLoss
-from studio.engine.training.storage import frozen_dtype, store_frozen
+from studio.engine.training.optimizer import make_optimizer
+from studio.engine.training.storage import attach_stored
 from studio.engine.training.update import Attempt, Updater
 
 VOCABULARY = 300
@@ -120,11 +120,9 @@ def bench(
     chosen = PRECISIONS.get(config.name)
     method_config = read_method(method or {"name": "lora", "rank": 4, "dropout": 0.0})
     torch.manual_seed(1)
-    model = METHODS.get(method_config.name).attach(base, method_config)
-    store_frozen(model, base, frozen_dtype(chosen, config.base_dtype))
-    model.train()
+    model = attach_stored(base, method_config, chosen, config, torch.device("cpu")).train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, weight_decay=0.0)
+    optimizer = make_optimizer(parameters, TrainingConfig(), chosen, config)
     loss = SupervisedLoss(model, base)
     updater = Updater(loss, parameters, optimizer, chosen, make_scaler(chosen, config), max_grad_norm)
     return Bench(base, model, loss, updater)

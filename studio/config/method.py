@@ -22,10 +22,17 @@ class MethodSpec(Protocol):
     def name(self) -> str: ...
     @property
     def config(self) -> type[MethodConfig]: ...
+    @property
+    def quantised_base(self) -> bool: ...
 
 
 DEFAULT = "lora"
 _METHODS: Registry[MethodSpec] = Registry("method", "studio.engine.methods", "METHOD")
+
+
+def method_spec(config: MethodConfig) -> MethodSpec:
+    """Return the method that a config is of."""
+    return _METHODS.get(config.name)
 
 
 def method_class(table: Mapping[str, Any]) -> type[MethodConfig]:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import field_validator
 
+from studio.config.method import MethodSpec
 from studio.config.option import Section, option
-from studio.i18n import mark
-from studio.registry import Named, Registry
+from studio.errors import ConfigError
+from studio.i18n import mark, tr
+from studio.registry import Registry
 
-_PRECISIONS: Registry[Named] = Registry("precision", "studio.engine.precision", "PRECISION")
+
+class PrecisionSpec(Protocol):
+    """The part of a precision that the configuration needs."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def autocast(self) -> str | None: ...
+    @property
+    def loss_scaling(self) -> bool: ...
+    @property
+    def parameters(self) -> str: ...
+
+
+_PRECISIONS: Registry[PrecisionSpec] = Registry("precision", "studio.engine.precision", "PRECISION")
 
 FP32_MAX = 3.4028234663852886e38
 
@@ -75,14 +91,32 @@ class PrecisionConfig(Section):
         le=FP32_MAX,
         advanced=True,
     )
-    base_dtype: Literal["auto", "fp32", "fp16", "bf16"] = option(
+    stochastic_rounding: bool = option(
+        False,
+        title=mark("Stochastic rounding"),
+        help=mark(
+            "bf16-pure only. Round an updated weight up or down at random, so that updates too small for bf16 arrive "
+            "on average. Without it such weights stop moving."
+        ),
+    )
+    base_dtype: Literal["auto", "fp32", "fp16", "bf16", "int8", "nf4"] = option(
         "auto",
         title=mark("Storage of frozen weights"),
         help=mark(
-            "Frozen weights may be stored in the compute format, which saves memory and a conversion at every "
-            "step. Automatic does so; trained weights always keep an fp32 master copy."
+            "Automatic stores frozen weights in the compute format: the same result in half the memory of fp32. nf4 "
+            "(4 bits) with LoRA is QLoRA, an eighth of the memory and slower; int8 takes a quarter. Both round the "
+            "base, so take them when it does not fit otherwise."
         ),
         labels={"auto": mark("Automatic")},
+        advanced=True,
+    )
+    tf32: bool = option(
+        False,
+        title=mark("TF32 products"),
+        help=mark(
+            "NVIDIA, Ampere and later: fp32 products with 10 bits of detail in place of 23, several times as fast. "
+            "Off, so that fp32 stays the reference that the others are measured against; bf16 is faster still."
+        ),
         advanced=True,
     )
 
@@ -90,3 +124,58 @@ class PrecisionConfig(Section):
     @classmethod
     def _known(cls, name: str) -> str:
         return name if name == "auto" else _PRECISIONS.get(name).name
+
+
+def check_precision(config: PrecisionConfig, name: str) -> None:
+    """Refuse options of the section that contradict each other or the precision; what merely idles is let be.
+
+    Args:
+        config: the section.
+        name: the precision, or auto while it is not chosen.
+
+    Raises:
+        ConfigError: with the key, the reason and the mend.
+    """
+    precision = None if name == "auto" else _PRECISIONS.get(name)
+    if config.stochastic_rounding and (precision is None or precision.parameters != "bf16"):
+        raise ConfigError(
+            tr("precision.stochastic_rounding is for precision.name = bf16-pure alone; it is {name}.").format(name=name)
+        )
+    if precision is not None and precision.autocast is None and config.base_dtype in ("fp16", "bf16"):
+        raise ConfigError(
+            tr(
+                "precision.base_dtype = {base}: {name} takes its products of fp32 numbers only; take auto, int8 or nf4."
+            ).format(base=config.base_dtype, name=name)
+        )
+    scales = (precision is None or precision.loss_scaling) and config.loss_scaling == "dynamic"
+    if scales and config.minimum_scale > config.initial_scale:
+        raise ConfigError(
+            tr("precision.minimum_scale = {floor:g} is above precision.initial_scale = {initial:g}; lower it.").format(
+                floor=config.minimum_scale, initial=config.initial_scale
+            )
+        )
+
+
+def check_combination(config: PrecisionConfig, method: MethodSpec) -> None:
+    """Refuse what contradicts itself, and a storage of frozen weights that a method has no use for.
+
+    Raises:
+        ConfigError: with the key, the reason and the mend.
+    """
+    check_precision(config, config.name)
+    if method.quantised_base:
+        return
+    if config.base_dtype in ("int8", "nf4"):
+        raise ConfigError(
+            tr(
+                "precision.base_dtype = {base} is for frozen weights, and method {method} trains the weights "
+                "themselves; take auto, or the method lora."
+            ).format(base=config.base_dtype, method=method.name)
+        )
+    precision = None if config.name == "auto" else _PRECISIONS.get(config.name)
+    if precision and precision.parameters != "fp32" and config.base_dtype not in ("auto", precision.parameters):
+        raise ConfigError(
+            tr(
+                "precision.base_dtype = {base}: with {name} and method {method} all weights are {format}; take auto."
+            ).format(base=config.base_dtype, name=config.name, method=method.name, format=precision.parameters)
+        )

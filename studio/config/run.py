@@ -6,17 +6,17 @@ import difflib
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, Self, cast, get_args
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
 from studio.config.data import DataConfig
-from studio.config.method import MethodConfig, default_method, method_class, read_method
+from studio.config.method import MethodConfig, default_method, method_class, method_spec, read_method
 from studio.config.model import ModelConfig
 from studio.config.numerics import NumericsConfig
 from studio.config.option import Section
-from studio.config.precision import PrecisionConfig
+from studio.config.precision import PrecisionConfig, check_combination
 from studio.config.training import TrainingConfig
 from studio.errors import ConfigError
 from studio.i18n import tr
@@ -33,6 +33,11 @@ class RunConfig(Section):
     precision: PrecisionConfig = PrecisionConfig()
     training: TrainingConfig = TrainingConfig()
     numerics: NumericsConfig = NumericsConfig()
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        check_combination(self.precision, method_spec(self.method))
+        return self
 
 
 def parse_config(values: Mapping[str, Any]) -> RunConfig:

@@ -11,5 +11,10 @@ def seed_step(seed: int, step: int) -> None:
     """Seed torch's generators for one attempted step; `step` 0 is the initialisation of the trained weights."""
     import torch
 
+    torch.manual_seed(step_seed(seed, step))
+
+
+def step_seed(seed: int, step: int) -> int:
+    """Return the seed of one step's own generator; negative steps are streams beside those of the steps."""
     # An odd multiplier keeps (seed, step) pairs apart; torch takes seeds modulo 2^64.
-    torch.manual_seed((seed * 0x9E3779B97F4A7C15 + step) % 2**63)
+    return (seed * 0x9E3779B97F4A7C15 + step) % 2**63

@@ -106,9 +106,12 @@ def estimate(info: ModelInfo, config: RunConfig) -> Estimate:
 def explain_precision(config: RunConfig, info: ModelInfo) -> tuple[str, str]:
     """Return the precision that will be used and why. Raises `ConfigError` for one that cannot be used here."""
     from studio.engine.device import resolve_device
-    from studio.engine.precision.choose import choose_precision
+    from studio.engine.methods import METHODS
+    from studio.engine.precision.choose import choose_precision, explain_storage
 
     precision, reason = choose_precision(config.precision, resolve_device(config.training.device), info.dtype)
+    if METHODS.get(config.method.name).quantised_base:
+        reason = f"{reason} {explain_storage(config.precision, precision, info.dtype)}"
     return precision.name, reason
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from studio.engine.models.load import load_model
+from studio.engine.models.quantise import import_bitsandbytes
 from studio.engine.models.quiet import quiet_transformers
 
 
@@ -43,6 +43,9 @@ def _names(info: dict[str, Any]) -> set[str]:
 
 def reload_adapter(base: Path, folder: Path) -> Reloaded:
     """Open an adapter with plain peft, on the base it belongs to."""
+    import_bitsandbytes()
+    from peft import PeftModel
+
     return Reloaded(PeftModel.from_pretrained(load_model(base, "fp32"), str(folder)).eval())
 
 

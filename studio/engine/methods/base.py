@@ -24,9 +24,10 @@ class Method(Spec):
     Attributes:
         config: the class of its `[method]` table.
         mergeable: whether the result can be folded into the base weights, at no latency.
+        quantised_base: whether the base stays frozen, so that it can be stored in int8 or nf4.
         suggested_learning_rate: what the form offers when the method is chosen.
         attach: `(model, config)` freezes the base, adds what is trained, and returns the model to train;
-            trainable parameters are fp32.
+            trainable parameters are fp32. A base that was quantised before keeps its quantised layers.
         save: `(trained, folder)` writes the trained part as safetensors into an existing folder.
         load: `(base, folder)` returns the base with the trained part from `folder`, frozen, for inference.
         merge: `(loaded)` returns a plain fp32 transformers model with the trained part folded in.
@@ -35,6 +36,7 @@ class Method(Spec):
 
     config: type[MethodConfig]
     mergeable: bool
+    quantised_base: bool
     suggested_learning_rate: float
     attach: Callable[[PreTrainedModel, Any], nn.Module]
     save: Callable[[nn.Module, Path], None]

@@ -94,6 +94,7 @@ METHOD = Method(
     order=20,
     config=FullConfig,
     mergeable=True,
+    quantised_base=False,
     suggested_learning_rate=2e-5,
     attach=_attach,
     save=_save,

@@ -83,6 +83,9 @@ class LoraConfig(MethodConfig):
 
 
 def _attach(model: PreTrainedModel, config: LoraConfig) -> nn.Module:
+    from studio.engine.models.quantise import import_bitsandbytes
+
+    import_bitsandbytes()
     from peft import LoraConfig as PeftConfig
     from peft import get_peft_model
 
@@ -99,7 +102,7 @@ def _attach(model: PreTrainedModel, config: LoraConfig) -> nn.Module:
         task_type="CAUSAL_LM",
     )
     try:
-        return _without_copies(get_peft_model(model, peft_config))
+        trained = get_peft_model(model, peft_config)
     except ValueError as error:
         if "not found in the base model" not in str(error):
             raise
@@ -108,23 +111,27 @@ def _attach(model: PreTrainedModel, config: LoraConfig) -> nn.Module:
                 names=", ".join(config.target_modules), known=", ".join(_linear_names(model))
             )
         ) from error
+    return _lighten(trained)
 
 
-def _without_copies(trained: nn.Module) -> nn.Module:
-    """Let autocast convert the inputs of A once, instead of peft making an fp32 copy of each first: same products."""
+def _lighten(trained: nn.Module) -> nn.Module:
+    """Compute the same with less: one step of the graph for each layer, and no fp32 copy of the inputs of A."""
     from peft.tuners.tuners_utils import BaseTunerLayer
+
+    from studio.engine.kernels.lora import fuse_lora
 
     for module in trained.modules():
         if isinstance(module, BaseTunerLayer):
-            module.cast_input_dtype_enabled = False  # type: ignore[assignment]
+            module.cast_input_dtype_enabled = False  # type: ignore[assignment]  # autocast converts them once
+    fuse_lora(trained)
     return trained
 
 
 def _is_transposed(model: PreTrainedModel) -> bool:
-    """GPT-2 keeps its weights as (inputs, outputs)."""
+    """GPT-2 keeps its weights as (inputs, outputs); a quantised layer remembers that it was such a one."""
     from transformers.pytorch_utils import Conv1D
 
-    return any(isinstance(module, Conv1D) for module in model.modules())
+    return any(isinstance(module, Conv1D) or getattr(module, "fan_in_fan_out", False) for module in model.modules())
 
 
 def _linear_names(model: PreTrainedModel) -> list[str]:
@@ -140,6 +147,9 @@ def _save(trained: nn.Module, folder: Path) -> None:
 
 
 def _load(base: PreTrainedModel, folder: Path) -> nn.Module:
+    from studio.engine.models.quantise import import_bitsandbytes
+
+    import_bitsandbytes()
     from peft import PeftModel
 
     return PeftModel.from_pretrained(base, str(folder)).eval()
@@ -167,6 +177,7 @@ METHOD = Method(
     order=10,
     config=LoraConfig,
     mergeable=True,
+    quantised_base=True,
     suggested_learning_rate=2e-4,
     attach=_attach,
     save=_save,

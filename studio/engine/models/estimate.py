@@ -1,11 +1,11 @@
 """How much memory training takes, by component, before anything is loaded.
 
 Weights, gradients and optimizer states follow from counts alone (Rajbhandari et al. 2020, ZeRO, section 3: AdamW
-keeps two fp32 states a trained parameter). Activations follow Korthikanti et al. 2022 (arXiv 2205.05198): what the
-backward pass needs is a fixed number of bytes per token and per input or output of a linear layer, when attention
-keeps no scores (sdpa). The numbers are measured on SmolLM2-135M by counting what autograd saves: 4.4 to 4.8 bytes
-in fp32 and 3.2 to 3.6 in 16 bits, half as much again with an adapter and its dropout beside every layer. The sum is
-an upper bound: not everything is at its largest at one time.
+keeps two fp32 states a trained parameter; gradients are fp32 too, in every precision). Activations follow
+Korthikanti et al. 2022 (arXiv 2205.05198): what the backward pass needs is a fixed number of bytes per token and per
+input or output of a linear layer, when attention keeps no scores (sdpa). The numbers are measured on SmolLM2-135M by
+counting what autograd saves: 4.4 to 4.8 bytes in fp32 and 3.2 to 3.6 in 16 bits, half as much again with an adapter
+and its dropout beside every layer. The sum is an upper bound: not everything is at its largest at one time.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from studio.engine.methods import METHODS
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.shapes import ModelShapes
 from studio.engine.precision import Precision
+from studio.engine.precision.choose import choose_storage
 
-BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
-_SAVED_BYTES = {4: 4.8, 2: 3.4}
+# nf4: half a byte, and for every 64 weights a scale of one byte (QLoRA, section 3).
+BYTES: dict[str, float] = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1, "nf4": 0.5 + 1 / 64}
+_SAVED_BYTES: dict[float, float] = {4: 4.8, 2: 3.4}
 _ADAPTER_FACTOR = 1.45
 _ADAMW_STATES = 2
 # Logits in the format of the computation, twice; then fp32: themselves, their softmax, and its gradient.
@@ -63,11 +65,11 @@ def estimate_components(shapes: ModelShapes, config: RunConfig, precision: Preci
     vocabulary = shapes.embedding[0] if shapes.embedding else 0
     return MemoryEstimate(
         components={
-            "weights": _weights(shapes, config, compute, 0 if is_full else trainable),
+            "weights": _weights(shapes, config, precision, 0 if is_full else trainable),
             "gradients": trainable * 4,
             "optimizer": trainable * 4 * _ADAMW_STATES,
             "activations": int(tokens * saved),
-            "logits": tokens * vocabulary * (compute * _LOGITS_COPIES + 4 * _LOGITS_FP32),
+            "logits": int(tokens * vocabulary * (compute * _LOGITS_COPIES + 4 * _LOGITS_FP32)),
         }
     )
 
@@ -78,16 +80,16 @@ def micro_batch_tokens(config: RunConfig, budget: int) -> int:
     return min(config.training.batch_size * longest, max(budget, longest))
 
 
-def _weights(shapes: ModelShapes, config: RunConfig, compute: int, added: int) -> int:
-    """Frozen linear weights lie in their storage format; everything else, and what a method adds, in fp32.
+def _weights(shapes: ModelShapes, config: RunConfig, precision: Precision, added: int) -> int:
+    """Frozen linear weights lie in their storage format; everything else, and what a method adds, as it is trained.
 
     Weights that are trained in a mixed precision have their 16-bit copy, which autocast keeps for the update.
     """
+    compute, own = BYTES[precision.autocast or "fp32"], BYTES[precision.parameters]
     linear = sum(layer.inputs * layer.outputs for layer in shapes.linear())
     rest = shapes.parameters - linear
     if config.method.name == "full":
-        stored = linear * (4 + (compute if compute < 4 else 0))
+        stored = linear * (own + (compute if compute < own else 0))
     else:
-        base = config.precision.base_dtype
-        stored = linear * (compute if base == "auto" else BYTES[base])
-    return stored + (rest + added) * 4
+        stored = linear * BYTES[choose_storage(config.precision, precision)]
+    return int(stored + (rest + added) * own)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from studio.config.precision import PrecisionConfig
+from studio.config.precision import PrecisionConfig, check_precision
 from studio.engine.precision import PRECISIONS, Precision
 from studio.errors import ConfigError
 from studio.i18n import tr
@@ -22,16 +22,41 @@ def choose_precision(config: PrecisionConfig, device: torch.device, stored: str)
         stored: the format that the model's weights are stored in, such as "bf16".
 
     Raises:
-        ConfigError: the device cannot compute in the precision that was asked for.
+        ConfigError: the device cannot compute in the precision or store weights in the format that was asked for, or
+            options contradict it.
     """
+    from studio.engine.models.quantise import check_quantiser
+
     if config.name == "auto":
-        name, reason = _automatic(device)
+        name, reason = _automatic(device, stored)
     else:
-        name, reason = config.name, remark(config.name, device, stored) or tr("Chosen by you.")
+        name = config.name
+        reason = remark(name, device, stored, config.stochastic_rounding) or tr("Chosen by you.")
     precision = PRECISIONS.get(name)
+    check_precision(config, name)
     if precision.autocast == "bf16" and not has_bf16(device):
         raise ConfigError(tr("This GPU has no bf16; take precision fp16-mixed, or fp32 where memory allows."))
+    check_quantiser(config.base_dtype, device)
     return precision, reason
+
+
+def choose_storage(config: PrecisionConfig, precision: Precision) -> str:
+    """Return the format of the frozen weights: the one asked for, or the compute format."""
+    return (precision.autocast or "fp32") if config.base_dtype == "auto" else config.base_dtype
+
+
+def explain_storage(config: PrecisionConfig, precision: Precision, stored: str) -> str:
+    """Return why frozen weights are stored as they are, one sentence; `stored` is the format of the model's files."""
+    chosen = choose_storage(config, precision)
+    if config.base_dtype != "auto":
+        return tr("Frozen weights are stored in {format}, as you asked.").format(format=chosen)
+    if precision.pure or precision.autocast is None:
+        return tr("Frozen weights are in {format}, like all others.").format(format=chosen)
+    if stored == chosen:
+        return tr("Frozen weights stay in {format}, the model's own format.").format(format=chosen)
+    return tr("Frozen weights are stored in {format}, as the products take them: the same result, less memory.").format(
+        format=chosen
+    )
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -43,22 +68,36 @@ def has_bf16(device: torch.device) -> bool:
     return device.type == "cpu"
 
 
-def _automatic(device: torch.device) -> tuple[str, str]:
-    if device.type == "cuda" and has_bf16(device):
-        return "bf16-mixed", tr("This GPU has bf16: the range of fp32 at the speed of 16 bits, without loss scaling.")
+def _automatic(device: torch.device, stored: str) -> tuple[str, str]:
     if device.type == "cuda":
-        return "fp16-mixed", tr("This GPU has no bf16; fp16 with dynamic loss scaling is its fast choice.")
+        return _automatic_on_nvidia(has_bf16(device), stored)
     if device.type == "mps":
         return "fp32", tr("On Apple GPUs fp32 is the choice that always works.")
-    from studio.engine.autocast import cpu_has_bf16
+    from studio.engine.kernels.products import cpu_has_bf16
 
     if cpu_has_bf16():
         return "bf16-mixed", tr("This processor has bf16 instructions: faster than fp32, with the same range.")
     return "fp32", tr("This processor has no fast 16-bit arithmetic; fp32 is both the safest and the quickest.")
 
 
-def remark(name: str, device: torch.device, stored: str) -> str:
+def _automatic_on_nvidia(bf16: bool, stored: str) -> tuple[str, str]:
+    if bf16:
+        return "bf16-mixed", tr("This GPU has bf16: the range of fp32 at the speed of 16 bits, without loss scaling.")
+    if stored == "bf16":
+        return "fp32", tr(
+            "This model is stored in bf16, which this GPU does not have, and its activations may exceed what fp16 can "
+            "hold (65504); fp32 is slower but safe."
+        )
+    return "fp16-mixed", tr("This GPU has no bf16; fp16 with dynamic loss scaling is its fast choice.")
+
+
+def remark(name: str, device: torch.device, stored: str, stochastic_rounding: bool = False) -> str:
     """Return what there is to say against a precision that works here, or nothing."""
+    precision = PRECISIONS.get(name)
+    if precision.for_study:
+        return tr(precision.for_study)
+    if precision.pure and not stochastic_rounding:
+        return tr("Without a master copy updates that are too small for bf16 are lost; switch on stochastic rounding.")
     if name == "fp16-mixed" and stored == "bf16":
         return tr("This model is stored in bf16; its activations may exceed what fp16 can hold (65504).")
     if name == "fp16-mixed" and device.type == "cpu":

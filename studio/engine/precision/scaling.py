@@ -54,4 +54,4 @@ def make_scaler(precision: Precision, config: PrecisionConfig) -> LossScaler | N
     """Return the scaler that a precision asks for, or None where the loss is not scaled."""
     if not precision.loss_scaling or config.loss_scaling == "off":
         return None
-    return LossScaler(config, max(config.initial_scale, config.minimum_scale))
+    return LossScaler(config, config.initial_scale)

@@ -22,14 +22,17 @@ from studio.engine.models.fingerprint import fingerprint
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.load import load_model, load_tokenizer
+from studio.engine.models.quantise import count_parameters
 from studio.engine.precision import Precision
-from studio.engine.precision.choose import choose_precision
+from studio.engine.precision.choose import choose_precision, explain_storage
 from studio.engine.precision.scaling import make_scaler
+from studio.engine.precision.tf32 import tf32
 from studio.engine.seed import seed_step
 from studio.engine.training.loop import Emit, Loop, planned_updates, progress_events
 from studio.engine.training.loss import SupervisedLoss
 from studio.engine.training.losses import Losses
-from studio.engine.training.storage import frozen_dtype, store_frozen
+from studio.engine.training.optimizer import make_optimizer
+from studio.engine.training.storage import attach_stored
 from studio.engine.training.update import Updater
 from studio.errors import Cancelled, TrainingError
 from studio.events import DataPrepared, ProgressReported, RunEvent, RunFinished, RunStarted
@@ -66,7 +69,8 @@ def train(
     Raises:
         StudioError: with a sentence for the user; nothing non-finite has been saved.
     """
-    _Run(config, folder, control, emit, token_budget).go()
+    with tf32(config.precision.tf32):
+        _Run(config, folder, control, emit, token_budget).go()
 
 
 class _Run:
@@ -105,6 +109,8 @@ class _Run:
         info = inspect_model(resolve_model(self._config.model.path, progress), progress)
         kind = info.kind if self._config.model.kind == "auto" else self._config.model.kind
         precision, reason = choose_precision(self._config.precision, self._device, info.dtype)
+        if METHODS.get(self._config.method.name).quantised_base:
+            reason = f"{reason} {explain_storage(self._config.precision, precision, info.dtype)}"
         self._announce(info, kind, precision, reason)
         tokenizer = load_tokenizer(info.path)
         data = prepare_data(self._config.data, tokenizer, kind, self._config.training.seed, progress)
@@ -162,20 +168,16 @@ class _Run:
     def _attach(self, info: ModelInfo, precision: Precision, progress: Progress) -> Trained:
         base = load_model(info.path, "fp32", progress)
         seed_step(self._config.training.seed, 0)
-        model = METHODS.get(self._config.method.name).attach(base, self._config.method)
-        store_frozen(model, base, frozen_dtype(precision, self._config.precision.base_dtype))
-        model.to(self._device).train()
+        model = attach_stored(base, self._config.method, precision, self._config.precision, self._device).train()
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         if not parameters:
             raise TrainingError(tr("Nothing is left to train; freeze less."))
         self._loss = SupervisedLoss(model, base)
-        return Trained(model, parameters, sum(parameter.numel() for parameter in model.parameters()))
+        return Trained(model, parameters, count_parameters(model))
 
     def _make_loop(self, trained: Trained, data: PreparedData, precision: Precision, pad_id: int) -> Loop:
         scaler = make_scaler(precision, self._config.precision)
-        optimizer = torch.optim.AdamW(
-            trained.parameters, weight_decay=self._config.training.weight_decay, fused=self._device.type != "mps"
-        )
+        optimizer = make_optimizer(trained.parameters, self._config.training, precision, self._config.precision)
         updater = Updater(
             self._loss, trained.parameters, optimizer, precision, scaler, self._config.training.max_grad_norm
         )

@@ -1,7 +1,8 @@
-"""Storage of frozen weights: in the format of the products they enter, so that no step converts them again.
+"""Storage of weights: the frozen ones in the format of the products they enter, the trained ones in the precision's.
 
 Autocast would convert every frozen weight at every forward pass; storing it converted gives the same products,
-bit for bit. Embeddings, norms and everything trained keep fp32, so the sums between the layers stay fp32.
+bit for bit. Embeddings, norms and everything trained keep fp32, so the sums between the layers stay fp32; in a pure
+precision all of it is in 16 bits.
 """
 
 from __future__ import annotations
@@ -11,22 +12,53 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from studio.config import MethodConfig, PrecisionConfig
 from studio.engine.autocast import DTYPES
+from studio.engine.methods import METHODS
+from studio.engine.models.quantise import QUANTISED, quantise_base
 from studio.engine.precision import Precision
+from studio.engine.precision.choose import choose_storage
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def frozen_dtype(precision: Precision, base_dtype: str) -> torch.dtype:
-    """Return the storage format of frozen linear weights; `auto` is the compute format."""
-    name = (precision.autocast or "fp32") if base_dtype == "auto" else base_dtype
-    return DTYPES[name]
+def attach_stored(
+    base: PreTrainedModel, method: MethodConfig, precision: Precision, config: PrecisionConfig, device: torch.device
+) -> nn.Module:
+    """Return the model to train, on `device`, with every weight in its format; changes `base`, an fp32 model."""
+    stored = choose_storage(config, precision)
+    if stored in QUANTISED:
+        quantise_base(base, stored, DTYPES[precision.autocast or "fp32"], device)
+    trained = METHODS.get(method.name).attach(base, method)
+    if precision.pure:
+        _store_pure(trained, DTYPES[precision.parameters])
+    if stored not in QUANTISED:
+        _store_frozen(trained, base, DTYPES[stored])
+    return trained.to(device)
 
 
-def store_frozen(trained: nn.Module, base: PreTrainedModel, dtype: torch.dtype) -> None:
-    """Convert, in place, the frozen two-dimensional weights but for embeddings and what shares their storage."""
+def _store_frozen(trained: nn.Module, base: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Convert, in place, the frozen two-dimensional weights but for embeddings and what shares their storage.
+
+    No weight stays in the memory that the weight files are mapped into, so that the system can have it back.
+    """
     shared = {id(m.weight) for m in (base.get_input_embeddings(), base.get_output_embeddings()) if m is not None}
     for parameter in trained.parameters():
         if not parameter.requires_grad and parameter.dim() == 2 and id(parameter) not in shared:
+            parameter.data = parameter.data.to(dtype, copy=True)
+        else:
+            parameter.data = parameter.data.clone()
+
+
+def _store_pure(trained: nn.Module, dtype: torch.dtype) -> None:
+    """Convert, in place, every weight that is not quantised. Gradients are summed in fp32 all the same.
+
+    A 16-bit sum of micro-batches would lose the small ones, and fp16 gradients divided by the loss scale would flush
+    to zero. Buffers stay as they are: rotary frequencies in 16 bits would be other positions.
+    """
+    for parameter in trained.parameters():
+        if parameter.is_floating_point():
             parameter.data = parameter.data.to(dtype)
+        if parameter.requires_grad:
+            parameter.grad_dtype = torch.float32

@@ -210,6 +210,8 @@ class SetupPage(QWidget):
         if info is None or config is None:
             self._show_estimate(None, refusal if refusal.startswith("method.") else "")
             self.precision.show_choice("", "")
+            if refusal.startswith("precision."):
+                self.precision.show_problem(refusal)
             return
         self._explain.ask(lambda _: actions.explain_precision(config, info))
         self._estimate.ask(lambda _: actions.estimate(info, config))

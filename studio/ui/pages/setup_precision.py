@@ -8,16 +8,16 @@ from typing import Any
 from PySide6.QtWidgets import QWidget
 
 from studio.config import PrecisionConfig, options
-from studio.engine.precision import PRECISIONS
+from studio.engine.precision import PRECISIONS, Precision
 from studio.i18n import tr
 from studio.ui.forms.editors import choice_widget
 from studio.ui.forms.form import Form
 from studio.ui.pages.section import SectionCard
 from studio.ui.widgets.segmented import Segmented
 from studio.ui.widgets.text import label
+from studio.ui.widgets.verdict import Level
 
 _OPTIONS = {spec.key for spec in options(PrecisionConfig)} - {"name"}
-_ALWAYS = {"base_dtype"}
 
 
 class PrecisionCard(SectionCard):
@@ -37,7 +37,7 @@ class PrecisionCard(SectionCard):
         for part in (self.choice, self._explanation, self.form):
             self.body.addWidget(part)
         self.choice.changed.connect(self._chosen)
-        self.form.changed.connect(self.changed)
+        self.form.changed.connect(self._form_changed)
         self._show_precision()
 
     @property
@@ -46,7 +46,14 @@ class PrecisionCard(SectionCard):
         return self.choice.value()
 
     def values(self) -> dict[str, Any]:
-        return {"name": self.name, **self.form.values()}
+        """Options that do nothing in the chosen precision are left out; Automatic may become any but a pure one."""
+        precision = None if self.name == "auto" else PRECISIONS.get(self.name)
+        values = {
+            key: value
+            for key, value in self.form.values().items()
+            if (self._applies(key, precision) if precision else key != "stochastic_rounding")
+        }
+        return {"name": self.name, **values}
 
     def set_values(self, values: Mapping[str, Any]) -> None:
         self.choice.set_value(str(values.get("name", "auto")))
@@ -64,7 +71,10 @@ class PrecisionCard(SectionCard):
             self.judge(self._title(), self.problem(), "bad")
         elif became:
             title = tr(PRECISIONS.get(became).title)
-            self.judge("", tr("{precision}: {why}").format(precision=title, why=why), "good", brief=title)
+            level: Level = "warning" if self._is_doubtful() else "good"
+            self.judge("", tr("{precision}: {why}").format(precision=title, why=why), level, brief=title)
+        elif self.name != "auto" and PRECISIONS.get(self.name).for_study:
+            self.judge(self._title(), tr(PRECISIONS.get(self.name).for_study), "warning", brief=self._title())
         else:
             self.judge(self._title(), "", "none")
 
@@ -82,13 +92,43 @@ class PrecisionCard(SectionCard):
         self._show_precision()
         self.changed.emit()
 
+    def _form_changed(self) -> None:
+        self._show_precision()
+        self.changed.emit()
+
+    def _is_doubtful(self) -> bool:
+        """Whether the choice is there to be seen failing, or loses small updates without the option that keeps them."""
+        if self.name == "auto":
+            return False
+        precision = PRECISIONS.get(self.name)
+        plain = self._applies("stochastic_rounding", precision) and not self.form.values()["stochastic_rounding"]
+        return bool(precision.for_study) or plain
+
     def _show_precision(self) -> None:
         effective = self._became if self.name == "auto" else self.name
-        scaled = bool(effective) and PRECISIONS.get(effective).loss_scaling
+        precision = PRECISIONS.get(effective) if effective else None
         for key, row in self.form.rows.items():
-            row.setVisible(scaled or key in _ALWAYS)
+            row.setVisible(self._applies(key, precision))
         self._explanation.setText(
             tr(PRECISIONS.get(self.name).explanation)
             if self.name != "auto"
-            else tr("Takes bf16 where the hardware is made for it, fp16 with loss scaling on older GPUs, else fp32.")
+            else tr(
+                "Takes bf16 where the hardware is made for it, fp16 with loss scaling on older GPUs unless the model "
+                "was made in bf16, else fp32."
+            )
+        )
+
+    def _applies(self, key: str, precision: Precision | None) -> bool:
+        """Whether an option does anything in a precision; None while Automatic has not become one."""
+        if key == "base_dtype":
+            return True
+        if precision is None:
+            return False
+        if key == "tf32":
+            return precision.autocast is None
+        if key == "stochastic_rounding":
+            return precision.parameters == "bf16"
+        mode = self.form.rows["loss_scaling"].editor.value()
+        return precision.loss_scaling and (
+            key == "loss_scaling" or mode == "dynamic" or (mode == "static" and key == "initial_scale")
         )

@@ -1,0 +1,139 @@
+"""Frozen linear weights in 4 or 8 bits, through bitsandbytes.
+
+nf4: 4-bit numbers at the quantiles of a normal distribution, with a scale for every 64 of them that is itself stored
+in 8 bits (Dettmers et al. 2023, QLoRA, arXiv 2305.14314). int8: rows scaled to 8 bits, with inputs beyond 6 kept out
+of the 8-bit product on a GPU (Dettmers et al. 2022, LLM.int8(), arXiv 2208.07339).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from studio.errors import ConfigError
+from studio.i18n import tr
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+QUANTISED = ("int8", "nf4")
+_OUTLIER = 6.0  # the threshold of the paper on LLM.int8()
+
+
+def import_bitsandbytes() -> Any:
+    """Import bitsandbytes before peft does (every import of peft imports it too); None where it is not installed.
+
+    Where there is a package `kernels`, the library would fetch program code from the hub while it is imported.
+    """
+    if importlib.util.find_spec("bitsandbytes") is None:
+        return None
+    for name in ("backends.cpu.ops", "autograd._functions"):
+        # They regret the missing kernels, and every conversion to fp16, at each product.
+        logging.getLogger(f"bitsandbytes.{name}").setLevel(logging.ERROR)
+    with _hidden("kernels"):
+        return importlib.import_module("bitsandbytes")
+
+
+@contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Let an import of `package` fail for a while."""
+    modules: dict[str, Any] = sys.modules
+    present = modules.get(package)
+    modules[package] = None
+    try:
+        yield
+    finally:
+        del modules[package]
+        if present is not None:
+            modules[package] = present
+
+
+def check_quantiser(base_dtype: str, device: torch.device) -> None:
+    """Refuse a storage format that cannot be had here. Raises `ConfigError`."""
+    if base_dtype not in QUANTISED:
+        return
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            tr(
+                "precision.base_dtype = {base} needs the package bitsandbytes; "
+                "install it with: pip install 'finetune-studio[gpu]'"
+            ).format(base=base_dtype)
+        )
+    if device.type == "mps":
+        raise ConfigError(
+            tr("precision.base_dtype = {base} is not to be had on Apple GPUs; take auto.").format(base=base_dtype)
+        )
+
+
+def quantise_base(model: PreTrainedModel, base_dtype: str, compute: torch.dtype, device: torch.device) -> None:
+    """Replace, in place, the linear layers of a model but its output by frozen ones in `base_dtype` on `device`.
+
+    Args:
+        model: a plain transformers model, not yet changed by a method; peft recognises the layers.
+        base_dtype: int8 or nf4.
+        compute: the format in which nf4 layers multiply.
+        device: where training will run.
+    """
+    bnb = import_bitsandbytes()
+    output = model.get_output_embeddings()
+    for name, module in list(model.named_modules()):
+        if _is_linear(module) and module is not output:
+            parent, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, _quantised(bnb, module, base_dtype, compute).to(device))
+    # peft chooses its layers by this mark, which transformers sets when it quantises by itself.
+    setattr(model, "is_loaded_in_4bit" if base_dtype == "nf4" else "is_loaded_in_8bit", True)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of weights; an nf4 layer holds two in a byte."""
+    return sum(_size(parameter) for parameter in model.parameters())
+
+
+def _size(parameter: nn.Parameter) -> int:
+    state: Any = getattr(parameter, "quant_state", None)
+    return int(state.shape.numel()) if state is not None else parameter.numel()
+
+
+def _is_linear(module: nn.Module) -> bool:
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(module, nn.Linear | Conv1D)
+
+
+def _quantised(bnb: Any, layer: Any, base_dtype: str, compute: torch.dtype) -> nn.Module:
+    """Return the layer with the same weights, which are rounded when it is moved to its device."""
+    transposed = not isinstance(layer, nn.Linear)  # GPT-2 keeps its weights as (inputs, outputs)
+    weight = layer.weight.data.t().contiguous() if transposed else layer.weight.data
+    outputs, inputs = weight.shape
+    place: dict[str, Any] = {"bias": layer.bias is not None, "device": "meta"}
+    made: Any
+    if base_dtype == "nf4":
+        made = bnb.nn.Linear4bit(inputs, outputs, compute_dtype=compute, quant_type="nf4", **place)
+        made.weight = bnb.nn.Params4bit(weight, requires_grad=False, quant_type="nf4", module=made)
+    else:
+        made = bnb.nn.Linear8bitLt(inputs, outputs, has_fp16_weights=False, threshold=_OUTLIER, **place)
+        made.weight = bnb.nn.Int8Params(weight, requires_grad=False, has_fp16_weights=False)
+    made.bias = layer.bias
+    made.fan_in_fan_out = transposed
+    made.register_forward_pre_hook(_as_in_training)
+    return made  # type: ignore[no-any-return]
+
+
+def _as_in_training(layer: Any, _inputs: Any) -> None:
+    """Keep to the products of training in evaluation too, and keep int8's scales where peft's DoRA wraps them anew.
+
+    In evaluation bitsandbytes would round the inputs as well (int8), or repack the weights for good into a form
+    that gives no gradients (nf4 on processors with bf16), so that training would stand still after it.
+    """
+    layer.training = True
+    state = getattr(layer, "state", None)
+    if state is not None and state.SCB is not None and layer.weight.SCB is None:
+        layer.weight.CB = None

@@ -1,0 +1,186 @@
+"""The optimizer without a master copy: AdamW in fp32, rounded once; nothing non-finite is stored."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from studio.config import PrecisionConfig, TrainingConfig
+from studio.engine.precision import PRECISIONS
+from studio.engine.training.optimizer import PureAdamW, make_optimizer
+from tests.tiny import bench, rows
+
+LORA = {"name": "lora", "rank": 4, "dropout": 0.0}
+PURE: list[dict[str, object]] = [
+    {"name": "bf16-pure"},
+    {"name": "bf16-pure", "stochastic_rounding": True},
+    {"name": "fp16-pure", "initial_scale": 1024.0},
+]
+
+
+def _weight(value: float, dtype: torch.dtype, count: int = 1) -> nn.Parameter:
+    weight = nn.Parameter(torch.full((count,), value, dtype=dtype))
+    weight.grad_dtype = torch.float32
+    return weight
+
+
+def _steps(optimizer: torch.optim.Optimizer, gradients: list[Tensor]) -> None:
+    (weight,) = optimizer.param_groups[0]["params"]
+    for gradient in gradients:
+        weight.grad = gradient.clone()
+        optimizer.step()
+
+
+def _move(precision: str, dtype: torch.dtype, *, stochastic: bool = False, count: int = 1) -> Tensor:
+    """100 updates of -1e-3 from 1.0: with a constant gradient, AdamW's step is the learning rate."""
+    weight = _weight(1.0, dtype, count)
+    config = PrecisionConfig.model_validate({"name": precision, "stochastic_rounding": stochastic})
+    training = TrainingConfig(learning_rate=1e-3, weight_decay=0.0)
+    optimizer = make_optimizer([weight], training, PRECISIONS.get(precision), config)
+    optimizer.param_groups[0]["lr"] = 1e-3
+    _steps(optimizer, [torch.ones(count)] * 100)
+    return weight.detach().float()
+
+
+def test_weights_in_bf16_stop_moving_where_fp32_and_fp16_move() -> None:
+    assert _move("fp32", torch.float32).item() == pytest.approx(0.9, abs=1e-5)
+    assert _move("fp16-pure", torch.float16).item() == pytest.approx(0.9023, abs=1e-4)
+    assert _move("bf16-pure", torch.bfloat16).item() == 1.0
+
+
+def test_stochastic_rounding_moves_them_by_the_right_amount_on_average() -> None:
+    moved = _move("bf16-pure", torch.bfloat16, stochastic=True, count=4096)
+    assert float(moved.std()) > 0.0
+    assert float(moved.mean()) == pytest.approx(0.9, abs=1e-3)
+
+
+def test_bf16_weights_stall_at_a_small_rate_and_stochastic_rounding_keeps_them_learning() -> None:
+    def moved(precision: dict[str, object]) -> float:
+        tiny = bench({"name": "full"}, precision)
+        before = [p.detach().clone() for p in tiny.parameters]
+        for _ in range(3):
+            tiny.update(rows(8), rate=1e-5)
+        changed = sum(int((a != b).sum()) for a, b in zip(before, tiny.parameters, strict=True))
+        return changed / sum(p.numel() for p in tiny.parameters)
+
+    fp32, plain, stochastic = (moved(p) for p in ({"name": "fp32"}, *PURE[:2]))
+    assert fp32 > 0.9
+    assert plain < 0.2
+    assert stochastic > 2 * plain
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_every_step_is_torchs_adamw_in_fp32_rounded_once(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = nn.Parameter(torch.randn(1000, generator=generator).to(dtype))
+    weight.grad_dtype = torch.float32
+    wide = nn.Parameter(weight.detach().float())
+    ours = PureAdamW([weight], lr=1e-2, weight_decay=0.1)
+    theirs = torch.optim.AdamW([wide], lr=1e-2, weight_decay=0.1)
+    for _ in range(5):
+        gradient = torch.randn(1000, generator=generator) * 1e-4
+        _steps(ours, [gradient])
+        _steps(theirs, [gradient])
+        torch.testing.assert_close(weight.detach(), wide.detach().to(dtype), rtol=2 * torch.finfo(dtype).eps, atol=0)
+        with torch.no_grad():
+            wide.copy_(weight)  # without a master copy the next step starts from the rounded weight
+
+
+def test_gradients_whose_square_is_below_fp16_do_not_blow_the_weights_up() -> None:
+    """torch's own AdamW divides by sqrt(0) + 0 there: eps = 1e-8 is zero in fp16 too."""
+    plain = nn.Parameter(torch.full((4,), 0.05, dtype=torch.float16))
+    plain.grad = torch.full_like(plain, 1e-3)
+    torch.optim.AdamW([plain], lr=1e-3, foreach=False).step()
+    assert not bool(plain.isfinite().all())
+
+    weight = _weight(0.05, torch.float16, 4)
+    _steps(PureAdamW([weight], lr=1e-3), [torch.full((4,), 1e-3)])
+    torch.testing.assert_close(weight.detach().float(), torch.full((4,), 0.049), rtol=1e-3, atol=0)
+
+
+def test_a_weight_that_its_format_cannot_hold_keeps_its_value_and_the_others_move() -> None:
+    weight = nn.Parameter(torch.tensor([65504.0, 1.0], dtype=torch.float16))
+    weight.grad_dtype = torch.float32
+    _steps(PureAdamW([weight], lr=100.0), [torch.tensor([-1.0, -1.0])])
+    assert weight.tolist() == [65504.0, 101.0]
+
+
+@pytest.mark.parametrize("precision", PURE)
+@pytest.mark.parametrize("method", [LORA, {"name": "full"}])
+def test_a_non_finite_gradient_never_reaches_weights_without_a_master_copy(
+    precision: dict[str, object], method: dict[str, object]
+) -> None:
+    tiny = bench(method, precision)
+    tiny.update(rows(8))
+    before = [p.detach().clone() for p in tiny.parameters]
+    hook = tiny.parameters[3].register_hook(lambda gradient: torch.full_like(gradient, math.inf))
+    attempt = tiny.update(rows(8))
+    hook.remove()
+    assert not attempt.finite
+    assert all(torch.equal(a, b) for a, b in zip(before, tiny.parameters, strict=True))
+    assert tiny.update(rows(8)).finite
+
+
+def test_a_rate_that_throws_fp16_weights_out_of_range_leaves_them_finite() -> None:
+    tiny = bench({"name": "full"}, PURE[2])
+    for _ in range(4):
+        tiny.update(rows(8), rate=1e5)
+    assert all(bool(p.isfinite().all()) for p in tiny.parameters)
+
+
+def test_fp16_gradients_are_unscaled_in_fp32_so_that_none_flushes() -> None:
+    counts, norms = [], []
+    for scale in (1.0, 65536.0):
+        tiny = bench({"name": "full"}, {"name": "fp16-pure", "loss_scaling": "static", "initial_scale": scale})
+        norms.append(tiny.update(rows(8)).grad_norm)
+        gradients = [p.grad for p in tiny.parameters if p.grad is not None]
+        assert {g.dtype for g in gradients} == {torch.float32}
+        counts.append(sum(int(((g != 0) & (g.abs() < 2.0**-24)).sum()) for g in gradients))
+    assert counts[0] == 0  # below fp16's smallest number nothing was left of an unscaled loss
+    assert counts[1] > 0
+    assert norms[0] == pytest.approx(norms[1], rel=5e-3)
+
+
+@pytest.mark.parametrize("precision", PURE)
+def test_a_split_of_the_update_changes_little_without_a_master_copy(precision: dict[str, object]) -> None:
+    whole, split = bench(LORA, precision), bench(LORA, precision)
+    assert split.update(rows(8), token_budget=1).grad_norm == pytest.approx(whole.update(rows(8)).grad_norm, rel=1e-2)
+
+
+def test_all_weights_of_a_pure_precision_are_in_its_format_and_positions_stay_exact() -> None:
+    for method in (LORA, {"name": "full"}):
+        tiny = bench(method, PURE[0])
+        assert {p.dtype for p in tiny.model.parameters()} == {torch.bfloat16}
+        buffers = {b.dtype for name, b in tiny.model.named_buffers() if "inv_freq" in name}
+        assert buffers == {torch.float32}
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+def test_a_resumed_optimizer_goes_on_bit_for_bit(seed: int | None) -> None:
+    generator = torch.Generator().manual_seed(0)
+    gradients = [torch.randn(500, generator=generator) * 1e-3 for _ in range(8)]
+    weight = _weight(1.0, torch.bfloat16, 500)
+    optimizer = PureAdamW([weight], lr=1e-3, stochastic_seed=seed)
+    _steps(optimizer, gradients[:4])
+    other = nn.Parameter(weight.detach().clone())
+    other.grad_dtype = torch.float32
+    resumed = PureAdamW([other], lr=1e-3, stochastic_seed=seed)
+    resumed.load_state_dict(optimizer.state_dict())
+    assert {value.dtype for value in resumed.state[other].values()} == {torch.float32}
+    _steps(optimizer, gradients[4:])
+    _steps(resumed, gradients[4:])
+    assert torch.equal(weight, other)
+
+
+def test_stochastic_rounding_follows_the_seed_of_the_run_alone() -> None:
+    def moved(seed: int, stray_draws: int) -> Tensor:
+        weight = _weight(1.0, torch.bfloat16, 500)
+        torch.manual_seed(stray_draws)
+        _steps(PureAdamW([weight], lr=1e-3, stochastic_seed=seed), [torch.ones(500)] * 3)
+        return weight.detach()
+
+    assert torch.equal(moved(0, 1), moved(0, 2))
+    assert not torch.equal(moved(0, 1), moved(1, 1))
