@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 from torch import nn
+
 
 def visible_modules(base: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield the modules of `base` under their own names, `base` itself as "".
@@ -35,10 +37,10 @@ def in_forward_order(modules: dict[str, nn.Module], forward: Callable[[], object
     """Run `forward` once and return the modules that took part, in the order in which they finished."""
     order: dict[str, nn.Module] = {}
 
-    def finished(name: str) -> Callable[..., None]:
-        return lambda module, *_: order.setdefault(name, module) and None
+    def finished(name: str, module: nn.Module, *_: object) -> None:
+        order.setdefault(name, module)
 
-    handles = [module.register_forward_hook(finished(name)) for name, module in modules.items()]
+    handles = [module.register_forward_hook(partial(finished, name)) for name, module in modules.items()]
     try:
         with torch.no_grad():
             forward()

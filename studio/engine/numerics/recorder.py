@@ -6,6 +6,7 @@ numbers are, and read in one synchronisation at the end of the step; between two
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -137,9 +138,9 @@ class _Look:
             self._gradient_formats[row] = gradient.dtype
 
 
-def _columns(what: str, tallies: Sequence[Tally], scale: float) -> dict[str, list[float]]:
+def _columns(what: str, tallies: Sequence[Tally], scale: float) -> dict[str, Any]:
     return {
-        f"{what}_largest": [_brief(t.largest / scale if t.total else t.share(0)) for t in tallies],
+        f"{what}_largest": [_brief(t.largest / scale if t.total else math.nan) for t in tallies],
         f"{what}_zeros": [_brief(t.share(t.zeros)) for t in tallies],
         f"{what}_subnormal": [_brief(t.share(t.subnormal)) for t in tallies],
         f"{what}_non_finite": [_brief(t.share(t.non_finite)) for t in tallies],

@@ -19,6 +19,7 @@ from studio.exponents import FP16, Histogram
 _MANTISSA_BITS = 23
 _BIAS = 127
 _INFINITY = 0x7F800000
+_MANTISSA = 0x007FFFFF
 _MAGNITUDE = 0x7FFFFFFF
 # Two bins an exponent: below and from the mantissa of the scale on, so that a scale that is no power of two shifts
 # the histogram exactly.
@@ -36,7 +37,7 @@ class Scale:
 
     @property
     def mantissa(self) -> int:
-        return self._bits & ((1 << _MANTISSA_BITS) - 1)
+        return self._bits & _MANTISSA
 
     @property
     def power(self) -> int:
@@ -58,7 +59,9 @@ class Tallies:
         self._counts = torch.zeros((streams, _BINS), dtype=torch.int64, device=device)
         self._non_zero = torch.zeros((streams, 1), dtype=torch.int64, device=device)
         self._largest = torch.zeros((streams, 1), dtype=torch.int32, device=device)
-        self._chunk = _CHUNK.get(device.type, _CHUNK_ELSEWHERE)
+        # Room to work in, taken once: fresh memory for every chunk would cost more than the counting.
+        self._numbers = torch.empty(_CHUNK.get(device.type, _CHUNK_ELSEWHERE), dtype=torch.float32, device=device)
+        self._bins = torch.empty_like(self._numbers, dtype=torch.int32)
 
     def add(self, stream: int, numbers: Tensor, scale: Scale = UNSCALED) -> None:
         """Count `numbers` (of any shape and floating-point format), which were multiplied by `scale`.
@@ -66,18 +69,26 @@ class Tallies:
         Nothing of them is kept. One that is not contiguous is copied for the time.
         """
         flat = numbers.detach().reshape(-1)
-        for chunk in flat.split(self._chunk) if len(flat) else ():
-            bits = chunk.float().view(torch.int32) & _MAGNITUDE  # as integers, magnitudes keep their order
-            bins = (bits >> _MANTISSA_BITS) + ((bits - scale.mantissa) >> _MANTISSA_BITS) + 1
-            self._counts[stream] += _count(bins)
-            self._non_zero[stream] += torch.count_nonzero(bits)
-            largest = torch.where(bits < _INFINITY, bits, 0).max()
-            self._largest[stream] = torch.maximum(self._largest[stream], largest)
+        for chunk in flat.split(len(self._numbers)) if len(flat) else ():
+            self._add_chunk(stream, chunk, scale.mantissa)
 
     def read(self) -> list[Tally]:
         """Return the counts of every stream: the one synchronisation with the device."""
         rows = torch.cat([self._counts, self._non_zero, self._largest.long()], dim=1).tolist()
         return [Tally(tuple(row[:_BINS]), row[_BINS], _as_float(row[_BINS + 1])) for row in rows]
+
+    def _add_chunk(self, stream: int, chunk: Tensor, mantissa: int) -> None:
+        # Without the sign, the bits of floating-point numbers are integers in the same order.
+        bits = self._numbers[: len(chunk)].copy_(chunk).view(torch.int32).bitwise_and_(_MAGNITUDE)
+        bins = torch.bitwise_right_shift(bits, _MANTISSA_BITS - 1, out=self._bins[: len(chunk)])
+        bins.bitwise_or_(1)
+        if mantissa:
+            bins.add_((bits & _MANTISSA) < mantissa, alpha=-1)
+        self._counts[stream] += _count(bins)
+        self._non_zero[stream] += torch.count_nonzero(bits)
+        # Finite ones move up to the end of the range, and what is not finite to below its start.
+        largest = bits.sub_(_INFINITY).bitwise_and_(_MAGNITUDE).max() + (_INFINITY - _MAGNITUDE - 1)
+        self._largest[stream] = torch.maximum(self._largest[stream], largest)
 
 
 @dataclass(frozen=True)

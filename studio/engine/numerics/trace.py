@@ -1,0 +1,151 @@
+"""Follow one micro-batch through the modules, forward and backward, up to the first non-finite value."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from studio.engine.numerics.modules import visible_modules
+from studio.engine.numerics.verdicts import Direction
+
+
+@dataclass(frozen=True)
+class Place:
+    """A module by its name (None: outside all of them), a direction, and the largest finite magnitude before."""
+
+    module: str | None
+    direction: Direction
+    largest: float
+
+
+class Look(NamedTuple):
+    """What one tensor is like; `largest` is about its finite numbers."""
+
+    largest: float
+    finite: bool
+
+
+def look_at(values: Tensor) -> Look:
+    """Wait for the device and say whether all numbers are finite."""
+    finite = torch.isfinite(values)
+    largest = torch.where(finite, values.detach(), 0).abs().float().max() if values.numel() else torch.zeros(())
+    found = torch.stack([largest, finite.all().to(largest)]).tolist()
+    return Look(found[0], bool(found[1]))
+
+
+class Trace:
+    """Watches what enters and what leaves every module, in both directions, until something is not finite.
+
+    Whatever is not finite first was made between the innermost module that was entered by finite numbers and there.
+    So the module to blame is found by going outwards from what was seen: from a module itself when it was something
+    that left it, from the one round it when it was something that was about to enter it.
+    """
+
+    def __init__(self, base: nn.Module, scale: float) -> None:
+        """Watch `base`; `scale` is the gradient that the backward pass starts with."""
+        self.first: Place | None = None
+        self._modules = dict(visible_modules(base))
+        self._entered: dict[Direction, dict[str, float]] = {"forward": {}, "backward": {}}
+        self._output = math.nan
+        self._scale = scale
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Hook the modules for a while. Hooks that were there before stay inside ours."""
+        handles: list[Any] = []
+        for name, module in self._modules.items():
+            before = functools.partial(self._before, name)
+            handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+            handles.append(module.register_forward_hook(functools.partial(self._after, name)))
+        # The last module with a weight counts as its owner: a tied one belongs to the output layer, which alone
+        # computes its gradient in 16 bits.
+        owners = {parameter: name for name, module in self._modules.items() for parameter in _own(module)}
+        for parameter, name in owners.items():
+            if parameter.requires_grad:
+                handles.append(parameter.register_hook(functools.partial(self._leave, "backward", name)))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def see_loss(self, loss: Tensor) -> None:
+        """Look at the loss, between the two passes."""
+        if self.first is None and not look_at(loss).finite:
+            self.first = Place(None, "loss", self._output)
+
+    def _before(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        # The first tensor is what is computed with; masks come after it and may hold infinities on purpose.
+        inputs = tensors((*args, *kwargs.values()))
+        if inputs:
+            self._enter("forward", name, inputs[0])
+        else:
+            self._entered["forward"][name] = math.nan
+        leave = functools.partial(self._leave, "backward", name)
+        return _tapped(args, leave), {key: _tapped(value, leave) for key, value in kwargs.items()}
+
+    def _after(self, name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        for tensor in tensors(output):
+            self._leave("forward", name, tensor)
+        return _tapped(output, functools.partial(self._enter, "backward", name))
+
+    def _enter(self, direction: Direction, name: str, values: Tensor) -> None:
+        if self.first is not None:
+            return
+        seen = look_at(values)
+        if seen.finite:
+            self._entered[direction][name] = seen.largest
+        else:
+            self._blame(direction, _outer(name))
+
+    def _leave(self, direction: Direction, name: str, values: Tensor) -> None:
+        if self.first is not None:
+            return
+        seen = look_at(values)
+        if not seen.finite:
+            self._blame(direction, name)
+        elif direction == "forward":
+            self._output = seen.largest
+
+    def _blame(self, direction: Direction, name: str | None) -> None:
+        entered = self._entered[direction]
+        while name is not None and name not in entered:
+            name = _outer(name)
+        outside = self._scale if direction == "backward" else math.nan
+        self.first = Place(name, direction, outside if name is None else entered[name])
+
+
+def _tapped(value: Any, observe: Any) -> Any:
+    """Return `value` with views in place of its tensors: `observe` sees the gradient of what uses this view only."""
+    if isinstance(value, Tensor) and value.requires_grad:
+        view = value.view_as(value)
+        view.register_hook(observe)
+        return view
+    if type(value) in (tuple, list):
+        return type(value)(_tapped(inner, observe) for inner in value)
+    if isinstance(value, dict):  # the outputs of transformers models
+        for key, inner in list(value.items()):
+            value[key] = _tapped(inner, observe)
+    return value
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """The floating-point tensors in what a module takes or returns."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, tuple | list) else (value,)
+    return [inner for inner in inside if isinstance(inner, Tensor) and inner.is_floating_point()]
+
+
+def _own(module: nn.Module) -> list[nn.Parameter]:
+    is_whole = type(module).__module__.startswith("peft.")
+    return list(module.parameters(recurse=is_whole))
+
+
+def _outer(name: str) -> str | None:
+    return name.rpartition(".")[0] if name else None

@@ -1,0 +1,242 @@
+"""The module that is named is the one where the damage was done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from studio.config.numerics import NumericsConfig
+from studio.engine.data.batching import MicroBatch
+from studio.engine.numerics.locate import Repetition, locate_first
+from studio.engine.numerics.recorder import Recorder
+from studio.engine.numerics.verdicts import FirstNonFinite
+from studio.engine.precision import PRECISIONS
+from tests.tiny import Bench, bench, gpt2, llama, micro_batches, rows
+
+METHODS = {"full": {"name": "full"}, "lora": {"name": "lora", "rank": 4, "dropout": 0.05}}
+LINEAR = {
+    llama: [
+        "self_attn.q_proj",
+        "self_attn.k_proj",
+        "self_attn.v_proj",
+        "self_attn.o_proj",
+        "mlp.gate_proj",
+        "mlp.up_proj",
+        "mlp.down_proj",
+    ],
+    gpt2: ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"],
+}
+LAYERS = {llama: "model.layers", gpt2: "transformer.h"}
+CASES = [
+    pytest.param(make, method, id=f"{make.__name__}-{method}") for make in (llama, gpt2) for method in ("full", "lora")
+]
+Make = Callable[[], PreTrainedModel]
+
+
+def _bench(make: Make, method: str, precision: str = "fp16-mixed") -> Bench:
+    # Stored in fp32, so that a huge weight is a finite number, as it is in a checkpoint.
+    return bench(METHODS[method], {"name": precision, "base_dtype": "fp32"}, base=make())
+
+
+def _batch() -> MicroBatch:
+    return micro_batches(rows(8))[0]
+
+
+def _locate(tiny: Bench, *, scale: float | None = 1024.0, **changes: Any) -> FirstNonFinite | None:
+    batch = _batch()
+    given = {
+        "model": tiny.model,
+        "base": tiny.base,
+        "loss": tiny.loss,
+        "autocast": tiny.updater.autocast,
+        "scale": scale,
+        "supervised": batch.supervised,
+    }
+    return locate_first(Repetition(**(given | changes)), batch)
+
+
+def _linear_layers(tiny: Bench, make: Make) -> Iterator[tuple[str, nn.Module]]:
+    for layer in range(2):
+        for part in LINEAR[make]:
+            name = f"{LAYERS[make]}.{layer}.{part}"
+            yield name, tiny.base.get_submodule(name)
+
+
+@contextmanager
+def _huge(parameter: Tensor) -> Iterator[None]:
+    before = parameter.detach().clone()
+    parameter.data.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(5)) * 1e8)
+    yield
+    parameter.data.copy_(before)
+
+
+@pytest.mark.parametrize(("make", "method"), CASES)
+def test_a_huge_weight_is_found_in_whichever_layer_it_is(make: Make, method: str) -> None:
+    tiny = _bench(make, method)
+    for name, module in _linear_layers(tiny, make):
+        with _huge(getattr(module, "base_layer", module).weight):
+            found = _locate(tiny)
+        assert found is not None
+        assert (found.module, found.direction, found.exceeds_fp16) == (name, "forward", True)
+        assert 0.0 < found.largest_before < 100.0
+    assert _locate(tiny) is None
+
+
+def test_a_huge_adapter_is_found_under_the_name_of_the_layer_it_adapts() -> None:
+    tiny = _bench(llama, "lora")
+    for name, module in _linear_layers(tiny, llama):
+        with _huge(module.lora_B["default"].weight):  # type: ignore[index,union-attr]
+            found = _locate(tiny)
+        assert found is not None
+        assert (found.module, found.direction) == (name, "forward")
+
+
+def _break(gradient: Tensor) -> Tensor:
+    return gradient * math.inf
+
+
+def _break_output(module: nn.Module, inputs: object, output: Any) -> None:
+    tensor = output[0] if isinstance(output, tuple) else output
+    tensor.register_hook(_break)
+
+
+def _break_input(module: nn.Module, inputs: tuple[Tensor | None, ...], outputs: object) -> tuple[Tensor | None, ...]:
+    return tuple(_break(g) if g is not None and g.is_floating_point() else g for g in inputs)
+
+
+@pytest.mark.parametrize(("make", "method"), CASES)
+def test_a_broken_gradient_is_found_in_whichever_layer_or_block_it_breaks(make: Make, method: str) -> None:
+    tiny = _bench(make, method)
+    blocks = [(f"{LAYERS[make]}.{layer}", tiny.base.get_submodule(f"{LAYERS[make]}.{layer}")) for layer in range(2)]
+    for name, module in (*_linear_layers(tiny, make), *blocks):
+        hook = module.register_forward_hook(_break_output)
+        found = _locate(tiny)
+        hook.remove()
+        assert found is not None
+        assert (found.module, found.direction) == (name, "backward")
+        assert 0.0 < found.largest_before < 65504.0
+    assert _locate(tiny) is None
+
+
+@pytest.mark.parametrize("make", [llama, gpt2])
+def test_a_gradient_that_breaks_inside_a_module_is_told_from_one_that_was_broken_before(make: Make) -> None:
+    tiny = _bench(make, "full")
+    for name, module in _linear_layers(tiny, make):
+        hook = module.register_full_backward_hook(_break_input)
+        found = _locate(tiny)
+        hook.remove()
+        assert found is not None
+        assert (found.module, found.direction) == (name, "backward")
+
+
+@pytest.mark.parametrize(("make", "method"), CASES)
+def test_a_broken_gradient_of_a_weight_is_found_at_the_layer_that_has_it(make: Make, method: str) -> None:
+    tiny = _bench(make, method)
+    for name, module in _linear_layers(tiny, make):
+        for parameter in (p for p in module.parameters() if p.requires_grad):
+            hook = parameter.register_hook(_break)
+            found = _locate(tiny)
+            hook.remove()
+            assert found is not None
+            assert (found.module, found.direction) == (name, "backward")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16-mixed"])
+def test_what_is_broken_in_every_precision_is_found_and_not_laid_on_fp16(precision: str) -> None:
+    tiny = _bench(llama, "full", precision)
+
+    def divide(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
+        return output / 0.0
+
+    hook = tiny.base.get_submodule("model.layers.1.mlp.up_proj").register_forward_hook(divide)
+    found = _locate(tiny, scale=None)
+    hook.remove()
+    assert found is not None
+    assert (found.module, found.direction, found.exceeds_fp16) == ("model.layers.1.mlp.up_proj", "forward", False)
+
+
+def test_a_product_of_two_outputs_that_overflows_is_found_in_the_module_that_multiplies() -> None:
+    tiny = _bench(llama, "full")
+    with torch.no_grad():
+        for part in ("gate_proj", "up_proj"):
+            tiny.base.get_parameter(f"model.layers.1.mlp.{part}.weight").mul_(2e4)
+    found = _locate(tiny)
+    assert found is not None
+    assert (found.module, found.direction, found.exceeds_fp16) == ("model.layers.1.mlp", "forward", True)
+
+
+def test_a_residual_gradient_beyond_fp16_is_found_in_the_block_that_rounds_it() -> None:
+    found = _locate(_bench(llama, "full"), scale=2.0**22)
+    assert found is not None
+    assert (found.module, found.direction) == ("model.layers.1", "backward")
+    assert found.largest_before > 65504.0
+
+
+def test_a_scale_that_the_gradient_of_the_loss_does_not_survive_is_no_modules_fault() -> None:
+    found = _locate(_bench(llama, "full"), scale=1e30)
+    assert found == FirstNonFinite(module="", direction="backward", largest_before=1e30)
+
+
+def test_a_loss_that_is_no_number_after_a_finite_forward_pass_is_named_as_such() -> None:
+    tiny = _bench(llama, "full")
+    found = _locate(tiny, loss=lambda batch: tiny.loss(batch) * math.nan)
+    assert found is not None
+    assert (found.module, found.direction) == ("", "loss")
+    assert 0.0 < found.largest_before < 10.0
+
+
+@pytest.mark.parametrize(("make", "method"), CASES)
+def test_a_weight_that_is_no_number_is_named_whichever_it_is(make: Make, method: str) -> None:
+    tiny = _bench(make, method)
+    for name, parameter in tiny.model.named_parameters():
+        first = parameter.detach().view(-1)[0].item()
+        parameter.data.view(-1)[0] = math.nan
+        found = _locate(tiny)
+        parameter.data.view(-1)[0] = first
+        assert found is not None
+        assert found.direction == "weights"
+        assert found.module == name.removeprefix("base_model.model.").replace(".base_layer", "").replace(".default", "")
+
+
+def test_the_training_state_stays_as_it_was() -> None:
+    tiny = _bench(llama, "lora")
+    tiny.update(rows(8))
+    tiny.base.model.layers[0].eval()
+    gradients = [None if p.grad is None else p.grad.clone() for p in tiny.parameters]
+    weights = [p.detach().clone() for p in tiny.model.parameters()]
+    modes = [module.training for module in tiny.model.modules()]
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in tiny.model.modules()]
+    random = torch.get_rng_state()
+    for scale in (1024.0, 1e30, 2.0**22):
+        _locate(tiny, scale=scale)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert [module.training for module in tiny.model.modules()] == modes
+    assert [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in tiny.model.modules()] == hooks
+    assert all(torch.equal(a, b) for a, b in zip(weights, tiny.model.parameters(), strict=True))
+    for before, parameter in zip(gradients, tiny.parameters, strict=True):
+        assert (before is None) == (parameter.grad is None)
+        assert before is None or torch.equal(before, parameter.grad)  # type: ignore[arg-type]
+
+
+def test_the_repetition_can_be_sampled_on_the_way() -> None:
+    tiny = _bench(llama, "full")
+    batch, scale = _batch(), 2.0**22
+    recorder = Recorder(tiny.model, tiny.base, tiny.parameters, PRECISIONS.get("fp16-mixed"), NumericsConfig())
+    given = (tiny.model, tiny.base, tiny.loss, tiny.updater.autocast)
+    repetition = Repetition(
+        **dict(zip(("model", "base", "loss", "autocast"), given, strict=True)), scale=scale, supervised=batch.supervised
+    )
+    found = locate_first(repetition, batch, recorder=recorder)
+    sample = recorder.sample(3, scale, "skip")
+    assert found is not None
+    modules = recorder.started().modules
+    assert sample.because == "skip"
+    assert sample.gradient_non_finite[modules.index("model.layers.1.mlp.down_proj")] > 0.0
+    assert sample.gradient_largest[modules.index(found.module)] * scale == pytest.approx(found.largest_before, rel=1e-4)
