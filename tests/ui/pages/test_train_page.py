@@ -16,6 +16,7 @@ from studio.runs import create_run
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.pages.train import TrainPage
+from studio.ui.plots.lane import SKIPPED
 from tests.screenshots.scripted import scripted_events, scripted_record
 from tests.ui.fakes import FakeController
 
@@ -149,6 +150,14 @@ def test_the_whole_log_can_be_copied(page: TrainPage, qtbot: QtBot) -> None:
     page.log.open()
     qtbot.mouseClick(page.log.copy, Qt.MouseButton.LeftButton)
     assert theme.application().clipboard().text() == page.log.text.toPlainText()
+
+
+def test_a_click_in_the_lane_says_what_happened_there(page: TrainPage) -> None:
+    plain = page.plots.counts.whole_text
+    page.plots.lane.picked.emit(page.plots.lane.event_at(131, SKIPPED))
+    assert page.plots.counts.whole_text == "step 131 was skipped: scale 131,072 (2¹⁷) → 65,536 (2¹⁶)"
+    page.plots.lane.picked.emit(None)
+    assert page.plots.counts.whole_text == plain
 
 
 def test_another_run_replaces_everything(page: TrainPage, context: AppContext) -> None:

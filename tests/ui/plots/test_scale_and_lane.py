@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from studio.events import EvaluationCompleted, OverflowDiagnosed
 from studio.runner.record import RunRecord
-from studio.ui.plots.lane import SKIPPED, VALIDATION, VERDICT, EventLane
+from studio.ui.plots.lane import GROWTH, SKIPPED, VALIDATION, VERDICT, EventLane
 from studio.ui.plots.scale import ScaleChart
 from studio.ui.plots.timeline import Timeline
 from tests.ui.plots.conftest import Show, record_of, step_event
@@ -110,6 +110,54 @@ def test_page_keys_go_from_event_to_event(show: Show, timeline: Timeline, qtbot:
         assert timeline.cursor == expected
     qtbot.keyClick(lane, Qt.Key.Key_PageUp)
     assert timeline.cursor == 3
+
+
+def _scales(*scales: float) -> RunRecord:
+    """One step for each scale; a step whose scale is not smaller in the next one was applied."""
+    pairs = enumerate(zip(scales, (*scales[1:], scales[-1] * 2), strict=True), start=1)
+    return record_of(step_event(step, grad_scale=now, skipped=later <= now) for step, (now, later) in pairs)
+
+
+def test_a_growth_of_the_scale_is_an_event(show: Show) -> None:
+    lane = _lane(show, _scales(4.0, 8.0, 4.0))
+    assert list(lane.steps(GROWTH)) == [2]
+    assert lane.event_at(2, GROWTH).text == "step 2 tried a larger scale: 4 (2²) → 8 (2³)"
+
+
+def test_a_skip_at_the_floor_says_that_the_scale_can_fall_no_further(show: Show) -> None:
+    lane = _lane(show, _scales(2.0, 1.0, 1.0))
+    assert list(lane.floor) == [2]
+    assert lane.event_at(1, SKIPPED).text == "step 1 was skipped: scale 2 (2¹) → 1 (2⁰)"
+    assert lane.event_at(2, SKIPPED).text == "step 2 was skipped, and the scale stays at its floor, 1 (2⁰)"
+
+
+@pytest.mark.parametrize("row", [VERDICT, VALIDATION, GROWTH, SKIPPED])
+def test_every_kind_of_event_can_be_clicked(show: Show, qtbot: QtBot, row: int) -> None:
+    record = _searching()
+    record.apply(VERDICT_EVENT)
+    record.apply(step_event(41, grad_scale=2.0**14))
+    lane = _lane(show, record)
+    step = int(lane.steps(row)[0])
+    place = lane.view.mapToScene(float(lane.view.pixel_of(step)), lane.overlay.height_of(row + 0.5))
+    with qtbot.waitSignal(lane.picked) as picked:
+        qtbot.mouseClick(lane.viewport(), Qt.MouseButton.LeftButton, pos=lane.mapFromScene(place))
+    assert picked.args == [lane.event_at(step, row)]
+
+
+def test_a_click_beside_all_events_picks_none(show: Show, qtbot: QtBot) -> None:
+    lane = _lane(show, _searching())
+    place = lane.view.mapToScene(float(lane.view.pixel_of(20)), lane.overlay.height_of(0.5))
+    with qtbot.waitSignal(lane.picked) as picked:
+        qtbot.mouseClick(lane.viewport(), Qt.MouseButton.LeftButton, pos=lane.mapFromScene(place))
+    assert picked.args == [None]
+
+
+def test_enter_picks_the_event_under_the_cursor(show: Show, qtbot: QtBot) -> None:
+    lane = _lane(show, _searching())
+    qtbot.keyClick(lane, Qt.Key.Key_PageDown)
+    with qtbot.waitSignal(lane.picked) as picked:
+        qtbot.keyClick(lane, Qt.Key.Key_Return)
+    assert picked.args == [lane.event_at(1, SKIPPED)]
 
 
 def test_lane_and_scale_stand_in_line(show: Show) -> None:
