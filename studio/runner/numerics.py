@@ -10,6 +10,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from studio.engine.numerics.remedies import REMEDIES
+from studio.engine.numerics.verdicts import VERDICT_CLASSES
 from studio.events import NumericsSampled
 from studio.exponents import FP16, Format, Histogram
 from studio.runner.series import Array, MetricSeries
@@ -181,3 +183,18 @@ def floor_steps(scale: MetricSeries, skips: Sequence[int]) -> Array:
     held = x[:-1][(np.diff(y) == 0) & (y[:-1] == finite.min())]
     steps: Array = held[np.isin(held, skips)]
     return steps
+
+
+def verdict_title(name: str) -> str:
+    """Return a class of verdict in a few words, untranslated; the name itself if it is of another version."""
+    return VERDICT_CLASSES[name].title if name in VERDICT_CLASSES else _as_words(name)
+
+
+def remedy_words(name: str) -> tuple[str, str]:
+    """Return the title and the explanation of a remedy, untranslated."""
+    known = REMEDIES.get(name)
+    return (known.title, known.explanation) if known else (_as_words(name), "")
+
+
+def _as_words(name: str) -> str:
+    return name.replace("_", " ").capitalize()

@@ -9,9 +9,13 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from studio.engine.numerics.remedies import remedies_for
+from studio.engine.numerics.verdicts import VERDICT_CLASSES
+from studio.engine.numerics.wording import describe
 from studio.events import (
     NumericsSampled,
     NumericsStarted,
@@ -160,39 +164,41 @@ def _histogram(middle: float, bits: float, total: int, chance: np.random.Generat
     return Histogram(first=first, counts=tuple(int(n) for n in counts), zeros=zeros, non_finite=int(lost))
 
 
+def verdict(name: str, step: int, **evidence: Any) -> OverflowDiagnosed:
+    """Return a verdict in the words and with the remedies that the diagnosis gives for such evidence."""
+    about = {"precision": "fp16-mixed", "scaling": "dynamic", **evidence}
+    remedies = remedies_for(name, about, has_bf16=True)
+    sentence, advice = describe(name, about, remedies)
+    return OverflowDiagnosed(
+        step=step, verdict=name, harmful=VERDICT_CLASSES[name].harmful, sentence=sentence, advice=advice,
+        evidence=about, remedies=list(remedies),
+    )  # fmt: skip
+
+
 def clean() -> RunRecord:
     """No skip but one when a larger scale was tried."""
-    verdict = OverflowDiagnosed(
-        step=181, verdict="growth_probe", harmful=False, sentence="a larger loss scale was tried and taken back",
-        advice="Nothing to do: dynamic scaling looks for the largest scale that works, and skips one step to find it.",
-        evidence={"grad_scale": 131072.0, "next_scale": 65536.0, "steps_since_last_skip": 180}, remedies=[],
-    )  # fmt: skip
+    probe = verdict("growth_probe", 182, tried_scale=131072.0, scale=65536.0, skipped=1, growth_interval=180, probes=1)
     return numerics_record(
         Script(
             steps=280,
             scale=lambda step: 131072.0 if step == 181 else 65536.0,
             skipped=lambda step: step == 181,
             gradient=lambda step: -12.5 - 2.5 * (1 - math.exp(-step / 120)),
-            verdicts=(verdict,),
+            verdicts=(probe,),
         )
     )
 
 
 def scale_search() -> RunRecord:
     """The first seconds: the scale halves until gradients fit."""
-    verdict = OverflowDiagnosed(
-        step=9, verdict="scale_search", harmful=False,
-        sentence="normal search for the loss scale: 9 steps skipped at the start",
-        advice="Nothing to do: the scale begins high on purpose and halves until the gradients fit.",
-        evidence={"skipped": 9, "first_scale": 2.0**24, "scale_now": 2.0**15}, remedies=[],
-    )  # fmt: skip
+    search = verdict("scale_search", 10, first_step=1, skipped=9, from_scale=2.0**24, to_scale=2.0**15, at_start=True)
     return numerics_record(
         Script(
             steps=26,
             scale=lambda step: 2.0 ** max(15, 25 - step),
             skipped=lambda step: step <= 9,
             gradient=lambda step: -6.0,
-            verdicts=(verdict,),
+            verdicts=(search,),
         )
     )
 
@@ -209,49 +215,35 @@ def _searching(steps: int, limit: Callable[[int], float], first: float, interval
 
 def chronic_overflow() -> RunRecord:
     """A share of the steps keeps being skipped."""
-    search = OverflowDiagnosed(
-        step=61, verdict="growth_probe", harmful=False, sentence="a larger loss scale was tried and taken back",
-        advice="Nothing to do.", evidence={"grad_scale": 16384.0}, remedies=[],
-    )  # fmt: skip
-    verdict = OverflowDiagnosed(
-        step=180, verdict="chronic_overflow", harmful=True,
-        sentence="24 of the last 100 steps were skipped because gradients overflowed fp16",
-        advice="The gradients are too uneven for one loss scale. Train in bf16, which has the range of fp32; or lower "
-        "the learning rate, if the loss is restless as well.",
-        evidence={
-            "share_skipped": 0.24, "module": "model.layers.29.mlp.down_proj", "direction": "backward",
-            "largest_before": 48320.0, "rows": [["/data/train.jsonl", 117, 498], ["/data/train.jsonl", 240, 512]],
-        },
-        remedies=["switch_precision", "lower_learning_rate", "skip_rows"],
-    )  # fmt: skip
 
     def limit(step: int) -> float:
         return 2.0 ** (15 if step < 60 else 12.5 + 2.2 * math.sin(step / 7) + math.sin(step * 1.7))
 
     scales = _searching(260, limit, 2.0**14, 6)
+    skipped = [step for step in range(1, 181) if scales[step] > limit(step)]
+    search = verdict("scale_search", 74, first_step=62, skipped=6, from_scale=2.0**15, to_scale=2.0**9, at_start=False)
+    recent = sum(step > 80 for step in skipped)
+    chronic = verdict(
+        "chronic_overflow", 180, share=recent / 100, skipped=recent, steps=100, scale=scales[180], growth_interval=6,
+        module="model.layers.29.mlp.down_proj",
+    )  # fmt: skip
     return numerics_record(
         Script(
             steps=260,
             scale=scales.__getitem__,
             skipped=lambda step: scales[step] > limit(step),
-            gradient=lambda step: 8.5 - math.log2(limit(step)) + 1,
-            verdicts=(search, verdict),
+            gradient=lambda step: 9.5 - math.log2(limit(step)),
+            verdicts=(search, chronic),
         )
     )
 
 
 def forward_overflow() -> RunRecord:
     """Activations grow beyond 65,504: no scale can help."""
-    verdict = OverflowDiagnosed(
-        step=143, verdict="forward_overflow", harmful=True,
-        sentence="activations grew beyond 65,504, the largest number of fp16, in model.layers.24.mlp.down_proj",
-        advice="A loss scale cannot help, because it acts on gradients only. Train in bf16 or fp32.",
-        evidence={
-            "module": "model.layers.24.mlp.down_proj", "direction": "forward", "largest_before": 61408.0,
-            "rows": [["/data/train.jsonl", 31, 512]], "skipped_in_a_row": 5,
-        },
-        remedies=["switch_precision", "resume_checkpoint"],
-    )  # fmt: skip
+    rows = [{"source": "/data/train.jsonl", "number": 31, "tokens": 512}]
+    overflow = verdict(
+        "forward_overflow", 139, module="model.layers.24.mlp.down_proj", largest_before=61408.0, rows=rows
+    )
     return numerics_record(
         Script(
             steps=143,
@@ -260,7 +252,7 @@ def forward_overflow() -> RunRecord:
             gradient=lambda step: -12.0 + step / 60,
             activation=lambda step: 9.3 * step / 143,
             broken=("model.layers.24.mlp.down_proj", "forward"),
-            verdicts=(verdict,),
+            verdicts=(overflow,),
         )
     )
 

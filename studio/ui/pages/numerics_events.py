@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFormLayout, QFrame, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFormLayout, QFrame, QHBoxLayout, QMenu, QScrollArea, QToolButton, QVBoxLayout, QWidget
 
 from studio.events import NumericsSampled, OverflowDiagnosed
-from studio.i18n import mark, tr
-from studio.runner.numerics import sample_at
+from studio.i18n import tr
+from studio.runner.numerics import remedy_words, sample_at, verdict_title
 from studio.runner.record import RunRecord
 from studio.ui import theme
 from studio.ui.pages.numerics_evidence import evidence_rows
@@ -23,17 +23,42 @@ from studio.ui.widgets.card import Card
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
-# What a button can do, by the name that the diagnosis gives it; a name that is new here is shown as it is.
-REMEDIES = {
-    "lower_learning_rate": mark("Lower the learning rate"),
-    "switch_to_bf16": mark("Train in bf16"),
-    "switch_to_fp32": mark("Train in fp32"),
-    "raise_scale": mark("Raise the loss scale"),
-    "dynamic_scaling": mark("Scale the loss dynamically"),
-    "skip_rows": mark("Leave these rows out"),
-    "stochastic_rounding": mark("Round stochastically"),
-    "resume_checkpoint": mark("Go back to the last good checkpoint"),
-}
+
+class Remedies(QWidget):
+    """A button for the best remedy, and a menu of the others; always in sight, however long the words are."""
+
+    chosen = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.best = push_button(tr("Remedy"), "primary")
+        self.others = icon_button("menu", tr("Other remedies"))
+        self.others.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.others.setStyleSheet("QToolButton::menu-indicator { image: none; }")
+        self.menu = QMenu(self.others)
+        self.menu.setToolTipsVisible(True)
+        self.others.setMenu(self.menu)
+        self.best.clicked.connect(lambda: self.chosen.emit(self.names[0]))
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.best, 1)
+        row.addWidget(self.others)
+
+    def offer(self, names: Sequence[str]) -> None:
+        """Offer some remedies, the best first, or none."""
+        self.names = list(names)
+        self.setVisible(bool(names))
+        self.others.setVisible(len(names) > 1)
+        self.menu.clear()
+        for place, name in enumerate(names):
+            title, explanation = (tr(words) for words in remedy_words(name))
+            if place == 0:
+                self.best.setText(title)
+                self.best.setAccessibleName(title)
+                self.best.setToolTip(explanation)
+            else:
+                self.menu.addAction(title, partial(self.chosen.emit, name)).setToolTip(explanation)
 
 
 class EventPanel(Card):
@@ -47,9 +72,11 @@ class EventPanel(Card):
         self._picked: Event | None = None
         self._place: int | None = None
         self._shown: object = None
-        self.sentence, self.where = Verdict(), label("", "caption", wrap=True)
-        self.advice = label("", "body", wrap=True)
-        self.remedies: list[QWidget] = []
+        self.heading = Verdict()
+        self.sentence, self.advice = label("", "body", wrap=True), label("", "body", wrap=True)
+        self.where = label("", "caption", wrap=True)
+        self.remedies = Remedies()
+        self.remedies.chosen.connect(self.remedy_chosen)
         self._evidence_words: list[str] = []
         self.before = icon_button("chevron-left", tr("Earlier verdict"))
         self.after = icon_button("chevron-right", tr("Later verdict"))
@@ -91,7 +118,7 @@ class EventPanel(Card):
 
     def text(self) -> str:
         """Return everything that is said."""
-        words = (self.sentence.text, self.where.text(), *self._evidence_words, self.advice.text())
+        words = (self.heading.text, self.sentence.text(), self.advice.text(), self.where.text(), *self._evidence_words)
         return "\n".join(part for part in words if part)
 
     def _show(self, shown: Event | OverflowDiagnosed | None) -> None:
@@ -99,49 +126,41 @@ class EventPanel(Card):
         if isinstance(shown, OverflowDiagnosed):
             self._show_verdict(shown)
         elif shown is not None:
-            self.sentence.set(shown.text[:1].upper() + shown.text[1:], "none")
+            self.heading.set(shown.text[:1].upper() + shown.text[1:], "none")
             self._show_evidence(self._around(shown.step))
         else:
             self._show_nothing()
         self._scroll.verticalScrollBar().setValue(0)
 
     def _show_verdict(self, verdict: OverflowDiagnosed) -> None:
-        sentence = verdict.sentence[:1].upper() + verdict.sentence[1:]
-        self.sentence.set(sentence, "bad" if verdict.harmful else "good")
+        self.heading.set(tr(verdict_title(verdict.verdict)), "bad" if verdict.harmful else "good")
+        self.sentence.setText(verdict.sentence)
+        self.advice.setText(verdict.advice)
         words = tr("Evidence at step {step}") if verdict.evidence else tr("At step {step}")
         self.where.setText(words.format(step=f"{verdict.step:,}"))
-        self.where.show()
+        for part in (self.sentence, self.advice, self.where):
+            part.setVisible(bool(part.text()))
         self._show_evidence(verdict.evidence)
-        self.advice.setText(verdict.advice)
-        self.advice.setVisible(bool(verdict.advice))
-        for place, name in enumerate(verdict.remedies):
-            words = tr(REMEDIES[name]) if name in REMEDIES else name.replace("_", " ").capitalize()
-            button = push_button(words, "primary" if place == 0 and verdict.harmful else "plain")
-            button.clicked.connect(partial(self.remedy_chosen.emit, name))
-            self.remedies.append(button)
-            self._buttons.addWidget(button)
+        self.remedies.offer(verdict.remedies)
 
     def _show_nothing(self) -> None:
         if self._record is None or not self._record.state.step:
-            self.sentence.set(tr("What the diagnosis finds is said here."), "none")
+            self.heading.set(tr("What the diagnosis finds is said here."), "none")
             return
         skipped = len(self._record.skips)
         words = tr("Nothing to report: no step was skipped.")
         if skipped:
             words = tr("Nothing to report; {count} steps were skipped.").format(count=f"{skipped:,}")
-        self.sentence.set(words, "good")
+        self.heading.set(words, "good")
 
     def _clear(self) -> None:
-        for button in self.remedies:
-            button.setParent(None)
-            button.deleteLater()
-        self.remedies = []
+        self.remedies.offer([])
         self._evidence_words = []
         while self._evidence.rowCount():
             self._evidence.removeRow(0)
-        self.where.hide()
-        self.advice.setText("")
-        self.advice.hide()
+        for part in (self.sentence, self.advice, self.where):
+            part.setText("")
+            part.hide()
 
     def _show_evidence(self, evidence: Mapping[str, Any]) -> None:
         for name, value in evidence_rows(evidence):
@@ -181,12 +200,8 @@ class EventPanel(Card):
         self._body = QVBoxLayout(inside)
         self._body.setContentsMargins(0, 0, theme.space(0.5), 0)
         self._body.setSpacing(theme.space(1))
-        self._buttons = QVBoxLayout()
-        self._buttons.setSpacing(theme.space(0.75))
-        for widget in (self.sentence, self.advice):
+        for widget in (self.heading, self.sentence, self.advice, self.where):
             self._body.addWidget(widget)
-        self._body.addLayout(self._buttons)
-        self._body.addWidget(self.where)
         self._body.addLayout(self._evidence)
         self._body.addStretch(1)
         self._scroll = QScrollArea(widgetResizable=True)
@@ -194,6 +209,7 @@ class EventPanel(Card):
         self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._scroll.setWidget(inside)
         self.body.addWidget(self._scroll, 1)
+        self.body.addWidget(self.remedies)
 
 
 def _not_finite(sample: NumericsSampled, names: list[str]) -> dict[str, Any]:

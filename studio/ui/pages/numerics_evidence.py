@@ -76,10 +76,9 @@ def _listed(key: str, values: Sequence[Any]) -> str:
 
 def _is_row(value: Any) -> bool:
     """Whether this is a row of a dataset: source file, number from 1, tokens."""
-    return isinstance(value, Sequence) and len(value) == 3 and isinstance(value[0], str) and not isinstance(value, str)
+    return isinstance(value, Mapping) and set(value) == {"source", "number", "tokens"}
 
 
-def _row(value: Sequence[Any]) -> str:
-    file, number, tokens = value
-    words = tr("{file}, row {number} ({tokens} tokens)")
-    return words.format(file=PurePath(file).name, number=f"{number:,}", tokens=f"{tokens:,}")
+def _row(value: Mapping[str, Any]) -> str:
+    words = tr("{file} row {number} ({tokens} tokens)")
+    return words.format(file=PurePath(value["source"]).name, number=value["number"], tokens=value["tokens"])

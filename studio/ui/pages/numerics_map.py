@@ -6,6 +6,7 @@ from typing import cast
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from typing_extensions import override
 
 from studio.i18n import tr
 from studio.runner.numerics import Direction, Statistic
@@ -85,13 +86,18 @@ class HistoryCard(ChartPanel):
 
     def __init__(self, timeline: Timeline, parent: QWidget | None = None) -> None:
         self.history = ModuleHistory(timeline)
+        self.reading = ElidedLabel("", "caption")
         super().__init__(self.history, parent)
         self._drawn: object = None
         self.title.hide()
         self.heading = ElidedLabel(self.history.title, "heading")
         self.header.insertWidget(0, self.heading)
         self.name = ElidedLabel("", "caption", mode=Qt.TextElideMode.ElideLeft)
-        self.body.addWidget(self.name)
+        foot = QHBoxLayout()
+        foot.setSpacing(theme.space(1))
+        foot.addWidget(self.name, 1)
+        foot.addWidget(self.reading)
+        self.body.addLayout(foot)
 
     def follow(self, heat: HeatMap) -> None:
         """Show the module that the map has chosen, as far as its samples go."""
@@ -108,3 +114,8 @@ class HistoryCard(ChartPanel):
         self.heading.set_text(title_of(name))
         self.name.set_text(name)
         self.history.show_module(name, module, heat.matrix)
+
+    @override
+    def _show_reading(self, text: str) -> None:
+        """Below, beside the whole name: the header is for the module."""
+        self.reading.set_text(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QPoint, QRect, QSize
-from PySide6.QtGui import QImage, QPainter
+from PySide6.QtGui import QImage, QPainter, QRegion
 from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QWidget
 
@@ -41,11 +41,16 @@ def cannot_write(path: Path, error: OSError) -> str:
 def _as_image(widget: QWidget) -> QImage:
     image = QImage(widget.size() * RESOLUTION, QImage.Format.Format_RGB32)
     image.setDevicePixelRatio(RESOLUTION)
-    image.fill(theme.palette().surface)
     painter = QPainter(image)
-    QWidget.render(widget, painter, QPoint())
+    _render(widget, painter)
     painter.end()
     return image
+
+
+def _render(widget: QWidget, painter: QPainter) -> None:
+    """Draw a widget without the window's background, on that of a card."""
+    painter.fillRect(widget.rect(), theme.palette().surface)
+    QWidget.render(widget, painter, QPoint(), QRegion(), QWidget.RenderFlag.DrawChildren)
 
 
 def _save_svg(widget: QWidget, path: Path, title: str) -> None:
@@ -57,6 +62,5 @@ def _save_svg(widget: QWidget, path: Path, title: str) -> None:
     drawing.setTitle(title)
     drawing.setDescription(widget.accessibleDescription())
     painter = QPainter(drawing)
-    painter.fillRect(widget.rect(), theme.palette().surface)
-    QWidget.render(widget, painter, QPoint())
+    _render(widget, painter)
     painter.end()

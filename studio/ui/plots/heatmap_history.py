@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from studio.exponents import FP16
 from studio.i18n import tr
-from studio.runner.numerics import ModuleMatrix
+from studio.runner.numerics import ModuleMatrix, sample_at
 from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
 from studio.ui import theme
@@ -117,8 +117,9 @@ class ModuleHistory(Chart):
 
     @override
     def reading(self, step: int) -> str:
-        found = self.line.before(step)
-        return "" if found is None else self.value_text(found[1])
+        sample = sample_at(self.record.samples, step) if self.record else None
+        value = self.line.at(sample.step) if sample else None
+        return "" if value is None else self.value_text(value)
 
     @override
     def summary(self) -> str:

@@ -29,14 +29,23 @@ def reduced(
     changes = np.flatnonzero(np.diff(starts, prepend=-1) | np.diff(ends, prepend=-1))
     begin, end = modules
     count = min(rows, end - begin)
-    row_starts = np.linspace(0, end - begin, count, endpoint=False).astype(int)
     of = np.array([*matrix.of[starts[0] : ends[-1]], -1])  # reduceat wants a place beyond the last interval
     values = np.where(of[:, None] < 0, np.nan, matrix.values[of, begin:end])
-    pairs = np.stack([starts[changes], ends[changes]], axis=1).ravel() - starts[0]
-    cells = np.fmax.reduceat(np.fmax.reduceat(values, pairs, axis=0)[::2], row_starts, axis=1)
+    cells = _largest(values, starts[changes] - starts[0], ends[changes] - starts[0])
     cells[ends[changes] == 0] = np.nan
-    repeats = np.diff(changes, append=columns)
-    return np.repeat(cells, repeats, axis=0).T
+    if count < end - begin:
+        cells = np.fmax.reduceat(cells, np.linspace(0, end - begin, count, endpoint=False).astype(int), axis=1)
+    return np.repeat(cells, np.diff(changes, append=columns), axis=0).T
+
+
+def _largest(values: Array, starts: NDArray[np.intp], ends: NDArray[np.intp]) -> Array:
+    """Return the largest of each interval of rows; those of one row, which are most of them, are only copied."""
+    result = values[starts]
+    long = np.flatnonzero(ends - starts > 1)
+    if len(long):
+        pairs = np.stack([starts[long], ends[long]], axis=1).ravel()
+        result[long] = np.fmax.reduceat(values, pairs, axis=0)[::2]
+    return result
 
 
 def _intervals(begins: NDArray[np.int_], edges: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

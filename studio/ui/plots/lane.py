@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from studio.events import OverflowDiagnosed
 from studio.i18n import tr
-from studio.runner.numerics import floor_steps, scale_growths
+from studio.runner.numerics import floor_steps, scale_growths, verdict_title
 from studio.runner.series import MetricSeries
 from studio.ui import theme
 from studio.ui.plots.chart import Chart
@@ -63,14 +63,14 @@ class EventLane(Chart):
         return np.concatenate([self.harmless, self.harmful])
 
     def counts(self) -> str:
-        """Return how many steps were skipped, and the newest verdict where there is one."""
+        """Return how many steps were skipped, and what kind the newest verdict is where there is one."""
         if self.record is None or not self.record.state.step:
             return ""
         plain = tr("{skipped} skipped of {attempted} attempted").format(
             skipped=f"{len(self.record.skips):,}", attempted=f"{self.record.state.step:,}"
         )
         verdicts = self.record.verdicts
-        return f"{plain}: {verdicts[-1].sentence}" if verdicts else plain
+        return f"{plain}: {tr(verdict_title(verdicts[-1].verdict))}" if verdicts else plain
 
     def event_near(self, x: float, row: int | None = None) -> Event | None:
         """Return the event nearest to a pixel from the left edge, if it is within reach."""

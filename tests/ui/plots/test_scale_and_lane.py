@@ -99,7 +99,7 @@ def test_counts_are_plain_until_there_is_a_verdict(show: Show) -> None:
     lane = _lane(show, record)
     assert lane.counts() == "3 skipped of 40 attempted"
     record.apply(VERDICT_EVENT)
-    assert lane.counts() == "3 skipped of 40 attempted: normal scale search at the start"
+    assert lane.counts() == "3 skipped of 40 attempted: Search of the loss scale"
     assert lane.summary() == lane.counts()
 
 
