@@ -87,7 +87,7 @@ def best_text(best: tuple[int, int] | None, fmt: Format) -> str:
         return tr(
             "Best scale {high}: the largest at which nothing more overflows, and so the fewest become zero."
         ).format(high=numbers.power_of_two(high))
-    return tr("Best: {low} to {high}. Nothing more overflows, the fewest become zero.").format(
+    return tr("Best: {low} to {high}. Nothing more overflows; zeros within 0.1 % of the fewest.").format(
         low=numbers.power_of_two(low), high=numbers.power_of_two(high)
     )
 

@@ -8,8 +8,8 @@ from bisect import bisect_right
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent, QPainter, QPen
-from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
+from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent
+from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
 from studio.events import NumericsSampled
@@ -21,42 +21,13 @@ from studio.ui.plots import heatmap_image
 from studio.ui.plots.chart import Chart
 from studio.ui.plots.heatmap_axis import ModuleAxis
 from studio.ui.plots.heatmap_colours import exponent_colours, share_colours
+from studio.ui.plots.heatmap_overlay import HeatOverlay
 from studio.ui.plots.heatmap_words import cell_text, hottest, summary_text
 from studio.ui.plots.overlay import Overlay
 from studio.ui.plots.timeline import Timeline
 
 NARROWEST_ROWS = 4
 PAGE_OF_ROWS = 10
-
-
-class HeatOverlay(Overlay):
-    """Paints the cells and frames the one that is looked at; another frame stays on the one that was chosen."""
-
-    def __init__(self, chart: HeatMap) -> None:
-        super().__init__(chart.view)
-        self._chart = chart
-        self.image = QImage()
-        self.covered: tuple[int, int] = (0, 0)
-
-    @override
-    def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None) -> None:
-        if not self.message and not self.image.isNull():
-            painter.setClipRect(self.boundingRect())
-            top, bottom = self.height_of(-self.covered[0]), self.height_of(-self.covered[1])
-            painter.drawImage(QRectF(0, top, self.view.width(), bottom - top), self.image)
-            self._paint_frames(painter)
-        super().paint(painter, option, widget)
-
-    def _paint_frames(self, painter: QPainter) -> None:
-        colours = theme.palette()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        for frame, colour in ((self._chart.chosen_frame(), colours.accent), (self._chart.cell_frame(), colours.text)):
-            if frame is not None:
-                painter.setPen(QPen(colours.surface, 3))
-                painter.drawRect(frame)
-                painter.setPen(QPen(colour, 1))
-                painter.drawRect(frame)
 
 
 class HeatMap(Chart):
