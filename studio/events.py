@@ -105,8 +105,8 @@ class NumericsSampled(_Event):
     `*_largest` is the largest finite absolute value; `*_zeros`, `*_subnormal` and `*_non_finite` are shares (0 to 1)
     of all entries: exactly zero, below fp16's smallest normal number 2⁻¹⁴ **as computed** (scaled, where the loss
     is), nan or inf. A module that saw none (no gradient flows there) has nan. `parameters` and `gradients` are
-    histograms (`studio.exponents.Histogram.to_dict`) of the trained parameters' gradients and of all activation
-    gradients, unscaled. `because` is "cadence" or "skip".
+    histograms (`studio.exponents.Histogram.to_dict`) of the trained parameters' gradients and of the activation
+    gradients that flow between the layers in the format of the products, unscaled. `because` is "cadence" or "skip".
     """
 
     type: ClassVar[str] = "numerics_sampled"
@@ -167,10 +167,11 @@ class CheckpointSaved(_Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunPaused(_Event):
-    """The user paused the run after this step."""
+    """The run waits after this step: the user asked for it, or `because` names the verdict that it waits with."""
 
     type: ClassVar[str] = "run_paused"
     step: int
+    because: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

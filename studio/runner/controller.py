@@ -18,7 +18,9 @@ from studio.runs import RunFolder, create_run
 class Controller:
     """Owns the worker thread of the present run."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, attended: bool = False) -> None:
+        """`attended`: somebody watches who can answer, so that a run in trouble waits instead of ending."""
+        self._attended = attended
         self.folder: RunFolder | None = None
         self._queue: SimpleQueue[Update] = SimpleQueue()
         self._control = Control()
@@ -48,7 +50,7 @@ class Controller:
             raise TrainingError(tr("A run is under way; stop it before starting another."))
         label = f"{Path(config.model.path).name}-{config.method.name}-{config.precision.name}"
         folder = create_run(root, label, write_config(config))
-        self._control = Control()
+        self._control = Control(attended=self._attended)
         self._queue = SimpleQueue()
         self._thread = threading.Thread(
             target=run_training, args=(config, folder, self._control, self._queue.put), name="training", daemon=False
@@ -68,6 +70,10 @@ class Controller:
     def resume(self) -> None:
         """Let a paused run go on."""
         self._control.resume()
+
+    def apply_remedy(self, name: str) -> None:
+        """Let the run, paused or not, go on with a remedy that one of its verdicts offers."""
+        self._control.request_remedy(name)
 
     def poll(self) -> list[Update]:
         """Return what has come since the last call, in order, without waiting."""

@@ -10,10 +10,12 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from studio.engine.numerics.remedies import REMEDIES
+from studio.config import RunConfig, read_config
+from studio.engine.numerics.remedies import REMEDIES, changed
 from studio.engine.numerics.verdicts import VERDICT_CLASSES
 from studio.events import NumericsSampled
 from studio.exponents import FP16, Format, Histogram
+from studio.runner.record import RunRecord
 from studio.runner.series import Array, MetricSeries
 
 Direction: TypeAlias = Literal["gradient", "activation"]
@@ -198,3 +200,14 @@ def remedy_words(name: str) -> tuple[str, str]:
 
 def _as_words(name: str) -> str:
     return name.replace("_", " ").capitalize()
+
+
+def remedied(record: RunRecord, name: str) -> RunConfig:
+    """Return a run's configuration as a remedy of its newest verdict that offers it changes it.
+
+    Raises:
+        ConfigError: the run's configuration cannot be read, or the remedy does not fit it.
+    """
+    evidence = next((v.evidence for v in reversed(record.verdicts) if name in v.remedies), {})
+    assert record.folder is not None
+    return changed(read_config(record.folder.config), name, evidence)

@@ -14,6 +14,7 @@ from studio.config import RunConfig
 from studio.errors import Cancelled, StudioError
 from studio.i18n import tr
 from studio.runner.controller import Controller
+from studio.runner.numerics import remedy_words
 from studio.runner.record import RunRecord
 from studio.runner.task import Task
 from studio.runs import RunFolder
@@ -51,7 +52,8 @@ class AppContext(QObject):
     `live` is the run that trains now or trained last in this window; `record` is the run that the pages show.
     `record_changed` says that another run is shown, `run_state_changed` that training began, ended, paused or went
     on, `progressed` that the live run's record has grown (at most once a tick), `configuration_requested` that the
-    Setup page is to show the config.toml at a path, `remedy_requested` that the user chose a remedy of a verdict.
+    Setup page is to show the config.toml at a path, `remedy_requested` that the
+    user chose a remedy for the shown run, which has ended.
     """
 
     record_changed = Signal()
@@ -128,8 +130,12 @@ class AppContext(QObject):
         self.page_requested.emit(page_name)
 
     def apply_remedy(self, name: str) -> None:
-        """Ask for a remedy of a verdict, by the name that the diagnosis gave it."""
-        self.remedy_requested.emit(name)
+        """Let the run that trains go on with a remedy; for one that has ended, offer the settings on the Setup page."""
+        if self.record is not None and self.record is self.live and self.controller.running:
+            self.controller.apply_remedy(name)
+            self.message.emit(tr("The run goes on with: {remedy}").format(remedy=tr(remedy_words(name)[0])))
+        elif self.record is not None:
+            self.remedy_requested.emit(name)
 
     def show_page(self, page: Page) -> None:
         """Make `page` the visible one, and bring it up to date."""

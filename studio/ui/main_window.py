@@ -25,6 +25,7 @@ from typing_extensions import override
 from studio import __version__
 from studio.errors import StudioError
 from studio.i18n import LANGUAGES, set_language, tr
+from studio.runner.numerics import remedied
 from studio.ui import icons, theme
 from studio.ui.actions import build_actions
 from studio.ui.bridge import AppContext
@@ -60,6 +61,7 @@ class MainWindow(QMainWindow):
         context.page_requested.connect(self.go_to)
         context.configuration_requested.connect(self._use_configuration)
         context.configuration_requested.connect(self._show_configuration)
+        context.remedy_requested.connect(self._offer_remedy)
         context.message.connect(self._show_message)
         context.record_changed.connect(self._show_record)
         context.run_state_changed.connect(self._show_run_state)
@@ -216,6 +218,16 @@ class MainWindow(QMainWindow):
     def _show_configuration(self, path: Path) -> None:
         self.go_to("setup")
         self.setup.load_configuration(path)
+
+    def _offer_remedy(self, name: str) -> None:
+        assert self.context.record is not None
+        try:
+            config = remedied(self.context.record, name)
+        except StudioError as error:
+            self._show_message(str(error))
+        else:
+            self.go_to("setup")
+            self.setup.set_tables(config.model_dump(mode="json", exclude_none=True))
 
     def _quit(self) -> None:
         self.close()

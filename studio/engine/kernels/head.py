@@ -28,4 +28,4 @@ def keep_head_converted(base: PreTrainedModel, dtype: torch.dtype) -> None:
         converted = torch.is_autocast_enabled(x.device.type)
         return F.linear(x, copy if converted else layer.weight, layer.bias)
 
-    head.forward = types.MethodType(forward, head)
+    head.forward = types.MethodType(forward, head)  # type: ignore[method-assign]

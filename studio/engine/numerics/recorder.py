@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,9 @@ from studio.engine.numerics.statistics import Scale, Tallies, Tally, together
 from studio.engine.precision import Precision
 from studio.events import NumericsSampled, NumericsStarted
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 # After so many samples the cadence halves, so that a journal grows with the logarithm of a run's length.
 SAMPLES_PER_CADENCE = 512
 
@@ -31,7 +34,7 @@ class Recorder:
     def __init__(
         self,
         model: nn.Module,
-        base: nn.Module,
+        base: PreTrainedModel,
         parameters: Sequence[nn.Parameter],
         precision: Precision,
         config: NumericsConfig,
@@ -44,6 +47,7 @@ class Recorder:
         self._compute = precision.autocast or precision.parameters
         self._device = parameters[0].device
         self._modules = in_forward_order(watched_modules(base), lambda: self._two_tokens(model, precision))
+        self._output = base.get_output_embeddings()
         self._look: _Look | None = None
 
     def started(self) -> NumericsStarted:
@@ -57,7 +61,7 @@ class Recorder:
     @contextmanager
     def watching(self, scale: float | None) -> Iterator[None]:
         """Look at the one micro-batch whose forward and backward pass, at this loss scale, is within."""
-        look = _Look(list(self._modules.values()), Scale(scale or 1.0), self._device)
+        look = self._new_look(list(self._modules.values()), scale)
         try:
             yield
         finally:
@@ -70,7 +74,7 @@ class Recorder:
         To be called when these are unscaled and not yet clipped. This waits for the device, once. Largest values
         and shares are rounded to five digits, which is what keeps a journal small.
         """
-        look = self._look or _Look([], Scale(scale or 1.0), self._device)
+        look = self._look or self._new_look([], scale)
         self._look = None
         for parameter in self._parameters:
             if parameter.grad is not None:
@@ -79,6 +83,11 @@ class Recorder:
         if self._collected % SAMPLES_PER_CADENCE == 0:
             self._every *= 2
         return look.read(step, scale, because, DTYPES[self._compute])
+
+    def _new_look(self, modules: list[nn.Module], scale: float | None) -> _Look:
+        # Most words of the vocabulary are so improbable that nothing is lost with the gradients of their logits.
+        hidden = {row for row, module in enumerate(modules) if module is not self._output}
+        return _Look(modules, hidden, Scale(scale or 1.0), self._device)
 
     def _two_tokens(self, model: nn.Module, precision: Precision) -> None:
         ids = torch.zeros((1, 2), dtype=torch.int64, device=self._device)
@@ -90,8 +99,10 @@ class Recorder:
 class _Look:
     """The counts of one micro-batch: streams of activations, of gradients, and of the parameters' gradients."""
 
-    def __init__(self, modules: Sequence[nn.Module], scale: Scale, device: torch.device) -> None:
+    def __init__(self, modules: Sequence[nn.Module], hidden: set[int], scale: Scale, device: torch.device) -> None:
+        """`hidden`: the rows whose gradients go into the histogram."""
         self._scale = scale
+        self._hidden = hidden
         self._rows = len(modules)
         self._tallies = Tallies(2 * self._rows + 1, device)
         self._gradient_formats: dict[int, torch.dtype] = {}
@@ -111,7 +122,8 @@ class _Look:
         tallies = self._tallies.read()
         gradients, parameters = tallies[self._rows : -1], tallies[-1]
         # Gradients that flow in the format of the products; under autocast norms and residuals pass on fp32.
-        computed = [tally for row, tally in enumerate(gradients) if self._gradient_formats.get(row) == compute]
+        rows = [row for row in self._hidden if self._gradient_formats.get(row) == compute]
+        computed = [gradients[row] for row in rows]
         return NumericsSampled(
             step=step,
             grad_scale=scale,

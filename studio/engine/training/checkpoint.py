@@ -77,8 +77,8 @@ def put_back(
             group["updates"] = snapshot.position["update"]
     if scaler and snapshot.scaler:
         scaler.scale, scaler.good_updates = snapshot.scaler["scale"], int(snapshot.scaler["good_updates"])
-    for name, number in snapshot.position.items():
-        setattr(position, name, number)
+    for field, count in snapshot.position.items():
+        setattr(position, field, count)
 
 
 def write(snapshot: Snapshot, place: Path) -> None:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from studio.config import RunConfig
 from studio.engine.control import Control, Progress
 from studio.engine.data.batching import MicroBatch, collate, group_by_length
+from studio.engine.numerics.verdicts import Verdict
 from studio.engine.precision.scaling import LossScaler
 from studio.engine.seed import seed_step
 from studio.engine.training.evaluate import evaluate
 from studio.engine.training.loss import SupervisedLoss
 from studio.engine.training.schedule import learning_rate
-from studio.engine.training.update import Attempt, Updater
+from studio.engine.training.update import Updater
+from studio.engine.training.watch import RowsOfBatch, Watch
 from studio.errors import Cancelled, TrainingError
 from studio.events import EvaluationCompleted, ProgressReported, RunEvent, RunPaused, RunResumed, StepCompleted
 from studio.i18n import tr
@@ -28,8 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# After so many bad steps in a row nothing is to be hoped for: the weights are still the last good ones.
-BAD_STEPS_IN_A_ROW = 5
 AUTOMATIC_EVALUATIONS = 10
 
 Emit = Callable[[RunEvent | ProgressReported], None]
@@ -42,11 +43,19 @@ class Position:
     step: int = 0
     update: int = 0
     batch: int = 0
-    bad_in_a_row: int = 0
+
+
+class RemedyChosen(Exception):
+    """The user chose a remedy that changes the configuration; the run goes on from here with another loop."""
+
+    def __init__(self, name: str, verdict: Verdict) -> None:
+        super().__init__(name)
+        self.name = name
+        self.verdict = verdict
 
 
 class Loop:
-    """Trains one prepared model on prepared data."""
+    """Trains one prepared model on prepared data, from a position on."""
 
     def __init__(
         self,
@@ -55,21 +64,28 @@ class Loop:
         loss: SupervisedLoss,
         updater: Updater,
         scaler: LossScaler | None,
+        watch: Watch,
         control: Control,
         emit: Emit,
+        keep: Callable[[Position], None],
         *,
+        position: Position,
         pad_id: int,
         token_budget: int,
     ) -> None:
-        self.position = Position()
+        """`keep` is called where a checkpoint may be saved: after an update whose validation loss is finite."""
+        self.position = position
         self.planned = planned_updates(config, data.order.rows_per_epoch)
         self._config = config
         self._data = data
         self._loss = loss
         self._updater = updater
         self._scaler = scaler
+        self._watch = watch
         self._control = control
         self._emit = emit
+        self._keep = keep
+        self._left_out: set[tuple[str, int]] = set()
         self._pad_id = pad_id
         self._token_budget = token_budget
         self._evaluated_at = -1
@@ -79,6 +95,7 @@ class Loop:
 
         Raises:
             TrainingError: the numbers stay non-finite whatever is tried; the weights are the last good ones.
+            RemedyChosen: the user wants to go on with other settings.
         """
         try:
             self._evaluate()
@@ -89,6 +106,8 @@ class Loop:
             self._evaluate()
         except Cancelled:
             return "stopped"
+        finally:
+            self._watch.finish(self.position.step)
         return "finished"
 
     @property
@@ -96,73 +115,108 @@ class Loop:
         return self._config.training.evaluate_every or max(1, math.ceil(self.planned / AUTOMATIC_EVALUATIONS))
 
     def _attempt(self) -> None:
-        started = time.monotonic()
-        self.position.step += 1
-        seed_step(self._config.training.seed, self.position.step)
+        self._take_remedy()
         rows = self._next_rows()
+        if not rows:
+            self.position.batch += 1
+            return
+        self.position.step += 1
+        step = self.position.step
+        seed_step(self._config.training.seed, step)
         groups = group_by_length([len(row.input_ids) for row in rows], self._token_budget)
-        batches = [collate([rows[i] for i in group], self._pad_id) for group in groups]
-        supervised = sum(batch.supervised for batch in batches)
+        batches = [
+            RowsOfBatch(collate([rows[i] for i in group], self._pad_id), [rows[i] for i in group]) for group in groups
+        ]
+        could_back_off = self._scaler is not None and self._scaler.can_back_off
+        done = self._one_update(step, batches)
+        self._advance(done, could_back_off)
+        done = dataclasses.replace(done, update=self.position.update, epoch=self._epoch)
+        self._emit(done)
+        self._watch.judge(done, batches, could_back_off=could_back_off)
+        self._answer_trouble(done, rows)
+
+    def _one_update(self, step: int, batches: Sequence[RowsOfBatch]) -> StepCompleted:
+        started = time.monotonic()
+        supervised = sum(one.batch.supervised for one in batches)
         scale = self._scaler.scale if self._scaler else None
         rate = learning_rate(self._config.training, self.position.update, self.planned)
-        can_retry = self._scaler is not None and self._scaler.can_back_off
-
-        loss = self._updater.accumulate(self._controlled(batches), supervised)
-        attempt = self._updater.apply(loss, rate)
-
-        self._advance(attempt, can_retry)
-        self._emit(
-            StepCompleted(
-                step=self.position.step,
-                update=self.position.update,
-                epoch=self.position.batch / updates_per_epoch(self._config, self._data.order.rows_per_epoch),
-                loss=attempt.loss,
-                learning_rate=rate,
-                grad_norm=attempt.grad_norm,
-                grad_scale=scale,
-                skipped=not attempt.finite,
-                tokens=sum(batch.tokens for batch in batches),
-                supervised_tokens=supervised,
-                micro_batches=len(batches),
-                seconds=time.monotonic() - started,
-            )
+        loss = self._updater.accumulate(self._controlled(batches), supervised, self._watch.looking(step))
+        attempt = self._updater.apply(loss, rate, lambda: self._watch.see_gradients(step), self._watch.stepping(step))
+        return StepCompleted(
+            step=step,
+            update=self.position.update,
+            epoch=self._epoch,
+            loss=attempt.loss,
+            learning_rate=rate,
+            grad_norm=attempt.grad_norm,
+            grad_norm_clipped=attempt.grad_norm_clipped,
+            grad_scale=scale,
+            skipped=not attempt.finite,
+            tokens=sum(one.batch.tokens for one in batches),
+            supervised_tokens=supervised,
+            micro_batches=len(batches),
+            seconds=time.monotonic() - started,
         )
-        if self.position.bad_in_a_row >= BAD_STEPS_IN_A_ROW:
-            raise TrainingError(self._giving_up(attempt, rows))
 
-    def _advance(self, attempt: Attempt, can_retry: bool) -> None:
+    def _advance(self, done: StepCompleted, could_back_off: bool) -> None:
         """Count the attempt. An overflow of scaled gradients is tried again on the same rows at a smaller scale."""
-        if attempt.finite:
+        if not done.skipped:
             self.position.update += 1
             self.position.batch += 1
-            self.position.bad_in_a_row = 0
-        elif math.isfinite(attempt.loss) and can_retry:
-            log.info("Step %d overflowed and is skipped; the loss scale is lowered", self.position.step)
+        elif math.isfinite(done.loss) and could_back_off:
+            log.info("Step %d overflowed and is skipped; the loss scale is lowered", done.step)
         else:
             self.position.batch += 1
-            self.position.bad_in_a_row += 1
-            log.warning("Step %d is skipped: loss %s, gradient norm %s", self.position.step, *vars(attempt).values())
+            log.warning("Step %d is skipped: loss %s, gradient norm %s", done.step, done.loss, done.grad_norm)
+
+    @property
+    def _epoch(self) -> float:
+        return self.position.batch / updates_per_epoch(self._config, self._data.order.rows_per_epoch)
+
+    def _answer_trouble(self, done: StepCompleted, rows: list[TokenizedRow]) -> None:
+        """Wait for the user where one watches; otherwise end a run that cannot go on."""
+        if self._control.attended:
+            if self._watch.should_ask(done.step):
+                name = self._watch.verdicts[-1].name if self._watch.verdicts else "unknown"
+                self._control.pause()
+                self._wait_while_paused(name)
+        elif self._watch.hopeless:
+            raise TrainingError(self._giving_up(done, rows))
+
+    def _take_remedy(self) -> None:
+        name = self._control.take_remedy()
+        verdict = next((v for v in reversed(self._watch.verdicts) if name in v.remedies), None)
+        if name is None or verdict is None:
+            return
+        if name != "skip_rows":
+            raise RemedyChosen(name, verdict)
+        left_out = [(row["source"], row["number"]) for row in verdict.evidence["rows"]]
+        self._left_out.update(left_out)
+        log.info("Left out from here on: %s", left_out)
+        self._emit(RunResumed(step=self.position.step, changes={"rows left out": verdict.evidence["rows"]}))
 
     def _next_rows(self) -> list[TokenizedRow]:
         """The rows of the present batch: a pure function of its number, so that a retry and a resume see the same."""
         order = self._data.order
         epoch, number = divmod(self.position.batch, updates_per_epoch(self._config, order.rows_per_epoch))
         size = self._config.training.batch_size
-        return [self._data.train[int(index)] for index in order.epoch(epoch)[number * size : (number + 1) * size]]
+        rows = [self._data.train[int(index)] for index in order.epoch(epoch)[number * size : (number + 1) * size]]
+        return [row for row in rows if (row.source, row.number) not in self._left_out] if self._left_out else rows
 
-    def _controlled(self, batches: list[MicroBatch]) -> Iterator[MicroBatch]:
+    def _controlled(self, batches: Sequence[RowsOfBatch]) -> Iterator[MicroBatch]:
         """Look at the user's requests once per micro-batch. Raises `Cancelled`; the weights stay as they are then."""
-        for batch in batches:
+        for one in batches:
             self._wait_while_paused()
-            if self._control.stop_requested:
-                raise Cancelled(tr("Stopped."))
-            yield batch.to(self._updater.device)
+            yield one.batch.to(self._updater.device)
 
-    def _wait_while_paused(self) -> None:
+    def _wait_while_paused(self, because: str = "") -> None:
+        done = self.position.step if because else self.position.step - 1
         if self._control.pause_requested:
-            self._emit(RunPaused(step=self.position.step - 1))
+            self._emit(RunPaused(step=done, because=because))
             self._control.wait_while_paused()
-            self._emit(RunResumed(step=self.position.step - 1))
+            self._emit(RunResumed(step=done))
+        if self._control.stop_requested:
+            raise Cancelled(tr("Stopped."))
 
     def _evaluate(self) -> None:
         if len(self._data.validation) == 0 or self._evaluated_at == self.position.update:
@@ -181,24 +235,21 @@ class Loop:
                 seconds=time.monotonic() - started,
             )
         )
+        if math.isfinite(result.loss):
+            self._keep(self.position)
 
-    def _giving_up(self, attempt: Attempt, rows: list[TokenizedRow]) -> str:
+    def _giving_up(self, done: StepCompleted, rows: list[TokenizedRow]) -> str:
+        kept = tr("The weights are those of the last good update, {update}.").format(update=self.position.update)
+        if self._watch.verdicts:
+            verdict = self._watch.verdicts[-1]
+            stopped = tr("Training stopped at step {step}.").format(step=done.step)
+            return f"{stopped} {verdict.sentence} {verdict.advice} {kept}"
         where = ", ".join(f"{row.source}:{row.number}" for row in rows[:4])
-        if not math.isfinite(attempt.loss):
-            return tr(
-                "Training stopped at step {step}: the loss was not a finite number {count} times in a row, last on the "
-                "rows {rows}; look at the data, or take fp32 or bf16, or a smaller learning rate. "
-                "The weights are those of the last good update, {update}."
-            ).format(step=self.position.step, count=BAD_STEPS_IN_A_ROW, rows=where, update=self.position.update)
-        return tr(
-            "Training stopped at step {step}: gradients overflowed {count} times in a row at the loss scale {scale:g}; "
-            "take dynamic loss scaling, bf16 or fp32. The weights are those of the last good update, {update}."
-        ).format(
-            step=self.position.step,
-            count=BAD_STEPS_IN_A_ROW,
-            scale=self._scaler.scale if self._scaler else 1.0,
-            update=self.position.update,
-        )
+        stopped = tr(
+            "Training stopped at step {step}: steps keep failing (loss {loss}, gradient norm {norm}), last on the rows "
+            "{rows}; take fp32 or bf16, or a smaller learning rate."
+        ).format(step=done.step, loss=f"{done.loss:g}", norm=f"{done.grad_norm:g}", rows=where)
+        return f"{stopped} {kept}"
 
 
 def progress_events(control: Control, emit: Emit) -> Progress:

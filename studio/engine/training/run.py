@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import time
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from studio.config import RunConfig
 from studio.engine.control import Control, Progress
@@ -21,21 +21,27 @@ from studio.engine.models.find import resolve_model
 from studio.engine.models.fingerprint import fingerprint
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.inspect import inspect_model
-from studio.engine.models.load import load_model, load_tokenizer
-from studio.engine.models.quantise import count_parameters
+from studio.engine.models.load import load_tokenizer
+from studio.engine.numerics.remedies import changed
 from studio.engine.precision import Precision
 from studio.engine.precision.choose import choose_precision, explain_storage
-from studio.engine.precision.scaling import make_scaler
 from studio.engine.precision.tf32 import tf32
-from studio.engine.seed import seed_step
-from studio.engine.training.loop import Emit, Loop, planned_updates, progress_events
-from studio.engine.training.loss import SupervisedLoss
+from studio.engine.training import checkpoint
+from studio.engine.training.assemble import Machinery, Trained, assemble, attach
+from studio.engine.training.loop import Emit, Loop, Position, RemedyChosen, planned_updates, progress_events
 from studio.engine.training.losses import Losses
-from studio.engine.training.optimizer import make_optimizer
-from studio.engine.training.storage import attach_stored
-from studio.engine.training.update import Updater
+from studio.engine.training.watch import Watch
 from studio.errors import Cancelled, TrainingError
-from studio.events import DataPrepared, ProgressReported, RunEvent, RunFinished, RunStarted
+from studio.events import (
+    CheckpointSaved,
+    DataPrepared,
+    ProgressReported,
+    RunEvent,
+    RunFinished,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+)
 from studio.i18n import tr
 from studio.runs import RunFolder, write_atomically
 
@@ -44,18 +50,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-
-@dataclass
-class Trained:
-    """The model under training: `model` is what is trained, `base` the transformers model inside it."""
-
-    model: nn.Module
-    parameters: list[nn.Parameter]
-    total_parameters: int
-
-    @property
-    def trainable_parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.parameters)
+# Of the time of a run at most, however large the model is and however slow the disk.
+SHARE_OF_CHECKPOINTS = 0.02
 
 
 def train(
@@ -73,6 +69,26 @@ def train(
         _Run(config, folder, control, emit, token_budget).go()
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a run has found out before it trains."""
+
+    info: ModelInfo
+    data: PreparedData
+    precision: Precision
+    pad_id: int
+
+
+@dataclass(frozen=True)
+class Live:
+    """What a run consists of while it trains; a remedy may replace parts of it."""
+
+    prepared: Prepared
+    trained: Trained
+    machinery: Machinery
+    loop: Loop
+
+
 class _Run:
     def __init__(
         self, config: RunConfig, folder: RunFolder, control: Control, emit: Emit, token_budget: int | None
@@ -85,12 +101,13 @@ class _Run:
         self._started = time.monotonic()
         self._device = resolve_device(config.training.device)
         self._token_budget = token_budget or default_token_budget(self._device)
-        self._trained: Trained | None = None
-        self._loop: Loop | None = None
+        self._live: Live | None = None
+        self._next_checkpoint = 0.0
 
     def go(self) -> None:
         try:
-            status = self._prepare().run()
+            self._live = self._prepare()
+            status = self._run(self._live)
         except Cancelled:
             status = "stopped"
         except TrainingError:
@@ -100,11 +117,20 @@ class _Run:
             raise
         self._finish(status)
 
+    def _run(self, live: Live) -> str:
+        while True:
+            try:
+                return live.loop.run()
+            except RemedyChosen as chosen:
+                live = self._live = self._change(live, chosen)
+
     def _emit(self, event: RunEvent | ProgressReported) -> None:
         self._losses.note(event)
+        if isinstance(event, RunPaused | RunResumed):
+            self._folder.write_state("paused" if isinstance(event, RunPaused) else "running")
         self._tell(event)
 
-    def _prepare(self) -> Loop:
+    def _prepare(self) -> Live:
         progress = progress_events(self._control, self._emit)
         info = inspect_model(resolve_model(self._config.model.path, progress), progress)
         kind = info.kind if self._config.model.kind == "auto" else self._config.model.kind
@@ -116,9 +142,9 @@ class _Run:
         data = prepare_data(self._config.data, tokenizer, kind, self._config.training.seed, progress)
         self._report_data(data)
         self._record_base(info.path, progress)
-        self._trained = self._attach(info, precision, progress)
-        self._loop = self._make_loop(self._trained, data, precision, _pad_id(tokenizer))
-        return self._loop
+        prepared = Prepared(info, data, precision, _pad_id(tokenizer))
+        trained = attach(info.path, self._config, precision, self._device, progress)
+        return self._bring_to_life(prepared, trained, Position())
 
     def _announce(self, info: ModelInfo, kind: str, precision: Precision, reason: str) -> None:
         name = info.path.name
@@ -165,45 +191,77 @@ class _Run:
         record = {"path": str(path), "base_files": prints}
         write_atomically(self._folder.path / "base.json", json.dumps(record, ensure_ascii=False, indent=2) + "\n")
 
-    def _attach(self, info: ModelInfo, precision: Precision, progress: Progress) -> Trained:
-        base = load_model(info.path, "fp32", progress)
-        seed_step(self._config.training.seed, 0)
-        model = attach_stored(base, self._config.method, precision, self._config.precision, self._device).train()
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        if not parameters:
-            raise TrainingError(tr("Nothing is left to train; freeze less."))
-        self._loss = SupervisedLoss(model, base)
-        return Trained(model, parameters, count_parameters(model))
-
-    def _make_loop(self, trained: Trained, data: PreparedData, precision: Precision, pad_id: int) -> Loop:
-        scaler = make_scaler(precision, self._config.precision)
-        optimizer = make_optimizer(trained.parameters, self._config.training, precision, self._config.precision)
-        updater = Updater(
-            self._loss, trained.parameters, optimizer, precision, scaler, self._config.training.max_grad_norm
-        )
-        return Loop(
+    def _bring_to_life(self, prepared: Prepared, trained: Trained, position: Position) -> Live:
+        made = assemble(self._config, trained, prepared.precision)
+        watch = Watch(self._config, trained, made.updater, made.scaler, self._emit)
+        loop = Loop(
             self._config,
-            data,
-            self._loss,
-            updater,
-            scaler,
+            prepared.data,
+            trained.loss,
+            made.updater,
+            made.scaler,
+            watch,
             self._control,
             self._emit,
-            pad_id=pad_id,
+            self._keep,
+            position=position,
+            pad_id=prepared.pad_id,
             token_budget=self._token_budget,
         )
+        return Live(prepared, trained, made, loop)
+
+    def _change(self, live: Live, chosen: RemedyChosen) -> Live:
+        """Go on with a remedy: the settings it changes, and the state of now or of the last checkpoint."""
+        before, position = self._config, live.loop.position
+        self._config = changed(before, chosen.name, chosen.verdict.evidence)
+        places = self._folder.list_checkpoints() if chosen.name == "restore_checkpoint" else []
+        state = checkpoint.read(places[0]) if places else live.machinery.snapshot(live.trained, position)
+        prepared, trained = live.prepared, live.trained
+        if _weights_differ(before, self._config):
+            precision, _ = choose_precision(self._config.precision, self._device, prepared.info.dtype)
+            prepared = dataclasses.replace(prepared, precision=precision)
+            progress = progress_events(self._control, self._emit)
+            trained = attach(prepared.info.path, self._config, precision, self._device, progress)
+        steps = position.step
+        changed_live = self._bring_to_life(prepared, trained, position)
+        changed_live.machinery.put_back(self._carried(state, before), trained, position)
+        position.step = steps  # attempts are counted on: a step's number is never used twice
+        self._emit(RunResumed(step=steps, changes=_changes(before, self._config)))
+        return changed_live
+
+    def _carried(self, state: checkpoint.Snapshot, before: RunConfig) -> checkpoint.Snapshot:
+        """A scaler with new settings starts at its own scale."""
+        same = before.precision == self._config.precision
+        return state if same else dataclasses.replace(state, scaler=None)
+
+    def _keep(self, position: Position) -> None:
+        """Save a checkpoint, unless the last one was so dear that it is too soon for another."""
+        assert self._live is not None
+        started = time.monotonic()
+        if started < self._next_checkpoint:
+            return
+        place = self._folder.checkpoint(position.step)
+        try:
+            checkpoint.write(self._live.machinery.snapshot(self._live.trained, position), place)
+        except OSError:
+            log.exception("The checkpoint %s could not be saved; the run goes on", place)
+            return
+        ended = time.monotonic()
+        self._next_checkpoint = ended + (ended - started) / SHARE_OF_CHECKPOINTS
+        self._emit(CheckpointSaved(step=position.step, update=position.update, path=str(place)))
 
     def _finish(self, status: str) -> None:
         adapter_bytes = self._save()
-        position = self._loop.position if self._loop else None
+        live = self._live
+        position = live.loop.position if live else Position()
         self._folder.write_state("finished" if status == "finished" else "stopped", **self._results())
         self._emit(
             RunFinished(
                 status=status,
-                step=position.step if position else 0,
-                update=position.update if position else 0,
-                trainable_parameters=self._trained.trainable_parameters if self._trained else 0,
-                total_parameters=self._trained.total_parameters if self._trained else 0,
+                step=position.step,
+                update=position.update,
+                trainable_parameters=live.trained.trainable_parameters if live else 0,
+                total_parameters=live.trained.total_parameters if live else 0,
                 adapter_bytes=adapter_bytes,
                 peak_memory=peak_memory(self._device),
                 seconds=time.monotonic() - self._started,
@@ -213,17 +271,17 @@ class _Run:
     def _results(self) -> dict[str, Any]:
         """What state.json tells of how far the run came, and how well."""
         return {
-            "updates": self._loop.position.update if self._loop else 0,
-            "planned_updates": self._loop.planned if self._loop else 0,
+            "updates": self._live.loop.position.update if self._live else 0,
+            "planned_updates": self._live.loop.planned if self._live else 0,
             "seconds": time.monotonic() - self._started,
             **self._losses.state(),
         }
 
     def _save(self) -> int:
         """Save the trained part, unless there is none yet or the user gave it up; return its size in bytes."""
-        if self._trained is None or self._control.discard_requested:
+        if self._live is None or self._control.discard_requested:
             return 0
-        return save_trained(self._trained, self._config.method.name, self._folder.adapter)
+        return save_trained(self._live.trained, self._config.method.name, self._folder.adapter)
 
 
 def save_trained(trained: Trained, method: str, folder: Path) -> int:
@@ -237,6 +295,22 @@ def save_trained(trained: Trained, method: str, folder: Path) -> int:
     folder.mkdir(exist_ok=True)
     METHODS.get(method).save(trained.model, folder)
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _weights_differ(before: RunConfig, now: RunConfig) -> bool:
+    """Whether the weights are stored otherwise, so that the model has to be loaded anew."""
+    return (before.precision.name, before.precision.base_dtype) != (now.precision.name, now.precision.base_dtype)
+
+
+def _changes(before: RunConfig, now: RunConfig) -> dict[str, Any]:
+    """Settings that differ, by dotted key, with their new values."""
+    old, new = before.model_dump(), now.model_dump()
+    return {
+        f"{section}.{key}": value
+        for section in ("precision", "training")
+        for key, value in new[section].items()
+        if old[section][key] != value
+    }
 
 
 def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -18,11 +18,14 @@ from studio.config import parse_config, write_config
 from studio.engine.control import Control
 from studio.engine.data import batching
 from studio.engine.models.load import load_model
-from studio.engine.training import loop, run
+from studio.engine.training import assemble, checkpoint, loop, run
 from studio.errors import TrainingError
 from studio.events import (
+    CheckpointSaved,
     DataPrepared,
     EvaluationCompleted,
+    NumericsStarted,
+    OverflowDiagnosed,
     ProgressReported,
     RunEvent,
     RunFinished,
@@ -82,7 +85,8 @@ class Trained:
 
 def test_a_run_tells_its_story_and_leaves_an_adapter_that_peft_loads(tmp_path: Path) -> None:
     done = Trained(tmp_path, {}).go()
-    assert [type(event) for event in done.events[:3]] == [RunStarted, DataPrepared, EvaluationCompleted]
+    begun = [RunStarted, DataPrepared, NumericsStarted, EvaluationCompleted, CheckpointSaved]
+    assert [type(event) for event in done.events[:5]] == begun
     (finished,) = done.of(RunFinished)
     assert (finished.status, finished.update, finished.step) == ("finished", 6, 6)
     losses = [event.loss for event in done.of(EvaluationCompleted)]
@@ -163,11 +167,12 @@ def test_a_nan_in_a_weight_stops_the_run_and_nothing_non_finite_is_saved(
         model.get_input_embeddings().weight.data[5:200] = math.nan
         return model
 
-    monkeypatch.setattr(run, "load_model", poisoned)
+    monkeypatch.setattr(assemble, "load_model", poisoned)
     done = Trained(tmp_path, {})
-    with pytest.raises(TrainingError, match="not a finite number"):
+    with pytest.raises(TrainingError, match=r"not numbers.*embed_tokens"):
         done.go()
-    assert len(done.steps) == loop.BAD_STEPS_IN_A_ROW
+    assert len(done.steps) == done.config.numerics.pause_after
+    assert [event.verdict for event in done.of(OverflowDiagnosed)] == ["nonfinite_weights"]
     assert all(step.skipped and math.isnan(step.loss) for step in done.steps)
     assert all(bool(torch.isfinite(tensor).all()) for tensor in done.weights.values())
 
@@ -200,7 +205,7 @@ def test_a_nan_in_the_data_path_stops_the_run(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(SupervisedLoss, "__call__", poisoned)
     done = Trained(tmp_path, {"data": {"validation_fraction": 0.0}, "training": {"max_steps": 50}})
-    with pytest.raises(TrainingError, match=r"rows .*rows\.jsonl:\d+"):
+    with pytest.raises(TrainingError, match=r"rows\.jsonl row \d+"):
         done.go()
     good = [step for step in done.steps if not step.skipped]
     assert len(good) == 6
@@ -267,3 +272,103 @@ def test_full_fine_tuning_saves_a_whole_model(tmp_path: Path) -> None:
     assert torch.equal(trained.get_input_embeddings().weight, base.get_input_embeddings().weight)
     name = "model.layers.0.self_attn.q_proj.weight"
     assert not torch.equal(trained.state_dict()[name], base.state_dict()[name])
+
+
+class _Answering(Control):
+    """Somebody who watches: the first time the run waits they choose a remedy, if they have one, then they stop it."""
+
+    def __init__(self, remedy: str | None) -> None:
+        super().__init__(attended=True)
+        self._answer = remedy
+
+    def wait_while_paused(self) -> None:
+        if self._answer is None:
+            self.stop()
+        else:
+            self.request_remedy(self._answer)
+            self._answer = None
+
+
+@pytest.fixture
+def _overflowing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base model with activations in its second layer that fp16 cannot hold and fp32 can; its weights are modest."""
+
+    def huge(*arguments: Any) -> Any:
+        model = load_model(*arguments)
+        layer = model.model.layers[1]
+        layer.post_attention_layernorm.weight.data.mul_(1e3)
+        layer.mlp.up_proj.weight.data.mul_(3e3)
+        layer.mlp.down_proj.weight.data.mul_(1e-7)
+        return model
+
+    monkeypatch.setattr(assemble, "load_model", huge)
+
+
+@pytest.mark.usefixtures("_overflowing")
+def test_a_hopeless_run_waits_for_who_watches_and_can_be_stopped_with_its_weights(tmp_path: Path) -> None:
+    done = Trained(tmp_path, {"precision": {"name": "fp16-mixed"}}, _Answering(None)).go()
+    (verdict,) = done.of(OverflowDiagnosed)
+    assert verdict.verdict == "forward_overflow"
+    assert verdict.evidence["module"] == "model.layers.1.mlp.up_proj"
+    (paused,) = done.of(RunPaused)
+    assert (paused.because, paused.step) == ("forward_overflow", done.config.numerics.pause_after)
+    assert done.of(RunFinished)[0].status == "stopped"
+    assert done.weights
+
+
+@pytest.mark.usefixtures("_overflowing")
+@pytest.mark.parametrize("remedy", ["use_bf16", "use_fp32"])
+def test_a_remedy_lets_the_run_go_on_in_another_precision(tmp_path: Path, remedy: str) -> None:
+    done = Trained(tmp_path, {"precision": {"name": "fp16-mixed"}}, _Answering(remedy)).go()
+    assert remedy in done.of(OverflowDiagnosed)[0].remedies
+    changes = [event.changes for event in done.of(RunResumed) if event.changes]
+    assert changes == [{"precision.name": "bf16-mixed" if remedy == "use_bf16" else "fp32"}]
+    assert done.of(RunFinished)[0].status == "finished"
+    assert [step.step for step in done.steps] == list(range(1, len(done.steps) + 1))
+    assert sum(not step.skipped for step in done.steps) == 6
+
+
+@pytest.mark.usefixtures("_overflowing")
+def test_without_anybody_watching_a_hopeless_run_ends_with_the_verdict(tmp_path: Path) -> None:
+    done = Trained(tmp_path, {"precision": {"name": "fp16-mixed"}})
+    with pytest.raises(TrainingError, match=r"model\.layers\.1\.mlp\.up_proj"):
+        done.go()
+    assert done.folder.read_state()["status"] == "failed"
+
+
+def test_a_change_of_precision_keeps_weights_and_optimizer(tmp_path: Path) -> None:
+    """fp32 to fp32 through a snapshot is the same run, bit for bit."""
+    plain = Trained(tmp_path, {}).go()
+    changed = Trained(tmp_path, {})
+    original = run._Run._run
+
+    def twice(self: Any, live: Any) -> str:
+        whole, live.loop.planned = live.loop.planned, 3
+        original(self, live)
+        chosen = loop.RemedyChosen("use_fp32", None)  # type: ignore[arg-type]
+        chosen.verdict = type("V", (), {"evidence": {}})()
+        live = self._live = self._change(live, chosen)
+        assert live.loop.planned == whole
+        return original(self, live)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run._Run, "_run", twice)
+        changed.go()
+    assert [s.loss for s in changed.steps] == [s.loss for s in plain.steps]
+    assert all(torch.equal(tensor, changed.weights[name]) for name, tensor in plain.weights.items())
+
+
+def test_checkpoints_are_complete_and_the_newest_two_are_kept(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "SHARE_OF_CHECKPOINTS", 1e9)
+        done = Trained(tmp_path, {"training": {"evaluate_every": 2}}).go()
+    saved = [event.path for event in done.of(CheckpointSaved)]
+    assert [Path(path).name for path in saved] == [f"step-{step:06d}" for step in (0, 2, 4, 6)]
+    assert done.folder.list_checkpoints() == [Path(path) for path in reversed(saved[2:])]
+    last = checkpoint.read(Path(saved[-1]))
+    assert last.position["update"] == 6
+    adapter = {name.replace(".default", ""): tensor for name, tensor in last.trained.items()}
+    assert all(torch.equal(tensor, adapter[name]) for name, tensor in done.weights.items())
+    (Path(saved[-1]) / "trained.safetensors").write_bytes(b"half")
+    with pytest.raises(TrainingError, match="damaged"):
+        checkpoint.read(Path(saved[-1]))
