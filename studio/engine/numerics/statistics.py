@@ -24,7 +24,7 @@ _MAGNITUDE = 0x7FFFFFFF
 # Two bins an exponent: below and from the mantissa of the scale on, so that a scale that is no power of two shifts
 # the histogram exactly.
 _BINS = 512
-# Numbers looked at together: a chunk stays in a processor's cache; a GPU wants more to do, and 64 MB of room.
+# Numbers looked at together: a chunk stays in a processor's cache; a GPU wants more to do, and gives 32 MB for it.
 _CHUNK = {"cpu": 1 << 18}
 _CHUNK_ELSEWHERE = 1 << 22
 
