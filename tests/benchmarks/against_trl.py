@@ -167,6 +167,7 @@ def _trl(model: str, steps: int, side: str) -> tuple[float, list[float]]:
                 bf16=True,
                 use_cpu=not torch.cuda.is_available(),
                 max_length=LENGTH,
+                completion_only_loss=True,  # as ours; of rows that come tokenised it would else learn every token
                 report_to=[],
                 save_strategy="no",
                 logging_steps=1,

@@ -338,8 +338,9 @@ def test_without_anybody_watching_a_hopeless_run_ends_with_the_verdict(tmp_path:
 
 def test_a_change_of_precision_keeps_weights_and_optimizer(tmp_path: Path) -> None:
     """fp32 to fp32 through a snapshot is the same run, bit for bit."""
-    plain = Trained(tmp_path, {}).go()
-    changed = Trained(tmp_path, {})
+    constant = {"training": {"schedule": "constant", "warmup_ratio": 0.0}}
+    plain = Trained(tmp_path, constant).go()
+    changed = Trained(tmp_path, constant)
     original = run._Run._run
 
     def twice(self: Any, live: Any) -> str:
