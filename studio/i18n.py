@@ -12,6 +12,7 @@ from studio.resources import resource
 
 LANGUAGES = {"en": "English", "zh_CN": "简体中文"}
 _translations: gettext.NullTranslations = gettext.NullTranslations()
+_language = "en"
 
 
 def mark(text: str) -> str:
@@ -26,5 +27,11 @@ def tr(text: str) -> str:
 
 def set_language(language: str) -> None:
     """Choose the language of all later `tr` calls; one without a catalogue means English."""
-    global _translations
+    global _translations, _language
+    _language = language
     _translations = gettext.translation("studio", localedir=str(resource("i18n")), languages=[language], fallback=True)
+
+
+def language() -> str:
+    """Return the language of the session, for a process that is to speak it too."""
+    return _language
