@@ -16,11 +16,12 @@ from studio.ui.widgets.disclosure import Disclosure
 
 
 class Form(QWidget):
-    """Rows for the options of `section`, the advanced ones behind a line "More options".
+    """Rows for the options of `section`, the advanced ones behind a line that unfolds.
 
     Args:
         keys: only these options; all when None.
         editors: another editor for some of the keys.
+        more: what stands on the line that the advanced options are behind.
     """
 
     changed = Signal()
@@ -30,10 +31,12 @@ class Form(QWidget):
         section: type[Section],
         keys: Collection[str] | None = None,
         editors: Mapping[str, EditorFactory] | None = None,
+        more: str = "",
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.section = section
+        self._more_title = more or tr("More options")
         self.rows: dict[str, FormRow] = {}
         self._layout = QVBoxLayout(self)
         self._layout.setContentsMargins(0, 0, 0, 0)
@@ -63,7 +66,7 @@ class Form(QWidget):
     def _add_more(self, specs: list[OptionSpec], editors: Mapping[str, EditorFactory]) -> None:
         if not specs:
             return
-        self.more = Disclosure(tr("More options"))
+        self.more = Disclosure(self._more_title)
         self._layout.addWidget(self.more)
         self._add_rows(self.more.content, specs, editors)
 

@@ -58,12 +58,14 @@ class SetupPage(QWidget):
 
     def tables(self) -> dict[str, Any]:
         """Return the configuration as it stands, right or wrong, in the shape of CONFIG.toml."""
-        return {card.section: card.values() for card in self.cards}
+        sections = {card.section: card.values() for card in self.cards}
+        return sections | {"numerics": self.training.numerics.values()}
 
     def set_tables(self, tables: Mapping[str, Any]) -> None:
         """Show a configuration; sections that are missing get their defaults."""
         for card in self.cards:
             card.set_values(tables.get(card.section, {}))
+        self.training.numerics.set_values(tables.get("numerics", {}))
 
     def config(self) -> RunConfig:
         """Return the configuration of the run. Raises `ConfigError` when it is not complete and right."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from PySide6.QtWidgets import QWidget
 
-from studio.config import TrainingConfig
+from studio.config import NumericsConfig, TrainingConfig
 from studio.engine.methods import METHODS
 from studio.i18n import tr
 from studio.runner.actions import Estimate
@@ -19,16 +19,18 @@ from studio.words import size_text
 
 
 class TrainingCard(SectionCard):
-    """The form of `[training]` above the memory estimate."""
+    """The form of `[training]` below the memory estimate, and that of `[numerics]`."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("training", tr("Training"), parent)
         self.form = Form(TrainingConfig)
+        self.numerics = Form(NumericsConfig, more=tr("Recording of the numerics"))
         self.memory = MemoryBar()
-        self.body.addWidget(self.memory)
-        self.body.addWidget(self.form)
+        for part in (self.memory, self.form, self.numerics):
+            self.body.addWidget(part)
         self._suggested = TrainingConfig().learning_rate
         self.form.changed.connect(self.changed)
+        self.numerics.changed.connect(self.changed)
 
     def values(self) -> dict[str, Any]:
         return self.form.values()
@@ -37,7 +39,7 @@ class TrainingCard(SectionCard):
         self.form.set_values(values)
 
     def problem(self) -> str:
-        return self.form.problem()
+        return self.form.problem() or self.numerics.problem()
 
     def suggest_for(self, method: str) -> None:
         """Offer the method's learning rate, unless the user has set one of their own."""
