@@ -11,6 +11,7 @@ from pytestqt.qtbot import QtBot
 from studio.events import StepCompleted
 from studio.runs import read_journal
 from studio.ui.main_window import MainWindow
+from studio.ui.plots.chart import Chart
 from studio.ui.plots.lane import SKIPPED
 
 
@@ -26,8 +27,16 @@ def wait_for_the_end(window: MainWindow, qtbot: QtBot, minutes: float) -> None:
     """Wait until the run has ended and its last step is drawn."""
     context = window.context
     qtbot.waitUntil(lambda: context.record is not None and context.record.state.ended, timeout=round(minutes * 60_000))
-    timeline = window.pages["train"].plots.timeline
-    qtbot.waitUntil(lambda: timeline.newest == context.record.state.step)
+    plots = window.pages["train"].plots
+    qtbot.waitUntil(
+        lambda: all(_drawn_to(chart, context.record.state.step) for chart in (plots.loss, plots.scale)), timeout=60_000
+    )
+
+
+def _drawn_to(chart: Chart, step: int) -> bool:
+    """Charts draw a turn of the event loop after they heard of a step."""
+    x, _ = chart.curves[0].item.getData()
+    return x is not None and len(x) > 0 and x[-1] >= step
 
 
 def assert_the_page_shows_every_step(window: MainWindow, steps: list[StepCompleted]) -> None:

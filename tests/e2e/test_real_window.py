@@ -26,8 +26,8 @@ from tests.e2e.seen import (
 # Few, because they take seconds each on a CPU; pictures want more.
 UPDATES = int(os.environ.get("FINETUNE_STUDIO_UPDATES", "4"))
 ROWS = 4
-# The gradients of the first rows overflow above 2¹⁹: about two steps are skipped before training begins.
-SCALE = 2**21
+# The gradients of the first rows overflow above 2¹⁸ or 2¹⁹: a step or two is skipped before training begins.
+SCALE = 2**20
 MINUTE = 60_000
 
 
@@ -51,7 +51,7 @@ def test_a_person_fine_tunes_and_exports_a_real_model_by_clicking(
     assert (state.method, state.precision) == ("lora", "fp16-mixed")
     assert state.validation_loss < state.first_validation_loss
     steps = journalled_steps(window)
-    assert 1 <= state.skipped_steps <= 3
+    assert 1 <= state.skipped_steps <= 4
     assert_skipped_steps_change_nothing(steps)
     assert_the_page_shows_every_step(window, steps)
     picture(window, "real-train")
