@@ -42,7 +42,10 @@ Update: TypeAlias = RunEvent | ProgressReported | LogLine
 
 @dataclass(frozen=True, kw_only=True)
 class RunState:
-    """The run at this moment. Losses are means per supervised token; times are seconds."""
+    """The run at this moment. Losses are means per supervised token; times are seconds.
+
+    `paused_because` is the verdict that a paused run waits with, empty when the user paused it.
+    """
 
     status: str = "created"
     stage: str = ""
@@ -69,6 +72,7 @@ class RunState:
     eta_seconds: float | None = None
     seconds: float = 0.0
     sentence: str = ""
+    paused_because: str = ""
     trainable_parameters: int = 0
     total_parameters: int = 0
     data: DataPrepared | None = None
@@ -131,9 +135,9 @@ class RunRecord:
             case OverflowDiagnosed():
                 self.verdicts.append(event)
             case RunPaused():
-                self._set(status="paused")
+                self._set(status="paused", paused_because=event.because)
             case RunResumed():
-                self._set(status="running")
+                self._set(status="running", paused_because="")
             case RunFinished():
                 self._finished(event)
             case RunFailed():

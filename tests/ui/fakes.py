@@ -104,6 +104,7 @@ class FakeController:
         self.folder: RunFolder | None = None
         self.started: list[RunConfig] = []
         self.stops: list[bool] = []
+        self.remedies: list[str] = []
         self.updates: deque[Update] = deque()
 
     def start(self, config: RunConfig, root: Path) -> RunFolder:
@@ -120,6 +121,9 @@ class FakeController:
 
     def resume(self) -> None:
         self.paused = False
+
+    def apply_remedy(self, name: str) -> None:
+        self.remedies.append(name)
 
     def poll(self) -> list[Update]:
         updates = list(self.updates)

@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from studio.config import write_config
-from studio.events import ProgressReported, RunFinished, RunStarted, StepCompleted
+from studio.events import OverflowDiagnosed, ProgressReported, RunFailed, RunFinished, RunStarted, StepCompleted
 from studio.runner.task import Task
 from studio.ui import theme
 from studio.ui.actions import COMMANDS, MENUS
@@ -295,3 +295,28 @@ def test_the_application_font_is_not_too_small(qapp: QApplication) -> None:
     from studio.ui.fonts import SMALLEST_POINTS, interface_font
 
     assert interface_font().pointSizeF() >= SMALLEST_POINTS
+
+
+VERDICT = OverflowDiagnosed(
+    step=5, verdict="forward_overflow", harmful=True, sentence="Activations overflow.", advice="Take fp32.",
+    evidence={"precision": "fp16-mixed", "scaling": "dynamic", "rows": []}, remedies=["use_fp32"],
+)  # fmt: skip
+
+
+def test_a_remedy_goes_to_the_run_that_trains(training: MainWindow, controller: FakeController) -> None:
+    feed(training, controller, [STARTED, step(1), VERDICT])
+    training.context.apply_remedy("use_fp32")
+    assert controller.remedies == ["use_fp32"]
+    assert training.context.record is training.context.live
+
+
+def test_a_remedy_for_a_run_that_has_ended_fills_the_setup_page(
+    training: MainWindow, controller: FakeController
+) -> None:
+    feed(training, controller, [STARTED, step(1), VERDICT, RunFailed(step=5, sentence="It overflowed.")])
+    controller.running = False
+    training.context.tick()
+    training.context.apply_remedy("use_fp32")
+    assert training.page == "setup"
+    assert training.setup.tables()["precision"]["name"] == "fp32"
+    assert controller.remedies == []

@@ -38,6 +38,7 @@ class TrainPage(QWidget):
         self._stack.addWidget(self.empty)
         self._stack.addWidget(self._make_body())
         self.banner.export_wanted.connect(lambda: context.go_to("export"))
+        self.banner.numerics_wanted.connect(lambda: context.go_to("numerics"))
         self.banner.log_wanted.connect(self.log.open)
         self.progress.cancelled.connect(context.controller.stop)
         self.show_record(context.record)

@@ -1,4 +1,4 @@
-"""How a run ended, in one sentence, with the next thing to do beside it."""
+"""How a run ended, or why it waits for its user, in one sentence, with the next thing to do beside it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 
 from studio.i18n import tr
+from studio.runner.numerics import verdict_title
 from studio.runner.record import RunState
 from studio.ui import theme
 from studio.ui.plots import numbers
@@ -18,6 +19,7 @@ class EndBanner(QFrame):
     """Hidden while the run goes on."""
 
     export_wanted = Signal()
+    numerics_wanted = Signal()
     log_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -26,6 +28,13 @@ class EndBanner(QFrame):
         self.verdict = Verdict()
         self.export = push_button(tr("Export…"), "primary", "export", tr("Merge, export and check this run's result"))
         self.export.clicked.connect(self.export_wanted)
+        self.numerics = push_button(
+            tr("See why and choose"),
+            "primary",
+            "numerics",
+            tr("See what is the matter with the numbers, and what helps"),
+        )
+        self.numerics.clicked.connect(self.numerics_wanted)
         self.log = push_button(tr("Show the log"), "plain", tooltip=tr("See what the run logged before it failed"))
         self.log.clicked.connect(self.log_wanted)
         row = QHBoxLayout(self)
@@ -33,16 +42,27 @@ class EndBanner(QFrame):
         row.setSpacing(theme.space(1.5))
         row.addWidget(self.verdict, 1, Qt.AlignmentFlag.AlignVCenter)
         row.addWidget(self.log)
+        row.addWidget(self.numerics)
         row.addWidget(self.export)
         self.hide()
 
     def show_state(self, state: RunState) -> None:
-        """Say how the run ended, if it has."""
-        failed = state.status == "failed"
-        self.export.setVisible(not failed)
+        """Say how the run ended, if it has, or that it waits because its numbers are in trouble."""
+        failed, waits = state.status == "failed", bool(state.paused_because) and not state.ended
+        self.export.setVisible(not failed and not waits)
         self.log.setVisible(failed)
-        self.verdict.set(_sentence(state), "bad" if failed else "good")
-        self.setVisible(state.ended)
+        self.numerics.setVisible(waits or (failed and bool(state.step)))
+        if waits:
+            self.verdict.set(_waiting(state), "warning")
+        else:
+            self.verdict.set(_sentence(state), "bad" if failed else "good")
+        self.setVisible(state.ended or waits)
+
+
+def _waiting(state: RunState) -> str:
+    return tr("Paused after step {step}: {verdict}. The weights are those of the last good update, {update}.").format(
+        step=f"{state.step:,}", verdict=tr(verdict_title(state.paused_because)), update=f"{state.update:,}"
+    )
 
 
 def _sentence(state: RunState) -> str:

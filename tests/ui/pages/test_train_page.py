@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from studio.events import ProgressReported, RunFailed, RunFinished, RunStarted, StepCompleted
+from studio.events import ProgressReported, RunFailed, RunFinished, RunPaused, RunResumed, RunStarted, StepCompleted
 from studio.runner.record import LOG_LINES, LogLine, RunRecord
 from studio.runs import create_run
 from studio.ui import theme
@@ -208,3 +208,16 @@ def test_steps_that_come_faster_than_they_can_be_drawn_are_all_there_in_the_end(
     drawn = page.plots.speed.curves[0]
     qtbot.waitUntil(lambda: drawn.item.getData()[0][-1] == 262)
     assert page.plots.timeline.last > 262
+
+
+def test_a_run_that_waits_in_trouble_says_so_and_leads_to_its_numerics(
+    page: TrainPage, context: AppContext, qtbot: QtBot
+) -> None:
+    _apply(page, context, RunPaused(step=212, because="forward_overflow"))
+    assert page.banner.isVisible()
+    assert "Activations beyond fp16" in page.banner.verdict.text
+    with qtbot.waitSignal(context.page_requested) as request:
+        qtbot.mouseClick(page.banner.numerics, Qt.MouseButton.LeftButton)
+    assert request.args == ["numerics"]
+    _apply(page, context, RunResumed(step=212))
+    assert not page.banner.isVisible()
