@@ -7,7 +7,7 @@ copy, then bf16 where the hardware computes it, then speed, then memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -88,7 +88,10 @@ class ProbeRow:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ProbeRow:
         """Read what `dataclasses.asdict` and JSON made of a row."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**fields)
 
 
 def objection(row: ProbeRow) -> str:
@@ -102,7 +105,9 @@ def objection(row: ProbeRow) -> str:
             cosine=f"{row.gradient_cosine:.3f}"
         )
     if row.updates_lost is not None and row.updates_lost > UPDATES_LOST:
-        return tr("Rounding loses the update of {share} of the weights.").format(share=share_text(row.updates_lost, 1.0))
+        return tr("Rounding loses the update of {share} of the weights.").format(
+            share=share_text(row.updates_lost, 1.0)
+        )
     if PRECISIONS.get(row.precision).for_study:
         return tr("For study: such few updates do not show what it loses in the long run.")
     return ""
@@ -167,9 +172,7 @@ def _reasons(best: ProbeRow, sound: Sequence[ProbeRow], reference: ProbeRow | No
     reasons = [_how_close(best)]
     if _is_fit_bf16(best, reference):
         reasons.append(tr("This device computes bf16 itself, and with the range of fp32 no loss scaling is needed."))
-    if reference is not None and best.tokens_per_second and reference.tokens_per_second:
-        reasons.append(_gain(best, reference))
-    return reasons
+    return [*reasons, *_gain(best, reference)]
 
 
 def _how_close(best: ProbeRow) -> str:
@@ -180,10 +183,11 @@ def _how_close(best: ProbeRow) -> str:
     return words.format(title=best.title, share=share, cosine=f"{best.gradient_cosine:.4f}")
 
 
-def _gain(best: ProbeRow, reference: ProbeRow) -> str:
-    assert best.tokens_per_second and reference.tokens_per_second
+def _gain(best: ProbeRow, reference: ProbeRow | None) -> Iterator[str]:
+    if reference is None or not best.tokens_per_second or not reference.tokens_per_second:
+        return
     words = tr("Measured here: {times} times the speed of fp32, {memory} in place of {reference}.")
-    return words.format(
+    yield words.format(
         times=f"{best.tokens_per_second / reference.tokens_per_second:.2g}",
         memory=size_text(best.peak_memory or 0),
         reference=size_text(reference.peak_memory or 0),

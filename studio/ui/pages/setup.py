@@ -18,6 +18,7 @@ from studio.runner.record import RunRecord
 from studio.runs import write_atomically
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.precision_probe import PrecisionProbe
 from studio.ui.latest import Latest
 from studio.ui.pages.outline import Outline
 from studio.ui.pages.section import SectionCard
@@ -81,6 +82,23 @@ class SetupPage(QWidget):
         except ConfigError as error:
             return str(error)
         return ""
+
+    def probe_precisions(self) -> None:
+        """Try every precision with the configuration as it stands, and offer the best."""
+        problem = self._probe_problem()
+        if problem:
+            self._context.message.emit(problem)
+            return
+        dialog = PrecisionProbe(self._context, self.config(), self)
+        dialog.taken.connect(self.precision.take)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def _probe_problem(self) -> str:
+        """Why the precisions cannot be compared now, in a sentence, or nothing."""
+        if self._context.controller.running:
+            return tr("A run is training and would be in the way of the figures; compare when it has ended.")
+        return self.start_problem()
 
     def drop_questions(self) -> None:
         """No longer want an answer to anything that was asked in the background."""
@@ -175,6 +193,8 @@ class SetupPage(QWidget):
             card.judged.connect(self._judged)
         self.model.info_changed.connect(lambda: self.data.set_model(self.model.info))
         self.method.chosen.connect(self.training.suggest_for)
+        self.precision.probe_wanted.connect(self.probe_precisions)
+        self._context.run_state_changed.connect(self._judged)
         theme.application().focusChanged.connect(self._follow_focus)
         # Signs and Start follow once per turn of the event loop, however many cards spoke in it.
         self._soon = QTimer(self)
@@ -191,6 +211,7 @@ class SetupPage(QWidget):
     def _settle(self) -> None:
         self._context.settings.draft = self.tables()
         self.outline.refresh()
+        self.precision.allow_probe(self._probe_problem())
         self.changed.emit()
 
     def _follow_focus(self, _before: QWidget | None, now: QWidget | None) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from studio.config import PrecisionConfig, options
 from studio.engine.precision import PRECISIONS, Precision
 from studio.i18n import tr
+from studio.ui import theme
 from studio.ui.forms.editors import choice_widget
 from studio.ui.forms.form import Form
 from studio.ui.pages.section import SectionCard
+from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.segmented import Segmented
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Level
@@ -21,7 +24,9 @@ _OPTIONS = {spec.key for spec in options(PrecisionConfig)} - {"name"}
 
 
 class PrecisionCard(SectionCard):
-    """Lists the precision registry, with Automatic first."""
+    """Lists the precision registry, with Automatic first. `probe_wanted`: the user wants them compared here."""
+
+    probe_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("precision", tr("Precision"), parent)
@@ -34,8 +39,17 @@ class PrecisionCard(SectionCard):
             self.choice.setAccessibleName(tr("Precision"))
         self._explanation = label("", "muted", wrap=True)
         self.form = Form(PrecisionConfig, _OPTIONS)
-        for part in (self.choice, self._explanation, self.form):
+        self.probe = push_button(tr("Compare on this machine …"), "quiet", "numerics")
+        self.allow_probe(tr("Choose a model and a dataset first."))
+        first = QHBoxLayout()
+        first.setSpacing(theme.space(1))
+        first.addWidget(self.choice)
+        first.addWidget(self.probe)
+        first.addStretch(1)
+        self.body.addLayout(first)
+        for part in (self._explanation, self.form):
             self.body.addWidget(part)
+        self.probe.clicked.connect(self.probe_wanted)
         self.choice.changed.connect(self._chosen)
         self.form.changed.connect(self._form_changed)
         self._show_precision()
@@ -62,6 +76,17 @@ class PrecisionCard(SectionCard):
 
     def problem(self) -> str:
         return self.form.problem()
+
+    def take(self, name: str) -> None:
+        """Choose a precision, as a click would."""
+        self.choice.set_value(name)
+
+    def allow_probe(self, obstacle: str) -> None:
+        """Offer to compare the precisions, or say why that cannot be now."""
+        self.probe.setEnabled(not obstacle)
+        self.probe.setToolTip(
+            obstacle or tr("Try every precision for a few updates with this model, data and method, and compare them")
+        )
 
     def show_choice(self, became: str, why: str) -> None:
         """Say what the choice became on this machine and why; an empty name says nothing yet."""
