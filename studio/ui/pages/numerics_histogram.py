@@ -114,7 +114,7 @@ class HistogramCard(Card):
             tile.show_share(share_of(getattr(shares, key), histogram.total) if histogram else numbers.NONE)
         self.back.setVisible(self.view.explored is not None)
         self.best.set_text(best_text(self.view.best, self.view.fmt) if histogram else "")
-        self.lost.set_text(recorded_text(histogram, self.view.recorded) if histogram else "")
+        self.lost.set_text(recorded_text(histogram, self.view.recorded, self.view.scale) if histogram else "")
         self.source.set_text(self._source())
 
     def _source(self) -> str:

@@ -109,7 +109,7 @@ class ExponentView(QWidget):
         sentences = (
             shares_text(self.shares, self.histogram.total, self.scale, self.fmt),
             best_text(self.best, self.fmt),
-            recorded_text(self.histogram, self.recorded),
+            recorded_text(self.histogram, self.recorded, self.scale),
         )
         return " ".join(sentence for sentence in sentences if sentence)
 

@@ -92,10 +92,16 @@ def best_text(best: tuple[int, int] | None, fmt: Format) -> str:
     )
 
 
-def recorded_text(histogram: Histogram, scale: float | None) -> str:
-    """Return what was lost before it was recorded, and that no scale brings it back; nothing where nothing was."""
+def recorded_text(histogram: Histogram, scale: float | None, looked_at: float | None = None) -> str:
+    """Return what the recording cannot tell: what was lost before it, and what a smaller scale would lose besides.
+
+    Args:
+        scale: the loss scale when it was recorded; `looked_at`: the scale that the shares are shown for.
+    """
     total = max(1, histogram.total)
     sentences = []
+    if scale is not None and looked_at is not None and looked_at < scale:
+        sentences.append(tr("At least: what is flushed on its way also takes what would follow from it."))
     if histogram.zeros:
         words = tr("{share} were zero when recorded; they stay zero at every scale.")
         if scale is not None:

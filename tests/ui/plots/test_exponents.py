@@ -110,6 +110,12 @@ def test_what_was_zero_when_recorded_stays_zero_at_every_scale(view: ExponentVie
     )
 
 
+def test_a_smaller_scale_than_the_recorded_one_loses_at_least_what_is_shown(view: ExponentView) -> None:
+    histogram = histogram_of(np.ones(1000))
+    assert recorded_text(histogram, 65536.0, 65536.0) == recorded_text(histogram, None, 4.0) == ""
+    assert recorded_text(histogram, 65536.0, 1024.0).startswith("At least")
+
+
 def test_what_was_not_finite_counts_as_overflow_and_that_is_said(view: ExponentView) -> None:
     histogram = histogram_of(np.array([1.0, 1.0, 1.0, np.inf]))
     view.show_histogram(histogram, None)
