@@ -83,6 +83,9 @@ class Diagnosis:
             self._located = (facts.step, facts.located)
         located = facts.located or self._lately_located(facts.step, backward=facts.finite_loss)
         direction = located.direction if located else None
+        if direction == "weights" and located and located.exceeds_fp16:
+            evidence = {"module": located.module, "largest_before": located.largest_before, "rows": [], "weights": True}
+            return self._once(facts, "forward_overflow", evidence)
         if not facts.weights_finite or direction == "weights":
             return self._once(facts, "nonfinite_weights", {"update": facts.update, "module": _module(located)})
         if direction == "forward" and located and self._beyond_fp16(located):

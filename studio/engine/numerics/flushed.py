@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from studio.exponents import FP16, Histogram
@@ -58,6 +59,25 @@ def flushed(histogram: Histogram, scale: float) -> Flushed:
         remaining -= below[octaves]
         octaves += 1
     return Flushed(share=total / (total + kept), octaves=octaves)
+
+
+def flushed_in_modules(zeros: Sequence[float], subnormal: Sequence[float]) -> float:
+    """Return what share of the gradients that flow through the modules was flushed, judged module by module.
+
+    Behind a module whose gradients fall below the edge all is zero, and a hill of others that are well would hide it.
+    Where nearly all that was kept is subnormal, the zeros beside it are no zeros by nature; these (padding) are as
+    many in every module.
+
+    Args:
+        zeros, subnormal: shares of all entries as computed, one a module; nan where no gradient flows.
+    """
+    seen = [(zero, small) for zero, small in zip(zeros, subnormal, strict=True) if not math.isnan(zero)]
+    crowded = [zero for zero, small in seen if small > 0.0 and small >= CROWDED * (1.0 - zero)]
+    if not crowded:
+        return 0.0
+    by_nature = min(zero for zero, _ in seen)
+    silent = [zero for zero, _ in seen if zero == 1.0]
+    return sum(zero - by_nature for zero in (*crowded, *silent)) / (len(seen) * max(1.0 - by_nature, 1e-9))
 
 
 def _below_the_edge(histogram: Histogram, scale: float, kept: int) -> list[float]:

@@ -86,8 +86,18 @@ def _in_weights(model: nn.Module) -> FirstNonFinite | None:
         if parameter.is_floating_point():
             seen = look_at(parameter)
             if not seen.finite:
-                return FirstNonFinite(module=own_name(name), direction="weights", largest_before=seen.largest)
+                return FirstNonFinite(
+                    module=own_name(name),
+                    direction="weights",
+                    largest_before=seen.largest,
+                    exceeds_fp16=_too_large(parameter),
+                )
     return None
+
+
+def _too_large(parameter: Tensor) -> bool:
+    """Whether a weight is infinite for being stored in fp16: the model's files hold finite numbers alone."""
+    return parameter.dtype == torch.float16 and not bool(torch.isnan(parameter).any())
 
 
 def _shown(name: str | None, base: nn.Module) -> str:

@@ -131,11 +131,13 @@ class ScaleWatch:
 
     def _end_descent(self, descent: _Descent) -> Finding | None:
         self._descent = None
-        if not descent.failed_growth():
-            self._search = descent if self._search is None else _joined(self._search, descent)
-            return None
         # Growths that fail more often than that are not told one by one: together they are chronic.
-        if self._config.growth_interval < SETTLED or not self._probes.seen():
+        often = self._config.growth_interval < SETTLED
+        if not descent.failed_growth():
+            if not (often and descent.repeated):
+                self._search = descent if self._search is None else _joined(self._search, descent)
+            return None
+        if often or not self._probes.seen():
             return None
         return Finding(
             name="growth_probe",

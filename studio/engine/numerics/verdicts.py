@@ -25,7 +25,8 @@ class FirstNonFinite:
             in the weights before anything was computed.
         largest_before: largest finite absolute value that was seen up to there, in the same direction.
         exceeds_fp16: whether that module's result is finite when it is computed again in fp32, so that the range of
-            16 bits alone is to blame; None when that was not tried.
+            16 bits alone is to blame (for weights: whether they are stored in fp16, and too large for it rather than
+            damaged); None when that was not tried.
     """
 
     module: str
@@ -51,6 +52,7 @@ class StepFacts:
         parameters: the trained parameters' gradients, unscaled, where this step was sampled.
         flowing: the gradients that flow between the layers in the format of the products, unscaled, without those of
             the logits: most of these belong to words that are all but impossible, and are next to zero by nature.
+        lost_between_modules: share (0 to 1) of the flowing gradients that was flushed to zero, judged module by module.
         lost_updates: share (0 to 1) of the weights whose update was not zero and yet left them as they were; None
             or nan where that is not known. It matters in pure precisions alone.
         weights_finite: every weight of the model is a finite number, as far as was looked.
@@ -70,6 +72,7 @@ class StepFacts:
     rows: tuple[Row, ...] = ()
     parameters: Histogram | None = None
     flowing: Histogram | None = None
+    lost_between_modules: float = 0.0
     lost_updates: float | None = None
     weights_finite: bool = True
 

@@ -136,6 +136,8 @@ def _lost(facts: StepFacts) -> Flushed | None:
     if facts.flowing is None:
         return here
     before = flushed(facts.flowing, scale)
+    if facts.lost_between_modules > before.share:
+        before = Flushed(share=facts.lost_between_modules, octaves=max(before.octaves, BLIND_RAISE))
     zeros = facts.parameters.zeros / max(1, facts.parameters.total)
     explained = min(zeros, before.share) if before.share >= UNDERFLOW_SHARE else 0.0
     return Flushed(share=max(here.share, explained), octaves=max(here.octaves, before.octaves))

@@ -96,7 +96,13 @@ def _forward_overflow(evidence: Evidence, remedies: Remedies) -> tuple[str, str]
     sentence = tr(
         "The output of {module} exceeds what fp16 can hold ({limit}), so the model's own values overflow before there "
         "is any gradient; the largest value before was {largest}."
-    ).format(
+    )
+    if evidence.get("weights"):
+        sentence = tr(
+            "Numbers in {module} exceed what fp16 can hold ({limit}) and became infinite when they were stored in it, "
+            "so the model cannot compute in fp16; the largest that fits is {largest}."
+        )
+    sentence = sentence.format(
         module=evidence["module"], limit=_number(FP16.largest), largest=_number(evidence["largest_before"], exact=False)
     )
     sentence += _on_rows(evidence)

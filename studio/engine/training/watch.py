@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from studio.config import RunConfig
 from studio.engine.data.batching import MicroBatch
 from studio.engine.numerics.diagnosis import Diagnosis
+from studio.engine.numerics.flushed import flushed_in_modules
 from studio.engine.numerics.locate import Repetition, locate_first
 from studio.engine.numerics.lost_updates import LostUpdates
 from studio.engine.numerics.recorder import Recorder
@@ -106,6 +107,7 @@ class Watch:
             can_back_off=could_back_off,
             parameters=Histogram.from_dict(self._sample.parameters) if self._sample else None,
             flowing=Histogram.from_dict(self._sample.gradients) if self._sample else None,
+            lost_between_modules=self._lost_between_modules(),
             lost_updates=None if self._lost is None or math.isnan(self._lost.share) else self._lost.share,
         )
         if done.skipped and self._worth_a_look(facts):
@@ -140,6 +142,10 @@ class Watch:
         recorder = Recorder(trained.model, trained.base, trained.parameters, precision, config.numerics)
         self._emit(recorder.started())
         return recorder
+
+    def _lost_between_modules(self) -> float:
+        sample = self._sample
+        return flushed_in_modules(sample.gradient_zeros, sample.gradient_subnormal) if sample else 0.0
 
     def _worth_a_look(self, facts: StepFacts) -> bool:
         mends_itself = facts.finite_loss and facts.can_back_off
