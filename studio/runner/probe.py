@@ -111,8 +111,9 @@ class _Child:
         last: tuple[str, int, int] = ("starting", 0, 0)
         with self._start() as process:
             try:
+                progress(*last)
                 while not _ended(process):
-                    last = next(reversed([last, *self._reports()]))
+                    last = [last, *self._reports()][-1]
                     progress(*last)
             except BaseException:
                 process.kill()

@@ -168,8 +168,21 @@ def test_a_tiny_model_is_probed_for_real(command: Command, tmp_path: Path, monke
     assert answer.json["recommended"] in ("fp32", "fp16-mixed")
     exact, half = answer.json["rows"]
     assert exact["loss_difference"] == 0
-    assert 0 < half["loss_difference"] < 0.02
+    assert half["loss_difference"] < 0.02
     assert 0.999 < half["gradient_cosine"] < 1
+
+
+def test_the_memory_of_a_child_is_not_that_of_the_app(
+    child: Callable[[str], None], run_config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child(
+        "import torch\nfrom studio.engine.device import peak_memory\nrow(peak_memory=peak_memory(torch.device('cpu')))"
+    )
+    monkeypatch.setattr(probe, "precisions_in_order", lambda: ("fp32",))
+    held = bytearray(b"x" * (1 << 30))
+    (row,) = probe.probe(run_config).rows
+    assert row.peak_memory is not None
+    assert 5e7 < row.peak_memory < len(held)
 
 
 def test_the_job_of_a_child_can_be_read_whatever_is_in_a_path(
