@@ -9,11 +9,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from studio.config import parse_config
+from studio.engine.control import Progress
 from studio.engine.numerics.recommend import ProbeRow
 from studio.errors import StudioError
 from studio.i18n import set_language, tr
@@ -27,20 +29,26 @@ def main(job_file: Path) -> None:
     job = json.loads(job_file.read_text(encoding="utf-8"))
     set_language(job["language"])
     log_to_file()
+    parent = os.getppid()
     with Path(job["told"]).open("a", encoding="utf-8") as told:
 
         def tell(*words: Any) -> None:
             print(json.dumps(words), file=told, flush=True)
 
+        def progress(stage: str, done: int, total: int) -> None:
+            if os.getppid() != parent:  # whoever asked was killed, and nobody else would end this process
+                sys.exit(1)
+            tell("progress", stage, done, total)
+
         try:
-            row = _measure(job, lambda stage, done, total: tell("progress", stage, done, total))
+            row = _measure(job, progress)
         except StudioError as error:
             tell("refused", type(error).__name__, str(error))
         else:
             tell("row", dataclasses.asdict(row))
 
 
-def _measure(job: dict[str, Any], progress: Any) -> ProbeRow:
+def _measure(job: dict[str, Any], progress: Progress) -> ProbeRow:
     name = job["precision"]
     try:
         from studio.engine.numerics.probe import measure

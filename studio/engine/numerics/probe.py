@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from studio.config import RunConfig, parse_config
 from studio.engine.control import Progress
@@ -26,6 +26,7 @@ from studio.engine.device import default_token_budget, peak_memory, resolve_devi
 from studio.engine.kernels.products import cpu_has_bf16, cpu_has_fp16
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.load import load_tokenizer
+from studio.engine.numerics.compare import compare_gradients, sample_gradients, subnormal_share
 from studio.engine.numerics.locate import Repetition, locate_first
 from studio.engine.numerics.lost_updates import LostUpdates
 from studio.engine.numerics.recommend import REFERENCE, ProbeRow
@@ -36,14 +37,10 @@ from studio.engine.precision.tf32 import tf32
 from studio.engine.seed import seed_step
 from studio.engine.training.assemble import Machinery, Trained, assemble, attach
 from studio.errors import ConfigError
-from studio.exponents import FP16
 from studio.i18n import tr
 
 if TYPE_CHECKING:
     from studio.engine.data.rows import TokenizedRow
-
-# Gradient entries that are compared, evenly spread over all: 64 MB in fp32.
-COMPARED = 1 << 24
 
 
 def measure(config: RunConfig, name: str, steps: int, reference: Path, progress: Progress) -> ProbeRow:
@@ -106,6 +103,7 @@ class _Probe:
         self._updater = machinery.updater
         self._scaler = machinery.scaler
         self._budget = default_token_budget(machinery.updater.device)
+        self._last = 0
         self.losses: list[float] = []
         self.speeds: list[tuple[int, float]] = []
         self.attempts = 0
@@ -118,6 +116,7 @@ class _Probe:
 
     def go(self, steps: int, progress: Progress) -> None:
         """Apply so many updates; stop at the first that no smaller loss scale makes finite."""
+        self._last = steps - 1
         for update in range(steps):
             progress("training", update, steps)
             batches = [batch.to(self._updater.device) for batch in self._batches(update)]
@@ -164,8 +163,9 @@ class _Probe:
         return attempt.finite
 
     def _watch_updates(self, update: int) -> LostUpdates | None:
+        # In the last update: half of LoRA's weights do not move in the first, because the other half is still zero.
         rounds = self._updater.precision.pure and not self._config.precision.stochastic_rounding
-        return LostUpdates(self._trained.parameters) if rounds and not update else None
+        return LostUpdates(self._trained.parameters) if rounds and update == self._last else None
 
     def _see_gradients(self) -> None:
         self.gradient, self.first_scale = sample_gradients(self._trained.parameters), self.scale
@@ -184,39 +184,6 @@ class _Probe:
             supervised=sum(batch.supervised for batch in batches),
         )
         return next(filter(None, (locate_first(repetition, batch) for batch in batches)), None)
-
-
-def sample_gradients(parameters: Sequence[nn.Parameter], most: int = COMPARED) -> Tensor:
-    """Return about `most` gradient entries at most, fp32, on the processor; the same places for the same shapes."""
-    # An odd stride visits all columns of a matrix whose width is even.
-    stride = math.ceil(sum(parameter.numel() for parameter in parameters) / most) | 1
-    some = []
-    for parameter in parameters:
-        values = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        some.append(values.detach().reshape(-1)[::stride].float().cpu())
-    return torch.cat(some)
-
-
-def compare_gradients(gradient: Tensor, reference: Tensor) -> tuple[float | None, float | None]:
-    """Return the cosine of the angle between two gradients, and the share of `reference`'s entries lost to zero.
-
-    None stands for what is not defined, because one of them is zero everywhere.
-    """
-    wide, other = gradient.double(), reference.double()
-    lengths = float(wide.norm() * other.norm())
-    there = reference != 0
-    count = int(there.sum())
-    lost = int((there & (gradient == 0)).sum())
-    return (float(wide @ other) / lengths if lengths > 0 else None), (lost / count if count else None)
-
-
-def subnormal_share(gradient: Tensor, scale: float, reference: Tensor) -> float | None:
-    """Return the share of `reference`'s entries, not zero, that fp16 at the loss scale keeps with less detail."""
-    there = reference != 0
-    count = int(there.sum())
-    magnitudes = gradient.abs() * scale
-    subnormal = there & (magnitudes > 0) & (magnitudes < 2.0**FP16.smallest_normal)
-    return int(subnormal.sum()) / count if count else None
 
 
 def _row(name: str, precision: Precision, device: torch.device, probe: _Probe, reference: Path) -> ProbeRow:

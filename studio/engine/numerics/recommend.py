@@ -43,7 +43,7 @@ class ProbeRow:
         gradient_cosine: between the gradients of the first update and fp32's, over the trained parameters.
         gradients_lost: share (0 to 1) of the entries not zero in fp32 that are zero here, in the first update.
         gradients_subnormal: share of the same entries that are subnormal in fp16 at the loss scale; fp16 alone.
-        updates_lost: share of the weights that the first update was meant to move and that rounding left as they
+        updates_lost: share of the weights that the last update was meant to move and that rounding left as they
             were; precisions without a master copy alone.
         grad_scale: the loss scale of the last attempt.
         tokens_per_second: of applied updates, the first left out where there are more.
