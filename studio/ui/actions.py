@@ -68,6 +68,15 @@ COMMANDS = (
         tooltip=mark("Choose where new runs are kept."),
         rule=True,
     ),
+    Command(
+        name="laboratory",
+        menu="file",
+        title=mark("Overflow &laboratory …"),
+        tooltip=mark("See each failure of 16-bit training, made on purpose on a tiny model."),
+        shortcut="Ctrl+L",
+        icon="numerics",
+        rule=True,
+    ),
     Command(name="quit", menu="file", title=mark("&Quit"), shortcut="Ctrl+Q", rule=True),
     Command(
         name="start",

@@ -23,6 +23,7 @@ from PySide6.QtWidgets import (
 from typing_extensions import override
 
 from studio import __version__
+from studio.config import read_config
 from studio.errors import StudioError
 from studio.i18n import LANGUAGES, set_language, tr
 from studio.runner.numerics import remedied
@@ -192,6 +193,7 @@ class MainWindow(QMainWindow):
             "open_configuration": partial(self._on_setup, "open_configuration"),
             "save_configuration": partial(self._on_setup, "save_configuration"),
             "runs_folder": partial(self._choose_runs_folder),
+            "laboratory": partial(self._open_laboratory),
             "quit": partial(self._quit),
             "start": partial(self.start),
             "pause": partial(self._pause),
@@ -218,6 +220,25 @@ class MainWindow(QMainWindow):
     def _show_configuration(self, path: Path) -> None:
         self.go_to("setup")
         self.setup.load_configuration(path)
+
+    def _open_laboratory(self) -> None:
+        from studio.ui.dialogs.laboratory import Laboratory  # with pyqtgraph, when it is first needed
+
+        dialog = Laboratory(self.context, self)
+        dialog.wanted.connect(self._run_experiment)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def _run_experiment(self, path: Path) -> None:
+        """Show an experiment's settings on the Setup page, start it, and watch its numbers."""
+        self._use_configuration(path)
+        try:
+            self.context.start_run(read_config(path))
+        except StudioError as error:
+            self._show_message(str(error))
+        else:
+            self.banner.hide()
+            self.go_to("numerics")
 
     def _offer_remedy(self, name: str) -> None:
         assert self.context.record is not None

@@ -1,0 +1,148 @@
+"""The overflow laboratory: each failure of the numerics, made on purpose on a tiny model, one click each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QDialog, QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from typing_extensions import override
+
+from studio.i18n import tr
+from studio.runner import laboratory
+from studio.runner.laboratory import Experiment
+from studio.runner.task import Task
+from studio.ui import theme
+from studio.ui.bridge import AppContext
+from studio.ui.dialogs.laboratory_comparison import Comparison
+from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.card import Card
+from studio.ui.widgets.text import label
+from studio.ui.widgets.verdict import Verdict
+
+COLUMNS = 2
+
+
+class ExperimentCard(Card):
+    """One experiment in words, with a button that starts it."""
+
+    wanted = Signal(object)
+
+    def __init__(self, experiment: Experiment) -> None:
+        super().__init__(experiment.title)
+        self.experiment = experiment
+        words = tr("Compare") if experiment.compares else tr("Start")
+        self.start = push_button(words, "plain", "play")
+        self.start.setAccessibleName(tr("{action}: {experiment}").format(action=words, experiment=experiment.title))
+        self.start.clicked.connect(lambda: self.wanted.emit(experiment))
+        foot = QHBoxLayout()
+        foot.setSpacing(theme.space(2))
+        foot.addWidget(label(experiment.look_at, "muted", wrap=True), 1)
+        foot.addWidget(self.start, 0, Qt.AlignmentFlag.AlignBottom)
+        self.body.addWidget(label(experiment.explanation, wrap=True))
+        self.body.addStretch(1)
+        self.body.addLayout(foot)
+
+    def allow(self, problem: str) -> None:
+        """Allow the start, unless there is a problem, which the tooltip then tells."""
+        self.start.setEnabled(not problem)
+        self.start.setToolTip(problem)
+
+
+class Laboratory(QDialog):
+    """`wanted` carries the configuration file of an experiment that is one run; comparisons run in here."""
+
+    wanted = Signal(object)
+
+    def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(tr("Overflow laboratory"))
+        self._context = context
+        self._task: Task[list[Path]] | None = None
+        self.cards = {one.name: ExperimentCard(one) for one in laboratory.experiments()}
+        self.comparison = Comparison(context)
+        self.verdict = Verdict()
+        self.leave = push_button(tr("Close"), "plain", tooltip=tr("Close the laboratory (Esc)"))
+        self.leave.setAutoDefault(False)
+        self._lay_out()
+        for card in self.cards.values():
+            card.start.setAutoDefault(False)
+            card.wanted.connect(self.begin)
+        self.leave.clicked.connect(self.reject)
+        self.comparison.ended.connect(self._show_state)
+        context.run_state_changed.connect(self._show_state)
+        self.resize(theme.characters(150), theme.space(84))
+        self._show_state()
+
+    def begin(self, experiment: Experiment) -> None:
+        """Make the tiny model and the configurations, then run."""
+        self.verdict.set(tr("Making the tiny model …"), "busy")
+        self._task = task = Task.start(
+            tr("Setting up the laboratory"), lambda progress: laboratory.prepare(experiment, progress)
+        )
+        self._context.run_task(task, lambda files: self._run(experiment, files), self._fail)
+        self._show_state()
+
+    @override
+    def done(self, result: int) -> None:
+        """A comparison ends with the dialog; a single run goes on in the window."""
+        if self._task is not None:
+            self._task.cancel()
+        self.comparison.stop()
+        super().done(result)
+
+    def _run(self, experiment: Experiment, files: list[Path]) -> None:
+        self._task = None
+        self.verdict.set("")
+        if experiment.compares:
+            self.comparison.start(experiment, files)
+            self._show_state()
+        else:
+            self.wanted.emit(files[0])
+            self.accept()
+
+    def _fail(self, sentence: str) -> None:
+        self._task = None
+        self.verdict.set(sentence, "bad")
+        self._show_state()
+
+    def _show_state(self) -> None:
+        busy = self._context.controller.running or self._task is not None or self.comparison.running
+        problem = tr("Something is running; stop it, or wait until it has ended.") if busy else ""
+        for card in self.cards.values():
+            card.allow(problem)
+
+    def _lay_out(self) -> None:
+        about = tr(
+            "What happens when numbers become too large or too small for 16 bits, shown for real on a tiny model that "
+            "is made on this computer. Each takes seconds, and fills the Setup page with settings to play with."
+        )
+        whole = QVBoxLayout(self)
+        margin = theme.space(3)
+        whole.setContentsMargins(margin, margin, margin, theme.space(2))
+        whole.setSpacing(theme.space(1.5))
+        whole.addWidget(label(tr("Overflow laboratory"), "title"))
+        whole.addWidget(label(about, "muted", wrap=True))
+        whole.addWidget(self.verdict)
+        whole.addWidget(self.comparison)
+        whole.addWidget(self._make_area(), 1)
+        foot = QHBoxLayout()
+        foot.addStretch(1)
+        foot.addWidget(self.leave)
+        whole.addLayout(foot)
+
+    def _make_area(self) -> QScrollArea:
+        inside = QWidget()
+        inside.setProperty("kind", "page")
+        grid = QGridLayout(inside)
+        grid.setContentsMargins(0, 0, theme.space(1), 0)
+        grid.setSpacing(theme.space(1.5))
+        for place, card in enumerate(self.cards.values()):
+            grid.addWidget(card, place // COLUMNS, place % COLUMNS)
+        for column in range(COLUMNS):
+            grid.setColumnStretch(column, 1)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setWidget(inside)
+        return area

@@ -1,0 +1,46 @@
+"""The losses of several runs, one over the other; a curve that another one covers shows on both sides of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtWidgets import QWidget
+from typing_extensions import override
+
+from studio.i18n import mark, tr
+from studio.runner.record import RunRecord
+from studio.runner.series import MetricSeries
+from studio.ui.plots.axes import ValueAxis
+from studio.ui.plots.chart import Chart
+from studio.ui.plots.curve import Curve, Style
+from studio.ui.plots.timeline import Timeline
+
+# The first is the widest and palest, so that what lies on it is seen to lie on it.
+_LOOKS = (("series_1", 6.0, 0.5), ("series_2", 3.0, 0.8), ("series_3", 1.5, 1.0))
+MOST = len(_LOOKS)
+
+
+class OverlaidChart(Chart):
+    """Losses of up to three runs over their steps."""
+
+    def __init__(self, titles: Sequence[str], timeline: Timeline, parent: QWidget | None = None) -> None:
+        looks = zip(titles, _LOOKS, strict=False)
+        curves = [
+            Curve(Style(title=mark(title), colour=colour, width=width, strength=strength))
+            for title, (colour, width, strength) in looks
+        ]
+        super().__init__(tr("Loss"), timeline, ValueAxis(), curves, parent)
+
+    def show_runs(self, records: Sequence[RunRecord]) -> None:
+        """Show these runs, in the order of the titles; runs that are missing have not begun."""
+        for number, curve in enumerate(self.curves):
+            curve.show(records[number].series["loss"] if number < len(records) else MetricSeries())
+        self.record = records[0] if records else None
+        self.timeline.restart(max((record.state.step for record in records), default=0))
+        self.refresh()
+        self.describe()
+
+    @override
+    def reading(self, step: int) -> str:
+        found = [(curve.style.title, curve.at(step)) for curve in self.curves]
+        return "   ".join(f"{title} {self.value_text(value)}" for title, value in found if value is not None)
