@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 from typing import TYPE_CHECKING, Any
 
 from studio.home import home
