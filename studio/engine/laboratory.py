@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio.engine.models.quiet import quiet_transformers
 from studio.home import home
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def make_model(stream: float) -> Path:
         return folder
     half_made = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
     shutil.rmtree(half_made, ignore_errors=True)
-    _model(stream).save_pretrained(half_made)
+    with quiet_transformers():
+        _model(stream).save_pretrained(half_made)
     _tokenizer().save_pretrained(half_made)
     if folder.is_dir():  # made by another process meanwhile, from the same seed
         shutil.rmtree(half_made)

@@ -168,7 +168,8 @@ class AppContext(QObject):
             self._look_at(watched)
         self._announce_status()
         self._refresh_page()
-        if not training and not self._watched:
+        # What has been called in this tick may have started a run.
+        if not training and not self._watched and not self.controller.running:
             self._timer.stop()
 
     def cancel_all(self, *, save: bool = True) -> None:

@@ -42,7 +42,7 @@ def _click(dialog: Laboratory, name: str, qtbot: QtBot) -> None:
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
-def _train(window: MainWindow, controller: FakeController, losses: list[float], status: str = "finished") -> None:
+def _train(controller: FakeController, losses: list[float], status: str = "finished") -> None:
     """Let the fake training take a step for each loss, and end."""
     common = {"epoch": 0.0, "learning_rate": 1.0, "grad_norm": 1.0, "grad_scale": None, "skipped": False}
     counts = {"tokens": 1, "supervised_tokens": 1, "micro_batches": 1, "seconds": 0.1}
@@ -52,7 +52,6 @@ def _train(window: MainWindow, controller: FakeController, losses: list[float], 
     done = {"trainable_parameters": 1, "total_parameters": 1, "adapter_bytes": 0, "peak_memory": 0, "seconds": 1.0}
     controller.updates.append(RunFinished(status=status, step=len(losses), update=len(losses), **done))  # type: ignore[arg-type]
     controller.running = False
-    window.context.tick()
 
 
 def test_every_experiment_has_a_card_with_words_and_a_button(opened: Laboratory) -> None:
@@ -81,7 +80,7 @@ def test_a_comparison_trains_each_in_turn_and_lays_the_losses_over_one_another(
     for number, losses in enumerate(([6.0, 5.0], [6.0, 5.1], [6.0, 5.2]), 1):
         qtbot.waitUntil(lambda number=number: len(controller.started) == number)  # type: ignore[misc]
         assert not any(card.start.isEnabled() for card in opened.cards.values())
-        _train(window, controller, losses)
+        _train(controller, losses)
     qtbot.waitUntil(lambda: not opened.comparison.running)
     assert [config.precision.name for config in controller.started] == ["fp32", "fp16-mixed", "bf16-mixed"]
     assert opened.isVisible()
@@ -100,7 +99,10 @@ def test_closing_gives_a_comparison_up(
     qtbot.waitUntil(lambda: len(controller.started) == 1)
     opened.reject()
     assert controller.stops == [True]
-    _train(window, controller, [6.0], "stopped")
+    _train(controller, [6.0], "stopped")
+    live = window.context.live
+    assert live is not None
+    qtbot.waitUntil(lambda: live.state.ended)
     qtbot.waitUntil(lambda: not window.findChildren(Laboratory))
     assert len(controller.started) == 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from studio.config import read_config
@@ -37,9 +37,6 @@ class Comparison(QWidget):
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.addWidget(self.verdict)
-        # Not within the tick that told of the end: it is about to stop the timer that the next run needs.
-        self._soon = QTimer(self, singleShot=True, interval=0)
-        self._soon.timeout.connect(self._next)
         context.progressed.connect(self._refresh)
         context.run_state_changed.connect(self._go_on)
         self.hide()
@@ -47,7 +44,7 @@ class Comparison(QWidget):
     @property
     def running(self) -> bool:
         """Whether a run of the comparison is under way."""
-        return self._under_way is not None or self._soon.isActive()
+        return self._under_way is not None
 
     def start(self, experiment: Experiment, files: list[Path]) -> None:
         """Train every file in turn."""
@@ -91,7 +88,7 @@ class Comparison(QWidget):
             return
         self._under_way = None
         self._refresh()
-        self._soon.start()
+        self._next()
 
     def _end(self, sentence: str, *, bad: bool = False) -> None:
         self._under_way = None
