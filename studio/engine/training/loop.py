@@ -55,7 +55,13 @@ class RemedyChosen(Exception):
 
 
 class Loop:
-    """Trains one prepared model on prepared data, from a position on."""
+    """Trains one prepared model on prepared data, from a position on.
+
+    Attributes:
+        position: how far the run has come.
+        planned: number of updates that will be applied.
+        left_out: rows that the user took out, by file and number.
+    """
 
     def __init__(
         self,
@@ -85,7 +91,7 @@ class Loop:
         self._control = control
         self._emit = emit
         self._keep = keep
-        self._left_out: set[tuple[str, int]] = set()
+        self.left_out: set[tuple[str, int]] = set()
         self._pad_id = pad_id
         self._token_budget = token_budget
         self._evaluated_at = -1
@@ -191,7 +197,7 @@ class Loop:
         if name != "skip_rows":
             raise RemedyChosen(name, verdict)
         left_out = [(row["source"], row["number"]) for row in verdict.evidence["rows"]]
-        self._left_out.update(left_out)
+        self.left_out.update(left_out)
         log.info("Left out from here on: %s", left_out)
         self._emit(RunResumed(step=self.position.step, changes={"rows left out": verdict.evidence["rows"]}))
 
@@ -201,7 +207,7 @@ class Loop:
         epoch, number = divmod(self.position.batch, updates_per_epoch(self._config, order.rows_per_epoch))
         size = self._config.training.batch_size
         rows = [self._data.train[int(index)] for index in order.epoch(epoch)[number * size : (number + 1) * size]]
-        return [row for row in rows if (row.source, row.number) not in self._left_out] if self._left_out else rows
+        return [row for row in rows if (row.source, row.number) not in self.left_out] if self.left_out else rows
 
     def _controlled(self, batches: Sequence[RowsOfBatch]) -> Iterator[MicroBatch]:
         """Look at the user's requests once per micro-batch. Raises `Cancelled`; the weights stay as they are then."""

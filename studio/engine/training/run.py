@@ -224,6 +224,7 @@ class _Run:
             trained = attach(prepared.info.path, self._config, precision, self._device, progress)
         steps = position.step
         changed_live = self._bring_to_life(prepared, trained, position)
+        changed_live.loop.left_out |= live.loop.left_out
         changed_live.machinery.put_back(self._carried(state, before), trained, position)
         position.step = steps  # attempts are counted on: a step's number is never used twice
         self._emit(RunResumed(step=steps, changes=_changes(before, self._config)))

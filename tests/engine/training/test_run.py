@@ -275,18 +275,17 @@ def test_full_fine_tuning_saves_a_whole_model(tmp_path: Path) -> None:
 
 
 class _Answering(Control):
-    """Somebody who watches: the first time the run waits they choose a remedy, if they have one, then they stop it."""
+    """Somebody who watches: whenever the run waits they choose the next of these remedies, after the last they stop."""
 
-    def __init__(self, remedy: str | None) -> None:
+    def __init__(self, *remedies: str) -> None:
         super().__init__(attended=True)
-        self._answer = remedy
+        self._remedies = list(remedies)
 
     def wait_while_paused(self) -> None:
-        if self._answer is None:
-            self.stop()
+        if self._remedies:
+            self.request_remedy(self._remedies.pop(0))
         else:
-            self.request_remedy(self._answer)
-            self._answer = None
+            self.stop()
 
 
 @pytest.fixture
@@ -306,7 +305,7 @@ def _overflowing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_overflowing")
 def test_a_hopeless_run_waits_for_who_watches_and_can_be_stopped_with_its_weights(tmp_path: Path) -> None:
-    done = Trained(tmp_path, {"precision": {"name": "fp16-mixed"}}, _Answering(None)).go()
+    done = Trained(tmp_path, {"precision": {"name": "fp16-mixed"}}, _Answering()).go()
     (verdict,) = done.of(OverflowDiagnosed)
     assert verdict.verdict == "forward_overflow"
     assert verdict.evidence["module"] == "model.layers.1.mlp.up_proj"
@@ -334,6 +333,26 @@ def test_without_anybody_watching_a_hopeless_run_ends_with_the_verdict(tmp_path:
     with pytest.raises(TrainingError, match=r"model\.layers\.1\.mlp\.up_proj"):
         done.go()
     assert done.folder.read_state()["status"] == "failed"
+
+
+@pytest.mark.usefixtures("_overflowing")
+def test_rows_that_were_left_out_stay_out_after_another_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained_on: list[tuple[int, int]] = []
+    sections = {"precision": {"name": "fp16-mixed"}, "training": {"max_steps": 12}}
+    done = Trained(tmp_path, sections, _Answering("skip_rows", "use_fp32"))
+
+    def note(rows: Any, pad_id: int) -> batching.MicroBatch:
+        changes = sum(bool(event.changes) for event in done.of(RunResumed))
+        trained_on.extend((changes, row.number) for row in rows)
+        return batching.collate(rows, pad_id)
+
+    monkeypatch.setattr(loop, "collate", note)
+    done.go()
+    assert done.of(RunFinished)[0].status == "finished"
+    left_out = {row["number"] for row in done.of(OverflowDiagnosed)[0].evidence["rows"]}
+    assert left_out <= {number for changes, number in trained_on if changes == 0}
+    assert {number for changes, number in trained_on if changes == 2}
+    assert not left_out & {number for changes, number in trained_on if changes > 0}
 
 
 def test_a_change_of_precision_keeps_weights_and_optimizer(tmp_path: Path) -> None:
