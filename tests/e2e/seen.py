@@ -24,13 +24,17 @@ def journalled_steps(window: MainWindow) -> list[StepCompleted]:
 
 
 def wait_for_the_end(window: MainWindow, qtbot: QtBot, minutes: float) -> None:
-    """Wait until the run has ended and its last step is drawn."""
+    """Wait until the run has ended and its last step is drawn and counted.
+
+    A chart may draw a new step before the page's pace comes round to the words below it.
+    """
     context = window.context
     qtbot.waitUntil(lambda: context.record is not None and context.record.state.ended, timeout=round(minutes * 60_000))
     plots = window.pages["train"].plots
     qtbot.waitUntil(
         lambda: all(_drawn_to(chart, context.record.state.step) for chart in (plots.loss, plots.scale)), timeout=60_000
     )
+    qtbot.waitUntil(lambda: f" of {context.record.state.step:,} attempted" in plots.counts.whole_text, timeout=60_000)
 
 
 def _drawn_to(chart: Chart, step: int) -> bool:
