@@ -1,4 +1,4 @@
-"""The engine bounds torch's caches of compiled products, before torch computes, unless the user has set them."""
+"""What the engine sets before any library is loaded: no telemetry, and bounds for torch's caches of compiled products."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import sys
 PROGRAM = """
 import json, os, sys
 import studio.engine
-assert "torch" not in sys.modules
+assert not {"torch", "huggingface_hub"} & set(sys.modules)
+assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
 print(json.dumps([os.environ[name] for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")]))
 """
 
@@ -22,6 +23,6 @@ def _capacities(**given: str) -> list[str]:
     return found
 
 
-def test_the_caches_are_bounded_unless_the_user_has_set_them() -> None:
+def test_telemetry_is_off_and_the_caches_are_bounded_unless_the_user_has_set_them() -> None:
     assert _capacities() == ["128", "128"]
     assert _capacities(LRU_CACHE_CAPACITY="7") == ["128", "7"]
