@@ -93,7 +93,7 @@ def estimate(info: ModelInfo, config: RunConfig) -> Estimate:
 
     trainable = METHODS.get(config.method.name).trainable_parameters(info.shapes, config.method)
     memory = estimate_memory(info, config)
-    added = 0 if config.method.name == "full" else trainable
+    added = 0 if METHODS.get(config.method.name).form == "model" else trainable
     return Estimate(
         trainable_parameters=trainable,
         total_parameters=info.parameters + added,

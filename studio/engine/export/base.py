@@ -1,4 +1,4 @@
-"""What an export target is: a description that the window lists, and two functions for the engine."""
+"""What an export target is: a description that the window lists, and four functions for the engine."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from studio.i18n import mark
 from studio.registry import Spec
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedTokenizerBase
 
     from studio.engine.export.reload import Reloaded
     from studio.engine.export.source import Source
+    from studio.engine.methods import Method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,17 +24,28 @@ class Target(Spec):
     """One form of export.
 
     Attributes:
-        needs_mergeable: whether the trained part is folded into the base's weights, which not every method allows.
+        action: the words on the button.
+        library: the library that opens the export, as model cards name it.
+        usage: the code that opens the export, as Markdown; `{base}` stands for the base's name.
+        refuse: `(method)` returns why a run of that method cannot be exported so, in one sentence, or "".
+        weight_bytes: `(source, dtype)`, about how much of the disk the weights will take.
+        finish: `(source, loaded, tokenizer)` makes of base + trained part the plain fp32 model that is to be written;
+            None where the trained part is written as it is.
         dtypes: the formats it can save in; the first one is taken where the base's own is not among them.
         write: `(model, source, folder)` writes the weights of a finished model, in the format they have.
         reload: `(source, folder)` opens the written folder from disk with the libraries its users will use, and
             nothing of ours. Raises whatever those raise on a damaged folder.
     """
 
-    needs_mergeable: bool
+    library: str
+    usage: str
+    refuse: Callable[[Method], str]
+    weight_bytes: Callable[[Source, str], int]
     dtypes: tuple[str, ...]
     write: Callable[[nn.Module, Source, Path], None]
     reload: Callable[[Source, Path], Reloaded]
+    finish: Callable[[Source, nn.Module, PreTrainedTokenizerBase], nn.Module] | None = None
+    action: str = mark("Export and check")
 
     def choose_dtype(self, wanted: str, stored: str) -> str:
         """Return the save format: the wanted one; for `auto` the base's own, `stored`, where that can be saved."""

@@ -10,35 +10,15 @@ from studio.engine.export.certificate import Check
 from studio.engine.export.source import Source
 from studio.i18n import tr
 
-_USE_MERGED = """\
-```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-model = AutoModelForCausalLM.from_pretrained("path/to/this/folder", dtype="auto")
-tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
-```"""
-
-_USE_ADAPTER = """\
-```python
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
-
-base = AutoModelForCausalLM.from_pretrained("path/to/{base}", dtype="auto")
-base.generation_config = GenerationConfig.from_pretrained("path/to/this/folder")
-model = PeftModel.from_pretrained(base, "path/to/this/folder")
-tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
-```"""
-
 
 def write_card(source: Source, target: Target, dtype: str, checks: tuple[Check, ...]) -> str:
     """Return the model card as Markdown. It names no path and quotes no row of the dataset."""
-    merged = target.needs_mergeable
     parts = [
-        _front_matter(source, merged),
+        _front_matter(source, target),
         f"# {source.name}, {tr('fine-tuned')}",
         _summary(source, dtype),
         f"## {tr('Use')}",
-        _USE_MERGED if merged else _USE_ADAPTER.replace("{base}", source.name),
+        target.usage.replace("{base}", source.name),
         f"## {tr('Training')}",
         _training(source),
         f"## {tr('What was checked')}",
@@ -47,9 +27,9 @@ def write_card(source: Source, target: Target, dtype: str, checks: tuple[Check, 
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(source: Source, merged: bool) -> str:
-    library, tags = ("transformers", ()) if merged else ("peft", (source.method.name,))
-    lines = ["---", f"base_model: {source.name}", f"library_name: {library}", "pipeline_tag: text-generation"]
+def _front_matter(source: Source, target: Target) -> str:
+    tags = () if target.finish else (source.method.name,)
+    lines = ["---", f"base_model: {source.name}", f"library_name: {target.library}", "pipeline_tag: text-generation"]
     return "\n".join([*lines, "tags:", *(f"- {tag}" for tag in ("finetune-studio", *tags)), "---"])
 
 

@@ -66,7 +66,7 @@ def gather(
     """
     rows = [prompt.ids for prompt in prompts]
     model = load_model(source.base, "fp32", progress)
-    before = copy_weights(model, DTYPES.get(source.info.dtype, torch.float32)) if target.needs_mergeable else {}
+    before = copy_weights(model, DTYPES.get(source.info.dtype, torch.float32)) if target.finish else {}
     base = record(model, rows, progress, "merging")
     loaded = source.method.load(model, source.folder.adapter)
     trained = record(loaded, rows, progress, "merging")
@@ -74,8 +74,8 @@ def gather(
     by_answer = sorted(prompts, key=lambda prompt: len(prompt.ids) - prompt.answer)
     stops = first_stop(loaded, by_answer, ends, stopping.LIMIT, progress, "merging")
     merge, rounding, delta, finished = None, EQUAL, NOTHING_LOST, loaded
-    if target.needs_mergeable:
-        finished = merged_model(source, loaded)
+    if target.finish:
+        finished = finished_model(source, loaded, target, tokenizer)
         merge = compare(trained, record(finished, rows, progress, "merging"))
         delta = round_weights(finished, before, DTYPES[dtype])
         if dtype != "fp32" and merge.max_logit_difference <= LOGIT_TOLERANCE:  # a wrong merge may not excuse itself
@@ -94,9 +94,7 @@ def gather(
     return reference, finished
 
 
-def merged_model(source: Source, loaded: nn.Module) -> nn.Module:
-    """Return the plain fp32 model with the trained part folded in."""
-    if source.method.merge is None:
-        raise ValueError(f"{source.method.name} cannot be merged")  # refused with a sentence before anything is loaded
-    merged: nn.Module = source.method.merge(loaded)
-    return merged.eval()
+def finished_model(source: Source, loaded: nn.Module, target: Target, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+    """Return the plain fp32 model that the target makes of base + trained part."""
+    assert target.finish is not None
+    return target.finish(source, loaded, tokenizer).eval()

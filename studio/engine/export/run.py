@@ -26,8 +26,6 @@ from studio.runs import RunFolder
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
-
 
 @dataclass(frozen=True, kw_only=True)
 class ExportResult:
@@ -62,7 +60,7 @@ def export_run(
     _refuse_unsuited(spec, source)
     dtype = spec.choose_dtype(dtype, source.info.dtype)
     destination = choose_destination(folder, f"{spec.name}-{dtype}", out)
-    with staged(destination, _weight_bytes(source, spec, dtype)) as place:
+    with staged(destination, spec.weight_bytes(source, dtype)) as place:
         certificate = _make(source, spec, dtype, place, progress)
         with explained(destination):
             certificate.write(place)
@@ -84,23 +82,10 @@ def _refuse_dtype(target: Target, dtype: str) -> None:
 
 
 def _refuse_unsuited(target: Target, source: Source) -> None:
-    """Refuse a merge of what cannot be merged, and an adapter where a whole model was trained."""
-    if target.needs_mergeable and not source.method.mergeable:
-        raise ExportError(
-            tr("{method} cannot be merged into the base; export the run as adapter.").format(
-                method=tr(source.method.title)
-            )
-        )
-    if not target.needs_mergeable and not (source.folder.adapter / "adapter_config.json").exists():
-        raise ExportError(
-            tr("{method} leaves no adapter; export the run as merged.").format(method=tr(source.method.title))
-        )
-
-
-def _weight_bytes(source: Source, target: Target, dtype: str) -> int:
-    if target.needs_mergeable:
-        return source.info.parameters * _BYTES[dtype]
-    return sum(file.stat().st_size for file in source.folder.adapter.glob("*.safetensors"))
+    reason = target.refuse(source.method)
+    if reason:
+        suited = ", ".join(other.name for other in TARGETS if not other.refuse(source.method))
+        raise ExportError(tr("{reason} Export the run as {targets}.").format(reason=reason, targets=suited))
 
 
 def _make(source: Source, target: Target, dtype: str, place: Path, progress: Progress) -> Certificate:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config.method import MethodConfig
 from studio.registry import Spec
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
     from studio.engine.models.shapes import ModelShapes
@@ -23,7 +23,10 @@ class Method(Spec):
 
     Attributes:
         config: the class of its `[method]` table.
+        form: what the trained part is saved as: "peft" (a PEFT adapter), "bottleneck" (this app's serial adapter) or
+            "model" (all weights of the model, because all are trained).
         mergeable: whether the result can be folded into the base weights, at no latency.
+        cost_in_use: what the trained part costs when the model answers, in one sentence.
         quantised_base: whether the base stays frozen, so that it can be stored in int8 or nf4.
         suggested_learning_rate: what the form offers when the method is chosen.
         attach: `(model, config)` freezes the base, adds what is trained, and returns the model to train;
@@ -32,14 +35,27 @@ class Method(Spec):
         load: `(base, folder)` returns the base with the trained part from `folder`, frozen, for inference.
         merge: `(loaded)` returns a plain fp32 transformers model with the trained part folded in.
         trainable_parameters: `(shapes, config)`, the closed form, from the shapes in the weight files alone.
+        saved_parameters: likewise, the numbers that the saved part holds; None when those are the trained ones.
+        virtual_tokens: `(config)`, the positions that the method puts in front of every row.
+        input_vectors: `(loaded)` returns what those positions hold, (virtual tokens, hidden size) in fp32; None when
+            the method puts no vectors in front of the input.
     """
 
     config: type[MethodConfig]
+    form: Literal["peft", "bottleneck", "model"]
     mergeable: bool
     quantised_base: bool
+    cost_in_use: str
     suggested_learning_rate: float
     attach: Callable[[PreTrainedModel, Any], nn.Module]
     save: Callable[[nn.Module, Path], None]
     load: Callable[[PreTrainedModel, Path], nn.Module]
     merge: Callable[[nn.Module], PreTrainedModel] | None
     trainable_parameters: Callable[[ModelShapes, Any], int]
+    saved_parameters: Callable[[ModelShapes, Any], int] | None = None
+    virtual_tokens: Callable[[Any], int] = lambda config: 0
+    input_vectors: Callable[[nn.Module], Tensor] | None = None
+
+    def patch_bytes(self, shapes: ModelShapes, config: MethodConfig) -> int:
+        """Return the size of the saved part, which is fp32, without names and header."""
+        return 4 * (self.saved_parameters or self.trainable_parameters)(shapes, config)

@@ -83,6 +83,10 @@ def _trainable_parameters(shapes: ModelShapes, config: FullConfig) -> int:
     return sum(shapes.size(name) for name in shapes.tensors if not _frozen(name, config))
 
 
+def _saved_parameters(shapes: ModelShapes, config: FullConfig) -> int:
+    return shapes.parameters
+
+
 METHOD = Method(
     name="full",
     title=mark("Full fine-tuning"),
@@ -93,12 +97,15 @@ METHOD = Method(
     ),
     order=20,
     config=FullConfig,
+    form="model",
     mergeable=True,
     quantised_base=False,
+    cost_in_use=mark("Nothing: it is an ordinary model of the base's size and speed."),
     suggested_learning_rate=2e-5,
     attach=_attach,
     save=_save,
     load=_load,
     merge=_merge,
     trainable_parameters=_trainable_parameters,
+    saved_parameters=_saved_parameters,
 )

@@ -59,7 +59,7 @@ def estimate_components(shapes: ModelShapes, config: RunConfig, precision: Preci
     """The formula alone, without torch; `tokens` are those of one micro-batch, padding counted."""
     trainable = METHODS.get(config.method.name).trainable_parameters(shapes, config.method)
     compute = BYTES[precision.autocast or "fp32"]
-    is_full = config.method.name == "full"
+    is_full = METHODS.get(config.method.name).form == "model"
     widths = sum(layer.inputs + layer.outputs for layer in shapes.linear())
     saved = widths * _SAVED_BYTES[compute] * (1.0 if is_full else _ADAPTER_FACTOR)
     vocabulary = shapes.embedding[0] if shapes.embedding else 0
@@ -88,7 +88,7 @@ def _weights(shapes: ModelShapes, config: RunConfig, precision: Precision, added
     compute, own = BYTES[precision.autocast or "fp32"], BYTES[precision.parameters]
     linear = sum(layer.inputs * layer.outputs for layer in shapes.linear())
     rest = shapes.parameters - linear
-    if config.method.name == "full":
+    if METHODS.get(config.method.name).form == "model":
         stored = linear * (own + (compute if compute < own else 0))
     else:
         stored = linear * BYTES[choose_storage(config.precision, precision)]

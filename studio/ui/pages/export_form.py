@@ -96,8 +96,7 @@ class ExportForm(Card):
         dtypes = self.target.dtypes
         self.dtype.set_choices([("auto", tr("Automatic")), *((dtype, dtype) for dtype in dtypes)])
         self._dtype_row.setVisible(len(dtypes) > 1)
-        folds = self.target.needs_mergeable
-        self.button.setText(tr("Merge, export and check") if folds else tr("Export and check"))
+        self.button.setText(tr(self.target.action))
         self.button.setAccessibleName(self.button.text())
         self._show_dtype()
 
@@ -149,9 +148,4 @@ def _refusal(target: Target, run: RunSummary | None) -> str:
     """Return why a run cannot be exported in this form, in a sentence, or nothing. The engine asks the same."""
     if run is None or run.method not in METHODS.names():
         return ""
-    method = METHODS.get(run.method)
-    if target.needs_mergeable and not method.mergeable:
-        return tr("{method} cannot be folded into the base's weights.").format(method=tr(method.title))
-    if not target.needs_mergeable and not (run.folder.adapter / "adapter_config.json").exists():
-        return tr("{method} leaves no adapter: it changed the weights themselves.").format(method=tr(method.title))
-    return ""
+    return target.refuse(METHODS.get(run.method))

@@ -84,8 +84,4 @@ class MethodCard(SectionCard):
         shown = self.form
         for form in self._forms.values():
             form.setVisible(form is shown)
-        method = METHODS.get(self.name)
-        words = tr(method.explanation)
-        if method.merge is None:
-            words += " " + tr("It cannot be merged into the model; it is exported as an adapter.")
-        self._explanation.setText(words)
+        self._explanation.setText(tr(METHODS.get(self.name).explanation))

@@ -122,18 +122,18 @@ def test_an_end_that_is_not_carried_over_makes_the_export_talk_on(
     assert {"eos_carried", "stops_by_itself"} <= failed(result).keys()
 
 
-def without_adapter(source: Any, loaded: Any) -> Any:
+def without_adapter(source: Any, loaded: Any, *_: Any) -> Any:
     return loaded.unload().eval()
 
 
-def at_twice_the_scale(source: Any, loaded: Any) -> Any:
+def at_twice_the_scale(source: Any, loaded: Any, *_: Any) -> Any:
     for module in loaded.modules():
         if isinstance(getattr(module, "scaling", None), dict):
             module.scaling = {name: 2 * scale for name, scale in module.scaling.items()}
     return loaded.merge_and_unload().eval()
 
 
-def without_the_last_layer(source: Any, loaded: Any) -> Any:
+def without_the_last_layer(source: Any, loaded: Any, *_: Any) -> Any:
     for name, parameter in loaded.named_parameters():
         if "layers.1." in name and "lora_B" in name:
             parameter.data.zero_()
@@ -145,7 +145,7 @@ def without_the_last_layer(source: Any, loaded: Any) -> Any:
 def test_a_wrong_merge_is_caught_in_every_format(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, merge: Any, dtype: str
 ) -> None:
-    monkeypatch.setattr(reference, "merged_model", merge)
+    monkeypatch.setattr(reference, "finished_model", merge)
 
     result = export_run(make_run(), "merged", dtype)
 
@@ -228,7 +228,7 @@ def test_a_failed_export_does_not_pass_later(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(reference, "merged_model", without_adapter)
+        patch.setattr(reference, "finished_model", without_adapter)
         result = export_run(make_run(), "merged", "fp32")
 
     assert not verify_export(result.path).passed

@@ -82,7 +82,6 @@ def test_a_target_with_one_format_offers_no_choice_of_format(page: ExportPage, q
 
 
 def test_a_form_that_does_not_suit_the_method_says_why(page: ExportPage, folders: list[RunFolder]) -> None:
-    (folders[2].adapter / "adapter_config.json").unlink()
     page.form.run.set_value(str(folders[2].path))
     assert not page.form.cards["adapter"].isEnabled()
     assert "leaves no adapter" in page.form.cards["adapter"].toolTip()

@@ -8,13 +8,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.engine.export.base import Target
-from studio.i18n import mark
+from studio.i18n import mark, tr
 
 if TYPE_CHECKING:
     from torch import nn
 
     from studio.engine.export.reload import Reloaded
     from studio.engine.export.source import Source
+    from studio.engine.methods import Method
+
+USAGE = """\
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+base = AutoModelForCausalLM.from_pretrained("path/to/{base}", dtype="auto")
+base.generation_config = GenerationConfig.from_pretrained("path/to/this/folder")
+model = PeftModel.from_pretrained(base, "path/to/this/folder")
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+```"""
+
+
+def _refuse(method: Method) -> str:
+    if method.form == "peft":
+        return ""
+    return tr("{method} leaves no adapter in PEFT's format.").format(method=tr(method.title))
+
+
+def _weight_bytes(source: Source, dtype: str) -> int:
+    return sum(file.stat().st_size for file in source.folder.adapter.glob("*.safetensors"))
 
 
 def _write(model: nn.Module, source: Source, folder: Path) -> None:
@@ -50,7 +72,10 @@ TARGET = Target(
         "Take it to keep several skills for one base, or to go on training. Whoever uses it needs the base too."
     ),
     order=20,
-    needs_mergeable=False,
+    library="peft",
+    usage=USAGE,
+    refuse=_refuse,
+    weight_bytes=_weight_bytes,
     dtypes=("fp32",),
     write=_write,
     reload=_reload,

@@ -7,19 +7,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.engine.export.base import Target
-from studio.i18n import mark
+from studio.i18n import mark, tr
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedTokenizerBase
 
     from studio.engine.export.reload import Reloaded
     from studio.engine.export.source import Source
+    from studio.engine.methods import Method
 
+BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
+USAGE = """\
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("path/to/this/folder", dtype="auto")
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+```"""
 # Shards this large load in a few reads and still copy to any file system.
 SHARD = "4GB"
 
 
-def _write(model: nn.Module, source: Source, folder: Path) -> None:
+def _refuse(method: Method) -> str:
+    if method.mergeable:
+        return ""
+    return tr("{method} cannot be folded into the base's weights.").format(method=tr(method.title))
+
+
+def _weight_bytes(source: Source, dtype: str) -> int:
+    return source.info.parameters * BYTES[dtype]
+
+
+def _finish(source: Source, loaded: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+    if source.method.merge is None:
+        raise ValueError(f"{source.method.name} cannot be merged")  # refused with a sentence before anything is loaded
+    merged: nn.Module = source.method.merge(loaded)
+    return merged
+
+
+def write_model(model: nn.Module, source: Source, folder: Path) -> None:
+    """Write a complete model as an ordinary folder, in the format that its weights have."""
     from transformers import GenerationConfig
 
     from studio.engine.models.quiet import quiet_transformers
@@ -47,8 +75,13 @@ TARGET = Target(
         "no latency. As large as the base. Take it to use the result, or to convert it further."
     ),
     order=10,
-    needs_mergeable=True,
+    action=mark("Merge, export and check"),
+    library="transformers",
+    usage=USAGE,
+    refuse=_refuse,
+    weight_bytes=_weight_bytes,
+    finish=_finish,
     dtypes=("fp32", "fp16", "bf16"),
-    write=_write,
+    write=write_model,
     reload=_reload,
 )
