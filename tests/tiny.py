@@ -30,6 +30,7 @@ from studio.engine.training.storage import attach_stored
 from studio.engine.training.update import Attempt, Updater
 
 VOCABULARY = 300
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class Bench:
 
     def update(self, chosen: Sequence[Row], *, rate: float = 1e-2, token_budget: int = 10_000) -> Attempt:
         """One attempted update on these rows."""
-        batches = micro_batches(chosen, token_budget)
+        batches = [batch.to(self.updater.device) for batch in micro_batches(chosen, token_budget)]
         loss = self.updater.accumulate(batches, sum(batch.supervised for batch in batches))
         return self.updater.apply(loss, rate)
 
@@ -113,6 +114,7 @@ def bench(
     *,
     base: PreTrainedModel | None = None,
     max_grad_norm: float = 1.0,
+    device: torch.device = CPU,
 ) -> Bench:
     """Attach a method to a tiny model as a run does, dropout off unless asked for."""
     base = base or llama()
@@ -120,7 +122,7 @@ def bench(
     chosen = PRECISIONS.get(config.name)
     method_config = read_method(method or {"name": "lora", "rank": 4, "dropout": 0.0})
     torch.manual_seed(1)
-    model = attach_stored(base, method_config, chosen, config, torch.device("cpu")).train()
+    model = attach_stored(base, method_config, chosen, config, device).train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = make_optimizer(parameters, TrainingConfig(), chosen, config)
     loss = SupervisedLoss(model, base)
