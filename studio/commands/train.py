@@ -1,4 +1,4 @@
-"""`train` and `estimate`: what is done with a configuration."""
+"""`train`: a run without a window."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from studio.commands.console import Commands, Console, add_command
 from studio.commands.runs import add_runs_option
 from studio.events import DataPrepared, EvaluationCompleted, OverflowDiagnosed, RunFinished, RunStarted
 from studio.i18n import tr
-from studio.words import count_text, duration_text, size_text, speed_text
+from studio.words import duration_text, speed_text
 
 if TYPE_CHECKING:
     from studio.runner.controller import Controller
@@ -28,13 +28,12 @@ INTERRUPTED = 130  # what shells report for a program ended by Ctrl-C
 def add_to(commands: Commands) -> None:
     """Add the commands to the parser."""
     parser = add_command(commands, "train", tr("train, and print the run folder"), _train)
-    _add_config(parser)
+    add_config(parser)
     add_runs_option(parser)
-    parser = add_command(commands, "estimate", tr("memory by component, and trainable parameters"), _estimate)
-    _add_config(parser)
 
 
-def _add_config(parser: argparse.ArgumentParser) -> None:
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add the configuration file, and the option to replace settings of it."""
     parser.add_argument("config", type=Path, metavar="CONFIG.toml", help=tr("the configuration of the run"))
     parser.add_argument(
         "--set",
@@ -150,29 +149,3 @@ def _stop_on_signal(controller: Controller) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _estimate(args: argparse.Namespace, console: Console) -> int:
-    from studio.config import read_config
-    from studio.runner import actions
-
-    config = read_config(args.config, args.set)
-    estimate = actions.estimate(actions.open_model(config.model.path, console.progress), config)
-    values = {
-        "trainable_parameters": estimate.trainable_parameters,
-        "total_parameters": estimate.total_parameters,
-        "bytes": estimate.bytes,
-        "total_bytes": estimate.total_bytes,
-        "available_bytes": estimate.available_bytes,
-    }
-    lines = [f"{name:<16}{size_text(size):>10}" for name, size in estimate.bytes.items()]
-    lines.append(
-        tr("{total} of {available} available; {trainable} of {parameters} parameters are trained").format(
-            total=size_text(estimate.total_bytes),
-            available=size_text(estimate.available_bytes),
-            trainable=count_text(estimate.trainable_parameters),
-            parameters=count_text(estimate.total_parameters),
-        )
-    )
-    console.result(values, "\n".join(lines))
-    return 0

@@ -2,31 +2,53 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from studio.config import DataConfig, DataSource, PrecisionConfig, RunConfig
+from studio.config import DataConfig, DataSource, PrecisionConfig, RunConfig, parse_config
 from studio.engine.control import Progress, no_progress
-from studio.errors import ConfigError
+from studio.errors import ConfigError, StudioError
+from studio.i18n import tr
 from studio.runs import RunFolder
 
 if TYPE_CHECKING:
     from studio.engine.data.inspect import DataInspection
     from studio.engine.device import Hardware
+    from studio.engine.export import Target
     from studio.engine.export.run import ExportResult
+    from studio.engine.methods import Method
     from studio.engine.models.info import ModelInfo
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a configuration will need. Sizes are bytes; `bytes` is by component."""
+    """What a configuration will need. Sizes are bytes; `bytes` is by component, `patch_bytes` what is saved."""
 
     trainable_parameters: int
     total_parameters: int
+    patch_bytes: int
     bytes: dict[str, int]
     total_bytes: int
     available_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether the memory that is there now is enough."""
+        return self.total_bytes <= self.available_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodRow:
+    """One method for one model; without an estimate, `problem` says why there is none."""
+
+    name: str
+    estimate: Estimate | None = None
+    problem: str = ""
 
 
 def open_model(path_or_id: str, progress: Progress = no_progress) -> ModelInfo:
@@ -97,10 +119,47 @@ def estimate(info: ModelInfo, config: RunConfig) -> Estimate:
     return Estimate(
         trainable_parameters=trainable,
         total_parameters=info.parameters + added,
+        patch_bytes=METHODS.get(config.method.name).patch_bytes(info.shapes, config.method),
         bytes=memory.components,
         total_bytes=memory.total,
         available_bytes=available_memory(config.training.device),
     )
+
+
+def compare_methods(
+    info: ModelInfo, config: RunConfig, tables: Iterable[Mapping[str, Any]] = ()
+) -> tuple[MethodRow, ...]:
+    """Estimate every method for a model, in the order of the registry; all else is as in the configuration.
+
+    Args:
+        tables: `[method]` tables of methods that are not to be taken with their defaults; that of the configuration's
+            own method is always taken from there.
+    """
+    from studio.engine.methods import METHODS
+
+    given = {str(table.get("name")): table for table in (*tables, config.method.model_dump(exclude_none=True))}
+    return tuple(_estimate_method(info, config, given.get(name, {"name": name})) for name in METHODS.names())
+
+
+def _estimate_method(info: ModelInfo, config: RunConfig, table: Mapping[str, Any]) -> MethodRow:
+    """One row; whatever is wrong with one method for this model leaves the other rows as they are."""
+    name = str(table["name"])
+    try:
+        tried = parse_config(config.model_dump(exclude_none=True) | {"method": table})
+        return MethodRow(name=name, estimate=estimate(info, tried))
+    except StudioError as error:
+        return MethodRow(name=name, problem=str(error))
+    except Exception as error:
+        log.exception("Method %s could not be estimated", name)
+        words = tr("The estimate failed unexpectedly ({kind}); the log has the details.")
+        return MethodRow(name=name, problem=words.format(kind=type(error).__name__))
+
+
+def exports_of(method: Method) -> tuple[Target, ...]:
+    """Return the forms of export that take what a method trains, in the order in which they are offered."""
+    from studio.engine.export import TARGETS
+
+    return tuple(target for target in TARGETS if not target.refuse(method))
 
 
 def explain_precision(config: RunConfig, info: ModelInfo) -> tuple[str, str]:

@@ -205,6 +205,8 @@ def _sizes() -> dict[str, str]:
     """The distances and font sizes of the style sheet; s4 is one unit of the rhythm, s1 a quarter of it."""
     pixels = {f"s{quarters}": space(quarters / 4) for quarters in (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)}
     # A focus ring is one pixel wider than the border it replaces: the padding gives that pixel back.
+    # The words in a cell of a table stand this much further in than its padding says; its header's words follow.
+    pixels["header_side"] = pixels["s4"] + 3
     pixels |= {"inset": pixels["s3"] - 1, "inset_side": pixels["s4"] - 1, "inset_quiet": pixels["s2"] - 1}
     fonts = {"title": TITLE, "heading": HEADING, "caption": CAPTION}
     return {name: f"{size}px" for name, size in pixels.items()} | {

@@ -188,6 +188,7 @@ def test_estimate_gives_parameters_and_bytes(command: Command, monkeypatch: pyte
     needs = actions.Estimate(
         trainable_parameters=4_884_480,
         total_parameters=139_399_488,
+        patch_bytes=4 * 4_884_480,
         bytes={"weights": 269_030_016},
         total_bytes=269_030_016,
         available_bytes=24 * 1024**3,

@@ -86,6 +86,7 @@ class FakeEngine:
         return Estimate(
             trainable_parameters=trainable,
             total_parameters=139_399_488,
+            patch_bytes=4 * trainable,
             bytes={"weights": GB, "activations": self.total_bytes - GB},
             total_bytes=self.total_bytes,
             available_bytes=24 * GB,

@@ -12,10 +12,10 @@ from studio.i18n import tr
 from studio.runner.numerics import headroom
 from studio.runner.record import RunRecord
 from studio.ui import theme
-from studio.ui.pages.train_figures import Figure
 from studio.ui.plots import numbers
 from studio.ui.plots.headroom import HeadroomGauge, headroom_level, headroom_text
 from studio.ui.plots.heatmap_axis import title_of
+from studio.ui.widgets.figure import Figure
 from studio.words import share_text
 
 

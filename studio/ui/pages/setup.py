@@ -18,6 +18,7 @@ from studio.runner.record import RunRecord
 from studio.runs import write_atomically
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.method_comparison import MethodComparison
 from studio.ui.dialogs.precision_probe import PrecisionProbe
 from studio.ui.latest import Latest
 from studio.ui.pages.outline import Outline
@@ -99,6 +100,22 @@ class SetupPage(QWidget):
         if self._context.controller.running:
             return tr("A run is training and would be in the way of the figures; compare when it has ended.")
         return self.start_problem()
+
+    def compare_methods(self) -> None:
+        """Show what every method amounts to for the model, and take the one that the user chooses."""
+        info = self.model.info
+        config, refusal = self._provisional()
+        if info is None or config is None:
+            self._context.message.emit(refusal or tr("Choose a model first."))
+            return
+        dialog = MethodComparison(self._context, info, config, self.method.tables(), self)
+        dialog.taken.connect(self.method.take)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def _comparison_problem(self) -> str:
+        """Why the methods cannot be compared now, in a sentence, or nothing."""
+        return tr("Choose a model first.") if self.model.info is None else self._provisional()[1]
 
     def drop_questions(self) -> None:
         """No longer want an answer to anything that was asked in the background."""
@@ -193,6 +210,7 @@ class SetupPage(QWidget):
             card.judged.connect(self._judged)
         self.model.info_changed.connect(lambda: self.data.set_model(self.model.info))
         self.method.chosen.connect(self.training.suggest_for)
+        self.method.comparison_wanted.connect(self.compare_methods)
         self.precision.probe_wanted.connect(self.probe_precisions)
         self._context.run_state_changed.connect(self._judged)
         theme.application().focusChanged.connect(self._follow_focus)
@@ -212,6 +230,7 @@ class SetupPage(QWidget):
         self._context.settings.draft = self.tables()
         self.outline.refresh()
         self.precision.allow_probe(self._probe_problem())
+        self.method.allow_comparison(self._comparison_problem())
         self.changed.emit()
 
     def _follow_focus(self, _before: QWidget | None, now: QWidget | None) -> None:

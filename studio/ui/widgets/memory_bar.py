@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPaintEvent
-from PySide6.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from studio.i18n import mark, tr
 from studio.runner.actions import Estimate
 from studio.ui import theme
-from studio.ui.widgets.text import label
 from studio.words import size_text
 
 COMPONENTS = {
@@ -20,6 +21,7 @@ COMPONENTS = {
     "activations": mark("Activations"),
     "logits": mark("Logits"),
 }
+_COLOURS = ("series_1", "series_3", "series_2", "series_5", "series_4", "series_6")
 
 
 class MemoryBar(QWidget):
@@ -28,34 +30,46 @@ class MemoryBar(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._bar = _Bar()
-        self._legend = label("", "caption", wrap=True)
-        self._legend.setTextFormat(Qt.TextFormat.RichText)
+        self._legend = MemoryLegend()
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, theme.space(0.5), 0, theme.space(0.5))
         whole.setSpacing(theme.space(0.75))
         whole.addWidget(self._bar)
         whole.addWidget(self._legend)
-        theme.notifier().changed.connect(self._write)
-        self._parts: list[tuple[str, int]] = []
         self.hide()
 
     def show_estimate(self, estimate: Estimate | None) -> None:
         """Show the parts of an estimate against the memory that is there."""
         self.setVisible(estimate is not None)
         if estimate is not None:
-            self._parts = [(name, size) for name, size in estimate.bytes.items() if size > 0]
-            self._bar.show_parts([size for _, size in self._parts], estimate.available_bytes)
-            self._write()
+            self._bar.show_parts(estimate.bytes, estimate.available_bytes)
+            self._legend.show_parts(estimate.bytes)
+            self._bar.setAccessibleName(tr("Memory: {parts}").format(parts=parts_text(estimate.bytes)))
+
+
+class MemoryLegend(QLabel):
+    """The parts of an estimate with their colours and sizes, in a line that wraps."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._parts: Mapping[str, int] = {}
+        self.setTextFormat(Qt.TextFormat.RichText)
+        self.setProperty("role", "caption")
+        self.setWordWrap(True)
+        theme.notifier().changed.connect(self._write)
+
+    def show_parts(self, parts: Mapping[str, int]) -> None:
+        """Name these parts, those that need nothing left out."""
+        self._parts = parts
+        self.setAccessibleName(parts_text(parts))
+        self._write()
 
     def _write(self) -> None:
         entries = []
-        for place, (name, size) in enumerate(self._parts):
+        for name, size in _present(self._parts):
             words = f"{component_text(name)} {size_text(size)}".replace(" ", "&nbsp;")
-            entries.append(f'<font color="{_colour(place).name()}">■</font>&nbsp;{words}')
-        self._legend.setText(" &nbsp; ".join(entries))
-        words = ", ".join(f"{component_text(name)} {size_text(size)}" for name, size in self._parts)
-        self._legend.setAccessibleName(words)
-        self._bar.setAccessibleName(tr("Memory: {parts}").format(parts=words))
+            entries.append(f'<font color="{component_colour(name).name()}">■</font>&nbsp;{words}')
+        self.setText(" &nbsp; ".join(entries))
 
 
 class _Bar(QWidget):
@@ -63,12 +77,12 @@ class _Bar(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._sizes: list[int] = []
+        self._parts: Mapping[str, int] = {}
         self._available = 0
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
-    def show_parts(self, sizes: list[int], available: int) -> None:
-        self._sizes, self._available = sizes, available
+    def show_parts(self, parts: Mapping[str, int], available: int) -> None:
+        self._parts, self._available = parts, available
         self.update()
 
     @override
@@ -78,18 +92,29 @@ class _Bar(QWidget):
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        shape = QPainterPath()
-        shape.addRoundedRect(QRectF(self.rect()), self.height() / 2, self.height() / 2)
-        painter.setClipPath(shape)
-        painter.fillRect(self.rect(), theme.palette().border)
-        whole = max(self._available, sum(self._sizes), 1)
-        left = 0.0
-        for place, size in enumerate(self._sizes):
-            width = self.width() * size / whole
-            painter.fillRect(QRectF(left, 0, width, self.height()), _colour(place))
-            left += width
+        paint_parts(painter, QRectF(self.rect()), self._parts, max(self._available, sum(self._parts.values())))
         painter.end()
+
+
+def paint_parts(painter: QPainter, area: QRectF, parts: Mapping[str, int], whole: int) -> None:
+    """Paint the parts of an estimate side by side, as a bar whose full length stands for `whole` bytes."""
+    painter.save()
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    shape = QPainterPath()
+    shape.addRoundedRect(area, area.height() / 2, area.height() / 2)
+    painter.setClipPath(shape, Qt.ClipOperation.IntersectClip)
+    painter.fillRect(area, theme.palette().border)
+    left = area.left()
+    for name, size in _present(parts):
+        width = area.width() * size / max(whole, 1)
+        painter.fillRect(QRectF(left, area.top(), width, area.height()), component_colour(name))
+        left += width
+    painter.restore()
+
+
+def parts_text(parts: Mapping[str, int]) -> str:
+    """Return the parts of an estimate in words, such as "Weights 513 MB, Gradients 19 MB"."""
+    return ", ".join(f"{component_text(name)} {size_text(size)}" for name, size in _present(parts))
 
 
 def component_text(name: str) -> str:
@@ -97,14 +122,12 @@ def component_text(name: str) -> str:
     return tr(COMPONENTS[name]) if name in COMPONENTS else name.replace("_", " ").capitalize()
 
 
-def _colour(place: int) -> QColor:
-    colours = theme.palette()
-    series = (
-        colours.series_1,
-        colours.series_3,
-        colours.series_2,
-        colours.series_5,
-        colours.series_4,
-        colours.series_6,
-    )
-    return series[place % len(series)]
+def component_colour(name: str) -> QColor:
+    """Return the colour of a component, the same in every bar; all that are not known share the last one."""
+    known = list(COMPONENTS)
+    colour: QColor = getattr(theme.palette(), _COLOURS[known.index(name) if name in known else -1])
+    return colour
+
+
+def _present(parts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return [(name, size) for name, size in parts.items() if size > 0]

@@ -11,9 +11,23 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 from studio.ui import icons, theme
 from studio.ui.widgets.text import label
 
-Level = Literal["good", "warning", "bad", "busy", "none"]
-_ICONS: dict[Level, str] = {"good": "check", "warning": "warning", "bad": "error", "busy": "busy", "none": "dot"}
-_COLOURS: dict[Level, str] = {"good": "good", "warning": "warning", "bad": "bad", "busy": "muted", "none": "muted"}
+Level = Literal["good", "warning", "bad", "busy", "note", "none"]
+_ICONS: dict[Level, str] = {
+    "good": "check",
+    "warning": "warning",
+    "bad": "error",
+    "busy": "busy",
+    "note": "info",
+    "none": "dot",
+}
+_COLOURS: dict[Level, str] = {
+    "good": "good",
+    "warning": "warning",
+    "bad": "bad",
+    "busy": "muted",
+    "note": "accent",
+    "none": "muted",
+}
 
 
 class Verdict(QWidget):

@@ -1,0 +1,170 @@
+"""The comparison of methods: what each amounts to for the chosen model, and one click to take one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QItemSelectionModel, Qt, Signal
+from PySide6.QtWidgets import QAbstractItemView, QDialog, QHBoxLayout, QHeaderView, QTableView, QVBoxLayout, QWidget
+from typing_extensions import override
+
+from studio.config import RunConfig
+from studio.engine.methods import METHODS
+from studio.i18n import tr
+from studio.runner import actions
+from studio.runner.actions import MethodRow
+from studio.runner.task import Task
+from studio.ui import theme
+from studio.ui.bridge import AppContext
+from studio.ui.models.method_comparison import COST, EXPORTS, MEMORY, NAME, TRAINED, MethodModel
+from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.cells import MemoryDelegate, WrappingDelegate
+from studio.ui.widgets.memory_bar import MemoryLegend
+from studio.ui.widgets.text import label
+from studio.ui.widgets.verdict import Verdict
+
+if TYPE_CHECKING:
+    from studio.engine.models.info import ModelInfo
+
+
+class MethodComparison(QDialog):
+    """Estimates as soon as it is opened. `taken` carries the name of the method that the user takes.
+
+    Args:
+        tables: the `[method]` tables of methods whose options the user has set; all others have their defaults.
+    """
+
+    taken = Signal(str)
+
+    def __init__(
+        self,
+        context: AppContext,
+        info: ModelInfo,
+        config: RunConfig,
+        tables: Sequence[Mapping[str, Any]] = (),
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(tr("Methods compared"))
+        self._model_name = info.path.name
+        self.model = MethodModel(config.method.name)
+        self.table, self.verdict = self._make_table(), Verdict()
+        self.legend, self._legend_title = MemoryLegend(), label("", "caption")
+        self.leave = push_button(tr("Close"), "plain", tooltip=tr("Close without a change (Esc)"))
+        self.use = push_button(tr("Use this method"), "primary", "check")
+        self.leave.setAutoDefault(False)
+        self.use.setDefault(True)
+        self._lay_out()
+        self._connect()
+        self.resize(theme.characters(180), theme.space(84))
+        self._select(config.method.name)
+        self.verdict.set(tr("Estimating every method …"), "busy")
+        self._task = Task.start(tr("Comparing the methods"), lambda _: actions.compare_methods(info, config, tables))
+        context.run_task(self._task, self._show_rows, self._show_problem)
+
+    @property
+    def chosen(self) -> MethodRow | None:
+        """The selected row."""
+        selected = self.table.selectionModel().selectedRows()
+        return self.model.row(selected[0].row()) if selected else None
+
+    @override
+    def done(self, result: int) -> None:
+        """However the dialog ends, nobody waits for an answer."""
+        self._task.cancel()
+        super().done(result)
+
+    def _show_rows(self, rows: Sequence[MethodRow]) -> None:
+        chosen = self.chosen
+        self.model.show(rows)
+        for place, row in enumerate(rows):
+            if row.problem:  # its sentence takes the room of what it is about
+                self.table.setSpan(place, TRAINED, 1, EXPORTS - TRAINED + 1)
+        self.table.resizeRowsToContents()
+        self.verdict.set("")
+        self._select(chosen.name if chosen else rows[0].name)
+
+    def _show_problem(self, sentence: str) -> None:
+        self.verdict.set(sentence, "bad")
+
+    def _select(self, name: str) -> None:
+        flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+        self.table.selectionModel().setCurrentIndex(self.model.index(self.model.place(name), NAME), flags)
+        self._offer()
+
+    def _offer(self) -> None:
+        """Offer the selected method, and show the parts of its memory."""
+        row = self.chosen
+        self.legend.show_parts(row.estimate.bytes if row and row.estimate else {})
+        title = tr(METHODS.get(row.name).title) if row else ""
+        self._legend_title.setText(tr("Memory with {method}:").format(method=title) if row and row.estimate else "")
+        name = tr("Use {method}").format(method=title) if row else tr("Use this method")
+        self.use.setText(f"\u00a0{name}")
+        self.use.setAccessibleName(name)
+        works = row is not None and row.estimate is not None
+        self.use.setEnabled(works)
+        reason = (row.problem if row else "") or tr("Select a method that suits the model.")
+        self.use.setToolTip(tr("Choose it on the Method card (Enter)") if works else reason)
+
+    def _take(self) -> None:
+        row = self.chosen
+        if row is not None and row.estimate is not None:
+            self.taken.emit(row.name)
+            self.accept()
+
+    def _make_table(self) -> QTableView:
+        table = QTableView()
+        table.setModel(self.model)
+        table.setAccessibleName(tr("Methods compared"))
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        table.setItemDelegate(WrappingDelegate(table))
+        table.setItemDelegateForColumn(MEMORY, MemoryDelegate(table))
+        table.setShowGrid(False)
+        table.setTabKeyNavigation(False)
+        table.setWordWrap(True)
+        table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        table.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        table.verticalHeader().hide()
+        table.verticalHeader().setMinimumSectionSize(theme.space(5.5))  # two lines
+        header = table.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionsClickable(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(COST, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(EXPORTS, QHeaderView.ResizeMode.Fixed)
+        header.resizeSection(EXPORTS, theme.characters(34))
+        header.sectionResized.connect(lambda *_: table.resizeRowsToContents())
+        return table
+
+    def _connect(self) -> None:
+        self.table.selectionModel().selectionChanged.connect(self._offer)
+        self.table.doubleClicked.connect(self._take)
+        self.leave.clicked.connect(self.reject)
+        self.use.clicked.connect(self._take)
+
+    def _lay_out(self) -> None:
+        about = tr(
+            "Computed for {model} with the settings on the Setup page, before anything is loaded. Methods that you "
+            "have not set yet have their defaults."
+        ).format(model=self._model_name)
+        foot = QHBoxLayout()
+        foot.setSpacing(theme.space(1))
+        foot.addWidget(self.verdict, 1)
+        foot.addStretch(0)
+        foot.addWidget(self.leave)
+        foot.addWidget(self.use)
+        parts = QHBoxLayout()
+        parts.setSpacing(theme.space(1))
+        parts.addWidget(self._legend_title)
+        parts.addWidget(self.legend, 1)
+        whole = QVBoxLayout(self)
+        margin = theme.space(3)
+        whole.setContentsMargins(margin, margin, margin, theme.space(2))
+        whole.setSpacing(theme.space(1.5))
+        whole.addWidget(label(tr("Which method suits this model?"), "title"))
+        whole.addWidget(label(about, "muted", wrap=True))
+        whole.addWidget(self.table, 1)
+        whole.addLayout(parts)
+        whole.addLayout(foot)

@@ -1,0 +1,181 @@
+"""The table of the methods: a row per method, what it amounts to for the chosen model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+from PySide6.QtGui import QFont
+from typing_extensions import override
+
+from studio.engine.methods import METHODS, Method
+from studio.i18n import mark, tr
+from studio.runner.actions import Estimate, MethodRow
+from studio.runner.method_words import exports_text, merging_text
+from studio.ui import theme
+from studio.ui.plots import numbers
+from studio.ui.widgets.cells import MEMORY_ROLE, MemoryCell
+from studio.ui.widgets.memory_bar import parts_text
+from studio.ui.widgets.verdict import sign_pixmap
+from studio.words import count_text, share_text, size_text
+
+Index = QModelIndex | QPersistentModelIndex
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its title, what it means, and its text from the estimate or from the method."""
+
+    title: str
+    meaning: str
+    size: Callable[[Estimate], str] | None = None
+    fact: Callable[[Method], str] | None = None
+
+
+def _memory_text(needs: Estimate) -> str:
+    size = size_text(needs.total_bytes)
+    return size if needs.fits else tr("{size}, may not fit").format(size=size)
+
+
+COLUMNS = (
+    Column(mark("Method"), mark("In the order in which they are offered."), fact=lambda method: tr(method.title)),
+    Column(
+        mark("Trained"),
+        mark("Parameters that are trained, and their share of all."),
+        size=lambda needs: (
+            f"{count_text(needs.trainable_parameters)}\n"
+            f"{share_text(needs.trainable_parameters, needs.total_parameters)}"
+        ),
+    ),
+    Column(
+        mark("Saved patch"),
+        mark("Size of the trained part, as a run saves it."),
+        size=lambda needs: size_text(needs.patch_bytes),
+    ),
+    Column(
+        mark("Memory"),
+        mark("Most memory that training will take. All bars have one scale; a line marks the memory that is there."),
+        size=_memory_text,
+    ),
+    Column(
+        mark("Merges"),
+        mark("Whether the trained part can be folded into the weights, at no cost in use."),
+        fact=lambda method: merging_text(method)[0],
+    ),
+    Column(
+        mark("Cost in use"),
+        mark("What the trained part costs when the model answers."),
+        fact=lambda method: tr(method.cost_in_use),
+    ),
+    Column(
+        mark("Exports"),
+        mark("The forms in which the result can be exported."),
+        fact=lambda method: exports_text(method) or tr("None yet"),
+    ),
+)
+NAME, TRAINED, MEMORY, COST, EXPORTS = 0, 1, 3, 5, 6
+
+
+class MethodModel(QAbstractTableModel):
+    """Every method of the registry; the rows are waiting until they are shown."""
+
+    def __init__(self, chosen: str) -> None:
+        super().__init__()
+        self._chosen = chosen
+        self._rows: Sequence[MethodRow] = tuple(MethodRow(name=name) for name in METHODS.names())
+        self._whole = 1
+
+    def show(self, rows: Sequence[MethodRow]) -> None:
+        """Show what has been estimated."""
+        self.beginResetModel()
+        self._rows = tuple(rows)
+        self._whole = max((row.estimate.total_bytes for row in self._rows if row.estimate), default=1)
+        self.endResetModel()
+
+    def row(self, place: int) -> MethodRow:
+        """Return a row of the table."""
+        return self._rows[place]
+
+    def place(self, name: str) -> int:
+        """Return the row of a method."""
+        return [row.name for row in self._rows].index(name)
+
+    @override
+    def rowCount(self, parent: Index | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else len(self._rows)
+
+    @override
+    def columnCount(self, parent: Index | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else len(COLUMNS)
+
+    @override
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if orientation == Qt.Orientation.Vertical:
+            return None
+        match role:
+            case Qt.ItemDataRole.DisplayRole:
+                return tr(COLUMNS[section].title)
+            case Qt.ItemDataRole.ToolTipRole:
+                return tr(COLUMNS[section].meaning)
+            case Qt.ItemDataRole.TextAlignmentRole:
+                return _alignment(section)
+        return None
+
+    @override
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        row, column = self._rows[index.row()], index.column()
+        match role:
+            case Qt.ItemDataRole.DisplayRole:
+                return self._text(row, column)
+            case Qt.ItemDataRole.ToolTipRole:
+                return self._tooltip(row, column)
+            case Qt.ItemDataRole.TextAlignmentRole:
+                return _alignment(column, spanning=bool(row.problem))
+            case Qt.ItemDataRole.DecorationRole if column == TRAINED and row.problem:
+                return sign_pixmap("bad", theme.space(2), theme.application().devicePixelRatio())
+            case Qt.ItemDataRole.ForegroundRole:
+                return self._colour(row, column)
+            case Qt.ItemDataRole.FontRole if column == NAME and row.name == self._chosen:
+                return _bold()
+        if role == MEMORY_ROLE and column == MEMORY and row.estimate is not None:
+            return MemoryCell(row.estimate, self._whole)
+        return None
+
+    def _text(self, row: MethodRow, column: int) -> str:
+        described = COLUMNS[column]
+        if column == NAME and row.name == self._chosen:
+            return tr("{method}\n(chosen)").format(method=tr(METHODS.get(row.name).title))
+        if column == TRAINED and row.problem:
+            return row.problem
+        if described.fact is not None:
+            return described.fact(METHODS.get(row.name))
+        assert described.size is not None
+        return numbers.NONE if row.estimate is None else described.size(row.estimate)
+
+    def _tooltip(self, row: MethodRow, column: int) -> str:
+        if column == NAME:
+            return tr(METHODS.get(row.name).explanation)
+        if row.problem:
+            return row.problem
+        return parts_text(row.estimate.bytes) if column == MEMORY and row.estimate else self._text(row, column)
+
+    def _colour(self, row: MethodRow, column: int) -> Any:
+        colours = theme.palette()
+        if column == TRAINED and row.problem:
+            return colours.bad
+        if column == MEMORY and row.estimate is not None and not row.estimate.fits:
+            return colours.warning
+        return None
+
+
+def _alignment(column: int, *, spanning: bool = False) -> Qt.AlignmentFlag:
+    right = TRAINED <= column < MEMORY and not spanning
+    return (Qt.AlignmentFlag.AlignRight if right else Qt.AlignmentFlag.AlignLeft) | Qt.AlignmentFlag.AlignVCenter
+
+
+def _bold() -> QFont:
+    font = QFont(theme.application().font())
+    font.setWeight(QFont.Weight.DemiBold)
+    return font

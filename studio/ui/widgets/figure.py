@@ -1,0 +1,40 @@
+"""A figure: its name, its value, and a word about it."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QVBoxLayout, QWidget
+
+from studio.ui import theme
+from studio.ui.widgets.text import ElidedLabel
+from studio.ui.widgets.verdict import Level
+
+
+class Figure(QWidget):
+    """A name, a value and a word about it."""
+
+    def __init__(self, name: str, tooltip: str) -> None:
+        super().__init__()
+        self._name = name
+        self._value, self._detail = ElidedLabel("", "heading"), ElidedLabel("", "caption")
+        self.setToolTip(tooltip)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.space(0.2))
+        for widget in (ElidedLabel(name, "caption"), self._value, self._detail):
+            column.addWidget(widget)
+
+    @property
+    def text(self) -> str:
+        """The figure as it is read out."""
+        return f"{self._name}: {self._value.whole_text} {self._detail.whole_text}".rstrip()
+
+    def set(self, value: str, detail: str = "", level: Level | None = None) -> None:
+        """Show another value; `level` colours it, and the words carry the same."""
+        if (value, detail) == (self._value.whole_text, self._detail.whole_text):
+            return
+        self._value.set_text(value)
+        self._detail.set_text(detail)
+        self.setAccessibleName(self.text)
+        if level != self._value.property("level"):
+            self._value.setProperty("level", level)
+            self._value.style().polish(self._value)
