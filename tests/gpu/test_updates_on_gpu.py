@@ -80,7 +80,4 @@ def test_an_overflow_of_scaled_gradients_skips_and_halves() -> None:
     attempt = tiny.update(rows(8))
     assert not attempt.finite
     assert all(torch.equal(old, new) for old, new in zip(before, tiny.parameters, strict=True))
-    for _ in range(130):
-        if tiny.update(rows(8)).finite:
-            break
-    assert tiny.update(rows(8)).finite
+    assert any(tiny.update(rows(8)).finite for _ in range(130))

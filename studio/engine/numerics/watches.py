@@ -21,6 +21,8 @@ EXPLODED_STEPS = 20
 HOPELESS = 1000.0
 HOPELESS_STEPS = 50
 LEARNING = 0.9  # the loss is below this part of what it was
+# A loss that has risen by half while the gradients are that long is no matter of units either.
+DIVERGED = 1.5
 NORMAL_NORM = 1.0  # customary clip limit, where none is set or a smaller one
 BASELINE = 5
 
@@ -83,10 +85,11 @@ class ExplosionWatch:
     def _exploded(self) -> bool:
         if self._long < EXPLODED_STEPS:
             return False
-        if min(self._last(EXPLODED_STEPS)) >= EXPLODED * self._level:
+        grown = statistics.fmean(self._losses) / statistics.fmean(self._first_losses)
+        if min(self._last(EXPLODED_STEPS)) >= EXPLODED * self._level or grown >= DIVERGED:
             return True
         hopeless = self._long >= HOPELESS_STEPS and min(self._norms) >= HOPELESS * max(self._limit, NORMAL_NORM)
-        return hopeless and statistics.fmean(self._losses) > LEARNING * statistics.fmean(self._first_losses)
+        return hopeless and grown > LEARNING
 
     def _last(self, count: int) -> list[float]:
         return list(itertools.islice(reversed(self._norms), count))

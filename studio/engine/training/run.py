@@ -23,6 +23,7 @@ from studio.engine.models.info import ModelInfo
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.load import load_tokenizer
 from studio.engine.numerics.remedies import changed
+from studio.engine.numerics.verdicts import Verdict
 from studio.engine.precision import Precision
 from studio.engine.precision.choose import choose_precision, explain_storage
 from studio.engine.precision.tf32 import tf32
@@ -107,7 +108,7 @@ class _Run:
     def go(self) -> None:
         try:
             self._live = self._prepare()
-            status = self._run(self._live)
+            status = self._run()
         except Cancelled:
             status = "stopped"
         except TrainingError:
@@ -117,12 +118,14 @@ class _Run:
             raise
         self._finish(status)
 
-    def _run(self, live: Live) -> str:
+    def _run(self) -> str:
         while True:
+            assert self._live is not None
             try:
-                return live.loop.run()
+                return self._live.loop.run()
             except RemedyChosen as chosen:
-                live = self._live = self._change(live, chosen)
+                remedy, verdict = chosen.name, chosen.verdict
+            self._change(remedy, verdict)  # out here, where no traceback holds the loop and its model any more
 
     def _emit(self, event: RunEvent | ProgressReported) -> None:
         self._losses.note(event)
@@ -210,25 +213,33 @@ class _Run:
         )
         return Live(prepared, trained, made, loop)
 
-    def _change(self, live: Live, chosen: RemedyChosen) -> Live:
+    def _change(self, remedy: str, verdict: Verdict) -> None:
         """Go on with a remedy: the settings it changes, and the state of now or of the last checkpoint."""
-        before, position = self._config, live.loop.position
-        self._config = changed(before, chosen.name, chosen.verdict.evidence)
-        places = self._folder.list_checkpoints() if chosen.name == "restore_checkpoint" else []
+        assert self._live is not None
+        live, before = self._live, self._config
+        position, left_out = live.loop.position, live.loop.left_out
+        self._config = changed(before, remedy, verdict.evidence)
+        places = self._folder.list_checkpoints() if remedy == "restore_checkpoint" else []
         state = checkpoint.read(places[0]) if places else live.machinery.snapshot(live.trained, position)
         prepared, trained = live.prepared, live.trained
         if _weights_differ(before, self._config):
-            precision, _ = choose_precision(self._config.precision, self._device, prepared.info.dtype)
-            prepared = dataclasses.replace(prepared, precision=precision)
-            progress = progress_events(self._control, self._emit)
-            trained = attach(prepared.info.path, self._config, precision, self._device, progress)
+            self._save()  # should the other model not come to life
+            del live, trained  # one model in memory at a time
+            self._live = None
+            prepared, trained = self._prepare_anew(prepared)
         steps = position.step
-        changed_live = self._bring_to_life(prepared, trained, position)
-        changed_live.loop.left_out |= live.loop.left_out
-        changed_live.machinery.put_back(self._carried(state, before), trained, position)
+        self._live = self._bring_to_life(prepared, trained, position)
+        self._live.loop.left_out |= left_out
+        self._live.machinery.put_back(self._carried(state, before), trained, position)
         position.step = steps  # attempts are counted on: a step's number is never used twice
         self._emit(RunResumed(step=steps, changes=_changes(before, self._config)))
-        return changed_live
+
+    def _prepare_anew(self, prepared: Prepared) -> tuple[Prepared, Trained]:
+        """Load the model again, stored as the configuration now wants it."""
+        precision, _ = choose_precision(self._config.precision, self._device, prepared.info.dtype)
+        progress = progress_events(self._control, self._emit)
+        trained = attach(prepared.info.path, self._config, precision, self._device, progress)
+        return dataclasses.replace(prepared, precision=precision), trained
 
     def _carried(self, state: checkpoint.Snapshot, before: RunConfig) -> checkpoint.Snapshot:
         """A scaler with new settings starts at its own scale."""

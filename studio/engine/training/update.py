@@ -114,7 +114,8 @@ class Updater:
                 torch._foreach_mul_(gradients, attempt.grad_norm_clipped / attempt.grad_norm)
             with stepping:
                 self._step(learning_rate)
-        if self._scaler:
+        # The scale comes behind the loss: one that is not finite overflowed before it, whatever the scale.
+        if self._scaler and math.isfinite(attempt.loss):
             self._scaler.update(overflowed=not attempt.finite)
         return attempt
 

@@ -121,6 +121,7 @@ def test_an_inner_layer_beyond_fp16_is_a_forward_overflow(tmp_path: Path) -> Non
     done = Scenario(tmp_path, model).train()
     assert done.verdicts == ["forward_overflow"]
     assert done.diagnosed[0].evidence["module"] == "transformer.h.1.mlp.c_fc"
+    assert len({step.grad_scale for step in done.steps}) == 1  # which no scale can help is not answered with one
 
 
 def test_a_layer_whose_result_exceeds_fp16_is_a_forward_overflow(tmp_path: Path) -> None:
@@ -200,8 +201,9 @@ def test_rows_on_which_the_loss_is_no_number_are_named(tmp_path: Path) -> None:
     assert not done.error
 
 
-def test_steps_ever_longer_explode_the_gradients(tmp_path: Path) -> None:
-    training = {"learning_rate": 10.0, "warmup_ratio": 0.3, "schedule": "constant", "max_steps": 50}
+@pytest.mark.parametrize("seed", [0, 3, 5])
+def test_steps_ever_longer_explode_the_gradients(tmp_path: Path, seed: int) -> None:
+    training = {"learning_rate": 10.0, "warmup_ratio": 0.3, "schedule": "constant", "max_steps": 50, "seed": seed}
     model = llama(hidden_size=96)
     done = Scenario(tmp_path, model, precision={"name": "fp32"}, method=FULL, training=training).train()
     assert done.verdicts == ["exploding_gradients"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import math
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -328,6 +330,24 @@ def test_a_remedy_lets_the_run_go_on_in_another_precision(tmp_path: Path, remedy
 
 
 @pytest.mark.usefixtures("_overflowing")
+def test_another_precision_does_not_hold_two_models_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models: list[weakref.ref[torch.nn.Module]] = []
+    plain = run.attach
+
+    def attach(*arguments: Any) -> assemble.Trained:
+        gc.collect()  # the window does that every second
+        assert not [model for model in models if model() is not None]
+        trained = plain(*arguments)
+        models.append(weakref.ref(trained.base))
+        return trained
+
+    monkeypatch.setattr(run, "attach", attach)
+    done = Trained(tmp_path, {"precision": {"name": "fp16-mixed"}}, _Answering("use_fp32")).go()
+    assert done.of(RunFinished)[0].status == "finished"
+    assert len(models) == 2
+
+
+@pytest.mark.usefixtures("_overflowing")
 def test_without_anybody_watching_a_hopeless_run_ends_with_the_verdict(tmp_path: Path) -> None:
     done = Trained(tmp_path, {"precision": {"name": "fp16-mixed"}})
     with pytest.raises(TrainingError, match=r"model\.layers\.1\.mlp\.up_proj"):
@@ -362,14 +382,12 @@ def test_a_change_of_precision_keeps_weights_and_optimizer(tmp_path: Path) -> No
     changed = Trained(tmp_path, constant)
     original = run._Run._run
 
-    def twice(self: Any, live: Any) -> str:
-        whole, live.loop.planned = live.loop.planned, 3
-        original(self, live)
-        chosen = loop.RemedyChosen("use_fp32", None)  # type: ignore[arg-type]
-        chosen.verdict = type("V", (), {"evidence": {}})()
-        live = self._live = self._change(live, chosen)
-        assert live.loop.planned == whole
-        return original(self, live)
+    def twice(self: Any) -> str:
+        whole, self._live.loop.planned = self._live.loop.planned, 3
+        original(self)
+        self._change("use_fp32", type("V", (), {"evidence": {}})())
+        assert self._live.loop.planned == whole
+        return original(self)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run._Run, "_run", twice)
