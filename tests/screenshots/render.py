@@ -14,20 +14,28 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from unittest.mock import patch
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QDialog, QWidget
 
+from studio.config import parse_config
+from studio.engine import device
 from studio.events import EvaluationCompleted, ProgressReported, RunFailed, RunFinished, StepCompleted
+from studio.runner import actions, laboratory
 from studio.runner.controller import Controller
 from studio.runner.record import RunRecord
-from studio.ui import theme
+from studio.ui import latest, theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs import precision_probe
+from studio.ui.dialogs.laboratory import Laboratory
+from studio.ui.dialogs.method_comparison import MethodComparison
+from studio.ui.dialogs.precision_probe import PrecisionProbe
 from studio.ui.fonts import interface_font
 from studio.ui.main_window import MainWindow
 from studio.ui.settings import Settings
-from tests.screenshots import scripted_numerics
+from tests.screenshots import scripted_numerics, scripted_setup
 from tests.screenshots.scripted import START, scripted_certificate, scripted_events, scripted_record, scripted_runs
 
 SIZE = (1280, 800)
@@ -55,10 +63,16 @@ def window_at(page: str, context: AppContext) -> MainWindow:
     window.resize(*SIZE)
     window.show()
     window.go_to(page)
-    for _ in range(3):
-        context.join(10)
-        context.tick()
+    settle(context)
     return window
+
+
+def settle(context: AppContext, turns: int = 3) -> None:
+    """Let what was asked in the background be answered, and what follows from the answers be asked."""
+    for _ in range(turns):
+        theme.application().processEvents()
+        context.join(60)
+        context.tick()
 
 
 def train_window(record: RunRecord, *, live: bool = False) -> MainWindow:
@@ -78,6 +92,104 @@ def record_window(page: str, record: RunRecord, *, live: bool = False) -> MainWi
 def page_setup() -> QWidget:
     """The first sight of the window."""
     return window_at("setup", offscreen_context())
+
+
+def setup_window(method: dict[str, object], memory: int = 16 * scripted_setup.GB) -> MainWindow:
+    """Return the window at the Setup page with SmolLM2 and a method chosen, on a machine with so much memory."""
+    context = offscreen_context()
+    window = window_at("setup", context)
+    tables = {
+        "model": {"path": "/models/SmolLM2-135M-Instruct"},
+        "method": method,
+        "precision": {"name": "bf16-mixed"},
+        "training": {"device": "cpu"},
+    }
+    with (
+        patch.object(actions, "open_model", lambda path, _progress: scripted_setup.smollm2(path)),
+        patch.object(device, "available_memory", lambda _device: memory),
+        patch.object(latest, "PAUSE_MILLISECONDS", 0),
+    ):
+        window.setup.set_tables(tables)
+        settle(context, 8)
+    return window
+
+
+def method_window(method: str, **options: object) -> MainWindow:
+    """Return the window with the Method card at the top of what is seen."""
+    window = setup_window({"name": method, **options})
+    window.setup.area.verticalScrollBar().setValue(window.setup.method.y())
+    return window
+
+
+def page_method_lora() -> QWidget:
+    """A method that merges."""
+    return method_window("lora")
+
+
+def page_method_full() -> QWidget:
+    """The whole model is trained."""
+    return method_window("full", freeze_layers=10)
+
+
+def page_method_prompt_tuning() -> QWidget:
+    """A method that cannot be merged: the card says so, and what can be exported."""
+    return method_window("prompt-tuning")
+
+
+def page_method_wrong() -> QWidget:
+    """An option that cannot be."""
+    window = method_window("lora")
+    window.setup.method.form.rows["rank"].editor.main.setText("1x")  # type: ignore[attr-defined]
+    settle(window.context)
+    return window
+
+
+def opened(window: MainWindow, dialog: QDialog) -> QDialog:
+    """Return a dialog that a window has opened, to be drawn without the window."""
+    settle(window.context, 6)
+    window.hide()
+    dialog.setParent(None)
+    window.setParent(dialog)
+    dialog.show()
+    return dialog
+
+
+def page_method_comparison() -> QWidget:
+    """Every method for SmolLM2, on a machine that is too small for the largest."""
+    memory = 3 * scripted_setup.GB
+    window = setup_window({"name": "lora"}, memory)
+    with patch.object(device, "available_memory", lambda _device: memory):
+        window.setup.compare_methods()
+        dialog = window.setup.findChild(MethodComparison)
+        settle(window.context, 6)
+    return opened(window, dialog)
+
+
+def page_precision_probe() -> QWidget:
+    """Every precision measured; the best is selected."""
+    window = setup_window({"name": "lora"})
+    tables = window.setup.tables() | {"data": {"sources": [{"path": "/data/train.jsonl"}]}}
+    with patch.object(precision_probe, "probe", scripted_setup.probe_at_once):
+        dialog = PrecisionProbe(window.context, parse_config(tables), window)
+        dialog.open()
+        settle(window.context, 6)
+    return opened(window, dialog)
+
+
+def page_laboratory() -> QWidget:
+    """The experiments."""
+    window = window_at("setup", offscreen_context())
+    return opened(window, Laboratory(window.context, window))
+
+
+def page_laboratory_comparison() -> QWidget:
+    """Three precisions compared, all runs ended."""
+    context = offscreen_context(scripted_setup.ScriptedRuns(32, [0.0, 0.004, 0.03]))
+    window = window_at("setup", context)
+    dialog = Laboratory(context, window)
+    experiment = laboratory.experiment("precisions")
+    dialog.comparison.start(experiment, scripted_setup.write_files(experiment, context.runs_root.parent))
+    return opened(window, dialog)
 
 
 def page_train() -> QWidget:

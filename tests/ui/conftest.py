@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from studio.config import MethodConfig, method, option
+from studio.engine.methods import METHODS, Method
 from studio.runner import actions
 from studio.ui import bridge, latest, theme
 from studio.ui.bridge import AppContext
@@ -23,9 +27,32 @@ from tests.ui.fakes import FakeController, FakeEngine, choose
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     """Answers in the engine's place."""
     fake = FakeEngine()
-    for name in ("open_model", "open_data", "estimate", "explain_precision"):
+    for name in ("open_model", "open_data", "estimate", "compare_methods", "explain_precision"):
         monkeypatch.setattr(actions, name, getattr(fake, name))
     return fake
+
+
+@pytest.fixture
+def unmergeable(monkeypatch: pytest.MonkeyPatch) -> Method:
+    """A method that cannot be merged and leaves an adapter; it must be asked for before the window is."""
+
+    class SideConfig(MethodConfig):
+        name: Literal["side"] = "side"
+        width: int = option(8, title="Width", help="How wide it is.", ge=1, le=64)
+
+    side = dataclasses.replace(
+        METHODS.get("lora"),
+        name="side",
+        title="Side network",
+        explanation="y = x + f(x)",
+        config=SideConfig,
+        mergeable=False,
+        cost_in_use="A little of every token.",
+        suggested_learning_rate=1e-3,
+    )
+    for registry in (METHODS, method._METHODS):
+        monkeypatch.setitem(registry._entries, "side", side)  # type: ignore[arg-type]
+    return side
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from studio.config import RunConfig, write_config
+from studio.engine.methods import METHODS
 from studio.errors import DataError, ModelError
-from studio.runner.actions import Estimate
+from studio.runner.actions import Estimate, MethodRow
 from studio.runner.record import Update
 from studio.runs import RunFolder, create_run
 from studio.ui.main_window import MainWindow
@@ -60,7 +61,10 @@ class FakeInspection:
 
 @dataclass
 class FakeEngine:
-    """Answers for every action; a test changes them before it acts. `opened` are the models that were asked for."""
+    """Answers for every action; a test changes them before it acts. `opened` are the models that were asked for.
+
+    `unsuited` are methods without an estimate, with the reason; `compared` the `[method]` tables of the last comparison.
+    """
 
     model: dict[str, Any] = field(default_factory=dict)
     data: FakeInspection = field(default_factory=FakeInspection)
@@ -68,6 +72,8 @@ class FakeEngine:
     became: tuple[str, str] = ("bf16-mixed", "this CPU has bf16 units")
     opened: list[str] = field(default_factory=list)
     read: list[tuple[str, str | None]] = field(default_factory=list)
+    unsuited: dict[str, str] = field(default_factory=dict)
+    compared: list[dict[str, Any]] = field(default_factory=list)
 
     def open_model(self, path: str, _progress: object = None) -> FakeModel:
         self.opened.append(path)
@@ -91,6 +97,15 @@ class FakeEngine:
             total_bytes=self.total_bytes,
             available_bytes=24 * GB,
         )
+
+    def compare_methods(self, info: object, config: RunConfig, tables: Any = ()) -> tuple[MethodRow, ...]:
+        self.compared = list(tables)
+        rows = []
+        for name in METHODS.names():
+            tried = config.model_copy(update={"method": METHODS.get(name).config()})
+            problem = self.unsuited.get(name, "")
+            rows.append(MethodRow(name=name, estimate=None if problem else self.estimate(info, tried), problem=problem))
+        return tuple(rows)
 
     def explain_precision(self, config: RunConfig, _info: object) -> tuple[str, str]:
         return self.became if config.precision.name == "auto" else (config.precision.name, "as you chose")

@@ -71,7 +71,7 @@ class Laboratory(QDialog):
         self.leave.clicked.connect(self.reject)
         self.comparison.ended.connect(self._show_state)
         context.run_state_changed.connect(self._show_state)
-        self.resize(theme.characters(150), theme.space(84))
+        self.resize(theme.characters(180), theme.space(90))
         self._show_state()
 
     def begin(self, experiment: Experiment) -> None:

@@ -59,6 +59,7 @@ class MethodComparison(QDialog):
         self._connect()
         self.resize(theme.characters(180), theme.space(84))
         self._select(config.method.name)
+        self.table.setFocus()
         self.verdict.set(tr("Estimating every method …"), "busy")
         self._task = Task.start(tr("Comparing the methods"), lambda _: actions.compare_methods(info, config, tables))
         context.run_task(self._task, self._show_rows, self._show_problem)

@@ -66,7 +66,7 @@ class MemoryDelegate(QStyledItemDelegate):
     @override
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         hint = super().sizeHint(option, index)
-        return QSize(max(hint.width(), theme.characters(22)), option.fontMetrics.height() + theme.space(3))
+        return QSize(max(hint.width(), theme.characters(25)), option.fontMetrics.height() + theme.space(3))
 
 
 def _side(option: QStyleOptionViewItem) -> int:

@@ -1,0 +1,59 @@
+"""`estimate`: what a method amounts to, and all methods for one model, for a person and for a program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from studio.runner import actions
+from studio.runner.actions import Estimate, MethodRow
+from tests.cli.test_commands import CHAT, Command, answering
+
+LORA = Estimate(
+    trainable_parameters=4_884_480,
+    total_parameters=139_399_488,
+    patch_bytes=19_537_920,
+    bytes={"weights": 269_030_016},
+    total_bytes=269_030_016,
+    available_bytes=24 * 1024**3,
+)
+ROWS = (MethodRow(name="lora", estimate=LORA), MethodRow(name="full", problem="It trains the weights themselves."))
+
+
+@pytest.fixture(autouse=True)
+def _engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "open_model", answering(CHAT))
+    monkeypatch.setattr(actions, "estimate", answering(LORA))
+    monkeypatch.setattr(actions, "compare_methods", answering(ROWS))
+
+
+def test_the_method_is_described_beside_its_memory(command: Command, config: Path) -> None:
+    values = command("estimate", config, "--json").json
+    assert values["method"] == "lora"
+    assert values["patch_bytes"] == 19_537_920
+    assert values["mergeable"] is True
+    assert {"merged", "adapter"} <= set(values["exports"])
+    assert values["cost_in_use"].startswith("Nothing once merged")
+    out = command("estimate", config).out
+    assert "Saved patch: 19 MB" in out
+    assert "Exports: Merged model, " in out
+
+
+def test_all_methods_are_compared_when_asked(command: Command, config: Path) -> None:
+    rows = {row["method"]: row for row in command("estimate", config, "--methods", "--json").json["methods"]}
+    assert list(rows) == ["lora", "full"]
+    assert rows["lora"]["trainable_parameters"] == 4_884_480
+    assert rows["full"]["error"] == "It trains the weights themselves."
+    assert "trainable_parameters" not in rows["full"]
+    assert "merged" in rows["full"]["exports"]
+
+
+def test_the_table_has_a_line_for_each_method_under_its_titles(command: Command, config: Path) -> None:
+    lines = command("estimate", config, "--methods").out.splitlines()
+    titles, lora, full = lines[-3:]
+    assert lora.split()[:6] == ["lora", "4.9", "M", "3.5", "%", "19"]
+    assert lora.index("Yes") == titles.index("merges")
+    assert lora.index("Merged model") == titles.index("exports")
+    assert full.split(maxsplit=1) == ["full", "It trains the weights themselves."]
+    assert "methods" not in command("estimate", config, "--json").json

@@ -1,0 +1,210 @@
+"""What the Setup page and its dialogs would hear from the engine, for pictures. Nothing is loaded or measured.
+
+The shapes are those of SmolLM2-135M, so counts and sizes of the methods are the real ones; speeds, losses and the
+memory that is there are made up.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from studio.config import RunConfig, write_config
+from studio.engine.control import Progress
+from studio.engine.models.info import ModelInfo
+from studio.engine.models.shapes import ModelShapes
+from studio.events import RunEvent, RunFinished, RunStarted, StepCompleted
+from studio.runner.controller import Controller
+from studio.runner.laboratory import Experiment
+from studio.runner.probe import ProbeResult, ProbeRow
+from studio.runner.record import Update
+from studio.runs import RunFolder, create_run
+from tests.screenshots.scripted import START
+
+GB = 1024**3
+HIDDEN, MLP, KEYS, LAYERS, VOCABULARY = 576, 1536, 192, 30, 49152
+
+
+def smollm2(path: str = "/models/SmolLM2-135M-Instruct") -> ModelInfo:
+    """SmolLM2-135M-Instruct as its files describe it."""
+    tensors = dict(_tensors())
+    shapes = ModelShapes(
+        tensors=tensors,
+        dtypes=dict.fromkeys(tensors, "BF16"),
+        tied_embeddings=True,
+        config={
+            "model_type": "llama",
+            "architectures": ["LlamaForCausalLM"],
+            "hidden_size": HIDDEN,
+            "intermediate_size": MLP,
+            "num_hidden_layers": LAYERS,
+            "num_attention_heads": 9,
+            "num_key_value_heads": 3,
+            "vocab_size": VOCABULARY,
+            "max_position_embeddings": 8192,
+        },
+    )
+    return ModelInfo(
+        path=Path(path),
+        kind="chat",
+        reasons=("It has a chat template.",),
+        problems=(),
+        architecture="LlamaForCausalLM",
+        parameters=shapes.parameters,
+        bytes=2 * shapes.parameters,
+        dtype="bf16",
+        context_length=8192,
+        has_template=True,
+        eos_token="<|im_end|>",
+        shapes=shapes,
+    )
+
+
+def _tensors() -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield "model.embed_tokens.weight", (VOCABULARY, HIDDEN)
+    for layer in range(LAYERS):
+        prefix = f"model.layers.{layer}"
+        for name, outputs in (("q", HIDDEN), ("k", KEYS), ("v", KEYS), ("o", HIDDEN)):
+            yield f"{prefix}.self_attn.{name}_proj.weight", (outputs, HIDDEN)
+        for name in ("gate", "up"):
+            yield f"{prefix}.mlp.{name}_proj.weight", (MLP, HIDDEN)
+        yield f"{prefix}.mlp.down_proj.weight", (HIDDEN, MLP)
+        for name in ("input", "post_attention"):
+            yield f"{prefix}.{name}_layernorm.weight", (HIDDEN,)
+    yield "model.norm.weight", (HIDDEN,)
+
+
+def probe_rows() -> tuple[ProbeRow, ...]:
+    """Rows of a precision probe in most of the states that a row can have."""
+    return (
+        _measured("fp32", 212.0, 3.1, sentence="The reference: every other precision is compared with it.", cosine=1.0),
+        _measured(
+            "bf16-mixed", 498.0, 2.3, sentence="Follows fp32 to 0.04 % and is 2.3 times as fast.", difference=0.0004
+        ),
+        _measured(
+            "fp16-mixed",
+            187.0,
+            2.3,
+            sentence="Follows fp32, but 0.3 % of its gradients are zero, and this processor is slow at fp16.",
+            difference=0.0006,
+            lost=0.003,
+            subnormal=0.021,
+        ),
+        _measured(
+            "bf16-pure",
+            512.0,
+            1.6,
+            sentence="Rounding leaves 41 % of the weights as they were: small updates are lost.",
+            difference=0.012,
+            cosine=0.9961,
+            updates_lost=0.41,
+        ),
+        ProbeRow(
+            precision="fp16-pure",
+            status="not_finite",
+            sentence="Not finite in update 2: the output of layer 28's MLP is beyond 65,504.",
+        ),
+    )
+
+
+def _measured(
+    precision: str,
+    speed: float,
+    gigabytes: float,
+    *,
+    sentence: str,
+    difference: float = 0.0,
+    cosine: float = 0.9998,
+    lost: float = 0.0,
+    subnormal: float | None = None,
+    updates_lost: float | None = None,
+) -> ProbeRow:
+    return ProbeRow(
+        precision=precision,
+        status="measured",
+        sentence=sentence,
+        loss_differences=(0.0, difference / 2, difference),
+        gradient_cosine=cosine,
+        gradients_lost=lost,
+        gradients_subnormal=subnormal,
+        updates_lost=updates_lost,
+        tokens_per_second=speed,
+        peak_memory=round(gigabytes * GB),
+    )
+
+
+def probe_at_once(
+    config: RunConfig, steps: int, progress: Progress, see: Callable[[ProbeRow], None], **_: Any
+) -> ProbeResult:
+    """A precision probe that has its answer ready."""
+    rows = probe_rows()
+    for row in rows:
+        see(row)
+    reason = "bf16 mixed follows fp32 within 0.04 %, is 2.3 times as fast, and needs a quarter less memory."
+    return ProbeResult(rows=rows, recommended="bf16-mixed", reason=reason, steps=steps)
+
+
+class ScriptedRuns(Controller):
+    """Trains what it is given within one look at it: a loss that falls to where it is told to, step by step."""
+
+    def __init__(self, steps: int, offsets: list[float]) -> None:
+        super().__init__()
+        self._steps, self._offsets = steps, offsets
+        self._updates: list[Update] = []
+
+    @property
+    def running(self) -> bool:
+        return bool(self._updates)
+
+    def start(self, config: RunConfig, root: Path) -> RunFolder:
+        self.folder = create_run(root, config.precision.name, write_config(config))
+        self._updates = list(_falling(config, self._steps, self._offsets.pop(0)))
+        return self.folder
+
+    def poll(self) -> list[Update]:
+        updates, self._updates = self._updates, []
+        return updates
+
+
+def write_files(experiment: Experiment, folder: Path) -> list[Path]:
+    """Write a configuration for each run of an experiment, for a model that is not there."""
+    files = []
+    for number, settings in enumerate(experiment.runs.values(), 1):
+        tables = {"model": {"path": "/models/tiny"}, "data": {"sources": [{"path": "/data/rows.jsonl"}]}}
+        files.append(folder / f"{experiment.name}-{number}.toml")
+        config = RunConfig.model_validate(tables | {"precision": settings["precision"]})
+        files[-1].write_text(write_config(config), encoding="utf-8")
+    return files
+
+
+def _falling(config: RunConfig, steps: int, offset: float) -> Iterator[RunEvent]:
+    chance = random.Random(7)  # the same rows in every run, so the same noise
+    common = {"epoch": 0.0, "learning_rate": 3e-3, "grad_norm": 1.0, "grad_scale": None, "skipped": False}
+    counts = {"tokens": 900, "supervised_tokens": 900, "micro_batches": 1, "seconds": 0.1}
+    yield RunStarted(
+        time=START,
+        run=config.precision.name,
+        model="tiny",
+        kind="base",
+        method="lora",
+        precision=config.precision.name,
+        precision_reason="asked for",
+        device="cpu",
+        versions={},
+    )
+    for step in range(1, steps + 1):
+        loss = 3.2 + 2.6 * math.exp(-step / 9) + chance.gauss(0, 0.05) + offset * step / steps
+        yield StepCompleted(time=START + step, step=step, update=step, loss=loss, **common, **counts)  # type: ignore[arg-type]
+    yield RunFinished(
+        status="finished",
+        step=steps,
+        update=steps,
+        trainable_parameters=30_000,
+        total_parameters=70_000,
+        adapter_bytes=120_000,
+        peak_memory=300 * 2**20,
+        seconds=4.0,
+    )
