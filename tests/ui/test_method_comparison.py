@@ -59,7 +59,9 @@ def test_the_row_of_the_chosen_method_is_selected_and_marked(ready: MainWindow, 
     assert dialog.chosen is not None
     assert dialog.chosen.name == "full"
     assert cells(dialog, "full")[NAME].endswith("(chosen)")
-    assert dialog.use.accessibleName() == "Use Full fine-tuning"
+    assert dialog.use.accessibleName() == "Keep Full fine-tuning"
+    qtbot.mouseClick(dialog.table.viewport(), Qt.MouseButton.LeftButton, pos=click(dialog, "lora"))
+    assert dialog.use.accessibleName() == "Use LoRA"
     dialog.reject()
 
 
@@ -123,6 +125,7 @@ def test_what_does_not_fit_is_marked_in_words_and_the_parts_are_named(
     index = dialog.model.index(0, MEMORY)
     assert index.data() == "30 GB, may not fit"
     assert index.data(Qt.ItemDataRole.ToolTipRole) == "Weights 1 GB, Activations 29 GB"
+    assert index.data(Qt.ItemDataRole.AccessibleTextRole) == "30 GB, may not fit: Weights 1 GB, Activations 29 GB"
     assert dialog.legend.accessibleName() == "Weights 1 GB, Activations 29 GB"
     dialog.reject()
 

@@ -48,7 +48,8 @@ class MethodComparison(QDialog):
         super().__init__(parent)
         self.setWindowTitle(tr("Methods compared"))
         self._model_name = info.path.name
-        self.model = MethodModel(config.method.name)
+        self._present = config.method.name
+        self.model = MethodModel(self._present)
         self.table, self.verdict = self._make_table(), Verdict()
         self.legend, self._legend_title = MemoryLegend(), label("", "caption")
         self.leave = push_button(tr("Close"), "plain", tooltip=tr("Close without a change (Esc)"))
@@ -58,7 +59,7 @@ class MethodComparison(QDialog):
         self._lay_out()
         self._connect()
         self.resize(theme.characters(180), theme.space(84))
-        self._select(config.method.name)
+        self._select(self._present)
         self.table.setFocus()
         self.verdict.set(tr("Estimating every method …"), "busy")
         self._task = Task.start(tr("Comparing the methods"), lambda _: actions.compare_methods(info, config, tables))
@@ -100,7 +101,8 @@ class MethodComparison(QDialog):
         self.legend.show_parts(row.estimate.bytes if row and row.estimate else {})
         title = tr(METHODS.get(row.name).title) if row else ""
         self._legend_title.setText(tr("Memory with {method}:").format(method=title) if row and row.estimate else "")
-        name = tr("Use {method}").format(method=title) if row else tr("Use this method")
+        words = tr("Keep {method}") if row and row.name == self._present else tr("Use {method}")
+        name = words.format(method=title) if row else tr("Use this method")
         self.use.setText(f"\u00a0{name}")
         self.use.setAccessibleName(name)
         works = row is not None and row.estimate is not None

@@ -131,6 +131,8 @@ class MethodModel(QAbstractTableModel):
                 return self._text(row, column)
             case Qt.ItemDataRole.ToolTipRole:
                 return self._tooltip(row, column)
+            case Qt.ItemDataRole.AccessibleTextRole if column == MEMORY and row.estimate is not None:
+                return f"{self._text(row, column)}: {parts_text(row.estimate.bytes)}"
             case Qt.ItemDataRole.TextAlignmentRole:
                 return _alignment(column, spanning=bool(row.problem))
             case Qt.ItemDataRole.DecorationRole if column == TRAINED and row.problem:

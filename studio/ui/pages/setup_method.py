@@ -116,6 +116,7 @@ class MethodCard(SectionCard):
 
     def _chosen(self) -> None:
         self._show_method()
+        self.facts.show_estimate(None)  # figures of another method would be wrong until the answer comes
         self.chosen.emit(self.name)
         self.changed.emit()
 

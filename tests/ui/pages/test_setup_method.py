@@ -47,6 +47,7 @@ def test_what_holds_for_every_model_is_said_before_one_is_chosen(window: MainWin
 def test_figures_follow_the_method(ready: MainWindow, qtbot: QtBot) -> None:
     card = ready.setup.method
     card.choice.set_value("full")
+    assert figures(card)["trainable"] == "Trained: –"  # not those of LoRA while nothing is known
     qtbot.waitUntil(lambda: figures(card)["trainable"] == "Trained: 135 M 96 % of 139 M")
     assert figures(card)["patch"] == "Saved patch: 513 MB on disk"
     assert figures(card)["merges"] == "Merges: Not needed is a whole model"
