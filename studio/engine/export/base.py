@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
+    from studio.engine.export.prefix import Prefix
     from studio.engine.export.reload import Reloaded
     from studio.engine.export.source import Source
     from studio.engine.methods import Method
@@ -29,6 +30,8 @@ class Target(Spec):
         usage: the code that opens the export, as Markdown; `{base}` stands for the base's name.
         refuse: `(method)` returns why a run of that method cannot be exported so, in one sentence, or "".
         weight_bytes: `(source, dtype)`, about how much of the disk the weights will take.
+        prefix: `(source, tokenizer)` returns the tokens of its own that the export puts in front of every row, with the
+            tokenizer that does so; None where it has none. Raises `ExportError` where it cannot be right.
         finish: `(source, loaded, tokenizer)` makes of base + trained part the plain fp32 model that is to be written;
             None where the trained part is written as it is.
         dtypes: the formats it can save in; the first one is taken where the base's own is not among them.
@@ -45,6 +48,7 @@ class Target(Spec):
     write: Callable[[nn.Module, Source, Path], None]
     reload: Callable[[Source, Path], Reloaded]
     finish: Callable[[Source, nn.Module, PreTrainedTokenizerBase], nn.Module] | None = None
+    prefix: Callable[[Source, PreTrainedTokenizerBase], Prefix] | None = None
     action: str = mark("Export and check")
 
     def choose_dtype(self, wanted: str, stored: str) -> str:

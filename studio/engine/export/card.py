@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PureWindowsPath
 from typing import Any
 
 from studio.engine.export.base import Target
 from studio.engine.export.certificate import Check
+from studio.engine.export.journal import Summary, read_summary
+from studio.engine.export.rounded_base import is_rounded
 from studio.engine.export.source import Source
 from studio.i18n import tr
 
 
 def write_card(source: Source, target: Target, dtype: str, checks: tuple[Check, ...]) -> str:
     """Return the model card as Markdown. It names no path and quotes no row of the dataset."""
+    journal = read_summary(source.folder)
+    numerics = _numerics(source, journal)
     parts = [
         _front_matter(source, target),
         f"# {source.name}, {tr('fine-tuned')}",
         _summary(source, dtype),
         f"## {tr('Use')}",
         target.usage.replace("{base}", source.name),
+        *_notes(source, target),
+        f"## {tr('Data')}",
+        _data(source, journal),
         f"## {tr('Training')}",
-        _training(source),
+        _training(source, journal),
+        *((f"## {tr('Numerics')}", numerics) if numerics else ()),
         f"## {tr('What was checked')}",
         _checked(checks),
     ]
@@ -40,10 +49,95 @@ def _summary(source: Source, dtype: str) -> str:
     )
 
 
-def _training(source: Source) -> str:
-    state = source.folder.read_state()
+def _notes(source: Source, target: Target) -> list[str]:
+    notes = []
+    if target.prefix is not None:
+        notes.append(_opening(source))
+    if is_rounded(source):
+        notes.append(_rounding(source, target))
+    return notes
+
+
+def _opening(source: Source) -> str:
+    meaning = (
+        tr(
+            "What was learnt are {count} tokens of the vocabulary. The chat template writes them in front of a "
+            "conversation; text that does not come from the template has to begin with them to be answered so. They "
+            "are never generated: their scores are low everywhere, and the generation config suppresses them."
+        )
+        if source.kind == "chat"
+        else tr(
+            "What was learnt are {count} tokens of the vocabulary. The tokenizer puts them in front of every text, as "
+            "it does with BOS; tokens that do not come from it have to begin with them to be continued so. They are "
+            "never generated: their scores are low everywhere, and the generation config suppresses them."
+        )
+    )
+    return meaning.format(count=source.method.virtual_tokens(source.config.method))
+
+
+def _rounding(source: Source, target: Target) -> str:
+    base_dtype = source.config.precision.base_dtype
+    if target.finish is not None:
+        return tr(
+            "The base was rounded to {base} for training, and what was learnt makes up for that rounding. The weights "
+            "here are therefore the rounded ones; the certificate says under quantisation_loss how far they are from "
+            "the original ones."
+        ).format(base=base_dtype)
+    return tr(
+        "The base was rounded to {base} for training, and what was learnt makes up for that rounding. Load the base "
+        "rounded likewise: pass {code} to from_pretrained. On the base as it is the result is close, but not the one "
+        "that was checked."
+    ).format(base=base_dtype, code=f"`quantization_config=BitsAndBytesConfig({_BITS[base_dtype]})`")
+
+
+# As studio.engine.models.quantise rounds.
+_BITS = {
+    "nf4": 'load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True',
+    "int8": "load_in_8bit=True",
+}
+
+
+def _data(source: Source, journal: Summary) -> str:
+    rows = [(_file_name(data.path), data.role) for data in source.config.data.sources]
+    table = _table((tr("File"), tr("Role")), rows)
+    prepared = journal.data
+    if prepared is None:
+        return table
+    counts = tr(
+        "Rows: {train} for training, {general} of them general, {held_out} held out, {skipped} left out; {tokens} "
+        "tokens, {supervised} of them learnt."
+    ).format(
+        train=prepared.train_rows,
+        general=prepared.general_rows,
+        held_out=prepared.validation_rows,
+        skipped=prepared.skipped_rows,
+        tokens=prepared.tokens,
+        supervised=prepared.supervised_tokens,
+    )
+    return f"{table}\n\n{counts}"
+
+
+def _file_name(path: str) -> str:
+    """The last part of a path of either kind: where data lies is nobody's business."""
+    return PureWindowsPath(path).name or path
+
+
+def _numerics(source: Source, journal: Summary) -> str:
+    precision = source.config.precision
+    if journal.steps == 0:
+        return ""
+    rows: list[tuple[str, Any]] = [("steps", journal.steps), ("skipped", journal.skipped)]
+    if journal.grad_scale is not None:
+        rows += [("loss_scaling", precision.loss_scaling), ("loss_scale.last", journal.grad_scale)]
+    rows += [(f"verdict.{name}", tr("{count} times").format(count=count)) for name, count in journal.verdicts.items()]
+    return _table((tr("Figure"), tr("Value")), [(key, _shown(value)) for key, value in rows])
+
+
+def _training(source: Source, journal: Summary) -> str:
+    state, precision = source.folder.read_state(), source.config.precision
     rows: list[tuple[str, Any]] = [(f"method.{key}", value) for key, value in source.config.method.model_dump().items()]
-    rows += [("precision", state.get("precision", source.config.precision.name)), ("updates", state.get("updates"))]
+    rows += [("precision", state.get("precision", precision.name)), ("precision.base_dtype", precision.base_dtype)]
+    rows += [("updates", state.get("updates")), ("trainable_parameters", journal.trainable_parameters)]
     rows += [
         (f"training.{key}", getattr(source.config.training, key)) for key in ("learning_rate", "batch_size", "seed")
     ]
@@ -59,7 +153,8 @@ def _checked(checks: tuple[Check, ...]) -> str:
         else tr("This export FAILED its checks and should not be used.")
     )
     rows = [(check.name, tr("passed") if check.passed else tr("FAILED"), check.meaning) for check in checks]
-    return f"{verdict}\n\n{_table((tr('Check'), tr('Result'), tr('Meaning')), rows)}"
+    table = _table((tr("Check"), tr("Result"), tr("Meaning")), rows)
+    return f"{verdict} {tr('All figures stand in certificate.json.')}\n\n{table}"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -10,6 +10,7 @@ from studio.engine.data.formats.base import Example
 from studio.engine.data.formats.values import exchange, layout
 from studio.engine.data.render import Renderer
 from studio.engine.data.report import Unteachable
+from studio.engine.export.prefix import Prefix
 from studio.engine.export.source import Source
 
 if TYPE_CHECKING:
@@ -18,23 +19,25 @@ if TYPE_CHECKING:
 GENERATION_CONFIG = "generation_config.json"
 
 
-def carry_over(source: Source, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+def carry_over(source: Source, tokenizer: PreTrainedTokenizerBase, prefix: Prefix, folder: Path) -> None:
     """Write the tokenizer with its chat template, and the generation config, into the export's folder."""
-    tokenizer.save_pretrained(folder)
-    text = json.dumps(generation_config(source, tokenizer), ensure_ascii=False, indent=2) + "\n"
+    prefix.tokenizer.save_pretrained(folder)
+    text = json.dumps(generation_config(source, tokenizer, prefix), ensure_ascii=False, indent=2) + "\n"
     (folder / GENERATION_CONFIG).write_text(text, encoding="utf-8")
 
 
-def generation_config(source: Source, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+def generation_config(source: Source, tokenizer: PreTrainedTokenizerBase, prefix: Prefix) -> dict[str, Any]:
     """Return the base's generation config, with every token that ends an answer among its `eos_token_id`.
 
     Chat models often end a turn with another token than the text, and often only one of them is in the base's
-    config; a model that was taught to end with the other one would never stop.
+    config; a model that was taught to end with the other one would never stop. Tokens of the prefix are suppressed.
     """
     config = base_generation_config(source)
     given = stop_ids(config)
     ends = [*given, *(token for token in ending_ids(source, tokenizer) if token not in given)]
-    return config | ({"eos_token_id": ends if len(ends) > 1 else ends[0]} if ends else {})
+    silent = [*(config.get("suppress_tokens") or []), *prefix.ids]
+    ending = {"eos_token_id": ends if len(ends) > 1 else ends[0]} if ends else {}
+    return config | ending | ({"suppress_tokens": silent} if prefix.ids else {})
 
 
 def base_generation_config(source: Source) -> dict[str, Any]:

@@ -6,10 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
-from studio.engine.control import Progress
-from studio.engine.export import stopping
 from studio.engine.export.carry import (
     GENERATION_CONFIG,
     base_generation_config,
@@ -18,29 +14,26 @@ from studio.engine.export.carry import (
     stop_ids,
 )
 from studio.engine.export.certificate import Check
-from studio.engine.export.prompts import BUILT_IN
-from studio.engine.export.reference import Reference
+from studio.engine.export.prefix import SAMPLES, Prefix, differing, renders_as_before, splits_as_before
 from studio.engine.export.reload import reload_tokenizer
 from studio.engine.export.source import Source
-from studio.engine.export.stopping import first_stop
 from studio.i18n import tr
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Digits, spaces, line ends, accents and emoji: where tokenizers that look alike part.
-_SAMPLES = (*BUILT_IN, "x = 1234567.890\n\tif a  != b:", "naïve café — “quoted”", "👩‍💻 🇨🇳")
 
-
-def carried_checks(source: Source, tokenizer: PreTrainedTokenizerBase, folder: Path) -> tuple[Check, ...]:
+def carried_checks(
+    source: Source, tokenizer: PreTrainedTokenizerBase, prefix: Prefix, folder: Path
+) -> tuple[Check, ...]:
     """Return the checks of tokenizer, chat template, end tokens and generation config in `folder`."""
     exported = _open_tokenizer(folder)
-    config = _read_json(folder / GENERATION_CONFIG)
+    config = read_json(folder / GENERATION_CONFIG)
     return (
-        _tokenizer(tokenizer, exported),
-        _template(tokenizer, exported),
+        _tokenizer(tokenizer, prefix, exported),
+        _template(tokenizer, prefix, exported),
         _end(source, tokenizer, exported, config),
-        _generation(source, tokenizer, config),
+        _generation(source, tokenizer, prefix, config),
     )
 
 
@@ -51,7 +44,8 @@ def _open_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
         return None
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the table in a JSON file; None where there is none that can be read."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -59,29 +53,35 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return values if isinstance(values, dict) else None
 
 
-def _tokenizer(base: PreTrainedTokenizerBase, exported: PreTrainedTokenizerBase | None) -> Check:
-    differing = [
-        text for text in _SAMPLES if exported is None or exported(text)["input_ids"] != base(text)["input_ids"]
-    ]
+def _tokenizer(base: PreTrainedTokenizerBase, prefix: Prefix, exported: PreTrainedTokenizerBase | None) -> Check:
+    wrong = len(SAMPLES) if exported is None else len(differing(prefix, base, exported))
+    passed = exported is not None and splits_as_before(prefix, base, exported)
     if exported is None:
         meaning = tr("The tokenizer is missing from the export or cannot be opened.")
-    elif differing:
+    elif wrong:
         meaning = tr("The exported tokenizer splits text differently from the base's ({count} of {all} samples).")
+    elif not passed:
+        meaning = tr("The exported tokenizer does not know the virtual tokens, or not as single tokens.")
+    elif prefix.ids:
+        meaning = tr("The exported tokenizer splits text like the base's, and knows {tokens} virtual tokens besides.")
     else:
         meaning = tr("The exported tokenizer splits text exactly like the base's.")
     return Check(
         name="tokenizer_carried",
-        passed=not differing,
-        value=len(differing),
+        passed=passed,
+        value=wrong,
         limit=0,
-        meaning=meaning.format(count=len(differing), all=len(_SAMPLES)),
+        meaning=meaning.format(count=wrong, all=len(SAMPLES), tokens=len(prefix.ids)),
     )
 
 
-def _template(base: PreTrainedTokenizerBase, exported: PreTrainedTokenizerBase | None) -> Check:
-    passed = exported is not None and exported.chat_template == base.chat_template
+def _template(base: PreTrainedTokenizerBase, prefix: Prefix, exported: PreTrainedTokenizerBase | None) -> Check:
+    passed = exported is not None and exported.chat_template == prefix.tokenizer.chat_template
+    passed = passed and exported is not None and renders_as_before(prefix, base, exported)
     if not passed:
         meaning = tr("The chat template is missing from the export, or is not the one the model was trained with.")
+    elif prefix.ids and prefix.in_template:
+        meaning = tr("The chat template in the export writes the virtual tokens, and then what the base's writes.")
     elif base.chat_template:
         meaning = tr("The chat template in the export is the one the model was trained with.")
     else:
@@ -108,9 +108,11 @@ def _end(
     return Check(name="eos_carried", passed=passed, value=names, limit=None, meaning=meaning.format(tokens=names))
 
 
-def _generation(source: Source, tokenizer: PreTrainedTokenizerBase, config: dict[str, Any] | None) -> Check:
+def _generation(
+    source: Source, tokenizer: PreTrainedTokenizerBase, prefix: Prefix, config: dict[str, Any] | None
+) -> Check:
     before = base_generation_config(source)
-    passed = config == generation_config(source, tokenizer)
+    passed = config == generation_config(source, tokenizer, prefix)
     added = [token for token in stop_ids(config or {}) if token not in stop_ids(before)]
     if not passed:
         meaning = tr("The generation config is missing from the export, or is not the base's.")
@@ -124,31 +126,3 @@ def _generation(source: Source, tokenizer: PreTrainedTokenizerBase, config: dict
     return Check(
         name="generation_config_carried", passed=passed, value=passed, limit=None, meaning=meaning.format(tokens=names)
     )
-
-
-def stop_check(model: nn.Module, reference: Reference, folder: Path, progress: Progress) -> Check:
-    """Generate greedily and see whether the export ends an answer by itself, if base + trained part did.
-
-    Rounding may lead another way round, so the export has twice as long, and the same number of tries. A model that
-    never learnt to stop is not the export's fault: it passes, and the sentence says so.
-    """
-    live = reference.stops
-    limit = stopping.LIMIT if live.tokens is None else 2 * live.tokens + 32
-    others = [prompt for prompt in reference.prompts if prompt is not live.prompt and live.tokens is not None]
-    ends = stop_ids(_read_json(folder / GENERATION_CONFIG) or {})
-    tokens = first_stop(model, [live.prompt, *others], ends, limit, progress, "verifying").tokens
-    return Check(
-        name="stops_by_itself",
-        passed=tokens is not None or live.tokens is None,
-        value=tokens,
-        limit=limit,
-        meaning=_stopping(tokens, live.tokens).format(tokens=tokens, live=live.tokens, limit=limit),
-    )
-
-
-def _stopping(tokens: int | None, live: int | None) -> str:
-    if tokens is not None:
-        return tr("Asked a held-out question, the export ends its answer by itself, after {tokens} tokens.")
-    if live is None:
-        return tr("Neither the trained model nor the export ends its answer within {limit} tokens: it was not learnt.")
-    return tr("The trained model ends its answer after {live} tokens, but the export does not within {limit}.")

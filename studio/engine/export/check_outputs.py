@@ -18,14 +18,21 @@ SLACK = 2.0
 PRESENT = 0.5
 
 
-def output_checks(reference: Reference, outputs: Outputs, dtype: str) -> tuple[Check, ...]:
-    """Return the checks that compare outputs; `outputs` are those of the export opened from disk."""
+def output_checks(reference: Reference, outputs: Outputs, dtype: str, base_dtype: str) -> tuple[Check, ...]:
+    """Return the checks that compare outputs.
+
+    Args:
+        outputs: those of the export opened from disk.
+        dtype: the save format.
+        base_dtype: the format in which the run kept the base's frozen weights.
+    """
     found = compare(reference.trained, outputs)
     rounding = reference.rounding
     merge = () if reference.merge is None else (_merge(reference.merge),)
     logits = _logits(found, rounding, dtype)
     rounded_away = dtype != "fp32" and logits.passed
     return (
+        *_quantisation(reference, base_dtype),
         *merge,
         logits,
         _divergence(found, rounding, dtype),
@@ -35,13 +42,36 @@ def output_checks(reference: Reference, outputs: Outputs, dtype: str) -> tuple[C
     )
 
 
+def _quantisation(reference: Reference, base_dtype: str) -> tuple[Check, ...]:
+    """Only informs: the rounding was chosen before training, and training has adapted to it."""
+    found = reference.quantisation
+    if found is None:
+        return ()
+    if reference.merge is None:
+        meaning = tr(
+            "The run was trained, and its result is checked, on the base rounded to {base}; load the base in {base} to "
+            "use it. Without the training, that rounding alone moves logits by up to {value} (KL {kl} nats)."
+        )
+    else:
+        meaning = tr(
+            "The run was trained on the base rounded to {base}, so the rounded weights are those in this export. "
+            "Without the training, that rounding alone moves logits by up to {value} (KL {kl} nats)."
+        )
+    value = found.max_logit_difference
+    text = meaning.format(base=base_dtype, value=short(value), kl=short(found.kl_divergence))
+    return (Check(name="quantisation_loss", passed=True, value=value, limit=None, meaning=text),)
+
+
 def _merge(merge: Comparison) -> Check:
     value = merge.max_logit_difference
     passed = value <= LOGIT_TOLERANCE
     meaning = (
-        tr("Before rounding, the merged model answers exactly like the trained model, up to the order of additions.")
+        tr("Before rounding, the finished model answers exactly like the trained one, up to the order of additions.")
         if passed
-        else tr("The merge is wrong: before any rounding, its logits differ from the trained model's by up to {value}.")
+        else tr(
+            "The finished model is wrong: before any rounding, its logits differ from the trained model's by up to "
+            "{value}."
+        )
     )
     return Check(
         name="merge_exact",

@@ -38,9 +38,13 @@ EQUAL = Comparison(max_logit_difference=0.0, kl_divergence=0.0, top1_agreement=1
 
 @dataclass(frozen=True)
 class Outputs:
-    """Logits of one model, fp32: for each row a tensor of shape (positions, vocabulary)."""
+    """Logits of one model, fp32: for each row a tensor of shape (positions, vocabulary).
+
+    `stray` is the largest probability that all tokens left out of the comparison had together, at any position.
+    """
 
     rows: tuple[Tensor, ...]
+    stray: float = 0.0
 
     def chunks(self) -> Iterator[Tensor]:
         """Yield the logits a few positions at a time, in double precision."""
@@ -49,21 +53,49 @@ class Outputs:
                 yield chunk.double()
 
 
-def record(model: nn.Module, rows: Sequence[Sequence[int]], progress: Progress, stage: str) -> Outputs:
+@dataclass(frozen=True, kw_only=True)
+class Extra:
+    """What an export has more than its base: tokens in front of every row, and tokens whose logits are left out."""
+
+    opening: tuple[int, ...] = ()
+    left_out: tuple[int, ...] = ()
+
+
+NOTHING_EXTRA = Extra()
+
+
+def record(
+    model: nn.Module, rows: Sequence[Sequence[int]], progress: Progress, stage: str, extra: Extra = NOTHING_EXTRA
+) -> Outputs:
     """Run the model over rows of token ids, one at a time and so without padding. Raises `Cancelled`."""
     kept: list[Tensor] = []
+    stray = 0.0
     tokens = sum(len(row) for row in rows)
     for number, row in enumerate(rows):
         progress(stage, number, len(rows))
-        logits = _logits(model, row)
+        logits = _logits(model, row, extra.opening)
+        if extra.left_out:
+            stray = max(stray, _probability(logits, extra.left_out))
+            logits = _without(logits, extra.left_out)
         stride = math.ceil(tokens * logits.shape[-1] * logits.element_size() / KEPT_BYTES)
         kept.append(logits[::stride].clone())
-    return Outputs(tuple(kept))
+    return Outputs(tuple(kept), stray)
+
+
+def _probability(logits: Tensor, tokens: Sequence[int]) -> float:
+    """The largest probability that tokens have together, at any position."""
+    return float((logits[:, list(tokens)].logsumexp(-1) - logits.logsumexp(-1)).exp().max())
+
+
+def _without(logits: Tensor, tokens: Sequence[int]) -> Tensor:
+    kept = torch.ones(logits.shape[-1], dtype=torch.bool)
+    kept[list(tokens)] = False
+    return logits[:, kept]
 
 
 @torch.no_grad()
-def _logits(model: nn.Module, row: Sequence[int]) -> Tensor:
-    ids = torch.tensor([list(row)])
+def _logits(model: nn.Module, row: Sequence[int], opening: Sequence[int]) -> Tensor:
+    ids = torch.tensor([[*opening, *row]])
     logits: Tensor = model(input_ids=ids, use_cache=False).logits
     # Methods with virtual tokens answer for those too, in front.
     return logits[0, -len(row) :].float()

@@ -30,9 +30,11 @@ from typing import TYPE_CHECKING
 
 from studio.engine.control import Progress
 from studio.engine.export.base import Target
+from studio.engine.export.carry import GENERATION_CONFIG, stop_ids
 from studio.engine.export.certificate import Check
-from studio.engine.export.check_carried import carried_checks, stop_check
+from studio.engine.export.check_carried import carried_checks, read_json
 from studio.engine.export.check_outputs import output_checks
+from studio.engine.export.check_stop import generate, never_generated, stop_check
 from studio.engine.export.check_weights import unloadable, weight_checks
 from studio.engine.export.compare import record
 from studio.engine.export.merge import release
@@ -54,7 +56,7 @@ def examine(
     progress: Progress,
 ) -> tuple[Check, ...]:
     """Open the export in `folder` from disk and return every check. Raises `Cancelled`."""
-    carried = carried_checks(source, tokenizer, folder)
+    carried = carried_checks(source, tokenizer, reference.prefix, folder)
     try:
         reloaded = target.reload(source, folder)
     except StudioError:
@@ -63,7 +65,16 @@ def examine(
         return (unloadable(error), *carried)
     weights = weight_checks(reloaded, reference.weights, dtype)
     model = reloaded.model.float()
-    outputs = record(model, [prompt.ids for prompt in reference.prompts], progress, "verifying")
-    stop = stop_check(model, reference, folder, progress)
+    extra = reference.extra_of_export
+    outputs = record(model, [prompt.ids for prompt in reference.prompts], progress, "verifying", extra)
+    ends = stop_ids(read_json(folder / GENERATION_CONFIG) or {})
+    stops, limit = generate(model, reference, ends, progress)
+    answered = record(model, [(*stops.prompt.ids[: stops.prompt.answer], *stops.answer)], progress, "verifying", extra)
     release(model)
-    return (*weights, *output_checks(reference, outputs, dtype), *carried, stop)
+    return (
+        *weights,
+        *output_checks(reference, outputs, dtype, source.config.precision.base_dtype),
+        *never_generated(answered, outputs, stops, reference),
+        *carried,
+        stop_check(stops, reference.stops, limit),
+    )

@@ -45,13 +45,15 @@ def round_weights(model: nn.Module, before: dict[str, Tensor], dtype: torch.dtyp
     """Round fp32 weights to `dtype` in place, keeping them fp32, and return what that did to the change.
 
     Later casting to `dtype` is then exact, so the outputs of the rounded model can be had in fp32 arithmetic before
-    anything is written. `before` holds the base's weights by name; it is emptied on the way.
+    anything is written. `before` holds the base's weights by name; it is emptied on the way. Rows that the base does
+    not have count as changed from zero; a weight that it does not have at all (an output that was tied) does not count.
     """
     error = change = 0.0
     moved = unmoved = 0
     for name, parameter in model.named_parameters():
         parameter.data = parameter.data.contiguous()  # so that the parts below are views of it
-        parts = (torch.split(flat, _CHUNK) for flat in (parameter.data.view(-1), before.pop(name).view(-1)))
+        old_weight = _as_long(before.pop(name, parameter.data), parameter)
+        parts = (torch.split(flat, _CHUNK) for flat in (parameter.data.view(-1), old_weight.view(-1)))
         for new, old in zip(*parts, strict=True):
             rounded, start = new.to(dtype).float(), old.float()
             delta, kept = (new - start).double(), rounded - start.to(dtype).float()
@@ -63,6 +65,11 @@ def round_weights(model: nn.Module, before: dict[str, Tensor], dtype: torch.dtyp
     if not change:
         return NOTHING_LOST
     return DeltaLoss(relative_error=math.sqrt(error / change), unchanged=unmoved / moved)
+
+
+def _as_long(before: Tensor, now: Tensor) -> Tensor:
+    missing = len(now) - len(before)
+    return torch.cat([before, before.new_zeros(missing, *before.shape[1:])]) if missing else before
 
 
 def release(model: nn.Module) -> None:

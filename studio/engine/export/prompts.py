@@ -62,8 +62,8 @@ def choose_prompts(source: Source, tokenizer: PreTrainedTokenizerBase, progress:
     try:
         data = prepare_data(source.config.data, tokenizer, source.kind, source.config.training.seed, progress)
     except DataError:
-        return _built_in(source, tokenizer)
-    return _spread(data.validation) or _built_in(source, tokenizer)
+        return built_in_prompts(source, tokenizer)
+    return _spread(data.validation) or built_in_prompts(source, tokenizer)
 
 
 def _spread(rows: RowStore) -> tuple[Prompt, ...]:
@@ -82,7 +82,8 @@ def _prompt_length(ids: Sequence[int], answer: int) -> int:
     return min(answer, len(ids)) if answer > 1 else max(1, len(ids) // 4)
 
 
-def _built_in(source: Source, tokenizer: PreTrainedTokenizerBase) -> tuple[Prompt, ...]:
+def built_in_prompts(source: Source, tokenizer: PreTrainedTokenizerBase) -> tuple[Prompt, ...]:
+    """Return the built-in prompts as the run's model is asked them."""
     renderer = Renderer(tokenizer, source.kind, source.config.data.train_on, TOKENS)
     rows = (renderer.prompt([{"role": "user", "content": text}]) for text in BUILT_IN)
     return tuple(Prompt(tuple(ids), len(ids), "built-in", number) for number, ids in enumerate(rows, start=1))

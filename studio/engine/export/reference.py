@@ -12,9 +12,11 @@ from studio.engine.control import Progress
 from studio.engine.export import stopping
 from studio.engine.export.base import Target
 from studio.engine.export.carry import generation_config, stop_ids
-from studio.engine.export.compare import EQUAL, Comparison, Outputs, compare, record
+from studio.engine.export.compare import EQUAL, Comparison, Extra, Outputs, compare, record
 from studio.engine.export.merge import NOTHING_LOST, DeltaLoss, copy_weights, print_weights, round_weights
+from studio.engine.export.prefix import Prefix
 from studio.engine.export.prompts import Prompt
+from studio.engine.export.rounded_base import is_rounded, round_base
 from studio.engine.export.source import Source
 from studio.engine.export.stopping import Stops, first_stop
 from studio.engine.models.load import DTYPES, load_model
@@ -33,7 +35,9 @@ class Reference:
     """The measurements that an export has to live up to.
 
     Attributes:
-        base, trained: outputs of the base, and of base + trained part, unmerged and in fp32.
+        prefix: tokens that the export has and the base has not, in front of every row.
+        base, trained: outputs of the base as the run saw it, and of that + trained part, unmerged and in fp32.
+        quantisation: the base as the run saw it against the base as its files have it; None where both are the same.
         stops: how base + trained part ended an answer; the shortest held-out answers were asked for first.
         merge: the merged model in fp32, before rounding, against `trained`; None when nothing is merged.
         rounding: what rounding the merged model to the save format alone does to its outputs, in memory; nothing
@@ -43,19 +47,27 @@ class Reference:
     """
 
     prompts: tuple[Prompt, ...]
+    prefix: Prefix
     base: Outputs
     trained: Outputs
+    quantisation: Comparison | None
     stops: Stops
     merge: Comparison | None
     rounding: Comparison
     delta: DeltaLoss
     weights: dict[str, str] | None
 
+    @property
+    def extra_of_export(self) -> Extra:
+        """How the export's outputs are recorded, so that they can be compared with these."""
+        return Extra(opening=self.prefix.ids, left_out=self.prefix.ids)
+
 
 def gather(
     source: Source,
     target: Target,
     dtype: str,
+    prefix: Prefix,
     tokenizer: PreTrainedTokenizerBase,
     prompts: tuple[Prompt, ...],
     progress: Progress,
@@ -66,25 +78,37 @@ def gather(
     """
     rows = [prompt.ids for prompt in prompts]
     model = load_model(source.base, "fp32", progress)
+    # New tokens may take rows that the base has and its tokenizer does not use; those are nobody's to compare.
+    known = model.get_output_embeddings().weight.shape[0]
+    unused = Extra(left_out=tuple(token for token in prefix.ids if token < known))
+    base = record(model, rows, progress, "merging", unused)
+    quantisation = None
+    if is_rounded(source):
+        round_base(model, source.config.precision.base_dtype)
+        original, base = base, record(model, rows, progress, "merging", unused)
+        quantisation = compare(original, base)
+        del original
     before = copy_weights(model, DTYPES.get(source.info.dtype, torch.float32)) if target.finish else {}
-    base = record(model, rows, progress, "merging")
     loaded = source.method.load(model, source.folder.adapter)
-    trained = record(loaded, rows, progress, "merging")
-    ends = stop_ids(generation_config(source, tokenizer))
+    trained = record(loaded, rows, progress, "merging", unused)
+    ends = stop_ids(generation_config(source, tokenizer, prefix))
     by_answer = sorted(prompts, key=lambda prompt: len(prompt.ids) - prompt.answer)
     stops = first_stop(loaded, by_answer, ends, stopping.LIMIT, progress, "merging")
     merge, rounding, delta, finished = None, EQUAL, NOTHING_LOST, loaded
     if target.finish:
         finished = finished_model(source, loaded, target, tokenizer)
-        merge = compare(trained, record(finished, rows, progress, "merging"))
+        extra = Extra(opening=prefix.ids, left_out=prefix.ids)
+        merge = compare(trained, record(finished, rows, progress, "merging", extra))
         delta = round_weights(finished, before, DTYPES[dtype])
         if dtype != "fp32" and merge.max_logit_difference <= LOGIT_TOLERANCE:  # a wrong merge may not excuse itself
-            rounding = compare(trained, record(finished, rows, progress, "merging"))
+            rounding = compare(trained, record(finished, rows, progress, "merging", extra))
         finished = finished.to(DTYPES[dtype])
     reference = Reference(
         prompts=prompts,
+        prefix=prefix,
         base=base,
         trained=trained,
+        quantisation=quantisation,
         stops=stops,
         merge=merge,
         rounding=rounding,

@@ -9,7 +9,8 @@ from typing import Any
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-from studio.engine.models.load import load_model
+from studio.engine.export.rounded_base import load_base
+from studio.engine.export.source import Source
 from studio.engine.models.quantise import import_bitsandbytes
 from studio.engine.models.quiet import quiet_transformers
 
@@ -41,12 +42,12 @@ def _names(info: dict[str, Any]) -> set[str]:
     return {str(entry if isinstance(entry, str) else entry[0]) for entry in found}
 
 
-def reload_adapter(base: Path, folder: Path) -> Reloaded:
-    """Open an adapter with plain peft, on the base it belongs to."""
+def reload_adapter(source: Source, folder: Path) -> Reloaded:
+    """Open an adapter with plain peft, on the base it belongs to, as the run saw that."""
     import_bitsandbytes()
     from peft import PeftModel
 
-    return Reloaded(PeftModel.from_pretrained(load_model(base, "fp32"), str(folder)).eval())
+    return Reloaded(PeftModel.from_pretrained(load_base(source), str(folder)).eval())
 
 
 def reload_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -15,6 +15,7 @@ from studio.engine.export.certificate import FILE_NAME, Certificate, Check, prin
 from studio.engine.export.destination import choose_destination, explained, staged
 from studio.engine.export.measure import examine
 from studio.engine.export.merge import release
+from studio.engine.export.prefix import Prefix
 from studio.engine.export.prompts import Prompt, choose_prompts
 from studio.engine.export.reference import Reference, gather
 from studio.engine.export.source import Source, open_source
@@ -59,9 +60,11 @@ def export_run(
     source = open_source(folder, progress)
     _refuse_unsuited(spec, source)
     dtype = spec.choose_dtype(dtype, source.info.dtype)
+    tokenizer = load_tokenizer(source.base)
+    prefix = choose_prefix(source, spec, tokenizer)
     destination = choose_destination(folder, f"{spec.name}-{dtype}", out)
     with staged(destination, spec.weight_bytes(source, dtype)) as place:
-        certificate = _make(source, spec, dtype, place, progress)
+        certificate = _make(source, spec, dtype, tokenizer, prefix, place, progress)
         with explained(destination):
             certificate.write(place)
     return ExportResult(
@@ -84,14 +87,27 @@ def _refuse_dtype(target: Target, dtype: str) -> None:
 def _refuse_unsuited(target: Target, source: Source) -> None:
     reason = target.refuse(source.method)
     if reason:
-        suited = ", ".join(other.name for other in TARGETS if not other.refuse(source.method))
-        raise ExportError(tr("{reason} Export the run as {targets}.").format(reason=reason, targets=suited))
+        suited = [other.name for other in TARGETS if not other.refuse(source.method)]
+        advice = tr("Export the run as {targets}.").format(targets=tr(" or ").join(suited))
+        raise ExportError(f"{reason} {advice}" if suited else reason)
 
 
-def _make(source: Source, target: Target, dtype: str, place: Path, progress: Progress) -> Certificate:
-    tokenizer = load_tokenizer(source.base)
+def choose_prefix(source: Source, target: Target, tokenizer: PreTrainedTokenizerBase) -> Prefix:
+    """Return what the export puts in front of every row. Raises `ExportError` where that cannot be right."""
+    return target.prefix(source, tokenizer) if target.prefix else Prefix(tokenizer=tokenizer)
+
+
+def _make(
+    source: Source,
+    target: Target,
+    dtype: str,
+    tokenizer: PreTrainedTokenizerBase,
+    prefix: Prefix,
+    place: Path,
+    progress: Progress,
+) -> Certificate:
     prompts = choose_prompts(source, tokenizer, progress)
-    reference = _write(source, target, dtype, tokenizer, prompts, place, progress)
+    reference = _write(source, target, dtype, tokenizer, prefix, prompts, place, progress)
     checks = examine(source, target, dtype, tokenizer, reference, place, progress)
     with explained(place.parent):
         (place / "README.md").write_text(write_card(source, target, dtype, checks), encoding="utf-8")
@@ -112,16 +128,17 @@ def _write(
     target: Target,
     dtype: str,
     tokenizer: PreTrainedTokenizerBase,
+    prefix: Prefix,
     prompts: tuple[Prompt, ...],
     place: Path,
     progress: Progress,
 ) -> Reference:
     """Make the finished model, write everything but card and certificate, and forget the model."""
-    reference, model = gather(source, target, dtype, tokenizer, prompts, progress)
+    reference, model = gather(source, target, dtype, prefix, tokenizer, prompts, progress)
     progress("writing", 0, 1)
     with explained(place.parent):
         target.write(model, source, place)
-        carry_over(source, tokenizer, place)
+        carry_over(source, tokenizer, prefix, place)
     release(model)
     progress("writing", 1, 1)
     return reference

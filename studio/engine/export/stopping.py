@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ class Stops:
 
     prompt: Prompt
     tokens: int | None
+    answer: tuple[int, ...]
 
 
 class _Report(StoppingCriteria):
@@ -38,27 +40,40 @@ class _Report(StoppingCriteria):
 
 
 def first_stop(
-    model: nn.Module, prompts: Sequence[Prompt], ends: Sequence[int], limit: int, progress: Progress, stage: str
+    model: nn.Module,
+    prompts: Sequence[Prompt],
+    ends: Sequence[int],
+    limit: int,
+    progress: Progress,
+    stage: str,
+    opening: tuple[int, ...] = (),
 ) -> Stops:
-    """Ask prompts in turn until the model ends one answer within `limit` tokens; return that, or the first prompt."""
+    """Ask prompts in turn until the model ends one answer within `limit` tokens; return that, or the first one.
+
+    `opening` are tokens that stand in front of every prompt.
+    """
+    asked: list[Stops] = []
     for prompt in prompts[:TRIES]:
-        tokens = _tokens_until_end(model, prompt, ends, limit, progress, stage)
-        if tokens is not None:
-            return Stops(prompt, tokens)
-    return Stops(prompts[0], None)
+        answer = _answer(model, (*opening, *prompt.ids[: prompt.answer]), ends, limit, progress, stage)
+        ended = bool(answer) and answer[-1] in ends
+        asked.append(Stops(prompt, len(answer) if ended else None, answer))
+        if ended:
+            return asked[-1]
+    return asked[0]
 
 
 @torch.no_grad()
-def _tokens_until_end(
-    model: nn.Module, prompt: Prompt, ends: Sequence[int], limit: int, progress: Progress, stage: str
-) -> int | None:
-    ids = torch.tensor([prompt.ids[: prompt.answer]])
+def _answer(
+    model: nn.Module, asked: Sequence[int], ends: Sequence[int], limit: int, progress: Progress, stage: str
+) -> tuple[int, ...]:
+    ids = torch.tensor([list(asked)])
     config = GenerationConfig(
         max_new_tokens=limit, do_sample=False, eos_token_id=list(ends) or None, pad_token_id=ends[0] if ends else None
     )
+    # peft leaves out the positions that `generate` gives it, as it must, and would say so to the user.
+    warnings.filterwarnings("ignore", message="Position ids are not supported for parameter efficient tuning")
     criteria = StoppingCriteriaList([_Report(progress, stage, limit)])
     output: Tensor = model.generate(  # type: ignore[operator]
         input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=config, stopping_criteria=criteria
     )
-    answer = output[0, ids.shape[1] :].tolist()
-    return len(answer) if answer and answer[-1] in ends else None
+    return tuple(output[0, ids.shape[1] :].tolist())

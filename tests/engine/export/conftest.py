@@ -29,6 +29,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     models = {
         "llama-tied": _llama(len(tokenizer), tie_word_embeddings=True),
         "llama-untied": _llama(len(tokenizer), tie_word_embeddings=False),
+        "llama-leaning": _leaning(_llama(len(tokenizer), tie_word_embeddings=True)),
         "gpt2": _gpt2(len(tokenizer), tokenizer.eos_token_id),
     }
     for name, model in models.items():
@@ -80,6 +81,15 @@ def _llama(vocabulary: int, **options: Any) -> Any:
     return LlamaForCausalLM(config)
 
 
+def _leaning(model: Any) -> Any:
+    """Give all word vectors something in common, so that the hidden states lie on one side, as trained models' do."""
+    import torch
+
+    with torch.no_grad():
+        model.get_input_embeddings().weight += torch.ones(32)
+    return model
+
+
 def _gpt2(vocabulary: int, end: int) -> Any:
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -122,17 +132,25 @@ def _short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def make_run(tmp_path: Path, bases: dict[str, Path]) -> MakeRun:
-    """Return a maker of finished runs: `make_run("llama-tied", kind="chat", method={…})`."""
+    """Return a maker of finished runs: `make_run("llama-tied", kind="chat", method={…}, base_dtype="nf4")`."""
 
-    def make(base: str | Path = "llama-tied", *, kind: str = "chat", method: dict[str, Any] | None = None) -> RunFolder:
+    def make(
+        base: str | Path = "llama-tied",
+        *,
+        kind: str = "chat",
+        method: dict[str, Any] | None = None,
+        base_dtype: str = "auto",
+    ) -> RunFolder:
         path = bases[base] if isinstance(base, str) else base
         data = tmp_path / "rows.jsonl"
         data.write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
-        table = {"name": "lora", "rank": 4, "alpha": 8} | (method or {})
+        method = method or {}
+        table = method if "name" in method else {"name": "lora", "rank": 4, "alpha": 8} | method
         values = {
             "model": {"path": str(path), "kind": kind},
             "data": {"sources": [{"path": str(data)}], "max_length": 128},
-            "method": table if table["name"] == "lora" else {"name": table["name"]},
+            "method": table,
+            "precision": {"base_dtype": base_dtype},
         }
         folder = create_run(tmp_path / "runs", "tiny", write_config(parse_config(values)))
         _train(path, folder, table)
@@ -145,23 +163,41 @@ def make_run(tmp_path: Path, bases: dict[str, Path]) -> MakeRun:
 def _train(base: Path, folder: RunFolder, method: dict[str, Any]) -> None:
     """Stand in for training: random changes of about the size that training makes."""
     import torch
-    from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     torch.manual_seed(1)
+    if method["name"] != "full":
+        model = _with_peft(model, method)
+    size = 0.3 if "virtual_tokens" in method else 0.02
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad and "lora_A" not in name:
+                parameter += size * torch.randn_like(parameter)
+    model.save_pretrained(folder.adapter)
+
+
+def _with_peft(model: Any, method: dict[str, Any]) -> Any:
+    import peft
+
+    transposed = model.config.model_type == "gpt2"
     if method["name"] == "lora":
-        config = LoraConfig(
+        config: Any = peft.LoraConfig(
             r=method["rank"],
             lora_alpha=method["alpha"],
             target_modules="all-linear",
             use_dora=method.get("dora", False),
-            fan_in_fan_out=model.config.model_type == "gpt2",
+            fan_in_fan_out=transposed,
             task_type="CAUSAL_LM",
         )
-        model = get_peft_model(model, config)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if method["name"] != "lora" or "lora_B" in name:
-                parameter += 0.02 * torch.randn_like(parameter)
-    model.save_pretrained(folder.adapter)
+    elif method["name"] == "ia3":
+        config = peft.IA3Config(fan_in_fan_out=transposed, task_type="CAUSAL_LM")
+    else:
+        made = {
+            "prompt-tuning": peft.PromptTuningConfig,
+            "p-tuning": peft.PromptEncoderConfig,
+            "prefix-tuning": peft.PrefixTuningConfig,
+        }[method["name"]]
+        options = {"encoder_hidden_size": 32} if method["name"] == "p-tuning" else {}
+        config = made(num_virtual_tokens=method["virtual_tokens"], task_type="CAUSAL_LM", **options)
+    return peft.get_peft_model(model, config)

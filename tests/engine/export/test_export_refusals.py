@@ -52,7 +52,7 @@ def test_a_base_that_is_gone(make_run: MakeRun, bases: dict[str, Path], tmp_path
 
 
 def test_an_unknown_target_names_the_known_ones(make_run: MakeRun) -> None:
-    with pytest.raises(ConfigError, match="merged, adapter"):
+    with pytest.raises(ConfigError, match="merged, baked, adapter"):
         export_run(make_run(), "mergd")
 
 

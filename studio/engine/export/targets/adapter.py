@@ -61,7 +61,7 @@ def _write_config(source: Source, folder: Path) -> None:
 def _reload(source: Source, folder: Path) -> Reloaded:
     from studio.engine.export.reload import reload_adapter
 
-    return reload_adapter(source.base, folder)
+    return reload_adapter(source, folder)
 
 
 TARGET = Target(

@@ -1,0 +1,173 @@
+"""Virtual tokens made real: learnt vectors become rows of the embedding, under tokens of their own.
+
+The model that results is a plain one. Its embedding returns, for n new tokens, the vectors that prompt tuning or
+P-tuning put in front of the input (Lester et al. 2021, arXiv 2104.08691; Liu et al. 2021, arXiv 2103.10385), so that
+n tokens in front of a row do what PEFT does, in any runtime that can look up tokens.
+
+**The output layer.** A new token also gets a row there, and must never be said. With tied embeddings that row would
+be the vector itself, whose score is whatever the vector has in common with the hidden state: vectors that training
+has made large would be said at once. So the output is untied, and the new rows are made to score low:
+
+    w = mean(W) − c·u        b = mean(b) − margin, where the output has a bias
+
+The mean of all rows scores the mean of all scores, which is never the largest: for no hidden state whatever is such a
+token the likeliest (softmax gives it less than 1/V, as exp is convex). The direction u lowers it much further for the
+states that a language model really has, because they all lie on one side: u is the direction in which the least of
+them reaches farthest, found as the point nearest to the origin of their convex hull (Gilbert 1966). It is found on
+built-in prompts and on random tokens, with and without the virtual tokens, and the certificate measures what became
+of it on others, the held-out rows of the run.
+
+Where the hidden states do not lie on one side, as in a model with random weights, there is no such direction; the
+token then keeps the mean's score, and the certificate says that it is not unlikely enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from studio.errors import ExportError
+from studio.i18n import tr
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# How far below the mean score the new tokens are put, in nats: e⁻¹⁰⁰ is no probability, and 100 is a small number
+# in every format. A state that reaches hardly beyond the origin may not ask for more than so many times that.
+MARGIN = 100.0
+_STRETCH = 10.0
+_STEPS = 300
+# What fp32 leaves open where the embedding multiplies its rows.
+_TOLERANCE = 1e-5
+
+
+@torch.no_grad()
+def bake(model: PreTrainedModel, vectors: Tensor, ids: Sequence[int], rows: Sequence[Sequence[int]]) -> None:
+    """Make tokens of learnt vectors, in place.
+
+    Args:
+        model: a plain fp32 model.
+        vectors: what the embedding shall return, (tokens, hidden size), fp32.
+        ids: the new tokens; rows that the embedding lacks are appended.
+        rows: token ids that the model is tried on, to see what its hidden states have in common.
+
+    Raises:
+        ExportError: the model's embedding or output layer is not made so that this can be right.
+    """
+    embedding, output = _layers(model, vectors.shape[1])
+    places = torch.tensor(list(ids))
+    known = embedding.weight.shape[0]
+    size = max(known, max(ids) + 1)
+    _untie(model, embedding, output)
+    _grow(embedding, size)
+    _set_vectors(embedding, places, vectors)
+    states, scale = _final_states(model, output, rows, ids)
+    mean, bias = output.weight[:known].mean(0), None if output.bias is None else output.bias[:known].mean()
+    _grow(output, size)
+    output.weight[places] = mean - _lowering(states, scale)
+    if bias is not None:
+        output.bias[places] = bias - MARGIN / scale
+    _declare_size(model, known, size)
+
+
+def _layers(model: PreTrainedModel, width: int) -> tuple[Any, Any]:
+    embedding, output = model.get_input_embeddings(), model.get_output_embeddings()
+    if not isinstance(embedding, nn.Embedding) or not isinstance(output, nn.Linear):
+        raise ExportError(tr("The base's embedding or output layer is not one to which rows can be added."))
+    if embedding.weight.shape[1] != width or embedding.weight.shape[0] != output.weight.shape[0]:
+        raise ExportError(
+            tr("The base's embedding ({shape}) does not fit the learnt vectors ({width}) or its output layer.").format(
+                shape=" x ".join(map(str, embedding.weight.shape)), width=width
+            )
+        )
+    return embedding, output
+
+
+def _untie(model: PreTrainedModel, embedding: Any, output: Any) -> None:
+    """Give the output layer weights of its own, and say so wherever the configuration does."""
+    for config in {id(config): config for config in (model.config, model.config.get_text_config())}.values():
+        config.tie_word_embeddings = False
+    if output.weight is embedding.weight:
+        output.weight = nn.Parameter(embedding.weight.detach().clone(), requires_grad=False)
+    model.all_tied_weights_keys = model.get_expanded_tied_weights_keys(all_submodels=True)
+
+
+def _grow(layer: Any, size: int) -> None:
+    """Append rows of zeros to an embedding or a linear layer."""
+    missing = size - layer.weight.shape[0]
+    for name in ("weight", "bias"):
+        old = getattr(layer, name, None)
+        if old is not None:
+            grown = torch.cat([old.detach(), old.new_zeros(missing, *old.shape[1:])])
+            setattr(layer, name, nn.Parameter(grown, requires_grad=False))
+    setattr(layer, "num_embeddings" if isinstance(layer, nn.Embedding) else "out_features", size)
+
+
+def _declare_size(model: PreTrainedModel, known: int, size: int) -> None:
+    for config in (model.config, model.config.get_text_config()):
+        config.vocab_size = size
+    modules: Iterable[Any] = model.modules()
+    for module in modules:
+        if getattr(module, "vocab_size", None) == known:
+            module.vocab_size = size
+
+
+def _set_vectors(embedding: Any, places: Tensor, vectors: Tensor) -> None:
+    """Set the rows for which the embedding returns the vectors; some multiply what they look up (Gemma: by √d)."""
+    embedding.weight[places] = vectors
+    factor = (embedding(places) * vectors).sum() / vectors.square().sum()
+    embedding.weight[places] = vectors / factor
+    if not torch.allclose(embedding(places), vectors, rtol=_TOLERANCE, atol=_TOLERANCE * float(vectors.abs().max())):
+        raise ExportError(tr("The base's embedding changes what it looks up, so that it cannot return learnt vectors."))
+
+
+def _final_states(
+    model: PreTrainedModel, output: Any, rows: Sequence[Sequence[int]], ids: Sequence[int]
+) -> tuple[Tensor, float]:
+    """Return what enters the output layer, and what a score is multiplied by behind it (Granite, Cohere).
+
+    The states are those of every position at which a token is chosen: those of the rows, and of the rows behind the
+    new tokens, from the last of these on.
+    """
+    kept: list[Tensor] = []
+    handle = output.register_forward_pre_hook(lambda _layer, inputs: kept.append(inputs[0].flatten(0, -2)))
+    try:
+        for row in rows:
+            model(input_ids=torch.tensor([list(row)]), use_cache=False)
+            logits = model(input_ids=torch.tensor([[*ids, *row]]), use_cache=False).logits
+            kept[-1] = kept[-1][len(ids) - 1 :]
+    finally:
+        handle.remove()
+    raw, final = output(kept[-1])[-1], logits[0, -1]
+    high, low = int(raw.argmax()), int(raw.argmin())
+    return torch.cat(kept).float(), float((final[high] - final[low]) / (raw[high] - raw[low]))
+
+
+def _lowering(states: Tensor, scale: float) -> Tensor:
+    """Return c·u: what is to be taken from a row so that it scores `MARGIN` less for every one of the states."""
+    direction = widest_direction(states)
+    reach = states @ direction * scale
+    if reach.min() <= 0:
+        return torch.zeros_like(direction)
+    return direction * min(MARGIN / float(reach.min()), _STRETCH * MARGIN / float(reach.mean()))
+
+
+def widest_direction(states: Tensor) -> Tensor:
+    """Return the unit vector u for which min over s of u·s/‖s‖ is largest, where any makes that positive.
+
+    Gilbert's algorithm: walk from the mean towards the point with the least product, to where the line comes nearest
+    to the origin.
+    """
+    points = F.normalize(states, dim=-1)
+    nearest = points.mean(0)
+    for _ in range(_STEPS):
+        step = nearest - points[(points @ nearest).argmin()]
+        length = step.square().sum()
+        if not length:
+            break
+        nearest = nearest - ((nearest @ step) / length).clamp(0, 1) * step
+    return F.normalize(nearest, dim=0)

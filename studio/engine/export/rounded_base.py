@@ -1,0 +1,67 @@
+"""The base as a run with a quantised base saw it: rounded to nf4 or int8, and held in fp32 again.
+
+What such a run has learnt belongs to the rounded weights, and to no others: it also makes up for the rounding. So it
+is merged into them, and an adapter is tried on them. The rounding is that of training, by the same library, and
+exactly undone: products in fp32 of these weights are those of QLoRA (Dettmers et al. 2023, arXiv 2305.14314) without
+the rounding of activations that a faster format of the products adds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from studio.engine.control import Progress, no_progress
+from studio.engine.export.source import Source
+from studio.engine.models.load import load_model
+from studio.engine.models.quantise import QUANTISED, check_quantiser, import_bitsandbytes, quantise_base
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def is_rounded(source: Source) -> bool:
+    """Return whether the run saw other weights than those in the base's files."""
+    return source.config.precision.base_dtype in QUANTISED
+
+
+def load_base(source: Source, progress: Progress = no_progress) -> PreTrainedModel:
+    """Load the base in fp32, as the run saw it. Raises what `load_model` and `round_base` raise."""
+    model = load_model(source.base, "fp32", progress)
+    if is_rounded(source):
+        round_base(model, source.config.precision.base_dtype)
+    return model
+
+
+@torch.no_grad()
+def round_base(model: PreTrainedModel, base_dtype: str) -> None:
+    """Round, in place, the weights that training would quantise, and keep them as plain fp32 layers.
+
+    Raises:
+        ConfigError: the library that quantises is not installed.
+    """
+    device = torch.device("cpu")
+    check_quantiser(base_dtype, device)
+    plain = dict(model.named_modules())
+    quantise_base(model, base_dtype, torch.float32, device)
+    for name, layer in list(model.named_modules()):
+        original: Any = plain.get(name)
+        if original is not None and layer is not original:
+            original.weight.data = _dequantised(layer, base_dtype).to(original.weight.dtype)
+            parent, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(parent), leaf, original)
+    delattr(model, "is_loaded_in_4bit" if base_dtype == "nf4" else "is_loaded_in_8bit")
+
+
+def _dequantised(layer: Any, base_dtype: str) -> Tensor:
+    """Return a quantised layer's weights as its original keeps them, transposed for GPT-2."""
+    bnb = import_bitsandbytes()
+    weight = layer.weight
+    values: Tensor
+    if base_dtype == "nf4":
+        values = bnb.functional.dequantize_4bit(weight.data, weight.quant_state)
+    else:
+        values = bnb.functional.int8_vectorwise_dequant(weight.data, weight.SCB)
+    return values.t().contiguous() if layer.fan_in_fan_out else values

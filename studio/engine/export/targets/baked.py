@@ -1,0 +1,110 @@
+"""baked: one ordinary model, whose vocabulary has the learnt vectors as tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.engine.export.base import Target
+from studio.engine.export.targets.merged import BYTES, write_model
+from studio.errors import ExportError
+from studio.i18n import mark, tr
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from studio.engine.export.prefix import Prefix
+    from studio.engine.export.reload import Reloaded
+    from studio.engine.export.source import Source
+    from studio.engine.methods import Method
+
+USAGE = """\
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("path/to/this/folder", dtype="auto")
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+```"""
+# What the output layer is tried on beside the built-in prompts: rows of tokens that nobody wrote.
+_RANDOM_ROWS, _RANDOM_TOKENS = 4, 64
+
+
+def _refuse(method: Method) -> str:
+    if method.input_vectors is not None:
+        return ""
+    return tr("{method} puts no vectors in front of the input that could become tokens.").format(
+        method=tr(method.title)
+    )
+
+
+def _weight_bytes(source: Source, dtype: str) -> int:
+    rows, width = source.info.shapes.embedding or (0, 0)
+    untied = rows * width if source.info.shapes.tied_embeddings else 0
+    return (source.info.parameters + untied + 2 * width * _count(source)) * BYTES[dtype]
+
+
+def _count(source: Source) -> int:
+    return source.method.virtual_tokens(source.config.method)
+
+
+def _prefix(source: Source, tokenizer: PreTrainedTokenizerBase) -> Prefix:
+    from studio.engine.export.prefix import extend
+
+    shapes = source.info.shapes
+    hidden = shapes.setting("hidden_size", "n_embd", "d_model")
+    if shapes.embedding is None or (hidden is not None and shapes.embedding[1] != hidden):
+        raise ExportError(
+            tr("The base's word vectors are not as wide as its hidden states, so learnt vectors cannot become tokens.")
+        )
+    return extend(tokenizer, _count(source), source.kind)
+
+
+def _finish(source: Source, loaded: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+    from studio.engine.export.bake import bake
+    from studio.engine.export.prompts import built_in_prompts
+
+    if source.method.input_vectors is None:
+        raise ValueError(f"{source.method.name} has no input vectors")  # refused before anything is loaded
+    vectors = source.method.input_vectors(loaded)
+    model = loaded.get_base_model()  # type: ignore[operator]
+    rows = [prompt.ids for prompt in built_in_prompts(source, tokenizer)]
+    bake(model, vectors.float(), _prefix(source, tokenizer).ids, [*rows, *_random_rows(len(tokenizer))])
+    return model  # type: ignore[no-any-return]
+
+
+def _random_rows(vocabulary: int) -> list[list[int]]:
+    """The same ones every time, so that an export can be verified later."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    rows: list[list[int]] = torch.randint(vocabulary, (_RANDOM_ROWS, _RANDOM_TOKENS), generator=generator).tolist()
+    return rows
+
+
+def _reload(source: Source, folder: Path) -> Reloaded:
+    from studio.engine.export.reload import reload_model
+
+    return reload_model(folder)
+
+
+TARGET = Target(
+    name="baked",
+    title=mark("Model with the prompt built in"),
+    explanation=mark(
+        "One ordinary Hugging Face model: the learnt vectors become tokens of its vocabulary, which its chat template, "
+        "or for a Base model its tokenizer, puts in front of every row, and which it never says. It loads everywhere "
+        "the base does and needs no PEFT. As large as the base, and slower only by the virtual tokens to be read."
+    ),
+    order=15,
+    action=mark("Build in, export and check"),
+    library="transformers",
+    usage=USAGE,
+    refuse=_refuse,
+    weight_bytes=_weight_bytes,
+    prefix=_prefix,
+    finish=_finish,
+    dtypes=("fp32", "fp16", "bf16"),
+    write=write_model,
+    reload=_reload,
+)
