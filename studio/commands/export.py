@@ -16,9 +16,15 @@ def add_to(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = add_command(commands, "export", tr("export a run's model and check the export"), _export)
     parser.add_argument("run", type=Path, metavar="RUN_DIR", help=tr("the run folder"))
-    parser.add_argument("--to", required=True, metavar="TARGET", help=tr("merged or adapter"))
+    parser.add_argument("--to", required=True, metavar="TARGET", help=_targets())
     parser.add_argument("--dtype", default="auto", metavar="D", help=tr("save format (default: the base model's own)"))
     parser.add_argument("--out", type=Path, metavar="PATH", help=tr("folder to write (default: in the run folder)"))
+
+
+def _targets() -> str:
+    from studio.engine.export import TARGETS
+
+    return tr("{targets}; the method decides which of them are possible").format(targets=", ".join(TARGETS.names()))
 
 
 def _export(args: argparse.Namespace, console: Console) -> int:

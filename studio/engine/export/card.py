@@ -129,7 +129,7 @@ def _numerics(source: Source, journal: Summary) -> str:
     rows: list[tuple[str, Any]] = [("steps", journal.steps), ("skipped", journal.skipped)]
     if journal.grad_scale is not None:
         rows += [("loss_scaling", precision.loss_scaling), ("loss_scale.last", journal.grad_scale)]
-    rows += [(f"verdict.{name}", tr("{count} times").format(count=count)) for name, count in journal.verdicts.items()]
+    rows += [(f"verdict.{name}", _times(count)) for name, count in journal.verdicts.items()]
     return _table((tr("Figure"), tr("Value")), [(key, _shown(value)) for key, value in rows])
 
 
@@ -166,3 +166,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return ", ".join(str(part) for part in value) if isinstance(value, list | tuple) else str(value)
+
+
+def _times(count: int) -> str:
+    return tr("once") if count == 1 else tr("{count} times").format(count=count)

@@ -33,9 +33,12 @@ _RANDOM_ROWS, _RANDOM_TOKENS = 4, 64
 def _refuse(method: Method) -> str:
     if method.input_vectors is not None:
         return ""
-    return tr("{method} puts no vectors in front of the input that could become tokens.").format(
-        method=tr(method.title)
+    reason = (
+        tr("{method} changes weights, and leaves no vectors that could become tokens.")
+        if method.mergeable
+        else tr("What {method} learns acts inside the layers, where no token of a vocabulary reaches.")
     )
+    return reason.format(method=tr(method.title))
 
 
 def _weight_bytes(source: Source, dtype: str) -> int:

@@ -1,0 +1,114 @@
+"""The model card tells what a stranger needs to judge a model by, and nothing of the machine or the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from studio.config import parse_config, write_config
+from studio.engine.export.run import export_run
+from studio.events import DataPrepared, OverflowDiagnosed, RunFinished, StepCompleted
+from studio.runs import Journal, RunFolder
+
+MakeRun = Callable[..., RunFolder]
+
+
+def prepared(**changes: int) -> DataPrepared:
+    counts = {"train_rows": 36, "validation_rows": 4, "general_rows": 12, "skipped_rows": 3, "tokens": 900}
+    return DataPrepared(**(counts | changes), skipped={}, supervised_tokens=300, longest=40, planned_updates=3)
+
+
+def step(number: int, *, skipped: bool = False, grad_scale: float | None = 1024.0) -> StepCompleted:
+    return StepCompleted(
+        step=number,
+        update=number,
+        epoch=0.1,
+        loss=2.0,
+        learning_rate=1e-4,
+        grad_norm=1.0,
+        grad_scale=grad_scale,
+        skipped=skipped,
+        tokens=100,
+        supervised_tokens=40,
+        micro_batches=1,
+        seconds=0.1,
+    )
+
+
+def finished() -> RunFinished:
+    return RunFinished(
+        status="finished",
+        step=3,
+        update=2,
+        trainable_parameters=4672,
+        total_parameters=40000,
+        adapter_bytes=20000,
+        peak_memory=10**6,
+        seconds=1.0,
+    )
+
+
+@pytest.fixture
+def card(make_run: MakeRun) -> str:
+    run = make_run()
+    verdict = OverflowDiagnosed(
+        step=2, verdict="chronic_overflow", harmful=True, sentence="It overflows.", advice="Wait.", evidence={}
+    )
+    with Journal(run.journal) as journal:
+        for event in (prepared(), step(1), step(2, skipped=True), verdict, step(3, grad_scale=512.0), finished()):
+            journal.append(event)
+    run.write_state("finished", validation_loss={"first": 3.25, "last": 1.5, "best": 1.5}, precision="fp16-mixed")
+    return (export_run(run, "merged", "fp32").path / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_card_tells_base_data_method_precision_figures_and_checks(card: str) -> None:
+    expected = [
+        "base_model: llama-tied",
+        "| rows.jsonl | domain |",
+        "36 for training, 12 of them general, 4 held out, 3 left out",
+        "900 tokens, 300 of them learnt",
+        "| method.name | lora |",
+        "| method.rank | 4 |",
+        "| precision | fp16-mixed |",
+        "| updates | 3 |",
+        "| trainable_parameters | 4672 |",
+        "| validation_loss.first | 3.25 |",
+        "| validation_loss.last | 1.5 |",
+        "| steps | 3 |",
+        "| skipped | 1 |",
+        "| loss_scale.last | 512 |",
+        "| verdict.chronic_overflow | once |",
+        "certificate.json",
+        "| merge_exact | passed |",
+    ]
+    assert [told for told in expected if told not in card] == []
+
+
+def test_the_card_quotes_no_row_and_names_no_folder(card: str, tmp_path: Path) -> None:
+    assert "plus" not in card
+    assert str(tmp_path) not in card
+
+
+def test_a_run_without_journal_still_gets_a_card(make_run: MakeRun) -> None:
+    text = (export_run(make_run(), "adapter").path / "README.md").read_text(encoding="utf-8")
+
+    assert "| rows.jsonl | domain |" in text
+    assert "Numerics" not in text
+
+
+def test_a_file_on_another_system_is_named_without_its_folder(make_run: MakeRun) -> None:
+    run = make_run()
+    config = parse_config(
+        {
+            "model": {"path": str(run.read_state()["model"]["path"])},
+            "data": {"sources": [{"path": "C:\\Users\\Li\\rows.jsonl", "role": "general"}]},
+            "method": {"name": "lora", "rank": 4, "alpha": 8},
+        }
+    )
+    run.config.write_text(write_config(config), encoding="utf-8")
+
+    text = (export_run(run, "adapter").path / "README.md").read_text(encoding="utf-8")
+    assert "| rows.jsonl | general |" in text
+    assert "Users" not in text
