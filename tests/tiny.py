@@ -22,6 +22,7 @@ from transformers import (
 from studio.config import PrecisionConfig, TrainingConfig
 from studio.config.method import read_method
 from studio.engine.data.batching import IGNORED, MicroBatch, collate, group_by_length
+from studio.engine.methods import METHODS
 from studio.engine.precision import PRECISIONS
 from studio.engine.precision.scaling import make_scaler
 from studio.engine.training.loss import SupervisedLoss
@@ -125,7 +126,8 @@ def bench(
     model = attach_stored(base, method_config, chosen, config, device).train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = make_optimizer(parameters, TrainingConfig(), chosen, config)
-    loss = SupervisedLoss(model, base)
+    virtual_tokens = METHODS.get(method_config.name).virtual_tokens(method_config)
+    loss = SupervisedLoss(model, base, virtual_tokens)
     updater = Updater(loss, parameters, optimizer, chosen, make_scaler(chosen, config), max_grad_norm)
     return Bench(base, model, loss, updater)
 

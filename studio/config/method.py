@@ -14,6 +14,9 @@ class MethodConfig(Section):
 
     name: str = ""
 
+    def check_storage(self, base_dtype: str) -> None:
+        """Refuse a storage of frozen weights with which these options cannot work. Raises `ConfigError`."""
+
 
 class MethodSpec(Protocol):
     """The part of a method that the configuration needs."""

@@ -37,6 +37,7 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         check_combination(self.precision, method_spec(self.method))
+        self.method.check_storage(self.precision.base_dtype)
         return self
 
 

@@ -36,7 +36,9 @@ class Method(Spec):
         merge: `(loaded)` returns a plain fp32 transformers model with the trained part folded in.
         trainable_parameters: `(shapes, config)`, the closed form, from the shapes in the weight files alone.
         saved_parameters: likewise, the numbers that the saved part holds; None when those are the trained ones.
-        virtual_tokens: `(config)`, the positions that the method puts in front of every row.
+        virtual_tokens: `(config)`, the positions that the method puts in front of every row, in its output too.
+        positions: `(config)`, how many of the model's positions the method takes away from every row; more than
+            `virtual_tokens` where they are in the cache only.
         input_vectors: `(loaded)` returns what those positions hold, (virtual tokens, hidden size) in fp32; None when
             the method puts no vectors in front of the input.
     """
@@ -54,6 +56,7 @@ class Method(Spec):
     trainable_parameters: Callable[[ModelShapes, Any], int]
     saved_parameters: Callable[[ModelShapes, Any], int] | None = None
     virtual_tokens: Callable[[Any], int] = lambda config: 0
+    positions: Callable[[Any], int] = lambda config: 0
     input_vectors: Callable[[nn.Module], Tensor] | None = None
 
     def patch_bytes(self, shapes: ModelShapes, config: MethodConfig) -> int:

@@ -5,25 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from typing_extensions import override
 
 from studio.config.method import MethodConfig
 from studio.config.option import option
+from studio.engine.methods import _peft, _pissa
+from studio.engine.methods._targets import ALL_LINEAR, ATTENTION_ONLY, attention_only, named, split_names
 from studio.engine.methods.base import Method
 from studio.errors import ConfigError
 from studio.i18n import mark, tr
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
     from transformers import PreTrainedModel
 
-    from studio.engine.models.shapes import ModelShapes
-
-ALL_LINEAR = "all-linear"
-
-
-def _split(value: Any) -> Any:
-    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+    from studio.engine.models.shapes import LinearShape, ModelShapes
 
 
 class LoraConfig(MethodConfig):
@@ -51,12 +50,12 @@ class LoraConfig(MethodConfig):
         ge=0.0,
         lt=1.0,
     )
-    target_modules: Annotated[tuple[str, ...], BeforeValidator(_split), Field(min_length=1)] = option(
+    target_modules: Annotated[tuple[str, ...], BeforeValidator(split_names), Field(min_length=1)] = option(
         (ALL_LINEAR,),
         title=mark("Where"),
         help=mark(
-            "all-linear adapts every linear layer but the output, which learns best for its size. "
-            "Or name layers, such as q_proj, v_proj."
+            "all-linear adapts every linear layer but the output, which learns best for its size; attention-only "
+            "adapts those of attention alone, a third as many numbers. Or name layers, such as q_proj, v_proj."
         ),
     )
     rslora: bool = option(
@@ -73,45 +72,83 @@ class LoraConfig(MethodConfig):
         ),
         advanced=True,
     )
-    init: Literal["kaiming", "gaussian"] = option(
+    init: Literal["kaiming", "gaussian", "pissa"] = option(
         "kaiming",
-        title=mark("Start of A"),
-        help=mark("The random values that A starts with. B starts at zero either way, so training starts at the base."),
-        labels={"kaiming": mark("Kaiming uniform"), "gaussian": mark("Gaussian")},
+        title=mark("Start"),
+        help=mark(
+            "Kaiming and Gaussian are random values for A; B starts at zero, so training starts at the base. PiSSA "
+            "starts A and B at the principal components of the weights (Meng et al. 2024), which learns faster; it "
+            "needs a base that is not quantised, goes without dropout, and is saved as a LoRA of twice the rank."
+        ),
+        labels={"kaiming": mark("Kaiming uniform"), "gaussian": mark("Gaussian"), "pissa": mark("PiSSA")},
         advanced=True,
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _no_dropout_by_default(cls, values: Any) -> Any:
+        """What dropout would blank there is the base itself, not a small change of it."""
+        if isinstance(values, dict) and values.get("init") == "pissa":
+            return {"dropout": 0.0} | values
+        return values
+
+    @field_validator("init")
+    @classmethod
+    def _without_dropout(cls, init: str, info: ValidationInfo) -> str:
+        if init == "pissa" and info.data.get("dropout"):
+            raise ValueError(tr("dropout would blank parts of the base itself; set method.dropout = 0"))
+        return init
+
+    @override
+    def check_storage(self, base_dtype: str) -> None:
+        if self.init == "pissa" and base_dtype in ("int8", "nf4"):
+            raise ConfigError(
+                tr(
+                    "method.init = pissa: what it leaves of a base in {base} cannot be stored in {base}; "
+                    "take precision.base_dtype = auto, or method.init = kaiming."
+                ).format(base=base_dtype)
+            )
+
 
 def _attach(model: PreTrainedModel, config: LoraConfig) -> nn.Module:
-    from studio.engine.models.quantise import import_bitsandbytes
-
-    import_bitsandbytes()
-    from peft import LoraConfig as PeftConfig
-    from peft import get_peft_model
-
-    everywhere = config.target_modules == (ALL_LINEAR,)
-    peft_config = PeftConfig(
+    names = _targets(config, _peft.linear_layers(model))
+    if config.init == "pissa":
+        _pissa.check_rank(config.rank, _adapted(config, _peft.linear_layers(model)))
+    peft_config = _peft.import_peft().LoraConfig(
         r=config.rank,
-        lora_alpha=config.alpha,  # type: ignore[arg-type]  # peft divides it by r; a float serves
+        lora_alpha=config.alpha,
         lora_dropout=config.dropout,
-        target_modules=ALL_LINEAR if everywhere else list(config.target_modules),
+        target_modules=ALL_LINEAR if names is None else list(names),
         use_rslora=config.rslora,
         use_dora=config.dora,
-        init_lora_weights=True if config.init == "kaiming" else config.init,
-        fan_in_fan_out=_is_transposed(model),
-        task_type="CAUSAL_LM",
+        init_lora_weights={"kaiming": True, "pissa": _pissa.INIT}.get(config.init, config.init),
+        fan_in_fan_out=_peft.is_transposed(model),
+        task_type=_peft.CAUSAL_LM,
     )
-    try:
-        trained = get_peft_model(model, peft_config)
-    except ValueError as error:
-        if "not found in the base model" not in str(error):
-            raise
-        raise ConfigError(
-            tr("method.target_modules: {names} not found in this model; it has {known}.").format(
-                names=", ".join(config.target_modules), known=", ".join(_linear_names(model))
-            )
-        ) from error
+    trained = _peft.attach(model, peft_config, config.target_modules)
+    if config.init == "pissa":
+        _pissa.keep_start(trained)
     return _lighten(trained)
+
+
+def _targets(config: LoraConfig, layers: Sequence[LinearShape]) -> tuple[str, ...] | None:
+    """The names of the layers to adapt; None for all of them. Raises `ConfigError` where no name says attention."""
+    if config.target_modules == (ALL_LINEAR,):
+        return None
+    if config.target_modules != (ATTENTION_ONLY,):
+        return config.target_modules
+    if names := attention_only(layers):
+        return names
+    raise ConfigError(
+        tr("method.target_modules = {value}: no layer of this model is called attention; name the layers.").format(
+            value=ATTENTION_ONLY
+        )
+    )
+
+
+def _adapted(config: LoraConfig, layers: Sequence[LinearShape]) -> list[LinearShape]:
+    names = _targets(config, layers)
+    return list(layers) if names is None else named(layers, names)
 
 
 def _lighten(trained: nn.Module) -> nn.Module:
@@ -127,43 +164,24 @@ def _lighten(trained: nn.Module) -> nn.Module:
     return trained
 
 
-def _is_transposed(model: PreTrainedModel) -> bool:
-    """GPT-2 keeps its weights as (inputs, outputs); a quantised layer remembers that it was such a one."""
-    from transformers.pytorch_utils import Conv1D
-
-    return any(isinstance(module, Conv1D) or getattr(module, "fan_in_fan_out", False) for module in model.modules())
-
-
-def _linear_names(model: PreTrainedModel) -> list[str]:
-    from torch import nn
-    from transformers.pytorch_utils import Conv1D
-
-    return sorted({name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D)})
-
-
 def _save(trained: nn.Module, folder: Path) -> None:
-    # Embeddings are never trained here; peft's automatic look for changed ones would ask the hub.
-    trained.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)  # type: ignore[operator]
-
-
-def _load(base: PreTrainedModel, folder: Path) -> nn.Module:
-    from studio.engine.models.quantise import import_bitsandbytes
-
-    import_bitsandbytes()
-    from peft import PeftModel
-
-    return PeftModel.from_pretrained(base, str(folder)).eval()
-
-
-def _merge(loaded: nn.Module) -> PreTrainedModel:
-    merged: PreTrainedModel = loaded.float().merge_and_unload(safe_merge=True)  # type: ignore[operator]
-    return merged
+    _peft.save(trained, folder)
+    if _pissa.has_start(trained):
+        _pissa.convert(trained, folder)
 
 
 def _trainable_parameters(shapes: ModelShapes, config: LoraConfig) -> int:
     """Σ r·(d_in + d_out) over the adapted matrices; DoRA adds a length per output."""
-    targets = shapes.linear(None if config.target_modules == (ALL_LINEAR,) else config.target_modules)
-    return sum(config.rank * (t.inputs + t.outputs) + (t.outputs if config.dora else 0) for t in targets)
+    return _parameters(shapes, config, config.rank)
+
+
+def _saved_parameters(shapes: ModelShapes, config: LoraConfig) -> int:
+    return _parameters(shapes, config, config.rank * (2 if config.init == "pissa" else 1))
+
+
+def _parameters(shapes: ModelShapes, config: LoraConfig, rank: int) -> int:
+    targets = _adapted(config, shapes.linear())
+    return sum(rank * (t.inputs + t.outputs) + (t.outputs if config.dora else 0) for t in targets)
 
 
 METHOD = Method(
@@ -183,7 +201,8 @@ METHOD = Method(
     suggested_learning_rate=2e-4,
     attach=_attach,
     save=_save,
-    load=_load,
-    merge=_merge,
+    load=_peft.load,
+    merge=_peft.merge,
     trainable_parameters=_trainable_parameters,
+    saved_parameters=_saved_parameters,
 )

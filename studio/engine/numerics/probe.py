@@ -138,7 +138,8 @@ class _Probe:
         epoch, number = divmod(update, math.ceil(order.rows_per_epoch / size))
         indices = order.epoch(epoch)[number * size : (number + 1) * size]
         rows: list[TokenizedRow] = [self._data.train[int(index)] for index in indices]
-        groups = group_by_length([len(row.input_ids) for row in rows], self._budget)
+        lengths = [len(row.input_ids) + self._trained.loss.virtual_tokens for row in rows]
+        groups = group_by_length(lengths, self._budget)
         return [collate([rows[i] for i in group], pad_id=0) for group in groups]  # padding is masked by position
 
     def _attempt(self, update: int, batches: Sequence[MicroBatch]) -> bool:

@@ -14,6 +14,7 @@ from studio.engine.autocast import DTYPES
 from studio.engine.control import Progress
 from studio.engine.kernels.attention import widen_attention
 from studio.engine.kernels.head import keep_head_converted
+from studio.engine.methods import METHODS
 from studio.engine.models.load import load_model
 from studio.engine.models.quantise import count_parameters
 from studio.engine.precision import Precision
@@ -64,7 +65,9 @@ def attach(path: Path, config: RunConfig, precision: Precision, device: torch.de
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         raise TrainingError(tr("Nothing is left to train; freeze less."))
-    return Trained(model, base, SupervisedLoss(model, base), parameters, count_parameters(model))
+    virtual_tokens = METHODS.get(config.method.name).virtual_tokens(config.method)
+    loss = SupervisedLoss(model, base, virtual_tokens)
+    return Trained(model, base, loss, parameters, count_parameters(model))
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ def evaluate(
     """Return the loss over all rows, in the precision of training, without dropout. Raises `Cancelled`."""
     device = updater.device
     total = torch.zeros((), dtype=torch.float64)
-    groups: Sequence[list[int]] = group_by_length(rows.lengths.tolist(), token_budget)
+    lengths = (rows.lengths + loss.virtual_tokens).tolist()
+    groups: Sequence[list[int]] = group_by_length(lengths, token_budget)
     supervised = 0
     with loss.without_dropout(), torch.no_grad(), updater.autocast():
         for number, group in enumerate(groups):

@@ -129,7 +129,8 @@ class Loop:
         self.position.step += 1
         step = self.position.step
         seed_step(self._config.training.seed, step)
-        groups = group_by_length([len(row.input_ids) for row in rows], self._token_budget)
+        lengths = [len(row.input_ids) + self._loss.virtual_tokens for row in rows]
+        groups = group_by_length(lengths, self._token_budget)
         batches = [
             RowsOfBatch(collate([rows[i] for i in group], self._pad_id), [rows[i] for i in group]) for group in groups
         ]

@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 class SupervisedLoss:
     """Computes the loss of micro-batches through the model's public forward."""
 
-    def __init__(self, model: nn.Module, base: nn.Module) -> None:
-        """Look once at what the base model's forward offers; peft hands the arguments through."""
+    def __init__(self, model: nn.Module, base: nn.Module, virtual_tokens: int = 0) -> None:
+        """Look once at what the base model's forward offers; peft hands the arguments through.
+
+        `virtual_tokens` is the number of positions that the method puts in front of every row, in the output too.
+        """
+        self.virtual_tokens = virtual_tokens
         self._model = model
         self._keeps_logits = "logits_to_keep" in inspect.signature(base.forward).parameters
 
@@ -30,7 +34,7 @@ class SupervisedLoss:
         supervised = batch.targets != IGNORED
         # The vocabulary is the widest layer by far: positions that no row is trained on need no logits.
         kept = supervised.any(dim=0).nonzero().squeeze(1)
-        logits = self._logits(batch, kept)
+        logits = self._logits(batch, kept + self.virtual_tokens)
         return cross_entropy_sum(logits, batch.targets[:, kept], IGNORED)
 
     @contextmanager
@@ -43,6 +47,7 @@ class SupervisedLoss:
             self._model.train()
 
     def _logits(self, batch: MicroBatch, kept: Tensor) -> Tensor:
+        """Return the logits at these positions of the model's output."""
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
         if self._keeps_logits:
             logits: Tensor = self._model(**inputs, logits_to_keep=kept).logits

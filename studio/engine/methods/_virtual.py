@@ -1,0 +1,62 @@
+"""Where virtual tokens start: at tokens that the model knows.
+
+Lester et al. 2021 (arXiv 2104.08691, section 3.2) start at common words or at words that say what is asked, which
+makes most of the difference in small models; Li & Liang 2021 (arXiv 2101.00190, section 7.4) start a prefix at what
+the model computes for real words.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio.errors import ConfigError
+from studio.i18n import tr
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+# Tokenizers number their tokens by how common they are, all but a few special ones; the paper takes as many.
+_COMMON = 5000
+
+
+def common_tokens(model: PreTrainedModel, count: int) -> Tensor:
+    """Draw `count` of the commonest tokens, (count,)."""
+    import torch
+
+    embedding: Any = model.get_input_embeddings()
+    return torch.randint(min(embedding.weight.shape[0], _COMMON), (count,))
+
+
+def tokens_of(text: str, model: PreTrainedModel, count: int) -> Tensor:
+    """Return the tokens of a text, cut or repeated to `count`, (count,). Raises `ConfigError` where it has none."""
+    import torch
+
+    from studio.engine.models.load import load_tokenizer
+
+    ids = load_tokenizer(Path(str(model.name_or_path)))(text, add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise ConfigError(tr("method.init_text = {text}: it has no tokens; write some words.").format(text=repr(text)))
+    return torch.tensor((ids * (1 + count // len(ids)))[:count])
+
+
+def word_vectors(model: PreTrainedModel, ids: Tensor) -> Tensor:
+    """Return what enters the first layer for these tokens, (tokens, d), fp32; some models scale what they look up."""
+    import torch
+
+    embedding: Any = model.get_input_embeddings()
+    with torch.no_grad():
+        vectors: Tensor = embedding(ids.to(embedding.weight.device)).float()
+    return vectors
+
+
+def keys_and_values(model: PreTrainedModel, ids: Tensor) -> Tensor:
+    """Return what attention keeps of these tokens, as peft lays a prefix out: (tokens, 2 · layers · heads · size)."""
+    import torch
+
+    device = next(parameter.device for parameter in model.parameters())
+    with torch.no_grad():
+        cache = model(input_ids=ids[None].to(device), use_cache=True).past_key_values
+    kept = [part[0] for layer in cache.layers for part in (layer.keys, layer.values)]
+    return torch.stack(kept).permute(2, 0, 1, 3).flatten(1).float()

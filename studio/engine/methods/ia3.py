@@ -1,0 +1,95 @@
+"""IA3: learn to scale what is inside the layers (Liu et al. 2022, arXiv 2205.05638), carried by peft."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from studio.config.method import MethodConfig
+from studio.config.option import option
+from studio.engine.methods import _peft
+from studio.engine.methods._targets import Scaled, named, scaled_by_default, scaled_by_name, split_names
+from studio.engine.methods.base import Method
+from studio.errors import ConfigError
+from studio.i18n import mark, tr
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    from studio.engine.models.shapes import LinearShape, ModelShapes
+
+AUTO = "auto"
+
+
+class Ia3Config(MethodConfig):
+    """Which layers are scaled."""
+
+    name: Literal["ia3"] = "ia3"
+    target_modules: Annotated[tuple[str, ...], BeforeValidator(split_names), Field(min_length=1)] = option(
+        (AUTO,),
+        title=mark("Where"),
+        help=mark(
+            "auto scales keys, values, and the inside of the MLPs, as in the paper. Or name layers, such as v_proj, "
+            "down_proj."
+        ),
+    )
+
+
+def _attach(model: PreTrainedModel, config: Ia3Config) -> nn.Module:
+    scaled = _scaled(config, _peft.linear_layers(model))
+    peft_config = _peft.import_peft().IA3Config(
+        target_modules=[*scaled.outputs, *scaled.inputs] or list(config.target_modules),
+        feedforward_modules=list(scaled.inputs),
+        fan_in_fan_out=_peft.is_transposed(model),
+        task_type=_peft.CAUSAL_LM,
+    )
+    return _peft.attach(model, peft_config, config.target_modules)
+
+
+def _scaled(config: Ia3Config, layers: Sequence[LinearShape]) -> Scaled:
+    if config.target_modules != (AUTO,):
+        return scaled_by_name(layers, config.target_modules)
+    scaled = scaled_by_default(layers)
+    if scaled.outputs and scaled.inputs:
+        return scaled
+    raise ConfigError(
+        tr(
+            "method.target_modules = {value}: no name tells keys, values and MLPs of this model; name the layers."
+        ).format(value=AUTO)
+    )
+
+
+def _trainable_parameters(shapes: ModelShapes, config: Ia3Config) -> int:
+    """Σ outputs of the layers that make keys and values + Σ inputs of those that end the MLPs."""
+    layers = shapes.linear()
+    scaled = _scaled(config, layers)
+    outputs = sum(layer.outputs for layer in named(layers, scaled.outputs))
+    return outputs + sum(layer.inputs for layer in named(layers, scaled.inputs))
+
+
+METHOD = Method(
+    name="ia3",
+    title=mark("IA3"),
+    explanation=mark(
+        "Three learnt vectors a layer scale what is inside: keys, values, and what the MLP holds in the middle, each "
+        "number by its own factor, l ⊙ x. They start at one. A tenth of the size of a small LoRA or less, merged into "
+        "the weights at no cost, and it forgets little because it can only make louder or softer what is there; so it "
+        "learns less than LoRA. Take it for a few hundred rows, at high rates."
+    ),
+    order=25,
+    config=Ia3Config,
+    form="peft",
+    mergeable=True,
+    quantised_base=True,
+    cost_in_use=mark("Nothing once merged; unmerged, one product of numbers beside every scaled layer."),
+    suggested_learning_rate=1e-2,
+    attach=_attach,
+    save=_peft.save,
+    load=_peft.load,
+    merge=_peft.merge,
+    trainable_parameters=_trainable_parameters,
+)

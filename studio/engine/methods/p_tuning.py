@@ -1,0 +1,135 @@
+"""P-tuning: learn an encoder of the vectors in front of the input (Liu et al. 2021, arXiv 2103.10385), by peft."""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Any, Literal
+
+from studio.config.method import MethodConfig
+from studio.config.option import option
+from studio.engine.methods import _peft
+from studio.engine.methods.base import Method
+from studio.i18n import mark
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+    from studio.engine.models.shapes import ModelShapes
+
+# Stacked LSTMs, as peft has them by default; each reads in both directions.
+_LSTM_LAYERS = 2
+
+
+class PTuningConfig(MethodConfig):
+    """How many vectors, and what computes them while they are learnt."""
+
+    name: Literal["p-tuning"] = "p-tuning"
+    virtual_tokens: int = option(
+        20,
+        title=mark("Virtual tokens"),
+        help=mark(
+            "n, the vectors in front of every row. 20 to 100 is customary; each is one more position to read, in "
+            "training and in use."
+        ),
+        unit=mark("tokens"),
+        ge=1,
+        le=4096,
+    )
+    encoder: Literal["mlp", "lstm"] = option(
+        "mlp",
+        title=mark("Encoder"),
+        help=mark(
+            "What computes the vectors while they are learnt. The MLP has three layers and is the quicker; the LSTM "
+            "of the paper reads the vectors in both directions, so that each knows of the others, and is far larger."
+        ),
+        labels={"mlp": mark("MLP"), "lstm": mark("LSTM")},
+    )
+    hidden_size: int | None = option(
+        None,
+        title=mark("Hidden size"),
+        help=mark("h, the width of the encoder. Automatic: that of a word vector. It costs memory in training only."),
+        ge=1,
+        le=65536,
+        advanced=True,
+    )
+
+
+def _attach(model: PreTrainedModel, config: PTuningConfig) -> nn.Module:
+    size = _peft.vector_size(model)
+    peft_config = _peft.import_peft().PromptEncoderConfig(
+        num_virtual_tokens=config.virtual_tokens,
+        token_dim=size,
+        encoder_reparameterization_type=config.encoder.upper(),
+        encoder_hidden_size=config.hidden_size or size,
+        encoder_num_layers=_LSTM_LAYERS,
+        task_type=_peft.CAUSAL_LM,
+    )
+    trained = _peft.attach(model, peft_config)
+    encoder = _peft.encoder_of(trained)
+    encoder.forward = types.MethodType(_in_full_precision, encoder)
+    return trained
+
+
+def _in_full_precision(encoder: Any, indices: Tensor) -> Tensor:
+    """Encode outside autocast: n vectors cost nothing, and what is saved is then what was trained, bit for bit."""
+    import torch
+
+    with torch.autocast(indices.device.type, enabled=False):
+        vectors: Tensor = type(encoder).forward(encoder, indices)
+    return vectors
+
+
+def _virtual_tokens(config: PTuningConfig) -> int:
+    return config.virtual_tokens
+
+
+def _trainable_parameters(shapes: ModelShapes, config: PTuningConfig) -> int:
+    """The vectors n·d and the encoder over them.
+
+    The MLP is (d·h+h) + (h·h+h) + (h·d+d). The LSTM has, in each of two directions, four gates of h·(inputs + h)
+    weights and two biases of h; inputs are d, and 2h in the second layer. A head (2h·2h+2h) + (2h·d+d) follows.
+    """
+    d = _peft.vector_size_of(shapes)
+    h = config.hidden_size or d
+    vectors = config.virtual_tokens * d
+    if config.encoder == "mlp":
+        return vectors + (d * h + h) + (h * h + h) + (h * d + d)
+    inputs = [d] + [2 * h] * (_LSTM_LAYERS - 1)
+    lstm = sum(2 * 4 * (h * (size + h) + 2 * h) for size in inputs)
+    return vectors + lstm + (2 * h * 2 * h + 2 * h) + (2 * h * d + d)
+
+
+def _saved_parameters(shapes: ModelShapes, config: PTuningConfig) -> int:
+    """n·d: the encoder has done its work when training ends."""
+    return config.virtual_tokens * _peft.vector_size_of(shapes)
+
+
+METHOD = Method(
+    name="p-tuning",
+    title=mark("P-tuning"),
+    explanation=mark(
+        "Like prompt tuning, n learnt vectors stand in front of every row, but while they are learnt a small network, "
+        "an MLP or an LSTM, computes them: v = f(e). The vectors then move together instead of each alone, which "
+        "trains more steadily and at ordinary rates. Only the n·d numbers that come out are saved; the network is for "
+        "training. Take it where prompt tuning does not learn."
+    ),
+    order=50,
+    config=PTuningConfig,
+    form="peft",
+    mergeable=False,
+    quantised_base=True,
+    cost_in_use=mark(
+        "Every answer reads the virtual tokens first: so many more positions in the prompt and in the cache."
+    ),
+    suggested_learning_rate=1e-3,
+    attach=_attach,
+    save=_peft.save,
+    load=_peft.load,
+    merge=None,
+    trainable_parameters=_trainable_parameters,
+    saved_parameters=_saved_parameters,
+    virtual_tokens=_virtual_tokens,
+    positions=_virtual_tokens,
+    input_vectors=_peft.input_vectors,
+)

@@ -1,0 +1,92 @@
+"""Prefix tuning: learn keys and values for every layer (Li & Liang 2021, arXiv 2101.00190), carried by peft."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from studio.config.method import MethodConfig
+from studio.config.option import option
+from studio.engine.methods import _peft, _virtual
+from studio.engine.methods.base import Method
+from studio.errors import ConfigError
+from studio.i18n import mark, tr
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    from studio.engine.models.shapes import ModelShapes
+
+
+class PrefixTuningConfig(MethodConfig):
+    """How many positions, which are in the cache alone."""
+
+    name: Literal["prefix-tuning"] = "prefix-tuning"
+    virtual_tokens: int = option(
+        20,
+        title=mark("Virtual tokens"),
+        help=mark(
+            "n, the learnt positions that attention finds in front of every row, in each layer. 10 to 200 is "
+            "customary; they cost attention, not another pass through the layers."
+        ),
+        unit=mark("tokens"),
+        ge=1,
+        le=4096,
+    )
+
+
+def _attach(model: PreTrainedModel, config: PrefixTuningConfig) -> nn.Module:
+    """The prefix starts at the keys and values of common words, so that training starts near the base."""
+    start = _virtual.keys_and_values(model, _virtual.common_tokens(model, config.virtual_tokens))
+    peft_config = _peft.import_peft().PrefixTuningConfig(
+        num_virtual_tokens=config.virtual_tokens, task_type=_peft.CAUSAL_LM
+    )
+    trained = _peft.attach(model, peft_config)
+    prefix = _peft.encoder_of(trained).embedding.weight
+    if prefix.shape != start.shape:
+        raise ConfigError(tr("The layers of this model keep keys and values of different sizes; take another method."))
+    prefix.data.copy_(start)
+    return trained
+
+
+def _positions(config: PrefixTuningConfig) -> int:
+    return config.virtual_tokens
+
+
+def _trainable_parameters(shapes: ModelShapes, config: PrefixTuningConfig) -> int:
+    """n · 2 · layers · d_kv, with d_kv the numbers in the keys of one position."""
+    return config.virtual_tokens * 2 * shapes.layers * _keys_size(shapes)
+
+
+def _keys_size(shapes: ModelShapes) -> int:
+    heads = shapes.setting("num_attention_heads", "n_head") or 1
+    hidden = shapes.setting("hidden_size", "n_embd", "d_model") or _peft.vector_size_of(shapes)
+    size = shapes.setting("head_dim") or hidden // heads
+    return size * (shapes.setting("num_key_value_heads") or heads)
+
+
+METHOD = Method(
+    name="prefix-tuning",
+    title=mark("Prefix tuning"),
+    explanation=mark(
+        "In every layer, attention finds n learnt positions in front of the row: keys and values [P_k; K], [P_v; V] in "
+        "place of K, V, which is n · 2 · layers · d_kv numbers in all. It reaches into each layer, so it learns more "
+        "than vectors in front of the input do. Nothing of it can be merged or turned into tokens. Take it where "
+        "prompt tuning is too weak and the weights must not change."
+    ),
+    order=60,
+    config=PrefixTuningConfig,
+    form="peft",
+    mergeable=False,
+    quantised_base=True,
+    cost_in_use=mark("The learnt positions fill the cache and are attended to at every token; PEFT has to be there."),
+    suggested_learning_rate=1e-2,
+    attach=_attach,
+    save=_peft.save,
+    load=_peft.load,
+    merge=None,
+    trainable_parameters=_trainable_parameters,
+    # They are in the cache: the output has as many positions as the input.
+    virtual_tokens=lambda config: 0,
+    positions=_positions,
+)

@@ -1,0 +1,119 @@
+"""Prompt tuning: learn vectors in front of the input (Lester et al. 2021, arXiv 2104.08691), carried by peft."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Self
+
+from pydantic import model_validator
+
+from studio.config.method import MethodConfig
+from studio.config.option import option
+from studio.engine.methods import _peft, _virtual
+from studio.engine.methods.base import Method
+from studio.errors import ConfigError
+from studio.i18n import mark, tr
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+    from studio.engine.models.shapes import ModelShapes
+
+
+class PromptTuningConfig(MethodConfig):
+    """How many vectors, and where they start."""
+
+    name: Literal["prompt-tuning"] = "prompt-tuning"
+    virtual_tokens: int = option(
+        20,
+        title=mark("Virtual tokens"),
+        help=mark(
+            "n, the learnt vectors in front of every row. 20 to 100 is customary; each is one more position to read, "
+            "in training and in use."
+        ),
+        unit=mark("tokens"),
+        ge=1,
+        le=4096,
+    )
+    init: Literal["random", "vocabulary", "text"] = option(
+        "vocabulary",
+        title=mark("Start"),
+        help=mark(
+            "Vocabulary starts at common words of the model, text at the words of a text that says what is asked, and "
+            "random at noise of the size of words. Words learn faster, most of all in small models."
+        ),
+        labels={"random": mark("Random"), "vocabulary": mark("Vocabulary"), "text": mark("Text")},
+    )
+    init_text: str = option(
+        "",
+        title=mark("Text to start at"),
+        help=mark("Only for Start = Text: an instruction, cut or repeated to the number of virtual tokens."),
+    )
+
+    @model_validator(mode="after")
+    def _has_text(self) -> Self:
+        if self.init == "text" and not self.init_text:
+            raise ConfigError(
+                tr("method.init_text is required with method.init = text; write what the model is to do.")
+            )
+        return self
+
+
+def _attach(model: PreTrainedModel, config: PromptTuningConfig) -> nn.Module:
+    start = _start(model, config)
+    peft_config = _peft.import_peft().PromptTuningConfig(
+        num_virtual_tokens=config.virtual_tokens, token_dim=_peft.vector_size(model), task_type=_peft.CAUSAL_LM
+    )
+    trained = _peft.attach(model, peft_config)
+    _peft.encoder_of(trained).embedding.weight.data.copy_(start)
+    return trained
+
+
+def _start(model: PreTrainedModel, config: PromptTuningConfig) -> Tensor:
+    """Return the vectors to start at, (virtual tokens, d), fp32."""
+    import torch
+
+    count = config.virtual_tokens
+    if config.init == "text":
+        return _virtual.word_vectors(model, _virtual.tokens_of(config.init_text, model, count))
+    words = _virtual.word_vectors(model, _virtual.common_tokens(model, count))
+    return words if config.init == "vocabulary" else torch.randn_like(words) * words.std()
+
+
+def _virtual_tokens(config: PromptTuningConfig) -> int:
+    return config.virtual_tokens
+
+
+def _trainable_parameters(shapes: ModelShapes, config: PromptTuningConfig) -> int:
+    """n·d."""
+    return config.virtual_tokens * _peft.vector_size_of(shapes)
+
+
+METHOD = Method(
+    name="prompt-tuning",
+    title=mark("Prompt tuning"),
+    explanation=mark(
+        "The model stays as it is; n learnt vectors of the size of a word, n·d numbers in all, stand in front of every "
+        "row, as a prompt that no words could spell. The smallest patch there is, of some 10 KB, and nothing inside "
+        "the model changes, so it forgets least. It learns less than LoRA, slowly and at high rates, and best in large "
+        "models. Take it for many small tasks of one model, or where the result has to run in any program: the vectors "
+        "can be built in as tokens."
+    ),
+    order=40,
+    config=PromptTuningConfig,
+    form="peft",
+    mergeable=False,
+    quantised_base=True,
+    cost_in_use=mark(
+        "Every answer reads the virtual tokens first: so many more positions in the prompt and in the cache."
+    ),
+    suggested_learning_rate=3e-2,
+    attach=_attach,
+    save=_peft.save,
+    load=_peft.load,
+    merge=None,
+    trainable_parameters=_trainable_parameters,
+    virtual_tokens=_virtual_tokens,
+    positions=_virtual_tokens,
+    input_vectors=_peft.input_vectors,
+)
