@@ -17,13 +17,14 @@ them reaches farthest, found as the point nearest to the origin of their convex 
 built-in prompts and on random tokens, with and without the virtual tokens, and the certificate measures what became
 of it on others, the held-out rows of the run.
 
-Where the hidden states do not lie on one side, as in a model with random weights, there is no such direction; the
-token then keeps the mean's score, and the certificate says that it is not unlikely enough.
+Where the hidden states do not lie on one side, as in a model with random weights, no row scores low for all of them;
+the token then scores about the mean, and the certificate says that it is not unlikely enough.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,10 +37,11 @@ from studio.i18n import tr
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# How far below the mean score the new tokens are put, in nats: e⁻¹⁰⁰ is no probability, and 100 is a small number
-# in every format. A state that reaches hardly beyond the origin may not ask for more than so many times that.
+# The logarithm of the probability that the new tokens are brought down to: e⁻¹⁰⁰ is none, and 100 is a small number in
+# every format. A state that reaches hardly beyond the origin may not ask for more than so many times that.
 MARGIN = 100.0
 _STRETCH = 10.0
+_TRIED = 257
 _STEPS = 300
 # What fp32 leaves open where the embedding multiplies its rows.
 _TOLERANCE = 1e-5
@@ -65,12 +67,12 @@ def bake(model: PreTrainedModel, vectors: Tensor, ids: Sequence[int], rows: Sequ
     _untie(model, embedding, output)
     _grow(embedding, size)
     _set_vectors(embedding, places, vectors)
-    states, scale = _final_states(model, output, rows, ids)
+    seen = _see(model, output, rows, ids)
     mean, bias = output.weight[:known].mean(0), None if output.bias is None else output.bias[:known].mean()
     _grow(output, size)
-    output.weight[places] = mean - _lowering(states, scale)
+    output.weight[places] = mean - _lowering(seen)
     if bias is not None:
-        output.bias[places] = bias - MARGIN / scale
+        output.bias[places] = bias - MARGIN / seen.scale
     _declare_size(model, known, size)
 
 
@@ -125,35 +127,53 @@ def _set_vectors(embedding: Any, places: Tensor, vectors: Tensor) -> None:
         raise ExportError(tr("The base's embedding changes what it looks up, so that it cannot return learnt vectors."))
 
 
-def _final_states(
-    model: PreTrainedModel, output: Any, rows: Sequence[Sequence[int]], ids: Sequence[int]
-) -> tuple[Tensor, float]:
-    """Return what enters the output layer, and what a score is multiplied by behind it (Granite, Cohere).
+@dataclass(frozen=True)
+class _Seen:
+    """What the model's last hidden states are like.
 
-    The states are those of every position at which a token is chosen: those of the rows, and of the rows behind the
-    new tokens, from the last of these on.
+    Attributes:
+        states: what enters the output layer, (positions, hidden size).
+        gaps: how far the mean score lies below the logarithm of the sum of exponentials, in nats: a token with the
+            mean's score has the probability exp(−gap).
+        scale: what a score is multiplied by behind the output layer (Granite, Cohere).
     """
-    kept: list[Tensor] = []
-    handle = output.register_forward_pre_hook(lambda _layer, inputs: kept.append(inputs[0].flatten(0, -2)))
+
+    states: Tensor
+    gaps: Tensor
+    scale: float
+
+
+def _see(model: PreTrainedModel, output: Any, rows: Sequence[Sequence[int]], ids: Sequence[int]) -> _Seen:
+    """Run the model over the rows, as they are and behind the new tokens; look wherever a token is chosen."""
+    states: list[Tensor] = []
+    gaps: list[Tensor] = []
+    handle = output.register_forward_pre_hook(lambda _layer, inputs: states.append(inputs[0].flatten(0, -2)))
     try:
-        for row in rows:
-            model(input_ids=torch.tensor([list(row)]), use_cache=False)
-            logits = model(input_ids=torch.tensor([[*ids, *row]]), use_cache=False).logits
-            kept[-1] = kept[-1][len(ids) - 1 :]
+        for row, first in [(row, 0) for row in rows] + [([*ids, *row], len(ids) - 1) for row in rows]:
+            logits = model(input_ids=torch.tensor([list(row)]), use_cache=False).logits[0, first:]
+            states[-1] = states[-1][first:]
+            gaps.append(logits.logsumexp(-1) - logits.mean(-1))
     finally:
         handle.remove()
-    raw, final = output(kept[-1])[-1], logits[0, -1]
+    raw, final = output(states[-1][-1:])[0], logits[-1]
     high, low = int(raw.argmax()), int(raw.argmin())
-    return torch.cat(kept).float(), float((final[high] - final[low]) / (raw[high] - raw[low]))
+    return _Seen(torch.cat(states), torch.cat(gaps), float((final[high] - final[low]) / (raw[high] - raw[low])))
 
 
-def _lowering(states: Tensor, scale: float) -> Tensor:
-    """Return c·u: what is to be taken from a row so that it scores `MARGIN` less for every one of the states."""
-    direction = widest_direction(states)
-    reach = states @ direction * scale
-    if reach.min() <= 0:
+def _lowering(seen: _Seen) -> Tensor:
+    """Return c·u: what is to be taken from the mean of the rows.
+
+    c is the least that lowers the score by `MARGIN` everywhere, or else the one that leaves the largest of the
+    probabilities smallest.
+    """
+    direction = widest_direction(seen.states)
+    reach = seen.states @ direction * seen.scale
+    if reach.mean() <= 0:
         return torch.zeros_like(direction)
-    return direction * min(MARGIN / float(reach.min()), _STRETCH * MARGIN / float(reach.mean()))
+    tried = torch.linspace(0, _STRETCH * MARGIN / float(reach.mean()), _TRIED)
+    largest = (-seen.gaps[:, None] - reach[:, None] * tried).amax(0)
+    enough = (largest <= -MARGIN).nonzero()
+    return direction * tried[int(enough[0]) if len(enough) else int(largest.argmin())]
 
 
 def widest_direction(states: Tensor) -> Tensor:

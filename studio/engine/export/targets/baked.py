@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from studio.engine.export.base import Target
 from studio.engine.export.targets.merged import BYTES, write_model
-from studio.errors import ExportError
 from studio.i18n import mark, tr
 
 if TYPE_CHECKING:
@@ -54,12 +53,6 @@ def _count(source: Source) -> int:
 def _prefix(source: Source, tokenizer: PreTrainedTokenizerBase) -> Prefix:
     from studio.engine.export.prefix import extend
 
-    shapes = source.info.shapes
-    hidden = shapes.setting("hidden_size", "n_embd", "d_model")
-    if shapes.embedding is None or (hidden is not None and shapes.embedding[1] != hidden):
-        raise ExportError(
-            tr("The base's word vectors are not as wide as its hidden states, so learnt vectors cannot become tokens.")
-        )
     return extend(tokenizer, _count(source), source.kind)
 
 
