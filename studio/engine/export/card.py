@@ -143,7 +143,9 @@ def _training(source: Source, journal: Summary) -> str:
     ]
     losses = state.get("validation_loss") or {}
     rows += [(f"validation_loss.{key}", losses[key]) for key in ("first", "last") if losses.get(key) is not None]
-    return _table((tr("Setting"), tr("Value")), [(key, _shown(value)) for key, value in rows if value is not None])
+    return _table(
+        (tr("Setting"), tr("Value")), [(key, _shown(value)) for key, value in rows if value not in (None, "")]
+    )
 
 
 def _checked(checks: tuple[Check, ...]) -> str:

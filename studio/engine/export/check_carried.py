@@ -122,6 +122,8 @@ def _generation(
         )
     else:
         meaning = tr("The generation config is the base's.")
+    if passed and prefix.ids:
+        meaning = f"{meaning} {tr('It suppresses the virtual tokens besides.')}"
     names = ", ".join(str(name) for name in tokenizer.convert_ids_to_tokens(added))
     return Check(
         name="generation_config_carried", passed=passed, value=passed, limit=None, meaning=meaning.format(tokens=names)

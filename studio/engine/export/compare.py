@@ -84,7 +84,7 @@ def record(
 
 def _probability(logits: Tensor, tokens: Sequence[int]) -> float:
     """The largest probability that tokens have together, at any position."""
-    return float((logits[:, list(tokens)].logsumexp(-1) - logits.logsumexp(-1)).exp().max())
+    return float((logits[:, list(tokens)].logsumexp(-1) - logits.logsumexp(-1)).max().double().exp())
 
 
 def _without(logits: Tensor, tokens: Sequence[int]) -> Tensor:
