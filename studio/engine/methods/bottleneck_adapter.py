@@ -1,0 +1,141 @@
+"""Serial bottleneck adapters (Houlsby et al. 2019, arXiv 1902.00751; Pfeiffer et al. 2020, arXiv 2005.00247)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from studio.config.method import MethodConfig
+from studio.config.option import option
+from studio.engine.methods.base import Method
+from studio.errors import ConfigError
+from studio.i18n import mark, tr
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    from studio.engine.models.shapes import ModelShapes
+
+
+class BottleneckAdapterConfig(MethodConfig):
+    """y = x + W_up·f(W_down·x + b_down) + b_up, with an inner size m."""
+
+    name: Literal["bottleneck-adapter"] = "bottleneck-adapter"
+    placement: Literal["houlsby", "pfeiffer"] = option(
+        "houlsby",
+        title=mark("Placement"),
+        help=mark(
+            "Houlsby puts an adapter behind attention and one behind the MLP of every layer. Pfeiffer puts one behind "
+            "the MLP alone: half the size and half the latency, and often as good."
+        ),
+        labels={
+            "houlsby": mark("Houlsby: after attention and MLP"),
+            "pfeiffer": mark("Pfeiffer: after the MLP only"),
+        },
+    )
+    reduction_factor: int = option(
+        16,
+        title=mark("Reduction factor"),
+        help=mark("The bottleneck is the hidden size divided by this. 2 to 64 are customary; smaller can learn more."),
+        ge=1,
+        le=4096,
+    )
+    bottleneck: int | None = option(
+        None,
+        title=mark("Bottleneck"),
+        help=mark("m, the inner size of the adapter, in place of a reduction factor. Not set: by the factor."),
+        ge=1,
+        le=65536,
+    )
+    activation: Literal["relu", "gelu", "silu"] = option(
+        "gelu",
+        title=mark("Activation"),
+        help=mark("f, the non-linearity in the bottleneck. It matters little; it is why the adapter cannot be merged."),
+        labels={"relu": "ReLU", "gelu": "GELU", "silu": "SiLU"},
+        advanced=True,
+    )
+    train_layer_norms: bool = option(
+        False,
+        title=mark("Train layer norms"),
+        help=mark("Also train the gains of the model's layer norms, as Houlsby et al. did: few numbers, saved along."),
+        advanced=True,
+    )
+
+    def inner_size(self, hidden_size: int) -> int:
+        """Return m for a hidden size."""
+        return self.bottleneck or max(1, hidden_size // self.reduction_factor)
+
+
+def _attach(model: PreTrainedModel, config: BottleneckAdapterConfig) -> nn.Module:
+    from studio.engine.adapters.files import AdapterInfo, attach_bottleneck_adapter
+    from studio.engine.adapters.places import find_places, hidden_size
+
+    size = hidden_size(model)
+    info = AdapterInfo(
+        placement=config.placement,
+        places=find_places(model, config.placement),
+        hidden_size=size,
+        bottleneck=config.inner_size(size),
+        activation=config.activation,
+        train_layer_norms=config.train_layer_norms,
+        model_type=model.config.model_type,
+    )
+    attach_bottleneck_adapter(model, info)
+    return model
+
+
+def _save(trained: nn.Module, folder: Path) -> None:
+    from studio.engine.adapters.files import save_bottleneck_adapter
+
+    save_bottleneck_adapter(trained, folder)
+
+
+def _load(base: PreTrainedModel, folder: Path) -> nn.Module:
+    from studio.engine.adapters.files import load_bottleneck_adapter
+
+    return load_bottleneck_adapter(base, folder)
+
+
+def _trainable_parameters(shapes: ModelShapes, config: BottleneckAdapterConfig) -> int:
+    """(2·m·d + d + m) for each adapter, and the norms where they are trained."""
+    d = shapes.setting("hidden_size", "n_embd", "d_model") or (shapes.embedding or (0, 0))[1]
+    if not d or not shapes.layers:
+        raise ConfigError(tr("The model names no hidden size or has no layers, so no adapter can be put into it."))
+    m = config.inner_size(d)
+    places = shapes.layers * (2 if config.placement == "houlsby" else 1)
+    return places * (2 * m * d + d + m) + (_norms(shapes) if config.train_layer_norms else 0)
+
+
+def _norms(shapes: ModelShapes) -> int:
+    """A weight of one dimension belongs to a norm, and so does the bias beside it."""
+    weights = [name for name, shape in shapes.tensors.items() if name.endswith(".weight") and len(shape) == 1]
+    biases = [name.removesuffix("weight") + "bias" for name in weights]
+    return sum(shapes.size(name) for name in (*weights, *biases) if name in shapes.tensors)
+
+
+METHOD = Method(
+    name="bottleneck-adapter",
+    title=mark("Serial bottleneck adapter"),
+    explanation=mark(
+        "The base stays frozen; what attention and MLP put out passes through a small network of its own, "
+        "y = x + W_up·f(W_down·x + b_down) + b_up, which is trained. It starts as the identity, and learns what a "
+        "low-rank change of the weights cannot. Because of the non-linearity f it cannot be merged into the base; "
+        "the export is a bundle with a loader of a few lines. Take it for a patch that stays a module of its own."
+    ),
+    order=30,
+    config=BottleneckAdapterConfig,
+    form="bottleneck",
+    mergeable=False,
+    quantised_base=True,
+    cost_in_use=mark(
+        "Two small products in a row behind attention and MLP of every layer: a few percent of the arithmetic, and a "
+        "noticeable wait at every token when answers are written one at a time."
+    ),
+    suggested_learning_rate=1e-4,
+    attach=_attach,
+    save=_save,
+    load=_load,
+    merge=None,
+    trainable_parameters=_trainable_parameters,
+)
