@@ -67,7 +67,7 @@ def test_without_a_finished_run_the_button_says_why_it_is_off(context: AppContex
 
 
 def test_every_target_explains_itself(page: ExportPage) -> None:
-    assert list(page.form.cards)[:2] == ["merged", "adapter"]
+    assert list(page.form.cards)[:3] == ["merged", "baked", "adapter"]
     for card in page.form.cards.values():
         assert card.accessibleName()
         assert len(card.accessibleDescription()) > 40
