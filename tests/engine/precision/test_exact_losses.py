@@ -10,7 +10,12 @@ from transformers import PreTrainedModel
 from tests.tiny import Bench, bench, gpt2, llama, rows
 
 LORA = {"name": "lora", "rank": 4, "dropout": 0.0}
-METHODS: dict[str, dict[str, object]] = {"lora": LORA, "dora": LORA | {"dora": True}, "full": {"name": "full"}}
+METHODS: dict[str, dict[str, object]] = {
+    "lora": LORA,
+    "dora": LORA | {"dora": True},
+    "full": {"name": "full"},
+    "bottleneck-adapter": {"name": "bottleneck-adapter", "bottleneck": 8},
+}
 PRECISIONS: dict[str, dict[str, object]] = {
     "fp32": {"name": "fp32"},
     "fp16-mixed": {"name": "fp16-mixed", "initial_scale": 1024.0},
@@ -58,6 +63,14 @@ EXPECTED = {
     ("full", "bf16-pure"): [5.7232943, 5.3587646, 5.0854955, 5.722755],
     ("full", "bf16-pure, stochastic"): [5.7232943, 5.3578176, 5.0842972, 5.722692],
     ("full", "fp16-pure"): [5.7233381, 5.3574715, 5.0835929, 5.723105],
+    ("bottleneck-adapter", "fp32"): [5.7233477, 5.6709285, 5.6615901, 5.7230344],
+    ("bottleneck-adapter", "fp16-mixed"): [5.7233505, 5.6709328, 5.6615958, 5.723021],
+    ("bottleneck-adapter", "bf16-mixed"): [5.7233338, 5.6708517, 5.6615162, 5.7230859],
+    ("bottleneck-adapter", "bf16-pure"): [5.7232943, 5.6709123, 5.6615224, 5.7230887],
+    ("bottleneck-adapter", "fp16-pure"): [5.7233381, 5.670927, 5.6615939, 5.7230453],
+    ("bottleneck-adapter", "fp32, nf4"): [5.7226043, 5.6744061, 5.6630259, 5.7243652],
+    ("bottleneck-adapter", "fp32, int8"): [5.7233567, 5.670867, 5.6615567, 5.7243595],
+    ("bottleneck-adapter", "bf16-mixed, nf4"): [5.7225847, 5.6743622, 5.6629519, 5.7243237],
 }
 
 
