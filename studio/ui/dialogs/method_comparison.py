@@ -10,7 +10,6 @@ from PySide6.QtWidgets import QAbstractItemView, QDialog, QHBoxLayout, QHeaderVi
 from typing_extensions import override
 
 from studio.config import RunConfig
-from studio.engine.methods import METHODS
 from studio.i18n import tr
 from studio.runner import actions
 from studio.runner.actions import MethodRow
@@ -58,7 +57,7 @@ class MethodComparison(QDialog):
         self.use.setDefault(True)
         self._lay_out()
         self._connect()
-        self.resize(theme.characters(180), theme.space(84))
+        self.resize(theme.characters(188), theme.space(82))
         self._select(self._present)
         self.table.setFocus()
         self.verdict.set(tr("Estimating every method …"), "busy")
@@ -99,7 +98,7 @@ class MethodComparison(QDialog):
         """Offer the selected method, and show the parts of its memory."""
         row = self.chosen
         self.legend.show_parts(row.estimate.bytes if row and row.estimate else {})
-        title = tr(METHODS.get(row.name).title) if row else ""
+        title = self.model.title(row.name) if row else ""
         self._legend_title.setText(tr("Memory with {method}:").format(method=title) if row and row.estimate else "")
         words = tr("Keep {method}") if row and row.name == self._present else tr("Use {method}")
         name = words.format(method=title) if row else tr("Use this method")
@@ -136,8 +135,9 @@ class MethodComparison(QDialog):
         header.setSectionsClickable(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(COST, QHeaderView.ResizeMode.Stretch)
-        header.setSectionResizeMode(EXPORTS, QHeaderView.ResizeMode.Fixed)
-        header.resizeSection(EXPORTS, theme.characters(34))
+        for column, width in ((NAME, 20), (EXPORTS, 33)):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
+            header.resizeSection(column, theme.characters(width))
         header.sectionResized.connect(lambda *_: table.resizeRowsToContents())
         return table
 

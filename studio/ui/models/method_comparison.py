@@ -84,7 +84,8 @@ class MethodModel(QAbstractTableModel):
     def __init__(self, chosen: str) -> None:
         super().__init__()
         self._chosen = chosen
-        self._rows: Sequence[MethodRow] = tuple(MethodRow(name=name) for name in METHODS.names())
+        self._methods = {method.name: method for method in METHODS}
+        self._rows: Sequence[MethodRow] = tuple(MethodRow(name=name) for name in self._methods)
         self._whole = 1
 
     def show(self, rows: Sequence[MethodRow]) -> None:
@@ -97,6 +98,10 @@ class MethodModel(QAbstractTableModel):
     def row(self, place: int) -> MethodRow:
         """Return a row of the table."""
         return self._rows[place]
+
+    def title(self, name: str) -> str:
+        """Return the title of a method."""
+        return tr(self._methods[name].title)
 
     def place(self, name: str) -> int:
         """Return the row of a method."""
@@ -148,17 +153,17 @@ class MethodModel(QAbstractTableModel):
     def _text(self, row: MethodRow, column: int) -> str:
         described = COLUMNS[column]
         if column == NAME and row.name == self._chosen:
-            return tr("{method}\n(chosen)").format(method=tr(METHODS.get(row.name).title))
+            return tr("{method}\n(chosen)").format(method=self.title(row.name))
         if column == TRAINED and row.problem:
             return row.problem
         if described.fact is not None:
-            return described.fact(METHODS.get(row.name))
+            return described.fact(self._methods[row.name])
         assert described.size is not None
         return numbers.NONE if row.estimate is None else described.size(row.estimate)
 
     def _tooltip(self, row: MethodRow, column: int) -> str:
         if column == NAME:
-            return tr(METHODS.get(row.name).explanation)
+            return tr(self._methods[row.name].explanation)
         if row.problem:
             return row.problem
         return parts_text(row.estimate.bytes) if column == MEMORY and row.estimate else self._text(row, column)
