@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.machinery
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from typing_extensions import override
 
 from studio.engine.export.rounded_base import load_base
 from studio.engine.export.source import Source
@@ -48,6 +51,25 @@ def reload_adapter(source: Source, folder: Path) -> Reloaded:
     from peft import PeftModel
 
     return Reloaded(PeftModel.from_pretrained(load_base(source), str(folder)).eval())
+
+
+def import_file(path: Path) -> Any:
+    """Import a Python file that an export brings along."""
+    name = "finetune_studio_export"
+    spec = importlib.util.spec_from_loader(name, _Uncached(name, str(path)))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class _Uncached(importlib.machinery.SourceFileLoader):
+    """Neither runs a compiled copy that lies beside a file, nor leaves one there."""
+
+    @override
+    def path_stats(self, path: str) -> dict[str, Any]:
+        raise OSError(path)  # without a date, no compiled copy belongs to the file
 
 
 def reload_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from studio.config import parse_config, write_config
+from studio.config.method import read_method
 from studio.engine.export import stopping
+from studio.engine.methods import METHODS
 from studio.runs import RunFolder, create_run
 
 TEMPLATE = (
@@ -167,6 +169,9 @@ def _train(base: Path, folder: RunFolder, method: dict[str, Any]) -> None:
 
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     torch.manual_seed(1)
+    if method["name"] == "bottleneck-adapter":
+        _train_bottleneck(model, folder, method)
+        return
     if method["name"] != "full":
         model = _with_peft(model, method)
     size = 0.3 if "virtual_tokens" in method else 0.02
@@ -175,6 +180,20 @@ def _train(base: Path, folder: RunFolder, method: dict[str, Any]) -> None:
             if parameter.requires_grad and "lora_A" not in name:
                 parameter += size * torch.randn_like(parameter)
     model.save_pretrained(folder.adapter)
+
+
+def _train_bottleneck(model: Any, folder: RunFolder, method: dict[str, Any]) -> None:
+    """The app's own method, which no other library has; its own tests hold it against the paper."""
+    import torch
+
+    spec = METHODS.get("bottleneck-adapter")
+    trained = spec.attach(model, read_method(method))
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            if parameter.requires_grad:
+                parameter += 0.05 * torch.randn_like(parameter)
+    folder.adapter.mkdir(exist_ok=True)
+    spec.save(trained, folder.adapter)
 
 
 def _with_peft(model: Any, method: dict[str, Any]) -> Any:

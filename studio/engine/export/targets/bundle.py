@@ -1,0 +1,111 @@
+"""bundle: a bottleneck adapter with a loader of its own, and a note of the base it belongs to."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio.engine.export.base import Target
+from studio.i18n import mark, tr
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from studio.engine.export.reload import Reloaded
+    from studio.engine.export.source import Source
+    from studio.engine.methods import Method
+
+USAGE = """\
+```python
+from transformers import AutoTokenizer
+
+from load import load  # load.py of this folder: torch, transformers and safetensors are all that it needs
+
+model = load("path/to/{base}")
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+```"""
+LOADER = "load.py"
+_ADAPTER = ("bottleneck_adapter.json", "bottleneck_adapter.safetensors")
+
+
+def refuse(method: Method) -> str:
+    """Return why a run of this method needs no loader; "" where it does."""
+    if method.form == "bottleneck":
+        return ""
+    return tr("{method} leaves nothing that needs a loader of its own.").format(method=tr(method.title))
+
+
+def adapter_bytes(source: Source) -> int:
+    """Return the size of the adapter's files."""
+    return sum((source.folder.adapter / name).stat().st_size for name in _ADAPTER)
+
+
+def write_adapter(source: Source, folder: Path) -> None:
+    """Write adapter, loader, and the reference to the base, which names no path of this machine."""
+    for name in _ADAPTER:
+        shutil.copyfile(source.folder.adapter / name, folder / name)
+    (folder / LOADER).write_text(loader_text(), encoding="utf-8")
+    reference = {"name": source.name, "files": source.base_files}
+    text = json.dumps(reference, ensure_ascii=False, indent=2) + "\n"
+    (folder / "base_model.json").write_text(text, encoding="utf-8")
+
+
+def loader_text() -> str:
+    """Return the program that exports bring along as load.py."""
+    from studio.engine.export import bottleneck_loader
+
+    return Path(bottleneck_loader.__file__).read_text(encoding="utf-8")
+
+
+def open_with_loader(source: Source, folder: Path, base: Path) -> Reloaded:
+    """Open the export with the very load.py that lies in it, on `base`; a base that was rounded is rounded again."""
+    import torch
+
+    from studio.engine.export.reload import Reloaded, import_file
+    from studio.engine.export.rounded_base import is_rounded, round_base
+    from studio.engine.models.load import load_config, load_model
+    from studio.engine.models.quiet import quiet_transformers
+
+    if (folder / LOADER).read_text(encoding="utf-8") != loader_text():
+        raise ValueError(tr("load.py is not the loader that this version of the app writes"))
+    loader = import_file(folder / LOADER)
+    if is_rounded(source):
+        model = load_model(base, "fp32")
+        round_base(model, source.config.precision.base_dtype)
+        return Reloaded(loader.attach(model))
+    safe: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
+    with quiet_transformers():
+        return Reloaded(loader.load(base, dtype=torch.float32, config=load_config(base), **safe))
+
+
+def _weight_bytes(source: Source, dtype: str) -> int:
+    return adapter_bytes(source)
+
+
+def _write(model: nn.Module, source: Source, folder: Path) -> None:
+    write_adapter(source, folder)
+
+
+def _reload(source: Source, folder: Path) -> Reloaded:
+    return open_with_loader(source, folder, source.base)
+
+
+TARGET = Target(
+    name="bundle",
+    title=mark("Bundle with a loader"),
+    explanation=mark(
+        "The adapter, a few megabytes, with a note of exactly which base it belongs to, and load.py, a short program "
+        "that puts it into that base with transformers alone. Take it to keep several skills for one base. Whoever "
+        "uses it needs the base too."
+    ),
+    order=40,
+    library="transformers",
+    usage=USAGE,
+    refuse=refuse,
+    weight_bytes=_weight_bytes,
+    dtypes=("fp32",),
+    write=_write,
+    reload=_reload,
+)

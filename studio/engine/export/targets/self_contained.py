@@ -1,0 +1,82 @@
+"""self-contained: the bundle, with the base model inside."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.engine.export.base import Target
+from studio.engine.export.targets.bundle import adapter_bytes, open_with_loader, refuse, write_adapter
+from studio.i18n import mark, tr
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from studio.engine.export.reload import Reloaded
+    from studio.engine.export.source import Source
+
+USAGE = """\
+```python
+from transformers import AutoTokenizer
+
+from load import load  # load.py of this folder: torch, transformers and safetensors are all that it needs
+
+model = load()
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
+```"""
+# As the loader names it.
+BASE = "base"
+# What belongs to a model besides its weights: its configuration, its tokenizer, and the terms that it comes under.
+_BELONGINGS = (
+    "config.json", "generation_config.json", "model.safetensors.index.json",
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt", "tokenizer.model", "chat_template.jinja", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE",
+)  # fmt: skip
+
+
+def _weight_bytes(source: Source, dtype: str) -> int:
+    return adapter_bytes(source) + sum(file.stat().st_size for file in _files(source))
+
+
+def _files(source: Source) -> list[Path]:
+    """The base's files to take along: none that could run code, and no weights that the model does not use."""
+    from studio.engine.models.files import member, weight_files
+
+    found = (member(source.base, name) for name in _BELONGINGS)
+    return [*weight_files(source.base), *(file for file in found if file)]
+
+
+def _write(model: nn.Module, source: Source, folder: Path) -> None:
+    write_adapter(source, folder)
+    (folder / BASE).mkdir()
+    for file in _files(source):
+        shutil.copyfile(file, folder / BASE / file.name)
+
+
+def _reload(source: Source, folder: Path) -> Reloaded:
+    from studio.engine.models.fingerprint import fingerprint
+
+    prints = fingerprint(folder / BASE)
+    wrong = sorted(file.name for file in _files(source) if prints.get(file.name) != source.base_files.get(file.name))
+    if wrong:
+        raise ValueError(tr("the base in it is not the base of the run: {files}").format(files=", ".join(wrong)))
+    return open_with_loader(source, folder, folder / BASE)
+
+
+TARGET = Target(
+    name="self-contained",
+    title=mark("Bundle with the base inside"),
+    explanation=mark(
+        "One folder with everything: the base model as it is, the adapter, and load.py, a short program that puts one "
+        "into the other with transformers alone. As large as the base. Take it to pass the result on, or to keep it."
+    ),
+    order=50,
+    library="transformers",
+    usage=USAGE,
+    refuse=refuse,
+    weight_bytes=_weight_bytes,
+    dtypes=("fp32",),
+    write=_write,
+    reload=_reload,
+)
