@@ -136,6 +136,11 @@ def page_method_prompt_tuning() -> QWidget:
     return method_window("prompt-tuning")
 
 
+def page_method_bottleneck_adapter() -> QWidget:
+    """Another that cannot be merged, with an export of its own."""
+    return method_window("bottleneck-adapter")
+
+
 def page_method_wrong() -> QWidget:
     """An option that cannot be."""
     window = method_window("lora")
