@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from studio import __version__
-from studio.commands import doctor, estimate, export, inspect, laboratory, probe, runs, starter, train, window
+from studio.commands import doctor, estimate, export, inspect, laboratory, latency, probe, runs, starter, train, window
 from studio.commands.console import Console
 from studio.errors import ConfigError, StudioError
 from studio.i18n import set_language, tr
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"Finetune Studio {__version__}")
     parser.set_defaults(action=window.open_window, json=False)
     commands = parser.add_subparsers(title=tr("commands"), metavar=tr("COMMAND"))
-    for module in (train, estimate, runs, export, probe, inspect, starter, laboratory, doctor):
+    for module in (train, estimate, runs, export, latency, probe, inspect, starter, laboratory, doctor):
         module.add_to(commands)
     return parser
 

@@ -20,6 +20,8 @@ STAGES = {
     "training": mark("Training"),
     "saving": mark("Saving"),
     "merging": mark("Merging"),
+    "loading_patches": mark("Loading adapters"),
+    "measuring": mark("Measuring"),
     "writing": mark("Writing files"),
     "verifying": mark("Verifying"),
 }

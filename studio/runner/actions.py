@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from studio.engine.device import Hardware
     from studio.engine.export import Target
     from studio.engine.export.run import ExportResult
+    from studio.engine.inference.latency import Latency
     from studio.engine.methods import Method
     from studio.engine.models.info import ModelInfo
 
@@ -160,6 +161,28 @@ def exports_of(method: Method) -> tuple[Target, ...]:
     from studio.engine.export import TARGETS
 
     return tuple(target for target in TARGETS if not target.refuse(method))
+
+
+def latency(
+    folder: RunFolder,
+    *,
+    prompt_tokens: int = 128,
+    new_tokens: int = 32,
+    rounds: int = 5,
+    device: str = "auto",
+    progress: Progress = no_progress,
+) -> Latency:
+    """Measure what a run's result costs when it answers: base, live and merged. Raises `ExportError`, `Cancelled`."""
+    from studio.engine.inference.latency import measure_latency
+
+    return measure_latency(
+        folder,
+        prompt_tokens=prompt_tokens,
+        new_tokens=new_tokens,
+        rounds=rounds,
+        device=device,
+        progress=progress,
+    )
 
 
 def explain_precision(config: RunConfig, info: ModelInfo) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaLis
 
 from studio.engine.control import Progress
 from studio.engine.export.prompts import Prompt
+from studio.engine.models.quiet import ignore_positions
 
 # The live model may take this many tokens over an answer, and is asked at most so many prompts.
 LIMIT = 128
@@ -70,8 +70,7 @@ def _answer(
     config = GenerationConfig(
         max_new_tokens=limit, do_sample=False, eos_token_id=list(ends) or None, pad_token_id=ends[0] if ends else None
     )
-    # peft leaves out the positions that `generate` gives it, as it must, and would say so to the user.
-    warnings.filterwarnings("ignore", message="Position ids are not supported for parameter efficient tuning")
+    ignore_positions()
     criteria = StoppingCriteriaList([_Report(progress, stage, limit)])
     output: Tensor = model.generate(  # type: ignore[operator]
         input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=config, stopping_criteria=criteria

@@ -1,7 +1,8 @@
-"""Keeping transformers from drawing progress bars of its own into the output of the command line."""
+"""Keeping libraries from writing things of their own into the output of the command line."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,3 +19,8 @@ def quiet_transformers() -> Iterator[None]:
     finally:
         if before:
             logging.enable_progress_bar()
+
+
+def ignore_positions() -> None:
+    """peft leaves out the positions that `generate` gives it for virtual tokens, as it must, and would say so each time."""
+    warnings.filterwarnings("ignore", message="Position ids are not supported for parameter efficient tuning")

@@ -1,0 +1,81 @@
+"""`latency`: what a run's result costs when it answers, beside its base."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.commands.console import Commands, Console, add_command
+from studio.i18n import tr
+from studio.runner import actions, latency_words
+from studio.runs import open_run
+
+if TYPE_CHECKING:
+    from studio.engine.inference.latency import Latency
+
+_WIDTHS = (22, 14, 14, 14, 14, 14)
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command to the parser."""
+    parser = add_command(commands, "latency", tr("tokens/s of base, trained and merged model, in one run"), _latency)
+    parser.add_argument("run", type=Path, metavar="RUN_DIR", help=tr("the run folder"))
+    for option, default, least, text in (
+        ("--prompt", 128, 1, tr("tokens of the prompt (default: 128)")),
+        ("--tokens", 32, 3, tr("tokens generated in each round (default: 32)")),
+        ("--rounds", 5, 1, tr("rounds (default: 5); each measures every form once")),
+    ):
+        parser.add_argument(option, type=_at_least(least), default=default, metavar="N", help=text)
+    parser.add_argument("--device", default="auto", metavar="D", help=tr("auto, cpu, cuda, cuda:N or mps"))
+
+
+def _at_least(least: int) -> type:
+    def count(text: str) -> int:
+        number = int(text)
+        if number < least:
+            raise ValueError(text)
+        return number
+
+    return count  # type: ignore[return-value]  # argparse calls it
+
+
+def _latency(args: argparse.Namespace, console: Console) -> int:
+    found = actions.latency(
+        open_run(args.run),
+        prompt_tokens=args.prompt,
+        new_tokens=args.tokens,
+        rounds=args.rounds,
+        device=args.device,
+        progress=console.progress,
+    )
+    console.result(dataclasses.asdict(found), "\n".join(_lines(found)))
+    return 0
+
+
+def _lines(found: Latency) -> Iterator[str]:
+    header = (tr("Form"), tr("Prompt, ms"), tr("ms/token"), tr("Tokens/s"), tr("Prompt vs base"), tr("Token vs base"))
+    yield _line(header)
+    for form in found.forms:
+        yield _line(
+            (
+                latency_words.form_text(form.form),
+                f"{form.prefill_ms:.1f}",
+                f"{form.ms_per_token:.2f}",
+                f"{form.tokens_per_second:.1f}",
+                f"{form.prefill_ratio:.3f}",
+                f"{form.token_ratio:.3f}",
+            )
+        )
+    yield ""
+    yield latency_words.conclusion(found)
+    yield latency_words.conditions(found)
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    first, *others = (
+        f"{cell:<{w}}" if not i else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(cells, _WIDTHS, strict=True))
+    )
+    return "  ".join((first, *others)).rstrip()

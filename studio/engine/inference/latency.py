@@ -1,0 +1,184 @@
+"""What a trained part costs when the model answers: base, live and merged side by side, in one run.
+
+The forms take turns, round by round and each round beginning with another, so that a machine that drifts or is busy
+meets all of them alike; what counts is the median. The time to the first token is the reading of the prompt
+(prefill), to which virtual tokens add; the time of each further one (decoding) is where an adapter inside the layers
+shows, because there the model waits for every single product.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import GenerationConfig
+from transformers.generation.streamers import BaseStreamer
+
+from studio.engine.control import Progress, no_progress
+from studio.engine.device import resolve_device
+from studio.engine.export.rounded_base import load_base
+from studio.engine.export.source import Source, open_source
+from studio.engine.inference.patches import Patches
+from studio.engine.models.load import DTYPES
+from studio.engine.models.quiet import ignore_positions
+from studio.runs import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormLatency:
+    """One form of the model. Medians over the rounds.
+
+    Attributes:
+        form: base, live (the base with the trained part beside it) or merged.
+        prefill_ms: until the first token is there.
+        ms_per_token, tokens_per_second: of each further token.
+        prefill_ratio, token_ratio: to the base, as the median of the rounds' own ratios.
+    """
+
+    form: str
+    prefill_ms: float
+    ms_per_token: float
+    tokens_per_second: float
+    prefill_ratio: float
+    token_ratio: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """What was measured, and on what."""
+
+    forms: tuple[FormLatency, ...]
+    method: str
+    device: str
+    dtype: str
+    prompt_tokens: int
+    new_tokens: int
+    rounds: int
+
+
+@dataclass(frozen=True)
+class _Form:
+    """`ready` brings the form about and returns the model to call."""
+
+    name: str
+    ready: Callable[[], nn.Module]
+
+
+def measure_latency(
+    folder: RunFolder,
+    *,
+    prompt_tokens: int = 128,
+    new_tokens: int = 32,
+    rounds: int = 5,
+    device: str = "auto",
+    progress: Progress = no_progress,
+) -> Latency:
+    """Measure one run. The base is in memory twice where there is a merged form.
+
+    Args:
+        prompt_tokens: length of the prompt, of random tokens; the same in every round.
+        new_tokens: generated in each round, two at least; the end of an answer does not end it.
+
+    Raises:
+        ExportError: the run has no trained part, or its base has changed.
+        Cancelled: through `progress`.
+    """
+    source = open_source(folder, progress)
+    place = resolve_device(device)
+    dtype = "fp32" if place.type == "cpu" or source.info.dtype not in DTYPES else source.info.dtype
+    forms = _forms(source, place, DTYPES[dtype], progress)
+    prompt = _prompt(source, prompt_tokens, place)
+    times: dict[str, list[tuple[float, float]]] = {form.name: [] for form in forms}
+    for number in range(rounds + 1):  # the first one warms up
+        for turn in range(len(forms)):
+            form = forms[(number + turn) % len(forms)]
+            progress("measuring", number * len(forms) + turn, (rounds + 1) * len(forms))
+            measured = _answer(form.ready(), prompt, new_tokens)
+            if number:
+                times[form.name].append(measured)
+    return Latency(
+        forms=tuple(_summary(form.name, times) for form in forms),
+        method=source.method.name,
+        device=str(place),
+        dtype=dtype,
+        prompt_tokens=prompt_tokens,
+        new_tokens=new_tokens,
+        rounds=rounds,
+    )
+
+
+def _forms(source: Source, device: torch.device, dtype: torch.dtype, progress: Progress) -> list[_Form]:
+    base = load_base(source, progress)
+    patches = Patches(base)
+    forms = [_Form("base", lambda: _switched(patches, None))]
+    if source.method.form != "model":
+        patches.add("live", source)
+        patches.switch("live")  # what is trained is moved with the base that contains it
+        patches.model.to(device, dtype)
+        patches.switch(None)
+        forms.append(_Form("live", lambda: _switched(patches, "live")))
+    base.to(device, dtype)
+    if source.method.merge is not None:
+        merged = source.method.merge(source.method.load(load_base(source, progress), source.folder.adapter))
+        merged.to(device, dtype).eval()  # type: ignore[arg-type]
+        forms.append(_Form("merged", lambda: merged))
+    return forms
+
+
+def _switched(patches: Patches, name: str | None) -> nn.Module:
+    patches.switch(name)
+    return patches.model
+
+
+def _prompt(source: Source, length: int, device: torch.device) -> torch.Tensor:
+    """Random tokens: what they say is of no consequence to the time, (1, length)."""
+    rows, _ = source.info.shapes.embedding or (2, 0)
+    return torch.randint(rows, (1, length), generator=torch.Generator().manual_seed(0)).to(device)
+
+
+class _Clock(BaseStreamer):  # type: ignore[misc]
+    """Notes when each token was there; the first call brings the prompt itself."""
+
+    def __init__(self) -> None:
+        self.ticks: list[float] = []
+
+    def put(self, value: Any) -> None:
+        self.ticks.append(time.perf_counter())
+
+    def end(self) -> None:
+        """Nothing is left to be done."""
+
+
+@torch.no_grad()
+def _answer(model: nn.Module, prompt: torch.Tensor, count: int) -> tuple[float, float]:
+    """Return the seconds until the first token, and those of each further one."""
+    clock = _Clock()
+    config = GenerationConfig(max_new_tokens=count, min_new_tokens=count, do_sample=False, pad_token_id=0)
+    ignore_positions()
+    started = time.perf_counter()
+    model.generate(  # type: ignore[operator]
+        input_ids=prompt, attention_mask=torch.ones_like(prompt), generation_config=config, streamer=clock
+    )
+    _, first, *_, last = clock.ticks  # tokens are handed over on the processor, so the device has finished them
+    return first - started, (last - first) / (count - 1)
+
+
+def _summary(name: str, times: dict[str, list[tuple[float, float]]]) -> FormLatency:
+    prefill, token = (statistics.median(values) for values in zip(*times[name], strict=True))
+    return FormLatency(
+        form=name,
+        prefill_ms=1000 * prefill,
+        ms_per_token=1000 * token,
+        tokens_per_second=1 / token,
+        prefill_ratio=_ratio(times, name, 0),
+        token_ratio=_ratio(times, name, 1),
+    )
+
+
+def _ratio(times: dict[str, list[tuple[float, float]]], name: str, place: int) -> float:
+    return statistics.median(own[place] / base[place] for own, base in zip(times[name], times["base"], strict=True))
