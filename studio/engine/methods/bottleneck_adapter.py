@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
+    from studio.engine.models.activations import Formats, Kept
     from studio.engine.models.shapes import ModelShapes
 
 
@@ -114,6 +115,16 @@ def _norms(shapes: ModelShapes) -> int:
     return sum(shapes.size(name) for name in (*weights, *biases) if name in shapes.tensors)
 
 
+def _kept(shapes: ModelShapes, config: BottleneckAdapterConfig, formats: Formats) -> Kept:
+    """Of each adapter its input, W_down·x and f of it."""
+    from studio.engine.models.activations import Kept, hidden_size, kept_by_norms
+
+    d = hidden_size(shapes)
+    places = shapes.layers * (2 if config.placement == "houlsby" else 1)
+    kept = formats.compute * places * (d + 2 * config.inner_size(d))
+    return Kept(kept + (kept_by_norms(shapes, formats) if config.train_layer_norms else 0.0))
+
+
 METHOD = Method(
     name="bottleneck-adapter",
     title=mark("Serial bottleneck adapter"),
@@ -129,13 +140,14 @@ METHOD = Method(
     mergeable=False,
     quantised_base=True,
     cost_in_use=mark(
-        "Two small products in a row behind attention and MLP of every layer: a few percent of the arithmetic, and a "
-        "noticeable wait at every token when answers are written one at a time."
+        "Two small products, one after the other, behind attention and MLP of every layer: a few percent of the "
+        "arithmetic, and about 8 % of the time for a token, measured on SmolLM2-135M on a processor."
     ),
-    suggested_learning_rate=1e-4,
+    suggested_learning_rate=3e-4,  # the middle of the range that the paper searches
     attach=_attach,
     save=_save,
     load=_load,
     merge=None,
     trainable_parameters=_trainable_parameters,
+    kept=_kept,
 )
