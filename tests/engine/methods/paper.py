@@ -18,18 +18,20 @@ from transformers import PreTrainedModel
 Sublayer: TypeAlias = Callable[[Tensor], Tensor]
 
 
-def adapt_layers(model: PreTrainedModel, tensors: dict[str, Tensor], activation: str) -> PreTrainedModel:
-    """Give every decoder layer of a plain model a forward of ours, with the adapters of a saved file."""
+def adapt_layers(
+    model: PreTrainedModel, tensors: dict[str, Tensor], activation: str, *, after_attention: bool
+) -> PreTrainedModel:
+    """Give every decoder layer of a plain model a forward of ours, with the adapters of a saved file.
+
+    Every layer must have one after the MLP, and one `after_attention` or none there.
+    """
     layout = model.config.model_type
     for number, layer in enumerate(_layers(model)):
         mine = {name: tensor for name, tensor in tensors.items() if f".{number}." in name}
-        attention, mlp = _NAMES[layout]
-        layer.forward = _Layer(
-            layer,
-            _FORMULAS[_variant(model)],
-            adapter({name: t for name, t in mine.items() if f".{attention}." in name}, activation),
-            adapter({name: t for name, t in mine.items() if f".{mlp}." in name}, activation),
-        )
+        attention, mlp = ({name: t for name, t in mine.items() if f".{part}." in name} for part in _NAMES[layout])
+        assert (len(attention), len(mlp)) == (4 if after_attention else 0, 4)
+        formula = _FORMULAS[_variant(model)]
+        layer.forward = _Layer(layer, formula, adapter(attention, activation), adapter(mlp, activation))
     return model
 
 
