@@ -14,7 +14,7 @@ from studio.runner import actions, latency_words
 from studio.runs import open_run
 
 if TYPE_CHECKING:
-    from studio.engine.inference.latency import Latency
+    from studio.engine.inference.figures import Latency
 
 _WIDTHS = (22, 14, 14, 14, 14, 14)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from studio.engine.device import Hardware
     from studio.engine.export import Target
     from studio.engine.export.run import ExportResult
-    from studio.engine.inference.latency import Latency
+    from studio.engine.inference.figures import Latency
     from studio.engine.methods import Method
     from studio.engine.models.info import ModelInfo
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from studio.i18n import mark, tr
 
 if TYPE_CHECKING:
-    from studio.engine.inference.latency import FormLatency, Latency
+    from studio.engine.inference.figures import FormLatency, Latency
 
 FORMS = {"base": mark("Base"), "live": mark("Base + trained part"), "merged": mark("Merged")}
 # Two measurements of the same model differ by so much on a machine that does other things as well.

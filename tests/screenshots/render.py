@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from PySide6.QtWidgets import QApplication, QDialog, QWidget
+from PySide6.QtWidgets import QApplication, QDialog, QScrollArea, QWidget
 
 from studio.config import parse_config
 from studio.engine import device
@@ -36,7 +36,14 @@ from studio.ui.fonts import interface_font
 from studio.ui.main_window import MainWindow
 from studio.ui.settings import Settings
 from tests.screenshots import scripted_numerics, scripted_setup
-from tests.screenshots.scripted import START, scripted_certificate, scripted_events, scripted_record, scripted_runs
+from tests.screenshots.scripted import (
+    START,
+    scripted_certificate,
+    scripted_events,
+    scripted_latency,
+    scripted_record,
+    scripted_runs,
+)
 
 SIZE = (1280, 800)
 
@@ -322,6 +329,17 @@ def export_window(*exports: bool) -> MainWindow:
 def page_export() -> QWidget:
     """A certificate that passed."""
     return export_window(False, True)
+
+
+def page_export_latency() -> QWidget:
+    """What the result costs in use, once it was measured."""
+    window = export_window(True)
+    page = window.pages["export"]
+    page.latency._show(scripted_latency())
+    area = page.findChild(QScrollArea)
+    QApplication.processEvents()
+    area.ensureWidgetVisible(page.latency)
+    return window
 
 
 def page_export_failed() -> QWidget:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from studio.engine.export.certificate import Certificate, Check
+from studio.engine.inference.figures import FormLatency, Latency
 from studio.events import (
     DataPrepared,
     EvaluationCompleted,
@@ -233,3 +234,27 @@ def scripted_certificate(run: RunFolder, name: str, good: bool, created: float) 
         versions={},
         created=created,
     ).write(folder)
+
+
+def scripted_latency() -> Latency:
+    """Figures of a LoRA run, as they may be on a small processor."""
+
+    def form(name: str, prefill: float, token: float) -> FormLatency:
+        return FormLatency(
+            form=name,
+            prefill_ms=176.0 * prefill,
+            ms_per_token=31.4 * token,
+            tokens_per_second=1000 / (31.4 * token),
+            prefill_ratio=prefill,
+            token_ratio=token,
+        )
+
+    return Latency(
+        forms=(form("base", 1.0, 1.0), form("live", 1.31, 1.46), form("merged", 0.996, 1.008)),
+        method="lora",
+        device="cpu",
+        dtype="fp32",
+        prompt_tokens=128,
+        new_tokens=32,
+        rounds=5,
+    )

@@ -23,42 +23,11 @@ from studio.engine.control import Progress, no_progress
 from studio.engine.device import resolve_device
 from studio.engine.export.rounded_base import load_base
 from studio.engine.export.source import Source, open_source
+from studio.engine.inference.figures import FormLatency, Latency
 from studio.engine.inference.patches import Patches
 from studio.engine.models.load import DTYPES
 from studio.engine.models.quiet import ignore_positions
 from studio.runs import RunFolder
-
-
-@dataclass(frozen=True, kw_only=True)
-class FormLatency:
-    """One form of the model. Medians over the rounds.
-
-    Attributes:
-        form: base, live (the base with the trained part beside it) or merged.
-        prefill_ms: until the first token is there.
-        ms_per_token, tokens_per_second: of each further token.
-        prefill_ratio, token_ratio: to the base, as the median of the rounds' own ratios.
-    """
-
-    form: str
-    prefill_ms: float
-    ms_per_token: float
-    tokens_per_second: float
-    prefill_ratio: float
-    token_ratio: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Latency:
-    """What was measured, and on what."""
-
-    forms: tuple[FormLatency, ...]
-    method: str
-    device: str
-    dtype: str
-    prompt_tokens: int
-    new_tokens: int
-    rounds: int
 
 
 @dataclass(frozen=True)
@@ -113,8 +82,9 @@ def measure_latency(
 
 
 def _forms(source: Source, device: torch.device, dtype: torch.dtype, progress: Progress) -> list[_Form]:
-    base = load_base(source, progress)
-    patches = Patches(base)
+    loaded = load_base(source, progress)
+    base: nn.Module = loaded
+    patches = Patches(loaded)
     forms = [_Form("base", lambda: _switched(patches, None))]
     if source.method.form != "model":
         patches.add("live", source)
@@ -124,8 +94,9 @@ def _forms(source: Source, device: torch.device, dtype: torch.dtype, progress: P
         forms.append(_Form("live", lambda: _switched(patches, "live")))
     base.to(device, dtype)
     if source.method.merge is not None:
-        merged = source.method.merge(source.method.load(load_base(source, progress), source.folder.adapter))
-        merged.to(device, dtype).eval()  # type: ignore[arg-type]
+        live = source.method.load(load_base(source, progress), source.folder.adapter)
+        merged: nn.Module = source.method.merge(live)
+        merged.to(device, dtype).eval()
         forms.append(_Form("merged", lambda: merged))
     return forms
 
@@ -141,7 +112,7 @@ def _prompt(source: Source, length: int, device: torch.device) -> torch.Tensor:
     return torch.randint(rows, (1, length), generator=torch.Generator().manual_seed(0)).to(device)
 
 
-class _Clock(BaseStreamer):  # type: ignore[misc]
+class _Clock(BaseStreamer):
     """Notes when each token was there; the first call brings the prompt itself."""
 
     def __init__(self) -> None:

@@ -22,5 +22,5 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def ignore_positions() -> None:
-    """peft leaves out the positions that `generate` gives it for virtual tokens, as it must, and would say so each time."""
+    """peft leaves out the positions that `generate` gives it for virtual tokens, as it must, and would say so."""
     warnings.filterwarnings("ignore", message="Position ids are not supported for parameter efficient tuning")

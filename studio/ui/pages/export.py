@@ -20,6 +20,7 @@ from studio.ui.models.exports import ExportsModel, PastExport, read_exports
 from studio.ui.models.summary import RunSummary, read_summaries
 from studio.ui.pages.export_certificate import CertificateView
 from studio.ui.pages.export_form import ExportForm
+from studio.ui.pages.export_latency import LatencyCard
 from studio.ui.widgets.card import Card
 from studio.ui.widgets.text import label
 
@@ -43,6 +44,7 @@ class ExportPage(QWidget):
         self._shown: Path | None = None
         self.form, self.certificate = ExportForm(), CertificateView()
         self.exports = ExportsModel()
+        self.latency = LatencyCard(context)
         self.past = QListView()
         self._ending = QTimer(self, interval=ENDING_MILLISECONDS)
         self._lay_out()
@@ -92,6 +94,7 @@ class ExportPage(QWidget):
     def _show_run(self) -> None:
         """List the exports of the chosen run, and show the newest."""
         folder = self.form.folder
+        self.latency.set_folder(folder)
         if folder is None:
             self._show_exports([], None)
             return
@@ -168,6 +171,7 @@ class ExportPage(QWidget):
         column.setSpacing(theme.space(2))
         column.addWidget(self.form)
         column.addWidget(self._past_card)
+        column.addWidget(self.latency)
         column.addStretch(1)
         area = QScrollArea(widgetResizable=True)
         area.setFrameShape(QFrame.Shape.NoFrame)

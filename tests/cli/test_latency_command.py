@@ -1,0 +1,64 @@
+"""`latency`: arguments, table and JSON; the measuring itself is tested with the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.runner import actions
+from studio.runs import create_run
+from tests.cli.conftest import Answer
+from tests.screenshots.scripted import scripted_latency
+
+Command = Callable[..., Answer]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    calls: list[dict[str, Any]] = []
+
+    def latency(folder: Any, **options: Any) -> Any:
+        calls.append({"run": folder.path} | {key: value for key, value in options.items() if key != "progress"})
+        return scripted_latency()
+
+    monkeypatch.setattr(actions, "latency", latency)
+    return calls
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return create_run(tmp_path, "run", "").path
+
+
+def test_the_table_and_the_conclusion(command: Command, run: Path, asked: list[dict[str, Any]]) -> None:
+    answer = command("latency", run, "--tokens", "16", "--rounds", "2")
+    assert answer.status == 0
+    assert asked == [{"run": run, "prompt_tokens": 128, "new_tokens": 16, "rounds": 2, "device": "auto"}]
+    lines = answer.out.splitlines()
+    assert [line.split("  ")[0] for line in lines[1:4]] == ["Base", "Base + trained part", "Merged"]
+    assert lines[2].split()[-2:] == ["1.310", "1.460"]
+    assert "Merged, it costs nothing that can be measured here." in answer.out
+
+
+def test_json_has_every_figure(command: Command, run: Path, asked: list[dict[str, Any]]) -> None:
+    values = command("latency", run, "--json").json
+    assert [form["form"] for form in values["forms"]] == ["base", "live", "merged"]
+    assert values["forms"][1]["token_ratio"] == 1.46
+    assert values["rounds"] == 5
+
+
+@pytest.mark.parametrize("arguments", [("--tokens", "2"), ("--rounds", "0"), ("--prompt", "x")])
+def test_wrong_numbers_are_wrong_arguments(
+    command: Command, run: Path, asked: list[dict[str, Any]], arguments: tuple[str, ...]
+) -> None:
+    assert command("latency", run, *arguments).status == 2
+    assert not asked
+
+
+def test_a_folder_that_is_no_run_is_one_sentence(command: Command, tmp_path: Path) -> None:
+    answer = command("latency", tmp_path / "nothing")
+    assert answer.status == 1
+    assert answer.err.count("\n") == 1
