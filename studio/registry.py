@@ -70,8 +70,9 @@ class Registry(Generic[T]):
 
     def _all(self) -> dict[str, T]:
         if not self._discovered:
-            self._discovered = True
-            for entry in sorted(self._discover(), key=lambda e: (getattr(e, "order", 100), e.name)):
+            found = sorted(self._discover(), key=lambda e: (getattr(e, "order", 100), e.name))
+            self._discovered = True  # only now: one that cannot be imported says so each time
+            for entry in found:
                 self.add(entry)
         return self._entries
 
