@@ -52,11 +52,23 @@ def word_vectors(model: PreTrainedModel, ids: Tensor) -> Tensor:
 
 
 def keys_and_values(model: PreTrainedModel, ids: Tensor) -> Tensor:
-    """Return what attention keeps of these tokens, as peft lays a prefix out: (tokens, 2 · layers · heads · size)."""
+    """Return what attention keeps of these tokens, as peft lays a prefix out: (tokens, 2 · layers · heads · size).
+
+    Raises `ConfigError` where the layers do not all keep as much.
+    """
     import torch
 
     device = next(parameter.device for parameter in model.parameters())
     with torch.no_grad():
         cache = model(input_ids=ids[None].to(device), use_cache=True).past_key_values
     kept = [part[0] for layer in cache.layers for part in (layer.keys, layer.values)]
+    heads, count, size = kept[0].shape
+    if count < len(ids):
+        raise ConfigError(
+            tr(
+                "method.virtual_tokens = {count}: attention of this model sees {window} positions only; take fewer."
+            ).format(count=len(ids), window=count + 1)
+        )
+    if any(part.shape != (heads, count, size) for part in kept):
+        raise ConfigError(tr("The layers of this model keep keys and values of different sizes; take another method."))
     return torch.stack(kept).permute(2, 0, 1, 3).flatten(1).float()

@@ -72,7 +72,7 @@ def _attach(model: PreTrainedModel, config: PTuningConfig) -> nn.Module:
 
 
 def _in_full_precision(encoder: Any, indices: Tensor) -> Tensor:
-    """Encode outside autocast: n vectors cost nothing, and what is saved is then what was trained, bit for bit."""
+    """Encode outside autocast: n vectors cost nothing, and what is saved, in fp32, is then what was trained."""
     import torch
 
     with torch.autocast(indices.device.type, enabled=False):

@@ -8,8 +8,7 @@ from studio.config.method import MethodConfig
 from studio.config.option import option
 from studio.engine.methods import _peft, _virtual
 from studio.engine.methods.base import Method
-from studio.errors import ConfigError
-from studio.i18n import mark, tr
+from studio.i18n import mark
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,10 +41,7 @@ def _attach(model: PreTrainedModel, config: PrefixTuningConfig) -> nn.Module:
         num_virtual_tokens=config.virtual_tokens, task_type=_peft.CAUSAL_LM
     )
     trained = _peft.attach(model, peft_config)
-    prefix = _peft.encoder_of(trained).embedding.weight
-    if prefix.shape != start.shape:
-        raise ConfigError(tr("The layers of this model keep keys and values of different sizes; take another method."))
-    prefix.data.copy_(start)
+    _peft.encoder_of(trained).embedding.weight.data.copy_(start)
     return trained
 
 
@@ -80,7 +76,7 @@ METHOD = Method(
     mergeable=False,
     quantised_base=True,
     cost_in_use=mark("The learnt positions fill the cache and are attended to at every token; PEFT has to be there."),
-    suggested_learning_rate=1e-2,
+    suggested_learning_rate=3e-2,
     attach=_attach,
     save=_peft.save,
     load=_peft.load,

@@ -62,6 +62,16 @@ class ModelShapes:
                 return shape[0], shape[1]
         return None
 
+    @property
+    def learnt_positions(self) -> bool:
+        """Whether the model looks its positions up in a table, so that there are no more than the table has."""
+        return any(_POSITIONS.search(name) for name in self.tensors)
+
+    @property
+    def transposed(self) -> bool:
+        """Whether the linear layers store (inputs, outputs), as GPT-2's do."""
+        return self.config.get("model_type") in _CONV1D_MODELS
+
     def setting(self, *names: str) -> int | None:
         """Return the first of these whole numbers that config.json has, also in its part on text."""
         text = self.config.get("text_config")
@@ -73,12 +83,11 @@ class ModelShapes:
 
     def linear(self, names: Collection[str] | None = None) -> list[LinearShape]:
         """Return the linear layers but for embeddings and output; with `names`, those whose name ends in one."""
-        transposed = self.config.get("model_type") in _CONV1D_MODELS
         found = []
         for name, shape in self.tensors.items():
             module = name.removesuffix(".weight")
             if len(shape) == 2 and module != name and not is_embedding(name) and _named(module, names):
-                outputs, inputs = reversed(shape) if transposed else shape
+                outputs, inputs = reversed(shape) if self.transposed else shape
                 found.append(LinearShape(module, inputs, outputs))
         return found
 

@@ -36,6 +36,7 @@ from studio.engine.precision.choose import choose_precision, has_bf16
 from studio.engine.precision.tf32 import tf32
 from studio.engine.seed import seed_step
 from studio.engine.training.assemble import Machinery, Trained, assemble, attach
+from studio.engine.training.positions import check_positions
 from studio.errors import ConfigError
 from studio.i18n import tr
 
@@ -63,6 +64,7 @@ def measure(config: RunConfig, name: str, steps: int, reference: Path, progress:
         return ProbeRow(precision=name, status="unavailable", sentence=str(error), device=str(device))
     kind = info.kind if config.model.kind == "auto" else config.model.kind
     data = prepare_data(config.data, load_tokenizer(info.path), kind, config.training.seed, progress)
+    check_positions(config, info, data)
     with tf32(config.precision.tf32):
         trained = attach(info.path, config, precision, device, progress)
         probe = _Probe(config, data, trained, assemble(config, trained, precision))

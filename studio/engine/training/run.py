@@ -31,6 +31,7 @@ from studio.engine.training import checkpoint
 from studio.engine.training.assemble import Machinery, Trained, assemble, attach
 from studio.engine.training.loop import Emit, Loop, Position, RemedyChosen, planned_updates, progress_events
 from studio.engine.training.losses import Losses
+from studio.engine.training.positions import check_positions
 from studio.engine.training.watch import Watch
 from studio.errors import Cancelled, TrainingError
 from studio.events import (
@@ -143,6 +144,7 @@ class _Run:
         self._announce(info, kind, precision, reason)
         tokenizer = load_tokenizer(info.path)
         data = prepare_data(self._config.data, tokenizer, kind, self._config.training.seed, progress)
+        check_positions(self._config, info, data)
         self._report_data(data)
         self._record_base(info.path, progress)
         prepared = Prepared(info, data, precision, _pad_id(tokenizer))

@@ -1,0 +1,39 @@
+"""SmolLM2-135M by its shapes alone: every weight is zero, so that it takes no time and hardly any memory."""
+
+from __future__ import annotations
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+from studio.engine.models.shapes import ModelShapes
+
+PARAMETERS = 134_515_008
+
+
+def smollm2() -> PreTrainedModel:
+    """Return a model of its size whose weights are pages of zeros that nothing has touched."""
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        max_position_embeddings=8192,
+        tie_word_embeddings=True,
+    )
+    with torch.device("meta"):
+        model = LlamaForCausalLM(config)
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            setattr(module, name, torch.nn.Parameter(torch.zeros(parameter.shape)))
+        for name, buffer in module.named_buffers(recurse=False):
+            module.register_buffer(name, torch.zeros(buffer.shape, dtype=buffer.dtype), persistent=False)
+    model.tie_weights()
+    return model.eval()
+
+
+def shapes_of(model: PreTrainedModel) -> ModelShapes:
+    """Return the shapes as the model's files would declare them."""
+    tensors = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    return ModelShapes(tensors, dict.fromkeys(tensors, "F32"), True, model.config.to_dict())

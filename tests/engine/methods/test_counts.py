@@ -1,0 +1,108 @@
+"""How many numbers each method trains and saves: closed forms against peft's own count and against the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import PreTrainedModel
+
+from studio.config.method import read_method
+from studio.engine.methods import METHODS
+from studio.engine.models.shapes import ModelShapes
+from tests.engine.methods import smollm2
+from tests.engine.methods.layouts import LAYOUTS, make, shapes_of
+
+TABLES: dict[str, dict[str, Any]] = {
+    "lora": {"name": "lora", "rank": 4},
+    "lora, attention": {"name": "lora", "rank": 4, "target_modules": ["attention-only"]},
+    "dora": {"name": "lora", "rank": 4, "dora": True},
+    "pissa": {"name": "lora", "rank": 4, "init": "pissa"},
+    "ia3": {"name": "ia3"},
+    "prompt-tuning": {"name": "prompt-tuning", "virtual_tokens": 7},
+    "p-tuning, mlp": {"name": "p-tuning", "virtual_tokens": 7},
+    "p-tuning, narrow mlp": {"name": "p-tuning", "virtual_tokens": 7, "hidden_size": 9},
+    "p-tuning, lstm": {"name": "p-tuning", "virtual_tokens": 7, "encoder": "lstm", "hidden_size": 9},
+    "prefix-tuning": {"name": "prefix-tuning", "virtual_tokens": 7},
+}
+
+
+def _peft_count(table: dict[str, Any], model: PreTrainedModel) -> int:
+    config = read_method(table)
+    count, _ = METHODS.get(config.name).attach(model, config).get_nb_trainable_parameters()
+    return int(count)
+
+
+def _closed_form(table: dict[str, Any], shapes: ModelShapes) -> int:
+    config = read_method(table)
+    return METHODS.get(config.name).trainable_parameters(shapes, config)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("method", TABLES)
+def test_the_closed_form_is_pefts_own_count(method: str, layout: str, tmp_path: Path) -> None:
+    assert _closed_form(TABLES[method], shapes_of(layout, tmp_path)) == _peft_count(TABLES[method], make(layout))
+
+
+@pytest.fixture(scope="module")
+def smol() -> ModelShapes:
+    shapes = smollm2.shapes_of(smollm2.smollm2())
+    assert shapes.parameters == smollm2.PARAMETERS
+    return shapes
+
+
+# d = 576, the inner size of the MLP 1536, keys and values 192 wide, 30 layers.
+SMOLLM2: dict[str, tuple[dict[str, Any], int]] = {
+    "lora": ({"name": "lora"}, 4_884_480),
+    "lora, attention": (
+        {"name": "lora", "target_modules": ["attention-only"]},
+        30 * 16 * 2 * ((576 + 576) + (576 + 192)),
+    ),
+    "ia3": ({"name": "ia3"}, 30 * (192 + 192 + 1536)),
+    "prompt-tuning": ({"name": "prompt-tuning"}, 20 * 576),
+    "p-tuning, mlp": ({"name": "p-tuning"}, 20 * 576 + 3 * (576 * 576 + 576)),
+    "p-tuning, lstm": (
+        {"name": "p-tuning", "encoder": "lstm", "hidden_size": 128},
+        20 * 576
+        + 2 * (4 * 128 * 576 + 4 * 128 * 128 + 8 * 128)
+        + 2 * (4 * 128 * 256 + 4 * 128 * 128 + 8 * 128)
+        + (256 * 256 + 256)
+        + (256 * 576 + 576),
+    ),
+    "prefix-tuning": ({"name": "prefix-tuning"}, 20 * 2 * 30 * 192),
+}
+
+
+@pytest.mark.parametrize("method", SMOLLM2)
+def test_the_counts_for_smollm2_are_those_of_the_papers_formulas(method: str, smol: ModelShapes) -> None:
+    table, count = SMOLLM2[method]
+    assert _closed_form(table, smol) == count
+    assert _peft_count(table, smollm2.smollm2()) == count
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        *(table for table, _ in SMOLLM2.values()),
+        {"name": "lora", "rank": 1},
+        {"name": "lora", "dora": True},
+    ],
+    ids=str,
+)
+def test_the_predicted_patch_is_within_5_per_cent_of_the_file(
+    table: dict[str, Any], smol: ModelShapes, tmp_path: Path
+) -> None:
+    config = read_method(table)
+    method = METHODS.get(config.name)
+    method.save(method.attach(smollm2.smollm2(), config), tmp_path)
+    size = (tmp_path / "adapter_model.safetensors").stat().st_size
+    assert method.patch_bytes(smol, config) == pytest.approx(size, rel=0.05)
+
+
+def test_p_tuning_saves_the_vectors_and_not_the_network_that_made_them(tmp_path: Path) -> None:
+    config = read_method(TABLES["p-tuning, lstm"])
+    method = METHODS.get("p-tuning")
+    shapes = shapes_of("llama", tmp_path)
+    assert method.saved_parameters is not None
+    assert method.saved_parameters(shapes, config) == 7 * 32 < method.trainable_parameters(shapes, config)
