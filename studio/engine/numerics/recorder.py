@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from studio.config.numerics import NumericsConfig
 from studio.engine.autocast import DTYPES, autocast
 from studio.engine.numerics.modules import in_forward_order, watched_modules
+from studio.engine.numerics.staging import StagedTallies
 from studio.engine.numerics.statistics import Scale, Tallies, Tally, together
 from studio.engine.precision import Precision
 from studio.events import NumericsSampled, NumericsStarted
@@ -76,9 +77,7 @@ class Recorder:
         """
         look = self._look or self._new_look([], scale)
         self._look = None
-        for parameter in self._parameters:
-            if parameter.grad is not None:
-                look.add_parameter(parameter.grad)
+        look.add_parameters([parameter.grad for parameter in self._parameters if parameter.grad is not None])
         self._collected += 1
         if self._collected % SAMPLES_PER_CADENCE == 0:
             self._every *= 2
@@ -104,7 +103,8 @@ class _Look:
         self._scale = scale
         self._hidden = hidden
         self._rows = len(modules)
-        self._tallies = Tallies(2 * self._rows + 1, device)
+        streams = 2 * self._rows + 1
+        self._tallies = Tallies(streams) if device.type == "cpu" else StagedTallies(streams, device)
         self._gradient_formats: dict[int, torch.dtype] = {}
         self._open = True
         self._handles = [module.register_forward_hook(self._hook(row)) for row, module in enumerate(modules)]
@@ -115,8 +115,8 @@ class _Look:
         for handle in self._handles:
             handle.remove()
 
-    def add_parameter(self, gradient: Tensor) -> None:
-        self._tallies.add(2 * self._rows, gradient)
+    def add_parameters(self, gradients: Sequence[Tensor]) -> None:
+        self._tallies.add_all(2 * self._rows, gradients)
 
     def read(self, step: int, scale: float | None, because: str, compute: torch.dtype) -> NumericsSampled:
         tallies = self._tallies.read()

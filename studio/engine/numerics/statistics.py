@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,10 +24,8 @@ _MANTISSA = 0x007FFFFF
 _MAGNITUDE = 0x7FFFFFFF
 # Two bins an exponent: below and from the mantissa of the scale on, so that a scale that is no power of two shifts
 # the histogram exactly.
-_BINS = 512
-# Numbers looked at together: a chunk stays in a processor's cache; a GPU wants more to do, and gives 32 MB for it.
-_CHUNK = {"cpu": 1 << 18}
-_CHUNK_ELSEWHERE = 1 << 22
+BINS = 512
+_CHUNK = 1 << 18  # numbers looked at together: they stay in a processor's cache
 
 
 @dataclass(frozen=True)
@@ -53,14 +52,14 @@ UNSCALED = Scale()
 
 
 class Tallies:
-    """Counts of several streams of numbers, kept on the device; only `read` waits for it."""
+    """Counts of several streams of numbers, for processors; GPUs have `staging.StagedTallies`."""
 
-    def __init__(self, streams: int, device: torch.device) -> None:
-        self._counts = torch.zeros((streams, _BINS), dtype=torch.int64, device=device)
-        self._non_zero = torch.zeros((streams, 1), dtype=torch.int64, device=device)
-        self._largest = torch.zeros((streams, 1), dtype=torch.int32, device=device)
+    def __init__(self, streams: int) -> None:
+        self._counts = torch.zeros((streams, BINS), dtype=torch.int64)
+        self._non_zero = torch.zeros((streams, 1), dtype=torch.int64)
+        self._largest = torch.zeros((streams, 1), dtype=torch.int32)
         # Room to work in, taken once: fresh memory for every chunk would cost more than the counting.
-        self._numbers = torch.empty(_CHUNK.get(device.type, _CHUNK_ELSEWHERE), dtype=torch.float32, device=device)
+        self._numbers = torch.empty(_CHUNK, dtype=torch.float32)
         self._bins = torch.empty_like(self._numbers, dtype=torch.int32)
 
     def add(self, stream: int, numbers: Tensor, scale: Scale = UNSCALED) -> None:
@@ -72,23 +71,46 @@ class Tallies:
         for chunk in flat.split(len(self._numbers)) if len(flat) else ():
             self._add_chunk(stream, chunk, scale.mantissa)
 
+    def add_all(self, stream: int, tensors: Iterable[Tensor], scale: Scale = UNSCALED) -> None:
+        """Count the numbers of several tensors as one stream."""
+        for tensor in tensors:
+            self.add(stream, tensor, scale)
+
     def read(self) -> list[Tally]:
-        """Return the counts of every stream: the one synchronisation with the device."""
-        rows = torch.cat([self._counts, self._non_zero, self._largest.long()], dim=1).tolist()
-        return [Tally(tuple(row[:_BINS]), row[_BINS], _as_float(row[_BINS + 1])) for row in rows]
+        """Return the counts of every stream."""
+        rows = zip(self._counts.tolist(), self._non_zero.tolist(), self._largest.tolist(), strict=True)
+        return [
+            tally(counts, zeros=sum(counts) - non_zero, largest=largest) for counts, (non_zero,), (largest,) in rows
+        ]
 
     def _add_chunk(self, stream: int, chunk: Tensor, mantissa: int) -> None:
-        # Without the sign, the bits of floating-point numbers are integers in the same order.
-        bits = self._numbers[: len(chunk)].copy_(chunk).view(torch.int32).bitwise_and_(_MAGNITUDE)
-        bins = torch.bitwise_right_shift(bits, _MANTISSA_BITS - 1, out=self._bins[: len(chunk)])
-        bins.bitwise_or_(1)
-        if mantissa:
-            bins.add_((bits & _MANTISSA) < mantissa, alpha=-1)
-        self._counts[stream] += _count(bins)
+        bits = magnitude_bits(self._numbers[: len(chunk)].copy_(chunk))
+        bins = bins_of(bits, mantissa, out=self._bins[: len(chunk)])
+        self._counts[stream] += torch.bincount(bins, minlength=BINS)
         self._non_zero[stream] += torch.count_nonzero(bits)
-        # Finite ones move up to the end of the range, and what is not finite to below its start.
-        largest = bits.sub_(_INFINITY).bitwise_and_(_MAGNITUDE).max() + (_INFINITY - _MAGNITUDE - 1)
-        self._largest[stream] = torch.maximum(self._largest[stream], largest)
+        self._largest[stream] = torch.maximum(self._largest[stream], move_finite_up(bits).max())
+
+
+def magnitude_bits(numbers: Tensor) -> Tensor:
+    """Return the bits of fp32 numbers without the sign, int32, in their place: integers in the same order."""
+    return numbers.view(torch.int32).bitwise_and_(_MAGNITUDE)
+
+
+def bins_of(bits: Tensor, mantissa: int, out: Tensor | None = None) -> Tensor:
+    """Return the bin, 0 to 511, of each number by its bits, int32; `mantissa` is that of the scale."""
+    bins = torch.bitwise_right_shift(bits, _MANTISSA_BITS - 1, out=out)
+    bins.bitwise_or_(1)
+    if mantissa:
+        bins.add_((bits & _MANTISSA) < mantissa, alpha=-1)
+    return bins
+
+
+def move_finite_up(bits: Tensor) -> Tensor:
+    """Move the bits of finite numbers up to the end of the range and the others below its start, in their place.
+
+    The maximum is then that of the finite ones; `tally` moves it back.
+    """
+    return bits.sub_(_INFINITY).bitwise_and_(_MAGNITUDE)
 
 
 @dataclass(frozen=True)
@@ -145,18 +167,17 @@ class Tally:
         )
 
 
+def tally(counts: Sequence[int], *, zeros: int, largest: int) -> Tally:
+    """Return the tally of a stream; `largest` is the maximum after `move_finite_up`, 0 where there was none."""
+    bits = max(largest + _INFINITY - _MAGNITUDE - 1, 0)
+    return Tally(tuple(counts), sum(counts) - zeros, _as_float(bits))
+
+
 def together(tallies: list[Tally]) -> Tally:
     """Return the tally of all numbers of several streams."""
-    counts = tuple(map(sum, zip(*(tally.counts for tally in tallies), strict=True))) or (0,) * _BINS
+    counts = tuple(map(sum, zip(*(tally.counts for tally in tallies), strict=True))) or (0,) * BINS
     largest = max((tally.largest for tally in tallies), default=0.0)
     return Tally(counts, sum(tally.non_zero for tally in tallies), largest)
-
-
-def _count(bins: Tensor) -> Tensor:
-    """Count int32 numbers from 0 to 511. Each device has one way that is fast and does not wait for the device."""
-    if bins.device.type == "cuda":
-        return torch.histc(bins, _BINS, 0, _BINS)  # bincount would ask the device for the largest
-    return torch.bincount(bins, minlength=_BINS)
 
 
 def _as_float(bits: int) -> float:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from studio.engine.numerics.lost_updates import LostUpdates
+from studio.engine.numerics.staging import StagedTallies
 from studio.engine.numerics.statistics import UNSCALED, Scale, Tallies, Tally, together
 
 FORMATS = [torch.float16, torch.bfloat16, torch.float32]
@@ -23,10 +24,18 @@ def _numbers(dtype: torch.dtype, count: int = 5000) -> Tensor:
     return torch.cat([spread, torch.tensor(SPECIAL)]).to(dtype)
 
 
+def _make(streams: int) -> list[Tallies | StagedTallies]:
+    """Both ways of counting; the one for GPUs with a buffer that is soon full."""
+    return [Tallies(streams), StagedTallies(streams, torch.device("cpu"), room=700)]
+
+
 def _tally(numbers: Tensor, scale: Scale = UNSCALED) -> Tally:
-    tallies = Tallies(2, numbers.device)
-    tallies.add(1, numbers, scale)
-    return tallies.read()[1]
+    found = []
+    for tallies in _make(2):
+        tallies.add(1, numbers, scale)
+        found.append(tallies.read()[1])
+    assert found[0] == found[1]
+    return found[0]
 
 
 @pytest.mark.parametrize("dtype", FORMATS)
@@ -78,14 +87,31 @@ def test_large_and_strided_tensors_are_counted_whole() -> None:
 
 
 def test_streams_are_kept_apart_and_can_be_put_together() -> None:
-    tallies = Tallies(3, torch.device("cpu"))
-    tallies.add(0, torch.tensor([1.0, 0.0]))
-    tallies.add(2, torch.tensor([4.0]))
-    tallies.add(2, torch.tensor([math.inf, 3.0]))
-    one, none, three = tallies.read()
-    assert (one.total, none.total, three.total) == (2, 0, 3)
-    both = together([one, none, three])
-    assert (both.total, both.zeros, both.non_finite, both.largest) == (5, 1, 1, 4.0)
+    for tallies in _make(3):
+        tallies.add(0, torch.tensor([1.0, 0.0]))
+        tallies.add(2, torch.tensor([4.0]))
+        tallies.add(2, torch.tensor([math.inf, 3.0]))
+        one, none, three = tallies.read()
+        assert (one.total, none.total, three.total) == (2, 0, 3)
+        both = together([one, none, three])
+        assert (both.total, both.zeros, both.non_finite, both.largest) == (5, 1, 1, 4.0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_both_ways_count_a_whole_look_alike(seed: int) -> None:
+    """Many tensors of several streams, formats and scales, in any order."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(most: int) -> int:
+        return int(torch.randint(most, (1,), generator=generator))
+
+    direct, staged = _make(9)
+    for _ in range(60):
+        stream, scale = draw(9), Scale((1.0, 1024.0, 1000.0)[draw(3)])
+        tensors = [_numbers(FORMATS[draw(3)], draw(900))[draw(12) :] for _ in range(draw(4))]
+        direct.add_all(stream, tensors, scale)
+        staged.add_all(stream, tensors, scale)
+    assert direct.read() == staged.read()
 
 
 def _lost(weights: Tensor, gradient: Tensor, rate: float) -> float:
