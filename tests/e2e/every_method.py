@@ -1,8 +1,8 @@
 """Every method on the real model: it learns, every form of export passes, and others can use what came out.
 
-    pytest tests/e2e/every_method.py -s
+    pytest tests/e2e/every_method.py -s -o faulthandler_timeout=0
 
-Run by name, not with the suite: it takes about three minutes for each method on a small processor. The starter model
+Run by name, not with the suite: it takes three minutes and more for each method on a small processor. The starter model
 is trained for a few updates, exported in every form that the method has, and each export is opened by a process that
 does not import the studio: by transformers, by peft, or by the loader that lies in the export. Its logits must be
 those of base + trained part.
