@@ -94,7 +94,7 @@ METHOD = Method(
     title=mark("Prompt tuning"),
     explanation=mark(
         "The model stays as it is; n learnt vectors of the size of a word, n·d numbers in all, stand in front of every "
-        "row, as a prompt that no words could spell. The smallest patch there is, of some 10 KB, and nothing inside "
+        "row, as a prompt that no words could spell. The smallest patch there is, tens of KB, and nothing inside "
         "the model changes, so it forgets least. It learns less than LoRA, slowly and at high rates, and best in large "
         "models. Take it for many small tasks of one model, or where the result has to run in any program: the vectors "
         "can be built in as tokens."
