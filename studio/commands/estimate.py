@@ -74,6 +74,8 @@ def _row_values(row: MethodRow) -> dict[str, Any]:
 
 def _component_lines(needs: Estimate) -> Iterator[str]:
     for name, size in needs.bytes.items():
+        if size == 0:
+            continue
         yield f"{name:<16}{size_text(size):>10}"
     yield tr("{total} of {available} available; {trainable} of {parameters} parameters are trained").format(
         total=size_text(needs.total_bytes),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
 
+    from studio.engine.models.activations import Formats, Kept
     from studio.engine.models.shapes import ModelShapes
 
 
@@ -41,6 +42,8 @@ class Method(Spec):
             `virtual_tokens` where they are in the cache only.
         input_vectors: `(loaded)` returns what those positions hold, (virtual tokens, hidden size) in fp32; None when
             the method puts no vectors in front of the input.
+        kept: `(shapes, config, formats)`, what the backward pass keeps beyond what it keeps of a frozen model, for
+            the memory estimate; None where that is nothing.
     """
 
     config: type[MethodConfig]
@@ -58,6 +61,7 @@ class Method(Spec):
     virtual_tokens: Callable[[Any], int] = lambda config: 0
     positions: Callable[[Any], int] = lambda config: 0
     input_vectors: Callable[[nn.Module], Tensor] | None = None
+    kept: Callable[[ModelShapes, Any, Formats], Kept] | None = None
 
     def patch_bytes(self, shapes: ModelShapes, config: MethodConfig) -> int:
         """Return the size of the saved part, which is fp32, without names and header."""

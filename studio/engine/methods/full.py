@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
+    from studio.engine.models.activations import Formats, Kept
     from studio.engine.models.shapes import ModelShapes
 
 
@@ -87,6 +88,17 @@ def _saved_parameters(shapes: ModelShapes, config: FullConfig) -> int:
     return shapes.parameters
 
 
+def _kept(shapes: ModelShapes, config: FullConfig, formats: Formats) -> Kept:
+    """The inputs of every layer that is trained; below the first one no gradient passes, so nothing is kept."""
+    from studio.engine.models.activations import Kept, kept_by_model, kept_by_norms, kept_inputs
+
+    trained = [layer for layer in shapes.linear() if not _frozen(layer.name + ".weight", config)]
+    share = len(trained) / max(1, len(shapes.linear()))
+    kept = kept_inputs(shapes, trained, formats, shared=False) + share * kept_by_norms(shapes, formats)
+    spared = (1.0 - share) * kept_by_model(shapes, formats, 1) if config.freeze_embeddings else 0.0
+    return Kept(kept - spared)
+
+
 METHOD = Method(
     name="full",
     title=mark("Full fine-tuning"),
@@ -108,4 +120,5 @@ METHOD = Method(
     merge=_merge,
     trainable_parameters=_trainable_parameters,
     saved_parameters=_saved_parameters,
+    kept=_kept,
 )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
+    from studio.engine.models.activations import Formats, Kept
     from studio.engine.models.shapes import LinearShape, ModelShapes
 
 AUTO = "auto"
@@ -71,6 +72,17 @@ def _trainable_parameters(shapes: ModelShapes, config: Ia3Config) -> int:
     return outputs + sum(layer.inputs for layer in named(layers, scaled.inputs))
 
 
+def _kept(shapes: ModelShapes, config: Ia3Config, formats: Formats) -> Kept:
+    """What is scaled: outputs in the format of the products, inputs in that of the vectors, which are fp32."""
+    from studio.engine.models.activations import Kept
+
+    layers = shapes.linear()
+    scaled = _scaled(config, layers)
+    outputs = sum(layer.outputs for layer in named(layers, scaled.outputs))
+    inputs = sum(layer.inputs for layer in named(layers, scaled.inputs))
+    return Kept(formats.compute * outputs + formats.stream * inputs)
+
+
 METHOD = Method(
     name="ia3",
     title=mark("IA3"),
@@ -92,4 +104,5 @@ METHOD = Method(
     load=_peft.load,
     merge=_peft.merge,
     trainable_parameters=_trainable_parameters,
+    kept=_kept,
 )

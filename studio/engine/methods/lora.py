@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
+    from studio.engine.models.activations import Formats, Kept
     from studio.engine.models.shapes import LinearShape, ModelShapes
 
 
@@ -184,6 +185,34 @@ def _parameters(shapes: ModelShapes, config: LoraConfig, rank: int) -> int:
     return sum(rank * (t.inputs + t.outputs) + (t.outputs if config.dora else 0) for t in targets)
 
 
+def _kept(shapes: ModelShapes, config: LoraConfig, formats: Formats) -> Kept:
+    """The inputs of the adapted layers, A·x, and two bytes an input for what dropout keeps (`kernels.lora`)."""
+    from studio.engine.models.activations import Kept, kept_inputs
+
+    adapted = _adapted(config, shapes.linear())
+    inner = formats.compute * config.rank * len(adapted)
+    if config.dora:
+        return _kept_by_dora(adapted, config, formats, inner)
+    if config.dropout and shapes.transposed:  # peft's own modules: each layer keeps its mask and its dropped input
+        return Kept(sum(t.inputs for t in adapted) * (formats.stream + formats.compute) + inner)
+    masks = 2 * sum(t.inputs for t in adapted) if config.dropout else 0
+    return Kept(kept_inputs(shapes, adapted, formats, shared=not shapes.transposed) + inner + masks)
+
+
+def _kept_by_dora(adapted: Sequence[LinearShape], config: LoraConfig, formats: Formats, inner: float) -> Kept:
+    """DoRA goes through the modules of peft: each layer keeps its mask, its input once dropped, the output of the
+    frozen layer and that of the change; and B·A as a whole, for the lengths, which goes through d_in unit vectors.
+    """
+    from studio.engine.models.activations import Kept
+
+    inputs, outputs = sum(t.inputs for t in adapted), sum(t.outputs for t in adapted)
+    masks = formats.stream * inputs if config.dropout else 0
+    products = sum(t.inputs * t.inputs for t in adapted)
+    if formats.compute < formats.stream:
+        products += sum(t.inputs * t.outputs for t in adapted)
+    return Kept(masks + inner + formats.compute * (inputs + 2 * outputs), once=formats.compute * products)
+
+
 METHOD = Method(
     name="lora",
     title=mark("LoRA"),
@@ -205,4 +234,5 @@ METHOD = Method(
     merge=_peft.merge,
     trainable_parameters=_trainable_parameters,
     saved_parameters=_saved_parameters,
+    kept=_kept,
 )

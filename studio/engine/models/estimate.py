@@ -1,11 +1,9 @@
 """How much memory training takes, by component, before anything is loaded.
 
 Weights, gradients and optimizer states follow from counts alone (Rajbhandari et al. 2020, ZeRO, section 3: AdamW
-keeps two fp32 states a trained parameter; gradients are fp32 too, in every precision). Activations follow
-Korthikanti et al. 2022 (arXiv 2205.05198): what the backward pass needs is a fixed number of bytes per token and per
-input or output of a linear layer, when attention keeps no scores (sdpa). The numbers are measured on SmolLM2-135M by
-counting what autograd saves: 4.4 to 4.8 bytes in fp32 and 3.2 to 3.6 in 16 bits, half as much again with an adapter
-and its dropout beside every layer. The sum is an upper bound: not everything is at its largest at one time.
+keeps two fp32 states a trained parameter; gradients are fp32 too, in every precision); activations from the shapes
+(`activations.py`). What is not at its largest at one time is not added up: a run is at its peak at the start of a
+backward pass, or, on a processor, while the model is loaded. `tests/benchmarks/memory_estimate.py` measures it.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from dataclasses import dataclass
 
 from studio.config import RunConfig
 from studio.engine.methods import METHODS
+from studio.engine.models.activations import Formats, Kept, hidden_size, kept_by_model
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.shapes import ModelShapes
 from studio.engine.precision import Precision
@@ -21,16 +20,26 @@ from studio.engine.precision.choose import choose_storage
 
 # nf4: half a byte, and for every 64 weights a scale of one byte (QLoRA, section 3).
 BYTES: dict[str, float] = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1, "nf4": 0.5 + 1 / 64}
-_SAVED_BYTES: dict[float, float] = {4: 4.8, 2: 3.4}
-_ADAPTER_FACTOR = 1.45
+STORED_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _ADAMW_STATES = 2
-# Logits in the format of the computation, twice; then fp32: themselves, their softmax, and its gradient.
-_LOGITS_COPIES, _LOGITS_FP32 = 2, 3
+# Of fp32 in work at a time beside the logits: a piece of them, its exponentials, and what is written back.
+_LOGITS_PIECE, _PIECES = 1 << 21, 3
+_MIB = 1 << 20
+# Measured on Linux x86-64: interpreter, torch, transformers, datasets and their buffers; peft with what it imports.
+_RUNTIME, _RUNTIME_OF_PEFT = 485 * _MIB, 55 * _MIB
+# What activations leave between each other on glibc's heap, as a share of them: measured 0.6 to 1.3 on SmolLM2-135M.
+# Without holes, every tensor in pages of its own, an update takes a quarter longer.
+_HOLES = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryEstimate:
-    """Bytes by component: weights, gradients, optimizer, activations, logits."""
+    """Bytes by component.
+
+    In the order of the bars: runtime (processor only: the program and its libraries), weights, conversions (16-bit
+    copies of fp32 weights), gradients, optimizer, activations, logits, loading (processor only: what loading the model
+    needs beyond all that), holes (processor only: what the allocator holds and cannot use).
+    """
 
     components: dict[str, int]
 
@@ -40,8 +49,23 @@ class MemoryEstimate:
         return sum(self.components.values())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One micro-batch: `rows` of `length` tokens each; `several` of them make an update."""
+
+    rows: int
+    length: int
+    several: bool = True
+
+    @property
+    def tokens(self) -> int:
+        return self.rows * self.length
+
+
 def estimate_memory(info: ModelInfo, config: RunConfig) -> MemoryEstimate:
-    """Return what training will take on its device, at the longest rows that the configuration allows.
+    """Return what training will take on its device, where every row is as long as the configuration allows.
+
+    On a processor that is the memory of the process, on a GPU that of the tensors.
 
     Raises:
         TrainingError, ConfigError: the device or the precision is not to be had here.
@@ -51,45 +75,107 @@ def estimate_memory(info: ModelInfo, config: RunConfig) -> MemoryEstimate:
 
     device = resolve_device(config.training.device)
     precision, _ = choose_precision(config.precision, device, info.dtype)
-    tokens = micro_batch_tokens(config, default_token_budget(device))
-    return estimate_components(info.shapes, config, precision, tokens)
+    work = micro_batch(config, default_token_budget(device))
+    return estimate_components(info.shapes, config, precision, work, on_cpu=device.type == "cpu")
 
 
-def estimate_components(shapes: ModelShapes, config: RunConfig, precision: Precision, tokens: int) -> MemoryEstimate:
-    """The formula alone, without torch; `tokens` are those of one micro-batch, padding counted."""
-    trainable = METHODS.get(config.method.name).trainable_parameters(shapes, config.method)
-    compute = BYTES[precision.autocast or "fp32"]
-    is_full = METHODS.get(config.method.name).form == "model"
-    widths = sum(layer.inputs + layer.outputs for layer in shapes.linear())
-    saved = widths * _SAVED_BYTES[compute] * (1.0 if is_full else _ADAPTER_FACTOR)
-    vocabulary = shapes.embedding[0] if shapes.embedding else 0
+def micro_batch(config: RunConfig, budget: int) -> Work:
+    """Return the largest micro-batch: rows of the greatest length, as many as a budget of tokens allows."""
+    length = config.data.max_length
+    rows = min(config.training.batch_size, max(1, budget // length))
+    return Work(rows=rows, length=length, several=rows < config.training.batch_size)
+
+
+def estimate_components(
+    shapes: ModelShapes, config: RunConfig, precision: Precision, work: Work, *, on_cpu: bool
+) -> MemoryEstimate:
+    """The formula alone, without torch."""
+    method = METHODS.get(config.method.name)
+    trainable = method.trainable_parameters(shapes, config.method)
+    weights, conversions = _weights(shapes, config, precision), _conversions(shapes, config, precision)
+    gradients, states = trainable * 4, trainable * 4 * _ADAMW_STATES
+    activations = _activations(shapes, config, _formats(precision, on_cpu), work)
+    logits = _logits(shapes, config, precision, work)
+    if not work.several:
+        # Gradients grow where activations go: they do not meet in an update of a single backward pass.
+        activations -= min(gradients, activations)
+    training = weights + conversions + gradients + states + activations + logits
+    holes = int(_HOLES * activations) if on_cpu else 0
+    loading = max(0, _loading(shapes, weights) - training - holes) if on_cpu else 0
     return MemoryEstimate(
         components={
-            "weights": _weights(shapes, config, precision, 0 if is_full else trainable),
-            "gradients": trainable * 4,
-            "optimizer": trainable * 4 * _ADAMW_STATES,
-            "activations": int(tokens * saved),
-            "logits": int(tokens * vocabulary * (compute * _LOGITS_COPIES + 4 * _LOGITS_FP32)),
+            "runtime": _runtime(method.form) if on_cpu else 0,
+            "weights": weights,
+            "conversions": conversions,
+            "gradients": gradients,
+            "optimizer": states,
+            "activations": activations,
+            "logits": logits,
+            "loading": loading,
+            "holes": holes,
         }
     )
 
 
-def micro_batch_tokens(config: RunConfig, budget: int) -> int:
-    """Return the most tokens of one micro-batch: the budget, unless one row is longer or all rows are shorter."""
-    longest = config.data.max_length
-    return min(config.training.batch_size * longest, max(budget, longest))
-
-
-def _weights(shapes: ModelShapes, config: RunConfig, precision: Precision, added: int) -> int:
-    """Frozen linear weights lie in their storage format; everything else, and what a method adds, as it is trained.
-
-    Weights that are trained in a mixed precision have their 16-bit copy, which autocast keeps for the update.
-    """
-    compute, own = BYTES[precision.autocast or "fp32"], BYTES[precision.parameters]
+def _weights(shapes: ModelShapes, config: RunConfig, precision: Precision) -> int:
+    """Frozen linear weights lie in their storage format; everything else, and what a method adds, as it is trained."""
+    own = BYTES[precision.parameters]
+    method = METHODS.get(config.method.name)
     linear = sum(layer.inputs * layer.outputs for layer in shapes.linear())
     rest = shapes.parameters - linear
-    if METHODS.get(config.method.name).form == "model":
-        stored = linear * (own + (compute if compute < own else 0))
-    else:
-        stored = linear * BYTES[choose_storage(config.precision, precision)]
-    return int(stored + (rest + added) * own)
+    if method.form == "model":
+        return int((linear + rest) * own)
+    added = method.trainable_parameters(shapes, config.method)
+    return int(linear * BYTES[choose_storage(config.precision, precision)] + (rest + added) * own)
+
+
+def _conversions(shapes: ModelShapes, config: RunConfig, precision: Precision) -> int:
+    """What is kept in fp32 and computes in 16 bits: trained weights, which autocast converts for every micro-batch,
+    and the output layer, which is tied to the embedding.
+    """
+    compute = BYTES[precision.autocast or "fp32"]
+    if compute >= BYTES[precision.parameters]:
+        return 0
+    method = METHODS.get(config.method.name)
+    linear = sum(layer.inputs * layer.outputs for layer in shapes.linear())
+    trained = linear if method.form == "model" else method.trainable_parameters(shapes, config.method)
+    return int((_vocabulary(shapes) * hidden_size(shapes) + trained) * compute)
+
+
+def _formats(precision: Precision, on_cpu: bool) -> Formats:
+    """On a processor attention computes in fp32 in a mixed precision (`kernels.attention`)."""
+    stream, compute = BYTES[precision.parameters], BYTES[precision.autocast or "fp32"]
+    return Formats(stream=stream, compute=compute, attention=4 if on_cpu else compute)
+
+
+def _activations(shapes: ModelShapes, config: RunConfig, formats: Formats, work: Work) -> int:
+    method = METHODS.get(config.method.name)
+    added = method.kept(shapes, config.method, formats) if method.kept else Kept()
+    virtual = method.virtual_tokens(config.method)
+    # Rows of a micro-batch are hardly ever of one length; and a prefix is in the cache, where a mask says who sees it.
+    masked = work.rows > 1 or method.positions(config.method) > virtual
+    kept = kept_by_model(shapes, formats, work.length + virtual, masked=masked) + added.of_token
+    return int(work.rows * (work.length + virtual) * kept + added.once)
+
+
+def _logits(shapes: ModelShapes, config: RunConfig, precision: Precision, work: Work) -> int:
+    """Logits and their gradient, with every token learnt; or the gradient, and that of the output layer's weights."""
+    compute = BYTES[precision.autocast or "fp32"]
+    entries = work.tokens * _vocabulary(shapes)
+    beside = entries * compute + min(entries, _LOGITS_PIECE) * 4 * _PIECES
+    if METHODS.get(config.method.name).form == "model" and work.several:
+        beside = max(beside, _vocabulary(shapes) * hidden_size(shapes) * (4 + (compute if compute < 4 else 0)))
+    return int(entries * compute + beside)
+
+
+def _loading(shapes: ModelShapes, weights: int) -> int:
+    """The file, mapped into memory, beside the weights as they will be trained."""
+    return weights + sum(shapes.size(name) * STORED_BYTES.get(dtype, 4) for name, dtype in shapes.dtypes.items())
+
+
+def _runtime(form: str) -> int:
+    return _RUNTIME + (_RUNTIME_OF_PEFT if form == "peft" else 0)
+
+
+def _vocabulary(shapes: ModelShapes) -> int:
+    return shapes.embedding[0] if shapes.embedding else 0

@@ -78,9 +78,9 @@ class Machinery:
     optimizer: torch.optim.Optimizer
     scaler: LossScaler | None
 
-    def snapshot(self, trained: Trained, position: Position) -> checkpoint.Snapshot:
-        """Return the state of the run, copied."""
-        return checkpoint.take(trained.model, self.optimizer, self.scaler, position)
+    def snapshot(self, trained: Trained, position: Position, *, copy: bool = True) -> checkpoint.Snapshot:
+        """Return the state of the run; without `copy` it goes on changing with the run."""
+        return checkpoint.take(trained.model, self.optimizer, self.scaler, position, copy=copy)
 
     def put_back(self, snapshot: checkpoint.Snapshot, trained: Trained, position: Position) -> None:
         """Bring the run to the state of a snapshot."""

@@ -46,11 +46,22 @@ class Snapshot:
     position: dict[str, int]
 
 
-def take(model: nn.Module, optimizer: torch.optim.Optimizer, scaler: LossScaler | None, position: Position) -> Snapshot:
-    """Copy the state of a run to the processor's memory."""
-    trained = {name: _copy(p) for name, p in model.named_parameters() if p.requires_grad}
+def take(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scaler: LossScaler | None,
+    position: Position,
+    *,
+    copy: bool = True,
+) -> Snapshot:
+    """Bring the state of a run to the processor's memory.
+
+    Without `copy`, what is there already is shared with the run and changes with it: enough to write it down at once,
+    and twelve bytes less for each trained parameter.
+    """
+    trained = {name: _at_hand(p, copy) for name, p in model.named_parameters() if p.requires_grad}
     states = optimizer.state_dict()["state"]
-    tensors = {f"{key}.{name}": _copy(value) for key, state in states.items() for name, value in state.items()}
+    tensors = {f"{key}.{name}": _at_hand(v, copy) for key, state in states.items() for name, v in state.items()}
     scale = {"scale": scaler.scale, "good_updates": scaler.good_updates} if scaler else None
     return Snapshot(trained, tensors, scale, dataclasses.asdict(position))
 
@@ -129,8 +140,8 @@ def _damaged(place: Path) -> TrainingError:
     return TrainingError(tr("The checkpoint {folder} is damaged or incomplete.").format(folder=place))
 
 
-def _copy(value: Tensor) -> Tensor:
-    return value.detach().to("cpu", copy=True).contiguous()
+def _at_hand(value: Tensor, copy: bool) -> Tensor:
+    return value.detach().to("cpu", copy=copy).contiguous()
 
 
 def _describe(file: Path) -> dict[str, Any]:

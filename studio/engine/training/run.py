@@ -256,7 +256,8 @@ class _Run:
             return
         place = self._folder.checkpoint(position.step)
         try:
-            checkpoint.write(self._live.machinery.snapshot(self._live.trained, position), place)
+            state = self._live.machinery.snapshot(self._live.trained, position, copy=False)
+            checkpoint.write(state, place)
         except OSError:
             log.exception("The checkpoint %s could not be saved; the run goes on", place)
             return

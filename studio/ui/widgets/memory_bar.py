@@ -15,13 +15,29 @@ from studio.ui import theme
 from studio.words import size_text
 
 COMPONENTS = {
+    "runtime": mark("Program"),
     "weights": mark("Weights"),
+    "conversions": mark("16-bit copies"),
     "gradients": mark("Gradients"),
     "optimizer": mark("Optimizer"),
     "activations": mark("Activations"),
     "logits": mark("Logits"),
+    "loading": mark("Loading"),
+    "holes": mark("Gaps between activations"),
 }
-_COLOURS = ("series_1", "series_3", "series_2", "series_5", "series_4", "series_6")
+_OTHER = ("series_6", 1.0)
+# A colour of the theme and how much of it: what goes with another part has a lighter shade of that part's colour.
+_COLOURS = {
+    "runtime": ("series_6", 0.6),
+    "weights": ("series_1", 1.0),
+    "conversions": ("series_1", 0.5),
+    "gradients": ("series_3", 1.0),
+    "optimizer": ("series_2", 1.0),
+    "activations": ("series_5", 1.0),
+    "logits": ("series_4", 1.0),
+    "loading": ("series_1", 0.3),
+    "holes": ("series_5", 0.5),
+}
 
 
 class MemoryBar(QWidget):
@@ -123,10 +139,16 @@ def component_text(name: str) -> str:
 
 
 def component_colour(name: str) -> QColor:
-    """Return the colour of a component, the same in every bar; all that are not known share the last one."""
-    known = list(COMPONENTS)
-    colour: QColor = getattr(theme.palette(), _COLOURS[known.index(name) if name in known else -1])
-    return colour
+    """Return the colour of a component, the same in every bar; all that are not known share one."""
+    series, share = _COLOURS.get(name, _OTHER)
+    full: QColor = getattr(theme.palette(), series)
+    # Mixed and not transparent, so that the legend, which knows no transparency, shows the same.
+    return _mixed(full, theme.palette().surface, share)
+
+
+def _mixed(colour: QColor, ground: QColor, share: float) -> QColor:
+    parts = zip(colour.getRgb()[:3], ground.getRgb()[:3], strict=True)  # type: ignore[index]
+    return QColor(*(round(share * one + (1.0 - share) * other) for one, other in parts))
 
 
 def _present(parts: Mapping[str, int]) -> list[tuple[str, int]]:

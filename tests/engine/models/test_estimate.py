@@ -7,7 +7,7 @@ import pytest
 
 from studio.config import RunConfig, parse_config
 from studio.engine.methods import METHODS
-from studio.engine.models.estimate import estimate_components, estimate_memory, micro_batch_tokens
+from studio.engine.models.estimate import Work, estimate_components, estimate_memory, micro_batch
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.inspect import inspect_model
 from studio.engine.precision import PRECISIONS
@@ -23,8 +23,17 @@ def config(**tables: dict[str, Any]) -> RunConfig:
     return parse_config(needed | tables)
 
 
-def estimate(info: ModelInfo, run: RunConfig, precision: str = "fp32", tokens: int = 100) -> dict[str, int]:
-    return estimate_components(info.shapes, run, PRECISIONS.get(precision), tokens).components
+def estimate(
+    info: ModelInfo,
+    run: RunConfig,
+    precision: str = "fp32",
+    rows: int = 1,
+    *,
+    several: bool = True,
+    on_cpu: bool = False,
+) -> dict[str, int]:
+    work = Work(rows=rows, length=100, several=several)
+    return estimate_components(info.shapes, run, PRECISIONS.get(precision), work, on_cpu=on_cpu).components
 
 
 def test_full_fine_tuning_takes_sixteen_bytes_a_parameter(info: ModelInfo) -> None:
@@ -47,22 +56,62 @@ def test_frozen_linear_weights_halve_in_sixteen_bits_and_the_embedding_does_not(
     assert saved == 2 * linear
 
 
-def test_activations_and_logits_grow_with_the_tokens(info: ModelInfo) -> None:
-    one, two = estimate(info, config(), tokens=100), estimate(info, config(), tokens=200)
-    assert (two["activations"], two["logits"]) == (2 * one["activations"], 2 * one["logits"])
+def test_activations_and_logits_grow_with_the_rows(info: ModelInfo) -> None:
+    two, four = estimate(info, config(), rows=2), estimate(info, config(), rows=4)
+    assert (four["activations"], four["logits"]) == (2 * two["activations"], 2 * two["logits"])
+
+
+def test_virtual_tokens_are_positions_of_every_row(info: ModelInfo) -> None:
+    few, many = (config(method={"name": "prompt-tuning", "virtual_tokens": n}) for n in (20, 80))
+    assert estimate(info, many)["activations"] == pytest.approx(1.5 * estimate(info, few)["activations"], rel=1e-4)
+
+
+def test_gradients_take_the_place_of_activations_where_one_backward_pass_makes_an_update(info: ModelInfo) -> None:
+    run = config(method={"name": "full"})
+    one, several = (estimate(info, run, several=several) for several in (False, True))
+    assert several["activations"] - one["activations"] == several["gradients"]
+    assert one["gradients"] == several["gradients"]
+
+
+def test_on_a_processor_the_program_and_loading_count_too(info: ModelInfo) -> None:
+    parts = estimate(info, config(), on_cpu=True)
+    on_gpu = estimate(info, config())
+    assert parts["runtime"] > 2**28
+    assert (on_gpu["runtime"], on_gpu["loading"], on_gpu["holes"]) == (0, 0, 0)
+    assert all(parts[name] >= on_gpu[name] for name in parts)
+
+
+def test_weights_that_train_in_sixteen_bits_have_a_copy_to_compute_with(info: ModelInfo) -> None:
+    run = config(method={"name": "full"})
+    linear = sum(layer.inputs * layer.outputs for layer in info.shapes.linear())
+    rows, size = info.shapes.embedding or (0, 0)
+    assert estimate(info, run)["conversions"] == 0
+    assert estimate(info, run, "bf16-mixed")["conversions"] == 2 * (linear + rows * size)
+    assert estimate(info, run, "bf16-pure")["conversions"] == 0
 
 
 @pytest.mark.parametrize(
-    ("max_length", "batch_size", "tokens"), [(256, 8, 1000), (256, 2, 512), (4000, 8, 4000), (4000, 1, 4000)]
+    ("max_length", "batch_size", "rows", "several"),
+    [(256, 8, 3, True), (256, 2, 2, False), (4000, 8, 1, True), (4000, 1, 1, False)],
 )
 def test_a_micro_batch_is_bounded_by_budget_longest_row_and_batch(
-    max_length: int, batch_size: int, tokens: int
+    max_length: int, batch_size: int, rows: int, several: bool
 ) -> None:
     run = config(data={"max_length": max_length}, training={"batch_size": batch_size})
-    assert micro_batch_tokens(run, 1000) == tokens
+    assert micro_batch(run, 1000) == Work(rows=rows, length=max_length, several=several)
 
 
 def test_an_estimate_is_the_sum_of_its_named_parts(info: ModelInfo) -> None:
     memory = estimate_memory(info, config(training={"device": "cpu"}))
-    assert list(memory.components) == ["weights", "gradients", "optimizer", "activations", "logits"]
+    assert list(memory.components) == [
+        "runtime",
+        "weights",
+        "conversions",
+        "gradients",
+        "optimizer",
+        "activations",
+        "logits",
+        "loading",
+        "holes",
+    ]
     assert memory.total == sum(memory.components.values()) > 0

@@ -1,0 +1,201 @@
+"""What autograd keeps of each token from the forward to the backward pass, from the shapes of the weights alone.
+
+The closed forms follow the graph that torch builds (in the manner of Korthikanti et al. 2022, arXiv 2205.05198, who
+count for one layout); the tests hold them against what autograd really saves, on tiny models of many layouts:
+
+    a norm keeps its input; with trained gains, RMSNorm keeps the normalised input too
+    attention keeps q, k, v and its output, and no scores (sdpa)
+    a gated MLP keeps gate, f(gate) and up; a plain one keeps what f needs
+    a linear layer whose own weights learn, or beside which something learns, keeps its input
+
+Symbols: d hidden size, a width of attention (heads · head size), k that of keys, m inner width of the MLP.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from studio.engine.models.shapes import LinearShape, ModelShapes, layer_number
+
+_ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
+_POSITIONS = re.compile(r"(^|\.)(wpe|embed_positions|position_embeddings)\.weight$")
+# Functions that transformers writes out in single operations; the others keep their input or output alone.
+_KEPT_BY_FUNCTION = {"gelu_new": 4, "gelu_fast": 6, "quick_gelu": 2}
+
+
+@dataclass(frozen=True)
+class Formats:
+    """Bytes of a number: in the stream between the layers, in the products, and inside attention."""
+
+    stream: float
+    compute: float
+    attention: float
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Bytes that a method makes the backward pass keep: of each token, and once, whatever the number of tokens."""
+
+    of_token: float = 0.0
+    once: float = 0.0
+
+
+def kept_by_model(shapes: ModelShapes, formats: Formats, length: int, *, masked: bool = False) -> float:
+    """Return the bytes kept for each token of a frozen model that gradients pass through, all layers together.
+
+    Args:
+        length: tokens of a row; it matters where attention is masked, or drops out and therefore keeps scores.
+        masked: rows are padded to one length, or stand behind a prefix.
+    """
+    attention = _attention(shapes, formats)
+    if masked and not _is_capped(shapes):
+        # Each layer turns the mask into numbers, and repeats keys and values for the heads that share them.
+        attention += length + 2 * (attention_width(shapes) - keys_width(shapes))
+    return (
+        _norm_inputs(shapes, formats)
+        + formats.attention * shapes.layers * attention
+        + formats.compute * (_mlp(shapes) + _dropped(shapes))
+        + shapes.layers * _scores(shapes, formats, length)
+    )
+
+
+def kept_by_norms(shapes: ModelShapes, formats: Formats) -> float:
+    """Return the further bytes a token where the gains of the norms are trained."""
+    return formats.stream * sum(width for width, is_rms in _norms(shapes) if is_rms)
+
+
+def kept_inputs(shapes: ModelShapes, layers: Collection[LinearShape], formats: Formats, *, shared: bool) -> float:
+    """Return the bytes a token that these linear layers keep of their inputs.
+
+    With `shared`, layers that read the same input keep one copy of it in 16 bits, as `kernels.lora` does; autocast by
+    itself makes each its own. In fp32 there is nothing to convert, so they share it either way.
+    """
+    converts = formats.compute < formats.stream
+    kept: Iterable[LinearShape] = layers if converts and not shared else _one_per_input(layers)
+    # What leaves attention is kept by attention already, unless it has to be converted.
+    free = formats.attention == formats.compute
+    return formats.compute * sum(t.inputs for t in kept if not _kept_before(shapes, t, free))
+
+
+def hidden_size(shapes: ModelShapes) -> int:
+    """Return d, the width of the stream between the layers."""
+    embedding = shapes.embedding
+    return shapes.setting("hidden_size", "n_embd", "d_model") or (embedding[1] if embedding else 0)
+
+
+def attention_width(shapes: ModelShapes) -> int:
+    """Return a: what the heads put out together."""
+    heads = shapes.setting("num_attention_heads", "n_head") or 1
+    return heads * (shapes.setting("head_dim") or hidden_size(shapes) // heads)
+
+
+def keys_width(shapes: ModelShapes) -> int:
+    """Return k: fewer than a where several heads share keys and values."""
+    heads = shapes.setting("num_attention_heads", "n_head") or 1
+    return attention_width(shapes) * (shapes.setting("num_key_value_heads") or heads) // heads
+
+
+def _norms(shapes: ModelShapes) -> list[tuple[int, bool]]:
+    """The width that each norm is applied to, and whether it is an RMSNorm: those have no bias.
+
+    Norms of single heads (Qwen3, Gemma3) have the width of one head but see all of them.
+    """
+    queries = (_ending(shapes, "q_norm", "q_layernorm"), attention_width(shapes))
+    keys = (_ending(shapes, "k_norm", "k_layernorm"), keys_width(shapes))
+    found = []
+    for name, shape in shapes.tensors.items():
+        if len(shape) == 1 and name.endswith(".weight"):
+            width = next((width for names, width in (queries, keys) if name in names), shape[0])
+            found.append((width, name.removesuffix("weight") + "bias" not in shapes.tensors))
+    return found
+
+
+def _ending(shapes: ModelShapes, *modules: str) -> set[str]:
+    ends = tuple(f".{module}.weight" for module in modules)
+    return {name for name in shapes.tensors if name.endswith(ends)}
+
+
+def _norm_inputs(shapes: ModelShapes, formats: Formats) -> float:
+    """RMSNorm computes on an fp32 copy; norms that read the same stream side by side keep one input."""
+    total = sum(width * (4 if is_rms else formats.stream) for width, is_rms in _norms(shapes))
+    parallel = shapes.config.get("use_parallel_residual") is True
+    return total - formats.stream * hidden_size(shapes) * shapes.layers if parallel else total
+
+
+def _attention(shapes: ModelShapes, formats: Formats) -> int:
+    """Numbers that attention of one layer keeps: q, k, v and its output.
+
+    Where one layer makes q, k and v, a view of v holds on to all three, unless it has to be converted; rotary
+    positions make new q and k in any case.
+    """
+    a, k = attention_width(shapes), keys_width(shapes)
+    fused = any(t.outputs == a + 2 * k and _is_attention(t) for t in shapes.linear())
+    if not fused or formats.attention != formats.compute:
+        return 2 * a + 2 * k
+    rotary = not any(_POSITIONS.search(name) for name in shapes.tensors)
+    return a + (a + 2 * k) + (a + k if rotary else 0)
+
+
+def _mlp(shapes: ModelShapes) -> int:
+    """Numbers that the MLPs of all layers keep, but for the input of their last layer."""
+    layers = [t for t in shapes.linear() if not _is_attention(t) and layer_number(t.name) is not None]
+    d = hidden_size(shapes)
+    entering = sum(t.outputs for t in layers if t.inputs == d)
+    inner = sum(t.inputs for t in layers if t.inputs != d)
+    if entering > inner:  # gate and up
+        return entering + inner
+    return entering * _KEPT_BY_FUNCTION.get(_function(shapes), 1)
+
+
+def _dropped(shapes: ModelShapes) -> int:
+    """Numbers of the masks with which the model itself drops what attention and MLP put out."""
+    rates = (shapes.config.get(name) for name in ("resid_pdrop", "dropout", "hidden_dropout"))
+    return 2 * hidden_size(shapes) * shapes.layers if any(isinstance(rate, float) and rate > 0 for rate in rates) else 0
+
+
+def _scores(shapes: ModelShapes, formats: Formats, length: int) -> float:
+    """Bytes of the scores of one layer, where attention needs what torch's kernels without scores do not have.
+
+    Where it drops out: scores, mask and their product. Where it caps the scores (Gemma2): tanh and softmax, eight bytes
+    in every precision, because softmax computes in fp32.
+    """
+    scores = length * (shapes.setting("num_attention_heads", "n_head") or 1)
+    rates = (shapes.config.get(name) for name in ("attn_pdrop", "attention_dropout"))
+    dropped = any(isinstance(rate, float) and rate > 0 for rate in rates)
+    return scores * (8 * _is_capped(shapes) + 3 * formats.attention * dropped)
+
+
+def _is_capped(shapes: ModelShapes) -> bool:
+    return shapes.config.get("attn_logit_softcapping") is not None
+
+
+def _one_per_input(layers: Iterable[LinearShape]) -> list[LinearShape]:
+    """Layers of one block that stand side by side, q, k and v or gate and up, read the same input."""
+    return list({(layer_number(t.name), _is_attention(t), t.inputs, _returns(t)): t for t in layers}.values())
+
+
+def _returns(layer: LinearShape) -> bool:
+    """Whether a layer leads back to the stream, for those as wide as high."""
+    return re.search(r"(^|\.)(o_proj|out_proj|c_proj|dense|wo)$", layer.name) is not None
+
+
+def _kept_before(shapes: ModelShapes, layer: LinearShape, attention_is_free: bool) -> bool:
+    """Whether an input is kept as the output of what made it: by attention, or by ReLU, which needs nothing else."""
+    made_by_relu = _function(shapes) == "relu" and not _is_attention(layer) and layer.inputs != hidden_size(shapes)
+    return made_by_relu or (attention_is_free and _leaves_attention(shapes, layer))
+
+
+def _function(shapes: ModelShapes) -> str:
+    return str(shapes.config.get("activation_function") or shapes.config.get("hidden_act"))
+
+
+def _leaves_attention(shapes: ModelShapes, layer: LinearShape) -> bool:
+    if not _is_attention(layer) or layer.inputs != attention_width(shapes):
+        return False
+    return layer.inputs != hidden_size(shapes) or _returns(layer)
+
+
+def _is_attention(layer: LinearShape) -> bool:
+    return _ATTENTION.search(layer.name) is not None

@@ -1,0 +1,187 @@
+"""The memory estimate beside the measured peak, by method, precision and length of the rows.
+
+    python tests/benchmarks/memory_estimate.py [--device cpu] [--precision fp32 bf16-mixed] [--lengths 128 512]
+        [--methods full lora …] [--random] [--model DIR]
+
+Needs the starter model, or with `--random` nothing: a model of SmolLM2-135M's shape with random weights is then made,
+because memory depends on shapes alone. Every measurement is a process of its own that trains by the public `train()`:
+rows hardly shorter than the configuration allows, every token learnt, eight to an update. The measured peak is what the process
+held at most on a processor (its code and libraries are the estimate's part "runtime"), and what tensors held at most
+on a GPU. Each moment of the run is measured apart, so that it shows where the peak was. Target: within 15 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+METHODS = {
+    "full": {"name": "full"},
+    "lora": {"name": "lora"},
+    "bottleneck-adapter": {"name": "bottleneck-adapter"},
+    "prompt-tuning": {"name": "prompt-tuning"},
+}
+BATCH, ROWS, UPDATES = 8, 32, 3
+TARGET = 0.15
+MIB = 2**20
+
+
+def main() -> None:
+    arguments = _arguments()
+    if arguments.one:
+        print(json.dumps(_measure(arguments.model, json.loads(arguments.one))))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        model = arguments.model or (str(_random_model(Path(temporary))) if arguments.random else _starter())
+        ratios = [_compare(model, case) for case in _cases(arguments)]
+    if not ratios:
+        sys.exit("None of these methods is there.")
+    worst = max(ratios, key=lambda ratio: abs(ratio - 1.0))
+    verdict = "within" if abs(worst - 1.0) <= TARGET else "NOT within"
+    print(f"\n{len(ratios)} cases, the worst at {worst:.3f} of the measured peak: {verdict} {TARGET:.0%}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", nargs="+", default=["fp32", "bf16-mixed"])
+    parser.add_argument("--lengths", nargs="+", type=int, default=[128, 512])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--random", action="store_true", help="a random model of SmolLM2-135M's shape")
+    parser.add_argument("--model", default="", help="default: the starter model")
+    parser.add_argument("--one", default="", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _starter() -> str:
+    from studio.runner.actions import starter_folder
+
+    folder = starter_folder()
+    if folder is None:
+        sys.exit("Fetch the starter model first: finetune-studio starter; or take --random")
+    return str(folder)
+
+
+def _random_model(folder: Path) -> Path:
+    """SmolLM2-135M's shape: 134,515,008 parameters. The tokenizer is that of the tests, one token a byte."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sys.path.insert(0, str(ROOT))
+    from tests.tiny import tokenizer
+
+    shape = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        max_position_embeddings=8192,
+        tie_word_embeddings=True,
+        eos_token_id=2,
+    )
+    LlamaForCausalLM(shape).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
+
+
+def _cases(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    from studio.engine.methods import METHODS as PRESENT
+
+    return [
+        {"method": METHODS[method], "precision": precision, "length": length, "device": arguments.device}
+        for method in arguments.methods
+        if method in PRESENT.names()
+        for precision in arguments.precision
+        for length in arguments.lengths
+    ]
+
+
+def _compare(model: str, case: dict[str, Any]) -> float:
+    """Print one case; return estimated / measured."""
+    command = [sys.executable, __file__, "--model", model, "--one", json.dumps(case)]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    estimated, measured = sum(result["estimated"].values()), max(result["moments"].values())
+    print(
+        f"{case['method']['name']:20} {case['precision']:10} {case['length']:5} tokens   estimated "
+        f"{estimated / MIB:7.0f} MiB, measured {measured / MIB:7.0f} MiB, ratio {estimated / measured:.3f}\n"
+        f"    estimated: {_sizes(result['estimated'])}\n    measured:  {_sizes(result['moments'])}",
+        flush=True,
+    )
+    return float(estimated / measured)
+
+
+def _sizes(parts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {size / MIB:.0f}" for name, size in parts.items())
+
+
+def _measure(model: str, case: dict[str, Any]) -> dict[str, Any]:
+    """Train and return the estimate's parts and the peak of each moment, in bytes."""
+    from studio.config import parse_config
+    from studio.engine.control import Control
+    from studio.engine.device import resolve_device
+    from studio.engine.models.estimate import estimate_memory
+    from studio.engine.models.inspect import inspect_model
+    from studio.engine.training.run import train
+    from studio.runs import create_run
+
+    with tempfile.TemporaryDirectory() as temporary:
+        rows = Path(temporary, "rows.jsonl")
+        rows.write_text("".join(json.dumps({"text": _text(n, case["length"])}) + "\n" for n in range(ROWS)))
+        config = parse_config(
+            {
+                "model": {"path": model, "kind": "base"},
+                "data": {"sources": [{"path": str(rows)}], "max_length": case["length"], "validation_fraction": 0.1},
+                "method": case["method"],
+                "precision": {"name": case["precision"]},
+                "training": {"max_steps": UPDATES, "batch_size": BATCH, "device": case["device"]},
+            }
+        )
+        peaks = _Peaks(resolve_device(case["device"]))
+        train(config, create_run(Path(temporary), "benchmark", ""), Control(), peaks.note)
+        parts = estimate_memory(inspect_model(Path(model)), config).components
+    return {"estimated": parts, "moments": peaks.moments}
+
+
+def _text(number: int, length: int) -> str:
+    """A row of about `length` tokens, one a digit: uneven, as real rows are, by a few tokens, so that some are padded."""
+    digits = "".join(str(number * 1_000_003 + step * 7) for step in range(length))
+    return digits[: length - number % 4]
+
+
+class _Peaks:
+    """The most memory held up to each kind of event since the event before it."""
+
+    def __init__(self, device: Any) -> None:
+        self.moments: dict[str, int] = {}
+        self._device = device
+
+    def note(self, event: Any) -> None:
+        from studio.engine.device import peak_memory
+
+        name = getattr(event, "stage", None) or type(event).__name__
+        self.moments[name] = max(self.moments.get(name, 0), peak_memory(self._device))
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        if self._device.type == "cuda":
+            import torch
+
+            torch.cuda.reset_peak_memory_stats(self._device)
+        elif Path("/proc/self/clear_refs").exists():
+            Path("/proc/self/clear_refs").write_text("5")  # proc(5): reset the peak resident set
+
+
+if __name__ == "__main__":
+    main()
