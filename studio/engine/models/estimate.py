@@ -37,8 +37,8 @@ class MemoryEstimate:
     """Bytes by component.
 
     In the order of the bars: runtime (processor only: the program and its libraries), weights, conversions (16-bit
-    copies of fp32 weights), gradients, optimizer, activations, logits, loading (processor only: what loading the model
-    needs beyond all that), holes (processor only: what the allocator holds and cannot use).
+    copies of fp32 weights), loading (processor only: what loading the model needs beyond all else), gradients,
+    optimizer, activations, holes (processor only: what they leave between each other, where nothing else fits), logits.
     """
 
     components: dict[str, int]
@@ -107,12 +107,12 @@ def estimate_components(
             "runtime": _runtime(method.form) if on_cpu else 0,
             "weights": weights,
             "conversions": conversions,
+            "loading": loading,
             "gradients": gradients,
             "optimizer": states,
             "activations": activations,
-            "logits": logits,
-            "loading": loading,
             "holes": holes,
+            "logits": logits,
         }
     )
 

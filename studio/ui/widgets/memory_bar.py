@@ -18,13 +18,18 @@ COMPONENTS = {
     "runtime": mark("Program"),
     "weights": mark("Weights"),
     "conversions": mark("16-bit copies"),
+    "loading": mark("Loading"),
     "gradients": mark("Gradients"),
     "optimizer": mark("Optimizer"),
     "activations": mark("Activations"),
-    "logits": mark("Logits"),
-    "loading": mark("Loading"),
     "holes": mark("Gaps between activations"),
+    "logits": mark("Logits"),
 }
+_ABOUT = mark(
+    "What training holds at its peak. Program: the interpreter and its libraries. 16-bit copies: of weights that are "
+    "kept in fp32 and compute in 16 bits. Loading: what the weight files need beyond that while they are read. "
+    "Activations: what the backward pass needs of the forward pass; the allocator leaves gaps between them."
+)
 _OTHER = ("series_6", 1.0)
 # A colour of the theme and how much of it: what goes with another part has a lighter shade of that part's colour.
 _COLOURS = {
@@ -52,6 +57,7 @@ class MemoryBar(QWidget):
         whole.setSpacing(theme.space(0.75))
         whole.addWidget(self._bar)
         whole.addWidget(self._legend)
+        self.setToolTip(tr(_ABOUT))
         self.hide()
 
     def show_estimate(self, estimate: Estimate | None) -> None:

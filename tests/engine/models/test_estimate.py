@@ -107,11 +107,11 @@ def test_an_estimate_is_the_sum_of_its_named_parts(info: ModelInfo) -> None:
         "runtime",
         "weights",
         "conversions",
+        "loading",
         "gradients",
         "optimizer",
         "activations",
-        "logits",
-        "loading",
         "holes",
+        "logits",
     ]
     assert memory.total == sum(memory.components.values()) > 0
