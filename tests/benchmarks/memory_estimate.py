@@ -4,15 +4,17 @@
         [--methods full lora …] [--random] [--model DIR]
 
 Needs the starter model, or with `--random` nothing: a model of SmolLM2-135M's shape with random weights is then made,
-because memory depends on shapes alone. Every measurement is a process of its own that trains by the public `train()`:
-rows hardly shorter than the configuration allows, every token learnt, eight to an update. The measured peak is what the process
-held at most on a processor (its code and libraries are the estimate's part "runtime"), and what tensors held at most
-on a GPU. Each moment of the run is measured apart, so that it shows where the peak was. Target: within 15 %.
+because memory depends on shapes alone. Every measurement trains by the public `train()`, on a processor in a process
+of its own: rows hardly shorter than the configuration allows, every token learnt, eight to an update. The measured
+peak is what the process held at most on a processor (its code and libraries are the estimate's part "runtime"), and
+what tensors held at most on a GPU. Each moment of the run is measured apart, so that it shows where the peak was.
+Target: within 15 %.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import subprocess
@@ -106,12 +108,7 @@ def _cases(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _compare(model: str, case: dict[str, Any]) -> float:
     """Print one case; return estimated / measured."""
-    command = [sys.executable, __file__, "--model", model, "--one", json.dumps(case)]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr)
-    result = json.loads(done.stdout.strip().splitlines()[-1])
+    result = _in_process(model, case) if case["device"] == "cpu" else _measure(model, case)
     estimated, measured = sum(result["estimated"].values()), max(result["moments"].values())
     print(
         f"{case['method']['name']:20} {case['precision']:10} {case['length']:5} tokens   estimated "
@@ -120,6 +117,16 @@ def _compare(model: str, case: dict[str, Any]) -> float:
         flush=True,
     )
     return float(estimated / measured)
+
+
+def _in_process(model: str, case: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--model", model, "--one", json.dumps(case)]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
+    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
 
 
 def _sizes(parts: dict[str, int]) -> str:
@@ -151,6 +158,7 @@ def _measure(model: str, case: dict[str, Any]) -> dict[str, Any]:
         peaks = _Peaks(resolve_device(case["device"]))
         train(config, create_run(Path(temporary), "benchmark", ""), Control(), peaks.note)
         parts = estimate_memory(inspect_model(Path(model)), config).components
+    gc.collect()  # on a GPU, the next case begins with nothing held
     return {"estimated": parts, "moments": peaks.moments}
 
 
@@ -166,6 +174,11 @@ class _Peaks:
     def __init__(self, device: Any) -> None:
         self.moments: dict[str, int] = {}
         self._device = device
+        if device.type == "cuda":
+            import torch
+
+            torch.cuda.init()
+        self._start_anew()
 
     def note(self, event: Any) -> None:
         from studio.engine.device import peak_memory
