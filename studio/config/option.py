@@ -33,6 +33,7 @@ def option(
     lt: float | None = None,
     labels: Mapping[str, str] | None = None,
     advanced: bool = False,
+    when: tuple[str, Any] | None = None,
 ) -> Any:
     """Declare one option of a section.
 
@@ -43,8 +44,11 @@ def option(
         ge, gt, le, lt: its bounds.
         labels: a title for each choice of a `Literal`.
         advanced: shown only when the user asks for all options.
+        when: the key of another option of the section, and the value of it that gives this one a meaning.
     """
     extra: JsonDict = {"unit": unit, "labels": dict(labels or {}), "advanced": advanced}
+    if when:
+        extra["when"] = list(when)
     return Field(default, title=title, description=help, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra)
 
 
@@ -71,6 +75,7 @@ class OptionSpec:
     exclusive_minimum: bool
     exclusive_maximum: bool
     advanced: bool
+    when: tuple[str, Any] | None
 
 
 def options(section: type[BaseModel]) -> tuple[OptionSpec, ...]:
@@ -99,6 +104,7 @@ def _spec(key: str, field: FieldInfo) -> OptionSpec:
         exclusive_minimum=Gt in bounds,
         exclusive_maximum=Lt in bounds,
         advanced=extra.get("advanced", False),
+        when=tuple(extra["when"]) if "when" in extra else None,
     )
 
 

@@ -169,7 +169,7 @@ def check_combination(config: PrecisionConfig, method: MethodSpec) -> None:
         raise ConfigError(
             tr(
                 "precision.base_dtype = {base} is for frozen weights, and method {method} trains the weights "
-                "themselves; take auto, or the method lora."
+                "themselves; take auto, or a method that leaves them frozen, such as lora."
             ).format(base=config.base_dtype, method=method.name)
         )
     precision = None if config.name == "auto" else _PRECISIONS.get(config.name)

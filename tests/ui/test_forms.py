@@ -149,3 +149,15 @@ def test_what_a_form_gives_is_what_the_section_takes(section: type[Section], qtb
     assert section.model_validate(values) == section.model_validate(
         {"sources": values["sources"]} if "sources" in values else {}
     )
+
+
+def test_an_option_without_a_meaning_is_switched_off_until_it_has_one(qtbot: QtBot) -> None:
+    form = Form(METHODS.get("prompt-tuning").config)
+    qtbot.addWidget(form)
+    text = form.rows["init_text"].editor
+    assert not text.isEnabled()
+    form.rows["init"].editor.set_value("text")
+    form.changed.emit()
+    assert text.isEnabled()
+    form.set_values({})
+    assert not text.isEnabled()

@@ -48,6 +48,7 @@ class PromptTuningConfig(MethodConfig):
         "",
         title=mark("Text to start at"),
         help=mark("Only for Start = Text: an instruction, cut or repeated to the number of virtual tokens."),
+        when=("init", "text"),
     )
 
     @model_validator(mode="after")

@@ -44,6 +44,7 @@ class Form(QWidget):
         specs = [spec for spec in options(section) if keys is None or spec.key in keys]
         self._add_rows(self._layout, [spec for spec in specs if not spec.advanced], editors or {})
         self._add_more([spec for spec in specs if spec.advanced], editors or {})
+        self.changed.connect(self._follow)
         self.set_values({})
 
     def values(self) -> dict[str, Any]:
@@ -55,6 +56,7 @@ class Form(QWidget):
         """Show these values, and the default of every option that is not among them."""
         for key, row in self.rows.items():
             row.editor.set_value(values.get(key, row.editor.spec.default))
+        self._follow()
 
     def problem(self) -> str:
         """Return the first thing that is wrong, with the title of its row, or nothing."""
@@ -62,6 +64,12 @@ class Form(QWidget):
             if row.problem:
                 return tr("{option}: {problem}").format(option=row.title, problem=row.problem)
         return ""
+
+    def _follow(self) -> None:
+        """Switch off what has no meaning with the other options as they are."""
+        for row in self.rows.values():
+            if (when := row.editor.spec.when) is not None and when[0] in self.rows:
+                row.set_enabled(self.rows[when[0]].editor.value() == when[1])
 
     def _add_more(self, specs: list[OptionSpec], editors: Mapping[str, EditorFactory]) -> None:
         if not specs:
