@@ -154,7 +154,7 @@ def test_doubling_alpha_doubles_what_is_merged(tmp_path: Path) -> None:
         loaded = METHODS.get("lora").load(make("llama"), tmp_path)
         merged = dict(METHODS.get("lora").merge(loaded).named_parameters())  # type: ignore[misc]
         base = dict(make("llama").named_parameters())
-        deltas.append(torch.cat([(merged[name] - base[name]).flatten().double() for name in base]))
+        deltas.append(torch.cat([(merged[name] - base[name]).detach().flatten().double() for name in base]))
     assert float(deltas[0].abs().max()) > 1e-3
     torch.testing.assert_close(deltas[1], 2 * deltas[0], rtol=1e-3, atol=1e-7)
 
