@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from studio.i18n import tr
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
 
 # Digits, spaces, line ends, accents and emoji: where tokenizers that look alike part.
 SAMPLES = (*BUILT_IN, "x = 1234567.890\n\tif a  != b:", "naïve café — “quoted”", "👩‍💻 🇨🇳")
@@ -71,7 +74,8 @@ def render(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, ask: 
     try:
         with TimeLimit(_SECONDS):
             text = tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=ask)
-    except (Exception, TimeLimitExceeded):  # noqa: BLE001  # templates are programs, and may raise what they like
+    except (Exception, TimeLimitExceeded):  # templates are programs, and may raise what they like
+        log.info("The chat template refuses a conversation of %d turns", len(conversation), exc_info=True)
         return None
     ids: list[int] = tokenizer(str(text), add_special_tokens=False)["input_ids"]
     return ids

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QItemSelectionModel, Qt, Signal
+from PySide6.QtCore import QItemSelectionModel, Signal
 from PySide6.QtWidgets import QAbstractItemView, QDialog, QHBoxLayout, QHeaderView, QTableView, QVBoxLayout, QWidget
 from typing_extensions import override
 
@@ -20,6 +20,7 @@ from studio.ui.models.method_comparison import COST, EXPORTS, MEMORY, NAME, TRAI
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.cells import MemoryDelegate, WrappingDelegate
 from studio.ui.widgets.memory_bar import MemoryLegend
+from studio.ui.widgets.table import comparison_table
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
@@ -116,29 +117,14 @@ class MethodComparison(QDialog):
             self.accept()
 
     def _make_table(self) -> QTableView:
-        table = QTableView()
-        table.setModel(self.model)
-        table.setAccessibleName(tr("Methods compared"))
-        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        table = comparison_table(self.model, tr("Methods compared"), COST)
         table.setItemDelegate(WrappingDelegate(table))
         table.setItemDelegateForColumn(MEMORY, MemoryDelegate(table))
-        table.setShowGrid(False)
-        table.setTabKeyNavigation(False)
-        table.setWordWrap(True)
-        table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         table.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        table.verticalHeader().hide()
-        table.verticalHeader().setMinimumSectionSize(theme.space(5.5))  # two lines
         header = table.horizontalHeader()
-        header.setHighlightSections(False)
-        header.setSectionsClickable(False)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(COST, QHeaderView.ResizeMode.Stretch)
         for column, width in ((NAME, 20), (EXPORTS, 33)):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Fixed)
             header.resizeSection(column, theme.characters(width))
-        header.sectionResized.connect(lambda *_: table.resizeRowsToContents())
         return table
 
     def _connect(self) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QItemSelectionModel, Qt, Signal
-from PySide6.QtWidgets import QAbstractItemView, QDialog, QHBoxLayout, QHeaderView, QTableView, QVBoxLayout, QWidget
+from PySide6.QtCore import QItemSelectionModel, Signal
+from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
 from typing_extensions import override
 
 from studio.config import RunConfig
@@ -15,6 +15,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.models.probe import RESULT, ProbeModel
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.progress import TaskProgress
+from studio.ui.widgets.table import comparison_table
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
@@ -31,7 +32,8 @@ class PrecisionProbe(QDialog):
         self._task: Task[ProbeResult] | None = None
         self._seen: list[ProbeRow] = []
         self.model = ProbeModel()
-        self.table, self.verdict, self.progress = self._make_table(), Verdict(), TaskProgress()
+        self.table = comparison_table(self.model, tr("Precisions compared"), RESULT)
+        self.verdict, self.progress = Verdict(), TaskProgress()
         self.again = push_button(tr("Measure again"), "plain", "refresh", tr("Try every precision once more"))
         self.leave = push_button(tr("Close"), "plain", tooltip=tr("Close without a change (Esc)"))
         self.use = push_button(tr("Use it"), "primary", "check")
@@ -134,26 +136,6 @@ class PrecisionProbe(QDialog):
         if row is not None and row.status == "measured":
             self.taken.emit(row.precision)
             self.accept()
-
-    def _make_table(self) -> QTableView:
-        table = QTableView()
-        table.setModel(self.model)
-        table.setAccessibleName(tr("Precisions compared"))
-        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        table.setShowGrid(False)
-        table.setTabKeyNavigation(False)
-        table.setWordWrap(True)
-        table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        table.verticalHeader().hide()
-        table.verticalHeader().setMinimumSectionSize(theme.space(5.5))  # two lines
-        header = table.horizontalHeader()
-        header.setHighlightSections(False)
-        header.setSectionsClickable(False)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(RESULT, QHeaderView.ResizeMode.Stretch)
-        header.sectionResized.connect(lambda *_: table.resizeRowsToContents())
-        return table
 
     def _connect(self) -> None:
         self.table.selectionModel().selectionChanged.connect(self._offer)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.engine.export.base import Target
-from studio.engine.export.targets.merged import BYTES, write_model
+from studio.engine.export.targets.merged import BYTES, USAGE, write_model
 from studio.i18n import mark, tr
 
 if TYPE_CHECKING:
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from studio.engine.export.source import Source
     from studio.engine.methods import Method
 
-USAGE = """\
-```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-model = AutoModelForCausalLM.from_pretrained("path/to/this/folder", dtype="auto")
-tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
-```"""
 # What the output layer is tried on beside the built-in prompts: rows of tokens that nobody wrote.
 _RANDOM_ROWS, _RANDOM_TOKENS = 4, 64
 
