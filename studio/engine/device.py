@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import platform
 import sys
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 _LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "datasets", "safetensors", "numpy")
+_ROUNDS_THE_BASE = "bitsandbytes"  # to nf4 and int8; need not be installed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +119,8 @@ def hardware() -> Hardware:
 
 def library_versions() -> dict[str, str]:
     """Return the versions that decide what a run computes."""
-    versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    optional = [_ROUNDS_THE_BASE] if importlib.util.find_spec(_ROUNDS_THE_BASE) else []
+    versions = {name: importlib.metadata.version(name) for name in (*_LIBRARIES, *optional)}
     return {"python": platform.python_version(), **versions}
 
 

@@ -3,13 +3,14 @@
     python tests/benchmarks/beside_the_window.py [--pairs 5] [--steps 12] [--fast-steps 1000] [--screen] [--model DIR]
 
 Needs the starter model. Two cases: the starter model with LoRA in bf16-mixed on the English sample, which is what
-people do (target: within 5 %), and a tiny model with steps of some 20 ms, where every step is an event and a point
-on the plots. Every run is a process of its own, with the same configuration and seed; the two sides of a pair follow
+people do (target: within 5 %), and a tiny model with some hundred steps a second, where every step is an event and a
+point on the plots. The first shows the Train page, the second the Numerics page. Every run is a process of its own, with the same configuration and seed; the two sides of a pair follow
 each other, and the pairs take turns in their order, so that a drifting machine meets both alike. A pair's ratio is that
 of the time from the end of the first step to the end of the last. `--screen` draws on a real X11 screen (Xvfb), whose
 own work then counts as well.
 
-It also says whether both sides computed the same losses, and whether the plots hold every step of the journal.
+It also says whether both sides computed the same losses, and whether the plots hold every step of the journal, and
+the Numerics page every sample.
 """
 
 from __future__ import annotations
@@ -36,18 +37,20 @@ AFTER_THE_END = 1000  # milliseconds, for the last step to be drawn
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained."""
+    """What is trained, and the page that is open; `fast`: a row a step, on one core, so that the steps are many."""
 
     title: str
     model: str
     data: str
     steps: int
+    fast: bool = False
 
 
 def main() -> None:
     arguments = _arguments()
     if arguments.side:
-        print(json.dumps(_measure(arguments.side, Case("", arguments.model, arguments.data, arguments.steps))))
+        case = Case("", arguments.model, arguments.data, arguments.steps, arguments.fast)
+        print(json.dumps(_measure(arguments.side, case)))
         return
     sys.path.insert(0, str(ROOT))
     from tests.e2e.screen import virtual_screen
@@ -71,6 +74,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="", help="default: the starter model")
     parser.add_argument("--data", help=argparse.SUPPRESS)
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--fast", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -83,7 +87,7 @@ def _cases(arguments: argparse.Namespace, folder: Path) -> list[Case]:
         from tests.tiny import save_model, save_rows
 
         model, rows = save_model(folder / "tiny"), save_rows(folder / "sums.jsonl", 200)
-        cases.append(Case("A tiny model, fast steps", str(model), str(rows), arguments.fast_steps))
+        cases.append(Case("A tiny model, LoRA, fp16-mixed", str(model), str(rows), arguments.fast_steps, fast=True))
     return cases
 
 
@@ -114,6 +118,9 @@ def _in_process(side: str, case: Case, screen: dict[str, str]) -> dict[str, Any]
         environment = os.environ | screen | {"FINETUNE_STUDIO_HOME": home, "PYTHONPATH": str(ROOT)}
         environment |= {"HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
         command += ["--steps", str(case.steps)]
+        if case.fast:
+            command.append("--fast")
+            environment["OMP_NUM_THREADS"] = "1"
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
@@ -133,18 +140,24 @@ def _report(pairs: list[dict[str, dict[str, Any]]]) -> None:
     print(f"The same losses on both sides, bit for bit: {'yes' if same else 'no'}")
     steps, lost = (sum(pair["window"][figure] for pair in pairs) for figure in ("steps", "lost"))
     print(f"Steps in the journals: {steps}, not on the plots as they were: {lost}")
+    samples, lost = (sum(pair["window"][figure] for pair in pairs) for figure in ("samples", "samples_lost"))
+    print(f"Samples of the numerics in the journals: {samples}, not on the page as they were: {lost}")
 
 
 def _measure(side: str, case: Case) -> dict[str, Any]:
-    from studio.events import StepCompleted
+    from studio.events import NumericsSampled, StepCompleted, to_json
     from studio.runs import read_journal
 
     run = _with_window if side == "window" else _headless
     with tempfile.TemporaryDirectory() as root:
-        folder, result = run(_config(case), Path(root))
-        steps = [event for event in read_journal(folder.journal) if isinstance(event, StepCompleted)]
+        folder, result = run(case, Path(root))
+        events = list(read_journal(folder.journal))
+    steps = [event for event in events if isinstance(event, StepCompleted)]
+    samples = [to_json(event) for event in events if isinstance(event, NumericsSampled)]
     if side == "window":
         result["lost"] = len(steps) - len(set(result.pop("plotted")) & {(step.step, step.loss) for step in steps})
+        result["samples"] = len(samples)
+        result["samples_lost"] = len(set(samples) - set(result.pop("shown")))
     # The times of the journal, because they hold what lies between two steps as well.
     seconds = (steps[-1].time - steps[0].time) / (len(steps) - 1)
     return result | {"step_seconds": seconds, "steps": len(steps), "losses": [step.loss for step in steps]}
@@ -158,20 +171,20 @@ def _config(case: Case) -> Any:
             "model": {"path": case.model, "kind": "chat"},
             "data": {"sources": [{"path": case.data}], "validation_fraction": 0.0},
             "method": {"name": "lora"},
-            "precision": {"name": "bf16-mixed"},
-            "training": {"max_steps": case.steps},
+            "precision": {"name": "fp16-mixed" if case.fast else "bf16-mixed"},
+            "training": {"max_steps": case.steps} | ({"batch_size": 1} if case.fast else {}),
         }
     )
 
 
-def _headless(config: Any, root: Path) -> tuple[Any, dict[str, Any]]:
+def _headless(case: Case, root: Path) -> tuple[Any, dict[str, Any]]:
     """Train as `finetune-studio train` does."""
     from studio.commands.train import POLL_SECONDS
     from studio.runner.controller import Controller
     from studio.runner.record import RunRecord
 
     controller = Controller()
-    folder = controller.start(config, root)
+    folder = controller.start(_config(case), root)
     record = RunRecord(folder)
     ended = False
     while not ended:
@@ -182,10 +195,11 @@ def _headless(config: Any, root: Path) -> tuple[Any, dict[str, Any]]:
     return folder, {}
 
 
-def _with_window(config: Any, root: Path) -> tuple[Any, dict[str, Any]]:
-    """Train as the window does, with the Train page in view; it closes itself once the last step is drawn."""
+def _with_window(case: Case, root: Path) -> tuple[Any, dict[str, Any]]:
+    """Train as the window does, with a page in view; the window closes itself once the last step is drawn."""
     from PySide6.QtCore import QTimer
 
+    from studio.events import to_json
     from studio.ui import app, theme
     from studio.ui.bridge import AppContext
     from studio.ui.main_window import MainWindow
@@ -201,10 +215,10 @@ def _with_window(config: Any, root: Path) -> tuple[Any, dict[str, Any]]:
     window = MainWindow(context)
     window.resize(1280, 800)
     window.show()
-    context.start_run(config)
-    window.go_to("train")
+    context.start_run(_config(case))
+    window.go_to("numerics" if case.fast else "train")
     plots = window.pages["train"].plots
-    drawn = _count_draws(plots.loss)
+    drawn = _count_draws(window.pages["numerics"].scale.chart if case.fast else plots.loss)
 
     def end_if_ended() -> None:
         if not context.controller.running:
@@ -215,8 +229,13 @@ def _with_window(config: Any, root: Path) -> tuple[Any, dict[str, Any]]:
     record = context.live
     context.join()
     _must_have_finished(record)
+    window.go_to("train")
     raw = plots.loss.raw.series
-    return record.folder, {"drawn": len(drawn), "plotted": list(zip(map(int, raw.x), map(float, raw.y), strict=True))}
+    return record.folder, {
+        "drawn": len(drawn),
+        "plotted": list(zip(map(int, raw.x), map(float, raw.y), strict=True)),
+        "shown": [to_json(sample) for sample in record.samples],
+    }
 
 
 def _count_draws(chart: Any) -> list[None]:

@@ -58,4 +58,4 @@ def test_free_memory_is_in_bytes() -> None:
 
 
 def test_versions_name_what_decides_a_result() -> None:
-    assert {"python", "torch", "transformers", "peft"} <= library_versions().keys()
+    assert {"python", "torch", "transformers", "peft", "bitsandbytes"} <= library_versions().keys()

@@ -58,15 +58,17 @@ def locate_first(
 
     A weight that is not finite comes first, then the first module of the forward pass that turns finite inputs into
     an output that is not, then the loss, then the first module of the backward pass that turns a finite gradient by
-    its output into one by its input or its weights that is not. When it appears between modules (in a product of two
-    outputs, in a sum), the module round it is named; an empty name is the loss itself. Backward, values are scaled
-    as they are computed. `recorder` watches the repetition as well, and can then be asked for its sample.
+    its output into one by its input or its weights that is not, then what is trained beside the modules. When it
+    appears between modules (in a product of two outputs, in a sum), the module round it is named; an empty name is
+    the loss itself. Backward, values are scaled as they are computed. `recorder` watches the repetition as well, and
+    can then be asked for its sample.
 
     The training state stays as it is: gradients, modes, random numbers. Dropout draws anew. For the moment the
     gradients of the trained parameters exist a second time.
     """
     damaged = _in_weights(repetition.model)
-    trace = Trace(repetition.base, repetition.scale or 1.0)
+    beside = _trained_beside(repetition.model, repetition.base)
+    trace = Trace(repetition.base, repetition.scale or 1.0, beside)
     if damaged is None or recorder is not None:
         with trace.watching(), recorder.watching(repetition.scale) if recorder else nullcontext():
             repetition.run(batch, trace.see_loss)
@@ -77,8 +79,18 @@ def locate_first(
         module=_shown(place.module, repetition.base),
         direction=place.direction,
         largest_before=place.largest,
-        exceeds_fp16=exceeds_fp16(repetition, batch, place),
+        exceeds_fp16=None if place.module in beside.values() else exceeds_fp16(repetition, batch, place),
     )
+
+
+def _trained_beside(model: nn.Module, base: nn.Module) -> dict[nn.Parameter, str]:
+    """The trained parameters of `model` that are none of `base`, with the names of their modules."""
+    inside = set(base.parameters())
+    return {
+        parameter: own_name(name).rpartition(".")[0]
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and parameter not in inside
+    }
 
 
 def _in_weights(model: nn.Module) -> FirstNonFinite | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -48,10 +48,14 @@ class Trace:
     that left it, from the one round it when it was something that was about to enter it.
     """
 
-    def __init__(self, base: nn.Module, scale: float) -> None:
-        """Watch `base`; `scale` is the gradient that the backward pass starts with."""
+    def __init__(self, base: nn.Module, scale: float, beside: Mapping[nn.Parameter, str] | None = None) -> None:
+        """Watch `base`; `scale` is the gradient that the backward pass starts with.
+
+        `beside`: what is trained outside `base`, as virtual tokens are, with the names of its modules.
+        """
         self.first: Place | None = None
         self._modules = dict(visible_modules(base))
+        self._beside = beside or {}
         self._entered: dict[Direction, dict[str, float]] = {"forward": {}, "backward": {}}
         self._output = math.nan
         self._scale = scale
@@ -70,6 +74,8 @@ class Trace:
         for parameter, name in owners.items():
             if parameter.requires_grad:
                 handles.append(parameter.register_hook(functools.partial(self._leave, "backward", name)))
+        for parameter, name in self._beside.items():
+            handles.append(parameter.register_hook(functools.partial(self._reach, name)))
         try:
             yield
         finally:
@@ -113,6 +119,11 @@ class Trace:
             self._blame(direction, name)
         elif direction == "forward":
             self._output = seen.largest
+
+    def _reach(self, name: str, gradient: Tensor) -> None:
+        """A gradient came out of the modules on a way of its own, as that of a prefix does out of the attention."""
+        if self.first is None and not (seen := look_at(gradient)).finite:
+            self.first = Place(name, "backward", seen.largest)
 
     def _blame(self, direction: Direction, name: str | None) -> None:
         entered = self._entered[direction]

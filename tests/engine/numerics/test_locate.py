@@ -20,7 +20,13 @@ from studio.engine.numerics.verdicts import FirstNonFinite
 from studio.engine.precision import PRECISIONS
 from tests.tiny import Bench, bench, gpt2, llama, micro_batches, rows
 
-METHODS = {"full": {"name": "full"}, "lora": {"name": "lora", "rank": 4, "dropout": 0.05}}
+METHODS = {
+    "full": {"name": "full"},
+    "lora": {"name": "lora", "rank": 4, "dropout": 0.05},
+    "prompt-tuning": {"name": "prompt-tuning", "virtual_tokens": 4},
+    "p-tuning": {"name": "p-tuning", "virtual_tokens": 4},
+    "prefix-tuning": {"name": "prefix-tuning", "virtual_tokens": 4},
+}
 LINEAR = {
     llama: [
         "self_attn.q_proj",
@@ -146,6 +152,21 @@ def test_a_broken_gradient_of_a_weight_is_found_at_the_layer_that_has_it(make: M
             hook.remove()
             assert found is not None
             assert (found.module, found.direction) == (name, "backward")
+
+
+@pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning", "prefix-tuning"])
+def test_a_broken_gradient_of_virtual_tokens_is_found_at_what_makes_them(method: str) -> None:
+    tiny = _bench(llama, method)
+    trained = [(name, p) for name, p in tiny.model.named_parameters() if p.requires_grad]
+    assert trained
+    for name, parameter in trained:
+        hook = parameter.register_hook(_break)
+        found = _locate(tiny)
+        hook.remove()
+        assert found is not None
+        assert found.module == name.replace(".default", "").rpartition(".")[0]
+        assert (found.direction, found.exceeds_fp16) == ("backward", None)
+    assert _locate(tiny) is None
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16-mixed"])
