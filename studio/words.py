@@ -1,4 +1,4 @@
-"""Numbers and stages as people read them, in the window and on the command line: sizes, counts, durations, speeds."""
+"""What people read, the same in the window and on the command line: numbers with their units, stages, components."""
 
 from __future__ import annotations
 
@@ -26,10 +26,28 @@ STAGES = {
     "verifying": mark("Verifying"),
 }
 
+# Of a memory estimate.
+COMPONENTS = {
+    "runtime": mark("Program"),
+    "weights": mark("Weights"),
+    "conversions": mark("16-bit copies"),
+    "loading": mark("Loading"),
+    "gradients": mark("Gradients"),
+    "optimizer": mark("Optimizer"),
+    "activations": mark("Activations"),
+    "holes": mark("Gaps between activations"),
+    "logits": mark("Logits"),
+}
+
 
 def stage_text(stage: str) -> str:
     """Return a stage of `studio.engine.control.Progress` in words."""
     return tr(STAGES[stage]) if stage in STAGES else stage
+
+
+def component_text(name: str) -> str:
+    """Return a component of a memory estimate in words."""
+    return tr(COMPONENTS[name]) if name in COMPONENTS else name.replace("_", " ").capitalize()
 
 
 def size_text(count: float) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from studio.commands.console import Commands, Console, add_command
 from studio.commands.train import add_config
 from studio.i18n import tr
-from studio.words import count_text, share_text, size_text
+from studio.words import component_text, count_text, share_text, size_text
 
 if TYPE_CHECKING:
     from studio.engine.methods import Method
@@ -76,7 +76,7 @@ def _component_lines(needs: Estimate) -> Iterator[str]:
     for name, size in needs.bytes.items():
         if size == 0:
             continue
-        yield f"{name:<16}{size_text(size):>10}"
+        yield f"{component_text(name):<26}{size_text(size):>10}"
     yield tr("{total} of {available} available; {trainable} of {parameters} parameters are trained").format(
         total=size_text(needs.total_bytes),
         available=size_text(needs.available_bytes),

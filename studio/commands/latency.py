@@ -24,7 +24,7 @@ def add_to(commands: Commands) -> None:
     parser = add_command(commands, "latency", tr("tokens/s of base, trained and merged model, in one run"), _latency)
     parser.add_argument("run", type=Path, metavar="RUN_DIR", help=tr("the run folder"))
     for option, default, least, text in (
-        ("--prompt", 128, 1, tr("tokens of the prompt (default: 128)")),
+        ("--prompt", None, 1, tr("tokens of the prompt (default: 128, or what fits)")),
         ("--tokens", 32, 3, tr("tokens generated in each round (default: 32)")),
         ("--rounds", 5, 1, tr("rounds (default: 5); each measures every form once")),
     ):

@@ -90,10 +90,15 @@ def _follow(controller: Controller, record: RunRecord, console: Console) -> None
 
 
 def _tell(update: Update, state: RunState, console: Console) -> None:
+    from studio.engine.methods import METHODS
+    from studio.runner.method_words import unmergeable_text
+
     match update:
         case RunStarted():
             console.note(f"{update.model} ({update.kind}), {update.method}, {update.precision}, {update.device}")
             console.note(update.precision_reason)
+            if warning := unmergeable_text(METHODS.get(update.method)):
+                console.note(warning)
         case DataPrepared():
             console.note(_data_line(update))
         case EvaluationCompleted():

@@ -141,11 +141,11 @@ def check_precision(config: PrecisionConfig, name: str) -> None:
         raise ConfigError(
             tr("precision.stochastic_rounding is for precision.name = bf16-pure alone; it is {name}.").format(name=name)
         )
-    if precision is not None and precision.autocast is None and config.base_dtype in ("fp16", "bf16"):
+    if precision is not None and config.base_dtype in _other_formats(precision):
         raise ConfigError(
-            tr(
-                "precision.base_dtype = {base}: {name} takes its products of fp32 numbers only; take auto, int8 or nf4."
-            ).format(base=config.base_dtype, name=name)
+            tr("precision.base_dtype = {base}: with {name} all numbers are {format}; take auto.").format(
+                base=config.base_dtype, name=name, format=precision.parameters
+            )
         )
     scales = (precision is None or precision.loss_scaling) and config.loss_scaling == "dynamic"
     if scales and config.minimum_scale > config.initial_scale:
@@ -156,6 +156,12 @@ def check_precision(config: PrecisionConfig, name: str) -> None:
         )
 
 
+def _other_formats(precision: PrecisionSpec) -> set[str]:
+    """The formats in which a precision cannot take weights; a mixed one converts them for its products."""
+    mixed = precision.autocast is not None and precision.parameters == "fp32"
+    return set() if mixed else {"fp32", "fp16", "bf16"} - {precision.parameters}
+
+
 def check_combination(config: PrecisionConfig, method: MethodSpec) -> None:
     """Refuse what contradicts itself, and a storage of frozen weights that a method has no use for.
 
@@ -163,19 +169,10 @@ def check_combination(config: PrecisionConfig, method: MethodSpec) -> None:
         ConfigError: with the key, the reason and the mend.
     """
     check_precision(config, config.name)
-    if method.quantised_base:
-        return
-    if config.base_dtype in ("int8", "nf4"):
+    if config.base_dtype in ("int8", "nf4") and not method.quantised_base:
         raise ConfigError(
             tr(
                 "precision.base_dtype = {base} is for frozen weights, and method {method} trains the weights "
                 "themselves; take auto, or a method that leaves them frozen, such as lora."
             ).format(base=config.base_dtype, method=method.name)
-        )
-    precision = None if config.name == "auto" else _PRECISIONS.get(config.name)
-    if precision and precision.parameters != "fp32" and config.base_dtype not in ("auto", precision.parameters):
-        raise ConfigError(
-            tr(
-                "precision.base_dtype = {base}: with {name} and method {method} all weights are {format}; take auto."
-            ).format(base=config.base_dtype, name=config.name, method=method.name, format=precision.parameters)
         )

@@ -166,7 +166,7 @@ def exports_of(method: Method) -> tuple[Target, ...]:
 def latency(
     folder: RunFolder,
     *,
-    prompt_tokens: int = 128,
+    prompt_tokens: int | None = None,
     new_tokens: int = 32,
     rounds: int = 5,
     device: str = "auto",

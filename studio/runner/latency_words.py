@@ -49,7 +49,7 @@ def _about(subject: str, form: FormLatency) -> str:
 
 def conditions(found: Latency) -> str:
     """Return what was measured, and how."""
-    return tr(
+    sentence = tr(
         "{rounds} rounds, {new} tokens after a prompt of {prompt}, {dtype} on {device}; medians, forms taking turns."
     ).format(
         rounds=found.rounds,
@@ -58,3 +58,7 @@ def conditions(found: Latency) -> str:
         dtype=found.dtype,
         device=found.device,
     )
+    if found.switch_ms is None:
+        return sentence
+    switched = tr("Switching the trained part on, with the base loaded, took {milliseconds} ms.")
+    return f"{sentence} {switched.format(milliseconds=f'{found.switch_ms:.2g}')}"

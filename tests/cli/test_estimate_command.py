@@ -36,6 +36,7 @@ def test_the_method_is_described_beside_its_memory(command: Command, config: Pat
     assert {"merged", "adapter"} <= set(values["exports"])
     assert values["cost_in_use"].startswith("Nothing once merged")
     out = command("estimate", config).out
+    assert "Weights" in out.splitlines()[0]
     assert "Saved patch: 19 MB" in out
     assert "Exports: Merged model, " in out
 

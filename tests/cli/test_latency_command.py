@@ -36,7 +36,7 @@ def run(tmp_path: Path) -> Path:
 def test_the_table_and_the_conclusion(command: Command, run: Path, asked: list[dict[str, Any]]) -> None:
     answer = command("latency", run, "--tokens", "16", "--rounds", "2")
     assert answer.status == 0
-    assert asked == [{"run": run, "prompt_tokens": 128, "new_tokens": 16, "rounds": 2, "device": "auto"}]
+    assert asked == [{"run": run, "prompt_tokens": None, "new_tokens": 16, "rounds": 2, "device": "auto"}]
     lines = answer.out.splitlines()
     assert [line.split("  ")[0] for line in lines[1:4]] == ["Base", "Base + trained part", "Merged"]
     assert lines[2].split()[-2:] == ["1.310", "1.460"]

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from studio.errors import DataError
+from studio.events import RunStarted
 
 
 @pytest.mark.usefixtures("short_run")
@@ -44,6 +45,19 @@ def test_the_person_reads_rows_skips_and_both_validation_losses(
     assert "Update 0: validation loss 3.0000" in said
     assert "Update 2: validation loss 2.0000" in said
     assert "Finished: 2 updates" in said
+
+
+def test_a_method_that_cannot_be_merged_is_announced_before_it_trains(
+    command: Callable[..., Any], config: Path, tmp_path: Path, engine: Callable[..., None]
+) -> None:
+    def begin(_: Any, folder: Any, control: Any, emit: Callable[[Any], None]) -> None:
+        about = {"kind": "chat", "precision": "fp32", "precision_reason": "", "device": "cpu", "versions": {}}
+        emit(RunStarted(run=folder.name, model="tiny", method="bottleneck-adapter", **about))  # type: ignore[arg-type]
+        raise DataError("enough")
+
+    engine(begin)
+    said = command("train", config, "--runs", tmp_path / "runs", "--set", "method.name=bottleneck-adapter").err
+    assert "It cannot be merged into the base. What you can export: Bundle" in said
 
 
 @pytest.mark.usefixtures("short_run")

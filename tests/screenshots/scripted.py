@@ -257,4 +257,5 @@ def scripted_latency() -> Latency:
         prompt_tokens=128,
         new_tokens=32,
         rounds=5,
+        switch_ms=4.6,
     )

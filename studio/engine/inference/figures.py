@@ -26,7 +26,11 @@ class FormLatency:
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """What was measured, and on what."""
+    """What was measured, and on what.
+
+    Attributes:
+        switch_ms: what it took to put the trained part into the loaded base, the median; None where it is the base.
+    """
 
     forms: tuple[FormLatency, ...]
     method: str
@@ -35,3 +39,4 @@ class Latency:
     prompt_tokens: int
     new_tokens: int
     rounds: int
+    switch_ms: float | None

@@ -27,7 +27,11 @@ from studio.engine.inference.figures import FormLatency, Latency
 from studio.engine.inference.patches import Patches
 from studio.engine.models.load import DTYPES
 from studio.engine.models.quiet import ignore_positions
+from studio.errors import ExportError
+from studio.i18n import tr
 from studio.runs import RunFolder
+
+PROMPT = 128
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class _Form:
 def measure_latency(
     folder: RunFolder,
     *,
-    prompt_tokens: int = 128,
+    prompt_tokens: int | None = None,
     new_tokens: int = 32,
     rounds: int = 5,
     device: str = "auto",
@@ -50,17 +54,19 @@ def measure_latency(
     """Measure one run. The base is in memory twice where there is a merged form.
 
     Args:
-        prompt_tokens: length of the prompt, of random tokens; the same in every round.
+        prompt_tokens: length of the prompt, of random tokens; the same in every round. None: 128, or what fits.
         new_tokens: generated in each round, two at least; the end of an answer does not end it.
 
     Raises:
-        ExportError: the run has no trained part, or its base has changed.
+        ExportError: the run has no trained part, or its base has changed, or the model has not so many positions.
         Cancelled: through `progress`.
     """
     source = open_source(folder, progress)
+    prompt_tokens = _prompt_that_fits(source, prompt_tokens, new_tokens)
     place = resolve_device(device)
     dtype = "fp32" if place.type == "cpu" or source.info.dtype not in DTYPES else source.info.dtype
-    forms = _forms(source, place, DTYPES[dtype], progress)
+    switches: list[float] = []
+    forms = _forms(source, place, DTYPES[dtype], switches, progress)
     prompt = _prompt(source, prompt_tokens, place)
     times: dict[str, list[tuple[float, float]]] = {form.name: [] for form in forms}
     for number in range(rounds + 1):  # the first one warms up
@@ -78,20 +84,46 @@ def measure_latency(
         prompt_tokens=prompt_tokens,
         new_tokens=new_tokens,
         rounds=rounds,
+        switch_ms=1000 * statistics.median(switches) if switches else None,
     )
 
 
-def _forms(source: Source, device: torch.device, dtype: torch.dtype, progress: Progress) -> list[_Form]:
+def _prompt_that_fits(source: Source, wanted: int | None, new_tokens: int) -> int:
+    """Return the length of the prompt. Only a table of learnt positions has an end, at which answering would fail."""
+    room = source.info.context_length
+    if room is None or not source.info.shapes.learnt_positions:
+        return wanted or PROMPT
+    most = room - source.method.positions(source.config.method) - new_tokens + 1  # the last token is never read
+    if most < 1 or (wanted is not None and wanted > most):
+        raise ExportError(
+            tr("The model has {room} positions: {new} new tokens leave {most} for the prompt; ask for less.").format(
+                room=room, new=new_tokens, most=max(0, most)
+            )
+        )
+    return wanted or min(PROMPT, most)
+
+
+def _forms(
+    source: Source, device: torch.device, dtype: torch.dtype, switches: list[float], progress: Progress
+) -> list[_Form]:
+    """What can be measured; `switches` gets the seconds of each switch from the base to the live form."""
     loaded = load_base(source, progress)
     base: nn.Module = loaded
     patches = Patches(loaded)
-    forms = [_Form("base", lambda: _switched(patches, None))]
+
+    def switched(name: str | None) -> nn.Module:
+        seconds = patches.switch(name)
+        if name is not None:
+            switches.append(seconds)
+        return patches.model
+
+    forms = [_Form("base", lambda: switched(None))]
     if source.method.form != "model":
         patches.add("live", source)
         patches.switch("live")  # what is trained is moved with the base that contains it
         patches.model.to(device, dtype)
         patches.switch(None)
-        forms.append(_Form("live", lambda: _switched(patches, "live")))
+        forms.append(_Form("live", lambda: switched("live")))
     base.to(device, dtype)
     if source.method.merge is not None:
         live = source.method.load(load_base(source, progress), source.folder.adapter)
@@ -99,11 +131,6 @@ def _forms(source: Source, device: torch.device, dtype: torch.dtype, progress: P
         merged.to(device, dtype).eval()
         forms.append(_Form("merged", lambda: merged))
     return forms
-
-
-def _switched(patches: Patches, name: str | None) -> nn.Module:
-    patches.switch(name)
-    return patches.model
 
 
 def _prompt(source: Source, length: int, device: torch.device) -> torch.Tensor:

@@ -17,7 +17,7 @@ from studio.i18n import mark, tr
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
     from studio.engine.models.activations import Formats, Kept
@@ -48,7 +48,22 @@ def _attach(model: PreTrainedModel, config: Ia3Config) -> nn.Module:
         fan_in_fan_out=_peft.is_transposed(model),
         task_type=_peft.CAUSAL_LM,
     )
-    return _peft.attach(model, peft_config, config.target_modules)
+    trained = _peft.attach(model, peft_config, config.target_modules)
+    _keep_format(trained)
+    return trained
+
+
+def _keep_format(trained: nn.Module) -> None:
+    """Return what a layer gives in the format of its 16-bit input: peft leaves what nf4 layers give in fp32."""
+    from peft.tuners.ia3 import IA3Layer
+
+    def cast(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        wanted = inputs[0].dtype
+        return output.to(wanted) if wanted.itemsize < output.dtype.itemsize else output
+
+    for module in trained.modules():
+        if isinstance(module, IA3Layer):
+            module.register_forward_hook(cast)
 
 
 def _scaled(config: Ia3Config, layers: Sequence[LinearShape]) -> Scaled:

@@ -83,7 +83,7 @@ def in_precision(config: RunConfig, name: str) -> RunConfig:
     if name != precision["name"]:
         precision["name"] = name
         precision["stochastic_rounding"] = precision["stochastic_rounding"] and name == "bf16-pure"
-        if precision["base_dtype"] in ("fp16", "bf16"):
+        if precision["base_dtype"] in ("fp32", "fp16", "bf16"):
             precision["base_dtype"] = "auto"
     return parse_config(tables)
 

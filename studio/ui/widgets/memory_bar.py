@@ -12,19 +12,8 @@ from typing_extensions import override
 from studio.i18n import mark, tr
 from studio.runner.actions import Estimate
 from studio.ui import theme
-from studio.words import size_text
+from studio.words import component_text, size_text
 
-COMPONENTS = {
-    "runtime": mark("Program"),
-    "weights": mark("Weights"),
-    "conversions": mark("16-bit copies"),
-    "loading": mark("Loading"),
-    "gradients": mark("Gradients"),
-    "optimizer": mark("Optimizer"),
-    "activations": mark("Activations"),
-    "holes": mark("Gaps between activations"),
-    "logits": mark("Logits"),
-}
 _ABOUT = mark(
     "What training holds at its peak. Program: the interpreter and its libraries. 16-bit copies: of weights that are "
     "kept in fp32 and compute in 16 bits. Loading: what the weight files need beyond that while they are read. "
@@ -137,11 +126,6 @@ def paint_parts(painter: QPainter, area: QRectF, parts: Mapping[str, int], whole
 def parts_text(parts: Mapping[str, int]) -> str:
     """Return the parts of an estimate in words, such as "Weights 513 MB, Gradients 19 MB"."""
     return ", ".join(f"{component_text(name)} {size_text(size)}" for name, size in _present(parts))
-
-
-def component_text(name: str) -> str:
-    """Return a component of a memory estimate in words."""
-    return tr(COMPONENTS[name]) if name in COMPONENTS else name.replace("_", " ").capitalize()
 
 
 def component_colour(name: str) -> QColor:

@@ -54,6 +54,20 @@ def test_the_loss_falls_on_a_quantised_base_in_every_precision(base_dtype: str, 
     assert losses[-1] < losses[0] - 0.05
 
 
+@pytest.mark.parametrize("base_dtype", ["nf4", "int8"])
+@pytest.mark.parametrize("precision", ["fp16-mixed", "bf16-pure", "fp16-pure"])
+@pytest.mark.parametrize("method", sorted(m.name for m in METHODS if m.quantised_base))
+def test_every_method_that_takes_a_quantised_base_trains_on_gpt2_too(
+    method: str, precision: str, base_dtype: str
+) -> None:
+    """Its LayerNorms take only numbers of their own format, unlike the norms of Llama."""
+    scale = {"initial_scale": 1024.0}
+    tiny = bench({"name": method}, {"name": precision, "base_dtype": base_dtype, **scale}, base=gpt2())
+    before = [parameter.detach().clone() for parameter in tiny.parameters]
+    assert tiny.update(rows(8)).finite
+    assert any(not torch.equal(a, b) for a, b in zip(before, tiny.parameters, strict=True))
+
+
 def _evaluated(tiny: Bench) -> float:
     batches = micro_batches(rows(8))
     with tiny.loss.without_dropout(), torch.no_grad(), tiny.updater.autocast():
