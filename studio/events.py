@@ -105,8 +105,11 @@ class NumericsSampled(_Event):
     `*_largest` is the largest finite absolute value; `*_zeros`, `*_subnormal` and `*_non_finite` are shares (0 to 1)
     of all entries: exactly zero, below fp16's smallest normal number 2⁻¹⁴ **as computed** (scaled, where the loss
     is), nan or inf. A module that saw none (no gradient flows there) has nan. `parameters` and `gradients` are
-    histograms (`studio.exponents.Histogram.to_dict`) of the trained parameters' gradients and of the activation
-    gradients that flow between the layers in the format of the products, unscaled. `because` is "cadence" or "skip".
+    histograms (`studio.exponents.Histogram.to_dict`) of the trained weights' gradients and of the activation gradients
+    that flow between the layers in the format of the products, unscaled. The weights are those of linear layers, whose
+    gradients products make; where none of them is trained, all that is. `products_largest` is the largest finite
+    gradient that a product made, be it of an activation, of the logits or of a weight, unscaled: where fp16 overflows
+    first. `because` is "cadence" or "skip".
     """
 
     type: ClassVar[str] = "numerics_sampled"
@@ -121,6 +124,7 @@ class NumericsSampled(_Event):
     gradient_zeros: list[float]
     gradient_subnormal: list[float]
     gradient_non_finite: list[float]
+    products_largest: float = math.nan
     parameters: dict[str, Any]
     gradients: dict[str, Any]
 

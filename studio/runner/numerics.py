@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from studio.config import RunConfig, read_config
+from studio.engine.numerics.flushed import flushed
 from studio.engine.numerics.remedies import REMEDIES, changed
 from studio.engine.numerics.verdicts import VERDICT_CLASSES
 from studio.events import NumericsSampled
@@ -117,49 +119,53 @@ def sample_at(samples: Sequence[NumericsSampled], step: int | None) -> NumericsS
     return samples[place]
 
 
-def largest_gradient(sample: NumericsSampled) -> float:
-    """Return the largest |gradient| as computed (times the loss scale): inf if one was not finite, nan without any.
+def largest_product(sample: NumericsSampled) -> float:
+    """Return the largest |gradient| that a matrix product made, unscaled; of one that overflowed, fp16's limit."""
+    if not _overflowed(sample):
+        return sample.products_largest
+    return max(sample.products_largest, FP16.overflow / (sample.grad_scale or 1.0))
 
-    Of the parameters' gradients only the power of two is known; where it is above all that flows between the
-    modules, the largest fp16 number of that bin is taken, so that the headroom is never promised too large.
-    """
-    if any(share > 0 for share in sample.gradient_non_finite) or sample.parameters.get("non_finite", 0):
-        return math.inf
-    known = [value for value in sample.gradient_largest if not math.isnan(value)]
-    exact = max(known, default=math.nan)
-    top = highest_exponent(Histogram.from_dict(sample.parameters))
-    largest = exact if top is None or exact >= 2.0**top else 2.0**top * (2.0 - 2.0**-10)
-    return largest * (sample.grad_scale or 1.0)
+
+def _overflowed(sample: NumericsSampled) -> bool:
+    return any(share > 0 for share in sample.gradient_non_finite) or sample.parameters.get("non_finite", 0) > 0
 
 
 def headroom(sample: NumericsSampled, fmt: Format = FP16) -> float:
     """Return how many times the loss scale can double before the largest recorded gradient overflows in `fmt`.
 
-    Not rounded; negative beyond the limit, -inf if a gradient was not finite, nan without gradients.
+    Not rounded; -inf if a gradient was not finite, nan without gradients.
     """
-    largest = largest_gradient(sample)
-    if largest == 0:
-        return math.inf
-    return -math.inf if math.isinf(largest) else math.log2(fmt.largest / largest)
+    if _overflowed(sample):
+        return -math.inf
+    largest = largest_product(sample) * (sample.grad_scale or 1.0)
+    return math.inf if largest == 0 else math.log2(fmt.largest / largest)
 
 
-def highest_exponent(histogram: Histogram) -> int | None:
-    """Return the exponent of the highest bin that holds a number, or None when none does."""
-    filled = [place for place, count in enumerate(histogram.counts) if count]
-    return histogram.first + filled[-1] if filled else None
+def share_lost(sample: NumericsSampled, compute: str) -> float | None:
+    """Return what share of the weights' gradients fp16 makes zero, of those that are not zero by nature.
+
+    In a run that computes in fp16 (`compute`) what was flushed is gone, and told from what was kept; in another the
+    recorded numbers themselves tell what fp16 would flush. None where nothing was recorded.
+    """
+    histogram, scale = Histogram.from_dict(sample.parameters), sample.grad_scale or 1.0
+    if not histogram.total:
+        return None
+    if compute == FP16.name:
+        return flushed(histogram, scale).share
+    without = dataclasses.replace(histogram, zeros=0)
+    return without.shares(scale).zero
 
 
-def best_scales(histogram: Histogram, fmt: Format = FP16) -> tuple[int, int] | None:
+def best_scales(histogram: Histogram, largest: float, fmt: Format = FP16) -> tuple[int, int] | None:
     """Return the exponents of the smallest and the largest power of two that scale these numbers best in `fmt`.
 
-    Best means: no further number overflows, for one is enough to skip a step, and the share that is flushed to
-    zero is within `AS_GOOD` of the least. None when there are no finite numbers other than zero.
+    Best means: no product overflows, for one is enough to skip a step, and the share that is flushed to zero is within
+    `AS_GOOD` of the least. `largest` is the largest of the products (`largest_product`), which need not be among the
+    numbers. None when there are no finite numbers other than zero.
     """
-    top = highest_exponent(histogram)
-    if top is None:
+    if not any(histogram.counts) or not 0.0 < largest < math.inf:
         return None
-    # The top bin ends below 2^(top+1), and the format just below the power of two that follows its largest number.
-    high = math.floor(math.log2(fmt.largest)) - top
+    high = math.floor(math.log2(fmt.largest / largest))
     least = histogram.shares(2.0**high, fmt).zero
     low = high
     while histogram.shares(2.0 ** (low - 1), fmt).zero <= least + AS_GOOD and low > high - 300:

@@ -109,7 +109,7 @@ def scripted_sample(script: Script, step: int, names: list[str]) -> NumericsSamp
         activation_subnormal=list(np.full(len(names), 0.004)), activation_non_finite=list(forward),
         gradient_largest=list(2.0**gradient), gradient_zeros=list(_below(gradient, bits, -25)),
         gradient_subnormal=list(_below(gradient, bits, -14) - _below(gradient, bits, -25)),
-        gradient_non_finite=list(backward),
+        gradient_non_finite=list(backward), products_largest=float(np.nanmax(2.0**gradient)),
         parameters=_histogram(script.gradient(step) - 6, bits, 4_884_480, chance, float(backward.mean())).to_dict(),
         gradients=_histogram(script.gradient(step) - 7, bits, 61_000_000, chance, float(backward.mean())).to_dict(),
     )  # fmt: skip

@@ -39,8 +39,11 @@ class Repetition:
     scale: float | None
     supervised: int
 
-    def run(self, batch: MicroBatch, see: Callable[[Tensor], None] | None = None) -> None:
-        """Go forward, let `see` look at the loss, and go backward; no `.grad` and no random state is touched."""
+    def run(self, batch: MicroBatch, see: Callable[[Tensor], None] | None = None) -> tuple[Tensor | None, ...]:
+        """Go forward, let `see` look at the loss, go backward, and return the gradients of what is trained, scaled.
+
+        No `.grad` and no random state is touched.
+        """
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         gpus = [trained[0].device] if trained[0].is_cuda else []
         with torch.random.fork_rng(devices=gpus):
@@ -48,7 +51,7 @@ class Repetition:
                 loss = self.loss(batch) / self.supervised
             if see is not None:
                 see(loss.detach())
-            torch.autograd.grad(loss * (self.scale or 1.0), trained, allow_unused=True)
+            return torch.autograd.grad(loss * (self.scale or 1.0), trained, allow_unused=True)
 
 
 def locate_first(
@@ -70,8 +73,10 @@ def locate_first(
     beside = _trained_beside(repetition.model, repetition.base)
     trace = Trace(repetition.base, repetition.scale or 1.0, beside)
     if damaged is None or recorder is not None:
-        with trace.watching(), recorder.watching(repetition.scale) if recorder else nullcontext():
-            repetition.run(batch, trace.see_loss)
+        gradients: list[Tensor | None] = []
+        look = recorder.watching(repetition.scale, lambda: gradients) if recorder else nullcontext()
+        with trace.watching(), look:
+            gradients += repetition.run(batch, trace.see_loss)
     place = trace.first
     if damaged is not None or place is None:
         return damaged

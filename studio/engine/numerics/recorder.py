@@ -7,9 +7,9 @@ numbers are, and read in one synchronisation at the end of the step; between two
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ from studio.events import NumericsSampled, NumericsStarted
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+Gradients: TypeAlias = Callable[[], Sequence[Tensor | None]]
 # After so many samples the cadence halves, so that a journal grows with the logarithm of a run's length.
 SAMPLES_PER_CADENCE = 512
 
@@ -42,12 +43,16 @@ class Recorder:
     ) -> None:
         """Run `model` once over two tokens, without gradients, to learn the order of the modules of `base`."""
         self._parameters = parameters
+        products = _made_by_products(model)
+        self._by_products = any(parameter in products for parameter in parameters)
+        self._counted = [not self._by_products or parameter in products for parameter in parameters]
         self._config = config
         self._every = config.every
         self._collected = 0
         self._compute = precision.autocast or precision.parameters
         self._device = parameters[0].device
         self._modules = in_forward_order(watched_modules(base), lambda: self._two_tokens(model, precision))
+        self._inner = _trained_layers_beside(list(self._modules.values()), model)
         self._output = base.get_output_embeddings()
         self._look: _Look | None = None
 
@@ -60,33 +65,39 @@ class Recorder:
         return self._config.record and (step - 1) % self._every == 0
 
     @contextmanager
-    def watching(self, scale: float | None) -> Iterator[None]:
-        """Look at the one micro-batch whose forward and backward pass, at this loss scale, is within."""
-        look = self._new_look(list(self._modules.values()), scale)
+    def watching(self, scale: float | None, gradients: Gradients | None = None) -> Iterator[None]:
+        """Look at the one micro-batch whose forward and backward pass, at this loss scale, is within.
+
+        `gradients` returns those of the trained parameters when the pass is over, in their order and still scaled;
+        without it they are taken from the parameters, which must not hold those of other micro-batches.
+        """
+        look = self._new_look(list(self._modules.values()), scale, self._inner)
         try:
             yield
         finally:
             look.close()
+        found = gradients() if gradients else [parameter.grad for parameter in self._parameters]
+        pairs = zip(found, self._counted, strict=True)
+        look.add_parameters([gradient for gradient, counted in pairs if counted and gradient is not None])
         self._look = look
 
     def sample(self, step: int, scale: float | None, because: str) -> NumericsSampled:
-        """Return what was seen since the last sample, with the trained parameters' gradients as they are now.
+        """Return what was seen since the last sample.
 
-        To be called when these are unscaled and not yet clipped. This waits for the device, once. Largest values
-        and shares are rounded to five digits, which is what keeps a journal small.
+        This waits for the device, once. Largest values and shares are rounded to five digits, which is what keeps a
+        journal small.
         """
         look = self._look or self._new_look([], scale)
         self._look = None
-        look.add_parameters([parameter.grad for parameter in self._parameters if parameter.grad is not None])
         self._collected += 1
         if self._collected % SAMPLES_PER_CADENCE == 0:
             self._every *= 2
-        return look.read(step, scale, because, DTYPES[self._compute])
+        return look.read(step, scale, because, DTYPES[self._compute], of_weights=self._by_products)
 
-    def _new_look(self, modules: list[nn.Module], scale: float | None) -> _Look:
+    def _new_look(self, modules: list[nn.Module], scale: float | None, inner: Sequence[nn.Module] = ()) -> _Look:
         # Most words of the vocabulary are so improbable that nothing is lost with the gradients of their logits.
         hidden = {row for row, module in enumerate(modules) if module is not self._output}
-        return _Look(modules, hidden, Scale(scale or 1.0), self._device)
+        return _Look(modules, inner, hidden, Scale(scale or 1.0), self._device)
 
     def _two_tokens(self, model: nn.Module, precision: Precision) -> None:
         ids = torch.zeros((1, 2), dtype=torch.int64, device=self._device)
@@ -96,18 +107,28 @@ class Recorder:
 
 
 class _Look:
-    """The counts of one micro-batch: streams of activations, of gradients, and of the parameters' gradients."""
+    """The counts of one micro-batch: activations and gradients of each row, then those of what has no row of its own
+    (`inner`), and the parameters' gradients.
+    """
 
-    def __init__(self, modules: Sequence[nn.Module], hidden: set[int], scale: Scale, device: torch.device) -> None:
+    def __init__(
+        self,
+        modules: Sequence[nn.Module],
+        inner: Sequence[nn.Module],
+        hidden: set[int],
+        scale: Scale,
+        device: torch.device,
+    ) -> None:
         """`hidden`: the rows whose gradients go into the histogram."""
         self._scale = scale
         self._hidden = hidden
         self._rows = len(modules)
-        streams = 2 * self._rows + 1
+        streams = 2 * self._rows + 2
         self._tallies = Tallies(streams) if device.type == "cpu" else StagedTallies(streams, device)
         self._gradient_formats: dict[int, torch.dtype] = {}
         self._open = True
         self._handles = [module.register_forward_hook(self._hook(row)) for row, module in enumerate(modules)]
+        self._handles += [module.register_forward_hook(self._look_behind) for module in inner]
 
     def close(self) -> None:
         """Stop counting; a graph that lives on is not looked at any more."""
@@ -116,21 +137,26 @@ class _Look:
             handle.remove()
 
     def add_parameters(self, gradients: Sequence[Tensor]) -> None:
-        self._tallies.add_all(2 * self._rows, gradients)
+        self._tallies.add_all(2 * self._rows + 1, gradients, self._scale)
 
-    def read(self, step: int, scale: float | None, because: str, compute: torch.dtype) -> NumericsSampled:
+    def read(
+        self, step: int, scale: float | None, because: str, compute: torch.dtype, *, of_weights: bool
+    ) -> NumericsSampled:
+        """`of_weights`: whether products made the parameters' gradients."""
         tallies = self._tallies.read()
-        gradients, parameters = tallies[self._rows : -1], tallies[-1]
+        gradients, parameters = tallies[self._rows : -1], tallies[-1]  # the last of the gradients is of the inner ones
         # Gradients that flow in the format of the products; under autocast norms and residuals pass on fp32.
-        rows = [row for row in self._hidden if self._gradient_formats.get(row) == compute]
-        computed = [gradients[row] for row in rows]
+        rows = [row for row, dtype in self._gradient_formats.items() if dtype == compute]
+        computed = [gradients[row] for row in rows if row in self._hidden]
+        products = [gradients[row] for row in rows] + ([parameters] if of_weights else [])
         return NumericsSampled(
             step=step,
             grad_scale=scale,
             because=because,
             **_columns("activation", tallies[: self._rows], 1.0),
-            **_columns("gradient", gradients, self._scale.value),
-            parameters=parameters.histogram().to_dict(),
+            **_columns("gradient", gradients[:-1], self._scale.value),
+            products_largest=_brief(_largest(products, compute) / self._scale.value),
+            parameters=parameters.histogram(self._scale).to_dict(),
             gradients=together(computed).histogram(self._scale).to_dict(),
         )
 
@@ -144,10 +170,39 @@ class _Look:
 
         return forward
 
+    def _look_behind(self, module: nn.Module, inputs: object, output: object) -> None:
+        if isinstance(output, Tensor) and output.requires_grad:
+            output.register_hook(lambda gradient: self._backward(self._rows, gradient))
+
     def _backward(self, row: int, gradient: Tensor) -> None:
         if self._open:
             self._tallies.add(self._rows + row, gradient, self._scale)
             self._gradient_formats[row] = gradient.dtype
+
+
+def _made_by_products(model: nn.Module) -> set[nn.Parameter]:
+    """Weights and biases of linear layers: autocast computes their gradients in 16 bits, and all others in fp32."""
+    return {parameter for layer in _linear_layers(model) for parameter in layer.parameters(recurse=False)}
+
+
+def _trained_layers_beside(rows: Sequence[nn.Module], model: nn.Module) -> list[nn.Module]:
+    """Trained linear layers that have no row of their own: inside what peft puts round a layer, or before the model."""
+    return [
+        layer
+        for layer in _linear_layers(model)
+        if layer not in rows and any(parameter.requires_grad for parameter in layer.parameters())
+    ]
+
+
+def _linear_layers(model: nn.Module) -> list[nn.Module]:
+    from transformers.pytorch_utils import Conv1D
+
+    return [module for module in model.modules() if isinstance(module, nn.Linear | Conv1D)]
+
+
+def _largest(tallies: Sequence[Tally], compute: torch.dtype) -> float:
+    """The largest finite magnitude; a tied weight adds what its embedding computed in fp32, which has more range."""
+    return min(max((tally.largest for tally in tallies if tally.total), default=math.nan), torch.finfo(compute).max)
 
 
 def _columns(what: str, tallies: Sequence[Tally], scale: float) -> dict[str, Any]:

@@ -7,9 +7,9 @@ import math
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 
 from studio.events import NumericsSampled
-from studio.exponents import Histogram
+from studio.exponents import FP16
 from studio.i18n import tr
-from studio.runner.numerics import headroom
+from studio.runner.numerics import headroom, share_lost
 from studio.runner.record import RunRecord
 from studio.ui import theme
 from studio.ui.plots import numbers
@@ -72,7 +72,7 @@ class NumericsFigures(QFrame):
         show["applied"](*_applied(record))
         show["scale"](*_scale(record))
         show["largest"](*_largest(record, sample))
-        show["lost"](*_lost(sample))
+        show["lost"](*_lost(record, sample))
         show["looks"](*_looks(record))
 
 
@@ -83,8 +83,11 @@ def _figures() -> tuple[tuple[str, str, str], ...]:
         ("largest", tr("Largest gradient"), tr("Of the newest sample, unscaled, and the module it flows out of")),
         (
             "lost",
-            tr("Zero gradients"),
-            tr("Share of the trained weights' gradients that fp16 makes zero at this scale"),
+            tr("Lost gradients"),
+            tr(
+                "Share of the trained weights' gradients that fp16 makes zero at this scale; those that are zero by "
+                "nature, at any scale, do not count"
+            ),
         ),
         ("looks", tr("Samples"), tr("How often the run has looked inside the model")),
     )
@@ -114,13 +117,12 @@ def _largest(record: RunRecord, sample: NumericsSampled | None) -> tuple[str, st
     return numbers.number(value, 3), title_of(record.numerics.modules[module])
 
 
-def _lost(sample: NumericsSampled | None) -> tuple[str, str]:
-    if sample is None:
+def _lost(record: RunRecord, sample: NumericsSampled | None) -> tuple[str, str]:
+    if sample is None or record.numerics is None:
         return numbers.NONE, ""
-    histogram = Histogram.from_dict(sample.parameters)
-    shares = histogram.shares(sample.grad_scale or 1.0)
-    detail = tr("at this scale") if sample.grad_scale else tr("if this were fp16")
-    return share_text(shares.zero, 1) if histogram.total else numbers.NONE, detail
+    lost = share_lost(sample, record.numerics.compute)
+    detail = tr("at this scale") if record.numerics.compute == FP16.name else tr("if this were fp16")
+    return (numbers.NONE if lost is None else share_text(lost, 1)), detail
 
 
 def _looks(record: RunRecord) -> tuple[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from PySide6.QtCore import QRectF, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
@@ -10,6 +12,7 @@ from typing_extensions import override
 from studio.events import NumericsSampled
 from studio.exponents import FORMATS, Histogram
 from studio.i18n import tr
+from studio.runner.numerics import largest_product
 from studio.ui import theme
 from studio.ui.plots import numbers
 from studio.ui.plots.exponents import ExponentView
@@ -103,7 +106,8 @@ class HistogramCard(Card):
         histogram = None if sample is None else Histogram.from_dict(getattr(sample, self.of.value()))
         if histogram is not None and not histogram.total:
             histogram = None
-        self.view.show_histogram(histogram, sample.grad_scale if sample else None, self._message_for(sample))
+        scale, largest = (sample.grad_scale, largest_product(sample)) if sample else (None, math.nan)
+        self.view.show_histogram(histogram, scale, largest, self._message_for(sample))
 
     def _message_for(self, sample: NumericsSampled | None) -> str:
         return self._message if sample is None else tr("No gradient was recorded in this sample.")

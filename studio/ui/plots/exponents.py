@@ -45,6 +45,7 @@ class ExponentView(QWidget):
         self.explored: int | None = None
         self._curves: tuple[Shares, ...] = ()
         self._grasp: tuple[QPointF, float] | None = None
+        self._largest = math.nan
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setMinimumHeight(theme.space(14))
@@ -84,9 +85,15 @@ class ExponentView(QWidget):
             self._curves = tuple(self.histogram.shares(2.0**k, self.fmt) for k in range(low, high + 1))
         return self._curves
 
-    def show_histogram(self, histogram: Histogram | None, recorded: float | None, message: str = "") -> None:
-        """Show another histogram, recorded at a loss scale (None: not scaled); or a message where there is none."""
+    def show_histogram(
+        self, histogram: Histogram | None, recorded: float | None, largest: float = math.nan, message: str = ""
+    ) -> None:
+        """Show another histogram, recorded at a loss scale (None: not scaled); or a message where there is none.
+
+        `largest`: of all products, unscaled, which bounds the best scales.
+        """
         self.histogram, self.recorded, self.message = histogram, recorded, message
+        self._largest = largest
         self._renew()
 
     def show_format(self, fmt: Format) -> None:
@@ -118,7 +125,7 @@ class ExponentView(QWidget):
         return layout_of(self.width(), self.height(), self.range)
 
     def _renew(self) -> None:
-        self.best = None if self.histogram is None else best_scales(self.histogram, self.fmt)
+        self.best = None if self.histogram is None else best_scales(self.histogram, self._largest, self.fmt)
         self._curves = ()
         if self.explored is not None:
             self.explored = min(max(self.explored, self.range[0]), self.range[1])

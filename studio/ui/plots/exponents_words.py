@@ -85,9 +85,9 @@ def best_text(best: tuple[int, int] | None, fmt: Format) -> str:
         return tr("{format} has the range of fp32: these numbers need no scale.").format(format=fmt.name)
     if low == high:
         return tr(
-            "Best scale {high}: the largest at which nothing more overflows, and so the fewest become zero."
+            "Best scale {high}: the largest at which no gradient overflows, and so the fewest become zero."
         ).format(high=numbers.power_of_two(high))
-    return tr("Best: {low} to {high}. Nothing more overflows; zeros within 0.1 % of the fewest.").format(
+    return tr("Best: {low} to {high}. Above, the largest gradient overflows; below, more become zero.").format(
         low=numbers.power_of_two(low), high=numbers.power_of_two(high)
     )
 

@@ -15,6 +15,7 @@ from studio.ui.plots.exponents_words import ZONES, best_text, recorded_text, sha
 from tests.runner.test_numerics import histogram_of
 
 NUMBERS = 2.0 ** np.random.default_rng(1).normal(-22.0, 5.0, 50_000)
+LARGEST = float(NUMBERS.max())
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def view(qtbot: QtBot) -> ExponentView:
     result.resize(480, 260)
     with qtbot.waitExposed(result):
         result.show()
-    result.show_histogram(histogram_of(NUMBERS), 16.0)
+    result.show_histogram(histogram_of(NUMBERS), 16.0, LARGEST)
     return result
 
 
@@ -50,7 +51,7 @@ def _on_ruler(view: ExponentView, exponent: float) -> QPoint:
 def test_the_present_scale_is_shown_until_another_is_asked_for(view: ExponentView) -> None:
     assert view.scale == 16.0
     assert view.explored is None
-    view.show_histogram(histogram_of(NUMBERS), 32.0)
+    view.show_histogram(histogram_of(NUMBERS), 32.0, LARGEST)
     assert view.scale == 32.0
 
 
@@ -93,7 +94,7 @@ def test_the_line_stays_on_the_ruler(view: ExponentView, qtbot: QtBot) -> None:
 
 
 def test_a_huge_initial_scale_is_on_the_ruler(view: ExponentView) -> None:
-    view.show_histogram(histogram_of(NUMBERS), 1e38)
+    view.show_histogram(histogram_of(NUMBERS), 1e38, LARGEST)
     assert view.range[1] >= 126
     view.grab()
 
@@ -177,7 +178,7 @@ def test_less_than_half_a_number_is_none() -> None:
 
 
 def test_a_message_stands_where_there_is_no_histogram(view: ExponentView, qtbot: QtBot) -> None:
-    view.show_histogram(None, None, "Waiting")
+    view.show_histogram(None, None, message="Waiting")
     qtbot.keyClick(view, Qt.Key.Key_Right)
     assert view.shares is None
     assert view.accessibleDescription() == "Waiting"
