@@ -103,16 +103,21 @@ def scripted_sample(script: Script, step: int, names: list[str]) -> NumericsSamp
         backward[: place + 1] = np.linspace(0.7, 0.002, place + 1)
     gradient[backward > 0.5] = np.nan
     bits = math.log2(scale or 1.0)
+    lost = float(backward.mean())
+    parameters = _histogram(script.gradient(step) - 6, bits, 4_884_480, chance, lost)
     return NumericsSampled(
         step=step, grad_scale=scale, because="skip" if skipped else "cadence",
         activation_largest=list(2.0**activation), activation_zeros=list(np.full(len(names), 0.001)),
         activation_subnormal=list(np.full(len(names), 0.004)), activation_non_finite=list(forward),
         gradient_largest=list(2.0**gradient), gradient_zeros=list(_below(gradient, bits, -25)),
         gradient_subnormal=list(_below(gradient, bits, -14) - _below(gradient, bits, -25)),
-        gradient_non_finite=list(backward), products_largest=float(np.nanmax(2.0**gradient)),
-        parameters=_histogram(script.gradient(step) - 6, bits, 4_884_480, chance, float(backward.mean())).to_dict(),
-        gradients=_histogram(script.gradient(step) - 7, bits, 61_000_000, chance, float(backward.mean())).to_dict(),
+        gradient_non_finite=list(backward), products_largest=_largest(gradient, parameters), parameters=parameters.to_dict(),
+        gradients=_histogram(script.gradient(step) - 7, bits, 61_000_000, chance, lost).to_dict(),
     )  # fmt: skip
+
+
+def _largest(gradient: np.ndarray, parameters: Histogram) -> float:
+    return max(float(np.nanmax(2.0**gradient)), 1.9 * 2.0 ** (parameters.first + len(parameters.counts) - 1))
 
 
 def _step(event: StepCompleted, script: Script, update: int, skipped: bool) -> StepCompleted:

@@ -31,7 +31,7 @@ from studio.engine.numerics.locate import Repetition, locate_first
 from studio.engine.numerics.lost_updates import LostUpdates
 from studio.engine.numerics.recommend import REFERENCE, ProbeRow
 from studio.engine.numerics.verdicts import FirstNonFinite
-from studio.engine.precision import Precision
+from studio.engine.precision import PRECISIONS, Precision
 from studio.engine.precision.choose import choose_precision, has_bf16
 from studio.engine.precision.tf32 import tf32
 from studio.engine.seed import seed_step
@@ -83,7 +83,8 @@ def in_precision(config: RunConfig, name: str) -> RunConfig:
     if name != precision["name"]:
         precision["name"] = name
         precision["stochastic_rounding"] = precision["stochastic_rounding"] and name == "bf16-pure"
-        if precision["base_dtype"] in ("fp32", "fp16", "bf16"):
+        formats = ("fp32", "fp16", "bf16") if PRECISIONS.get(name).pure else ("fp16", "bf16")
+        if precision["base_dtype"] in formats:
             precision["base_dtype"] = "auto"
     return parse_config(tables)
 
