@@ -117,7 +117,8 @@ def scripted_sample(script: Script, step: int, names: list[str]) -> NumericsSamp
 
 
 def _largest(gradient: np.ndarray, parameters: Histogram) -> float:
-    return max(float(np.nanmax(2.0**gradient)), 1.9 * 2.0 ** (parameters.first + len(parameters.counts) - 1))
+    top = parameters.first + max((place for place, count in enumerate(parameters.counts) if count), default=-99)
+    return max(float(np.nanmax(2.0**gradient)), 1.9 * 2.0**top)
 
 
 def _step(event: StepCompleted, script: Script, update: int, skipped: bool) -> StepCompleted:
