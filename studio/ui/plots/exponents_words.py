@@ -87,7 +87,7 @@ def best_text(best: tuple[int, int] | None, fmt: Format) -> str:
         return tr(
             "Best scale {high}: the largest at which no gradient overflows, and so the fewest become zero."
         ).format(high=numbers.power_of_two(high))
-    return tr("Best: {low} to {high}. Above, the largest gradient overflows; below, more become zero.").format(
+    return tr("Best: {low} to {high}. Above, a gradient overflows; below, more become zero.").format(
         low=numbers.power_of_two(low), high=numbers.power_of_two(high)
     )
 
