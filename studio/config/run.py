@@ -57,6 +57,15 @@ def _validated(prefix: str, read: Callable[[Any], Any], value: Any, section: typ
         raise ConfigError(_sentence(error, section, prefix)) from error
 
 
+def override_config(config: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
+    """Return a configuration with some settings, by dotted key, changed. Raises `ConfigError` for what cannot be."""
+    tables = config.model_dump(exclude_none=True)
+    for key, value in overrides.items():
+        section, _, option = key.partition(".")
+        tables[section][option] = value
+    return parse_config(tables)
+
+
 def read_config(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
     """Read a TOML file, apply `section.key=value` overrides, and make its paths absolute.
 

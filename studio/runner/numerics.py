@@ -11,10 +11,11 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from studio.config import RunConfig, read_config
+from studio.config import RunConfig
 from studio.engine.numerics.flushed import flushed
 from studio.engine.numerics.remedies import REMEDIES, changed
 from studio.engine.numerics.verdicts import VERDICT_CLASSES
+from studio.errors import ConfigError
 from studio.events import NumericsSampled
 from studio.exponents import FP16, Format, Histogram
 from studio.runner.record import RunRecord
@@ -179,18 +180,35 @@ def scale_growths(scale: MetricSeries) -> Array:
     return steps
 
 
-def floor_steps(scale: MetricSeries, skips: Sequence[int]) -> Array:
-    """Return the skipped steps after which a dynamic scale could fall no further.
+def floor_steps(record: RunRecord) -> Array:
+    """Return the steps whose gradients overflowed at the floor of a dynamic scale, below which it cannot fall.
 
-    At its floor a skip leaves the scale as it is. A scale that never moved is taken for a static one.
+    A step whose loss was not finite says nothing about the scale, which stays where it is then.
     """
-    x, y = scale.x, scale.y
-    finite = y[np.isfinite(y)]
-    if not len(skips) or len(x) < 2 or finite.min(initial=np.inf) == finite.max(initial=-np.inf):
-        return np.empty(0)
-    held = x[:-1][(np.diff(y) == 0) & (y[:-1] == finite.min())]
-    steps: Array = held[np.isin(held, skips)]
+    scale = record.series["grad_scale"]
+    at_floor = scale.x[scale.y <= _floors(record, scale.x)]
+    overflowed = np.setdiff1d(record.skips, record.series["loss"].non_finite(-math.inf, math.inf))
+    steps: Array = at_floor[np.isin(at_floor, overflowed)]
     return steps
+
+
+def _floors(record: RunRecord, steps: Array) -> Array:
+    """The lowest scale that is allowed at each step; nan where the scale is static, or that is not known."""
+    floors = np.full(len(steps), np.nan)
+    try:
+        configs = record.configs
+    except ConfigError:
+        configs = ()
+    for before, config in configs:
+        dynamic = config.precision.loss_scaling == "dynamic"
+        floors[steps > before] = config.precision.minimum_scale if dynamic else np.nan
+    return floors
+
+
+def recorded_scale(record: RunRecord, sample: NumericsSampled) -> float | None:
+    """Return the loss scale of a sample; 1 where fp16 went without, None where another format needs none."""
+    unscaled = 1.0 if record.compute_at(sample.step) == FP16.name else None
+    return unscaled if sample.grad_scale is None else sample.grad_scale
 
 
 def verdict_title(name: str) -> str:
@@ -209,11 +227,11 @@ def _as_words(name: str) -> str:
 
 
 def remedied(record: RunRecord, name: str) -> RunConfig:
-    """Return a run's configuration as a remedy of its newest verdict that offers it changes it.
+    """Return a run's last configuration as a remedy of its newest verdict that offers it changes it.
 
     Raises:
         ConfigError: the run's configuration cannot be read, or the remedy does not fit it.
     """
     evidence = next((v.evidence for v in reversed(record.verdicts) if name in v.remedies), {})
     assert record.folder is not None
-    return changed(read_config(record.folder.config), name, evidence)
+    return changed(record.configs[-1][1], name, evidence)

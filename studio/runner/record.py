@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from studio.config import RunConfig, read_config
+from studio.config.run import override_config
 from studio.events import (
     CheckpointSaved,
     DataPrepared,
@@ -44,6 +47,7 @@ Update: TypeAlias = RunEvent | ProgressReported | LogLine
 class RunState:
     """The run at this moment. Losses are means per supervised token; times are seconds.
 
+    `precision` is what the run computes in now, and `compute` the format of its matrix products: fp32, bf16 or fp16.
     `paused_because` is the verdict that a paused run waits with, empty when the user paused it.
     """
 
@@ -56,6 +60,7 @@ class RunState:
     method: str = ""
     precision: str = ""
     precision_reason: str = ""
+    compute: str = ""
     device: str = ""
     planned_updates: int = 0
     step: int = 0
@@ -95,10 +100,13 @@ class RunRecord:
         self.skips: list[int] = []
         self.verdicts: list[OverflowDiagnosed] = []
         self.numerics: NumericsStarted | None = None
+        self.changes: list[tuple[int, dict[str, Any]]] = []
         self.samples: list[NumericsSampled] = []
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self.version = 0
         self._recent: deque[StepCompleted] = deque(maxlen=SPEED_WINDOW)
+        self._formats: list[tuple[int, str]] = []
+        self._configs: list[tuple[int, RunConfig]] = []
 
     @classmethod
     def of_folder(cls, folder: RunFolder) -> RunRecord:
@@ -111,6 +119,25 @@ class RunRecord:
                 record.log.extend(line.rstrip("\n") for line in lines)
         record._close(folder)
         return record
+
+    @property
+    def configs(self) -> Sequence[tuple[int, RunConfig]]:
+        """The configuration that the run began with and those that it went on with, each with the step it follows.
+
+        Raises:
+            ConfigError: the run's configuration cannot be read.
+        """
+        if self.folder is None:
+            return ()
+        if not self._configs:
+            self._configs.append((0, read_config(self.folder.config)))
+        for step, changes in self.changes[len(self._configs) - 1 :]:
+            self._configs.append((step, override_config(self._configs[-1][1], changes)))
+        return self._configs
+
+    def compute_at(self, step: int) -> str:
+        """Return the format of the matrix products of a step; empty while it is not known."""
+        return next((name for first, name in reversed(self._formats) if first <= step), "")
 
     def apply(self, event: Update) -> None:
         """Take in one event."""
@@ -130,6 +157,7 @@ class RunRecord:
                 self._evaluated(event)
             case NumericsStarted():
                 self.numerics = event
+                self._set_compute(event.compute)
             case NumericsSampled():
                 self.samples.append(event)
             case OverflowDiagnosed():
@@ -137,7 +165,7 @@ class RunRecord:
             case RunPaused():
                 self._set(status="paused", paused_because=event.because)
             case RunResumed():
-                self._set(status="running", paused_because="")
+                self._resumed(event)
             case RunFinished():
                 self._finished(event)
             case RunFailed():
@@ -158,6 +186,24 @@ class RunRecord:
             precision_reason=event.precision_reason,
             device=event.device,
         )
+        self._set_compute(_compute_of(event.precision))
+
+    def _resumed(self, event: RunResumed) -> None:
+        self._set(status="running", paused_because="")
+        # What else goes on otherwise, such as rows that are left out, is no setting.
+        changes = {
+            key: value for key, value in event.changes.items() if key.partition(".")[0] in RunConfig.model_fields
+        }
+        if changes:
+            self.changes.append((event.step, changes))
+        if precision := changes.get("precision.name"):
+            self._set(precision=precision)
+            self._set_compute(_compute_of(precision))
+
+    def _set_compute(self, name: str) -> None:
+        if name != self.state.compute:
+            self._formats.append((self.state.step + 1, name))
+            self._set(compute=name)
 
     def _step(self, event: StepCompleted) -> None:
         self._recent.append(event)
@@ -217,6 +263,11 @@ class RunRecord:
         if not self.state.ended:
             state = folder.read_state()
             self._set(status=state["status"], sentence=state.get("error", ""))
+
+
+def _compute_of(precision: str) -> str:
+    """The format of a precision's products, with which its name begins."""
+    return precision.partition("-")[0]
 
 
 def _speed(steps: deque[StepCompleted]) -> float | None:

@@ -44,6 +44,11 @@ class MetricSeries:
         self._points[:, self._length] = x, y
         self._length += 1
 
+    def at(self, x: float) -> float | None:
+        """Return the value at exactly this x, or None when there is none."""
+        place = int(np.searchsorted(self.x, x))
+        return float(self.y[place]) if place < self._length and self.x[place] == x else None
+
     def reduced(self, first: float, last: float, pixels: int) -> tuple[Array, Array]:
         """Return the points to draw between x = first and x = last, at most two a pixel.
 

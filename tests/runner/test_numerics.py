@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from studio.events import NumericsSampled
+from studio.events import NumericsSampled, NumericsStarted, RunResumed
 from studio.exponents import BF16, Histogram
 from studio.runner.numerics import (
     AS_GOOD,
@@ -16,11 +17,15 @@ from studio.runner.numerics import (
     floor_steps,
     headroom,
     largest_product,
+    recorded_scale,
     sample_at,
     scale_growths,
     share_lost,
 )
+from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
+from studio.runs import create_run
+from tests.ui.plots.conftest import step_event
 
 
 def sample(step: int = 1, **changes: object) -> NumericsSampled:
@@ -176,10 +181,54 @@ def test_a_growth_is_the_first_step_with_a_larger_scale() -> None:
     assert list(scale_growths(series(4.0, 4.0, 8.0, 4.0, 4.0, 8.0))) == [3, 6]
 
 
-def test_a_skip_at_the_floor_leaves_the_scale_as_it_is() -> None:
-    scale = series(4.0, 2.0, 1.0, 1.0, 1.0, 2.0)
-    assert list(floor_steps(scale, [1, 2, 3, 4])) == [3, 4]
+def record_of(
+    folder: Path, scales: list[float], skips: list[int], *, precision: str = "", nan: tuple[int, ...] = ()
+) -> RunRecord:
+    """A run with a configuration of its own, one step a scale; the losses of the steps in `nan` are none."""
+    run = create_run(folder, "r", f'[model]\npath = "m"\n[[data.sources]]\npath = "d"\n[precision]\n{precision}\n')
+    record = RunRecord(run)
+    for step, scale in enumerate(scales, start=1):
+        loss = math.nan if step in nan else 2.0
+        record.apply(step_event(step, grad_scale=scale, skipped=step in skips, loss=loss))
+    return record
 
 
-def test_a_static_scale_is_not_at_its_floor() -> None:
-    assert not len(floor_steps(series(1024.0, 1024.0, 1024.0), [1, 2]))
+def test_a_skip_at_the_floor_leaves_the_scale_as_it_is(tmp_path: Path) -> None:
+    record = record_of(tmp_path, [4.0, 2.0, 1.0, 1.0, 1.0, 2.0], [1, 2, 3, 4])
+    assert list(floor_steps(record)) == [3, 4]
+
+
+def test_a_scale_that_begins_at_its_floor_is_there_from_the_first_skip(tmp_path: Path) -> None:
+    record = record_of(tmp_path, [8.0, 8.0], [1, 2], precision="initial_scale = 8.0\nminimum_scale = 8.0")
+    assert list(floor_steps(record)) == [1, 2]
+
+
+def test_the_lowest_scale_so_far_is_no_floor(tmp_path: Path) -> None:
+    assert not len(floor_steps(record_of(tmp_path, [8.0, 4.0, 4.0, 4.0], [1, 3])))
+
+
+def test_a_loss_that_is_not_a_number_says_nothing_about_the_floor(tmp_path: Path) -> None:
+    record = record_of(tmp_path, [2.0, 1.0, 1.0, 1.0], [1, 2, 3], nan=(3,))
+    assert list(floor_steps(record)) == [2]
+
+
+def test_a_static_scale_is_not_at_its_floor(tmp_path: Path) -> None:
+    record = record_of(tmp_path, [1.0, 1.0, 1.0], [1, 2], precision='loss_scaling = "static"\ninitial_scale = 1.0')
+    assert not len(floor_steps(record))
+
+
+def test_the_floor_is_that_of_the_settings_of_the_step(tmp_path: Path) -> None:
+    record = record_of(tmp_path, [8.0, 8.0], [1, 2])
+    record.apply(RunResumed(step=2, changes={"precision.minimum_scale": 8.0}))
+    record.apply(step_event(3, grad_scale=8.0, skipped=True))
+    assert list(floor_steps(record)) == [3]
+
+
+def test_fp16_without_scaling_was_recorded_at_scale_1() -> None:
+    record = RunRecord()
+    record.apply(NumericsStarted(modules=["a", "b"], compute="fp16", every=1))
+    record.apply(step_event(1, grad_scale=None))
+    assert recorded_scale(record, sample(1)) == 1.0
+    record.apply(RunResumed(step=1, changes={"precision.name": "bf16-mixed"}))
+    assert (recorded_scale(record, sample(1)), recorded_scale(record, sample(2))) == (1.0, None)
+    assert recorded_scale(record, sample(1, grad_scale=64.0)) == 64.0

@@ -122,6 +122,28 @@ def test_pause_failure_progress_and_log_are_shown() -> None:
     assert (record.state.status, record.state.sentence, record.state.ended) == ("failed", "The disk is full.", True)
 
 
+def test_the_precision_is_the_one_that_the_run_went_on_with() -> None:
+    record = _record(*EVENTS, RunPaused(step=3, because="underflow"))
+    assert (record.state.precision, record.state.compute) == ("fp16-mixed", "fp16")
+    record.apply(RunResumed(step=3, changes={"precision.name": "bf16-mixed"}))
+    assert (record.state.precision, record.state.compute) == ("bf16-mixed", "bf16")
+    assert [record.compute_at(step) for step in (1, 3, 4)] == ["fp16", "fp16", "bf16"]
+
+
+def test_what_was_changed_while_it_ran_adds_up_in_the_configuration(tmp_path: Path) -> None:
+    folder = create_run(tmp_path, "r", '[model]\npath = "m"\n[[data.sources]]\npath = "d"\n')
+    record = RunRecord(folder)
+    for step, changes in (
+        (2, {"training.learning_rate": 3e-4}),
+        (4, {"rows left out": [{"source": "d", "number": 1, "tokens": 3}]}),
+        (5, {}),
+        (7, {"precision.name": "bf16-mixed", "precision.stochastic_rounding": False}),
+    ):
+        record.apply(RunResumed(step=step, changes=changes))
+    found = [(step, config.training.learning_rate, config.precision.name) for step, config in record.configs]
+    assert found == [(0, 2e-4, "auto"), (2, 3e-4, "auto"), (7, 3e-4, "bf16-mixed")]
+
+
 def test_a_reopened_run_equals_the_live_one(tmp_path: Path) -> None:
     folder = create_run(tmp_path, "r", "")
     with Journal(folder.journal) as journal:

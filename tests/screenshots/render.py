@@ -294,6 +294,11 @@ def page_numerics_bf16() -> QWidget:
     return record_window("numerics", scripted_numerics.unscaled())
 
 
+def page_numerics_unscaled() -> QWidget:
+    """fp16 whose loss scaling is switched off: everything is flushed to zero."""
+    return record_window("numerics", scripted_numerics.switched_off())
+
+
 def page_numerics_off() -> QWidget:
     """A run that records no numerics."""
     return record_window("numerics", scripted_record())

@@ -21,6 +21,7 @@ from studio.events import (
     NumericsStarted,
     OverflowDiagnosed,
     RunEvent,
+    RunStarted,
     StepCompleted,
 )
 from studio.exponents import FP16, Histogram
@@ -46,6 +47,7 @@ class Script:
     """What a run's steps and samples are like.
 
     Attributes:
+        precision: what the run computes in.
         scale: loss scale of a step; None where the loss is not scaled.
         skipped: whether a step is skipped.
         gradient: exponent of the typical unscaled activation gradient at a step.
@@ -54,12 +56,17 @@ class Script:
     """
 
     steps: int
+    precision: str = "fp16-mixed"
     scale: Callable[[int], float | None]
     skipped: Callable[[int], bool] = lambda step: False
     gradient: Callable[[int], float] = lambda step: -12.0
     activation: Callable[[int], float] = lambda step: 0.0
     broken: tuple[str, str] = ("model.layers.29.mlp.down_proj", "backward")
     verdicts: tuple[OverflowDiagnosed, ...] = ()
+
+    @property
+    def compute(self) -> str:
+        return self.precision.partition("-")[0]
 
 
 def numerics_events(script: Script) -> list[RunEvent]:
@@ -70,11 +77,12 @@ def numerics_events(script: Script) -> list[RunEvent]:
     update = 0
     for event in base:
         if not isinstance(event, StepCompleted):
-            events.append(event)
+            started = isinstance(event, RunStarted)
+            events.append(dataclasses.replace(event, precision=script.precision) if started else event)
             continue
         step, skipped = event.step, script.skipped(event.step)
         if step == 1:
-            events.append(NumericsStarted(modules=names, compute="fp16", every=EVERY))
+            events.append(NumericsStarted(modules=names, compute=script.compute, every=EVERY))
         update += not skipped
         events.append(_step(event, script, update, skipped))
         if (step - 1) % EVERY == 0 or skipped:
@@ -102,9 +110,10 @@ def scripted_sample(script: Script, step: int, names: list[str]) -> NumericsSamp
     elif skipped:
         backward[: place + 1] = np.linspace(0.7, 0.002, place + 1)
     gradient[backward > 0.5] = np.nan
-    bits = math.log2(scale or 1.0)
     lost = float(backward.mean())
-    parameters = _histogram(script.gradient(step) - 6, bits, 4_884_480, chance, lost)
+    bits = math.log2(scale or 1.0)
+    flushed = FP16.smallest - 1 - bits if script.compute == FP16.name else -math.inf
+    parameters = _histogram(script.gradient(step) - 6, bits, flushed, 4_884_480, chance, lost)
     return NumericsSampled(
         step=step, grad_scale=scale, because="skip" if skipped else "cadence",
         activation_largest=list(2.0**activation), activation_zeros=list(np.full(len(names), 0.001)),
@@ -112,7 +121,7 @@ def scripted_sample(script: Script, step: int, names: list[str]) -> NumericsSamp
         gradient_largest=list(2.0**gradient), gradient_zeros=list(_below(gradient, bits, -25)),
         gradient_subnormal=list(_below(gradient, bits, -14) - _below(gradient, bits, -25)),
         gradient_non_finite=list(backward), products_largest=_largest(gradient, parameters), parameters=parameters.to_dict(),
-        gradients=_histogram(script.gradient(step) - 7, bits, 61_000_000, chance, lost).to_dict(),
+        gradients=_histogram(script.gradient(step) - 7, bits, flushed, 61_000_000, chance, lost).to_dict(),
     )  # fmt: skip
 
 
@@ -128,8 +137,13 @@ def _step(event: StepCompleted, script: Script, update: int, skipped: bool) -> S
         skipped=skipped,
         grad_scale=script.scale(event.step),
         loss=math.nan if skipped and script.broken[1] == "forward" else event.loss,
-        grad_norm=math.inf if skipped else event.grad_norm if math.isfinite(event.grad_norm) else 2.4,
+        grad_norm=_not_finite(script) if skipped else event.grad_norm if math.isfinite(event.grad_norm) else 2.4,
     )
+
+
+def _not_finite(script: Script) -> float:
+    """The norm of a skipped step: a loss that is none leaves no gradient that is one."""
+    return math.nan if script.broken[1] == "forward" else math.inf
 
 
 def _profiles(
@@ -155,8 +169,10 @@ def _below(exponents: np.ndarray, bits: float, limit: float) -> np.ndarray:
     return 0.5 + 0.5 * np.vectorize(math.erf)((limit - (exponents + bits - 9)) / (3.5 * math.sqrt(2)))
 
 
-def _histogram(middle: float, bits: float, total: int, chance: np.random.Generator, broken: float) -> Histogram:
-    """Numbers spread round 2^middle; what fp16 would flush at this scale is counted as zero, as it was recorded."""
+def _histogram(
+    middle: float, bits: float, flushed: float, total: int, chance: np.random.Generator, broken: float
+) -> Histogram:
+    """Numbers spread round 2^middle; what lies below 2^flushed is counted as zero, as it was recorded."""
     first, last = -60, 18
     exponents = np.arange(first, last)
     density = np.exp(-0.5 * ((exponents - middle) / np.where(exponents < middle, 5.2, 3.1)) ** 2)
@@ -164,9 +180,9 @@ def _histogram(middle: float, bits: float, total: int, chance: np.random.Generat
     counts = density / density.sum() * (0.95 * total - lost) * chance.normal(1.0, 0.03, len(exponents)).clip(0.5, 1.5)
     counts = counts.astype(int)
     counts[exponents + bits > (17 if broken else 14)] = 0
-    flushed = exponents + bits < FP16.smallest - 1
-    zeros = int(0.05 * total + counts[flushed].sum())
-    counts[flushed] = 0
+    gone = exponents < flushed
+    zeros = int(0.05 * total + counts[gone].sum())
+    counts[gone] = 0
     return Histogram(first=first, counts=tuple(int(n) for n in counts), zeros=zeros, non_finite=int(lost))
 
 
@@ -253,7 +269,8 @@ def forward_overflow() -> RunRecord:
     return numerics_record(
         Script(
             steps=143,
-            scale=lambda step: 65536.0 if step < 139 else 2.0 ** (16 - (step - 138)),
+            # An overflow before there is any gradient leaves the scale alone.
+            scale=lambda step: 65536.0,
             skipped=lambda step: step >= 139,
             gradient=lambda step: -12.0 + step / 60,
             activation=lambda step: 9.3 * step / 143,
@@ -265,4 +282,13 @@ def forward_overflow() -> RunRecord:
 
 def unscaled() -> RunRecord:
     """A run in bf16: no loss scaling, and what fp16 would do."""
-    return numerics_record(Script(steps=200, scale=lambda step: None, gradient=lambda step: -14.0))
+    return numerics_record(
+        Script(steps=200, precision="bf16-mixed", scale=lambda step: None, gradient=lambda step: -14.0)
+    )
+
+
+def switched_off() -> RunRecord:
+    """A run in fp16 without loss scaling, whose gradients are all too small for it."""
+    lost = verdict("underflow", 21, scaling="off", share=0.998, scale=1.0, suggested_scale=2.0**20)
+    script = Script(steps=120, scale=lambda step: None, gradient=lambda step: -56.0, verdicts=(lost,))
+    return numerics_record(script)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from studio.config import RunConfig
 from studio.config.precision import FP32_MAX
-from studio.config.run import parse_config
+from studio.config.run import override_config
 from studio.i18n import mark
 
 # The ladder on which learning rates are tried is in tens; a smaller step seldom cures what has exploded.
@@ -52,11 +52,7 @@ def changed(config: RunConfig, remedy: str, evidence: Evidence) -> RunConfig:
         ConfigError: a value that the remedy sets is not possible here.
     """
     overrides = REMEDIES[remedy].overrides
-    tables = config.model_dump(exclude_none=True)
-    for key, value in (overrides(config, evidence) if overrides else {}).items():
-        section, _, option = key.partition(".")
-        tables[section][option] = value
-    return parse_config(tables)
+    return override_config(config, overrides(config, evidence) if overrides else {})
 
 
 def remedies_for(verdict: str, evidence: Evidence, *, has_bf16: bool) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QScrollArea, QSt
 
 from studio.events import NumericsSampled
 from studio.i18n import tr
-from studio.runner.numerics import sample_at
+from studio.runner.numerics import recorded_scale, sample_at
 from studio.runner.record import RunRecord
 from studio.ui import theme
 from studio.ui.bridge import AppContext
@@ -104,8 +104,9 @@ class NumericsPage(QWidget):
 
     def _show_histogram(self) -> None:
         sample = self._shown_sample()
+        scale = recorded_scale(self._record, sample) if self._record and sample else None
         newest = self._pinned is None
-        self.histogram.show_sample(sample, self.modules.map.empty_message().strip(), newest=newest)
+        self.histogram.show_sample(sample, scale, self.modules.map.empty_message().strip(), newest=newest)
 
     def _shown_sample(self) -> NumericsSampled | None:
         step = self._pinned if self.timeline.cursor is None else self.timeline.cursor

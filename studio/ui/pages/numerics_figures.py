@@ -9,12 +9,13 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 from studio.events import NumericsSampled
 from studio.exponents import FP16
 from studio.i18n import tr
-from studio.runner.numerics import headroom, share_lost
+from studio.runner.numerics import headroom, recorded_scale, share_lost
 from studio.runner.record import RunRecord
 from studio.ui import theme
 from studio.ui.plots import numbers
 from studio.ui.plots.headroom import HeadroomGauge, headroom_level, headroom_text
 from studio.ui.plots.heatmap_axis import title_of
+from studio.ui.plots.scale import scale_figure
 from studio.ui.widgets.figure import Figure
 from studio.words import share_text
 
@@ -36,12 +37,12 @@ class HeadroomFigure(QWidget):
         row.addWidget(self.figure, 3)
         row.addWidget(self.gauge, 2)
 
-    def show_sample(self, sample: NumericsSampled | None) -> None:
-        """Show the headroom of a sample."""
+    def show_sample(self, sample: NumericsSampled | None, scale: float | None) -> None:
+        """Show the headroom of a sample at its `recorded_scale`."""
         left = None if sample is None else headroom(sample)
         detail = ""
         if sample is not None:
-            detail = tr("until fp16 overflows") if sample.grad_scale else tr("if this were fp16")
+            detail = tr("until fp16 overflows") if scale else tr("if this were fp16")
             if left == -math.inf:
                 detail = tr("at step {step}").format(step=f"{sample.step:,}")
         self.figure.set(headroom_text(left), detail, headroom_level(left))
@@ -67,10 +68,10 @@ class NumericsFigures(QFrame):
     def show_record(self, record: RunRecord) -> None:
         """Show a run as it stands."""
         sample = record.samples[-1] if record.samples else None
-        self.headroom.show_sample(sample)
+        self.headroom.show_sample(sample, recorded_scale(record, sample) if sample else None)
         show = {key: figure.set for key, figure in self.figures.items()}
         show["applied"](*_applied(record))
-        show["scale"](*_scale(record))
+        show["scale"](*scale_figure(record.state))
         show["largest"](*_largest(record, sample))
         show["lost"](*_lost(record, sample))
         show["looks"](*_looks(record))
@@ -99,14 +100,6 @@ def _applied(record: RunRecord) -> tuple[str, str]:
         return numbers.NONE, ""
     attempted = tr("of {attempted} attempted").format(attempted=f"{state.step:,}")
     return f"{state.update:,}", attempted
-
-
-def _scale(record: RunRecord) -> tuple[str, str]:
-    state = record.state
-    if state.grad_scale is None:
-        return numbers.NONE, tr("not needed") if state.step else ""
-    value, _, power = numbers.scale(state.grad_scale).partition(" ")
-    return value, power.strip("()")
 
 
 def _largest(record: RunRecord, sample: NumericsSampled | None) -> tuple[str, str]:

@@ -71,6 +71,7 @@ class HistogramCard(Card):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(tr("Exponents"), parent)
         self._sample: NumericsSampled | None = None
+        self._scale: float | None = None
         self.view = ExponentView()
         self.of = Segmented((("parameters", tr("Weights")), ("gradients", tr("Activations"))))
         self.of.describe(tr("Gradients of"), tr("Gradients of the trained weights, or those that flow between layers"))
@@ -88,11 +89,14 @@ class HistogramCard(Card):
         self.follow.clicked.connect(self.follow_wanted)
         self._show_words()
 
-    def show_sample(self, sample: NumericsSampled | None, message: str, *, newest: bool) -> None:
-        """Show a sample, or a message where there is none. `newest`: the sample is followed, not chosen."""
+    def show_sample(self, sample: NumericsSampled | None, scale: float | None, message: str, *, newest: bool) -> None:
+        """Show a sample and its `recorded_scale`, or a message where there is none.
+
+        `newest`: the sample is followed, not chosen.
+        """
         self.follow.setVisible(not newest and sample is not None)
         if sample is not self._sample or message != self.view.message:
-            self._sample = sample
+            self._sample, self._scale = sample, scale
             self._message = message
             self._show()
 
@@ -106,8 +110,8 @@ class HistogramCard(Card):
         histogram = None if sample is None else Histogram.from_dict(getattr(sample, self.of.value()))
         if histogram is not None and not histogram.total:
             histogram = None
-        scale, largest = (sample.grad_scale, largest_product(sample)) if sample else (None, math.nan)
-        self.view.show_histogram(histogram, scale, largest, self._message_for(sample))
+        largest = largest_product(sample) if sample else math.nan
+        self.view.show_histogram(histogram, self._scale, largest, self._message_for(sample))
 
     def _message_for(self, sample: NumericsSampled | None) -> str:
         return self._message if sample is None else tr("No gradient was recorded in this sample.")
@@ -129,9 +133,11 @@ class HistogramCard(Card):
         if self.view.explored is not None:
             asked = tr("what scale {scale} would do").format(scale=numbers.scale(self.view.scale))
             return f"{step} · {asked}"
-        if sample.grad_scale is None:
+        if self._scale is None:
             return f"{step} · " + tr("no loss scaling: what {format} would do").format(format=self.view.fmt.name)
-        return f"{step} · " + tr("scale {scale}").format(scale=numbers.scale(sample.grad_scale))
+        if sample.grad_scale is None:
+            return f"{step} · " + tr("loss scaling is switched off: scale 1")
+        return f"{step} · " + tr("scale {scale}").format(scale=numbers.scale(self._scale))
 
     def _lay_out(self) -> None:
         for switch in (self.of, self.format):

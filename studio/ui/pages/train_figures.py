@@ -10,6 +10,7 @@ from studio.i18n import mark, tr
 from studio.runner.record import RunState
 from studio.ui import theme
 from studio.ui.plots import numbers
+from studio.ui.plots.scale import scale_figure
 from studio.ui.widgets.figure import Figure
 from studio.ui.widgets.verdict import Level
 from studio.words import duration_text, stage_text
@@ -47,7 +48,7 @@ class KeyFigures(QFrame):
         show["status"](tr(STATUSES[state.status]), _progress(state), _LEVELS.get(state.status))
         show["loss"](numbers.number(state.loss), _epoch(state), _finite_level(state.loss))
         show["validation"](numbers.number(state.validation_loss), *_change(state))
-        show["scale"](*_scale(state))
+        show["scale"](*scale_figure(state))
         show["skipped"](*_skipped(state))
         show["speed"](numbers.whole(state.tokens_per_second), tr("tokens/s") if state.tokens_per_second else "")
         show["left"](numbers.NONE if state.eta_seconds is None else duration_text(state.eta_seconds))
@@ -90,13 +91,6 @@ def _change(state: RunState) -> tuple[str, Level | None]:
     if now == first:
         return tr("at the start"), None
     return tr("{change} since start").format(change=numbers.signed(now - first)), "good" if now < first else "warning"
-
-
-def _scale(state: RunState) -> tuple[str, str]:
-    if state.grad_scale is None:
-        return numbers.NONE, tr("not needed") if state.step else ""
-    value, _, power = numbers.scale(state.grad_scale).partition(" ")
-    return value, power.strip("()")
 
 
 def _skipped(state: RunState) -> tuple[str, str, Level | None]:

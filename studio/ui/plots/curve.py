@@ -105,9 +105,7 @@ class Curve:
 
     def at(self, step: int) -> float | None:
         """Return the raw value of a step, or None when the series has none there."""
-        index = int(np.searchsorted(self.series.x, step))
-        found = index < len(self.series) and self.series.x[index] == step
-        return float(self.series.y[index]) if found else None
+        return self.series.at(step)
 
     def before(self, step: int) -> tuple[int, float] | None:
         """Return the newest point at or before a step: its step and its raw value."""

@@ -79,7 +79,7 @@ def shares_text(shares: Shares, total: int, scale: float, fmt: Format) -> str:
 def best_text(best: tuple[int, int] | None, fmt: Format) -> str:
     """Return which scales are best and why."""
     if best is None:
-        return tr("Nothing but zeros here: no scale can help.")
+        return tr("Nothing but zeros was recorded.")
     low, high = best
     if low <= 0 <= high and fmt.smallest_normal < -100:
         return tr("{format} has the range of fp32: these numbers need no scale.").format(format=fmt.name)
@@ -103,12 +103,18 @@ def recorded_text(histogram: Histogram, scale: float | None, looked_at: float | 
     if scale is not None and looked_at is not None and looked_at < scale:
         sentences.append(tr("At least: what is flushed on its way also takes what would follow from it."))
     if histogram.zeros:
-        words = tr("{share} were zero when recorded; they stay zero at every scale.")
-        if scale is not None:
-            words = tr("{share} were zero when recorded at {scale}; they stay zero at every scale.")
         at = "" if scale is None else numbers.scale(scale).partition(" ")[2].strip("()") or numbers.scale(scale)
-        sentences.append(words.format(share=share_text(histogram.zeros, total), scale=at))
+        sentences.append(_zeros_text(histogram, scale).format(share=share_text(histogram.zeros, total), scale=at))
     if histogram.non_finite:
         words = tr("{share} were not finite when recorded, which counts as overflow.")
         sentences.append(words.format(share=share_text(histogram.non_finite, total)))
     return " ".join(sentences)
+
+
+def _zeros_text(histogram: Histogram, scale: float | None) -> str:
+    """What was flushed left no exponent: neither how much of the zeros that is, nor which scale would have kept it."""
+    if scale is None:
+        return tr("{share} were zero when recorded; they stay zero at every scale.")
+    if histogram.zeros == histogram.total:
+        return tr("What fp16 flushed at {scale} cannot be seen here; a run at a larger scale would show it.")
+    return tr("{share} were zero when recorded at {scale}; here they stay zero at every scale.")

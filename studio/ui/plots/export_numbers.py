@@ -59,7 +59,7 @@ def step_rows(record: RunRecord) -> Iterator[Row]:
     scale = record.series["grad_scale"]
     count = min(len(record.series["loss"]), len(record.series["grad_norm"]))
     scales = dict(zip(scale.x, scale.y, strict=True))
-    marks = tuple(set(found) for found in (record.skips, scale_growths(scale), floor_steps(scale, record.skips)))
+    marks = tuple(set(found) for found in (record.skips, scale_growths(scale), floor_steps(record)))
     return _step_rows(record, count, scales, marks)
 
 

@@ -51,7 +51,7 @@ class EventLane(Chart):
         self.view.setYRange(0, len(ROWS), padding=0)
 
     def steps(self, row: int) -> Steps:
-        """Return the steps that have a mark in a row."""
+        """Return the steps that have a mark in a row, ascending."""
         if self.record is None:
             return np.empty(0)
         if row == SKIPPED:
@@ -60,7 +60,7 @@ class EventLane(Chart):
             return self.record.series["validation"].x
         if row == GROWTH:
             return self.growths
-        return np.concatenate([self.harmless, self.harmful])
+        return np.sort(np.concatenate([self.harmless, self.harmful]))
 
     def counts(self) -> str:
         """Return how many steps were skipped, and what kind the newest verdict is where there is one."""
@@ -96,7 +96,7 @@ class EventLane(Chart):
         self.harmful = _steps_of(verdicts, harmful=True)
         scale = MetricSeries() if self.record is None else self.record.series["grad_scale"]
         self.growths = scale_growths(scale)
-        self.floor = floor_steps(scale, self.record.skips if self.record else ())
+        self.floor = np.empty(0) if self.record is None else floor_steps(self.record)
         super().draw()
 
     @override

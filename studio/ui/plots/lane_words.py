@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from studio.i18n import tr
@@ -11,19 +13,26 @@ from studio.ui.plots import numbers
 
 
 def skip_text(record: RunRecord, step: int, at_floor: bool) -> str:
-    """Return what a skipped step did to the scale."""
-    scale = record.series["grad_scale"]
-    place = _place(scale, step)
-    if place >= len(scale) or scale.x[place] != step:
-        return tr("step {step} was skipped: a gradient was not finite").format(step=f"{step:,}")
-    before = numbers.scale(float(scale.y[place]))
-    if at_floor:
+    """Return why a step was skipped and what that did to the scale."""
+    scale, loss = record.series["grad_scale"], record.series["loss"].at(step)
+    before, after = scale.at(step), scale.at(step + 1)
+    values = {"step": f"{step:,}", "before": numbers.scale(before), "after": numbers.scale(after)}
+    if loss is not None and not math.isfinite(loss):
+        words = tr("step {step} was skipped: its loss was {loss}")
+        if before is not None:
+            words = tr("step {step} was skipped: its loss was {loss}, which leaves the scale at {before}")
+        return words.format(loss=numbers.number(loss), **values)
+    if before is None:
+        words = tr("step {step} was skipped: a gradient was not finite")
+    elif at_floor:
         words = tr("step {step} was skipped, and the scale stays at its floor, {before}")
-        return words.format(step=f"{step:,}", before=before)
-    if place + 1 >= len(scale):
-        return tr("step {step} was skipped at scale {before}").format(step=f"{step:,}", before=before)
-    after = numbers.scale(float(scale.y[place + 1]))
-    return tr("step {step} was skipped: scale {before} → {after}").format(step=f"{step:,}", before=before, after=after)
+    elif after is None:
+        words = tr("step {step} was skipped at scale {before}")
+    elif after == before:
+        words = tr("step {step} was skipped, and the scale stays at {before}")
+    else:
+        words = tr("step {step} was skipped: scale {before} → {after}")
+    return words.format(**values)
 
 
 def growth_text(record: RunRecord, step: int) -> str:

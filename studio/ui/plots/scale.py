@@ -5,7 +5,9 @@ from __future__ import annotations
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
+from studio.exponents import FP16
 from studio.i18n import tr
+from studio.runner.record import RunState
 from studio.ui.plots import numbers
 from studio.ui.plots.axes import Log2Axis
 from studio.ui.plots.curve import Style
@@ -25,9 +27,11 @@ class ScaleChart(MetricChart):
 
     @override
     def empty_message(self) -> str:
-        if self.record is not None and len(self.record.series["loss"]) and not len(self.curves[0].series):
-            return tr("This precision needs no loss scaling.\nfp16 does; its gradient scale is shown here.")
-        return super().empty_message()
+        if self.record is None or not len(self.record.series["loss"]) or len(self.curves[0].series):
+            return super().empty_message()
+        if self.record.state.compute == FP16.name:
+            return tr("Loss scaling is switched off: the scale is 1.\nWith it, the scale of each step is shown here.")
+        return tr("This precision needs no loss scaling.\nfp16 does; its gradient scale is shown here.")
 
     @override
     def value_text(self, value: float) -> str:
@@ -39,3 +43,13 @@ class ScaleChart(MetricChart):
         if before is not None and after is not None and after != before:
             return f"{numbers.scale(before).split()[0]} → {numbers.scale(after)}"
         return super().reading(step)
+
+
+def scale_figure(state: RunState) -> tuple[str, str]:
+    """Return the scale of the newest step, or a dash, and a word about it."""
+    if state.grad_scale is not None:
+        value, _, power = numbers.scale(state.grad_scale).partition(" ")
+        return value, power.strip("()")
+    if not state.step:
+        return numbers.NONE, ""
+    return ("1", tr("switched off")) if state.compute == FP16.name else (numbers.NONE, tr("not needed"))

@@ -15,7 +15,7 @@ from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
-from studio.events import NumericsSampled, StepCompleted, to_json
+from studio.events import NumericsSampled, RunResumed, StepCompleted, to_json
 from studio.exponents import Histogram
 from studio.runner.record import RunRecord
 from studio.runs import create_run
@@ -208,6 +208,25 @@ def test_a_run_without_loss_scaling_says_so_and_shows_what_fp16_would_do(context
     assert page.histogram.source.whole_text.endswith("no loss scaling: what bf16 would do")
     assert page.histogram.view.shares is not None
     assert page.histogram.view.shares.overflow == 0
+
+
+def test_fp16_without_loss_scaling_is_not_described_as_another_precision(context: AppContext, qtbot: QtBot) -> None:
+    page = _page(context, qtbot, scripted.switched_off())
+    assert page.scale.chart.overlay.message.startswith("Loss scaling is switched off: the scale is 1.")
+    assert page.figures.figures["scale"].text == "Gradient scale: 1 switched off"
+    assert page.figures.headroom.figure.text.endswith("until fp16 overflows")
+    assert page.histogram.source.whole_text.endswith("loss scaling is switched off: scale 1")
+    assert page.histogram.best.whole_text == "Nothing but zeros was recorded."
+    assert page.histogram.lost.whole_text == (
+        "What fp16 flushed at 2⁰ cannot be seen here; a run at a larger scale would show it."
+    )
+
+
+def test_the_page_names_the_precision_that_the_run_went_on_with(page: NumericsPage) -> None:
+    assert "fp16-mixed" in page.about.whole_text
+    _record(page).apply(RunResumed(step=260, changes={"precision.name": "bf16-mixed"}))
+    page._catch_up()
+    assert "bf16-mixed" in page.about.whole_text
 
 
 def test_a_run_that_records_nothing_says_how_to_switch_it_on(context: AppContext, qtbot: QtBot) -> None:

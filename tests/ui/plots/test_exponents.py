@@ -107,7 +107,8 @@ def test_what_was_zero_when_recorded_stays_zero_at_every_scale(view: ExponentVie
         assert view.shares.zero == 0.5
     assert view.histogram is not None
     assert (
-        recorded_text(view.histogram, 65536.0) == "50 % were zero when recorded at 2¹⁶; they stay zero at every scale."
+        recorded_text(view.histogram, 65536.0)
+        == "50 % were zero when recorded at 2¹⁶; here they stay zero at every scale."
     )
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from studio.events import EvaluationCompleted, OverflowDiagnosed
+from studio.events import EvaluationCompleted, NumericsStarted, OverflowDiagnosed
 from studio.runner.record import RunRecord
+from studio.runs import create_run
 from studio.ui.plots.lane import GROWTH, SKIPPED, VALIDATION, VERDICT, EventLane
-from studio.ui.plots.scale import ScaleChart
+from studio.ui.plots.scale import ScaleChart, scale_figure
 from studio.ui.plots.timeline import Timeline
 from tests.ui.plots.conftest import Show, record_of, step_event
 
@@ -45,6 +48,13 @@ def test_the_scale_is_drawn_in_steps_of_powers_of_two(show: Show) -> None:
 def test_a_precision_without_loss_scaling_says_so(show: Show) -> None:
     chart = show(ScaleChart, record_of([step_event(1, grad_scale=None)]))
     assert "needs no loss scaling" in chart.overlay.message
+
+
+def test_fp16_whose_scaling_is_switched_off_says_that(show: Show) -> None:
+    started = NumericsStarted(modules=["a"], compute="fp16", every=1)
+    chart = show(ScaleChart, record_of([started, step_event(1, grad_scale=None)]))
+    assert chart.overlay.message.startswith("Loss scaling is switched off: the scale is 1.")
+    assert scale_figure(chart.record.state) == ("1", "switched off")
 
 
 def test_the_reading_names_the_scale_before_and_after_a_skip(show: Show) -> None:
@@ -124,11 +134,43 @@ def test_a_growth_of_the_scale_is_an_event(show: Show) -> None:
     assert lane.event_at(2, GROWTH).text == "step 2 tried a larger scale: 4 (2²) → 8 (2³)"
 
 
-def test_a_skip_at_the_floor_says_that_the_scale_can_fall_no_further(show: Show) -> None:
-    lane = _lane(show, _scales(2.0, 1.0, 1.0))
+def test_a_skip_at_the_floor_says_that_the_scale_can_fall_no_further(show: Show, tmp_path: Path) -> None:
+    record = _scales(2.0, 1.0, 1.0)
+    record.folder = create_run(tmp_path, "r", '[model]\npath = "m"\n[[data.sources]]\npath = "d"\n')
+    lane = _lane(show, record)
     assert list(lane.floor) == [2]
     assert lane.event_at(1, SKIPPED).text == "step 1 was skipped: scale 2 (2¹) → 1 (2⁰)"
     assert lane.event_at(2, SKIPPED).text == "step 2 was skipped, and the scale stays at its floor, 1 (2⁰)"
+
+
+@pytest.mark.parametrize(
+    ("scales", "words"),
+    [
+        ((64.0, 64.0), "step 1 was skipped: its loss was NaN, which leaves the scale at 64 (2⁶)"),
+        ((None, None), "step 1 was skipped: its loss was NaN"),
+    ],
+)
+def test_a_skip_for_a_loss_that_is_no_number_says_so(
+    show: Show, scales: tuple[float | None, float | None], words: str
+) -> None:
+    first = step_event(1, loss=math.nan, skipped=True, grad_scale=scales[0])
+    lane = _lane(show, record_of([first, step_event(2, grad_scale=scales[1])]))
+    assert lane.event_at(1, SKIPPED).text == words
+    assert not len(lane.floor)
+
+
+def test_a_skip_that_a_static_scale_does_not_answer_says_so(show: Show) -> None:
+    lane = _lane(show, record_of([step_event(1, grad_scale=64.0, skipped=True), step_event(2, grad_scale=64.0)]))
+    assert lane.event_at(1, SKIPPED).text == "step 1 was skipped, and the scale stays at 64 (2⁶)"
+
+
+def test_good_and_bad_verdicts_are_found_whichever_came_first(show: Show) -> None:
+    record = record_of(step_event(step) for step in range(1, 401))
+    for step, harmful in ((50, False), (100, True), (300, False), (350, True)):
+        record.apply(dataclasses.replace(VERDICT_EVENT, step=step, harmful=harmful))
+    lane = _lane(show, record)
+    found = [lane.event_near(float(lane.view.pixel_of(step)), VERDICT) for step in (50, 100, 300, 350)]
+    assert [event and event.step for event in found] == [50, 100, 300, 350]
 
 
 @pytest.mark.parametrize("row", [VERDICT, VALIDATION, GROWTH, SKIPPED])
