@@ -18,6 +18,7 @@ from studio.engine.numerics.verdicts import VERDICT_CLASSES
 from studio.errors import ConfigError
 from studio.events import NumericsSampled
 from studio.exponents import FP16, Format, Histogram
+from studio.i18n import tr
 from studio.runner.record import RunRecord
 from studio.runner.series import Array, MetricSeries
 
@@ -220,6 +221,16 @@ def remedy_words(name: str) -> tuple[str, str]:
     """Return the title and the explanation of a remedy, untranslated."""
     known = REMEDIES.get(name)
     return (known.title, known.explanation) if known else (_as_words(name), "")
+
+
+def ended_words(name: str) -> str:
+    """Return why a remedy is of no use once the run has ended, and what is; empty if a new run can begin with it."""
+    known = REMEDIES.get(name)
+    if known is not None and not known.acts_on_run:
+        return ""
+    words = tr("“{remedy}” works only while the run is under way, and this one has ended.")
+    sentence = words.format(remedy=tr(remedy_words(name)[0]))
+    return f"{sentence} {tr(known.instead)}" if known else sentence
 
 
 def _as_words(name: str) -> str:

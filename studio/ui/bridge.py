@@ -14,7 +14,7 @@ from studio.config import RunConfig
 from studio.errors import Cancelled, StudioError
 from studio.i18n import tr
 from studio.runner.controller import Controller
-from studio.runner.numerics import remedy_words
+from studio.runner.numerics import ended_words, remedy_words
 from studio.runner.record import RunRecord
 from studio.runner.task import Task
 from studio.runs import RunFolder
@@ -93,6 +93,12 @@ class AppContext(QObject):
         """The tasks under way that somebody waits for."""
         return tuple(watched.task for watched in self._watched if not watched.task.cancel_requested)
 
+    @property
+    def shows_training(self) -> bool:
+        """Whether the run that the pages show is under way: it trains, or waits to go on."""
+        shown = self.record
+        return shown is not None and shown is self.live and self.controller.running and not shown.state.ended
+
     def start_run(self, config: RunConfig) -> None:
         """Start training and show it. Raises `StudioError` when it cannot start."""
         folder = self.controller.start(config, self.runs_root)
@@ -131,9 +137,11 @@ class AppContext(QObject):
 
     def apply_remedy(self, name: str) -> None:
         """Let the run that trains go on with a remedy; for one that has ended, offer the settings on the Setup page."""
-        if self.record is not None and self.record is self.live and self.controller.running:
+        if self.shows_training:
             self.controller.apply_remedy(name)
             self.message.emit(tr("The run goes on with: {remedy}").format(remedy=tr(remedy_words(name)[0])))
+        elif useless := ended_words(name):
+            self.message.emit(useless)
         elif self.record is not None:
             self.remedy_requested.emit(name)
 

@@ -23,7 +23,15 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from studio.config import write_config
-from studio.events import OverflowDiagnosed, ProgressReported, RunFailed, RunFinished, RunStarted, StepCompleted
+from studio.events import (
+    OverflowDiagnosed,
+    ProgressReported,
+    RunFailed,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    StepCompleted,
+)
 from studio.runner.task import Task
 from studio.ui import theme
 from studio.ui.actions import COMMANDS, MENUS
@@ -320,3 +328,25 @@ def test_a_remedy_for_a_run_that_has_ended_fills_the_setup_page(
     assert training.page == "setup"
     assert training.setup.tables()["precision"]["name"] == "fp32"
     assert controller.remedies == []
+
+
+def test_a_remedy_that_acts_on_the_run_itself_opens_no_settings_once_that_has_ended(
+    training: MainWindow, controller: FakeController, qtbot: QtBot
+) -> None:
+    feed(training, controller, [STARTED, step(1), VERDICT, RunFailed(step=5, sentence="It overflowed.")])
+    page = training.page
+    with qtbot.waitSignal(training.context.message) as message:
+        training.context.apply_remedy("restore_checkpoint")
+    assert message.args[0].startswith("“Back to the last good checkpoint” works only while the run is under way")
+    assert training.page == page
+    assert controller.remedies == []
+
+
+def test_a_remedy_of_an_ended_run_goes_on_from_what_was_changed_while_it_ran(
+    training: MainWindow, controller: FakeController
+) -> None:
+    lowered = RunResumed(step=3, changes={"training.learning_rate": 3e-4})
+    feed(training, controller, [STARTED, step(1), lowered, VERDICT, RunFailed(step=5, sentence="It overflowed.")])
+    controller.running = False
+    training.context.apply_remedy("lower_learning_rate")
+    assert training.setup.tables()["training"]["learning_rate"] == pytest.approx(3e-5)

@@ -31,6 +31,7 @@ class Remedy:
 
     Attributes:
         title, explanation: for the button; through `tr` where they are shown.
+        instead: what to do once the run has ended, where the remedy acts on the run itself.
         overrides: `(config, evidence)` returns the settings to change, by dotted key, for a run from the last good
             weights; None where the remedy acts on the run itself and changes no setting.
     """
@@ -38,6 +39,7 @@ class Remedy:
     name: str
     title: str
     explanation: str
+    instead: str = ""
     overrides: Callable[[RunConfig, Evidence], Overrides] | None = None
 
     @property
@@ -180,11 +182,13 @@ REMEDIES = {
             name="skip_rows",
             title=mark("Leave these rows out"),
             explanation=mark("Go on without the rows that led to this; the data file stays as it is."),
+            instead=mark("Take these rows out of the data file, and start a new run."),
         ),
         Remedy(
             name="restore_checkpoint",
             title=mark("Back to the last good checkpoint"),
             explanation=mark("Go on from the last checkpoint that was saved, and forget what came after it."),
+            instead=mark("Start a new run at a lower learning rate; the checkpoints of this one stay in its folder."),
         ),
         Remedy(
             name="stochastic_rounding",

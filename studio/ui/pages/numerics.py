@@ -86,6 +86,7 @@ class NumericsPage(QWidget):
         self.heading.set_text(state.model or (record.folder.name if record.folder else tr("New run")))
         self.about.set_text(" · ".join(p for p in (method_title(state.method), state.precision, state.device) if p))
         self.figures.show_record(record)
+        self.events.set_under_way(self._context.shows_training)
         self.events.refresh()
         self.timeline.grow(state.step)
         self.scale.refresh()

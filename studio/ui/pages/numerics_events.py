@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFormLayout, QFrame, QHBoxLayout, QMenu, QScrollAr
 
 from studio.events import NumericsSampled, OverflowDiagnosed
 from studio.i18n import tr
-from studio.runner.numerics import remedy_words, sample_at, verdict_title
+from studio.runner.numerics import ended_words, remedy_words, sample_at, verdict_title
 from studio.runner.record import RunRecord
 from studio.ui import theme
 from studio.ui.pages.numerics_evidence import evidence_rows
@@ -45,20 +45,22 @@ class Remedies(QWidget):
         row.addWidget(self.best, 1)
         row.addWidget(self.others)
 
-    def offer(self, names: Sequence[str]) -> None:
-        """Offer some remedies, the best first, or none."""
-        self.names = list(names)
+    def offer(self, names: Sequence[str], useless: Mapping[str, str]) -> None:
+        """Offer some remedies, the best first, or none; those that are of no use now, with the reason, come last."""
+        self.names = sorted(names, key=lambda name: name in useless)
         self.setVisible(bool(names))
         self.others.setVisible(len(names) > 1)
         self.menu.clear()
-        for place, name in enumerate(names):
+        for place, name in enumerate(self.names):
             title, explanation = (tr(words) for words in remedy_words(name))
             if place == 0:
                 self.best.setText(title)
                 self.best.setAccessibleName(title)
-                self.best.setToolTip(explanation)
             else:
-                self.menu.addAction(title, partial(self.chosen.emit, name)).setToolTip(explanation)
+                self.menu.addAction(title, partial(self.chosen.emit, name))
+            control = self.menu.actions()[-1] if place else self.best
+            control.setToolTip(useless.get(name, explanation))
+            control.setEnabled(name not in useless)
 
 
 class EventPanel(Card):
@@ -72,9 +74,10 @@ class EventPanel(Card):
         self._picked: Event | None = None
         self._place: int | None = None
         self._shown: object = None
+        self._under_way = False
         self.heading = Verdict()
         self.sentence, self.advice = label("", "body", wrap=True), label("", "body", wrap=True)
-        self.where = label("", "caption", wrap=True)
+        self.instead, self.where = label("", "caption", wrap=True), label("", "caption", wrap=True)
         self.remedies = Remedies()
         self.remedies.chosen.connect(self.remedy_chosen)
         self._evidence_words: list[str] = []
@@ -89,6 +92,12 @@ class EventPanel(Card):
         """Show another run, or none."""
         self._record, self._picked, self._place, self._shown = record, None, None, None
         self.refresh()
+
+    def set_under_way(self, under_way: bool) -> None:
+        """Say whether the run is under way: what acts on the run itself can be chosen only then."""
+        if under_way != self._under_way:
+            self._under_way, self._shown = under_way, None
+            self.refresh()
 
     def pick(self, event: Event | None) -> None:
         """Show an event of the lane; None goes back to the newest verdict."""
@@ -118,7 +127,8 @@ class EventPanel(Card):
 
     def text(self) -> str:
         """Return everything that is said."""
-        words = (self.heading.text, self.sentence.text(), self.advice.text(), self.where.text(), *self._evidence_words)
+        parts = (self.sentence, self.advice, self.instead, self.where)
+        words = (self.heading.text, *(part.text() for part in parts), *self._evidence_words)
         return "\n".join(part for part in words if part)
 
     def _show(self, shown: Event | OverflowDiagnosed | None) -> None:
@@ -138,10 +148,12 @@ class EventPanel(Card):
         self.advice.setText(verdict.advice)
         words = tr("Evidence at step {step}") if verdict.evidence else tr("At step {step}")
         self.where.setText(words.format(step=f"{verdict.step:,}"))
-        for part in (self.sentence, self.advice, self.where):
+        useless = {} if self._under_way else {name: why for name in verdict.remedies if (why := ended_words(name))}
+        self.instead.setText("\n".join(useless.values()))
+        for part in (self.sentence, self.advice, self.instead, self.where):
             part.setVisible(bool(part.text()))
         self._show_evidence(verdict.evidence)
-        self.remedies.offer(verdict.remedies)
+        self.remedies.offer(verdict.remedies, useless)
 
     def _show_nothing(self) -> None:
         if self._record is None or not self._record.state.step:
@@ -154,11 +166,11 @@ class EventPanel(Card):
         self.heading.set(words, "good")
 
     def _clear(self) -> None:
-        self.remedies.offer([])
+        self.remedies.offer([], {})
         self._evidence_words = []
         while self._evidence.rowCount():
             self._evidence.removeRow(0)
-        for part in (self.sentence, self.advice, self.where):
+        for part in (self.sentence, self.advice, self.instead, self.where):
             part.setText("")
             part.hide()
 
@@ -200,7 +212,7 @@ class EventPanel(Card):
         self._body = QVBoxLayout(inside)
         self._body.setContentsMargins(0, 0, theme.space(0.5), 0)
         self._body.setSpacing(theme.space(1))
-        for widget in (self.heading, self.sentence, self.advice, self.where):
+        for widget in (self.heading, self.sentence, self.advice, self.instead, self.where):
             self._body.addWidget(widget)
         self._body.addLayout(self._evidence)
         self._body.addStretch(1)

@@ -116,5 +116,5 @@ def _zeros_text(histogram: Histogram, scale: float | None) -> str:
     if scale is None:
         return tr("{share} were zero when recorded; they stay zero at every scale.")
     if histogram.zeros == histogram.total:
-        return tr("What fp16 flushed at {scale} cannot be seen here; a run at a larger scale would show it.")
-    return tr("{share} were zero when recorded at {scale}; here they stay zero at every scale.")
+        return tr("What was flushed at {scale} left no trace; a run at a larger scale shows it.")
+    return tr("{share} were zero when recorded at {scale}; they stay zero at every scale.")

@@ -15,7 +15,7 @@ from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
-from studio.events import NumericsSampled, RunResumed, StepCompleted, to_json
+from studio.events import NumericsSampled, RunFailed, RunResumed, StepCompleted, to_json
 from studio.exponents import Histogram
 from studio.runner.record import RunRecord
 from studio.runs import create_run
@@ -25,6 +25,7 @@ from studio.ui.pages.numerics_evidence import evidence_rows
 from studio.ui.plots.lane import GROWTH, SKIPPED, VERDICT
 from tests.screenshots import scripted_numerics as scripted
 from tests.screenshots.scripted import scripted_record
+from tests.ui.fakes import FakeController
 
 
 def _page(context: AppContext, qtbot: QtBot, record: RunRecord | None) -> NumericsPage:
@@ -98,6 +99,37 @@ def test_the_newest_verdict_is_shown_with_advice_evidence_and_remedies(
     with qtbot.waitSignal(context.remedy_requested) as request:
         page.events.remedies.menu.actions()[2].trigger()
     assert request.args == ["lower_learning_rate"]
+
+
+def test_what_only_a_run_under_way_can_do_is_not_offered_for_an_ended_one(context: AppContext, qtbot: QtBot) -> None:
+    record = scripted.forward_overflow()
+    record.apply(dataclasses.replace(record.verdicts[-1], remedies=["skip_rows", "use_bf16"]))
+    page = _page(context, qtbot, record)
+    remedies = page.events.remedies
+    reason = "“Leave these rows out” works only while the run is under way, and this one has ended."
+    assert remedies.best.text() == "Use bf16"
+    assert remedies.best.isEnabled()
+    (left_out,) = remedies.menu.actions()
+    assert (left_out.text(), left_out.isEnabled()) == ("Leave these rows out", False)
+    assert left_out.toolTip().startswith(reason)
+    assert f"{reason} Take these rows out of the data file, and start a new run." in page.events.text()
+
+
+def test_what_a_run_under_way_can_do_is_offered_until_it_ends(
+    context: AppContext, controller: FakeController, qtbot: QtBot
+) -> None:
+    record = scripted.forward_overflow()
+    record.apply(dataclasses.replace(record.verdicts[-1], remedies=["skip_rows"]))
+    context.live, controller.running = record, True
+    page = _page(context, qtbot, record)
+    assert page.events.remedies.best.isEnabled()
+    assert page.events.instead.isHidden()
+    record.apply(RunFailed(step=143, sentence="It overflowed."))
+    page._catch_up()
+    assert page.events.remedies.best.text() == "Leave these rows out"
+    assert not page.events.remedies.best.isEnabled()
+    assert "works only while the run is under way" in page.events.remedies.best.toolTip()
+    assert page.events.instead.isVisible()
 
 
 def test_earlier_verdicts_are_a_click_away(page: NumericsPage, qtbot: QtBot) -> None:
@@ -217,9 +249,7 @@ def test_fp16_without_loss_scaling_is_not_described_as_another_precision(context
     assert page.figures.headroom.figure.text.endswith("until fp16 overflows")
     assert page.histogram.source.whole_text.endswith("loss scaling is switched off: scale 1")
     assert page.histogram.best.whole_text == "Nothing but zeros was recorded."
-    assert page.histogram.lost.whole_text == (
-        "What fp16 flushed at 2⁰ cannot be seen here; a run at a larger scale would show it."
-    )
+    assert page.histogram.lost.whole_text.startswith("What was flushed at 2⁰ left no trace")
 
 
 def test_the_page_names_the_precision_that_the_run_went_on_with(page: NumericsPage) -> None:

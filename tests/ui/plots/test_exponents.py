@@ -107,8 +107,14 @@ def test_what_was_zero_when_recorded_stays_zero_at_every_scale(view: ExponentVie
         assert view.shares.zero == 0.5
     assert view.histogram is not None
     assert (
-        recorded_text(view.histogram, 65536.0)
-        == "50 % were zero when recorded at 2¹⁶; here they stay zero at every scale."
+        recorded_text(view.histogram, 65536.0) == "50 % were zero when recorded at 2¹⁶; they stay zero at every scale."
+    )
+
+
+def test_where_all_was_flushed_no_scale_is_called_hopeless(view: ExponentView) -> None:
+    view.show_histogram(histogram_of(np.zeros(1000)), 1.0)
+    assert view.words().endswith(
+        "Nothing but zeros was recorded. What was flushed at 2⁰ left no trace; a run at a larger scale shows it."
     )
 
 
