@@ -228,7 +228,7 @@ def ended_words(name: str) -> str:
     known = REMEDIES.get(name)
     if known is not None and not known.acts_on_run:
         return ""
-    words = tr("“{remedy}” works only while the run is under way, and this one has ended.")
+    words = tr("“{remedy}” needs a run that is under way.")
     sentence = words.format(remedy=tr(remedy_words(name)[0]))
     return f"{sentence} {tr(known.instead)}" if known else sentence
 

@@ -337,7 +337,7 @@ def test_a_remedy_that_acts_on_the_run_itself_opens_no_settings_once_that_has_en
     page = training.page
     with qtbot.waitSignal(training.context.message) as message:
         training.context.apply_remedy("restore_checkpoint")
-    assert message.args[0].startswith("“Back to the last good checkpoint” works only while the run is under way")
+    assert message.args[0].startswith("“Back to the last good checkpoint” needs a run that is under way")
     assert training.page == page
     assert controller.remedies == []
 

@@ -212,7 +212,7 @@ class EventPanel(Card):
         self._body = QVBoxLayout(inside)
         self._body.setContentsMargins(0, 0, theme.space(0.5), 0)
         self._body.setSpacing(theme.space(1))
-        for widget in (self.heading, self.sentence, self.advice, self.instead, self.where):
+        for widget in (self.heading, self.sentence, self.advice, self.where):
             self._body.addWidget(widget)
         self._body.addLayout(self._evidence)
         self._body.addStretch(1)
@@ -221,6 +221,7 @@ class EventPanel(Card):
         self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._scroll.setWidget(inside)
         self.body.addWidget(self._scroll, 1)
+        self.body.addWidget(self.instead)
         self.body.addWidget(self.remedies)
 
 

@@ -106,7 +106,7 @@ def test_what_only_a_run_under_way_can_do_is_not_offered_for_an_ended_one(contex
     record.apply(dataclasses.replace(record.verdicts[-1], remedies=["skip_rows", "use_bf16"]))
     page = _page(context, qtbot, record)
     remedies = page.events.remedies
-    reason = "“Leave these rows out” works only while the run is under way, and this one has ended."
+    reason = "“Leave these rows out” needs a run that is under way."
     assert remedies.best.text() == "Use bf16"
     assert remedies.best.isEnabled()
     (left_out,) = remedies.menu.actions()
@@ -128,7 +128,7 @@ def test_what_a_run_under_way_can_do_is_offered_until_it_ends(
     page._catch_up()
     assert page.events.remedies.best.text() == "Leave these rows out"
     assert not page.events.remedies.best.isEnabled()
-    assert "works only while the run is under way" in page.events.remedies.best.toolTip()
+    assert "needs a run that is under way" in page.events.remedies.best.toolTip()
     assert page.events.instead.isVisible()
 
 
