@@ -126,8 +126,10 @@ def scripted_sample(script: Script, step: int, names: list[str]) -> NumericsSamp
 
 
 def _largest(gradient: np.ndarray, parameters: Histogram) -> float:
-    top = parameters.first + max((place for place, count in enumerate(parameters.counts) if count), default=-99)
-    return max(float(np.nanmax(2.0**gradient)), 1.9 * 2.0**top)
+    """The largest of the activation gradients, given as exponents, and of the parameters'."""
+    highest = [parameters.first + place for place, count in enumerate(parameters.counts) if count][-1:]
+    found = [*2.0 ** gradient[np.isfinite(gradient)], *(1.9 * 2.0**exponent for exponent in highest)]
+    return float(max(found, default=math.nan))
 
 
 def _step(event: StepCompleted, script: Script, update: int, skipped: bool) -> StepCompleted:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFormLayout, QFrame, QHBoxLayout, QMenu, QScrollArea, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFormLayout, QFrame, QGridLayout, QMenu, QScrollArea, QToolButton, QVBoxLayout, QWidget
 
 from studio.events import NumericsSampled, OverflowDiagnosed
 from studio.i18n import tr
@@ -20,7 +20,7 @@ from studio.ui.plots.lane import Event
 from studio.ui.plots.lane_overlay import VERDICT
 from studio.ui.widgets.buttons import icon_button, push_button
 from studio.ui.widgets.card import Card
-from studio.ui.widgets.text import label
+from studio.ui.widgets.text import ElidedLabel, label
 from studio.ui.widgets.verdict import Verdict
 
 
@@ -40,10 +40,14 @@ class Remedies(QWidget):
         self.menu.setToolTipsVisible(True)
         self.others.setMenu(self.menu)
         self.best.clicked.connect(lambda: self.chosen.emit(self.names[0]))
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.best, 1)
-        row.addWidget(self.others)
+        self.reason = ElidedLabel(tr("Needs a run that is under way"), "caption")
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setVerticalSpacing(theme.space(0.5))
+        grid.setColumnStretch(0, 1)
+        grid.addWidget(self.reason, 0, 0, 1, 2)
+        grid.addWidget(self.best, 1, 0)
+        grid.addWidget(self.others, 1, 1)
 
     def offer(self, names: Sequence[str], useless: Mapping[str, str]) -> None:
         """Offer some remedies, the best first, or none; those that are of no use now, with the reason, come last."""
@@ -61,6 +65,7 @@ class Remedies(QWidget):
             control = self.menu.actions()[-1] if place else self.best
             control.setToolTip(useless.get(name, explanation))
             control.setEnabled(name not in useless)
+        self.reason.setVisible(bool(names) and not self.best.isEnabled())
 
 
 class EventPanel(Card):
@@ -212,7 +217,7 @@ class EventPanel(Card):
         self._body = QVBoxLayout(inside)
         self._body.setContentsMargins(0, 0, theme.space(0.5), 0)
         self._body.setSpacing(theme.space(1))
-        for widget in (self.heading, self.sentence, self.advice, self.where):
+        for widget in (self.heading, self.sentence, self.advice, self.instead, self.where):
             self._body.addWidget(widget)
         self._body.addLayout(self._evidence)
         self._body.addStretch(1)
@@ -221,7 +226,6 @@ class EventPanel(Card):
         self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._scroll.setWidget(inside)
         self.body.addWidget(self._scroll, 1)
-        self.body.addWidget(self.instead)
         self.body.addWidget(self.remedies)
 
 

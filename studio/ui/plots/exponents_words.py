@@ -79,7 +79,7 @@ def shares_text(shares: Shares, total: int, scale: float, fmt: Format) -> str:
 def best_text(best: tuple[int, int] | None, fmt: Format) -> str:
     """Return which scales are best and why."""
     if best is None:
-        return tr("Nothing but zeros was recorded.")
+        return tr("No scale can be told best from this sample.")
     low, high = best
     if low <= 0 <= high and fmt.smallest_normal < -100:
         return tr("{format} has the range of fp32: these numbers need no scale.").format(format=fmt.name)

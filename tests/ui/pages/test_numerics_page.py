@@ -129,6 +129,7 @@ def test_what_a_run_under_way_can_do_is_offered_until_it_ends(
     assert page.events.remedies.best.text() == "Leave these rows out"
     assert not page.events.remedies.best.isEnabled()
     assert "needs a run that is under way" in page.events.remedies.best.toolTip()
+    assert page.events.remedies.reason.isVisible()
     assert page.events.instead.isVisible()
 
 
@@ -248,7 +249,7 @@ def test_fp16_without_loss_scaling_is_not_described_as_another_precision(context
     assert page.figures.figures["scale"].text == "Gradient scale: 1 switched off"
     assert page.figures.headroom.figure.text.endswith("until fp16 overflows")
     assert page.histogram.source.whole_text.endswith("loss scaling is switched off: scale 1")
-    assert page.histogram.best.whole_text == "Nothing but zeros was recorded."
+    assert page.histogram.best.whole_text == "No scale can be told best from this sample."
     assert page.histogram.lost.whole_text.startswith("What was flushed at 2⁰ left no trace")
 
 

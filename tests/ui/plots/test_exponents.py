@@ -114,7 +114,7 @@ def test_what_was_zero_when_recorded_stays_zero_at_every_scale(view: ExponentVie
 def test_where_all_was_flushed_no_scale_is_called_hopeless(view: ExponentView) -> None:
     view.show_histogram(histogram_of(np.zeros(1000)), 1.0)
     assert view.words().endswith(
-        "Nothing but zeros was recorded. What was flushed at 2⁰ left no trace; a run at a larger scale shows it."
+        "No scale can be told best from this sample. What was flushed at 2⁰ left no trace; a run at a larger scale shows it."
     )
 
 
