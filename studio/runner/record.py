@@ -31,6 +31,9 @@ from studio.runs import RunFolder, read_journal
 
 LOG_LINES = 5000
 SPEED_WINDOW = 16
+# What is kept of `StepCompleted`: every step has the first, and those of some runs the others.
+OF_STEPS = ("loss", "grad_norm", "learning_rate", "update", "tokens", "supervised_tokens", "seconds")
+OF_SOME_STEPS = ("grad_scale", "grad_norm_clipped")
 
 
 @dataclass(frozen=True)
@@ -93,10 +96,7 @@ class RunRecord:
     def __init__(self, folder: RunFolder | None = None) -> None:
         self.folder = folder
         self.state = RunState()
-        self.series = {
-            key: MetricSeries()
-            for key in ("loss", "validation", "grad_scale", "grad_norm", "learning_rate", "tokens_per_second")
-        }
+        self.series = {key: MetricSeries() for key in (*OF_STEPS, *OF_SOME_STEPS, "validation", "tokens_per_second")}
         self.skips: list[int] = []
         self.verdicts: list[OverflowDiagnosed] = []
         self.numerics: NumericsStarted | None = None
@@ -208,10 +208,9 @@ class RunRecord:
     def _step(self, event: StepCompleted) -> None:
         self._recent.append(event)
         speed = _speed(self._recent)
-        for key in ("loss", "grad_norm", "learning_rate"):
-            self.series[key].append(event.step, getattr(event, key))
-        if event.grad_scale is not None:
-            self.series["grad_scale"].append(event.step, event.grad_scale)
+        for key in (*OF_STEPS, *OF_SOME_STEPS):
+            if (value := getattr(event, key)) is not None:
+                self.series[key].append(event.step, value)
         if event.seconds > 0:
             self.series["tokens_per_second"].append(event.step, event.tokens / event.seconds)
         if event.skipped:

@@ -78,15 +78,18 @@ def scripted_events(steps: int = 212, initial_scale: float = 2.0**23) -> list[Ru
         skipped = step <= 7 or step == 131
         update += not skipped
         tokens = chance.randint(900, 1500)
+        loss = 1.35 + 1.2 * math.exp(-update / 45) + chance.gauss(0, 0.07)
+        norm = math.inf if skipped else 0.4 + 2.4 * math.exp(-update / 20) + abs(chance.gauss(0, 0.12))
         events.append(
             StepCompleted(
                 time=START + step,
                 step=step,
                 update=update,
                 epoch=update / 52,
-                loss=1.35 + 1.2 * math.exp(-update / 45) + chance.gauss(0, 0.07),
+                loss=loss,
                 learning_rate=2e-4 * min(1.0, update / 9) * 0.5 * (1 + math.cos(math.pi * update / 300)),
-                grad_norm=math.inf if skipped else 0.4 + 2.4 * math.exp(-update / 20) + abs(chance.gauss(0, 0.12)),
+                grad_norm=norm,
+                grad_norm_clipped=norm if skipped else min(norm, 1.0),
                 grad_scale=scale,
                 skipped=skipped,
                 tokens=tokens,

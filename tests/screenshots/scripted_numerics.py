@@ -133,13 +133,15 @@ def _largest(gradient: np.ndarray, parameters: Histogram) -> float:
 
 
 def _step(event: StepCompleted, script: Script, update: int, skipped: bool) -> StepCompleted:
+    norm = _not_finite(script) if skipped else event.grad_norm if math.isfinite(event.grad_norm) else 2.4
     return dataclasses.replace(
         event,
         update=update,
         skipped=skipped,
         grad_scale=script.scale(event.step),
         loss=math.nan if skipped and script.broken[1] == "forward" else event.loss,
-        grad_norm=_not_finite(script) if skipped else event.grad_norm if math.isfinite(event.grad_norm) else 2.4,
+        grad_norm=norm,
+        grad_norm_clipped=norm if skipped else min(norm, 1.0),
     )
 
 

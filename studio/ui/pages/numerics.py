@@ -155,6 +155,7 @@ class NumericsPage(QWidget):
         self.scale.body.addWidget(self.counts)
         return {
             "gradient-scale": (tr("Gradient scale"), self.scale_picture),
+            "headroom": (tr("Headroom"), self.figures.headroom),
             "exponents": (tr("Exponents"), self.histogram.view),
             "modules": (tr("Modules over steps"), self.modules.picture),
             "module": (tr("Module history"), self.history.history),

@@ -58,12 +58,24 @@ class SaveMenu:
             self._context.message.emit(str(error))
 
     def _ask(self, name: str, kinds: tuple[str, ...]) -> Path | None:
-        """Return the file to write; a name without an ending gets that of the chosen kind."""
+        """Return the file to write; a name without the ending of one of the kinds gets that of the chosen one."""
         chosen, kind = QFileDialog.getSaveFileName(self._page, tr("Save as"), name, ";;".join(kinds))
         if not chosen:
             return None
         path = Path(chosen)
-        return path if path.suffix else path.with_suffix((kind or kinds[0])[-5:-1])
+        if path.suffix.lower() in map(_ending, kinds):
+            return path
+        path = path.with_name(path.name + _ending(kind or kinds[0]))
+        if not path.exists():
+            return path
+        # The dialog asked about the name that was typed, not about this one.
+        self._context.message.emit(tr("{path} exists already. Choose another name.").format(path=path))
+        return None
+
+
+def _ending(kind: str) -> str:
+    """The ending in a filter such as CSV (*.csv)."""
+    return kind[-5:-1]
 
 
 def _tables() -> tuple[tuple[str, str, Callable[[RunRecord], Rows]], ...]:
@@ -71,7 +83,8 @@ def _tables() -> tuple[tuple[str, str, Callable[[RunRecord], Rows]], ...]:
         ("modules", tr("Modules over steps"), _modules),
         ("exponents", tr("Exponents"), lambda record: export_numbers.histogram_rows(list(record.samples))),
         ("scales", tr("Shares at every scale"), _scales),
-        ("steps", tr("Losses, scales and skips"), export_numbers.step_rows),
+        ("steps", tr("Losses, norms, scales and skips"), export_numbers.step_rows),
+        ("verdicts", tr("Verdicts"), export_numbers.verdict_rows),
     )
 
 

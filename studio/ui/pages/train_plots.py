@@ -97,13 +97,15 @@ class RunPlots(QWidget):
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(theme.space(1.5))
-        grid.addWidget(self.panels[self.loss], 0, 0, 1, 4)
-        grid.addWidget(self.panels[self.scale], 0, 4, 1, 2)
-        for place, chart in enumerate((self.grad_norm, self.learning_rate, self.speed)):
-            grid.addWidget(self.panels[chart], 1, 2 * place, 1, 2)
-        for column in range(6):
+        grid.addWidget(self.panels[self.loss], 0, 0, 1, 8)
+        grid.addWidget(self.panels[self.scale], 0, 8, 1, 4)
+        # The norm has the most to say above its chart.
+        grid.addWidget(self.panels[self.grad_norm], 1, 0, 1, 5)
+        grid.addWidget(self.panels[self.learning_rate], 1, 5, 1, 3)
+        grid.addWidget(self.panels[self.speed], 1, 8, 1, 4)
+        for column in range(12):
             grid.setColumnStretch(column, 1)
-            grid.setColumnMinimumWidth(column, theme.space(8))
+            grid.setColumnMinimumWidth(column, theme.space(3.5))
         grid.setRowStretch(0, 5)
         grid.setRowStretch(1, 3)
 

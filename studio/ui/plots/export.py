@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QWidget
 from studio.errors import ExportError
 from studio.i18n import tr
 from studio.ui import theme
+from studio.ui.plots.chart import Chart
 
 RESOLUTION = 2
 
@@ -31,6 +32,16 @@ def save_picture(widget: QWidget, path: Path, title: str) -> None:
         _save_svg(widget, path, title)
     elif not _as_image(widget).save(str(path)):
         raise ExportError(tr("{path} could not be written; look for room on the disk.").format(path=path))
+
+
+def described(widget: QWidget) -> str:
+    """Return the words for a picture; one that is made of several has those of its parts."""
+    for chart in widget.findChildren(Chart):
+        chart.describe()
+    if isinstance(widget, Chart):
+        widget.describe()
+    parts = [part.accessibleDescription() for part in widget.findChildren(QWidget) if not part.isHidden()]
+    return widget.accessibleDescription() or "\n".join(part for part in parts if part)
 
 
 def cannot_write(path: Path, error: OSError) -> str:
@@ -60,7 +71,7 @@ def _save_svg(widget: QWidget, path: Path, title: str) -> None:
     drawing.setSize(QSize(widget.size()))
     drawing.setViewBox(QRect(QPoint(), widget.size()))
     drawing.setTitle(title)
-    drawing.setDescription(widget.accessibleDescription())
+    drawing.setDescription(described(widget))
     painter = QPainter(drawing)
     _render(widget, painter)
     painter.end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,7 +14,7 @@ from studio.errors import ExportError
 from studio.events import NumericsSampled, spell_non_finite
 from studio.exponents import FORMATS, Histogram
 from studio.runner.numerics import floor_steps, scale_growths
-from studio.runner.record import RunRecord
+from studio.runner.record import OF_SOME_STEPS, OF_STEPS, RunRecord
 from studio.ui.plots.export import cannot_write
 
 Row: TypeAlias = Sequence[Any]
@@ -21,6 +22,7 @@ STATISTICS = tuple(
     f"{part}_{key}" for part in ("activation", "gradient") for key in ("largest", "zeros", "subnormal", "non_finite")
 )
 KINDS = ("parameters", "gradients")
+COUNTS = ("update", "tokens", "supervised_tokens")
 
 
 def module_rows(names: Sequence[str], samples: Sequence[NumericsSampled]) -> Iterator[Row]:
@@ -52,24 +54,42 @@ def scale_rows(samples: Sequence[NumericsSampled], scales: Iterable[int]) -> Ite
 
 
 def step_rows(record: RunRecord) -> Iterator[Row]:
-    """Return a row for every attempted step: loss, norm and scale, whether it was skipped, and what the scale did.
+    """Return a row for every attempted step: all that was measured, whether it was skipped, and what the scale did.
+
+    Norms are unscaled, before and after clipping; `seconds` are of the step alone.
 
     The record may grow while the rows are written: they are about the steps that there are now.
     """
     scale = record.series["grad_scale"]
-    count = min(len(record.series["loss"]), len(record.series["grad_norm"]))
-    scales = dict(zip(scale.x, scale.y, strict=True))
+    count = min(len(record.series[key]) for key in OF_STEPS)
+    some = {key: dict(zip(record.series[key].x, record.series[key].y, strict=True)) for key in OF_SOME_STEPS}
     marks = tuple(set(found) for found in (record.skips, scale_growths(scale), floor_steps(record)))
-    return _step_rows(record, count, scales, marks)
+    return _step_rows(record, count, some, marks)
+
+
+def verdict_rows(record: RunRecord) -> Iterator[Row]:
+    """Yield a row for every verdict of the diagnosis; the evidence is a JSON object, as in the journal."""
+    yield ("step", "class", "harmful", "sentence", "advice", "remedies", "evidence")
+    for found in list(record.verdicts):
+        evidence = json.dumps(spell_non_finite(found.evidence), ensure_ascii=False)
+        remedies = " ".join(found.remedies)
+        yield (found.step, found.verdict, int(found.harmful), found.sentence, found.advice, remedies, evidence)
 
 
 def _step_rows(
-    record: RunRecord, count: int, scales: Mapping[float, float], marks: Sequence[Container[float]]
+    record: RunRecord, count: int, some: Mapping[str, Mapping[float, float]], marks: Sequence[Container[float]]
 ) -> Iterator[Row]:
-    yield ("step", "loss", "grad_norm", "grad_scale", "skipped", "growth", "floor")
-    losses, norms = record.series["loss"], record.series["grad_norm"]
-    for step, loss, norm in zip(losses.x[:count], losses.y[:count], norms.y[:count], strict=True):
-        yield (int(step), float(loss), float(norm), scales.get(step), *(int(step in found) for found in marks))
+    yield ("step", *OF_STEPS, *some, "skipped", "growth", "floor")
+    # The view of a series that grows stays what it was.
+    columns = [record.series[key].y[:count] for key in OF_STEPS]
+    for step, *values in zip(record.series[OF_STEPS[0]].x[:count], *columns, strict=True):
+        measured = (_whole(key, float(value)) for key, value in zip(OF_STEPS, values, strict=True))
+        rare = (known.get(step) for known in some.values())
+        yield (int(step), *measured, *rare, *(int(step in found) for found in marks))
+
+
+def _whole(key: str, value: float) -> float | int:
+    return int(value) if key in COUNTS else value
 
 
 def write_csv(path: Path, rows: Iterable[Row], progress: Progress) -> None:

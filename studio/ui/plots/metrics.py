@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
@@ -34,7 +35,10 @@ class MetricChart(Chart):
 
 
 class GradNormChart(MetricChart):
-    """The unscaled norm before clipping, on a log10 axis, with the limit at which it is clipped."""
+    """The unscaled norm before clipping, on a log10 axis, with the limit at which it is clipped.
+
+    Only what is read out tells the norm after clipping: as a curve it would follow the limit or the norm itself.
+    """
 
     def __init__(self, timeline: Timeline, parent: QWidget | None = None) -> None:
         title = tr("Gradient norm")
@@ -44,6 +48,25 @@ class GradNormChart(MetricChart):
         """Draw the clip limit; 0 means that nothing is clipped."""
         self.overlay.level = math.log10(norm) if norm > 0 else None
         self.refresh()
+
+    @override
+    def reading(self, step: int) -> str:
+        before = self.curves[0].at(step)
+        after = None if self.record is None else self.record.series["grad_norm_clipped"].at(step)
+        if before is None or after is None or not after < before:
+            return super().reading(step)
+        return f"{numbers.number(before, 3)} → {numbers.number(after, 3)}"
+
+    @override
+    def summary(self) -> str:
+        after = MetricSeries() if self.record is None else self.record.series["grad_norm_clipped"]
+        if not len(after):
+            return super().summary()
+        before = self.curves[0].series
+        clipped = int((after.y < before.y[np.isin(before.x, after.x)]).sum())
+        words = tr("Clipped in {clipped} of {steps} steps; now {now} after clipping.")
+        counts = words.format(clipped=f"{clipped:,}", steps=f"{len(after):,}", now=self.value_text(float(after.y[-1])))
+        return f"{super().summary()} {counts}"
 
     @override
     def extras(self) -> dict[Style, bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 import math
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -377,13 +378,62 @@ def test_the_histograms_and_the_shares_at_every_scale_are_saved(
 def test_the_steps_are_saved_with_what_the_scale_did(
     page: NumericsPage, context: AppContext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    rows = _rows(page, monkeypatch, "Losses, scales and skips", tmp_path / "steps.csv", context)
+    rows = _rows(page, monkeypatch, "Losses, norms, scales and skips", tmp_path / "steps.csv", context)
     assert [int(row["step"]) for row in rows if row["skipped"] == "1"] == _record(page).skips
     assert [int(row["step"]) for row in rows if row["growth"] == "1"] == list(page.lane.growths)
     assert rows[_record(page).skips[0] - 1]["grad_norm"] == "inf"
 
 
-@pytest.mark.parametrize("title", ["Gradient scale", "Exponents", "Modules over steps", "Module history"])
+def test_the_steps_are_saved_with_all_that_was_measured_of_them(
+    context: AppContext, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    events = scripted.numerics_events(scripted.Script(steps=30, scale=lambda _: 1024.0))
+    page = _page(context, qtbot, scripted_record(events))
+    rows = _rows(page, monkeypatch, "Losses, norms, scales and skips", tmp_path / "steps.csv", context)
+    steps = [event for event in events if isinstance(event, StepCompleted)]
+    for key in ("step", "update", "tokens", "supervised_tokens"):
+        assert [row[key] for row in rows] == [str(getattr(step, key)) for step in steps]
+    for key in ("loss", "learning_rate", "grad_norm", "grad_norm_clipped", "grad_scale", "seconds"):
+        assert [float(row[key]) for row in rows] == [getattr(step, key) for step in steps]
+
+
+def test_the_verdicts_are_saved_with_their_evidence(
+    page: NumericsPage, context: AppContext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = _rows(page, monkeypatch, "Verdicts", tmp_path / "verdicts.csv", context)
+    verdicts = _record(page).verdicts
+    assert [int(row["step"]) for row in rows] == [verdict.step for verdict in verdicts]
+    newest, row = verdicts[-1], rows[-1]
+    assert (row["class"], row["harmful"], row["sentence"]) == (newest.verdict, "1", newest.sentence)
+    assert (row["advice"], row["remedies"].split()) == (newest.advice, newest.remedies)
+    assert json.loads(row["evidence"]) == newest.evidence
+
+
+@pytest.mark.parametrize(
+    ("typed", "kind", "written"),
+    [("scale v1.2", "SVG (*.svg)", "scale v1.2.svg"), ("scale", "", "scale.png"), ("a.SVG", "PNG (*.png)", "a.SVG")],
+)
+def test_a_name_gets_the_ending_that_it_lacks(
+    page: NumericsPage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, typed: str, kind: str, written: str
+) -> None:
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / typed), kind))
+    page.save._save_picture("exponents", "Exponents", page.histogram.view)
+    assert (tmp_path / written).stat().st_size > 100
+    assert typed == written or not (tmp_path / typed).exists()
+
+
+def test_the_ending_that_a_name_gets_overwrites_nothing(
+    page: NumericsPage, context: AppContext, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "v1.2.png").write_text("mine")
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "v1.2"), ""))
+    with qtbot.waitSignal(context.message) as message:
+        page.save._save_picture("exponents", "Exponents", page.histogram.view)
+    assert message.args[0].endswith("v1.2.png exists already. Choose another name.")
+    assert (tmp_path / "v1.2.png").read_text() == "mine"
+
+
+@pytest.mark.parametrize("title", ["Headroom", "Gradient scale", "Exponents", "Modules over steps", "Module history"])
 def test_every_picture_is_saved_as_png_and_svg(
     page: NumericsPage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, title: str
 ) -> None:
@@ -400,6 +450,12 @@ def test_every_picture_is_saved_as_png_and_svg(
     ]
     assert len(drawn) > 5
     assert any(node.tag.endswith("text") for node in root.iter())
+    described = next(node.text for node in root.iter() if node.tag.endswith("desc"))
+    for part in {"Gradient scale": (page.scale.chart, page.lane), "Modules over steps": (page.modules.map,)}.get(
+        title, ()
+    ):
+        assert part.summary() in (described or "")
+    assert described
 
 
 def test_a_picture_that_cannot_be_written_is_said_in_one_sentence(

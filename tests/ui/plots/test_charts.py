@@ -118,6 +118,14 @@ def test_the_clip_limit_is_in_view_when_the_norms_come_near_it(show: Show) -> No
     assert low < math.log10(0.3) < 0.0 < high
 
 
+def test_the_norm_after_clipping_is_read_out_where_it_is_another(show: Show) -> None:
+    norms = ((2.5, 1.0), (0.5, 0.5), (math.inf, math.inf), (0.7, None))
+    events = [step_event(n, grad_norm=norm, grad_norm_clipped=clipped) for n, (norm, clipped) in enumerate(norms, 1)]
+    chart = show(GradNormChart, record_of(events))
+    assert [chart.reading(step) for step in (1, 2, 3, 4)] == ["2.50 → 1.00", "0.5000", "∞", "0.7000"]
+    assert "Clipped in 1 of 3 steps" in chart.summary()
+
+
 def test_the_newest_step_stays_in_view_while_the_run_grows(show: Show, timeline: Timeline) -> None:
     record = record_of(step_event(step) for step in range(1, 101))
     chart = show(LossChart, record)
