@@ -11,6 +11,8 @@ import json
 import math
 import time
 import typing
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
@@ -116,14 +118,14 @@ class NumericsSampled(_Event):
     step: int
     grad_scale: float | None
     because: str
-    activation_largest: list[float]
-    activation_zeros: list[float]
-    activation_subnormal: list[float]
-    activation_non_finite: list[float]
-    gradient_largest: list[float]
-    gradient_zeros: list[float]
-    gradient_subnormal: list[float]
-    gradient_non_finite: list[float]
+    activation_largest: Sequence[float]
+    activation_zeros: Sequence[float]
+    activation_subnormal: Sequence[float]
+    activation_non_finite: Sequence[float]
+    gradient_largest: Sequence[float]
+    gradient_zeros: Sequence[float]
+    gradient_subnormal: Sequence[float]
+    gradient_non_finite: Sequence[float]
     products_largest: float = math.nan
     parameters: dict[str, Any]
     gradients: dict[str, Any]
@@ -270,12 +272,12 @@ def spell_non_finite(value: Any) -> Any:
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     if isinstance(value, dict):
         return {key: spell_non_finite(inner) for key, inner in value.items()}
-    return [spell_non_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+    return [spell_non_finite(inner) for inner in value] if isinstance(value, list | tuple | array) else value
 
 
 def _read(value: Any, annotation: str) -> Any:
-    if annotation == "list[float]":
-        return [_SPELLED[one] if isinstance(one, str) else float(one) for one in value]
+    if annotation == "Sequence[float]":
+        return list(map(float, value))  # which reads the spelled ones too
     if annotation.startswith("float") and isinstance(value, str):
         return _SPELLED[value]
     return float(value) if annotation.startswith("float") and value is not None else value

@@ -94,7 +94,7 @@ class ModuleMatrix:
             self._regular = self._length
 
     def _row(self, sample: NumericsSampled) -> Array:
-        row = np.array(getattr(sample, f"{self.direction}_{self.statistic}"))
+        row = np.array(getattr(sample, f"{self.direction}_{self.statistic}"), dtype=np.float64)
         if self.statistic == "largest" and self.direction == "gradient":
             row = row * (sample.grad_scale or 1.0)
         return np.where(np.array(getattr(sample, f"{self.direction}_non_finite")) > 0, np.inf, row)

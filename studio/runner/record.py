@@ -26,6 +26,7 @@ from studio.events import (
     RunStarted,
     StepCompleted,
 )
+from studio.runner.compact import compact
 from studio.runner.series import MetricSeries
 from studio.runs import RunFolder, read_journal
 
@@ -159,7 +160,7 @@ class RunRecord:
                 self.numerics = event
                 self._set_compute(event.compute)
             case NumericsSampled():
-                self.samples.append(event)
+                self.samples.append(compact(event))
             case OverflowDiagnosed():
                 self.verdicts.append(event)
             case RunPaused():

@@ -13,6 +13,7 @@ from studio.engine.control import Progress
 from studio.errors import ExportError
 from studio.events import NumericsSampled, spell_non_finite
 from studio.exponents import FORMATS, Histogram
+from studio.runner.compact import as_recorded
 from studio.runner.numerics import floor_steps, scale_growths
 from studio.runner.record import OF_SOME_STEPS, OF_STEPS, RunRecord
 from studio.ui.plots.export import cannot_write
@@ -29,7 +30,7 @@ def module_rows(names: Sequence[str], samples: Sequence[NumericsSampled]) -> Ite
     """Yield a row for every module of every sample; gradients are unscaled, shares are 0 to 1."""
     yield ("step", "module", "grad_scale", "because", *STATISTICS)
     for sample in samples:
-        columns = [getattr(sample, key) for key in STATISTICS]
+        columns = [as_recorded(sample, key) for key in STATISTICS]
         for module, name in enumerate(names):
             yield (sample.step, name, sample.grad_scale, sample.because, *(column[module] for column in columns))
 
