@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from bisect import bisect_right
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -28,7 +28,9 @@ Statistic: TypeAlias = Literal["largest", "zeros", "subnormal", "non_finite"]
 AS_GOOD = 1e-3
 # Why a sample was taken that was not due: `NumericsSampled.because`.
 SKIP = "skip"
-_step_of = attrgetter("step")
+# Among so many samples there are a few regular ones even where most steps are skipped.
+LOOKED_BACK = 64
+_step_of = operator.attrgetter("step")
 
 
 class ModuleMatrix:
@@ -173,6 +175,18 @@ def best_scales(histogram: Histogram, largest: float, fmt: Format = FP16) -> tup
     while histogram.shares(2.0 ** (low - 1), fmt).zero <= least + AS_GOOD and low > high - 300:
         low -= 1
     return low, high
+
+
+def sampling_interval(record: RunRecord) -> int:
+    """Return the steps from one regular sample to the next as it is now: it doubles when a run has grown long.
+
+    Samples are also taken after a skip, most of them beside the grid that the run began with.
+    """
+    assert record.numerics is not None
+    every = record.numerics.every
+    newest = record.samples[max(record.first_sample, len(record.samples) - LOOKED_BACK) :]
+    regular = [one.step for one in newest if one.because != SKIP and (one.step - 1) % every == 0]
+    return max(map(operator.sub, regular[-3:], regular[-4:-1]), default=every)
 
 
 def scale_growths(scale: MetricSeries) -> Array:

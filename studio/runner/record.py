@@ -101,6 +101,7 @@ class RunRecord:
         self.skips: list[int] = []
         self.verdicts: list[OverflowDiagnosed] = []
         self.numerics: NumericsStarted | None = None
+        self.first_sample = 0  # place of the first sample that `numerics` is about
         self.changes: list[tuple[int, dict[str, Any]]] = []
         self.samples: list[NumericsSampled] = []
         self.log: deque[str] = deque(maxlen=LOG_LINES)
@@ -157,7 +158,7 @@ class RunRecord:
             case EvaluationCompleted():
                 self._evaluated(event)
             case NumericsStarted():
-                self.numerics = event
+                self.numerics, self.first_sample = event, len(self.samples)
                 self._set_compute(event.compute)
             case NumericsSampled():
                 self.samples.append(compact(event))

@@ -19,6 +19,7 @@ from studio.runner.numerics import (
     largest_product,
     recorded_scale,
     sample_at,
+    sampling_interval,
     scale_growths,
     share_lost,
 )
@@ -175,6 +176,39 @@ def test_bf16_needs_no_scale_and_zeros_alone_have_no_best_one() -> None:
     low, high = best_scales(histogram_of(2.0 ** np.arange(-40.0, 3.0)), 4.0, BF16) or (1, 0)
     assert low <= 0 <= high
     assert best_scales(Histogram(first=0, counts=(), zeros=10), 1.0) is None
+
+
+def sampled(*steps: int, skips: tuple[int, ...] = ()) -> RunRecord:
+    """A run that began with a sample every 10 steps."""
+    record = RunRecord()
+    record.apply(NumericsStarted(modules=["a", "b"], compute="fp16", every=10))
+    for step in steps:
+        record.apply(sample(step, because="skip" if step in skips else "cadence"))
+    return record
+
+
+@pytest.mark.parametrize(
+    ("steps", "interval"),
+    [
+        ((), 10),
+        ((1,), 10),
+        ((1, 11, 21), 10),
+        ((1, 11, 21, 41, 61), 20),
+        ((1, 41, 44, 45, 81, 121), 40),  # a skip at 44 and a look after it
+        ((1, 41, 50, 51, 81, 121), 40),  # the look after it lies on the first grid
+    ],
+)
+def test_the_interval_is_the_distance_of_the_last_regular_samples(steps: tuple[int, ...], interval: int) -> None:
+    assert sampling_interval(sampled(*steps, skips=(44, 50))) == interval
+
+
+def test_a_run_that_went_on_with_another_model_begins_with_its_first_interval() -> None:
+    record = sampled(1, 41, 81)
+    record.apply(NumericsStarted(modules=["a", "b"], compute="bf16", every=10))
+    assert sampling_interval(record) == 10
+    for step in (91, 101):
+        record.apply(sample(step))
+    assert sampling_interval(record) == 10
 
 
 def test_a_growth_is_the_first_step_with_a_larger_scale() -> None:

@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 from studio.events import NumericsSampled
 from studio.exponents import FP16
 from studio.i18n import tr
-from studio.runner.numerics import headroom, recorded_scale, share_lost
+from studio.runner.numerics import headroom, recorded_scale, sampling_interval, share_lost
 from studio.runner.record import RunRecord
 from studio.ui import theme
 from studio.ui.plots import numbers
@@ -121,4 +121,4 @@ def _lost(record: RunRecord, sample: NumericsSampled | None) -> tuple[str, str]:
 def _looks(record: RunRecord) -> tuple[str, str]:
     if record.numerics is None:
         return numbers.NONE, tr("not recorded") if record.state.step else ""
-    return f"{len(record.samples):,}", tr("every {steps} steps").format(steps=f"{record.numerics.every:,}")
+    return f"{len(record.samples):,}", tr("every {steps} steps").format(steps=f"{sampling_interval(record):,}")
