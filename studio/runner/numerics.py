@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import operator
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
+from operator import attrgetter
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -30,7 +31,7 @@ AS_GOOD = 1e-3
 SKIP = "skip"
 # Among so many samples there are a few regular ones even where most steps are skipped.
 LOOKED_BACK = 64
-_step_of = operator.attrgetter("step")
+_step_of = attrgetter("step")
 
 
 class ModuleMatrix:
@@ -186,7 +187,7 @@ def sampling_interval(record: RunRecord) -> int:
     every = record.numerics.every
     newest = record.samples[max(record.first_sample, len(record.samples) - LOOKED_BACK) :]
     regular = [one.step for one in newest if one.because != SKIP and (one.step - 1) % every == 0]
-    return max(map(operator.sub, regular[-3:], regular[-4:-1]), default=every)
+    return max((later - one for one, later in pairwise(regular[-4:])), default=every)
 
 
 def scale_growths(scale: MetricSeries) -> Array:
