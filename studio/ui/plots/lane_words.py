@@ -17,7 +17,7 @@ def skip_text(record: RunRecord, step: int, at_floor: bool) -> str:
     scale, loss = record.series["grad_scale"], record.series["loss"].at(step)
     before, after = scale.at(step), scale.at(step + 1)
     values = {"step": f"{step:,}", "before": numbers.scale(before), "after": numbers.scale(after)}
-    if loss is not None and not math.isfinite(loss):
+    if loss is not None and not math.isfinite(loss) and after in (None, before):
         words = tr("step {step} was skipped: its loss was {loss}")
         if before is not None:
             words = tr("step {step} was skipped: its loss was {loss}, which leaves the scale at {before}")
