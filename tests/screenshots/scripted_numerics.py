@@ -294,5 +294,5 @@ def unscaled() -> RunRecord:
 def switched_off() -> RunRecord:
     """A run in fp16 without loss scaling, whose gradients are all too small for it."""
     lost = verdict("underflow", 21, scaling="off", share=0.998, scale=1.0, suggested_scale=2.0**20)
-    script = Script(steps=120, scale=lambda step: None, gradient=lambda step: -56.0, verdicts=(lost,))
+    script = Script(steps=120, scale=lambda step: None, gradient=lambda step: -44.0, verdicts=(lost,))
     return numerics_record(script)
