@@ -41,12 +41,13 @@ class HeadroomFigure(QWidget):
         """Show the headroom of a sample at its `recorded_scale`."""
         left = None if sample is None else headroom(sample)
         detail = ""
-        if sample is not None:
+        if sample is not None and left is not None and not math.isnan(left):
             detail = tr("until fp16 overflows") if scale else tr("if this were fp16")
             if left == -math.inf:
                 detail = tr("at step {step}").format(step=f"{sample.step:,}")
         self.figure.set(headroom_text(left), detail, headroom_level(left))
         self.gauge.set_headroom(left)
+        self.setAccessibleDescription(self.figure.text)
 
 
 class NumericsFigures(QFrame):
