@@ -4,7 +4,7 @@ from studio.config.data import DataConfig, DataSource
 from studio.config.method import MethodConfig
 from studio.config.model import ModelConfig
 from studio.config.numerics import NumericsConfig
-from studio.config.option import OptionSpec, Section, option, options
+from studio.config.option import OptionSpec, Section, Suggestion, option, options
 from studio.config.precision import PrecisionConfig
 from studio.config.run import RunConfig, parse_config, read_config, write_config
 from studio.config.training import TrainingConfig
@@ -19,6 +19,7 @@ __all__ = [
     "PrecisionConfig",
     "RunConfig",
     "Section",
+    "Suggestion",
     "TrainingConfig",
     "option",
     "options",

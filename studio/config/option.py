@@ -34,6 +34,7 @@ def option(
     labels: Mapping[str, str] | None = None,
     advanced: bool = False,
     when: tuple[str, Any] | None = None,
+    suggestions: str = "",
 ) -> Any:
     """Declare one option of a section.
 
@@ -42,24 +43,39 @@ def option(
         title: its label; `help`: what it does, what it costs, when to take it. Both through `mark`.
         unit: shown behind the value, such as "tokens".
         ge, gt, le, lt: its bounds.
-        labels: a title for each choice of a `Literal`.
+        labels: a title for each choice of a `Literal`, or for each word that may stand in place of a list of names.
         advanced: shown only when the user asks for all options.
         when: the key of another option of the section, and the value of it that gives this one a meaning.
+        suggestions: what the names of a list are chosen from, such as "linear_layers"; which those are depends on the
+            model (`Suggestion`).
     """
-    extra: JsonDict = {"unit": unit, "labels": dict(labels or {}), "advanced": advanced}
+    extra: JsonDict = {"unit": unit, "labels": dict(labels or {}), "advanced": advanced, "suggestions": suggestions}
     if when:
         extra["when"] = list(when)
     return Field(default, title=title, description=help, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra)
 
 
-Kind = Literal["integer", "number", "text", "flag", "choice", "list"]
+Kind = Literal["integer", "number", "text", "flag", "choice", "list", "names"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suggestion:
+    """A name that the chosen model offers for an option.
+
+    `detail` is what is worth knowing of it; `within` are the choices of the option that take it in.
+    """
+
+    value: str
+    detail: str = ""
+    within: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptionSpec:
     """One option as a form or a manual needs it; titles and help are not yet translated.
 
-    `minimum` and `maximum` are None where there is no bound; `optional` says that "not set" is a value.
+    `minimum` and `maximum` are None where there is no bound; `optional` says that "not set" is a value. The kind
+    "names" is a list of names, in place of which one of the choices may stand.
     """
 
     key: str
@@ -76,6 +92,7 @@ class OptionSpec:
     exclusive_maximum: bool
     advanced: bool
     when: tuple[str, Any] | None
+    suggestions: str
 
 
 def options(section: type[BaseModel]) -> tuple[OptionSpec, ...]:
@@ -105,6 +122,7 @@ def _spec(key: str, field: FieldInfo) -> OptionSpec:
         exclusive_maximum=Lt in bounds,
         advanced=extra.get("advanced", False),
         when=tuple(extra["when"]) if "when" in extra else None,
+        suggestions=extra.get("suggestions", ""),
     )
 
 
@@ -117,6 +135,6 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
 
 def _kind(annotation: Any, has_choices: bool) -> Kind:
     if has_choices:
-        return "choice"
+        return "names" if get_origin(annotation) is tuple else "choice"
     kinds: dict[Any, Kind] = {bool: "flag", int: "integer", float: "number", str: "text"}
     return kinds.get(annotation, "list")

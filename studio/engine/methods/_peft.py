@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,22 +28,9 @@ def import_peft() -> Any:
     return peft
 
 
-def attach(model: PreTrainedModel, peft_config: Any, names: Collection[str] = ()) -> nn.Module:
-    """Freeze the model, put what is trained into it or in front of it, and return peft's model.
-
-    `names` are the layers that the user asked for. Raises `ConfigError` when the model has none of them.
-    """
-    try:
-        trained: nn.Module = import_peft().get_peft_model(model, peft_config)
-    except ValueError as error:
-        if "not found in the base model" not in str(error):
-            raise
-        known = sorted({layer.name.rpartition(".")[2] for layer in linear_layers(model)})
-        raise ConfigError(
-            tr("method.target_modules: {names} not found in this model; it has {known}.").format(
-                names=", ".join(names), known=", ".join(known)
-            )
-        ) from error
+def attach(model: PreTrainedModel, peft_config: Any) -> nn.Module:
+    """Freeze the model, put what is trained into it or in front of it, and return peft's model."""
+    trained: nn.Module = import_peft().get_peft_model(model, peft_config)
     return trained
 
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Literal
 from studio.config.method import MethodConfig
 from studio.config.option import option
 from studio.engine.methods.base import Method
-from studio.errors import ModelError
+from studio.errors import ConfigError, ModelError
 from studio.i18n import mark, tr
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import nn
     from transformers import PreTrainedModel
 
@@ -26,7 +28,10 @@ class FullConfig(MethodConfig):
     freeze_embeddings: bool = option(
         False,
         title=mark("Freeze embeddings"),
-        help=mark("Keep the word vectors as they are: less memory and less forgetting."),
+        help=mark(
+            "Keep the word vectors as they are: less memory and less forgetting. An output layer that shares their "
+            "weights stays as it is too; one with weights of its own is trained."
+        ),
     )
     freeze_layers: int = option(
         0,
@@ -41,12 +46,26 @@ class FullConfig(MethodConfig):
 def _attach(model: PreTrainedModel, config: FullConfig) -> nn.Module:
     # The master copy is fp32, whatever format the files have.
     model = model.float()
+    _check_layers(config, (name for name, _ in model.named_parameters()))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not _frozen(name, config))
     return model
 
 
+def _check_layers(config: FullConfig, names: Iterable[str]) -> None:
+    """Refuse to freeze layers that the model has not."""
+    from studio.engine.models.shapes import count_layers
+
+    if config.freeze_layers > (layers := count_layers(names)):
+        raise ConfigError(
+            tr("method.freeze_layers = {count}: this model has {layers} layers; freeze {layers} at most.").format(
+                count=config.freeze_layers, layers=layers
+            )
+        )
+
+
 def _frozen(name: str, config: FullConfig) -> bool:
+    """Whether a parameter is kept as it is. An output layer that is tied to the embedding is no parameter by itself."""
     from studio.engine.models.shapes import is_embedding, layer_number
 
     number = layer_number(name)
@@ -81,6 +100,7 @@ def _merge(loaded: nn.Module) -> PreTrainedModel:
 
 
 def _trainable_parameters(shapes: ModelShapes, config: FullConfig) -> int:
+    _check_layers(config, shapes.tensors)
     return sum(shapes.size(name) for name in shapes.tensors if not _frozen(name, config))
 
 

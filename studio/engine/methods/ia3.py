@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from pydantic import BeforeValidator, Field
+from typing import TYPE_CHECKING, Literal
 
 from studio.config.method import MethodConfig
 from studio.config.option import option
 from studio.engine.methods import _peft
-from studio.engine.methods._targets import Scaled, named, scaled_by_default, scaled_by_name, split_names
+from studio.engine.methods._targets import (
+    AUTO,
+    LINEAR_LAYERS,
+    Scaled,
+    TargetModules,
+    named,
+    scaled_by_default,
+    scaled_by_name,
+)
 from studio.engine.methods.base import Method
 from studio.errors import ConfigError
 from studio.i18n import mark, tr
@@ -23,32 +29,32 @@ if TYPE_CHECKING:
     from studio.engine.models.activations import Formats, Kept
     from studio.engine.models.shapes import LinearShape, ModelShapes
 
-AUTO = "auto"
-
 
 class Ia3Config(MethodConfig):
     """Which layers are scaled."""
 
     name: Literal["ia3"] = "ia3"
-    target_modules: Annotated[tuple[str, ...], BeforeValidator(split_names), Field(min_length=1)] = option(
+    target_modules: TargetModules = option(
         (AUTO,),
         title=mark("Where"),
         help=mark(
-            "auto scales keys, values, and the inside of the MLPs, as in the paper. Or name layers, such as v_proj, "
-            "down_proj."
+            "Automatic scales keys, values, and the inside of the MLPs, as in the paper. Or take layers of the model "
+            "by name."
         ),
+        labels={AUTO: mark("Automatic")},
+        suggestions=LINEAR_LAYERS,
     )
 
 
 def _attach(model: PreTrainedModel, config: Ia3Config) -> nn.Module:
     scaled = _scaled(config, _peft.linear_layers(model))
     peft_config = _peft.import_peft().IA3Config(
-        target_modules=[*scaled.outputs, *scaled.inputs] or list(config.target_modules),
+        target_modules=[*scaled.outputs, *scaled.inputs],
         feedforward_modules=list(scaled.inputs),
         fan_in_fan_out=_peft.is_transposed(model),
         task_type=_peft.CAUSAL_LM,
     )
-    trained = _peft.attach(model, peft_config, config.target_modules)
+    trained = _peft.attach(model, peft_config)
     _keep_format(trained)
     return trained
 

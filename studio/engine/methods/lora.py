@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import ValidationInfo, field_validator, model_validator
 from typing_extensions import override
 
 from studio.config.method import MethodConfig
 from studio.config.option import option
 from studio.engine.methods import _peft, _pissa
-from studio.engine.methods._targets import ALL_LINEAR, ATTENTION_ONLY, attention_only, named, split_names
+from studio.engine.methods._targets import (
+    ALL_LINEAR,
+    ATTENTION_ONLY,
+    LINEAR_LAYERS,
+    TargetModules,
+    attention_only,
+    named,
+    short_names,
+)
 from studio.engine.methods.base import Method
 from studio.errors import ConfigError
 from studio.i18n import mark, tr
@@ -51,13 +59,15 @@ class LoraConfig(MethodConfig):
         ge=0.0,
         lt=1.0,
     )
-    target_modules: Annotated[tuple[str, ...], BeforeValidator(split_names), Field(min_length=1)] = option(
+    target_modules: TargetModules = option(
         (ALL_LINEAR,),
         title=mark("Where"),
         help=mark(
-            "all-linear adapts every linear layer but the output, which learns best for its size; attention-only "
-            "adapts those of attention alone, a third as many numbers. Or name layers, such as q_proj, v_proj."
+            "Adapting every linear layer but the output learns best for its size; attention alone takes a third as "
+            "many numbers. Or take layers of the model by name."
         ),
+        labels={ALL_LINEAR: mark("All linear layers"), ATTENTION_ONLY: mark("Attention only")},
+        suggestions=LINEAR_LAYERS,
     )
     rslora: bool = option(
         False,
@@ -112,30 +122,37 @@ class LoraConfig(MethodConfig):
 
 
 def _attach(model: PreTrainedModel, config: LoraConfig) -> nn.Module:
-    names = _targets(config, _peft.linear_layers(model))
-    if config.init == "pissa":
-        _pissa.check_rank(config.rank, _adapted(config, _peft.linear_layers(model)))
+    layers = _peft.linear_layers(model)
+    adapted = _adapted(config, layers)
     peft_config = _peft.import_peft().LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,
-        target_modules=ALL_LINEAR if names is None else list(names),
+        target_modules=ALL_LINEAR if len(adapted) == len(layers) else list(short_names(adapted, layers)),
         use_rslora=config.rslora,
         use_dora=config.dora,
         init_lora_weights={"kaiming": True, "pissa": _pissa.INIT}.get(config.init, config.init),
         fan_in_fan_out=_peft.is_transposed(model),
         task_type=_peft.CAUSAL_LM,
     )
-    trained = _peft.attach(model, peft_config, config.target_modules)
+    trained = _peft.attach(model, peft_config)
     if config.init == "pissa":
         _pissa.keep_start(trained)
     return _lighten(trained)
 
 
-def _targets(config: LoraConfig, layers: Sequence[LinearShape]) -> tuple[str, ...] | None:
-    """The names of the layers to adapt; None for all of them. Raises `ConfigError` where no name says attention."""
+def _adapted(config: LoraConfig, layers: Sequence[LinearShape]) -> list[LinearShape]:
+    """The layers to adapt. Raises `ConfigError` where the model has none of that name, or none for such a rank."""
     if config.target_modules == (ALL_LINEAR,):
-        return None
+        adapted = list(layers)
+    else:
+        adapted = named(layers, _names(config, layers), words=(ALL_LINEAR, ATTENTION_ONLY))
+    if config.init == "pissa":
+        _pissa.check_rank(config.rank, adapted)
+    return adapted
+
+
+def _names(config: LoraConfig, layers: Sequence[LinearShape]) -> tuple[str, ...]:
     if config.target_modules != (ATTENTION_ONLY,):
         return config.target_modules
     if names := attention_only(layers):
@@ -145,11 +162,6 @@ def _targets(config: LoraConfig, layers: Sequence[LinearShape]) -> tuple[str, ..
             value=ATTENTION_ONLY
         )
     )
-
-
-def _adapted(config: LoraConfig, layers: Sequence[LinearShape]) -> list[LinearShape]:
-    names = _targets(config, layers)
-    return list(layers) if names is None else named(layers, names)
 
 
 def _lighten(trained: nn.Module) -> nn.Module:

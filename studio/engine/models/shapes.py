@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 # GPT-2's Conv1D stores (inputs, outputs); every other linear layer stores (outputs, inputs).
 _CONV1D_MODELS = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
-_EMBEDDINGS = re.compile(r"(^|[._])(embed\w*|wte|wpe|word_embeddings|lm_head)\.")
-_OUTPUT = re.compile(r"(^|\.)(lm_head|embed_out)\.weight$")
+_EMBEDDINGS = re.compile(r"(^|[._])(embed(?!_out\b)\w*|wte|wpe|word_embeddings)\.")
+_OUTPUT = re.compile(r"(^|\.)(lm_head|embed_out)\.")
 _POSITIONS = re.compile(r"(^|\.)(wpe|embed_positions|position_embeddings)\.")
 _LAYER = re.compile(r"\.(\d+)\.")
 
@@ -52,13 +52,13 @@ class ModelShapes:
     @property
     def layers(self) -> int:
         """Number of layers that the weights hold."""
-        return 1 + max((number for name in self.tensors if (number := layer_number(name)) is not None), default=-1)
+        return count_layers(self.tensors)
 
     @property
     def embedding(self) -> tuple[int, int] | None:
         """Rows and columns of the word embedding: known tokens, and hidden size."""
         for name, shape in self.tensors.items():
-            if len(shape) == 2 and is_embedding(name) and not is_output(name) and not _POSITIONS.search(name):
+            if len(shape) == 2 and is_embedding(name) and not _POSITIONS.search(name):
                 return shape[0], shape[1]
         return None
 
@@ -81,24 +81,24 @@ class ModelShapes:
                     return value
         return None
 
-    def linear(self, names: Collection[str] | None = None) -> list[LinearShape]:
-        """Return the linear layers but for embeddings and output; with `names`, those whose name ends in one."""
+    def linear(self) -> list[LinearShape]:
+        """Return the linear layers but for embeddings and output."""
         found = []
         for name, shape in self.tensors.items():
             module = name.removesuffix(".weight")
-            if len(shape) == 2 and module != name and not is_embedding(name) and _named(module, names):
+            if len(shape) == 2 and module != name and not is_embedding(name) and not is_output(name):
                 outputs, inputs = reversed(shape) if self.transposed else shape
                 found.append(LinearShape(module, inputs, outputs))
         return found
 
 
 def is_embedding(name: str) -> bool:
-    """Return whether a parameter belongs to the word or position embedding or to the output layer."""
+    """Return whether a parameter belongs to the word or position embedding."""
     return _EMBEDDINGS.search(name) is not None
 
 
 def is_output(name: str) -> bool:
-    """Return whether a parameter is the matrix of the output layer."""
+    """Return whether a parameter belongs to the output layer."""
     return _OUTPUT.search(name) is not None
 
 
@@ -108,5 +108,6 @@ def layer_number(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _named(module: str, names: Collection[str] | None) -> bool:
-    return names is None or any(module == name or module.endswith(f".{name}") for name in names)
+def count_layers(names: Iterable[str]) -> int:
+    """Return the number of layers that parameters of these names lie in."""
+    return 1 + max((number for name in names if (number := layer_number(name)) is not None), default=-1)

@@ -66,12 +66,12 @@ def read_weights(folder: Path) -> Weights:
 
 def model_shapes(weights: Weights, config: dict[str, Any]) -> ModelShapes:
     """Return the shapes of the parameters; an output layer that shares the embedding's weights is left out."""
-    has_output = any(is_output(name) for name in weights.tensors)
+    has_output = any(_is_output_matrix(name) for name in weights.tensors)
     tied = bool(config.get("tie_word_embeddings", not has_output))
     kept = {
         name: tensor
         for name, tensor in weights.tensors.items()
-        if not _BUFFERS.search(name) and not (tied and is_output(name))
+        if not _BUFFERS.search(name) and not (tied and _is_output_matrix(name))
     }
     return ModelShapes(
         tensors={name: tensor.shape for name, tensor in kept.items()},
@@ -79,6 +79,10 @@ def model_shapes(weights: Weights, config: dict[str, Any]) -> ModelShapes:
         tied_embeddings=tied,
         config=config,
     )
+
+
+def _is_output_matrix(name: str) -> bool:
+    return is_output(name) and name.endswith(".weight")
 
 
 def _check_index(folder: Path, files: list[Path], places: dict[str, Path]) -> None:

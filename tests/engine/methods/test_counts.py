@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from studio.config.method import read_method
 from studio.engine.methods import METHODS
 from studio.engine.models.shapes import ModelShapes
+from studio.errors import ConfigError
 from tests.engine.methods import smollm2
 from tests.engine.methods.layouts import LAYOUTS, make, shapes_of
 
@@ -43,6 +44,44 @@ def _closed_form(table: dict[str, Any], shapes: ModelShapes) -> int:
 @pytest.mark.parametrize("method", TABLES)
 def test_the_closed_form_is_pefts_own_count(method: str, layout: str, tmp_path: Path) -> None:
     assert _closed_form(TABLES[method], shapes_of(layout, tmp_path)) == _peft_count(TABLES[method], make(layout))
+
+
+FULL: list[dict[str, Any]] = [
+    {},
+    {"freeze_embeddings": True},
+    {"freeze_layers": 1},
+    {"freeze_layers": 2},
+    {"freeze_embeddings": True, "freeze_layers": 2},
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("table", FULL, ids=str)
+def test_the_closed_form_of_full_fine_tuning_is_what_is_trained(
+    table: dict[str, Any], layout: str, tmp_path: Path
+) -> None:
+    trained = METHODS.get("full").attach(make(layout), read_method({"name": "full", **table}))
+    count = sum(p.numel() for p in trained.parameters() if p.requires_grad)
+    assert _closed_form({"name": "full", **table}, shapes_of(layout, tmp_path)) == count > 0
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_frozen_embeddings_are_those_of_the_input_and_the_output_only_where_it_is_tied_to_them(layout: str) -> None:
+    model = make(layout)
+    embedding, output = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    METHODS.get("full").attach(model, read_method({"name": "full", "freeze_embeddings": True}))
+    assert not embedding.requires_grad
+    assert output.requires_grad == (output is not embedding)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_more_layers_than_there_are_cannot_be_frozen(layout: str, tmp_path: Path) -> None:
+    table = {"name": "full", "freeze_layers": 3}
+    words = "method.freeze_layers = 3: this model has 2 layers; freeze 2 at most."
+    with pytest.raises(ConfigError, match=words):
+        METHODS.get("full").attach(make(layout), read_method(table))
+    with pytest.raises(ConfigError, match=words):
+        _closed_form(table, shapes_of(layout, tmp_path))
 
 
 @pytest.fixture(scope="module")

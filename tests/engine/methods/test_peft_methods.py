@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,11 @@ from studio.config.method import read_method
 from studio.engine.control import Control
 from studio.engine.methods import METHODS
 from studio.engine.methods._peft import linear_layers
-from studio.engine.methods._targets import attention_only, scaled_by_default
+from studio.engine.methods._targets import attention_only, scaled_by_default, suggestions
 from studio.engine.training import run
 from studio.errors import ConfigError
 from studio.runs import create_run
-from tests.engine.methods.layouts import LAYOUTS, ids, make
+from tests.engine.methods.layouts import LAYOUTS, ids, make, shapes_of
 from tests.tiny import Bench, bench, gpt2, llama, rows, save_model, save_rows
 
 IA3: dict[str, Any] = {"name": "ia3"}
@@ -222,10 +224,135 @@ def test_a_layer_that_is_named_is_scaled_at_the_side_where_the_paper_scales_it()
     }
 
 
-@pytest.mark.parametrize("table", [IA3 | {"target_modules": ["up"]}, LORA | {"target_modules": ["up"]}])
-def test_a_layer_that_the_model_has_not_is_refused_with_those_that_it_has(table: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"method.target_modules: up not found in this model; it has down_proj, "):
-        attach(table, make("llama"))
+NAMED = [IA3, LORA]
+ITS_OWN = "k_proj, o_proj, q_proj, v_proj, down_proj, gate_proj, up_proj"
+
+
+@pytest.mark.parametrize("table", NAMED, ids=lambda table: table["name"])
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ("up", f"up is not the name of a linear layer of this model; it has {ITS_OWN}."),
+        ("proj", "proj is not the name of a linear layer of this model; did you mean "),
+        ("q_prj", "q_prj is not the name of a linear layer of this model; did you mean q_proj or v_proj?"),
+        ("q_proj, v_porj", "v_porj is not the name of a linear layer of this model; did you mean v_proj or "),
+        (
+            "2.self_attn.q_proj",
+            "2.self_attn.q_proj is not the name of a linear layer of this model; did you mean self_",
+        ),
+        ("input_layernorm", f"input_layernorm is not the name of a linear layer of this model; it has {ITS_OWN}."),
+        (
+            "self_attn",
+            "self_attn is not the name of a linear layer of this model; did you mean self_attn.[qkvo]_proj or self_attn.",
+        ),
+        ("lm_head", f"lm_head is the output or an embedding, .* such as {ITS_OWN}, or take method.name = full."),
+        ("q_proj, lm_head", "lm_head is the output or an embedding, "),
+        ("embed_tokens", "embed_tokens is the output or an embedding, "),
+        ("model.embed_tokens", "model.embed_tokens is the output or an embedding, "),
+    ],
+)
+@pytest.mark.parametrize("layout", ["llama", "mistral"])
+def test_a_name_of_no_linear_layer_is_refused_before_and_when_it_is_attached(
+    layout: str, names: str, words: str, table: dict[str, Any], tmp_path: Path
+) -> None:
+    config = read_method(table | {"target_modules": names})
+    method = METHODS.get(config.name)
+    with pytest.raises(ConfigError, match=f"^method.target_modules: {words}"):
+        method.attach(make(layout), config)
+    with pytest.raises(ConfigError, match=f"^method.target_modules: {words}"):
+        method.trainable_parameters(shapes_of(layout, tmp_path), config)
+
+
+@pytest.mark.parametrize(
+    ("layout", "name"),
+    [("gpt2", "wte"), ("gpt2", "wpe"), ("gpt2", "lm_head"), ("gpt-neox", "embed_out"), ("gpt-neox", "embed_in"),
+     ("opt", "embed_positions")],
+)  # fmt: skip
+def test_output_and_embeddings_are_known_by_their_names_in_every_layout(layout: str, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"method.target_modules: {name} is the output or an embedding"):
+        attach(LORA | {"target_modules": [name]}, make(layout))
+
+
+def test_a_word_for_layers_that_is_misspelt_is_recognised() -> None:
+    with pytest.raises(ConfigError, match=r"all_linear is not the name of a linear .* did you mean all-linear\?"):
+        attach(LORA | {"target_modules": ["all_linear"]}, make("llama"))
+
+
+def adapted(trained: nn.Module) -> set[str]:
+    """The names of the layers beside which something is learnt."""
+    learnt = (name.removeprefix("base_model.model.") for name, p in trained.named_parameters() if p.requires_grad)
+    return {re.split(r"\.(?:lora_|ia3_)", name)[0] for name in learnt}
+
+
+ATTN, MLP = "model.layers.{}.self_attn.", "model.layers.{}.mlp."
+
+
+@pytest.mark.parametrize("table", NAMED, ids=lambda table: table["name"])
+@pytest.mark.parametrize(
+    ("names", "layers"),
+    [
+        ("q_proj", [ATTN.format(0) + "q_proj", ATTN.format(1) + "q_proj"]),
+        ("self_attn.q_proj", [ATTN.format(0) + "q_proj", ATTN.format(1) + "q_proj"]),
+        ("0.self_attn.q_proj", [ATTN.format(0) + "q_proj"]),
+        ("layers.1.self_attn.q_proj", [ATTN.format(1) + "q_proj"]),
+        ("model.layers.1.mlp.down_proj", [MLP.format(1) + "down_proj"]),
+        (
+            "0.mlp.down_proj, v_proj",
+            [MLP.format(0) + "down_proj", ATTN.format(0) + "v_proj", ATTN.format(1) + "v_proj"],
+        ),
+    ],
+)
+def test_a_name_in_several_parts_is_the_layer_that_it_says(
+    names: str, layers: list[str], table: dict[str, Any], tmp_path: Path
+) -> None:
+    config = read_method(table | {"target_modules": names})
+    method = METHODS.get(config.name)
+    trained: Any = method.attach(make("llama"), config)
+    assert adapted(trained) == set(layers)
+    count = trained.get_nb_trainable_parameters()[0]
+    shapes = shapes_of("llama", tmp_path / "model")
+    assert method.trainable_parameters(shapes, config) == count
+    (tmp_path / "adapter").mkdir()
+    method.save(trained, tmp_path / "adapter")
+    loaded = method.load(make("llama"), tmp_path / "adapter")
+    assert {name for name, _ in loaded.named_parameters()} == {name for name, _ in trained.named_parameters()}
+
+
+def test_a_name_in_full_is_known_to_files_that_leave_out_its_first_part(tmp_path: Path) -> None:
+    shapes = shapes_of("gpt2", tmp_path)
+    shortened = {name.removeprefix("transformer."): shape for name, shape in shapes.tensors.items()}
+    config = read_method(LORA | {"target_modules": "transformer.h.0.attn.c_attn"})
+    count = METHODS.get("lora").trainable_parameters(dataclasses.replace(shapes, tensors=shortened), config)
+    assert count == METHODS.get("lora").trainable_parameters(shapes, config) > 0
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layer_that_is_suggested_can_be_taken(layout: str, tmp_path: Path) -> None:
+    shapes, lora = shapes_of(layout, tmp_path), METHODS.get("lora")
+    offered = suggestions(shapes.linear())
+    assert [found.value for found in offered] == [found.value for found in suggestions(linear_layers(make(layout)))]
+    counts = [
+        lora.trainable_parameters(shapes, read_method(LORA | {"target_modules": [found.value]})) for found in offered
+    ]
+    assert sum(counts) == lora.trainable_parameters(shapes, read_method(LORA))
+    for word in ("attention-only", "all-linear"):
+        chosen = [found.value for found in offered if word in found.within]
+        named = lora.trainable_parameters(shapes, read_method(LORA | {"target_modules": chosen}))
+        assert named == lora.trainable_parameters(shapes, read_method(LORA | {"target_modules": [word]}))
+    automatic = [found.value for found in offered if "auto" in found.within]
+    ia3 = METHODS.get("ia3")
+    named = ia3.trainable_parameters(shapes, read_method(IA3 | {"target_modules": automatic}))
+    assert named == ia3.trainable_parameters(shapes, read_method(IA3))
+
+
+def test_a_suggestion_carries_the_sizes_of_its_layers(tmp_path: Path) -> None:
+    details = {found.value: found.detail for found in suggestions(shapes_of("gpt2", tmp_path).linear())}
+    assert details == {
+        "attn.c_attn": "32 → 96",
+        "attn.c_proj": "32 → 32",
+        "mlp.c_fc": "32 → 48",
+        "mlp.c_proj": "48 → 32",
+    }
 
 
 class _Anonymous(nn.Module):
@@ -257,6 +384,11 @@ def test_a_model_whose_names_tell_nothing_is_refused(table: dict[str, Any], valu
             "method.init = pissa: what it leaves of a base in int8",
         ),
         ({"method": IA3 | {"target_modules": ""}}, "method.target_modules = "),
+        (
+            {"method": LORA | {"target_modules": "all-linear, q_proj"}},
+            "method.target_modules = 'all-linear, q_proj': all-linear stands alone; take it, or the names of layers ",
+        ),
+        ({"method": IA3 | {"target_modules": ["v_proj", "auto"]}}, "method.target_modules = ['v_proj', 'auto']: auto "),
         ({"method": IA3 | {"rank": 4}}, "method.rank is not a setting; "),
     ],
 )
@@ -271,9 +403,12 @@ def test_pissa_has_no_dropout_unless_it_is_asked_for() -> None:
     assert read_method(PISSA | {"init": "kaiming"}).dropout == 0.05
 
 
-def test_pissa_of_more_components_than_there_are_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"method.rank = 20: an adapted layer has 16 principal components"):
-        attach(PISSA | {"rank": 20}, make("llama"))
+def test_pissa_of_more_components_than_there_are_is_refused(tmp_path: Path) -> None:
+    words, config = r"method.rank = 20: an adapted layer has 16 principal components", read_method(PISSA | {"rank": 20})
+    with pytest.raises(ConfigError, match=words):
+        METHODS.get("lora").attach(make("llama"), config)
+    with pytest.raises(ConfigError, match=words):
+        METHODS.get("lora").trainable_parameters(shapes_of("llama", tmp_path), config)
 
 
 @pytest.mark.parametrize("method", ["ia3", "pissa"])
