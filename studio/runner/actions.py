@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.config import DataConfig, DataSource, PrecisionConfig, RunConfig, parse_config
+from studio.config import DataConfig, DataSource, PrecisionConfig, RunConfig, Suggestion, parse_config
 from studio.engine.control import Progress, no_progress
 from studio.errors import ConfigError, StudioError
 from studio.i18n import tr
@@ -108,8 +108,22 @@ def export(
     return export_run(folder, target, dtype, out, progress)
 
 
+def check_method(info: ModelInfo, config: RunConfig) -> None:
+    """Raise `ConfigError` where the method with its options cannot be used on a model. Needs no thread."""
+    from studio.engine.methods import METHODS
+
+    METHODS.get(config.method.name).trainable_parameters(info.shapes, config.method)
+
+
+def suggestions(info: ModelInfo) -> dict[str, tuple[Suggestion, ...]]:
+    """Return what a model offers for the options that choose among its parts, by `OptionSpec.suggestions`."""
+    from studio.engine.methods import suggestions_of
+
+    return suggestions_of(info.shapes)
+
+
 def estimate(info: ModelInfo, config: RunConfig) -> Estimate:
-    """Return what training will need, from the shapes in the weight files alone."""
+    """Return what training will need, from the shapes in the weight files alone. Raises as `check_method`."""
     from studio.engine.device import available_memory
     from studio.engine.methods import METHODS
     from studio.engine.models.estimate import estimate_memory

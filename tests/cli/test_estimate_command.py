@@ -9,6 +9,7 @@ import pytest
 from studio.runner import actions
 from studio.runner.actions import Estimate, MethodRow
 from tests.cli.test_commands import CHAT, Command, answering
+from tests.screenshots.scripted_setup import smollm2
 
 LORA = Estimate(
     trainable_parameters=4_884_480,
@@ -18,6 +19,7 @@ LORA = Estimate(
     total_bytes=269_030_016,
     available_bytes=24 * 1024**3,
 )
+ESTIMATE = actions.estimate
 ROWS = (MethodRow(name="lora", estimate=LORA), MethodRow(name="full", problem="It trains the weights themselves."))
 
 
@@ -58,3 +60,16 @@ def test_the_table_has_a_line_for_each_method_under_its_titles(command: Command,
     assert lora.index("Merged model") == titles.index("exports")
     assert full.split(maxsplit=1) == ["full", "It trains the weights themselves."]
     assert "methods" not in command("estimate", config, "--json").json
+
+
+def test_what_the_model_refuses_is_a_wrong_configuration(
+    command: Command, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "estimate", ESTIMATE)
+    monkeypatch.setattr(actions, "open_model", answering(smollm2()))
+    done = command("estimate", config, "--set", "method.target_modules=q_prj", "--json")
+    assert done.status == 2
+    assert done.json["error"].startswith("method.target_modules: q_prj is not the name of a linear layer of this model")
+    done = command("estimate", config, "--set", "method.name=full", "--set", "method.freeze_layers=900")
+    assert done.status == 2
+    assert "method.freeze_layers = 900: this model has 30 layers; freeze 30 at most." in done.err

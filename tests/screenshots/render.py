@@ -133,6 +133,15 @@ def page_method_lora() -> QWidget:
     return method_window("lora")
 
 
+def page_method_layers() -> QWidget:
+    """Layers of the model by name, the keyboard on one of them."""
+    window = method_window("lora", target_modules=["q_proj", "v_proj"])
+    layers = window.setup.method.form.rows["target_modules"].editor.list  # type: ignore[attr-defined]
+    layers.setFocus()
+    layers.setCurrentRow(2)
+    return window
+
+
 def page_method_full() -> QWidget:
     """The whole model is trained."""
     return method_window("full", freeze_layers=10)

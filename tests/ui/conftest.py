@@ -27,7 +27,15 @@ from tests.ui.fakes import FakeController, FakeEngine, choose
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     """Answers in the engine's place."""
     fake = FakeEngine()
-    for name in ("open_model", "open_data", "estimate", "compare_methods", "explain_precision"):
+    for name in (
+        "open_model",
+        "open_data",
+        "check_method",
+        "suggestions",
+        "estimate",
+        "compare_methods",
+        "explain_precision",
+    ):
         monkeypatch.setattr(actions, name, getattr(fake, name))
     return fake
 

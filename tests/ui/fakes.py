@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from studio.config import RunConfig, write_config
+from studio.config import RunConfig, Suggestion, write_config
 from studio.engine.methods import METHODS
-from studio.errors import DataError, ModelError
+from studio.errors import ConfigError, DataError, ModelError
 from studio.runner.actions import Estimate, MethodRow
 from studio.runner.record import Update
 from studio.runs import RunFolder, create_run
@@ -63,7 +63,8 @@ class FakeInspection:
 class FakeEngine:
     """Answers for every action; a test changes them before it acts. `opened` are the models that were asked for.
 
-    `unsuited` are methods without an estimate, with the reason; `compared` the `[method]` tables of the last comparison.
+    `unsuited` are methods that the model refuses, with the reason; `offered` what it offers for their options; `compared`
+    the `[method]` tables of the last comparison.
     """
 
     model: dict[str, Any] = field(default_factory=dict)
@@ -74,6 +75,7 @@ class FakeEngine:
     read: list[tuple[str, str | None]] = field(default_factory=list)
     unsuited: dict[str, str] = field(default_factory=dict)
     compared: list[dict[str, Any]] = field(default_factory=list)
+    offered: dict[str, tuple[Suggestion, ...]] = field(default_factory=dict)
 
     def open_model(self, path: str, _progress: object = None) -> FakeModel:
         self.opened.append(path)
@@ -86,6 +88,13 @@ class FakeEngine:
         if "broken" in source.path:
             raise DataError(f"{source.path}, line 3: not JSON; mend the line or skip broken lines.")
         return self.data
+
+    def check_method(self, _info: object, config: RunConfig) -> None:
+        if problem := self.unsuited.get(config.method.name):
+            raise ConfigError(problem)
+
+    def suggestions(self, _info: object) -> dict[str, tuple[Suggestion, ...]]:
+        return self.offered
 
     def estimate(self, _info: object, config: RunConfig) -> Estimate:
         trainable = 4_884_480 if config.method.name == "lora" else 134_515_008

@@ -3,16 +3,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QApplication, QLabel, QLineEdit
 from pytestqt.qtbot import QtBot
 
-from studio.config import DataConfig, PrecisionConfig, Section, TrainingConfig, options
+from studio.config import DataConfig, PrecisionConfig, Section, Suggestion, TrainingConfig, option, options
 from studio.engine.methods import METHODS
 from studio.ui.forms.editors import ShareEditor
 from studio.ui.forms.form import Form
+from studio.ui.forms.names import BY_NAME, NamesEditor
 from studio.ui.forms.numbers import number_text, parse_number
 from studio.ui.forms.row import with_mnemonic
+from studio.ui.widgets.check_list import DETAIL, MOST_ROWS, CheckList
 
 SECTIONS: list[type[Section]] = [DataConfig, PrecisionConfig, TrainingConfig, *(method.config for method in METHODS)]
 
@@ -161,3 +163,140 @@ def test_an_option_without_a_meaning_is_switched_off_until_it_has_one(qtbot: QtB
     assert text.isEnabled()
     form.set_values({})
     assert not text.isEnabled()
+
+
+class Layers(Section):
+    """A section whose option is a word or names, as that of a method is."""
+
+    where: tuple[str, ...] = option(
+        ("all",),
+        title="Where",
+        help="Which.",
+        labels={"all": "All of them", "attention": "Attention only"},
+        suggestions="layers",
+    )
+
+
+OFFERED = (
+    Suggestion(value="attn.q_proj", detail="4 → 4", within=("all", "attention")),
+    Suggestion(value="attn.k_proj", detail="4 → 2", within=("all", "attention")),
+    Suggestion(value="mlp.up_proj", detail="4 → 8", within=("all",)),
+)
+
+
+@pytest.fixture
+def layers(qtbot: QtBot) -> Form:
+    form = Form(Layers)
+    qtbot.addWidget(form)
+    form.resize(700, 300)
+    form.offer({"layers": OFFERED})
+    with qtbot.waitExposed(form):
+        form.show()
+    return form
+
+
+def names_editor(form: Form) -> NamesEditor:
+    editor = form.rows["where"].editor
+    assert isinstance(editor, NamesEditor)
+    return editor
+
+
+def test_a_word_or_names_are_chosen_and_the_names_begin_with_what_the_word_took_in(layers: Form) -> None:
+    editor = names_editor(layers)
+    assert layers.values() == {"where": ["all"]}
+    assert not editor.list.isVisible()
+    editor.choice.set_value("attention")
+    assert layers.values() == {"where": ["attention"]}
+    editor.choice.set_value(BY_NAME)
+    assert editor.list.isVisible()
+    assert not editor.line.isVisible()
+    assert layers.values() == {"where": ["attn.q_proj", "attn.k_proj"]}
+    assert [item.data(DETAIL) for item in editor.list.rows()] == ["4 → 4", "4 → 2", "4 → 8"]
+
+
+def test_tab_leads_to_the_list_whose_names_arrows_find_and_space_ticks(layers: Form, qtbot: QtBot) -> None:
+    editor = names_editor(layers)
+    layers.set_values({"where": ["attn.q_proj"]})
+    editor.choice.button(BY_NAME).setFocus()  # type: ignore[union-attr]
+    qtbot.keyClick(QApplication.focusWidget(), Qt.Key.Key_Tab)
+    assert QApplication.focusWidget() is editor.list
+    qtbot.keyClick(editor.list, Qt.Key.Key_Space)
+    assert layers.problem() == "Where: Name at least one."
+    qtbot.keyClick(editor.list, Qt.Key.Key_Right)
+    qtbot.keyClick(editor.list, Qt.Key.Key_Space)
+    assert layers.values() == {"where": ["attn.k_proj"]}
+    assert layers.problem() == ""
+
+
+def test_a_click_on_a_name_ticks_it_as_one_on_its_box_does(layers: Form, qtbot: QtBot) -> None:
+    editor = names_editor(layers)
+    layers.set_values({"where": ["attn.q_proj"]})
+    area = editor.list.visualItemRect(editor.list.item(2))
+    with qtbot.waitSignal(layers.changed):
+        qtbot.mouseClick(editor.list.viewport(), Qt.MouseButton.LeftButton, pos=area.center())
+    assert layers.values() == {"where": ["attn.q_proj", "mlp.up_proj"]}
+    qtbot.mouseClick(editor.list.viewport(), Qt.MouseButton.LeftButton, pos=area.topLeft() + QPoint(12, 12))
+    assert layers.values() == {"where": ["attn.q_proj"]}
+
+
+@pytest.mark.parametrize("names", [["q_proj", "up_proj"], ["0.attn.q_proj"], ["gone", "attn.q_proj"], ["attention"]])
+def test_names_come_back_as_they_were_written_until_somebody_ticks(names: list[str], layers: Form) -> None:
+    layers.set_values({"where": names})
+    assert layers.values() == {"where": names}
+    layers.offer({})
+    assert layers.values() == {"where": names}
+    layers.offer({"layers": OFFERED})
+    assert layers.values() == {"where": names}
+
+
+def test_a_short_name_ticks_all_that_end_in_it_and_a_foreign_one_stands_at_the_end(layers: Form) -> None:
+    editor = names_editor(layers)
+    layers.set_values({"where": ["q_proj", "c_attn"]})
+    assert editor.list.checked() == ["attn.q_proj", "c_attn"]
+    assert editor.list.item(3).data(DETAIL) == "written by hand"
+    editor.list.item(3).setCheckState(Qt.CheckState.Unchecked)
+    assert layers.values() == {"where": ["attn.q_proj"]}
+
+
+def test_without_names_on_offer_they_are_typed(layers: Form, qtbot: QtBot) -> None:
+    editor = names_editor(layers)
+    layers.offer({})
+    editor.choice.set_value(BY_NAME)
+    assert editor.line.isVisible()
+    assert not editor.list.isVisible()
+    assert layers.problem() == "Where: Name at least one."
+    qtbot.keyClicks(editor.line, "c_attn, c_fc")
+    assert layers.values() == {"where": ["c_attn", "c_fc"]}
+    assert layers.problem() == ""
+
+
+def test_names_of_the_model_before_do_not_come_back(layers: Form) -> None:
+    editor = names_editor(layers)
+    editor.choice.set_value(BY_NAME)
+    editor.choice.set_value("all")
+    layers.offer({"layers": [Suggestion(value="c_attn", within=("all",))]})
+    editor.choice.set_value(BY_NAME)
+    assert layers.values() == {"where": ["c_attn"]}
+
+
+def test_the_list_has_a_name_and_its_rows_have_theirs(layers: Form) -> None:
+    editor = names_editor(layers)
+    layers.set_values({"where": ["q_proj"]})
+    assert editor.list.accessibleName() == "Where, by name"
+    assert editor.list.toolTip() == "Arrow keys move, Space ticks"
+    first = editor.list.item(0)
+    assert first.data(Qt.ItemDataRole.AccessibleTextRole) == "attn.q_proj, 4 → 4"
+    assert first.toolTip() == "attn.q_proj: 4 → 4"
+
+
+@pytest.mark.parametrize("count", [1, 7, 400])
+def test_a_list_is_as_high_as_its_rows_up_to_a_bound(count: int, qtbot: QtBot) -> None:
+    ticks = CheckList()
+    qtbot.addWidget(ticks)
+    ticks.set_items([(f"mlp.experts.{number}", "4 → 4") for number in range(count)], ())
+    ticks.resize(700, 40)
+    with qtbot.waitExposed(ticks):
+        ticks.show()
+    last = ticks.visualItemRect(ticks.item(count - 1))
+    assert (last.bottom() <= ticks.viewport().height()) == (count < 400)
+    assert ticks.viewport().height() <= MOST_ROWS * ticks.gridSize().height()

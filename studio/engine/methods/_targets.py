@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from studio.config import Suggestion
-from studio.engine.models.shapes import LinearShape, is_embedding, is_output
+from studio.engine.models.shapes import LinearShape, ModelShapes, is_embedding, is_output
 from studio.errors import ConfigError
 from studio.i18n import tr
 
@@ -27,6 +27,7 @@ LINEAR_LAYERS = "linear_layers"  # what `option(suggestions=…)` asks the model
 
 _IN_BLOCK = re.compile(r"(?:^|\.)\d+\.(.+)$")
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
+_PARTS = [re.compile(rf"(^|_)({part})", re.IGNORECASE) for part in ("q_|q$|query", "k_|k$|key", "v_|v$|value")]
 _KEYS_OR_VALUES = re.compile(r"(^|_)(k|v|kv)(_|$)|key|value|qkv", re.IGNORECASE)
 
 
@@ -81,7 +82,7 @@ def short_names(chosen: Collection[LinearShape], layers: Iterable[LinearShape]) 
     return tuple(dict.fromkeys(name if (name := _in_block(layer)) in short else layer.name for layer in chosen))
 
 
-def suggestions(layers: Sequence[LinearShape]) -> tuple[Suggestion, ...]:
+def linear_suggestions(layers: Sequence[LinearShape]) -> tuple[Suggestion, ...]:
     """Return the layers that can be named, those of all blocks under one name, with their sizes."""
     sizes: dict[str, set[str]] = {}
     for layer in _in_order(layers):
@@ -96,6 +97,11 @@ def suggestions(layers: Sequence[LinearShape]) -> tuple[Suggestion, ...]:
         )
         for name, found in sizes.items()
     )
+
+
+def suggestions_of(shapes: ModelShapes) -> dict[str, tuple[Suggestion, ...]]:
+    """Return what a model offers for the options of methods, by `OptionSpec.suggestions`."""
+    return {LINEAR_LAYERS: linear_suggestions(shapes.linear())}
 
 
 def attention_only(layers: Iterable[LinearShape]) -> tuple[str, ...]:
@@ -113,7 +119,7 @@ def scaled_by_default(layers: Sequence[LinearShape]) -> Scaled:
 
 def scaled_by_name(layers: Sequence[LinearShape], names: Iterable[str]) -> Scaled:
     """Return the layers of these names, each at the side on which IA3 scales it. Raises `ConfigError` as `named`."""
-    chosen, returning = named(layers, names, (AUTO,)), _returning(layers)
+    chosen, returning = named(layers, names, (AUTO,)), set(_returning(layers))
     outputs = [layer for layer in chosen if layer not in returning]
     inputs = [layer for layer in chosen if layer in returning]
     return Scaled(short_names(outputs, layers), short_names(inputs, layers))
@@ -154,9 +160,17 @@ def _in_block(layer: LinearShape) -> str:
     return found[1] if (found := _IN_BLOCK.search(layer.name)) else layer.name
 
 
-def _in_order(layers: Iterable[LinearShape]) -> list[LinearShape]:
-    """Those of attention first, then by name: files keep their layers in one order, models in another."""
-    return sorted(layers, key=lambda layer: (not _of_attention(layer), _in_block(layer)))
+def _in_order(layers: Sequence[LinearShape]) -> list[LinearShape]:
+    """As a token passes them, where names and shapes tell: files keep their layers in another order than models."""
+    returning = set(_returning(layers))
+
+    def place(layer: LinearShape) -> tuple[bool, int, bool, str]:
+        last = layer.name.rpartition(".")[2]
+        part = next((place for place, pattern in enumerate(_PARTS) if pattern.search(last)), len(_PARTS))
+        by_number = re.sub(r"\d+", lambda number: number[0].zfill(6), _in_block(layer))  # expert 2 before expert 10
+        return not _of_attention(layer), part, layer in returning, by_number
+
+    return sorted(layers, key=place)
 
 
 def _is_called(layer: LinearShape, name: str) -> bool:

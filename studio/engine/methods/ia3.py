@@ -37,10 +37,7 @@ class Ia3Config(MethodConfig):
     target_modules: TargetModules = option(
         (AUTO,),
         title=mark("Where"),
-        help=mark(
-            "Automatic scales keys, values, and the inside of the MLPs, as in the paper. Or take layers of the model "
-            "by name."
-        ),
+        help=mark("Automatic scales keys, values, and the inside of the MLPs, as in the paper."),
         labels={AUTO: mark("Automatic")},
         suggestions=LINEAR_LAYERS,
     )

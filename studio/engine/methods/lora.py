@@ -63,8 +63,8 @@ class LoraConfig(MethodConfig):
         (ALL_LINEAR,),
         title=mark("Where"),
         help=mark(
-            "Adapting every linear layer but the output learns best for its size; attention alone takes a third as "
-            "many numbers. Or take layers of the model by name."
+            "Every linear layer but the output learns best for its size; those of attention alone are a third as many "
+            "numbers to learn."
         ),
         labels={ALL_LINEAR: mark("All linear layers"), ATTENTION_ONLY: mark("Attention only")},
         suggestions=LINEAR_LAYERS,

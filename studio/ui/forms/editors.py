@@ -1,17 +1,17 @@
-"""One editor for each kind of option. All have `changed`, `value`, `set_value`, `problem` and `describe`."""
+"""The editors of options. All have `changed`, `value`, `set_value`, `problem` and `describe`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QSlider, QWidget
 from typing_extensions import override
 
-from studio.config import OptionSpec
+from studio.config import OptionSpec, Suggestion
 from studio.i18n import tr
 from studio.ui import theme
 from studio.ui.forms.numbers import number_text, parse_number
@@ -24,7 +24,7 @@ MOST_SEGMENTS, MOST_LETTERS = 4, 44
 
 
 class Editor(QWidget):
-    """Edits one option. `main` is the widget that gets the focus."""
+    """Edits one option. `main` is the widget that gets the focus; `below` needs the width of the whole row."""
 
     changed = Signal()
     main: QWidget
@@ -32,6 +32,7 @@ class Editor(QWidget):
     def __init__(self, spec: OptionSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.below: QWidget | None = None
         self.row = QHBoxLayout(self)
         self.row.setContentsMargins(0, 0, 0, 0)
 
@@ -42,6 +43,9 @@ class Editor(QWidget):
     def set_value(self, value: Any) -> None:
         """Show a value; None is "not set"."""
         raise NotImplementedError
+
+    def offer(self, suggestions: Sequence[Suggestion]) -> None:
+        """Offer other names, where the option chooses among some."""
 
     def problem(self) -> str:
         """Return what is wrong with the value, in a sentence, or nothing."""
@@ -136,7 +140,7 @@ class ListEditor(TextEditor):
 
     @override
     def value(self) -> Any:
-        words = [word for word in re.split(r"[\s,，、;；]+", self.line.text()) if word]
+        words = split_words(self.line.text())
         return words or (None if self.spec.optional else [])
 
     @override
@@ -252,17 +256,6 @@ def choice_widget(choices: list[tuple[str, str]]) -> Segmented | ComboBox:
     return Segmented(choices) if fits else ComboBox(choices)
 
 
-EditorFactory: TypeAlias = Callable[[OptionSpec], Editor]
-_EDITORS: dict[str, EditorFactory] = {
-    "integer": NumberEditor,
-    "number": NumberEditor,
-    "text": TextEditor,
-    "list": ListEditor,
-    "flag": FlagEditor,
-    "choice": ChoiceEditor,
-}
-
-
-def editor_for(spec: OptionSpec) -> Editor:
-    """Return an editor for the kind of the option."""
-    return _EDITORS[spec.kind](spec)
+def split_words(text: str) -> list[str]:
+    """Return the words of a text, whatever people put between them."""
+    return [word for word in re.split(r"[\s,，、;；]+", text) if word]

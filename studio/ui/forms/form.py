@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
-from studio.config import OptionSpec, Section, options
+from studio.config import OptionSpec, Section, Suggestion, options
 from studio.i18n import tr
-from studio.ui.forms.editors import EditorFactory, editor_for
+from studio.ui.forms.editors import ChoiceEditor, Editor, FlagEditor, ListEditor, NumberEditor, TextEditor
+from studio.ui.forms.names import NamesEditor
 from studio.ui.forms.row import FormRow
 from studio.ui.widgets.disclosure import Disclosure
+
+EditorFactory: TypeAlias = Callable[[OptionSpec], Editor]
+_EDITORS: dict[str, EditorFactory] = {
+    "integer": NumberEditor,
+    "number": NumberEditor,
+    "text": TextEditor,
+    "list": ListEditor,
+    "flag": FlagEditor,
+    "choice": ChoiceEditor,
+    "names": NamesEditor,
+}
 
 
 class Form(QWidget):
@@ -58,6 +70,11 @@ class Form(QWidget):
             row.editor.set_value(values.get(key, row.editor.spec.default))
         self._follow()
 
+    def offer(self, suggestions: Mapping[str, Sequence[Suggestion]]) -> None:
+        """Offer other names where an option chooses among some, by `OptionSpec.suggestions`."""
+        for row in self.rows.values():
+            row.editor.offer(suggestions.get(row.editor.spec.suggestions, ()))
+
     def problem(self) -> str:
         """Return the first thing that is wrong, with the title of its row, or nothing."""
         for row in self.rows.values():
@@ -81,7 +98,7 @@ class Form(QWidget):
     def _add_rows(self, layout: QVBoxLayout, specs: list[OptionSpec], editors: Mapping[str, EditorFactory]) -> None:
         taken = {row.mnemonic for row in self.rows.values()}
         for spec in specs:
-            editor = editors.get(spec.key, editor_for)(spec)
+            editor = editors.get(spec.key, _EDITORS[spec.kind])(spec)
             row = FormRow(self.section, editor, taken, first=layout.isEmpty())
             taken.add(row.mnemonic)
             row.changed.connect(self.changed)

@@ -62,6 +62,8 @@ class FormRow(QWidget):
         if not first:
             whole.addWidget(rule())
         whole.addLayout(line)
+        if self.editor.below is not None:
+            whole.addWidget(self.editor.below)
 
     def _control(self) -> QHBoxLayout:
         control = QHBoxLayout()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
@@ -30,6 +30,9 @@ from studio.ui.pages.setup_precision import PrecisionCard
 from studio.ui.pages.setup_training import TrainingCard
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.text import label
+
+if TYPE_CHECKING:
+    from studio.engine.models.info import ModelInfo
 
 TOML = "TOML (*.toml)"
 
@@ -208,7 +211,7 @@ class SetupPage(QWidget):
         for card in self.cards:
             card.changed.connect(self._values_changed)
             card.judged.connect(self._judged)
-        self.model.info_changed.connect(lambda: self.data.set_model(self.model.info))
+        self.model.info_changed.connect(self._model_changed)
         self.method.chosen.connect(self.training.suggest_for)
         self.method.comparison_wanted.connect(self.compare_methods)
         self.precision.probe_wanted.connect(self.probe_precisions)
@@ -218,6 +221,11 @@ class SetupPage(QWidget):
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.timeout.connect(self._settle)
+
+    def _model_changed(self) -> None:
+        info = self.model.info
+        self.data.set_model(info)
+        self.method.offer(actions.suggestions(info) if info else {})
 
     def _values_changed(self) -> None:
         self._ask()
@@ -249,6 +257,7 @@ class SetupPage(QWidget):
         self._estimate.drop()
         info = self.model.info
         config, refusal = self._provisional()
+        self.method.refuse(_unsuited(info, config) if info and config else "")
         if info is None or config is None:
             self._show_estimate(None, refusal if refusal.startswith("method.") else "")
             self.precision.show_choice("", "")
@@ -256,7 +265,10 @@ class SetupPage(QWidget):
                 self.precision.show_problem(refusal)
             return
         self._explain.ask(lambda _: actions.explain_precision(config, info))
-        self._estimate.ask(lambda _: actions.estimate(info, config))
+        if self.method.problem():
+            self._show_estimate(None)
+        else:
+            self._estimate.ask(lambda _: actions.estimate(info, config))
 
     def _provisional(self) -> tuple[RunConfig | None, str]:
         """The configuration with a stand-in for data that is not chosen yet: neither verdict depends on it."""
@@ -276,3 +288,12 @@ class SetupPage(QWidget):
 
     def _show_precision(self, answer: tuple[str, str]) -> None:
         self.precision.show_choice(*answer)
+
+
+def _unsuited(info: ModelInfo, config: RunConfig) -> str:
+    """Why the method with its options cannot be used on the model, in a sentence, or nothing."""
+    try:
+        actions.check_method(info, config)
+    except StudioError as error:
+        return str(error)
+    return ""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
+from studio.config import Suggestion
 from studio.engine.methods import METHODS, Method
 from studio.i18n import tr
 from studio.runner.actions import Estimate
@@ -35,6 +36,8 @@ class MethodCard(SectionCard):
         super().__init__("method", tr("Method"), parent)
         self.choice = choice_widget([(method.name, tr(method.title)) for method in METHODS])
         self._forms: dict[str, Form] = {}
+        self._offered: Mapping[str, Sequence[Suggestion]] = {}
+        self._refusal = ""
         self._explanation = label("", "muted", wrap=True)
         self.facts = MethodFacts()
         self.compare = push_button(tr("Compare methods …"), "quiet", "setup")
@@ -59,6 +62,7 @@ class MethodCard(SectionCard):
         """The form of the chosen method, made when it is first needed."""
         if self.name not in self._forms:
             self._forms[self.name] = form = Form(self.method.config)
+            form.offer(self._offered)
             form.changed.connect(self.changed)
             self.body.addWidget(form)
         return self._forms[self.name]
@@ -80,7 +84,17 @@ class MethodCard(SectionCard):
         self.choice.set_value(name)
 
     def problem(self) -> str:
-        return self.form.problem()
+        return self.form.problem() or self._refusal
+
+    def refuse(self, sentence: str) -> None:
+        """Say why the options cannot be for the chosen model, or nothing; the verdict follows with the estimate."""
+        self._refusal = sentence
+
+    def offer(self, suggestions: Mapping[str, Sequence[Suggestion]]) -> None:
+        """Offer what the chosen model has, where an option chooses among its parts."""
+        self._offered = suggestions
+        for form in self._forms.values():
+            form.offer(suggestions)
 
     def allow_comparison(self, obstacle: str) -> None:
         """Offer to compare the methods, or say why that cannot be now."""

@@ -19,7 +19,7 @@ from studio.config.method import read_method
 from studio.engine.control import Control
 from studio.engine.methods import METHODS
 from studio.engine.methods._peft import linear_layers
-from studio.engine.methods._targets import attention_only, scaled_by_default, suggestions
+from studio.engine.methods._targets import attention_only, linear_suggestions, scaled_by_default
 from studio.engine.training import run
 from studio.errors import ConfigError
 from studio.runs import create_run
@@ -225,7 +225,7 @@ def test_a_layer_that_is_named_is_scaled_at_the_side_where_the_paper_scales_it()
 
 
 NAMED = [IA3, LORA]
-ITS_OWN = "k_proj, o_proj, q_proj, v_proj, down_proj, gate_proj, up_proj"
+ITS_OWN = "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj"
 
 
 @pytest.mark.parametrize("table", NAMED, ids=lambda table: table["name"])
@@ -329,8 +329,10 @@ def test_a_name_in_full_is_known_to_files_that_leave_out_its_first_part(tmp_path
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layer_that_is_suggested_can_be_taken(layout: str, tmp_path: Path) -> None:
     shapes, lora = shapes_of(layout, tmp_path), METHODS.get("lora")
-    offered = suggestions(shapes.linear())
-    assert [found.value for found in offered] == [found.value for found in suggestions(linear_layers(make(layout)))]
+    offered = linear_suggestions(shapes.linear())
+    assert [found.value for found in offered] == [
+        found.value for found in linear_suggestions(linear_layers(make(layout)))
+    ]
     counts = [
         lora.trainable_parameters(shapes, read_method(LORA | {"target_modules": [found.value]})) for found in offered
     ]
@@ -346,7 +348,7 @@ def test_every_layer_that_is_suggested_can_be_taken(layout: str, tmp_path: Path)
 
 
 def test_a_suggestion_carries_the_sizes_of_its_layers(tmp_path: Path) -> None:
-    details = {found.value: found.detail for found in suggestions(shapes_of("gpt2", tmp_path).linear())}
+    details = {found.value: found.detail for found in linear_suggestions(shapes_of("gpt2", tmp_path).linear())}
     assert details == {
         "attn.c_attn": "32 → 96",
         "attn.c_proj": "32 → 32",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QLineEdit
@@ -9,10 +12,15 @@ from pytestqt.qtbot import QtBot
 
 from studio.config import parse_config
 from studio.engine.methods import METHODS, Method
+from studio.engine.models.shapes import ModelShapes
 from studio.runner import actions
+from studio.ui.forms.names import BY_NAME, NamesEditor
 from studio.ui.main_window import MainWindow
 from studio.ui.pages.setup_method import MethodCard
+from tests.engine.methods.layouts import shapes_of
 from tests.ui.fakes import GB, FakeEngine, choose
+
+SUGGESTIONS, CHECK_METHOD = actions.suggestions, actions.check_method
 
 
 def exports(method: Method) -> str:
@@ -124,3 +132,89 @@ def test_the_comparison_waits_for_a_model_and_says_so(window: MainWindow, qtbot:
     choose(window, tmp_path)  # type: ignore[arg-type]
     qtbot.waitUntil(compare.isEnabled)
     assert compare.focusPolicy() & Qt.FocusPolicy.TabFocus
+
+
+@pytest.fixture
+def real(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers and refusals as the engine has them."""
+    monkeypatch.setattr(actions, "suggestions", SUGGESTIONS)
+    monkeypatch.setattr(actions, "check_method", CHECK_METHOD)
+
+
+def take_model(window: MainWindow, engine: FakeEngine, shapes: ModelShapes, qtbot: QtBot) -> None:
+    """Choose a model of these shapes."""
+    engine.model = {"shapes": shapes}
+    window.setup.model.accept()
+    qtbot.waitUntil(lambda: window.setup.model.info is not None)
+
+
+@pytest.fixture
+def llama_chosen(window: MainWindow, engine: FakeEngine, real: None, qtbot: QtBot, tmp_path: Path) -> MainWindow:
+    """The window with a tiny Llama chosen."""
+    engine.model = {"shapes": shapes_of("llama", tmp_path / "llama")}
+    choose(window, tmp_path)
+    qtbot.waitUntil(lambda: all(card.verdict[1] == "good" for card in window.setup.cards))
+    return window
+
+
+def where(window: MainWindow) -> NamesEditor:
+    editor = window.setup.method.form.rows["target_modules"].editor
+    assert isinstance(editor, NamesEditor)
+    return editor
+
+
+def test_the_layers_on_offer_are_those_of_the_model(llama_chosen: MainWindow) -> None:
+    editor = where(llama_chosen)
+    editor.choice.set_value(BY_NAME)
+    assert [item.text() for item in editor.list.rows()] == [
+        *(f"self_attn.{part}_proj" for part in "qkvo"),
+        *(f"mlp.{part}_proj" for part in ("gate", "up", "down")),
+    ]
+    assert llama_chosen.setup.method.values()["target_modules"] == editor.list.checked()
+    llama_chosen.setup.method.take("ia3")
+    editor = where(llama_chosen)
+    editor.choice.set_value(BY_NAME)
+    assert editor.list.checked() == ["self_attn.k_proj", "self_attn.v_proj", "mlp.down_proj"]
+
+
+def test_layers_that_another_model_lacks_are_refused_until_they_are_taken_away(
+    llama_chosen: MainWindow, engine: FakeEngine, qtbot: QtBot, tmp_path: Path
+) -> None:
+    card, start = llama_chosen.setup.method, llama_chosen.actions_by_name["start"]
+    card.set_values({"name": "lora", "target_modules": ["q_proj", "v_proj"]})
+    qtbot.waitUntil(lambda: card.verdict[1] == "good" and start.isEnabled())
+    take_model(llama_chosen, engine, shapes_of("gpt2", tmp_path / "gpt2"), qtbot)
+    refusal = "method.target_modules: q_proj is not the name of a linear layer of this model; did you mean "
+    qtbot.waitUntil(lambda: card.verdict[1] == "bad" and not start.isEnabled())
+    assert card.verdict[0].startswith(refusal)
+    qtbot.waitUntil(lambda: llama_chosen.setup.start_problem() == card.verdict[0])
+    assert figures(card)["trainable"] == "Trained: –"
+    assert card.compare.isEnabled()  # another method may suit the model
+    ticks = where(llama_chosen).list
+    assert ticks.checked() == ["q_proj", "v_proj"]
+    for row, state in ((0, Qt.CheckState.Checked), (4, Qt.CheckState.Unchecked), (5, Qt.CheckState.Unchecked)):
+        ticks.item(row).setCheckState(state)
+    assert card.values()["target_modules"] == ["attn.c_attn"]
+    qtbot.waitUntil(lambda: card.verdict[1] == "good" and start.isEnabled())
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"name": "lora", "target_modules": ["lm_head"]}, "method.target_modules: lm_head is the output or an embe"),
+        ({"name": "ia3", "target_modules": ["lm_head"]}, "method.target_modules: lm_head is the output or an embed"),
+        ({"name": "lora", "target_modules": ["q_proj", "v_porj"]}, "method.target_modules: v_porj is not the name "),
+        ({"name": "lora", "init": "pissa", "dropout": 0.0, "rank": 20}, "method.rank = 20: an adapted layer has 16 "),
+        ({"name": "full", "freeze_layers": 900}, "method.freeze_layers = 900: this model has 2 layers; freeze 2 at m"),
+    ],
+)
+def test_what_the_model_refuses_is_a_problem_of_the_card_before_start(
+    table: dict[str, Any], words: str, llama_chosen: MainWindow
+) -> None:
+    card = llama_chosen.setup.method
+    card.set_values(table)
+    card.changed.emit()
+    assert card.verdict[1] == "bad"
+    assert card.verdict[0].startswith(words)
+    assert llama_chosen.setup.start_problem() == card.verdict[0]
+    assert figures(card)["patch"] == "Saved patch: –"
