@@ -237,6 +237,9 @@ def test_a_click_on_a_name_ticks_it_as_one_on_its_box_does(layers: Form, qtbot: 
     assert layers.values() == {"where": ["attn.q_proj", "mlp.up_proj"]}
     qtbot.mouseClick(editor.list.viewport(), Qt.MouseButton.LeftButton, pos=area.topLeft() + QPoint(12, 12))
     assert layers.values() == {"where": ["attn.q_proj"]}
+    for press in (qtbot.mouseClick, qtbot.mouseDClick, qtbot.mouseRelease):  # two clicks in quick succession
+        press(editor.list.viewport(), Qt.MouseButton.LeftButton, pos=area.center())
+    assert layers.values() == {"where": ["attn.q_proj"]}
 
 
 @pytest.mark.parametrize("names", [["q_proj", "up_proj"], ["0.attn.q_proj"], ["gone", "attn.q_proj"], ["attention"]])

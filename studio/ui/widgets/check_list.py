@@ -130,8 +130,7 @@ class _TickDelegate(QStyledItemDelegate):
         if not isinstance(event, QMouseEvent):
             return super().editorEvent(event, model, option, index)  # Space
         if event.type() in _CLICKS and event.button() == Qt.MouseButton.LeftButton:
-            ticked = index.data(CHECK) == Qt.CheckState.Checked.value
-            model.setData(index, Qt.CheckState.Unchecked if ticked else Qt.CheckState.Checked, CHECK)
+            model.setData(index, Qt.CheckState.Unchecked if _is_ticked(index) else Qt.CheckState.Checked, CHECK)
         return True
 
     def _paint_ground(self, painter: QPainter, option: QStyleOptionViewItem) -> None:
@@ -146,11 +145,15 @@ class _TickDelegate(QStyledItemDelegate):
         """The box of the style sheet, as a check box has it."""
         box, size = QStyleOptionViewItem(option), theme.space(2)
         box.rect = QRect(option.rect.left() + theme.space(1), option.rect.center().y() - size // 2, size, size)
-        ticked = index.data(CHECK) == Qt.CheckState.Checked.value
-        box.state |= QStyle.StateFlag.State_On if ticked else QStyle.StateFlag.State_Off
+        box.state |= QStyle.StateFlag.State_On if _is_ticked(index) else QStyle.StateFlag.State_Off
         self._view.style().drawPrimitive(
             QStyle.PrimitiveElement.PE_IndicatorItemViewItemCheck, box, painter, self._view
         )
+
+
+def _is_ticked(index: Index) -> bool:
+    """The model holds a number, or the state itself once it was set."""
+    return Qt.CheckState(index.data(CHECK)) == Qt.CheckState.Checked
 
 
 def _name_at() -> int:
