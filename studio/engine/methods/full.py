@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config.method import MethodConfig
 from studio.config.option import option
@@ -73,26 +73,61 @@ def _frozen(name: str, config: FullConfig) -> bool:
 
 
 def _save(trained: nn.Module, folder: Path) -> None:
-    trained.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
+    from transformers import GenerationConfig
+
+    from studio.engine.models.quiet import quiet_transformers
+
+    # An unusual but published generation config would be refused, with the training lost; it is the base's anyway.
+    model: Any = trained
+    kept, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        with quiet_transformers():
+            model.save_pretrained(folder)
+    finally:
+        model.generation_config = kept
 
 
 def _load(base: PreTrainedModel, folder: Path) -> nn.Module:
-    """The trained part is the whole model: its weights replace the base's."""
-    from safetensors.torch import load_file
+    """The trained part is the whole model: its weights take the place of the base's.
 
-    missing = set(base.state_dict())
-    for file in sorted(folder.glob("*.safetensors")):
-        tensors = load_file(file)
-        base.load_state_dict(tensors, strict=False)
-        missing -= tensors.keys()
-    base.tie_weights()
-    untied = missing - set(base.all_tied_weights_keys)
-    if untied:
-        names = ", ".join(sorted(untied)[:3])
-        raise ModelError(tr("The trained weights in {folder} lack {names}.").format(folder=folder, names=names))
+    transformers reads them, because it writes those of some models under other names than they have (GPT-NeoX).
+    """
+    import torch
+
+    from studio.engine.models.quiet import quiet_transformers
+
+    for parameter in base.parameters():
+        parameter.data = torch.zeros(1).expand(parameter.shape)  # one model in memory at a time
+    with quiet_transformers():
+        result: Any = type(base).from_pretrained(
+            folder,
+            config=base.config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    trained, report = result
+    _refuse_unfit(folder, report)
+    base.load_state_dict(trained.state_dict(keep_vars=True), assign=True)
     base.requires_grad_(False)
     base.eval()
     return base
+
+
+def _refuse_unfit(folder: Path, report: dict[str, Any]) -> None:
+    """transformers makes up what is missing at random, and leaves out what has no place."""
+    if missing := sorted(report["missing_keys"]):
+        names = ", ".join(missing[:3])
+        raise ModelError(tr("The trained weights in {folder} lack {names}.").format(folder=folder, names=names))
+    if strange := sorted([*report["unexpected_keys"], *(name for name, *_ in report["mismatched_keys"])]):
+        names = ", ".join(strange[:3])
+        raise ModelError(
+            tr("The trained weights in {folder} do not fit the base: it has no {names} of that shape.").format(
+                folder=folder, names=names
+            )
+        )
 
 
 def _merge(loaded: nn.Module) -> PreTrainedModel:

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from studio.engine.export import TARGETS
 from studio.engine.export.rounded_base import round_base
 from studio.engine.export.run import export_run
+from studio.engine.export.verify import verify_export
 from studio.engine.methods import METHODS
 from studio.engine.models.load import load_model
 from studio.runs import RunFolder
+from tests.engine.methods.layouts import make
 
 MakeRun = Callable[..., RunFolder]
 IDS = torch.tensor([[5, 17, 80, 33, 250, 7, 9, 11]])
@@ -90,6 +92,22 @@ def test_a_pissa_run_merges_and_its_adapter_is_a_plain_one(
     loaded = PeftModel.from_pretrained(plain(bases[base]), str(adapter.path)).eval()
     assert (logits(loaded) - expected).abs().max() < 1e-3
     assert (logits(plain(bases[base])) - expected).abs().max() > 0.05
+
+
+def test_a_fully_trained_model_whose_files_name_weights_otherwise_is_exported_and_verified(
+    make_run: MakeRun, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    """GPT-NeoX, and so Pythia: the output is `lm_head` in the model and `embed_out` in its files."""
+    tokenizer = AutoTokenizer.from_pretrained(bases["gpt2"])
+    make("gpt-neox", vocab_size=len(tokenizer), bos_token_id=None, eos_token_id=0).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    run = make_run(tmp_path / "base", method={"name": "full"})
+
+    result = export_run(run, "merged", "fp32")
+
+    assert failed(result) == {}
+    assert verify_export(result.path).passed
+    assert torch.equal(logits(plain(result.path)), logits(plain(run.adapter)))
 
 
 @pytest.mark.parametrize("base_dtype", ["auto", "nf4"])
