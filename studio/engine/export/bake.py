@@ -17,8 +17,11 @@ them reaches farthest, found as the point nearest to the origin of their convex 
 built-in prompts and on random tokens, with and without the virtual tokens, and the certificate measures what became
 of it on others, the held-out rows of the run.
 
-Where the hidden states do not lie on one side, as in a model with random weights, no row scores low for all of them;
-the token then scores about the mean, and the certificate says that it is not unlikely enough.
+Where the hidden states do not lie on one side, as in many models with random weights, no row scores low for all of
+them: what lowers the score of the states that were seen raises it for others, up to certainty. So the rows that the
+model is tried on are halved first, and what is found on either half has to help on the other one. Where it does not,
+nothing is lowered (c = 0): the token scores the mean, and the certificate says that it is not unlikely enough. Where
+the output has a bias, that is lowered in any case, because it cannot raise a score.
 """
 
 from __future__ import annotations
@@ -55,7 +58,7 @@ def bake(model: PreTrainedModel, vectors: Tensor, ids: Sequence[int], rows: Sequ
         model: a plain fp32 model.
         vectors: what the embedding shall return, (tokens, hidden size), fp32.
         ids: the new tokens; rows that the embedding lacks are appended.
-        rows: token ids that the model is tried on, to see what its hidden states have in common.
+        rows: token ids that the model is tried on, to see what its hidden states have in common; two rows at least.
 
     Raises:
         ExportError: the model's embedding or output layer is not made so that this can be right.
@@ -134,46 +137,74 @@ class _Seen:
     Attributes:
         states: what enters the output layer, (positions, hidden size).
         gaps: how far the mean score lies below the logarithm of the sum of exponentials, in nats: a token with the
-            mean's score has the probability exp(−gap).
+            mean's score has the probability exp(−gap), (positions,).
+        rows: the number of the row that each of them belongs to, (positions,).
         scale: what a score is multiplied by behind the output layer (Granite, Cohere).
     """
 
     states: Tensor
     gaps: Tensor
+    rows: Tensor
     scale: float
+
+    def half(self, odd: bool) -> _Seen:
+        """Return what was seen in every other row."""
+        chosen = self.rows % 2 == int(odd)
+        return _Seen(self.states[chosen], self.gaps[chosen], self.rows[chosen], self.scale)
+
+    def largest(self, lowerings: Tensor) -> Tensor:
+        """Return the logarithm of the largest probability of a new token with each of n lowerings, (n, hidden size)."""
+        return (-self.gaps[:, None] - self.states @ lowerings.T * self.scale).amax(0)
 
 
 def _see(model: PreTrainedModel, output: Any, rows: Sequence[Sequence[int]], ids: Sequence[int]) -> _Seen:
     """Run the model over the rows, as they are and behind the new tokens; look wherever a token is chosen."""
     states: list[Tensor] = []
     gaps: list[Tensor] = []
+    numbers: list[Tensor] = []
     handle = output.register_forward_pre_hook(lambda _layer, inputs: states.append(inputs[0].flatten(0, -2)))
     try:
-        for row, first in [(row, 0) for row in rows] + [([*ids, *row], len(ids) - 1) for row in rows]:
-            logits = model(input_ids=torch.tensor([list(row)]), use_cache=False).logits[0, first:]
-            states[-1] = states[-1][first:]
-            gaps.append(logits.logsumexp(-1) - logits.mean(-1))
+        for opening, first in ([], 0), (list(ids), len(ids) - 1):
+            for number, row in enumerate(rows):
+                logits = model(input_ids=torch.tensor([[*opening, *row]]), use_cache=False).logits[0, first:]
+                states[-1] = states[-1][first:]
+                gaps.append(logits.logsumexp(-1) - logits.mean(-1))
+                numbers.append(torch.full((len(logits),), number))
     finally:
         handle.remove()
     raw, final = output(states[-1][-1:])[0], logits[-1]
     high, low = int(raw.argmax()), int(raw.argmin())
-    return _Seen(torch.cat(states), torch.cat(gaps), float((final[high] - final[low]) / (raw[high] - raw[low])))
+    scale = float((final[high] - final[low]) / (raw[high] - raw[low]))
+    return _Seen(torch.cat(states), torch.cat(gaps), torch.cat(numbers), scale)
 
 
 def _lowering(seen: _Seen) -> Tensor:
-    """Return c·u: what is to be taken from the mean of the rows.
+    """Return c·u: what is to be taken from the mean of the rows; zeros where that holds only for what was seen.
 
-    c is the least that lowers the score by `MARGIN` everywhere, or else the one that leaves the largest of the
-    probabilities smallest.
+    What is found on half of the rows has to make the largest probability in the other half smaller, both ways round.
+    """
+    even, odd = seen.half(odd=False), seen.half(odd=True)
+    return _fit(seen) if _helps(_fit(even), odd) and _helps(_fit(odd), even) else torch.zeros_like(seen.states[0])
+
+
+def _helps(lowering: Tensor, others: _Seen) -> bool:
+    without, lowered = others.largest(torch.stack([torch.zeros_like(lowering), lowering])).tolist()
+    return bool(lowered < without)
+
+
+def _fit(seen: _Seen) -> Tensor:
+    """Return the c·u that suits what was seen best.
+
+    c is the least that brings the largest probability down to `MARGIN`, or else the one that makes it smallest.
     """
     direction = widest_direction(seen.states)
-    reach = seen.states @ direction * seen.scale
-    if reach.mean() <= 0:
+    reach = float((seen.states @ direction).mean()) * seen.scale
+    if reach <= 0:
         return torch.zeros_like(direction)
-    tried = torch.linspace(0, _STRETCH * MARGIN / float(reach.mean()), _TRIED)
-    largest = (-seen.gaps[:, None] - reach[:, None] * tried).amax(0)
+    tried = torch.linspace(0, _STRETCH * MARGIN / reach, _TRIED)[:, None] * direction
+    largest = seen.largest(tried)
     enough = (largest <= -MARGIN).nonzero()
-    return direction * tried[int(enough[0]) if len(enough) else int(largest.argmin())]
+    return tried[int(enough[0]) if len(enough) else int(largest.argmin())]
 
 
 def widest_direction(states: Tensor) -> Tensor:

@@ -63,13 +63,13 @@ def _opening(source: Source) -> str:
         tr(
             "What was learnt are {count} tokens of the vocabulary. The chat template writes them in front of a "
             "conversation; text that does not come from the template has to begin with them to be answered so. They "
-            "are never generated: their scores are low everywhere, and the generation config suppresses them."
+            "are not to be generated: the generation config suppresses them, and below stands how unlikely they are."
         )
         if source.kind == "chat"
         else tr(
             "What was learnt are {count} tokens of the vocabulary. The tokenizer puts them in front of every text, as "
             "it does with BOS; tokens that do not come from it have to begin with them to be continued so. They are "
-            "never generated: their scores are low everywhere, and the generation config suppresses them."
+            "not to be generated: the generation config suppresses them, and below stands how unlikely they are."
         )
     )
     return meaning.format(count=source.method.virtual_tokens(source.config.method))

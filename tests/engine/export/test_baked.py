@@ -17,12 +17,15 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from studio.engine.export import carry, run
-from studio.engine.export.bake import widest_direction
+from studio.engine.export.bake import MARGIN, widest_direction
+from studio.engine.export.bake import _lowering as lowering
+from studio.engine.export.bake import _Seen as Seen
 from studio.engine.export.certificate import read_certificate
 from studio.engine.export.run import export_run
 from studio.engine.export.verify import verify_export
 from studio.errors import ExportError
 from studio.runs import RunFolder
+from tests.engine.methods.layouts import make
 
 MakeRun = Callable[..., RunFolder]
 VECTORS = 5
@@ -150,12 +153,51 @@ def test_virtual_tokens_are_never_said(make_run: MakeRun) -> None:
     assert tokenizer.convert_ids_to_tokens(virtual)[0] == "<|virtual-1|>"
 
 
-def test_where_hidden_states_lie_on_all_sides_the_certificate_says_so(make_run: MakeRun) -> None:
-    """The random model's states span all directions, so that no row of an output can score low for all of them."""
-    result = export_run(make_run("llama-untied", method=PROMPT_TUNING), "baked", "fp32")
+def on_all_sides(layout: str, bases: dict[str, Path], folder: Path) -> Path:
+    """The folder of a tiny model whose hidden states span all directions."""
+    tokenizer = AutoTokenizer.from_pretrained(bases["llama-tied"])
+    make(layout, vocab_size=len(tokenizer), bos_token_id=None, eos_token_id=0).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("layout", ["llama", "gemma2", "phi3"])
+def test_where_hidden_states_lie_on_all_sides_nothing_is_lowered_and_the_certificate_says_what_to_do(
+    make_run: MakeRun, bases: dict[str, Path], tmp_path: Path, layout: str
+) -> None:
+    """No row of an output can score low for all of them; one that does for those that were seen may be certain for
+    others."""
+    base = on_all_sides(layout, bases, tmp_path / "base")
+    result = export_run(make_run(base, kind="base", method=PROMPT_TUNING), "baked", "fp32")
 
     assert list(failed(result)) == ["virtual_tokens_never_generated"]
     assert check(result, "virtual_tokens_never_generated").value < VECTORS / 256, "the mean's score is the least of it"
+    meaning = failed(result)["virtual_tokens_never_generated"]
+    assert "may say virtual tokens" in meaning
+    assert "export the adapter instead" in meaning
+    assert "never said" not in meaning
+
+
+def seen(states: torch.Tensor) -> Seen:
+    """States of twelve rows, in a vocabulary of e⁵ tokens that are all alike."""
+    return Seen(states, torch.full((len(states),), 5.0), torch.arange(len(states)) % 12, 1.0)
+
+
+def test_a_direction_that_only_the_states_that_were_seen_have_in_common_lowers_nothing() -> None:
+    """Few points in a space of many dimensions always lie on one side of some plane."""
+    torch.manual_seed(0)
+    few = torch.randn(24, 32)
+    assert (few @ widest_direction(few)).min() > 0
+    assert not lowering(seen(few)).any()
+
+
+def test_a_direction_that_all_states_have_in_common_lowers_by_the_margin() -> None:
+    torch.manual_seed(0)
+    states = torch.randn(240, 32)
+    states[:, 0] = 4 + states[:, 0].abs()
+    found = lowering(seen(states))
+    assert (states @ found).min() >= MARGIN - 5.0 - 1e-3
+    assert (states @ found).mean() < 10 * MARGIN
 
 
 def test_the_widest_direction_reaches_every_point_at_least_as_far_as_their_mean_does() -> None:
