@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -73,6 +74,7 @@ class _Given:
         return [gradient for gradient in found if gradient is not None]
 
     def _called(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # Copied before the module runs, because it appends to a cache that it is given.
         self._args, self._kwargs = _wide(args), _wide(kwargs)
 
     def _returned(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -97,9 +99,20 @@ class _Given:
 
 
 def _wide(value: Any) -> Any:
-    """Return `value` with fp32 copies of its floating-point tensors, cut off from the graph."""
+    """Return `value` with fp32 copies of its floating-point tensors, cut off from the graph, those of a cache too."""
     if isinstance(value, Tensor):
         return value.detach().to(torch.float32, copy=True) if value.is_floating_point() else value
+    if _is_cache(value):
+        copied = copy.copy(value)
+        vars(copied).update(_wide(vars(value)))
+        return copied
     if isinstance(value, dict):
         return {key: _wide(inner) for key, inner in value.items()}
     return type(value)(_wide(inner) for inner in value) if type(value) in (tuple, list) else value
+
+
+def _is_cache(value: Any) -> bool:
+    """Keys and values of earlier positions, as prefix tuning gives them, or one layer's part of them."""
+    from transformers.cache_utils import Cache, CacheLayerMixin
+
+    return isinstance(value, Cache | CacheLayerMixin)

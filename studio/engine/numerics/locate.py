@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ from torch import Tensor, nn
 
 from studio.engine.numerics.in_fp32 import exceeds_fp16
 from studio.engine.numerics.modules import own_name
-from studio.engine.numerics.trace import Trace, look_at
+from studio.engine.numerics.trace import Place, Trace, look_at
 from studio.engine.numerics.verdicts import FirstNonFinite
 
 if TYPE_CHECKING:
     from studio.engine.data.batching import MicroBatch
     from studio.engine.numerics.recorder import Recorder
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +87,17 @@ def locate_first(
         module=_shown(place.module, repetition.base),
         direction=place.direction,
         largest_before=place.largest,
-        exceeds_fp16=None if place.module in beside.values() else exceeds_fp16(repetition, batch, place),
+        exceeds_fp16=None if place.module in beside.values() else _in_fp32(repetition, batch, place),
     )
+
+
+def _in_fp32(repetition: Repetition, batch: MicroBatch, place: Place) -> bool | None:
+    """Try the module once more in fp32; the place is known without it, and a module of any making may refuse."""
+    try:
+        return exceeds_fp16(repetition, batch, place)
+    except Exception:
+        log.exception("%s could not be computed again in fp32", place.module)
+        return None
 
 
 def _trained_beside(model: nn.Module, base: nn.Module) -> dict[nn.Parameter, str]:

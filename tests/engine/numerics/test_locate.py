@@ -14,9 +14,13 @@ from transformers import PreTrainedModel
 
 from studio.config.numerics import NumericsConfig
 from studio.engine.data.batching import MicroBatch
+from studio.engine.numerics import locate
+from studio.engine.numerics.in_fp32 import exceeds_fp16
 from studio.engine.numerics.locate import Repetition, locate_first
+from studio.engine.numerics.modules import in_forward_order, visible_modules
 from studio.engine.numerics.recorder import Recorder
-from studio.engine.numerics.verdicts import FirstNonFinite
+from studio.engine.numerics.trace import Place
+from studio.engine.numerics.verdicts import Direction, FirstNonFinite
 from studio.engine.precision import PRECISIONS
 from tests.tiny import Bench, bench, gpt2, llama, micro_batches, rows
 
@@ -26,6 +30,10 @@ METHODS = {
     "prompt-tuning": {"name": "prompt-tuning", "virtual_tokens": 4},
     "p-tuning": {"name": "p-tuning", "virtual_tokens": 4},
     "prefix-tuning": {"name": "prefix-tuning", "virtual_tokens": 4},
+    "dora": {"name": "lora", "rank": 4, "dora": True},
+    "ia3": {"name": "ia3"},
+    "bottleneck-adapter": {"name": "bottleneck-adapter"},
+    "upper layers": {"name": "full", "freeze_layers": 1},
 }
 LINEAR = {
     llama: [
@@ -39,9 +47,13 @@ LINEAR = {
     ],
     gpt2: ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"],
 }
+ATTENTION = {llama: "self_attn", gpt2: "attn"}
 LAYERS = {llama: "model.layers", gpt2: "transformer.h"}
 CASES = [
     pytest.param(make, method, id=f"{make.__name__}-{method}") for make in (llama, gpt2) for method in ("full", "lora")
+]
+EVERY_METHOD = [
+    pytest.param(make, method, id=f"{make.__name__}-{method}") for make in (llama, gpt2) for method in METHODS
 ]
 Make = Callable[[], PreTrainedModel]
 
@@ -83,7 +95,7 @@ def _huge(parameter: Tensor) -> Iterator[None]:
     parameter.data.copy_(before)
 
 
-@pytest.mark.parametrize(("make", "method"), CASES)
+@pytest.mark.parametrize(("make", "method"), EVERY_METHOD)
 def test_a_huge_weight_is_found_in_whichever_layer_it_is(make: Make, method: str) -> None:
     tiny = _bench(make, method)
     for name, module in _linear_layers(tiny, make):
@@ -110,25 +122,86 @@ def _break(gradient: Tensor) -> Tensor:
 
 def _break_output(module: nn.Module, inputs: object, output: Any) -> None:
     tensor = output[0] if isinstance(output, tuple) else output
-    tensor.register_hook(_break)
+    if tensor.requires_grad:  # what is frozen, with nothing trained before it, has no gradient
+        tensor.register_hook(_break)
 
 
 def _break_input(module: nn.Module, inputs: tuple[Tensor | None, ...], outputs: object) -> tuple[Tensor | None, ...]:
     return tuple(_break(g) if g is not None and g.is_floating_point() else g for g in inputs)
 
 
-@pytest.mark.parametrize(("make", "method"), CASES)
+def _have_gradient(tiny: Bench, names: list[str]) -> list[str]:
+    """Of these modules, those through whose output a gradient flows."""
+    found: list[str] = []
+
+    def note(name: str) -> Callable[..., None]:
+        return lambda module, inputs, output: (
+            found.append(name) if (output[0] if isinstance(output, tuple) else output).requires_grad else None
+        )
+
+    handles = [tiny.base.get_submodule(name).register_forward_hook(note(name)) for name in names]
+    _locate(tiny)
+    for handle in handles:
+        handle.remove()
+    return [name for name in names if name in found]
+
+
+@pytest.mark.parametrize(("make", "method"), EVERY_METHOD)
 def test_a_broken_gradient_is_found_in_whichever_layer_or_block_it_breaks(make: Make, method: str) -> None:
     tiny = _bench(make, method)
-    blocks = [(f"{LAYERS[make]}.{layer}", tiny.base.get_submodule(f"{LAYERS[make]}.{layer}")) for layer in range(2)]
-    for name, module in (*_linear_layers(tiny, make), *blocks):
-        hook = module.register_forward_hook(_break_output)
+    blocks = [f"{LAYERS[make]}.{layer}" for layer in range(2)]
+    names = _have_gradient(tiny, [*(name for name, _ in _linear_layers(tiny, make)), *blocks])
+    assert {name for name in names if f"{LAYERS[make]}.1" in name}
+    for name in names:
+        hook = tiny.base.get_submodule(name).register_forward_hook(_break_output)
         found = _locate(tiny)
         hook.remove()
         assert found is not None
-        assert (found.module, found.direction) == (name, "backward")
+        # A bottleneck adapter's output is that of the layer that it stands behind.
+        assert (found.module.removesuffix(".adapter"), found.direction) == (name, "backward")
+        assert found.exceeds_fp16 is not None
         assert 0.0 < found.largest_before < 65504.0
     assert _locate(tiny) is None
+
+
+def _broken_before(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    copied = args[0] * 1.0
+    if copied.requires_grad:
+        copied.register_hook(_break)
+    return (copied, *args[1:])
+
+
+@pytest.mark.parametrize(("make", "method"), EVERY_METHOD)
+def test_a_gradient_that_breaks_within_the_attention_is_found_there_and_not_laid_on_fp16(
+    make: Make, method: str
+) -> None:
+    tiny = _bench(make, method)
+    attention = f"{LAYERS[make]}.1.{ATTENTION[make]}"
+    last = {llama: "self_attn.o_proj", gpt2: "attn.c_proj"}[make]
+    hook = tiny.base.get_submodule(f"{LAYERS[make]}.1.{last}").register_forward_pre_hook(_broken_before)
+    found = _locate(tiny)
+    hook.remove()
+    assert found is not None
+    assert (found.module, found.direction, found.exceeds_fp16) == (attention, "backward", False)
+
+
+@pytest.mark.parametrize(("make", "method"), EVERY_METHOD)
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_every_module_can_be_computed_again_in_fp32(make: Make, method: str, direction: Direction) -> None:
+    tiny = _bench(make, method)
+    batch = _batch()
+    repetition = Repetition(
+        model=tiny.model,
+        base=tiny.base,
+        loss=tiny.loss,
+        autocast=tiny.updater.autocast,
+        scale=1024.0,
+        supervised=batch.supervised,
+    )
+    called = in_forward_order(dict(visible_modules(tiny.base)), lambda: tiny.loss(batch))
+    for name, module in called.items():
+        has_lists = any(isinstance(inner, nn.ModuleList) for inner in module.modules())
+        assert exceeds_fp16(repetition, batch, Place(name, direction, 1.0)) is (None if has_lists else True)
 
 
 @pytest.mark.parametrize("make", [llama, gpt2])
@@ -261,3 +334,16 @@ def test_the_repetition_can_be_sampled_on_the_way() -> None:
     assert sample.because == "skip"
     assert sample.gradient_non_finite[modules.index("model.layers.1.mlp.down_proj")] > 0.0
     assert sample.gradient_largest[modules.index(found.module)] * scale == pytest.approx(found.largest_before, rel=1e-4)
+
+
+def test_a_defect_of_the_second_computation_leaves_the_place(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*arguments: object) -> bool:
+        raise RuntimeError("sizes do not match")
+
+    monkeypatch.setattr(locate, "exceeds_fp16", fail)
+    found = _locate(_bench(llama, "full"), scale=2.0**22)
+    assert found is not None
+    assert (found.module, found.direction, found.exceeds_fp16) == ("model.layers.1", "backward", None)
+    assert "sizes do not match" in caplog.text
