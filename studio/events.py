@@ -88,8 +88,8 @@ class NumericsStarted(_Event):
     """What the samples that follow are about.
 
     `modules` names the rows of every sample, in the order of the forward pass. `compute` is the format of matrix
-    products (fp32, bf16 or fp16). `every` is the number of steps between two samples; it doubles when a run has
-    grown long (`NumericsSampled.step` tells where samples are).
+    products (fp32, bf16 or fp16). `every` is the number of steps between two samples at first; it doubles when a run
+    has grown long (`NumericsSampled.every`).
     """
 
     type: ClassVar[str] = "numerics_started"
@@ -111,7 +111,8 @@ class NumericsSampled(_Event):
     that flow between the layers in the format of the products, unscaled. The weights are those of linear layers, whose
     gradients products make; where none of them is trained, all that is. `products_largest` is the largest finite
     gradient that a product made, be it of an activation, of the logits or of a weight, unscaled: where fp16 overflows
-    first. `because` is "cadence" or "skip".
+    first. `because` is "cadence" or "skip". `every` is the number of steps between two samples from here on (0 in
+    journals of earlier versions).
     """
 
     type: ClassVar[str] = "numerics_sampled"
@@ -129,6 +130,7 @@ class NumericsSampled(_Event):
     products_largest: float = math.nan
     parameters: dict[str, Any]
     gradients: dict[str, Any]
+    every: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Any, TextIO, TypeAlias
 
 from studio.commands.progress import ProgressLine
 from studio.events import spell_non_finite
+from studio.i18n import tr
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -70,3 +71,16 @@ def add_command(commands: Commands, name: str, help: str, action: Action) -> arg
     parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(action=action)
     return parser
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Return what reads a whole number from the command line, and refuses smaller ones in words."""
+
+    def count(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(
+                tr("{text} is not a whole number of {least} or more").format(text=text, least=least)
+            )
+        return int(text)
+
+    return count

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from studio.commands.console import Commands, Console, add_command
+from studio.commands.console import Commands, Console, add_command, at_least
 from studio.i18n import tr
 from studio.words import count_text, size_text
 
@@ -26,14 +26,7 @@ def add_to(commands: Commands) -> None:
     parser = add_command(commands, "inspect-data", tr("format, counts, problems, and rows as they are taught"), _data)
     parser.add_argument("file", metavar="FILE", help=tr("a JSON, JSONL, CSV, Parquet or text file"))
     parser.add_argument("--model", metavar="DIR", help=tr("render the rows with this model's template and tokens"))
-    parser.add_argument("--rows", type=_count, default=5, metavar="N", help=tr("rows to show (default: 5)"))
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError(text)
-    return number
+    parser.add_argument("--rows", type=at_least(0), default=5, metavar="N", help=tr("rows to show (default: 5)"))
 
 
 def _model(args: argparse.Namespace, console: Console) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio.commands.console import Commands, Console, add_command
+from studio.commands.console import Commands, Console, add_command, at_least
 from studio.i18n import tr
 from studio.runner import actions, latency_words
 from studio.runs import open_run
@@ -28,18 +28,8 @@ def add_to(commands: Commands) -> None:
         ("--tokens", 32, 3, tr("tokens generated in each round (default: 32)")),
         ("--rounds", 5, 1, tr("rounds (default: 5); each measures every form once")),
     ):
-        parser.add_argument(option, type=_at_least(least), default=default, metavar="N", help=text)
+        parser.add_argument(option, type=at_least(least), default=default, metavar="N", help=text)
     parser.add_argument("--device", default="auto", metavar="D", help=tr("auto, cpu, cuda, cuda:N or mps"))
-
-
-def _at_least(least: int) -> type:
-    def count(text: str) -> int:
-        number = int(text)
-        if number < least:
-            raise ValueError(text)
-        return number
-
-    return count  # type: ignore[return-value]  # argparse calls it
 
 
 def _latency(args: argparse.Namespace, console: Console) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio.commands.console import Commands, Console, add_command
+from studio.commands.console import Commands, Console, add_command, at_least
 from studio.commands.progress import clip
 from studio.i18n import tr
 from studio.words import share_text, size_text, speed_text
@@ -30,14 +30,9 @@ def add_to(commands: Commands) -> None:
         metavar="section.key=value",
         help=tr("replace one setting; may be given several times"),
     )
-    parser.add_argument("--steps", type=_count, default=3, metavar="N", help=tr("updates per precision (default: 3)"))
-
-
-def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
+    parser.add_argument(
+        "--steps", type=at_least(1), default=3, metavar="N", help=tr("updates per precision (default: 3)")
+    )
 
 
 def _probe(args: argparse.Namespace, console: Console) -> int:

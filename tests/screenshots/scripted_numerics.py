@@ -193,7 +193,7 @@ def _histogram(
 def verdict(name: str, step: int, **evidence: Any) -> OverflowDiagnosed:
     """Return a verdict in the words and with the remedies that the diagnosis gives for such evidence."""
     about = {"precision": "fp16-mixed", "scaling": "dynamic", **evidence}
-    remedies = remedies_for(name, about, has_bf16=True)
+    remedies = remedies_for(name, about, has_bf16=True, can_restore=True)
     sentence, advice = describe(name, about, remedies)
     return OverflowDiagnosed(
         step=step, verdict=name, harmful=VERDICT_CLASSES[name].harmful, sentence=sentence, advice=advice,

@@ -1,4 +1,4 @@
-"""When to say something, and when it has been said: once, and again only when it came back or grew much worse."""
+"""When to say something: once, and again only when it came back or grew much worse; and when to look into it."""
 
 from __future__ import annotations
 
@@ -38,3 +38,19 @@ class Rare:
         """Count it; return whether to tell it."""
         self.count += 1
         return self.count & (self.count - 1) == 0
+
+
+class Sparing:
+    """Something dear: done the first few times at once, and from then on once in so many steps."""
+
+    def __init__(self, at_once: int) -> None:
+        self._left = at_once
+        self._last = 0
+
+    def due(self, step: int, every: int) -> bool:
+        """Return whether it may be done at `step`, and count it then; `every`: the steps between two, from now on."""
+        if self._left == 0 and step - self._last < every:
+            return False
+        self._left = max(0, self._left - 1)
+        self._last = step
+        return True

@@ -8,6 +8,7 @@ the memory per step are constant.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from studio.config import RunConfig
@@ -27,11 +28,22 @@ ESTABLISHED = 3
 class Diagnosis:
     """Reads the steps of one run and says what is the matter with its numbers."""
 
-    def __init__(self, precision: Precision, config: RunConfig, *, has_bf16: bool) -> None:
-        """`precision` is what `config.precision` became; `has_bf16`: whether the device computes in bf16."""
+    def __init__(
+        self,
+        precision: Precision,
+        config: RunConfig,
+        *,
+        has_bf16: bool,
+        can_restore: Callable[[], bool] = bool,
+    ) -> None:
+        """`precision` is what `config.precision` became; `has_bf16`: whether the device computes in bf16.
+
+        `can_restore` returns whether there is a good checkpoint to go back to; it is asked when that matters.
+        """
         self._precision = precision
         self._scaling = config.precision.loss_scaling if precision.loss_scaling else "off"
         self._has_bf16 = has_bf16
+        self._can_restore = can_restore
         self._pause_after = config.numerics.pause_after
         # A verdict comes before the pause that it explains.
         self._established = max(2, min(ESTABLISHED, self._pause_after))
@@ -56,6 +68,16 @@ class Diagnosis:
     def should_pause(self) -> bool:
         """Whether the run has to wait for its user now: after every `numerics.pause_after` bad steps in a row."""
         return self._bad_in_a_row > 0 and self._bad_in_a_row % self._pause_after == 0
+
+    @property
+    def next_pauses(self) -> bool:
+        """Whether one more bad step makes the run wait."""
+        return (self._bad_in_a_row + 1) % self._pause_after == 0
+
+    @property
+    def calm(self) -> bool:
+        """Whether the last step was none that failed beyond the help of a smaller loss scale."""
+        return self._bad_in_a_row == 0
 
     def observe(self, facts: StepFacts) -> list[Verdict]:
         """Take in the next attempted step; return what has become known by it, mostly nothing."""
@@ -86,10 +108,10 @@ class Diagnosis:
         if direction == "weights" and located and located.exceeds_fp16:
             evidence = {"module": located.module, "largest_before": located.largest_before, "rows": [], "weights": True}
             return self._once(facts, "forward_overflow", evidence)
-        if not facts.weights_finite or direction == "weights":
+        if direction == "weights":
             return self._once(facts, "nonfinite_weights", {"update": facts.update, "module": _module(located)})
         if direction == "forward" and located and self._beyond_fp16(located):
-            evidence = {"module": located.module, "largest_before": located.largest_before, "rows": _rows(facts)}
+            evidence = {"module": located.module, "largest_before": located.largest_before, **_rows(facts)}
             return self._once(facts, "forward_overflow", evidence)
         if not facts.finite_loss:
             return self._nonfinite_loss(facts, located)
@@ -116,7 +138,7 @@ class Diagnosis:
             "direction": direction,
             "module": _module(located) if direction == "forward" else "",
             "update": facts.update,
-            "rows": _rows(facts),
+            **_rows(facts),
         }
         return self._once(facts, "nonfinite_loss", evidence)
 
@@ -131,7 +153,7 @@ class Diagnosis:
 
     def _verdict(self, step: int, finding: Finding) -> Verdict:
         evidence = {"precision": self._precision.name, "scaling": self._scaling, **self._about(step, finding)}
-        remedies = remedies_for(finding.name, evidence, has_bf16=self._has_bf16)
+        remedies = remedies_for(finding.name, evidence, has_bf16=self._has_bf16, can_restore=self._can_restore())
         sentence, advice = describe(finding.name, evidence, remedies)
         return Verdict(
             step=step,
@@ -162,5 +184,6 @@ def _module(located: FirstNonFinite | None) -> str:
     return located.module if located else ""
 
 
-def _rows(facts: StepFacts) -> list[dict[str, Any]]:
-    return [{"source": source, "number": number, "tokens": tokens} for source, number, tokens in facts.rows]
+def _rows(facts: StepFacts) -> dict[str, Any]:
+    rows = [{"source": source, "number": number, "tokens": tokens} for source, number, tokens in facts.rows]
+    return {"rows": rows, "rows_tried": facts.rows_tried}

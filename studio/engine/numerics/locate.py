@@ -56,6 +56,12 @@ class Repetition:
                 see(loss.detach())
             return torch.autograd.grad(loss * (self.scale or 1.0), trained, allow_unused=True)
 
+    def is_finite(self, batch: MicroBatch) -> bool:
+        """Go forward alone, and return whether the loss is finite."""
+        gpus = [batch.input_ids.device] if batch.input_ids.is_cuda else []
+        with torch.random.fork_rng(devices=gpus), torch.no_grad(), self.autocast():
+            return bool(torch.isfinite(self.loss(batch)))
+
 
 def locate_first(
     repetition: Repetition, batch: MicroBatch, *, recorder: Recorder | None = None

@@ -6,6 +6,7 @@ numbers are, and read in one synchronisation at the end of the step; between two
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +32,11 @@ SAMPLES_PER_CADENCE = 512
 
 
 class Recorder:
-    """Takes samples of one run's numerics."""
+    """Takes samples of one run's numerics.
+
+    Attributes:
+        every: steps between two samples at present.
+    """
 
     def __init__(
         self,
@@ -47,7 +52,7 @@ class Recorder:
         self._by_products = any(parameter in products for parameter in parameters)
         self._counted = [not self._by_products or parameter in products for parameter in parameters]
         self._config = config
-        self._every = config.every
+        self.every = config.every
         self._collected = 0
         self._compute = precision.autocast or precision.parameters
         self._device = parameters[0].device
@@ -62,7 +67,7 @@ class Recorder:
 
     def wants(self, step: int) -> bool:
         """Return whether the attempted step with this number, counted from 1, is to be looked at."""
-        return self._config.record and (step - 1) % self._every == 0
+        return self._config.record and (step - 1) % self.every == 0
 
     @contextmanager
     def watching(self, scale: float | None, gradients: Gradients | None = None) -> Iterator[None]:
@@ -91,8 +96,9 @@ class Recorder:
         self._look = None
         self._collected += 1
         if self._collected % SAMPLES_PER_CADENCE == 0:
-            self._every *= 2
-        return look.read(step, scale, because, DTYPES[self._compute], of_weights=self._by_products)
+            self.every *= 2
+        sample = look.read(step, scale, because, DTYPES[self._compute], of_weights=self._by_products)
+        return dataclasses.replace(sample, every=self.every)
 
     def _new_look(self, modules: list[nn.Module], scale: float | None, inner: Sequence[nn.Module] = ()) -> _Look:
         # Most words of the vocabulary are so improbable that nothing is lost with the gradients of their logits.

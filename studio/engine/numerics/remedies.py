@@ -57,20 +57,22 @@ def changed(config: RunConfig, remedy: str, evidence: Evidence) -> RunConfig:
     return override_config(config, overrides(config, evidence) if overrides else {})
 
 
-def remedies_for(verdict: str, evidence: Evidence, *, has_bf16: bool) -> tuple[str, ...]:
+def remedies_for(verdict: str, evidence: Evidence, *, has_bf16: bool, can_restore: bool) -> tuple[str, ...]:
     """Return the names of what helps against a verdict, the best first.
 
     Args:
         verdict: a name of `VERDICT_CLASSES`.
         evidence: of the verdict; `precision` and `scaling` are looked at too.
         has_bf16: whether the device computes in bf16.
+        can_restore: whether there is a good checkpoint to go back to.
     """
+    back = ("restore_checkpoint",) if can_restore else ()
     wide = [name for name in _wider(has_bf16) if name.removeprefix("use_") not in evidence["precision"]]
     match verdict:
         case "chronic_overflow":
             return (*_better_scaling(evidence), *wide, "lower_learning_rate")
         case "scale_collapse":
-            return (*wide, "lower_learning_rate", "restore_checkpoint")
+            return (*wide, "lower_learning_rate", *back)
         case "forward_overflow":
             return (*wide, *_without_rows(evidence))
         case "underflow":
@@ -81,12 +83,13 @@ def remedies_for(verdict: str, evidence: Evidence, *, has_bf16: bool) -> tuple[s
             rounding = ["stochastic_rounding"] if evidence["precision"] == "bf16-pure" else []
             return (*rounding, *_wider(has_bf16))
         case "nonfinite_weights":
-            return ("restore_checkpoint", "lower_learning_rate") if evidence["update"] else ()
+            # With damaged weights no rate helps; with a checkpoint, the run goes on from there.
+            return (*back, "lower_learning_rate") if evidence["update"] and back else ()
         case "nonfinite_loss":
             by_training = evidence["update"] and evidence["direction"] != "loss"
-            return (*_without_rows(evidence), *(("lower_learning_rate", "restore_checkpoint") if by_training else ()))
+            return (*_without_rows(evidence), *(("lower_learning_rate", *back) if by_training else ()))
         case "exploding_gradients":
-            return ("lower_learning_rate", "restore_checkpoint")
+            return ("lower_learning_rate", *back)
     return ()
 
 

@@ -48,14 +48,14 @@ class StepFacts:
         skipped: the step was not applied, because its loss or its gradients are not finite.
         can_back_off: before this step, the scaler could still have lowered the scale.
         located: where the first non-finite value appeared, where that was looked for.
-        rows: the rows of the micro-batch that failed.
+        rows: the rows of the micro-batch that failed, or those of them that fail by themselves.
+        rows_tried: of how many, repeated one at a time, these `rows` are; 0 where that was not tried or found none.
         parameters: the trained parameters' gradients, unscaled, where this step was sampled.
         flowing: the gradients that flow between the layers in the format of the products, unscaled, without those of
             the logits: most of these belong to words that are all but impossible, and are next to zero by nature.
         lost_between_modules: share (0 to 1) of the flowing gradients that was flushed to zero, judged module by module.
         lost_updates: share (0 to 1) of the weights whose update was not zero and yet left them as they were; None
             or nan where that is not known. It matters in pure precisions alone.
-        weights_finite: every weight of the model is a finite number, as far as was looked.
     """
 
     step: int
@@ -70,11 +70,11 @@ class StepFacts:
     can_back_off: bool = False
     located: FirstNonFinite | None = None
     rows: tuple[Row, ...] = ()
+    rows_tried: int = 0
     parameters: Histogram | None = None
     flowing: Histogram | None = None
     lost_between_modules: float = 0.0
     lost_updates: float | None = None
-    weights_finite: bool = True
 
     @property
     def finite_loss(self) -> bool:

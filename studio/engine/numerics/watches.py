@@ -23,7 +23,8 @@ HOPELESS_STEPS = 50
 LEARNING = 0.9  # the loss is below this part of what it was
 # A loss that has risen by half while the gradients are that long is no matter of units either.
 DIVERGED = 1.5
-NORMAL_NORM = 1.0  # customary clip limit, where none is set or a smaller one
+# The customary clip limit, for runs that have none or a smaller one: how short a norm is cut says nothing about it.
+NORMAL_NORM = 1.0
 BASELINE = 5
 
 # In the paper's SSD network (Micikevicius et al. 2018, figure 3) the three powers of two below fp16's edge decide
@@ -47,7 +48,7 @@ class ExplosionWatch:
 
     def __init__(self, max_grad_norm: float) -> None:
         self._clip = max_grad_norm
-        self._limit = max_grad_norm or NORMAL_NORM
+        self._limit = max(max_grad_norm, NORMAL_NORM)
         self._norms: deque[float] = deque(maxlen=HOPELESS_STEPS)
         self._losses: deque[float] = deque(maxlen=BASELINE)
         self._first_losses: list[float] = []
@@ -76,7 +77,7 @@ class ExplosionWatch:
             evidence={
                 "grad_norm": typical,
                 "max_grad_norm": self._clip,
-                "ratio": typical / self._limit,
+                "ratio": typical / (self._clip or NORMAL_NORM),
                 "steps": min(self._long, HOPELESS_STEPS),
                 "lowest_before": self._level,
             },
@@ -88,7 +89,7 @@ class ExplosionWatch:
         grown = statistics.fmean(self._losses) / statistics.fmean(self._first_losses)
         if min(self._last(EXPLODED_STEPS)) >= EXPLODED * self._level or grown >= DIVERGED:
             return True
-        hopeless = self._long >= HOPELESS_STEPS and min(self._norms) >= HOPELESS * max(self._limit, NORMAL_NORM)
+        hopeless = self._long >= HOPELESS_STEPS and min(self._norms) >= HOPELESS * self._limit
         return hopeless and grown > LEARNING
 
     def _last(self, count: int) -> list[float]:

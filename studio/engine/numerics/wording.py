@@ -157,7 +157,11 @@ def _nonfinite_weights(evidence: Evidence, remedies: Remedies) -> tuple[str, str
         advice = tr("Download the model again, or take another copy; no training can mend it.")
     else:
         sentence = tr("Weights of the model are no longer numbers (nan or infinity){where}, after update {update}.")
-        advice = tr("Go back to the last good checkpoint, and lower the learning rate.")
+        advice = (
+            tr("Go back to the last good checkpoint, and lower the learning rate.")
+            if "restore_checkpoint" in remedies
+            else tr("Start again, at a lower learning rate; there is no good checkpoint to go back to.")
+        )
     where = tr(", first in {module}").format(module=evidence["module"]) if evidence["module"] else ""
     return sentence.format(where=where, update=evidence["update"]), advice
 
@@ -174,11 +178,17 @@ def _nonfinite_loss(evidence: Evidence, remedies: Remedies) -> tuple[str, str]:
         return sentence, tr("Look at these rows for answers that are empty or cut off, and leave them out if need be.")
     if not evidence["update"]:
         return sentence, tr("Look at the rows, or take another copy of the model; it was so before the first update.")
+    if "restore_checkpoint" not in remedies:
+        return sentence, tr("Look at the rows; if they are in order, lower the learning rate.")
     return sentence, tr("Look at the rows; if they are in order, go back to the last good weights at a lower rate.")
 
 
 def _exploding_gradients(evidence: Evidence, remedies: Remedies) -> tuple[str, str]:
-    advice = tr("Lower the learning rate, and go back to a checkpoint from before if the loss has risen.")
+    advice = (
+        tr("Lower the learning rate, and go back to a checkpoint from before if the loss has risen.")
+        if "restore_checkpoint" in remedies
+        else tr("Lower the learning rate, and start again if the loss has risen.")
+    )
     if "overflows" in evidence:
         sentence = tr("Gradients became infinite or undefined in steps whose loss was finite; such steps: {count}.")
         return _located(sentence.format(count=evidence["overflows"]), evidence), advice
@@ -236,7 +246,12 @@ def _on_rows(evidence: Evidence) -> str:
         for row in rows[:SHOWN_ROWS]
     ]
     more = tr(" and {count} more").format(count=len(rows) - SHOWN_ROWS) if len(rows) > SHOWN_ROWS else ""
-    return " " + tr("Rows: {rows}.").format(rows=", ".join(named) + more)
+    shown = ", ".join(named) + more
+    tried = evidence.get("rows_tried", 0)
+    if not tried:
+        return " " + tr("Rows: {rows}.").format(rows=shown)
+    sentence = tr("Repeated one at a time, {count} of {tried} rows lead to this: {rows}.")
+    return " " + sentence.format(count=len(rows), tried=tried, rows=shown)
 
 
 def _number(value: float, *, exact: bool = True) -> str:

@@ -79,7 +79,10 @@ class Loop:
         pad_id: int,
         token_budget: int,
     ) -> None:
-        """`keep` is called where a checkpoint may be saved: after an update whose validation loss is finite."""
+        """`keep` is called where a checkpoint may be saved: at an evaluation that finds a finite validation loss.
+
+        Without rows to validate with, the last step being in order has to do.
+        """
         self.position = position
         self.planned = planned_updates(config, data.order.rows_per_epoch)
         self._config = config
@@ -95,6 +98,7 @@ class Loop:
         self._pad_id = pad_id
         self._token_budget = token_budget
         self._evaluated_at = -1
+        self._passed_over = 0
 
     def run(self) -> str:
         """Train to the end and return the status, finished or stopped.
@@ -117,6 +121,11 @@ class Loop:
         return "finished"
 
     @property
+    def verdicts(self) -> Sequence[Verdict]:
+        """What was found harmful so far."""
+        return self._watch.verdicts
+
+    @property
     def _evaluation_interval(self) -> int:
         return self._config.training.evaluate_every or max(1, math.ceil(self.planned / AUTOMATIC_EVALUATIONS))
 
@@ -124,8 +133,9 @@ class Loop:
         self._take_remedy()
         rows = self._next_rows()
         if not rows:
-            self.position.batch += 1
+            self._pass_over()
             return
+        self._passed_over = 0
         self.position.step += 1
         step = self.position.step
         seed_step(self._config.training.seed, step)
@@ -141,6 +151,18 @@ class Loop:
         self._emit(done)
         self._watch.judge(done, batches, could_back_off=could_back_off)
         self._answer_trouble(done, rows)
+
+    def _pass_over(self) -> None:
+        """Go on to the next batch, because all rows of this one were left out.
+
+        Raises:
+            TrainingError: no row is left at all.
+        """
+        self._wait_while_paused()
+        self.position.batch += 1
+        self._passed_over += 1
+        if self._passed_over >= updates_per_epoch(self._config, self._data.order.rows_per_epoch):
+            raise TrainingError(tr("All rows to learn from were left out; mend the data, and start a new run."))
 
     def _one_update(self, step: int, batches: Sequence[RowsOfBatch]) -> StepCompleted:
         started = time.monotonic()
@@ -184,7 +206,7 @@ class Loop:
         """Wait for the user where one watches; otherwise end a run that cannot go on."""
         if self._control.attended:
             if self._watch.should_ask(done.step):
-                name = self._watch.verdicts[-1].name if self._watch.verdicts else "unknown"
+                name = self._watch.newest.name if self._watch.newest else "unknown"
                 self._control.pause()
                 self._wait_while_paused(name)
         elif self._watch.hopeless:
@@ -193,7 +215,10 @@ class Loop:
     def _take_remedy(self) -> None:
         name = self._control.take_remedy()
         verdict = next((v for v in reversed(self._watch.verdicts) if name in v.remedies), None)
-        if name is None or verdict is None:
+        if name is None:
+            return
+        if verdict is None:
+            log.warning("The remedy %s was chosen, which no verdict of this run offers; nothing was changed", name)
             return
         if name != "skip_rows":
             raise RemedyChosen(name, verdict)
@@ -226,7 +251,12 @@ class Loop:
             raise Cancelled(tr("Stopped."))
 
     def _evaluate(self) -> None:
-        if len(self._data.validation) == 0 or self._evaluated_at == self.position.update:
+        if self._evaluated_at == self.position.update:
+            return
+        if len(self._data.validation) == 0:
+            self._evaluated_at = self.position.update
+            if self._watch.calm:
+                self._keep(self.position)
             return
         started = time.monotonic()
         progress = progress_events(self._control, self._emit)
@@ -247,8 +277,7 @@ class Loop:
 
     def _giving_up(self, done: StepCompleted, rows: list[TokenizedRow]) -> str:
         kept = tr("The weights are those of the last good update, {update}.").format(update=self.position.update)
-        if self._watch.verdicts:
-            verdict = self._watch.verdicts[-1]
+        if verdict := self._watch.newest:
             stopped = tr("Training stopped at step {step}.").format(step=done.step)
             return f"{stopped} {verdict.sentence} {verdict.advice} {kept}"
         where = ", ".join(f"{row.source}:{row.number}" for row in rows[:4])

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -196,9 +197,19 @@ class _Run:
         record = {"path": str(path), "base_files": prints}
         write_atomically(self._folder.path / "base.json", json.dumps(record, ensure_ascii=False, indent=2) + "\n")
 
-    def _bring_to_life(self, prepared: Prepared, trained: Trained, position: Position) -> Live:
+    def _bring_to_life(
+        self, prepared: Prepared, trained: Trained, position: Position, verdicts: Sequence[Verdict] = ()
+    ) -> Live:
         made = assemble(self._config, trained, prepared.precision)
-        watch = Watch(self._config, trained, made.updater, made.scaler, self._emit)
+        watch = Watch(
+            self._config,
+            trained,
+            made.updater,
+            made.scaler,
+            self._emit,
+            verdicts=verdicts,
+            can_restore=lambda: bool(self._folder.list_checkpoints()),
+        )
         loop = Loop(
             self._config,
             prepared.data,
@@ -219,7 +230,7 @@ class _Run:
         """Go on with a remedy: the settings it changes, and the state of now or of the last checkpoint."""
         assert self._live is not None
         live, before = self._live, self._config
-        position, left_out = live.loop.position, live.loop.left_out
+        position, left_out, verdicts = live.loop.position, live.loop.left_out, live.loop.verdicts
         self._config = changed(before, remedy, verdict.evidence)
         places = self._folder.list_checkpoints() if remedy == "restore_checkpoint" else []
         state = checkpoint.read(places[0]) if places else live.machinery.snapshot(live.trained, position)
@@ -230,7 +241,7 @@ class _Run:
             self._live = None
             prepared, trained = self._prepare_anew(prepared)
         steps = position.step
-        self._live = self._bring_to_life(prepared, trained, position)
+        self._live = self._bring_to_life(prepared, trained, position, verdicts)
         self._live.loop.left_out |= left_out
         self._live.machinery.put_back(self._carried(state, before), trained, position)
         position.step = steps  # attempts are counted on: a step's number is never used twice
@@ -239,6 +250,7 @@ class _Run:
     def _prepare_anew(self, prepared: Prepared) -> tuple[Prepared, Trained]:
         """Load the model again, stored as the configuration now wants it."""
         precision, _ = choose_precision(self._config.precision, self._device, prepared.info.dtype)
+        self._folder.write_state("running", precision=precision.name)
         progress = progress_events(self._control, self._emit)
         trained = attach(prepared.info.path, self._config, precision, self._device, progress)
         return dataclasses.replace(prepared, precision=precision), trained

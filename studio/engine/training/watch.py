@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from studio.config import RunConfig
-from studio.engine.data.batching import MicroBatch
-from studio.engine.numerics.diagnosis import Diagnosis
+from studio.engine.data.batching import MicroBatch, collate
+from studio.engine.numerics.alarm import Sparing
+from studio.engine.numerics.diagnosis import ESTABLISHED, Diagnosis
 from studio.engine.numerics.flushed import flushed_in_modules
 from studio.engine.numerics.locate import Repetition, locate_first
 from studio.engine.numerics.lost_updates import LostUpdates
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Failures that a smaller scale mends by itself are looked into once in so many steps: a look costs up to a step.
+# A look into a failure costs up to a step, and more where rows are repeated one by one. What a smaller scale mends by
+# itself is looked into once in so many steps; any other kind of failure until it is established, and then as rarely.
 STEPS_BETWEEN_LOOKS = 100
+# Samples of skips, and of the steps after them, that are taken whenever they come; then they keep to the cadence.
+SAMPLES_OF_SKIPS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,34 +46,56 @@ class RowsOfBatch:
     rows: Sequence[TokenizedRow]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Failure:
+    """Where a micro-batch fails, the rows at fault, how many were tried to find these, and what it looked like."""
+
+    located: FirstNonFinite
+    rows: Sequence[TokenizedRow]
+    rows_tried: int
+    sample: NumericsSampled | None
+
+
 class Watch:
     """Called by the loop before, within and after each attempt.
 
     Attributes:
-        verdicts: what was found harmful so far, the newest last.
+        verdicts: what was found harmful so far, the newest last; those from before the settings were changed too,
+            because their remedies are still on offer.
     """
 
     def __init__(
-        self, config: RunConfig, trained: Trained, updater: Updater, scaler: LossScaler | None, emit: Emit
+        self,
+        config: RunConfig,
+        trained: Trained,
+        updater: Updater,
+        scaler: LossScaler | None,
+        emit: Emit,
+        *,
+        verdicts: Sequence[Verdict] = (),
+        can_restore: Callable[[], bool] = bool,
     ) -> None:
+        """`verdicts`: of the run so far. `can_restore` returns whether there is a good checkpoint to go back to."""
         precision = updater.precision
-        self.verdicts: list[Verdict] = []
+        self.verdicts = list(verdicts)
+        self._earlier = len(verdicts)
         self._trained = trained
         self._updater = updater
         self._scaler = scaler
         self._emit = emit
         self._stochastic = config.precision.stochastic_rounding
         self._recorder = self._make_recorder(config)
-        self._diagnosis = Diagnosis(precision, config, has_bf16=has_bf16(updater.device))
+        self._diagnosis = Diagnosis(precision, config, has_bf16=has_bf16(updater.device), can_restore=can_restore)
         self._pause_after = config.numerics.pause_after
-        self._looked_into = -STEPS_BETWEEN_LOOKS
+        self._looks = {"mends itself": Sparing(1), "gradients": Sparing(ESTABLISHED), "loss": Sparing(ESTABLISHED)}
+        self._samples_at, self._samples_after = Sparing(SAMPLES_OF_SKIPS), Sparing(SAMPLES_OF_SKIPS)
         self._after_skip = False
         self._harmful_at: int | None = None
         self._sample: NumericsSampled | None = None
         self._lost: LostUpdates | None = None
 
     def looks_at(self, step: int) -> bool:
-        """Return whether an attempt is looked at: at the cadence, and after a step that was skipped."""
+        """Return whether an attempt is looked at: at the cadence, and now and then after a step that was skipped."""
         return self._recorder is not None and (self._after_skip or self._recorder.wants(step))
 
     def looking(self, step: int) -> AbstractContextManager[object]:
@@ -93,7 +119,7 @@ class Watch:
 
     def judge(self, done: StepCompleted, batches: Sequence[RowsOfBatch], *, could_back_off: bool) -> None:
         """Draw the conclusions of an attempt, and tell them."""
-        self._after_skip = done.skipped
+        self._after_skip = done.skipped and self._samples(self._samples_after, done.step)
         facts = StepFacts(
             step=done.step,
             update=done.update,
@@ -117,6 +143,16 @@ class Watch:
     def finish(self, step: int) -> None:
         """Tell what is only certain once the run has ended."""
         self._announce(self._diagnosis.finish(step))
+
+    @property
+    def newest(self) -> Verdict | None:
+        """The newest harmful verdict on the run as it is set now."""
+        return self.verdicts[-1] if len(self.verdicts) > self._earlier else None
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing is wrong with the weights, as far as the last attempt shows: they are worth keeping."""
+        return self._diagnosis.calm
 
     @property
     def hopeless(self) -> bool:
@@ -147,13 +183,33 @@ class Watch:
         sample = self._sample
         return flushed_in_modules(sample.gradient_zeros, sample.gradient_subnormal) if sample else 0.0
 
+    def _samples(self, budget: Sparing, step: int) -> bool:
+        return self._recorder is not None and budget.due(step, self._recorder.every)
+
     def _worth_a_look(self, facts: StepFacts) -> bool:
+        """A run about to wait or to end is looked into again: something else may have joined what is known."""
         mends_itself = facts.finite_loss and facts.can_back_off
-        return not mends_itself or facts.step - self._looked_into >= STEPS_BETWEEN_LOOKS
+        looks = self._looks["mends itself" if mends_itself else "gradients" if facts.finite_loss else "loss"]
+        return looks.due(facts.step, STEPS_BETWEEN_LOOKS) or (not mends_itself and self._diagnosis.next_pauses)
 
     def _look_into(self, facts: StepFacts, batches: Sequence[RowsOfBatch]) -> StepFacts:
+        """Add where the failure begins, as far as that can be found. Nothing that goes wrong here ends the run."""
+        try:
+            failure = self._find(facts, batches)
+        except Exception:
+            log.exception("Step %d failed, and so did looking into it", facts.step)
+            return facts
+        if failure is None:
+            log.warning("Step %d failed, but none of its micro-batches does when repeated alone", facts.step)
+            return facts
+        rows: tuple[Row, ...] = tuple((row.source, row.number, len(row.input_ids)) for row in failure.rows)
+        log.warning("Step %d: %s, %s", facts.step, failure.located, ", ".join(f"{row[0]}:{row[1]}" for row in rows))
+        if failure.sample is not None:
+            self._tell(failure.sample)
+        return dataclasses.replace(facts, located=failure.located, rows=rows, rows_tried=failure.rows_tried)
+
+    def _find(self, facts: StepFacts, batches: Sequence[RowsOfBatch]) -> _Failure | None:
         """Repeat the micro-batches, at the scale that failed, until the one at fault is found."""
-        self._looked_into = facts.step
         repetition = Repetition(
             model=self._trained.model,
             base=self._trained.base,
@@ -162,19 +218,27 @@ class Watch:
             scale=facts.grad_scale,
             supervised=sum(one.batch.supervised for one in batches),
         )
+        recorder = self._recorder if self._samples(self._samples_at, facts.step) else None
         for one in batches:
-            located = locate_first(repetition, one.batch.to(self._updater.device), recorder=self._recorder)
+            located = locate_first(repetition, one.batch.to(self._updater.device), recorder=recorder)
             if located is not None:
-                return self._located(facts, located, one.rows)
-        log.warning("Step %d failed, but none of its micro-batches does when repeated alone", facts.step)
-        return facts
+                seen = recorder is not None and located.direction != "weights"
+                sample = recorder.sample(facts.step, facts.grad_scale, "skip") if recorder and seen else None
+                rows, tried = self._at_fault(repetition, located, one.rows)
+                return _Failure(located, rows, tried, sample)
+        return None
 
-    def _located(self, facts: StepFacts, located: FirstNonFinite, rows: Sequence[TokenizedRow]) -> StepFacts:
-        log.warning("Step %d: %s, %s", facts.step, located, ", ".join(f"{row.source}:{row.number}" for row in rows))
-        if self._recorder is not None and located.direction != "weights":
-            self._tell(self._recorder.sample(facts.step, facts.grad_scale, "skip"))
-        places: tuple[Row, ...] = tuple((row.source, row.number, len(row.input_ids)) for row in rows)
-        return dataclasses.replace(facts, located=located, rows=places)
+    def _at_fault(
+        self, repetition: Repetition, located: FirstNonFinite, rows: Sequence[TokenizedRow]
+    ) -> tuple[Sequence[TokenizedRow], int]:
+        """Return the rows that fail by themselves, and how many were tried for that: all and 0 if none does.
+
+        Gradients and weights are nobody's fault among the rows.
+        """
+        if located.direction not in ("forward", "loss") or len(rows) == 1:
+            return rows, 0
+        found = [row for row in rows if not repetition.is_finite(collate([row], 0).to(self._updater.device))]
+        return (found, len(rows)) if found else (rows, 0)
 
     def _tell(self, sample: NumericsSampled) -> None:
         self._sample = sample

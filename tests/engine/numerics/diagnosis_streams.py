@@ -18,6 +18,7 @@ from studio.engine.precision.scaling import make_scaler
 from studio.exponents import Histogram
 
 FP16_LARGEST = 65504.0
+DAMAGED = FirstNonFinite(module="model.layers.0.mlp", direction="weights", largest_before=0.5)
 
 
 def run_config(
@@ -53,7 +54,6 @@ class Step:
     located: FirstNonFinite | None = None
     rows: tuple[Row, ...] = ()
     lost_updates: float | None = None
-    weights_finite: bool = True
     learning_rate: float = 1e-4
 
 
@@ -74,19 +74,25 @@ class Outcome:
 
 
 def play(
-    config: RunConfig, step_at: Callable[[int], Step], attempts: int, *, has_bf16: bool = True, pauses: bool = True
+    config: RunConfig,
+    step_at: Callable[[int], Step],
+    attempts: int,
+    *,
+    has_bf16: bool = True,
+    pauses: bool = True,
+    can_restore: bool = True,
 ) -> Outcome:
     """Attempt steps as the loop does (an overflow is tried again on the same rows); `step_at` is given the batch."""
     precision = PRECISIONS.get(config.precision.name)
     scaler = make_scaler(precision, config.precision)
-    diagnosis = Diagnosis(precision, config, has_bf16=has_bf16)
+    diagnosis = Diagnosis(precision, config, has_bf16=has_bf16, can_restore=lambda: can_restore)
     outcome, batch = Outcome(), 0
     for number in range(1, attempts + 1):
         now = step_at(batch)
         scale = scaler.scale if scaler else None
         can_back_off = scaler is not None and scaler.can_back_off
         fits = now.largest * (scale or 1.0) <= FP16_LARGEST if precision.autocast == "fp16" else True
-        finite = fits and math.isfinite(now.largest) and math.isfinite(now.loss) and now.weights_finite
+        finite = fits and math.isfinite(now.largest) and math.isfinite(now.loss)
         if scaler:
             scaler.update(overflowed=not finite)
         outcome.updates += finite
@@ -108,7 +114,6 @@ def play(
                 parameters=_sampled(now.small, scale),
                 flowing=_sampled(now.flowing, scale),
                 lost_updates=now.lost_updates,
-                weights_finite=now.weights_finite,
             )
         )
         if pauses and diagnosis.should_pause:

@@ -11,7 +11,7 @@ import pytest
 from studio.engine.numerics.diagnosis import Diagnosis
 from studio.engine.numerics.verdicts import VERDICT_CLASSES, FirstNonFinite, StepFacts
 from studio.engine.precision import PRECISIONS
-from tests.engine.numerics.diagnosis_streams import Step, play, run_config
+from tests.engine.numerics.diagnosis_streams import DAMAGED, Step, play, run_config
 
 SEEDS = range(12)
 ROWS = (("data/train.jsonl", 17, 412), ("data/train.jsonl", 3, 90))
@@ -214,17 +214,19 @@ def test_a_loss_that_nobody_looked_into_is_told_when_it_repeats() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16-mixed", "fp16-mixed"])
 @pytest.mark.parametrize("good", [0, 1, 70])
 def test_weights_that_are_not_numbers_are_named_at_once(good: int, precision: str) -> None:
-    damaged = Step(loss=math.nan, weights_finite=False)
+    damaged = Step(loss=math.nan, located=DAMAGED)
     outcome = play(run_config(precision), lambda batch: damaged if batch >= good else Step(), attempts=200)
     assert (outcome.names, outcome.verdicts[0].step, outcome.paused_at) == (["nonfinite_weights"], good + 1, good + 5)
     assert outcome.verdicts[0].remedies[:1] == (("restore_checkpoint",) if good else ())
 
 
-def test_a_location_in_the_weights_is_enough_to_name_them() -> None:
-    located = FirstNonFinite(module="model.layers.0.mlp", direction="weights", largest_before=0.5)
-    outcome = play(run_config(), lambda batch: Step(loss=math.nan, located=located), attempts=50)
+def test_a_checkpoint_is_offered_only_where_there_is_one() -> None:
+    damaged = Step(loss=math.nan, located=DAMAGED)
+    outcome = play(run_config(), lambda batch: damaged if batch > 9 else Step(), attempts=50, can_restore=False)
     assert outcome.names == ["nonfinite_weights"]
+    assert outcome.verdicts[0].remedies == ()
     assert "model.layers.0.mlp" in outcome.verdicts[0].sentence
+    assert "no good checkpoint" in outcome.verdicts[0].advice
 
 
 # --- steps that are applied and yet go wrong ------------------------------------------------------------------------

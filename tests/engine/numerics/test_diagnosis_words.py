@@ -17,7 +17,7 @@ from studio.engine.numerics.remedies import REMEDIES, changed, remedies_for
 from studio.engine.numerics.verdicts import VERDICT_CLASSES, FirstNonFinite, Verdict
 from studio.engine.numerics.wording import describe
 from studio.events import from_json, to_json
-from tests.engine.numerics.diagnosis_streams import Step, play, run_config
+from tests.engine.numerics.diagnosis_streams import DAMAGED, Step, play, run_config
 
 ROWS = tuple((f"/data/train {place}.jsonl", 10 + place, 100 * place) for place in range(1, 6))
 FORWARD = FirstNonFinite(module="model.layers.5.mlp", direction="forward", largest_before=41216.0)
@@ -55,8 +55,8 @@ def streams() -> dict[str, Verdict]:
         ),
         "stall": play(run_config("bf16-pure"), lambda batch: Step(lost_updates=0.83), 9),
         "fp16 stall": play(run_config("fp16-pure"), lambda batch: Step(lost_updates=0.83), 9),
-        "came damaged": play(run_config(), lambda batch: Step(loss=math.nan, weights_finite=False), 9),
-        "damaged": play(run_config(), lambda batch: Step(loss=math.nan if batch else 2.0, weights_finite=not batch), 9),
+        "came damaged": play(run_config(), lambda batch: Step(loss=math.nan, located=DAMAGED), 9),
+        "damaged": play(run_config(), lambda batch: Step(loss=math.nan if batch else 2.0, located=DAMAGED), 9),
         "loss": play(run_config("fp32"), lambda batch: bad_loss, 9),
         "loss forward": play(run_config("fp32"), lambda batch: Step(loss=math.nan, located=FORWARD, rows=ROWS), 9),
         "loss unknown": play(run_config("fp32"), lambda batch: Step(loss=math.nan), 9),
@@ -189,9 +189,9 @@ def test_only_skipping_rows_and_restoring_a_checkpoint_act_on_the_run_itself() -
 @every_verdict
 def test_bf16_is_offered_only_where_there_is_bf16_and_never_the_precision_in_use(name: str) -> None:
     verdict = VERDICTS[name]
-    without = remedies_for(verdict.name, verdict.evidence, has_bf16=False)
+    without = remedies_for(verdict.name, verdict.evidence, has_bf16=False, can_restore=True)
     assert "use_bf16" not in without
-    assert set(without) <= set(remedies_for(verdict.name, verdict.evidence, has_bf16=True))
+    assert set(without) <= set(remedies_for(verdict.name, verdict.evidence, has_bf16=True, can_restore=True))
     assert not (verdict.evidence["precision"] == "fp32" and "use_fp32" in verdict.remedies)
 
 
