@@ -25,6 +25,11 @@ from studio.events import spell_non_finite
 ESTABLISHED = 3
 
 
+def no_checkpoint() -> bool:
+    """Of a run that keeps none."""
+    return False
+
+
 class Diagnosis:
     """Reads the steps of one run and says what is the matter with its numbers."""
 
@@ -34,7 +39,7 @@ class Diagnosis:
         config: RunConfig,
         *,
         has_bf16: bool,
-        can_restore: Callable[[], bool] = bool,
+        can_restore: Callable[[], bool] = no_checkpoint,
     ) -> None:
         """`precision` is what `config.precision` became; `has_bf16`: whether the device computes in bf16.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from studio.config import RunConfig
 from studio.engine.data.batching import MicroBatch, collate
 from studio.engine.numerics.alarm import Sparing
-from studio.engine.numerics.diagnosis import ESTABLISHED, Diagnosis
+from studio.engine.numerics.diagnosis import ESTABLISHED, Diagnosis, no_checkpoint
 from studio.engine.numerics.flushed import flushed_in_modules
 from studio.engine.numerics.locate import Repetition, locate_first
 from studio.engine.numerics.lost_updates import LostUpdates
@@ -73,7 +73,7 @@ class Watch:
         emit: Emit,
         *,
         verdicts: Sequence[Verdict] = (),
-        can_restore: Callable[[], bool] = bool,
+        can_restore: Callable[[], bool] = no_checkpoint,
     ) -> None:
         """`verdicts`: of the run so far. `can_restore` returns whether there is a good checkpoint to go back to."""
         precision = updater.precision

@@ -262,6 +262,14 @@ def test_a_norm_that_is_large_from_the_start_while_the_loss_falls_does_not_explo
     assert play(run_config("fp32"), at, attempts=400).verdicts == []
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_healthy_norms_far_above_a_small_clip_limit_are_no_explosion(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    config = run_config("fp32", training={"max_grad_norm": 0.01})
+    steps = [Step(loss=float(rng.gamma(4.0, 0.6)), grad_norm=float(rng.gamma(8.0, 0.25))) for _ in range(500)]
+    assert play(config, lambda batch: steps[batch], attempts=500).names == []
+
+
 def test_a_small_clip_limit_is_no_explosion() -> None:
     config = run_config("fp32", training={"max_grad_norm": 0.001})
     assert play(config, lambda batch: Step(grad_norm=0.4 + batch % 3), attempts=400).verdicts == []

@@ -196,7 +196,8 @@ def test_rows_on_which_the_loss_is_no_number_are_named(tmp_path: Path) -> None:
     scenario.write_row("Reverse: ~ember grove", "grove ember~.")
     done = scenario.train()
     assert done.verdicts == ["nonfinite_loss"]
-    assert 21 in {row["number"] for row in done.diagnosed[0].evidence["rows"]}
+    assert {row["number"] for row in done.diagnosed[0].evidence["rows"]} == {21}
+    assert "1 of " in done.diagnosed[0].sentence
     assert done.diagnosed[0].remedies[0] == "skip_rows"
     assert not done.error
 

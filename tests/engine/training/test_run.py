@@ -20,12 +20,13 @@ from studio.config import parse_config, write_config
 from studio.engine.control import Control
 from studio.engine.data import batching
 from studio.engine.models.load import load_model
-from studio.engine.training import assemble, checkpoint, loop, run
+from studio.engine.training import assemble, checkpoint, loop, run, update, watch
 from studio.errors import TrainingError
 from studio.events import (
     CheckpointSaved,
     DataPrepared,
     EvaluationCompleted,
+    NumericsSampled,
     NumericsStarted,
     OverflowDiagnosed,
     ProgressReported,
@@ -327,6 +328,7 @@ def test_a_remedy_lets_the_run_go_on_in_another_precision(tmp_path: Path, remedy
     assert done.of(RunFinished)[0].status == "finished"
     assert [step.step for step in done.steps] == list(range(1, len(done.steps) + 1))
     assert sum(not step.skipped for step in done.steps) == 6
+    assert done.folder.read_state()["precision"] == changes[0]["precision.name"]
 
 
 @pytest.mark.usefixtures("_overflowing")
@@ -373,6 +375,75 @@ def test_rows_that_were_left_out_stay_out_after_another_remedy(tmp_path: Path, m
     assert left_out <= {number for changes, number in trained_on if changes == 0}
     assert {number for changes, number in trained_on if changes == 2}
     assert not left_out & {number for changes, number in trained_on if changes > 0}
+
+
+def test_a_run_that_has_no_row_left_ends_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = Trained(tmp_path, {})
+    rows = loop.Loop._next_rows
+
+    def none_left(self: loop.Loop) -> list[Any]:
+        self.left_out.update((row.source, row.number) for row in rows(self))
+        return rows(self)
+
+    monkeypatch.setattr(loop.Loop, "_next_rows", none_left)
+    with pytest.raises(TrainingError, match="All rows to learn from were left out"):
+        done.go()
+    stopped = Trained(tmp_path, {})
+    stopped.control.stop()
+    stopped.go()
+    assert stopped.of(RunFinished)[0].status == "stopped"
+
+
+def test_one_remedy_after_another_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def undefined(self: Any, *arguments: Any, **options: Any) -> Any:
+        attempt = apply(self, *arguments, **options)
+        return type(attempt)(attempt.loss, math.inf, math.inf)
+
+    apply = update.Updater.apply
+    monkeypatch.setattr(update.Updater, "apply", undefined)
+    control = _Answering("lower_learning_rate", "lower_learning_rate", "restore_checkpoint")
+    done = Trained(tmp_path, {"training": {"learning_rate": 1e-2}}, control).go()
+    changes = [event.changes for event in done.of(RunResumed) if event.changes]
+    assert [change["training.learning_rate"] for change in changes] == [pytest.approx(1e-3), pytest.approx(1e-4)]
+    assert done.of(RunFinished)[0].status == "stopped"
+    assert len(done.of(RunPaused)) == 4
+
+
+def test_without_rows_to_validate_with_there_are_checkpoints_too(tmp_path: Path) -> None:
+    done = Trained(tmp_path, {"data": {"validation_fraction": 0.0}}).go()
+    assert done.of(CheckpointSaved)
+    assert not done.of(EvaluationCompleted)
+
+
+def test_a_failure_that_is_known_is_looked_into_sparingly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    find = watch.Watch._find
+
+    def counted(self: Any, facts: Any, batches: Any) -> Any:
+        looks.append(facts.step)
+        return find(self, facts, batches)
+
+    monkeypatch.setattr(watch.Watch, "_find", counted)
+    scaling = {"name": "fp16-mixed", "loss_scaling": "static", "initial_scale": 2.0**30}
+    sections = {"precision": scaling, "numerics": {"pause_after": 60, "every": 1000}, "training": {"max_steps": 100}}
+    done = Trained(tmp_path, sections)
+    with pytest.raises(TrainingError):
+        done.go()
+    assert len(done.steps) == 60
+    assert len(looks) <= 5
+    assert len(done.of(NumericsSampled)) <= 20
+
+
+def test_looking_into_a_failure_never_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stumbles(*arguments: Any, **options: Any) -> None:
+        raise RuntimeError("the look itself failed")
+
+    monkeypatch.setattr(watch, "locate_first", stumbles)
+    done = Trained(tmp_path, {"precision": {"name": "fp16-mixed", "initial_scale": 2.0**30}}).go()
+    assert done.of(RunFinished)[0].status == "finished"
+    assert "the look itself failed" in caplog.text
 
 
 def test_a_change_of_precision_keeps_weights_and_optimizer(tmp_path: Path) -> None:
