@@ -43,6 +43,8 @@ class FormRow(QWidget):
     def set_enabled(self, enabled: bool, reason: str = "") -> None:
         """Switch the control off, with the reason in place of its help, or on again."""
         self.editor.setEnabled(enabled)
+        if self.editor.below is not None:
+            self.editor.below.setEnabled(enabled)
         self._help.setText(tr(self.editor.spec.help) if enabled or not reason else reason)
 
     def _lay_out(self, first: bool) -> None:
