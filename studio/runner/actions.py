@@ -126,7 +126,7 @@ def estimate(info: ModelInfo, config: RunConfig) -> Estimate:
     """Return what training will need, from the shapes in the weight files alone. Raises as `check_method`."""
     from studio.engine.device import available_memory
     from studio.engine.methods import METHODS
-    from studio.engine.models.estimate import estimate_memory
+    from studio.engine.models.estimate import estimate_memory, estimate_patch
 
     trainable = METHODS.get(config.method.name).trainable_parameters(info.shapes, config.method)
     memory = estimate_memory(info, config)
@@ -134,7 +134,7 @@ def estimate(info: ModelInfo, config: RunConfig) -> Estimate:
     return Estimate(
         trainable_parameters=trainable,
         total_parameters=info.parameters + added,
-        patch_bytes=METHODS.get(config.method.name).patch_bytes(info.shapes, config.method),
+        patch_bytes=estimate_patch(info, config),
         bytes=memory.components,
         total_bytes=memory.total,
         available_bytes=available_memory(config.training.device),

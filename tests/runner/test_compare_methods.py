@@ -48,7 +48,12 @@ def test_counts_are_those_of_the_model_itself(info: ModelInfo) -> None:
     assert lora.trainable_parameters == sum(4 * (layer.in_features + layer.out_features) for layer in linear)
     assert lora.total_parameters == parameters + lora.trainable_parameters
     assert full.trainable_parameters == full.total_parameters == parameters
-    assert full.patch_bytes == 4 * parameters
+    assert full.patch_bytes == pytest.approx(4 * parameters, rel=0.05)
+
+
+def test_a_patch_is_half_as_large_where_training_stores_16_bits(info: ModelInfo) -> None:
+    pure = actions.estimate(info, config(info, method={"name": "full"}, precision={"name": "bf16-pure"}))
+    assert pure.patch_bytes == pytest.approx(2 * pure.trainable_parameters, rel=0.05)
 
 
 @pytest.mark.parametrize("name", METHODS.names())

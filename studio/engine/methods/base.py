@@ -18,6 +18,23 @@ if TYPE_CHECKING:
     from studio.engine.models.shapes import ModelShapes
 
 
+# Name, format, shape and place of a tensor in a safetensors file: 111 to 132 bytes, measured on SmolLM2-135M.
+_HEADER_LINE = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """Bytes of a number as a run stores it.
+
+    Attributes:
+        trained: of what is trained, and of a frozen word embedding, norms and biases.
+        frozen: of every other frozen matrix.
+    """
+
+    trained: float
+    frozen: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Method(Spec):
     """One way to fine-tune.
@@ -36,7 +53,9 @@ class Method(Spec):
         load: `(base, folder)` returns the base with the trained part from `folder`, frozen, for inference.
         merge: `(loaded)` returns a plain fp32 transformers model with the trained part folded in.
         trainable_parameters: `(shapes, config)`, the closed form, from the shapes in the weight files alone.
-        saved_parameters: likewise, the numbers that the saved part holds; None when those are the trained ones.
+        saved_bytes: `(shapes, config, stored)`, the bytes of the numbers that the saved part holds; None when those are
+            the trained ones, in the format that they are trained in.
+        saved_tensors: likewise, how many tensors these numbers are in.
         virtual_tokens: `(config)`, the positions that the method puts in front of every row, in its output too.
         positions: `(config)`, how many of the model's positions the method takes away from every row; more than
             `virtual_tokens` where they are in the cache only.
@@ -57,12 +76,17 @@ class Method(Spec):
     load: Callable[[PreTrainedModel, Path], nn.Module]
     merge: Callable[[nn.Module], PreTrainedModel] | None
     trainable_parameters: Callable[[ModelShapes, Any], int]
-    saved_parameters: Callable[[ModelShapes, Any], int] | None = None
+    saved_bytes: Callable[[ModelShapes, Any, Stored], float] | None = None
+    saved_tensors: Callable[[ModelShapes, Any], int] = lambda shapes, config: 1
     virtual_tokens: Callable[[Any], int] = lambda config: 0
     positions: Callable[[Any], int] = lambda config: 0
     input_vectors: Callable[[nn.Module], Tensor] | None = None
     kept: Callable[[ModelShapes, Any, Formats], Kept] | None = None
 
-    def patch_bytes(self, shapes: ModelShapes, config: MethodConfig) -> int:
-        """Return the size of the saved part, which is fp32, without names and header."""
-        return 4 * (self.saved_parameters or self.trainable_parameters)(shapes, config)
+    def patch_bytes(self, shapes: ModelShapes, config: MethodConfig, stored: Stored) -> int:
+        """Return the size of the saved part: the numbers, and a line of the header for every tensor."""
+        if self.saved_bytes:
+            numbers = self.saved_bytes(shapes, config, stored)
+        else:
+            numbers = stored.trained * self.trainable_parameters(shapes, config)
+        return int(numbers) + _HEADER_LINE * self.saved_tensors(shapes, config)

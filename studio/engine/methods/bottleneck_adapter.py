@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from studio.config.method import MethodConfig
 from studio.config.option import option
-from studio.engine.methods.base import Method
+from studio.engine.methods.base import Method, Stored
 from studio.errors import ConfigError
 from studio.i18n import mark, tr
 
@@ -104,15 +104,30 @@ def _trainable_parameters(shapes: ModelShapes, config: BottleneckAdapterConfig) 
     if not d or not shapes.layers:
         raise ConfigError(tr("The model names no hidden size or has no layers, so no adapter can be put into it."))
     m = config.inner_size(d)
-    places = shapes.layers * (2 if config.placement == "houlsby" else 1)
-    return places * (2 * m * d + d + m) + (_norms(shapes) if config.train_layer_norms else 0)
+    return _places(shapes, config) * (2 * m * d + d + m) + sum(shapes.size(name) for name in _norms(shapes, config))
 
 
-def _norms(shapes: ModelShapes) -> int:
-    """A weight of one dimension belongs to a norm, and so does the bias beside it."""
+def _saved_bytes(shapes: ModelShapes, config: BottleneckAdapterConfig, stored: Stored) -> float:
+    """Format 1 of the file is fp32, whatever is trained."""
+    return 4 * _trainable_parameters(shapes, config)
+
+
+def _saved_tensors(shapes: ModelShapes, config: BottleneckAdapterConfig) -> int:
+    """Two weights and two biases for each adapter, and the norms where they are trained."""
+    return 4 * _places(shapes, config) + len(_norms(shapes, config))
+
+
+def _places(shapes: ModelShapes, config: BottleneckAdapterConfig) -> int:
+    return shapes.layers * (2 if config.placement == "houlsby" else 1)
+
+
+def _norms(shapes: ModelShapes, config: BottleneckAdapterConfig) -> list[str]:
+    """The norms that are trained: a weight of one dimension belongs to one, and so does the bias beside it."""
+    if not config.train_layer_norms:
+        return []
     weights = [name for name, shape in shapes.tensors.items() if name.endswith(".weight") and len(shape) == 1]
     biases = [name.removesuffix("weight") + "bias" for name in weights]
-    return sum(shapes.size(name) for name in (*weights, *biases) if name in shapes.tensors)
+    return [name for name in (*weights, *biases) if name in shapes.tensors]
 
 
 def _kept(shapes: ModelShapes, config: BottleneckAdapterConfig, formats: Formats) -> Kept:
@@ -120,8 +135,7 @@ def _kept(shapes: ModelShapes, config: BottleneckAdapterConfig, formats: Formats
     from studio.engine.models.activations import Kept, hidden_size, kept_by_norms
 
     d = hidden_size(shapes)
-    places = shapes.layers * (2 if config.placement == "houlsby" else 1)
-    kept = formats.compute * places * (d + 2 * config.inner_size(d))
+    kept = formats.compute * _places(shapes, config) * (d + 2 * config.inner_size(d))
     return Kept(kept + (kept_by_norms(shapes, formats) if config.train_layer_norms else 0.0))
 
 
@@ -149,5 +163,7 @@ METHOD = Method(
     load=_load,
     merge=None,
     trainable_parameters=_trainable_parameters,
+    saved_bytes=_saved_bytes,
+    saved_tensors=_saved_tensors,
     kept=_kept,
 )

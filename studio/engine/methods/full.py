@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config.method import MethodConfig
 from studio.config.option import option
-from studio.engine.methods.base import Method
+from studio.engine.methods.base import Method, Stored
 from studio.errors import ConfigError, ModelError
 from studio.i18n import mark, tr
 
@@ -139,8 +139,13 @@ def _trainable_parameters(shapes: ModelShapes, config: FullConfig) -> int:
     return sum(shapes.size(name) for name in shapes.tensors if not _frozen(name, config))
 
 
-def _saved_parameters(shapes: ModelShapes, config: FullConfig) -> int:
-    return shapes.parameters
+def _saved_bytes(shapes: ModelShapes, config: FullConfig, stored: Stored) -> float:
+    """The whole model, what is frozen too, every weight as training stores it."""
+    from studio.engine.models.shapes import is_word_embedding
+
+    matrices = (name for name, shape in shapes.tensors.items() if len(shape) == 2 and not is_word_embedding(name))
+    frozen = sum(shapes.size(name) for name in matrices if _frozen(name, config))
+    return stored.frozen * frozen + stored.trained * (shapes.parameters - frozen)
 
 
 def _kept(shapes: ModelShapes, config: FullConfig, formats: Formats) -> Kept:
@@ -174,6 +179,7 @@ METHOD = Method(
     load=_load,
     merge=_merge,
     trainable_parameters=_trainable_parameters,
-    saved_parameters=_saved_parameters,
+    saved_bytes=_saved_bytes,
+    saved_tensors=lambda shapes, config: len(shapes.tensors),
     kept=_kept,
 )

@@ -90,6 +90,13 @@ def _trainable_parameters(shapes: ModelShapes, config: Ia3Config) -> int:
     return outputs + sum(layer.inputs for layer in named(layers, scaled.inputs))
 
 
+def _saved_tensors(shapes: ModelShapes, config: Ia3Config) -> int:
+    """A vector for every scaled layer."""
+    layers = shapes.linear()
+    scaled = _scaled(config, layers)
+    return len(named(layers, (*scaled.outputs, *scaled.inputs)))
+
+
 def _kept(shapes: ModelShapes, config: Ia3Config, formats: Formats) -> Kept:
     """What is scaled: outputs in the format of the products, inputs in that of the vectors, which are fp32."""
     from studio.engine.models.activations import Kept
@@ -122,5 +129,6 @@ METHOD = Method(
     load=_peft.load,
     merge=_peft.merge,
     trainable_parameters=_trainable_parameters,
+    saved_tensors=_saved_tensors,
     kept=_kept,
 )

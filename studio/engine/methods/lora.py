@@ -20,7 +20,7 @@ from studio.engine.methods._targets import (
     named,
     short_names,
 )
-from studio.engine.methods.base import Method
+from studio.engine.methods.base import Method, Stored
 from studio.errors import ConfigError
 from studio.i18n import mark, tr
 
@@ -188,8 +188,16 @@ def _trainable_parameters(shapes: ModelShapes, config: LoraConfig) -> int:
     return _parameters(shapes, config, config.rank)
 
 
-def _saved_parameters(shapes: ModelShapes, config: LoraConfig) -> int:
-    return _parameters(shapes, config, config.rank * (2 if config.init == "pissa" else 1))
+def _saved_bytes(shapes: ModelShapes, config: LoraConfig, stored: Stored) -> float:
+    """PiSSA is saved at twice the rank, in fp32: that is the format of the start, which is half of it."""
+    if config.init == "pissa":
+        return 4 * _parameters(shapes, config, 2 * config.rank)
+    return stored.trained * _parameters(shapes, config, config.rank)
+
+
+def _saved_tensors(shapes: ModelShapes, config: LoraConfig) -> int:
+    """A and B, and the lengths of DoRA."""
+    return (3 if config.dora else 2) * len(_adapted(config, shapes.linear()))
 
 
 def _parameters(shapes: ModelShapes, config: LoraConfig, rank: int) -> int:
@@ -245,6 +253,7 @@ METHOD = Method(
     load=_peft.load,
     merge=_peft.merge,
     trainable_parameters=_trainable_parameters,
-    saved_parameters=_saved_parameters,
+    saved_bytes=_saved_bytes,
+    saved_tensors=_saved_tensors,
     kept=_kept,
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from studio.config.method import MethodConfig
 from studio.config.option import option
 from studio.engine.methods import _peft
-from studio.engine.methods.base import Method
+from studio.engine.methods.base import Method, Stored
 from studio.i18n import mark
 
 if TYPE_CHECKING:
@@ -100,9 +100,9 @@ def _trainable_parameters(shapes: ModelShapes, config: PTuningConfig) -> int:
     return vectors + lstm + (2 * h * 2 * h + 2 * h) + (2 * h * d + d)
 
 
-def _saved_parameters(shapes: ModelShapes, config: PTuningConfig) -> int:
-    """n·d: the encoder has done its work when training ends."""
-    return config.virtual_tokens * _peft.vector_size_of(shapes)
+def _saved_bytes(shapes: ModelShapes, config: PTuningConfig, stored: Stored) -> float:
+    """n·d numbers: the encoder has done its work when training ends."""
+    return stored.trained * config.virtual_tokens * _peft.vector_size_of(shapes)
 
 
 METHOD = Method(
@@ -128,7 +128,7 @@ METHOD = Method(
     load=_peft.load,
     merge=None,
     trainable_parameters=_trainable_parameters,
-    saved_parameters=_saved_parameters,
+    saved_bytes=_saved_bytes,
     virtual_tokens=_virtual_tokens,
     positions=_virtual_tokens,
     input_vectors=_peft.input_vectors,

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from studio.config import RunConfig
+from studio.config import PrecisionConfig, RunConfig
 from studio.engine.methods import METHODS
+from studio.engine.methods.base import Stored
 from studio.engine.models.activations import Formats, Kept, hidden_size, kept_by_model
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.shapes import ModelShapes
@@ -77,6 +78,21 @@ def estimate_memory(info: ModelInfo, config: RunConfig) -> MemoryEstimate:
     precision, _ = choose_precision(config.precision, device, info.dtype)
     work = micro_batch(config, default_token_budget(device))
     return estimate_components(info.shapes, config, precision, work, on_cpu=device.type == "cpu")
+
+
+def estimate_patch(info: ModelInfo, config: RunConfig) -> int:
+    """Return the size of the file that training will save, in bytes. Raises as `estimate_memory`."""
+    from studio.engine.device import resolve_device
+    from studio.engine.precision.choose import choose_precision
+
+    precision, _ = choose_precision(config.precision, resolve_device(config.training.device), info.dtype)
+    stored = stored_as(config.precision, precision)
+    return METHODS.get(config.method.name).patch_bytes(info.shapes, config.method, stored)
+
+
+def stored_as(config: PrecisionConfig, precision: Precision) -> Stored:
+    """Return how wide the weights are in training (`training.storage`), and so in what is saved of them."""
+    return Stored(trained=BYTES[precision.parameters], frozen=BYTES[choose_storage(config, precision)])
 
 
 def micro_batch(config: RunConfig, budget: int) -> Work:

@@ -58,7 +58,7 @@ class ModelShapes:
     def embedding(self) -> tuple[int, int] | None:
         """Rows and columns of the word embedding: known tokens, and hidden size."""
         for name, shape in self.tensors.items():
-            if len(shape) == 2 and is_embedding(name) and not _POSITIONS.search(name):
+            if len(shape) == 2 and is_word_embedding(name):
                 return shape[0], shape[1]
         return None
 
@@ -95,6 +95,11 @@ class ModelShapes:
 def is_embedding(name: str) -> bool:
     """Return whether a parameter belongs to the word or position embedding."""
     return _EMBEDDINGS.search(name) is not None
+
+
+def is_word_embedding(name: str) -> bool:
+    """Return whether a parameter belongs to the word embedding."""
+    return is_embedding(name) and not _POSITIONS.search(name)
 
 
 def is_output(name: str) -> bool:
