@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import PureWindowsPath
 from typing import Any
@@ -37,9 +38,15 @@ def write_card(source: Source, target: Target, dtype: str, checks: tuple[Check, 
 
 
 def _front_matter(source: Source, target: Target) -> str:
-    tags = () if target.finish else (source.method.name,)
-    lines = ["---", f"base_model: {source.name}", f"library_name: {target.library}", "pipeline_tag: text-generation"]
-    return "\n".join([*lines, "tags:", *(f"- {tag}" for tag in ("finetune-studio", *tags)), "---"])
+    values = {"base_model": source.name, "library_name": target.library, "pipeline_tag": "text-generation"}
+    tags = ("finetune-studio", *(() if target.finish else (source.method.name,)))
+    lines = [*(f"{key}: {_quoted(value)}" for key, value in values.items()), "tags:"]
+    return "\n".join(["---", *lines, *(f"- {_quoted(tag)}" for tag in tags), "---"])
+
+
+def _quoted(text: str) -> str:
+    """JSON's strings are YAML's too; unquoted, a folder called `7` or `a: b` would mean something else."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _summary(source: Source, dtype: str) -> str:

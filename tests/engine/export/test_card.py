@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from studio.config import parse_config, write_config
+from studio.engine.control import no_progress
+from studio.engine.export import TARGETS
+from studio.engine.export.card import write_card
 from studio.engine.export.run import export_run
+from studio.engine.export.source import open_source
 from studio.events import DataPrepared, OverflowDiagnosed, RunFinished, StepCompleted
 from studio.runs import Journal, RunFolder
 
@@ -65,7 +71,7 @@ def card(make_run: MakeRun) -> str:
 
 def test_the_card_tells_base_data_method_precision_figures_and_checks(card: str) -> None:
     expected = [
-        "base_model: llama-tied",
+        'base_model: "llama-tied"',
         "| rows.jsonl | domain |",
         "36 for training, 12 of them general, 4 held out, 3 left out",
         "900 tokens, 300 of them learnt",
@@ -112,3 +118,16 @@ def test_a_file_on_another_system_is_named_without_its_folder(make_run: MakeRun)
     text = (export_run(run, "adapter").path / "README.md").read_text(encoding="utf-8")
     assert "| rows.jsonl | general |" in text
     assert "Users" not in text
+
+
+@pytest.mark.parametrize("name", ["my model: v2", "[x] model", "llama #3 test", "7", "yes", '5" "wide"', "千问-7B"])
+def test_the_front_matter_gives_back_every_name_of_a_base(make_run: MakeRun, name: str) -> None:
+    source = dataclasses.replace(open_source(make_run(), no_progress), name=name)
+
+    _, front_matter, _ = write_card(source, TARGETS.get("adapter"), "fp32", ()).split("---\n", 2)
+    assert yaml.safe_load(front_matter) == {
+        "base_model": name,
+        "library_name": "peft",
+        "pipeline_tag": "text-generation",
+        "tags": ["finetune-studio", "lora"],
+    }
