@@ -12,6 +12,9 @@ from studio.i18n import tr
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _MAX_JSON_BYTES = 200_000_000
+# What files with the terms of a model are called, and how they end; none of these endings is of a program.
+_TERMS = ("license", "licence", "notice", "copying", "use_policy")
+_TERMS_ENDINGS = ("", ".txt", ".md", ".pdf")
 
 
 def damaged(path: Path, reason: str) -> ModelError:
@@ -88,6 +91,13 @@ def weight_files(folder: Path) -> list[Path]:
     if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
         raise damaged(folder / INDEX, tr("it lists no shards"))
     return [_shard(folder, name) for name in sorted(set(names.values()))]
+
+
+def terms_files(folder: Path) -> list[Path]:
+    """Return the licence and the notices of a model, which go along wherever its weights go. Raises `ModelError`."""
+    names = sorted(file.name for file in folder.iterdir() if file.name.lower().startswith(_TERMS))
+    found = (member(folder, name) for name in names if Path(name).suffix.lower() in _TERMS_ENDINGS)
+    return [file for file in found if file]
 
 
 def _shard(folder: Path, name: str) -> Path:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "LICENSE*"]
+_WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "LICENSE*", "NOTICE*"]
 _BELOW = ["*/*"]
 _SELECTION: dict[str, Any] = {"allow_patterns": _WANTED, "ignore_patterns": _BELOW}
 _TIMEOUT_SECONDS = 5.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -185,6 +186,33 @@ def test_no_path_of_this_machine_stands_in_an_export(make_run: MakeRun, tmp_path
         result = export_run(run, target.name)
         for file in result.path.iterdir():
             assert str(tmp_path.parent).encode() not in file.read_bytes(), file.name
+
+
+@pytest.mark.parametrize(
+    ("target", "method", "place"),
+    [
+        ("merged", {"name": "lora", "rank": 4, "alpha": 8}, "."),
+        ("merged", {"name": "full"}, "."),
+        ("baked", {"name": "prompt-tuning", "virtual_tokens": 2}, "."),
+        ("self-contained", {"name": "bottleneck-adapter"}, "base"),
+    ],
+)
+def test_the_terms_of_the_base_go_wherever_its_weights_go(
+    make_run: MakeRun, bases: dict[str, Path], tmp_path: Path, target: str, method: dict[str, Any], place: str
+) -> None:
+    base = shutil.copytree(bases["llama-leaning"], tmp_path / "base")
+    terms = {"LICENSE", "license-weights.txt", "NOTICE", "USE_POLICY.md"}
+    for name in (*terms, "license_check.py", "unlicensed.txt"):
+        (base / name).write_text(f"Terms in {name}")
+
+    result = export_run(make_run(base, method=method), target, "fp32")
+
+    assert failed(result) == []
+    written = {file.name: file for file in (result.path / place).iterdir() if "licen" in file.name.lower()}
+    carried = {name for name in terms if (result.path / place / name).read_text() == f"Terms in {name}"}
+    assert carried == terms
+    assert written.keys() == {"LICENSE", "license-weights.txt"}
+    assert terms <= {name.removeprefix("base/") for name in read_certificate(result.path).files}
 
 
 def test_the_model_card_names_base_method_and_checks(make_run: MakeRun) -> None:

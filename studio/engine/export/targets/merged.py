@@ -47,9 +47,10 @@ def _finish(source: Source, loaded: nn.Module, tokenizer: PreTrainedTokenizerBas
 
 
 def write_model(model: nn.Module, source: Source, folder: Path) -> None:
-    """Write a complete model as an ordinary folder, in the format that its weights have."""
+    """Write a complete model as an ordinary folder, in the format that its weights have, with the base's terms."""
     from transformers import GenerationConfig
 
+    from studio.engine.models.files import terms_files
     from studio.engine.models.quiet import quiet_transformers
 
     # An unusual but published generation config would be refused here; carry.py takes the base's own file over.
@@ -59,6 +60,8 @@ def write_model(model: nn.Module, source: Source, folder: Path) -> None:
     # safetensors makes files that only their owner can read; an export is for passing on.
     for file in folder.glob("*.safetensors"):
         shutil.copymode(folder / "config.json", file)
+    for file in terms_files(source.base):
+        shutil.copyfile(file, folder / file.name)
 
 
 def _reload(source: Source, folder: Path) -> Reloaded:

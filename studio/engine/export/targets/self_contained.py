@@ -27,11 +27,11 @@ tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
 ```"""
 # As the loader names it.
 BASE = "base"
-# What belongs to a model besides its weights: its configuration, its tokenizer, and the terms that it comes under.
+# What belongs to a model besides its weights and its terms: its configuration and its tokenizer.
 _BELONGINGS = (
     "config.json", "generation_config.json", "model.safetensors.index.json",
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "merges.txt", "tokenizer.model", "chat_template.jinja", "LICENSE", "LICENSE.txt", "LICENSE.md", "NOTICE",
+    "merges.txt", "tokenizer.model", "chat_template.jinja",
 )  # fmt: skip
 
 
@@ -41,10 +41,10 @@ def _weight_bytes(source: Source, dtype: str) -> int:
 
 def _files(source: Source) -> list[Path]:
     """The base's files to take along: none that could run code, and no weights that the model does not use."""
-    from studio.engine.models.files import member, weight_files
+    from studio.engine.models.files import member, terms_files, weight_files
 
     found = (member(source.base, name) for name in _BELONGINGS)
-    return [*weight_files(source.base), *(file for file in found if file)]
+    return [*weight_files(source.base), *(file for file in found if file), *terms_files(source.base)]
 
 
 def _write(model: nn.Module, source: Source, folder: Path) -> None:
