@@ -5,6 +5,7 @@ model = load("path/to/base"); it needs torch, transformers and safetensors, and 
 
 import hashlib
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,12 @@ HERE = Path(__file__).resolve().parent
 
 
 def load(base: str | Path = HERE / "base", **options: Any) -> Any:
-    """Return base + adapter. `options` go to from_pretrained: dtype, device_map, quantization_config and so on."""
+    """Return base + adapter. `options` go to from_pretrained: dtype, device_map, quantization_config and so on.
+
+    Warns where `base` is a folder whose files are not those that the adapter was trained on.
+    """
+    if Path(base).is_dir() and (wrong := differing_files(base)):
+        warnings.warn(f"The adapter was trained on another base: {', '.join(wrong)} in {base} differ.", stacklevel=2)
     return attach(AutoModelForCausalLM.from_pretrained(base, **options))
 
 

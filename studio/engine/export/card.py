@@ -8,6 +8,7 @@ from pathlib import PureWindowsPath
 from typing import Any
 
 from studio.engine.export.base import Target
+from studio.engine.export.certificate import FILE_NAME as CERTIFICATE
 from studio.engine.export.certificate import Check
 from studio.engine.export.journal import Summary, read_summary
 from studio.engine.export.rounded_base import is_rounded
@@ -57,12 +58,17 @@ def _summary(source: Source, dtype: str) -> str:
 
 
 def _notes(source: Source, target: Target) -> list[str]:
-    notes = []
+    notes = [_hashes(target)]
     if target.prefix is not None:
         notes.append(_opening(source))
     if is_rounded(source):
         notes.append(_rounding(source, target))
     return notes
+
+
+def _hashes(target: Target) -> str:
+    file = "base_model.json" if target.finish is None else CERTIFICATE
+    return tr("The SHA-256 of the base's files, by which to know it, stand in {file}.").format(file=file)
 
 
 def _opening(source: Source) -> str:

@@ -8,6 +8,7 @@ import py_compile
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -176,11 +177,43 @@ def test_the_loader_tells_another_base_by_its_bytes(make_run: MakeRun, bases: di
     assert loader.differing_files(str(other)) == ["model.safetensors"]
 
 
+def test_the_loader_warns_of_a_base_with_other_weights_and_of_no_other(
+    make_run: MakeRun, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    base = shutil.copytree(bases["llama-tied"], tmp_path / "base")
+    (base / "consolidated.safetensors").write_bytes((base / "model.safetensors").read_bytes())
+    run_folder = make_run(base, method=METHOD)
+    loader = import_file(export_run(run_folder, "bundle").path / "load.py")
+    with pytest.warns(UserWarning, match=r"trained on another base: model\.safetensors in .*llama-leaning differ"):
+        loader.load(bases["llama-leaning"])
+    (base / "consolidated.safetensors").unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loader.load(str(base))
+
+
+def test_the_model_inside_a_bundle_is_the_one_that_it_names(
+    make_run: MakeRun, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    base = shutil.copytree(bases["llama-tied"], tmp_path / "base")
+    (base / "consolidated.safetensors").write_bytes((base / "model.safetensors").read_bytes())
+    result = export_run(make_run(base, method=METHOD), "self-contained")
+    assert not failed(result)
+    assert import_file(result.path / "load.py").differing_files(result.path / "base") == []
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_card_says_where_the_hashes_of_the_base_stand(target: str, make_run: MakeRun) -> None:
+    card = (export_run(make_run(method=METHOD), target).path / "README.md").read_text(encoding="utf-8")
+    assert "SHA-256 of the base's files, by which to know it, stand in base_model.json" in card
+    assert ("warns if the folder's files are not those in base_model.json" in card) == (target == "bundle")
+
+
 def test_the_loader_refuses_a_base_of_another_kind(make_run: MakeRun, bases: dict[str, Path]) -> None:
 
     path = export_run(make_run("llama-tied", method=METHOD), "bundle").path
     loader = import_file(path / "load.py")
-    with pytest.raises(AttributeError, match="model"):
+    with pytest.warns(UserWarning, match="trained on another base"), pytest.raises(AttributeError, match="model"):
         loader.load(bases["gpt2"])
     config = json.loads((path / "bottleneck_adapter.json").read_text(encoding="utf-8"))
     (path / "bottleneck_adapter.json").write_text(json.dumps(config | {"model_type": "mistral"}))

@@ -86,7 +86,7 @@ def test_the_card_tells_base_data_method_precision_figures_and_checks(card: str)
         "| skipped | 1 |",
         "| loss_scale.last | 512 |",
         "| verdict.chronic_overflow | once |",
-        "certificate.json",
+        "SHA-256 of the base's files, by which to know it, stand in certificate.json",
         "| merge_exact | passed |",
     ]
     assert [told for told in expected if told not in card] == []

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from studio.engine.export.reload import Reloaded
     from studio.engine.export.source import Source
     from studio.engine.methods import Method
+    from studio.engine.models.fingerprint import FilePrint
 
 USAGE = """\
 ```python
@@ -23,7 +24,7 @@ from transformers import AutoTokenizer
 
 from load import load  # load.py of this folder: torch, transformers and safetensors are all that it needs
 
-model = load("path/to/{base}")
+model = load("path/to/{base}")  # warns if the folder's files are not those in base_model.json
 tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
 ```"""
 LOADER = "load.py"
@@ -47,9 +48,17 @@ def write_adapter(source: Source, folder: Path) -> None:
     for name in _ADAPTER:
         shutil.copyfile(source.folder.adapter / name, folder / name)
     (folder / LOADER).write_text(loader_text(), encoding="utf-8")
-    reference = {"name": source.name, "files": source.base_files}
+    reference = {"name": source.name, "files": _used_files(source)}
     text = json.dumps(reference, ensure_ascii=False, indent=2) + "\n"
     (folder / "base_model.json").write_text(text, encoding="utf-8")
+
+
+def _used_files(source: Source) -> dict[str, FilePrint]:
+    """The prints of what the model is loaded from; other weights that lie in its folder need not be there again."""
+    from studio.engine.models.files import weight_files
+
+    names = ("config.json", *(file.name for file in weight_files(source.base)))
+    return {name: source.base_files[name] for name in names if name in source.base_files}
 
 
 def loader_text() -> str:
