@@ -24,7 +24,7 @@ from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
 DTYPES = {
-    "auto": mark("The format the base model is stored in: the export is as large as the base."),
+    "auto": mark("The format the base model is stored in: as many bytes a weight as the base has."),
     "fp32": mark("Exact: nothing of the training is rounded away. Four bytes a weight."),
     "fp16": mark("Two bytes a weight, three significant digits. Runs on every GPU; the usual choice for sharing."),
     "bf16": mark("Two bytes a weight, the range of fp32 but two significant digits: fine changes may be rounded away."),

@@ -83,7 +83,9 @@ TARGET = Target(
     explanation=mark(
         "One ordinary Hugging Face model: the learnt vectors become tokens of its vocabulary, which its chat template, "
         "or for a Base model its tokenizer, puts in front of every row, and which it never says. It loads everywhere "
-        "the base does and needs no PEFT. As large as the base, and slower only by the virtual tokens to be read."
+        "the base does and needs no PEFT. It is slower only by the virtual tokens to be read. As large as the base; "
+        "where that shares its embeddings with its output layer, larger by one of these, which can be a fifth of a "
+        "small model."
     ),
     order=15,
     action=mark("Build in, export and check"),
