@@ -100,6 +100,13 @@ def options(section: type[BaseModel]) -> tuple[OptionSpec, ...]:
     return tuple(_spec(key, field) for key, field in section.model_fields.items() if field.title is not None)
 
 
+def values_in_force(section: Section) -> dict[str, Any]:
+    """Return the values of a section by key, without those that have no meaning with the others as they are."""
+    conditions = {spec.key: spec.when for spec in options(type(section)) if spec.when}
+    idle = {key for key, (other, value) in conditions.items() if getattr(section, other) != value}
+    return section.model_dump(exclude=idle)
+
+
 def _spec(key: str, field: FieldInfo) -> OptionSpec:
     extra: Any = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     annotation, optional = _without_none(field.annotation)

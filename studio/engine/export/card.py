@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import PureWindowsPath
 from typing import Any
 
+from studio.config.option import values_in_force
 from studio.engine.export.base import Target
 from studio.engine.export.certificate import FILE_NAME as CERTIFICATE
 from studio.engine.export.certificate import Check
@@ -148,7 +149,8 @@ def _numerics(source: Source, journal: Summary) -> str:
 
 def _training(source: Source, journal: Summary) -> str:
     state, precision = source.folder.read_state(), source.config.precision
-    rows: list[tuple[str, Any]] = [(f"method.{key}", value) for key, value in source.config.method.model_dump().items()]
+    method = values_in_force(source.config.method)
+    rows: list[tuple[str, Any]] = [(f"method.{key}", value) for key, value in method.items()]
     rows += [("precision", state.get("precision", precision.name)), ("precision.base_dtype", precision.base_dtype)]
     rows += [("updates", state.get("updates")), ("trainable_parameters", journal.trainable_parameters)]
     rows += [

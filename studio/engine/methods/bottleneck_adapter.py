@@ -41,6 +41,7 @@ class BottleneckAdapterConfig(MethodConfig):
         help=mark("The bottleneck is the hidden size divided by this. 2 to 64 are customary; smaller can learn more."),
         ge=1,
         le=4096,
+        when=("bottleneck", None),
     )
     bottleneck: int | None = option(
         None,

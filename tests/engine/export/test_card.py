@@ -131,3 +131,20 @@ def test_the_front_matter_gives_back_every_name_of_a_base(make_run: MakeRun, nam
         "pipeline_tag": "text-generation",
         "tags": ["finetune-studio", "lora"],
     }
+
+
+@pytest.mark.parametrize(
+    ("options", "told", "untold"),
+    [
+        ({"bottleneck": 4}, "| method.bottleneck | 4 |", "method.reduction_factor"),
+        ({"reduction_factor": 8}, "| method.reduction_factor | 8 |", "method.bottleneck"),
+    ],
+)
+def test_the_card_lists_only_the_options_in_force(
+    make_run: MakeRun, options: dict[str, int], told: str, untold: str
+) -> None:
+    source = open_source(make_run(method={"name": "bottleneck-adapter"} | options), no_progress)
+
+    card = write_card(source, TARGETS.get("bundle"), "fp32", ())
+    assert told in card
+    assert untold not in card
