@@ -184,11 +184,16 @@ class RunPaused(_Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunResumed(_Event):
-    """The run goes on after this step. `changes` are settings, by dotted key, that it goes on with from here."""
+    """The run goes on after this step. `changes` are settings, by dotted key, that it goes on with from here,
+    `rows left out`, and `back to update` where it went back to a checkpoint.
+
+    `refused` says why the remedy that was asked for was not applied, where that is so.
+    """
 
     type: ClassVar[str] = "run_resumed"
     step: int
     changes: dict[str, Any] = field(default_factory=dict)
+    refused: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

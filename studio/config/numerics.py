@@ -21,7 +21,9 @@ class NumericsConfig(Section):
     every: int = option(
         20,
         title=mark("Look every"),
-        help=mark("Steps between two looks inside the model. A skipped step is always looked at."),
+        help=mark(
+            "Steps between two looks inside the model. Skipped steps are looked at besides, the first of them always."
+        ),
         unit=mark("steps"),
         ge=1,
         le=1_000_000,

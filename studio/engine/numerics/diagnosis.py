@@ -81,8 +81,12 @@ class Diagnosis:
 
     @property
     def calm(self) -> bool:
-        """Whether the last step was none that failed beyond the help of a smaller loss scale."""
-        return self._bad_in_a_row == 0
+        """Whether the last step did not fail beyond the help of a smaller loss scale, nor seems to be an explosion."""
+        return self._bad_in_a_row == 0 and not self._explosion.suspects
+
+    def forget(self, name: str) -> None:
+        """Take a class of verdict for one that was never seen."""
+        self._alarms[name] = Alarm(WINDOW)
 
     def observe(self, facts: StepFacts) -> list[Verdict]:
         """Take in the next attempted step; return what has become known by it, mostly nothing."""

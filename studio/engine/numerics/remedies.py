@@ -190,7 +190,7 @@ REMEDIES = {
         Remedy(
             name="restore_checkpoint",
             title=mark("Back to the last good checkpoint"),
-            explanation=mark("Go on from the last checkpoint that was saved, and forget what came after it."),
+            explanation=mark("Go on from the last checkpoint that proved good, and forget what came after it."),
             instead=mark("Start a new run at a lower learning rate; the checkpoints of this one stay in its folder."),
         ),
         Remedy(

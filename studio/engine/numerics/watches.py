@@ -26,6 +26,8 @@ DIVERGED = 1.5
 # The customary clip limit, for runs that have none or a smaller one: how short a norm is cut says nothing about it.
 NORMAL_NORM = 1.0
 BASELINE = 5
+# Losses of single batches scatter by a third and more; means of so many do not differ by half by chance.
+LOSSES = 30
 
 # In the paper's SSD network (Micikevicius et al. 2018, figure 3) the three powers of two below fp16's edge decide
 # between divergence and full accuracy; at some 2 % of all values a power of two, of the third of them that is not
@@ -50,7 +52,7 @@ class ExplosionWatch:
         self._clip = max_grad_norm
         self._limit = max(max_grad_norm, NORMAL_NORM)
         self._norms: deque[float] = deque(maxlen=HOPELESS_STEPS)
-        self._losses: deque[float] = deque(maxlen=BASELINE)
+        self._losses: deque[float] = deque(maxlen=LOSSES)
         self._first_losses: list[float] = []
         self._level = math.inf  # the lowest that norms were on the whole
         self._long = 0  # norms in a row that are beyond the limit
@@ -61,7 +63,7 @@ class ExplosionWatch:
         norm = facts.grad_norm
         self._norms.append(norm)
         self._losses.append(facts.loss)
-        if len(self._first_losses) < BASELINE:
+        if len(self._first_losses) < LOSSES:
             self._first_losses.append(facts.loss)
         self._long = self._long + 1 if norm >= EXPLODED * self._limit else 0
         exploded = self._exploded()
@@ -83,14 +85,22 @@ class ExplosionWatch:
             },
         )
 
+    @property
+    def suspects(self) -> bool:
+        """Whether the last step may be one of an explosion that is not established yet."""
+        return self._long > 0 and (self._norms[-1] >= EXPLODED * self._level or self._grown() >= DIVERGED)
+
     def _exploded(self) -> bool:
         if self._long < EXPLODED_STEPS:
             return False
-        grown = statistics.fmean(self._losses) / statistics.fmean(self._first_losses)
-        if min(self._last(EXPLODED_STEPS)) >= EXPLODED * self._level or grown >= DIVERGED:
+        if min(self._last(EXPLODED_STEPS)) >= EXPLODED * self._level or self._grown() >= DIVERGED:
             return True
         hopeless = self._long >= HOPELESS_STEPS and min(self._norms) >= HOPELESS * self._limit
-        return hopeless and grown > LEARNING
+        return hopeless and self._grown() > LEARNING
+
+    def _grown(self) -> float:
+        """The loss of late as a part of what it was at first."""
+        return statistics.fmean(self._losses) / max(statistics.fmean(self._first_losses), 1e-9)
 
     def _last(self, count: int) -> list[float]:
         return list(itertools.islice(reversed(self._norms), count))

@@ -47,6 +47,11 @@ class Trained:
     def trainable_parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters)
 
+    @property
+    def finite(self) -> bool:
+        """Whether every trained weight is a finite number."""
+        return all(bool(torch.isfinite(parameter).all()) for parameter in self.parameters)
+
 
 def attach(path: Path, config: RunConfig, precision: Precision, device: torch.device, progress: Progress) -> Trained:
     """Load the base model and attach the method to it, on `device`.

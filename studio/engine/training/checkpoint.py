@@ -116,7 +116,8 @@ def write(snapshot: Snapshot, place: Path) -> None:
         _flush(file)
     shutil.rmtree(place, ignore_errors=True)
     draft.replace(place)
-    for old in sorted(place.parent.glob("step-*"), reverse=True)[KEPT:]:
+    # By number: the names sort like it up to a million steps alone.
+    for old in sorted(place.parent.glob("step-*"), key=lambda one: int(one.name.removeprefix("step-")))[:-KEPT]:
         shutil.rmtree(old)
 
 
@@ -134,6 +135,15 @@ def read(place: Path) -> Snapshot:
     except (OSError, ValueError, KeyError) as error:
         raise _damaged(place) from error
     raise _damaged(place)
+
+
+def read_update(place: Path) -> int | None:
+    """Return after how many updates a checkpoint was saved; None when it cannot be read."""
+    try:
+        state = json.loads((place / STATE).read_text(encoding="utf-8"))
+        return int(state["position"]["update"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _damaged(place: Path) -> TrainingError:

@@ -79,10 +79,7 @@ class Loop:
         pad_id: int,
         token_budget: int,
     ) -> None:
-        """`keep` is called where a checkpoint may be saved: at an evaluation that finds a finite validation loss.
-
-        Without rows to validate with, the last step being in order has to do.
-        """
+        """`keep` is called after every update that leaves nothing to worry about: a checkpoint may be saved then."""
         self.position = position
         self.planned = planned_updates(config, data.order.rows_per_epoch)
         self._config = config
@@ -151,6 +148,8 @@ class Loop:
         self._emit(done)
         self._watch.judge(done, batches, could_back_off=could_back_off)
         self._answer_trouble(done, rows)
+        if not done.skipped and self._watch.calm:
+            self._keep(self.position)
 
     def _pass_over(self) -> None:
         """Go on to the next batch, because all rows of this one were left out.
@@ -158,10 +157,11 @@ class Loop:
         Raises:
             TrainingError: no row is left at all.
         """
-        self._wait_while_paused()
+        self._wait_while_paused(self.position.step)
         self.position.batch += 1
         self._passed_over += 1
-        if self._passed_over >= updates_per_epoch(self._config, self._data.order.rows_per_epoch):
+        # Wherever they begin, so many batches contain a whole epoch; one epoch's worth may lie across two.
+        if self._passed_over >= 2 * updates_per_epoch(self._config, self._data.order.rows_per_epoch) - 1:
             raise TrainingError(tr("All rows to learn from were left out; mend the data, and start a new run."))
 
     def _one_update(self, step: int, batches: Sequence[RowsOfBatch]) -> StepCompleted:
@@ -208,24 +208,34 @@ class Loop:
             if self._watch.should_ask(done.step):
                 name = self._watch.newest.name if self._watch.newest else "unknown"
                 self._control.pause()
-                self._wait_while_paused(name)
+                self._wait_while_paused(done.step, name)
         elif self._watch.hopeless:
             raise TrainingError(self._giving_up(done, rows))
 
     def _take_remedy(self) -> None:
         name = self._control.take_remedy()
-        verdict = next((v for v in reversed(self._watch.verdicts) if name in v.remedies), None)
         if name is None:
             return
+        verdict = next((v for v in reversed(self._watch.verdicts) if name in v.remedies), None)
         if verdict is None:
-            log.warning("The remedy %s was chosen, which no verdict of this run offers; nothing was changed", name)
+            self.refuse(tr("Nothing that was found asks for this remedy; the run goes on as it is."))
             return
         if name != "skip_rows":
             raise RemedyChosen(name, verdict)
-        left_out = [(row["source"], row["number"]) for row in verdict.evidence["rows"]]
-        self.left_out.update(left_out)
-        log.info("Left out from here on: %s", left_out)
-        self._emit(RunResumed(step=self.position.step, changes={"rows left out": verdict.evidence["rows"]}))
+        rows = verdict.evidence["rows"]
+        left_out = {(row["source"], row["number"]) for row in rows}
+        if left_out <= self.left_out:
+            self.refuse(tr("These rows have been left out already; the run goes on as it is."))
+            return
+        self.left_out |= left_out
+        self._watch.mended(verdict)
+        log.info("Left out from here on, %d rows: %s", len(rows), rows)
+        self._emit(RunResumed(step=self.position.step, changes={"rows left out": rows}))
+
+    def refuse(self, sentence: str) -> None:
+        """Say why a remedy was not applied."""
+        log.warning("%s", sentence)
+        self._emit(RunResumed(step=self.position.step, refused=sentence))
 
     def _next_rows(self) -> list[TokenizedRow]:
         """The rows of the present batch: a pure function of its number, so that a retry and a resume see the same."""
@@ -238,11 +248,11 @@ class Loop:
     def _controlled(self, batches: Sequence[RowsOfBatch]) -> Iterator[MicroBatch]:
         """Look at the user's requests once per micro-batch. Raises `Cancelled`; the weights stay as they are then."""
         for one in batches:
-            self._wait_while_paused()
+            self._wait_while_paused(self.position.step - 1)
             yield one.batch.to(self._updater.device)
 
-    def _wait_while_paused(self, because: str = "") -> None:
-        done = self.position.step if because else self.position.step - 1
+    def _wait_while_paused(self, done: int, because: str = "") -> None:
+        """Wait after attempt `done` where that is asked for. Raises `Cancelled` where a stop is."""
         if self._control.pause_requested:
             self._emit(RunPaused(step=done, because=because))
             self._control.wait_while_paused()
@@ -251,12 +261,7 @@ class Loop:
             raise Cancelled(tr("Stopped."))
 
     def _evaluate(self) -> None:
-        if self._evaluated_at == self.position.update:
-            return
-        if len(self._data.validation) == 0:
-            self._evaluated_at = self.position.update
-            if self._watch.calm:
-                self._keep(self.position)
+        if len(self._data.validation) == 0 or self._evaluated_at == self.position.update:
             return
         started = time.monotonic()
         progress = progress_events(self._control, self._emit)
@@ -272,8 +277,6 @@ class Loop:
                 seconds=time.monotonic() - started,
             )
         )
-        if math.isfinite(result.loss):
-            self._keep(self.position)
 
     def _giving_up(self, done: StepCompleted, rows: list[TokenizedRow]) -> str:
         kept = tr("The weights are those of the last good update, {update}.").format(update=self.position.update)

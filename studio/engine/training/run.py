@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from studio.config import RunConfig
 from studio.engine.control import Control, Progress
@@ -34,7 +33,7 @@ from studio.engine.training.loop import Emit, Loop, Position, RemedyChosen, plan
 from studio.engine.training.losses import Losses
 from studio.engine.training.positions import check_positions
 from studio.engine.training.watch import Watch
-from studio.errors import Cancelled, TrainingError
+from studio.errors import Cancelled, StudioError, TrainingError
 from studio.events import (
     CheckpointSaved,
     DataPrepared,
@@ -55,6 +54,8 @@ log = logging.getLogger(__name__)
 
 # Of the time of a run at most, however large the model is and however slow the disk.
 SHARE_OF_CHECKPOINTS = 0.02
+# The first checkpoint comes early, when a few updates have gone well.
+FIRST_CHECKPOINT = 3
 
 
 def train(
@@ -127,7 +128,7 @@ class _Run:
                 return self._live.loop.run()
             except RemedyChosen as chosen:
                 remedy, verdict = chosen.name, chosen.verdict
-            self._change(remedy, verdict)  # out here, where no traceback holds the loop and its model any more
+            self._apply_remedy(remedy, verdict)  # out here, where no traceback holds the loop and its model any more
 
     def _emit(self, event: RunEvent | ProgressReported) -> None:
         self._losses.note(event)
@@ -208,7 +209,7 @@ class _Run:
             made.scaler,
             self._emit,
             verdicts=verdicts,
-            can_restore=lambda: bool(self._folder.list_checkpoints()),
+            can_restore=lambda: bool(self._good_checkpoints()),
         )
         loop = Loop(
             self._config,
@@ -226,31 +227,70 @@ class _Run:
         )
         return Live(prepared, trained, made, loop)
 
-    def _change(self, remedy: str, verdict: Verdict) -> None:
-        """Go on with a remedy: the settings it changes, and the state of now or of the last checkpoint."""
+    def _apply_remedy(self, remedy: str, verdict: Verdict) -> None:
+        """Go on with a remedy, or as before where it cannot be applied, and say which."""
+        assert self._live is not None
+        live = self._live
+        try:
+            config = changed(self._config, remedy, verdict.evidence)
+            back = remedy == "restore_checkpoint" or not live.trained.finite
+            state = self._last_good() if back else live.machinery.snapshot(live.trained, live.loop.position)
+        except StudioError as error:
+            live.loop.refuse(str(error))
+            return
+        del live  # one model in memory at a time
+        self._change(config, state)
+
+    def _good_checkpoints(self) -> list[Path]:
+        """Return the checkpoints, newest first, from which an update was applied since: what they hold has worked."""
+        assert self._live is not None
+        now = self._live.loop.position.update
+        updates = {place: checkpoint.read_update(place) for place in self._folder.list_checkpoints()}
+        return [place for place, update in updates.items() if update is not None and update < now]
+
+    def _last_good(self) -> checkpoint.Snapshot:
+        """Read the checkpoint to go back to, and forget what was saved after it.
+
+        Raises:
+            TrainingError: there is none.
+        """
+        for place in self._good_checkpoints():
+            try:
+                state = checkpoint.read(place)
+            except TrainingError as error:
+                log.warning("%s", error)
+                continue
+            newest_first = self._folder.list_checkpoints()
+            for later in newest_first[: newest_first.index(place)]:
+                shutil.rmtree(later)
+            return state
+        raise TrainingError(tr("There is no good checkpoint to go back to; the run goes on as it is."))
+
+    def _change(self, config: RunConfig, state: checkpoint.Snapshot) -> None:
+        """Go on with other settings from a state."""
         assert self._live is not None
         live, before = self._live, self._config
         position, left_out, verdicts = live.loop.position, live.loop.left_out, live.loop.verdicts
-        self._config = changed(before, remedy, verdict.evidence)
-        places = self._folder.list_checkpoints() if remedy == "restore_checkpoint" else []
-        state = checkpoint.read(places[0]) if places else live.machinery.snapshot(live.trained, position)
+        self._config = config
         prepared, trained = live.prepared, live.trained
-        if _weights_differ(before, self._config):
-            self._save()  # should the other model not come to life
+        if _weights_differ(before, config):
+            if trained.finite:
+                self._save()  # should the other model not come to life
             del live, trained  # one model in memory at a time
             self._live = None
             prepared, trained = self._prepare_anew(prepared)
-        steps = position.step
+            self._folder.write_state("running", precision=prepared.precision.name)
+        steps, updates = position.step, position.update
         self._live = self._bring_to_life(prepared, trained, position, verdicts)
         self._live.loop.left_out |= left_out
         self._live.machinery.put_back(self._carried(state, before), trained, position)
         position.step = steps  # attempts are counted on: a step's number is never used twice
-        self._emit(RunResumed(step=steps, changes=_changes(before, self._config)))
+        back = {"back to update": position.update} if position.update < updates else {}
+        self._emit(RunResumed(step=steps, changes=_changes(before, config) | back))
 
     def _prepare_anew(self, prepared: Prepared) -> tuple[Prepared, Trained]:
         """Load the model again, stored as the configuration now wants it."""
         precision, _ = choose_precision(self._config.precision, self._device, prepared.info.dtype)
-        self._folder.write_state("running", precision=precision.name)
         progress = progress_events(self._control, self._emit)
         trained = attach(prepared.info.path, self._config, precision, self._device, progress)
         return dataclasses.replace(prepared, precision=precision), trained
@@ -261,16 +301,16 @@ class _Run:
         return state if same else dataclasses.replace(state, scaler=None)
 
     def _keep(self, position: Position) -> None:
-        """Save a checkpoint, unless the last one was so dear that it is too soon for another."""
+        """Save a checkpoint, unless it is too soon for the first one or the last one was too dear for another."""
         assert self._live is not None
         started = time.monotonic()
-        if started < self._next_checkpoint:
+        if position.update < FIRST_CHECKPOINT or started < self._next_checkpoint:
             return
         place = self._folder.checkpoint(position.step)
         try:
             state = self._live.machinery.snapshot(self._live.trained, position, copy=False)
             checkpoint.write(state, place)
-        except OSError:
+        except (OSError, TrainingError):
             log.exception("The checkpoint %s could not be saved; the run goes on", place)
             return
         ended = time.monotonic()
@@ -317,7 +357,7 @@ def save_trained(trained: Trained, method: str, folder: Path) -> int:
     Raises:
         TrainingError: a trained weight is not finite; nothing is written then.
     """
-    if not all(bool(torch.isfinite(parameter).all()) for parameter in trained.parameters):
+    if not trained.finite:
         raise TrainingError(tr("A trained weight is not a finite number; nothing was saved."))
     folder.mkdir(exist_ok=True)
     METHODS.get(method).save(trained.model, folder)

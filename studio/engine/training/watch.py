@@ -144,6 +144,11 @@ class Watch:
         """Tell what is only certain once the run has ended."""
         self._announce(self._diagnosis.finish(step))
 
+    def mended(self, verdict: Verdict) -> None:
+        """Take it that the cause of this verdict is gone: should it be seen again, that is news."""
+        self._diagnosis.forget(verdict.name)
+        self._looks["loss"] = Sparing(ESTABLISHED)
+
     @property
     def newest(self) -> Verdict | None:
         """The newest harmful verdict on the run as it is set now."""

@@ -270,6 +270,37 @@ def test_healthy_norms_far_above_a_small_clip_limit_are_no_explosion(seed: int) 
     assert play(config, lambda batch: steps[batch], attempts=500).names == []
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_norms_that_are_large_by_their_units_are_no_explosion(seed: int) -> None:
+    """Losses of single batches scatter by a third, and now and then a few large ones come together."""
+    rng = np.random.default_rng(seed)
+
+    def at(batch: int) -> Step:
+        return Step(grad_norm=300.0 * float(rng.gamma(6.0, 1 / 6)), loss=2.0 * math.exp(rng.normal(0.0, 0.35)))
+
+    assert play(run_config("fp32"), at, attempts=1500).names == []
+
+
+def test_what_may_be_the_first_step_of_an_explosion_is_not_calm() -> None:
+    diagnosis = Diagnosis(PRECISIONS.get("fp32"), run_config("fp32"), has_bf16=True)
+
+    def calm_after(step: int, norm: float) -> bool:
+        facts = {"step": step, "update": step, "loss": 2.0, "learning_rate": 1e-4, "skipped": False}
+        diagnosis.observe(StepFacts(grad_norm=norm, **facts))  # type: ignore[arg-type]
+        return diagnosis.calm
+
+    assert all(calm_after(step, 0.7) for step in range(1, 30))
+    assert not calm_after(30, 500.0)
+    assert calm_after(31, 0.7)
+
+
+def test_the_ratio_of_an_explosion_is_that_of_the_clipping() -> None:
+    config = run_config("fp32", training={"max_grad_norm": 0.1})
+    outcome = play(config, lambda batch: Step(grad_norm=1.0 if batch < 30 else 500.0), attempts=80)
+    assert outcome.names == ["exploding_gradients"]
+    assert outcome.verdicts[0].evidence["ratio"] == pytest.approx(5000.0)
+
+
 def test_a_small_clip_limit_is_no_explosion() -> None:
     config = run_config("fp32", training={"max_grad_norm": 0.001})
     assert play(config, lambda batch: Step(grad_norm=0.4 + batch % 3), attempts=400).verdicts == []

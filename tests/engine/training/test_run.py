@@ -88,8 +88,8 @@ class Trained:
 
 def test_a_run_tells_its_story_and_leaves_an_adapter_that_peft_loads(tmp_path: Path) -> None:
     done = Trained(tmp_path, {}).go()
-    begun = [RunStarted, DataPrepared, NumericsStarted, EvaluationCompleted, CheckpointSaved]
-    assert [type(event) for event in done.events[:5]] == begun
+    begun = [RunStarted, DataPrepared, NumericsStarted, EvaluationCompleted]
+    assert [type(event) for event in done.events[:4]] == begun
     (finished,) = done.of(RunFinished)
     assert (finished.status, finished.update, finished.step) == ("finished", 6, 6)
     losses = [event.loss for event in done.of(EvaluationCompleted)]
@@ -394,6 +394,126 @@ def test_a_run_that_has_no_row_left_ends_and_says_so(tmp_path: Path, monkeypatch
     assert stopped.of(RunFinished)[0].status == "stopped"
 
 
+def test_a_run_goes_on_behind_batches_that_no_row_is_left_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of one epoch and the beginning of the next are no epoch: together they may hold the same rows twice."""
+    done = Trained(tmp_path, {"training": {"max_steps": 12}})
+    rows = loop.Loop._next_rows
+    monkeypatch.setattr(loop.Loop, "_next_rows", lambda self: [] if 3 <= self.position.batch < 8 else rows(self))
+    done.go()
+    assert (done.of(RunFinished)[0].status, done.of(RunFinished)[0].update) == ("finished", 12)
+
+
+def test_a_run_that_passes_over_batches_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = Trained(tmp_path, {})
+    rows = loop.Loop._next_rows
+
+    def stopped_on_the_way(self: loop.Loop) -> list[Any]:
+        if self.position.batch < 2:
+            return rows(self)
+        done.control.stop()
+        return []
+
+    monkeypatch.setattr(loop.Loop, "_next_rows", stopped_on_the_way)
+    done.go()
+    assert (done.of(RunFinished)[0].status, done.of(RunFinished)[0].update) == ("stopped", 2)
+
+
+@pytest.fixture
+def _breaking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trained weight that breaks behind the fifth step, and checkpoints as often as can be."""
+    attempt = loop.Loop._attempt
+
+    def broken(self: loop.Loop) -> None:
+        attempt(self)
+        if self.position.step == 5:
+            self._updater._parameters[0].data[0, 0] = math.nan
+
+    monkeypatch.setattr(loop.Loop, "_attempt", broken)
+    monkeypatch.setattr(run, "SHARE_OF_CHECKPOINTS", 1e9)
+
+
+UNVALIDATED = {"data": {"validation_fraction": 0.0}, "training": {"max_steps": 8}}
+
+
+@pytest.mark.usefixtures("_breaking")
+@pytest.mark.parametrize("remedy", ["restore_checkpoint", "lower_learning_rate"])
+def test_a_run_whose_weights_broke_goes_on_from_the_last_checkpoint_that_worked(tmp_path: Path, remedy: str) -> None:
+    done = Trained(tmp_path, UNVALIDATED, _Answering(remedy)).go()
+    (verdict,) = done.of(OverflowDiagnosed)
+    assert (verdict.verdict, verdict.remedies[0]) == ("nonfinite_weights", "restore_checkpoint")
+    (changes,) = [event.changes for event in done.of(RunResumed) if event.changes]
+    assert changes["back to update"] == 4  # update 5 was saved too, and no step has worked with it
+    assert ("training.learning_rate" in changes) == (remedy == "lower_learning_rate")
+    again = [step for step in done.steps if step.step > 10]
+    assert [step.update for step in again] == [5, 6, 7, 8]
+    assert done.of(RunFinished)[0].status == "finished"
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in done.weights.values())
+
+
+@pytest.mark.usefixtures("_breaking")
+def test_going_back_is_neither_offered_nor_done_where_no_checkpoint_is_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "FIRST_CHECKPOINT", 5)
+    done = Trained(tmp_path, UNVALIDATED, _Answering("restore_checkpoint"))
+    with pytest.raises(TrainingError):
+        done.go()  # stopped then, with weights that cannot be saved
+    assert done.of(OverflowDiagnosed)[0].remedies == []
+    assert [event.refused for event in done.of(RunResumed) if event.refused]
+
+
+@pytest.mark.usefixtures("_breaking")
+def test_a_checkpoint_that_was_damaged_is_passed_over(tmp_path: Path) -> None:
+    control = _Answering("restore_checkpoint")
+    done = Trained(tmp_path, UNVALIDATED, control)
+    emit = done.emit
+
+    def damage(event: RunEvent | ProgressReported) -> None:
+        emit(event)
+        if isinstance(event, RunPaused):
+            for place in done.folder.list_checkpoints():
+                (place / "trained.safetensors").write_bytes(b"half")
+
+    done.emit = damage  # type: ignore[method-assign]
+    with pytest.raises(TrainingError):
+        done.go()
+    (refused,) = [event.refused for event in done.of(RunResumed) if event.refused]
+    assert "no good checkpoint" in refused
+
+
+def test_rows_that_fail_after_others_were_left_out_are_told_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from studio.engine.training.loss import SupervisedLoss
+
+    whole = SupervisedLoss.__call__
+    bad: list[torch.Tensor] = []
+
+    def poisoned(self: SupervisedLoss, batch: batching.MicroBatch) -> torch.Tensor:
+        loss = whole(self, batch)
+        found = [torch.equal(row[: len(one)], one) for row in batch.input_ids for one in bad]
+        return loss * math.nan if any(found) else loss
+
+    monkeypatch.setattr(SupervisedLoss, "__call__", poisoned)
+    sections = {"data": {"validation_fraction": 0.0}, "numerics": {"pause_after": 1}, "training": {"max_steps": 20}}
+    done = Trained(tmp_path, sections, _Answering("skip_rows", "skip_rows"))
+    prepared = run.prepare_data
+
+    def choose(*arguments: Any) -> Any:
+        data = prepared(*arguments)
+        order = data.order.epoch(0)
+        bad.extend(torch.tensor(data.train[int(order[place])].input_ids)[:-1] for place in (1, 6))
+        return data
+
+    monkeypatch.setattr(run, "prepare_data", choose)
+    done.go()
+    told = [event.evidence["rows"] for event in done.of(OverflowDiagnosed)]
+    assert [len(rows) for rows in told] == [1, 1]
+    assert told[0] != told[1]
+    assert sum(step.skipped for step in done.steps) == 2
+    assert done.of(RunFinished)[0].status == "finished"
+
+
 def test_one_remedy_after_another_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def undefined(self: Any, *arguments: Any, **options: Any) -> Any:
         attempt = apply(self, *arguments, **options)
@@ -456,7 +576,7 @@ def test_a_change_of_precision_keeps_weights_and_optimizer(tmp_path: Path) -> No
     def twice(self: Any) -> str:
         whole, self._live.loop.planned = self._live.loop.planned, 3
         original(self)
-        self._change("use_fp32", type("V", (), {"evidence": {}})())
+        self._apply_remedy("use_fp32", type("V", (), {"evidence": {}})())
         assert self._live.loop.planned == whole
         return original(self)
 
@@ -470,9 +590,9 @@ def test_a_change_of_precision_keeps_weights_and_optimizer(tmp_path: Path) -> No
 def test_checkpoints_are_complete_and_the_newest_two_are_kept(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "SHARE_OF_CHECKPOINTS", 1e9)
-        done = Trained(tmp_path, {"training": {"evaluate_every": 2}}).go()
+        done = Trained(tmp_path, {"training": {"evaluate_every": 6}}).go()
     saved = [event.path for event in done.of(CheckpointSaved)]
-    assert [Path(path).name for path in saved] == [f"step-{step:06d}" for step in (0, 2, 4, 6)]
+    assert [Path(path).name for path in saved] == [f"step-{step:06d}" for step in (3, 4, 5, 6)]
     assert done.folder.list_checkpoints() == [Path(path) for path in reversed(saved[2:])]
     last = checkpoint.read(Path(saved[-1]))
     assert last.position["update"] == 6
