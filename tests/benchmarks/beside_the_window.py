@@ -145,7 +145,7 @@ def _report(pairs: list[dict[str, dict[str, Any]]]) -> None:
 
 
 def _measure(side: str, case: Case) -> dict[str, Any]:
-    from studio.events import NumericsSampled, StepCompleted, to_json
+    from studio.events import NumericsSampled, StepCompleted
     from studio.runs import read_journal
 
     run = _with_window if side == "window" else _headless
@@ -153,11 +153,11 @@ def _measure(side: str, case: Case) -> dict[str, Any]:
         folder, result = run(case, Path(root))
         events = list(read_journal(folder.journal))
     steps = [event for event in events if isinstance(event, StepCompleted)]
-    samples = [to_json(event) for event in events if isinstance(event, NumericsSampled)]
+    samples = [_key(event) for event in events if isinstance(event, NumericsSampled)]
     if side == "window":
         result["lost"] = len(steps) - len(set(result.pop("plotted")) & {(step.step, step.loss) for step in steps})
         result["samples"] = len(samples)
-        result["samples_lost"] = len(set(samples) - set(result.pop("shown")))
+        result["samples_lost"] = len(set(samples) - set(map(tuple, result.pop("shown"))))
     # The times of the journal, because they hold what lies between two steps as well.
     seconds = (steps[-1].time - steps[0].time) / (len(steps) - 1)
     return result | {"step_seconds": seconds, "steps": len(steps), "losses": [step.loss for step in steps]}
@@ -199,7 +199,6 @@ def _with_window(case: Case, root: Path) -> tuple[Any, dict[str, Any]]:
     """Train as the window does, with a page in view; the window closes itself once the last step is drawn."""
     from PySide6.QtCore import QTimer
 
-    from studio.events import to_json
     from studio.ui import app, theme
     from studio.ui.bridge import AppContext
     from studio.ui.main_window import MainWindow
@@ -216,7 +215,9 @@ def _with_window(case: Case, root: Path) -> tuple[Any, dict[str, Any]]:
     window.resize(1280, 800)
     window.show()
     context.start_run(_config(case))
-    window.go_to("numerics" if case.fast else "train")
+    window.go_to("train")  # a page is made when it is first shown
+    if case.fast:
+        window.go_to("numerics")
     plots = window.pages["train"].plots
     drawn = _count_draws(window.pages["numerics"].scale.chart if case.fast else plots.loss)
 
@@ -234,8 +235,13 @@ def _with_window(case: Case, root: Path) -> tuple[Any, dict[str, Any]]:
     return record.folder, {
         "drawn": len(drawn),
         "plotted": list(zip(map(int, raw.x), map(float, raw.y), strict=True)),
-        "shown": [to_json(sample) for sample in record.samples],
+        "shown": [_key(sample) for sample in record.samples],
     }
+
+
+def _key(sample: Any) -> tuple[int, str, float]:
+    """What tells a sample from all others."""
+    return sample.step, sample.because, sample.products_largest
 
 
 def _count_draws(chart: Any) -> list[None]:
