@@ -56,6 +56,9 @@ class Editor(QWidget):
 
     def describe(self, name: str, description: str) -> None:
         """Tell screen readers what this is."""
+        if isinstance(self.main, Segmented):
+            self.main.describe(name, description)
+            return
         self.main.setAccessibleName(name)
         self.main.setAccessibleDescription(description)
 
@@ -185,13 +188,6 @@ class ChoiceEditor(Editor):
     @override
     def set_value(self, value: str | None) -> None:
         self.choice.set_value(value or "")
-
-    @override
-    def describe(self, name: str, description: str) -> None:
-        if isinstance(self.choice, Segmented):
-            self.choice.describe(name, description)
-        else:
-            super().describe(name, description)
 
 
 class ShareEditor(Editor):

@@ -13,7 +13,6 @@ from studio.i18n import tr
 from studio.ui import theme
 from studio.ui.forms.editors import Editor, choice_widget, split_words
 from studio.ui.widgets.check_list import CheckList
-from studio.ui.widgets.segmented import Segmented
 
 BY_NAME = ""
 
@@ -79,10 +78,7 @@ class NamesEditor(Editor):
 
     @override
     def describe(self, name: str, description: str) -> None:
-        if isinstance(self.choice, Segmented):
-            self.choice.describe(name, description)
-        else:
-            super().describe(name, description)
+        super().describe(name, description)
         for field in (self.line, self.list):
             field.setAccessibleName(tr("{option}, by name").format(option=name))
             field.setAccessibleDescription(description)
