@@ -1,0 +1,64 @@
+"""A whole run on a tiny model, and what it said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from studio.config import parse_config, write_config
+from studio.engine.control import Control
+from studio.engine.training import run
+from studio.events import (
+    ProgressReported,
+    RunEvent,
+    StepCompleted,
+)
+from studio.runs import RunFolder, create_run
+from tests.tiny import save_model, save_rows
+
+LORA = {"name": "lora", "rank": 4}
+
+
+class Trained:
+    """One run and what it said."""
+
+    def __init__(self, tmp_path: Path, sections: dict[str, Any], control: Control | None = None) -> None:
+        self.model = tmp_path / "model"
+        if not self.model.exists():
+            save_model(self.model)
+            save_rows(tmp_path / "rows.jsonl")
+        self.control = control or Control()
+        self.events: list[RunEvent] = []
+        tables: dict[str, Any] = {
+            "model": {"path": str(self.model)},
+            "data": {"sources": [{"path": str(tmp_path / "rows.jsonl")}], "validation_fraction": 0.1},
+            "precision": {"name": "fp32"},
+            "training": {"batch_size": 4, "max_steps": 6, "learning_rate": 1e-2, "device": "cpu"},
+        }
+        for section, values in sections.items():
+            tables[section] = tables.get(section, {}) | values
+        tables.setdefault("method", LORA)
+        self.config = parse_config(tables)
+        self.folder: RunFolder = create_run(tmp_path / "runs", "test", write_config(self.config))
+
+    def go(self, **options: Any) -> Trained:
+        run.train(self.config, self.folder, self.control, self.emit, **options)
+        return self
+
+    def emit(self, event: RunEvent | ProgressReported) -> None:
+        if not isinstance(event, ProgressReported):
+            self.events.append(event)
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def steps(self) -> list[StepCompleted]:
+        return self.of(StepCompleted)
+
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:
+        return load_file(self.folder.adapter / "adapter_model.safetensors")
