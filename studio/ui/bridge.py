@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.config import RunConfig
 from studio.errors import Cancelled, StudioError
+from studio.events import RunResumed
 from studio.i18n import tr
 from studio.runner.controller import Controller
 from studio.runner.numerics import ended_words, remedy_words
@@ -198,7 +199,17 @@ class AppContext(QObject):
             return
         for update in updates:
             self.live.apply(update)
+            if isinstance(update, RunResumed):
+                self._say_how_it_goes_on(update)
         self.progressed.emit()
+
+    def _say_how_it_goes_on(self, resumed: RunResumed) -> None:
+        """Say what came of a remedy, where that is not what its name says already."""
+        back = resumed.changes.get("back to update")
+        if resumed.refused:
+            self.message.emit(resumed.refused)
+        elif back is not None:
+            self.message.emit(tr("The run went back to update {update}, and goes on.").format(update=back))
 
     def _announce_status(self) -> None:
         if self.live is None:

@@ -342,6 +342,22 @@ def test_a_remedy_that_acts_on_the_run_itself_opens_no_settings_once_that_has_en
     assert controller.remedies == []
 
 
+@pytest.mark.parametrize(
+    ("resumed", "words"),
+    [
+        (RunResumed(step=5, refused="There is no good checkpoint."), "There is no good checkpoint."),
+        (RunResumed(step=5, changes={"back to update": 3}), "The run went back to update 3, and goes on."),
+    ],
+)
+def test_what_came_of_a_remedy_is_said(
+    training: MainWindow, controller: FakeController, qtbot: QtBot, resumed: RunResumed, words: str
+) -> None:
+    feed(training, controller, [STARTED, step(1), VERDICT])
+    with qtbot.waitSignal(training.context.message) as message:
+        feed(training, controller, [resumed])
+    assert message.args == [words]
+
+
 def test_a_remedy_of_an_ended_run_goes_on_from_what_was_changed_while_it_ran(
     training: MainWindow, controller: FakeController
 ) -> None:
