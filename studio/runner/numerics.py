@@ -125,7 +125,12 @@ def sample_at(samples: Sequence[NumericsSampled], step: int | None) -> NumericsS
 
 
 def largest_product(sample: NumericsSampled) -> float:
-    """Return the largest |gradient| that a matrix product made, unscaled; of one that overflowed, fp16's limit."""
+    """Return the largest |gradient| that a matrix product made, unscaled; of one that overflowed, fp16's limit.
+
+    nan after activations that were not finite: no loss scale can help there, and none is the largest that could.
+    """
+    if any(share > 0 for share in sample.activation_non_finite):
+        return math.nan
     if not _overflowed(sample):
         return sample.products_largest
     return max(sample.products_largest, FP16.overflow / (sample.grad_scale or 1.0))

@@ -141,6 +141,12 @@ def test_after_an_overflow_the_best_scales_lie_below_the_one_that_overflowed() -
     assert best[1] == 9
 
 
+def test_no_scale_is_best_where_the_activations_overflowed() -> None:
+    seen = sample(grad_scale=1024.0, activation_non_finite=[0.2, 0.0], gradient_non_finite=[0.9, 0.0])
+    assert best_scales(histogram_of(np.array([1e-3, 3.0])), largest_product(seen)) is None
+    assert headroom(seen) == -math.inf
+
+
 @pytest.mark.parametrize("scale", [1.0, 1024.0])
 def test_what_is_zero_by_nature_is_not_lost(scale: float) -> None:
     numbers = 2.0 ** np.random.default_rng(0).normal(-14.0, 3.0, 20_000)
