@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -39,7 +40,10 @@ T = TypeVar("T", bound=Named)
 
 
 class Registry(Generic[T]):
-    """The entries found in one package, by name. Raises `ConfigError` for an unknown name."""
+    """The entries found in one package, by name. Raises `ConfigError` for an unknown name.
+
+    Any thread may ask: while the window opens, several do at once.
+    """
 
     def __init__(self, kind: str, package: str, attribute: str) -> None:
         self.kind = kind
@@ -47,6 +51,7 @@ class Registry(Generic[T]):
         self._attribute = attribute
         self._entries: dict[str, T] = {}
         self._discovered = False
+        self._publishing = threading.Lock()
 
     def add(self, entry: T) -> None:
         """Add an entry; a name that is taken is a defect and raises `ValueError`."""
@@ -70,10 +75,13 @@ class Registry(Generic[T]):
 
     def _all(self) -> dict[str, T]:
         if not self._discovered:
+            # Outside the lock, because imports have locks of their own; a second thread finds the same.
             found = sorted(self._discover(), key=lambda e: (getattr(e, "order", 100), e.name))
-            self._discovered = True  # only now: one that cannot be imported says so each time
-            for entry in found:
-                self.add(entry)
+            with self._publishing:
+                if not self._discovered:
+                    for entry in found:
+                        self.add(entry)
+                    self._discovered = True  # only now: others see all entries or look for them as well
         return self._entries
 
     def _discover(self) -> Iterator[T]:
