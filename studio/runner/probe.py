@@ -20,8 +20,8 @@ import studio
 from studio import errors
 from studio.config import RunConfig
 from studio.engine.control import Progress, no_progress
-from studio.engine.numerics.recommend import REFERENCE, ProbeRow, judgement, objection, recommend
 from studio.engine.precision import PRECISIONS
+from studio.engine.probe.recommend import REFERENCE, ProbeRow, judgement, objection, recommend
 from studio.errors import StudioError
 from studio.i18n import language, tr
 from studio.runner import actions

@@ -16,7 +16,7 @@ from typing import Any
 
 from studio.config import parse_config
 from studio.engine.control import Progress
-from studio.engine.numerics.recommend import ProbeRow
+from studio.engine.probe.recommend import ProbeRow
 from studio.errors import StudioError
 from studio.i18n import set_language, tr
 from studio.logs import log_to_file
@@ -51,7 +51,7 @@ def main(job_file: Path) -> None:
 def _measure(job: dict[str, Any], progress: Progress) -> ProbeRow:
     name = job["precision"]
     try:
-        from studio.engine.numerics.probe import measure
+        from studio.engine.probe.measure import measure
 
         return measure(parse_config(job["config"]), name, job["steps"], Path(job["reference"]), progress)
     except StudioError:

@@ -31,15 +31,15 @@ from studio.ui import icons, theme
 from studio.ui.actions import build_actions
 from studio.ui.bridge import AppContext
 from studio.ui.closing import Closing
-from studio.ui.pages.setup import SetupPage
+from studio.ui.pages.setup.page import SetupPage
 from studio.ui.widgets.banner import Banner
 from studio.ui.widgets.run_bar import RunBar
 
 if TYPE_CHECKING:
-    from studio.ui.pages.export import ExportPage
-    from studio.ui.pages.numerics import NumericsPage
-    from studio.ui.pages.runs import RunsPage
-    from studio.ui.pages.train import TrainPage
+    from studio.ui.pages.export.page import ExportPage
+    from studio.ui.pages.numerics.page import NumericsPage
+    from studio.ui.pages.runs.page import RunsPage
+    from studio.ui.pages.train.page import TrainPage
 
 PAGES = ("setup", "train", "numerics", "export", "runs")
 ShownPage: TypeAlias = "SetupPage | TrainPage | NumericsPage | ExportPage | RunsPage"
@@ -325,17 +325,17 @@ class MainWindow(QMainWindow):
 def _make_page(name: str, context: AppContext) -> ShownPage:
     """Make a page; its module, and pyqtgraph with it, is imported when it is first needed."""
     if name == "train":
-        from studio.ui.pages.train import TrainPage
+        from studio.ui.pages.train.page import TrainPage
 
         return TrainPage(context)
     if name == "numerics":
-        from studio.ui.pages.numerics import NumericsPage
+        from studio.ui.pages.numerics.page import NumericsPage
 
         return NumericsPage(context)
     if name == "export":
-        from studio.ui.pages.export import ExportPage
+        from studio.ui.pages.export.page import ExportPage
 
         return ExportPage(context)
-    from studio.ui.pages.runs import RunsPage
+    from studio.ui.pages.runs.page import RunsPage
 
     return RunsPage(context)

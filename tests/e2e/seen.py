@@ -12,7 +12,7 @@ from studio.events import StepCompleted
 from studio.runs import read_journal
 from studio.ui.main_window import MainWindow
 from studio.ui.plots.chart import Chart
-from studio.ui.plots.lane import SKIPPED
+from studio.ui.plots.lane.lane import SKIPPED
 
 
 def journalled_steps(window: MainWindow) -> list[StepCompleted]:

@@ -14,7 +14,7 @@ from studio.config import parse_config, write_config
 from studio.engine.control import Control, no_progress
 from studio.engine.export.run import export_run
 from studio.engine.methods import METHODS
-from studio.engine.numerics.probe import measure
+from studio.engine.probe.measure import measure
 from studio.engine.training.run import train
 from studio.events import CheckpointSaved, NumericsSampled, OverflowDiagnosed, RunFinished, RunStarted, StepCompleted
 from studio.runs import RunFolder, create_run

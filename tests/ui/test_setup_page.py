@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 from studio.config import parse_config, write_config
 from studio.ui.bridge import AppContext
 from studio.ui.main_window import MainWindow
-from studio.ui.pages.setup import SetupPage
+from studio.ui.pages.setup.page import SetupPage
 from tests.ui.fakes import GB, FakeEngine, FakeInspection, choose
 
 

@@ -32,10 +32,10 @@ from studio.engine.control import Progress
 from studio.engine.export.base import Target
 from studio.engine.export.carry import GENERATION_CONFIG, stop_ids
 from studio.engine.export.certificate import Check
-from studio.engine.export.check_carried import carried_checks, read_json
-from studio.engine.export.check_outputs import output_checks
-from studio.engine.export.check_stop import generate, never_generated, stop_check
-from studio.engine.export.check_weights import unloadable, weight_checks
+from studio.engine.export.checks.carried import carried_checks, read_json
+from studio.engine.export.checks.outputs import output_checks
+from studio.engine.export.checks.stop import generate, never_generated, stop_check
+from studio.engine.export.checks.weights import unloadable, weight_checks
 from studio.engine.export.compare import record
 from studio.engine.export.merge import release
 from studio.engine.export.reference import Reference

@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from studio.errors import ExportError
 from studio.runner import actions
 from studio.ui.bridge import AppContext
-from studio.ui.pages.export import ExportPage
+from studio.ui.pages.export.page import ExportPage
 from tests.screenshots.scripted import scripted_latency, scripted_runs
 
 

@@ -19,7 +19,7 @@ from studio.runs import RunFolder
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.models.exports import read_exports
-from studio.ui.pages.export import ExportPage
+from studio.ui.pages.export.page import ExportPage
 from tests.screenshots.scripted import START, scripted_certificate, scripted_runs
 
 

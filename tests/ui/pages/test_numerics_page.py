@@ -21,9 +21,9 @@ from studio.exponents import Histogram
 from studio.runner.record import RunRecord
 from studio.runs import create_run
 from studio.ui.bridge import AppContext
-from studio.ui.pages.numerics import NumericsPage
-from studio.ui.pages.numerics_evidence import evidence_rows
-from studio.ui.plots.lane import GROWTH, SKIPPED, VERDICT
+from studio.ui.pages.numerics.evidence import evidence_rows
+from studio.ui.pages.numerics.page import NumericsPage
+from studio.ui.plots.lane.lane import GROWTH, SKIPPED, VERDICT
 from tests.screenshots import scripted_numerics as scripted
 from tests.screenshots.scripted import scripted_record
 from tests.ui.fakes import FakeController

@@ -14,8 +14,8 @@ from studio.runs import Journal, RunFolder
 from studio.ui.bridge import AppContext
 from studio.ui.models.runs import COLUMNS
 from studio.ui.models.summary import read_summaries
-from studio.ui.pages import runs_delete
-from studio.ui.pages.runs import RunsPage
+from studio.ui.pages.runs import delete as runs_delete
+from studio.ui.pages.runs.page import RunsPage
 from tests.screenshots.scripted import CONFIG, scripted_events, scripted_runs
 from tests.ui.fakes import FakeController
 

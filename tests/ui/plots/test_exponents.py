@@ -10,8 +10,8 @@ from pytestqt.qtbot import QtBot
 
 from studio.exponents import BF16, FP16, Histogram
 from studio.ui import theme
-from studio.ui.plots.exponents import ExponentView
-from studio.ui.plots.exponents_words import ZONES, best_text, recorded_text, share_of, zone_of
+from studio.ui.plots.exponents.view import ExponentView
+from studio.ui.plots.exponents.words import ZONES, best_text, recorded_text, share_of, zone_of
 from tests.runner.test_numerics import histogram_of
 
 NUMBERS = 2.0 ** np.random.default_rng(1).normal(-22.0, 5.0, 50_000)

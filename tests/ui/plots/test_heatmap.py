@@ -16,11 +16,11 @@ from studio.events import NumericsSampled, NumericsStarted
 from studio.runner.numerics import ModuleMatrix
 from studio.runner.record import RunRecord
 from studio.ui import theme
-from studio.ui.plots import heatmap_colours as colours
-from studio.ui.plots.heatmap import HeatMap
-from studio.ui.plots.heatmap_axis import layer_of, short_name, title_of
-from studio.ui.plots.heatmap_history import ModuleHistory
-from studio.ui.plots.heatmap_image import exponent_levels, picture, reduced
+from studio.ui.plots.heatmap.axis import layer_of, short_name, title_of
+from studio.ui.plots.heatmap.heatmap import HeatMap
+from studio.ui.plots.heatmap import colours as colours
+from studio.ui.plots.heatmap.history import ModuleHistory
+from studio.ui.plots.heatmap.image import exponent_levels, picture, reduced
 from studio.ui.plots.timeline import Timeline
 from tests.screenshots.scripted_numerics import module_names
 from tests.ui.plots.conftest import Show, record_of, step_event

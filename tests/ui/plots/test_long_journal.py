@@ -13,7 +13,7 @@ from studio.runner.record import RunRecord
 from studio.runs import Journal, create_run
 from studio.ui import theme
 from studio.ui.plots.chart import Chart
-from studio.ui.plots.lane import SKIPPED, EventLane
+from studio.ui.plots.lane.lane import SKIPPED, EventLane
 from studio.ui.plots.loss import LossChart
 from studio.ui.plots.scale import ScaleChart
 from studio.ui.plots.timeline import Timeline

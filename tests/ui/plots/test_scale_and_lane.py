@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from studio.events import EvaluationCompleted, NumericsStarted, OverflowDiagnosed
 from studio.runner.record import RunRecord
 from studio.runs import create_run
-from studio.ui.plots.lane import GROWTH, SKIPPED, VALIDATION, VERDICT, EventLane
+from studio.ui.plots.lane.lane import GROWTH, SKIPPED, VALIDATION, VERDICT, EventLane
 from studio.ui.plots.scale import ScaleChart, scale_figure
 from studio.ui.plots.timeline import Timeline
 from tests.ui.plots.conftest import Show, record_of, step_event

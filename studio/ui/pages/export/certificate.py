@@ -1,0 +1,192 @@
+"""A certificate in plain words: the verdict, every check with its meaning, and the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import Qt, QUrl
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+
+from studio.engine.export.certificate import Certificate, Check
+from studio.i18n import mark, tr
+from studio.ui import icons, theme
+from studio.ui.models.exports import PastExport, target_title
+from studio.ui.models.runs import when_text
+from studio.ui.plots import numbers
+from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.empty import EmptyState
+from studio.ui.widgets.text import ElidedLabel, label
+from studio.words import size_text
+
+UNTOLD = mark("Nothing is called exported here until it was read back from disk and its outputs were compared.")
+
+
+class Sign(QLabel):
+    """A good or a bad sign in the colours of the theme."""
+
+    def __init__(self, good: bool, units: float) -> None:
+        super().__init__()
+        self._good, self._units = good, units
+        self.setAccessibleName(tr("passed") if good else tr("failed"))
+        theme.notifier().changed.connect(self._paint)
+        self._paint()
+
+    def _paint(self) -> None:
+        name, colour = ("check", "good") if self._good else ("error", "bad")
+        size = theme.space(self._units)
+        self.setPixmap(icons.pixmap(name, theme.palette().names()[colour], size, self.devicePixelRatioF()))
+
+
+class CertificateView(QFrame):
+    """Shows one export, or the sentence of one that could not be written."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("kind", "card")
+        self.setAccessibleName(tr("Certificate"))
+        self.path: Path | None = None
+        self.open = push_button(tr("Open folder"), "plain", "folder", tr("Show the exported files"))
+        self.copy = push_button(tr("Copy path"), "plain", "copy", tr("Put the path of the export on the clipboard"))
+        self.open.clicked.connect(self._open_folder)
+        self.copy.clicked.connect(self._copy_path)
+        self._where = ElidedLabel("", "caption", mode=Qt.TextElideMode.ElideMiddle)
+        self._area = QScrollArea(widgetResizable=True)
+        self._area.setFrameShape(QFrame.Shape.NoFrame)
+        self._area.setAccessibleName(tr("Checks and files"))
+        column = QVBoxLayout(self)
+        margin = theme.space(2)
+        column.setContentsMargins(margin, margin, margin, theme.space(1.5))
+        column.setSpacing(theme.space(1))
+        column.addWidget(self._area, 1)
+        foot = QHBoxLayout()
+        foot.setSpacing(theme.space(1))
+        foot.addWidget(self._where, 1)
+        foot.addWidget(self.copy)
+        foot.addWidget(self.open)
+        column.addLayout(foot)
+        self.show_nothing()
+
+    @property
+    def verdict(self) -> str:
+        """The verdict as it is read out."""
+        return self._verdict
+
+    def show_nothing(self) -> None:
+        """Say what will stand here."""
+        self._begin(tr("No export yet"), tr(UNTOLD), None)
+        self._area.setWidget(EmptyState("export", tr("No export yet"), tr(UNTOLD)))
+
+    def show_failure(self, sentence: str) -> None:
+        """Say why nothing was exported."""
+        self._show(tr("Not exported"), sentence, False, None)
+
+    def show_export(self, export: PastExport) -> None:
+        """Show an export and its certificate."""
+        certificate = export.certificate
+        if certificate is None:
+            self._show(tr("Not certified"), export.problem, False, export.path)
+            return
+        about = _about(certificate)
+        if certificate.passed:
+            self._show(tr("Passed: it does what the trained model does"), about, True, export.path)
+        else:
+            self._show(tr("Failed: do not use this export"), about, False, export.path)
+        for check in sorted(certificate.checks, key=lambda check: check.passed):
+            self._content.insertWidget(self._content.count() - 1, _check_row(check))
+        self._content.insertWidget(self._content.count() - 1, _files(certificate))
+
+    def _begin(self, verdict: str, about: str, path: Path | None) -> None:
+        self._verdict = verdict
+        self.path = path
+        self.setAccessibleDescription(f"{verdict}. {about}")
+        self._where.set_text("" if path is None else str(path))
+        for button in (self.open, self.copy):
+            button.setVisible(path is not None)
+
+    def _show(self, verdict: str, about: str, good: bool, path: Path | None) -> None:
+        self._begin(verdict, about, path)
+        holder = QWidget()
+        holder.setProperty("kind", "page")
+        self._content = QVBoxLayout(holder)
+        self._content.setContentsMargins(0, 0, theme.space(1), 0)
+        self._content.setSpacing(theme.space(1.25))
+        self._content.addWidget(_head(verdict, about, good))
+        self._content.addSpacing(theme.space(0.5))
+        self._content.addStretch(1)
+        self._area.setWidget(holder)
+
+    def _open_folder(self) -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.path)))
+
+    def _copy_path(self) -> None:
+        theme.application().clipboard().setText(str(self.path))
+
+
+def _head(verdict: str, about: str, good: bool) -> QWidget:
+    widget = QWidget()
+    row = QHBoxLayout(widget)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(theme.space(1.5))
+    row.addWidget(Sign(good, 4), 0, Qt.AlignmentFlag.AlignTop)
+    words = QVBoxLayout()
+    words.setSpacing(theme.space(0.25))
+    title = label(verdict, "title", wrap=True)
+    title.setProperty("level", "good" if good else "bad")
+    words.addWidget(title)
+    words.addWidget(label(about, "muted", wrap=True))
+    row.addLayout(words, 1)
+    return widget
+
+
+def _check_row(check: Check) -> QWidget:
+    widget = QWidget()
+    widget.setAccessibleName(f"{tr('passed') if check.passed else tr('failed')}: {check.meaning}")
+    row = QHBoxLayout(widget)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.setSpacing(theme.space(1.25))
+    row.addWidget(Sign(check.passed, 2), 0, Qt.AlignmentFlag.AlignTop)
+    meaning = label(check.meaning, wrap=True)
+    meaning.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+    row.addWidget(meaning, 1)
+    value = label(_value_text(check), "caption")
+    value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop)
+    value.setToolTip(tr("What was measured, and the limit it is held against"))
+    row.addWidget(value, 0, Qt.AlignmentFlag.AlignTop)
+    return widget
+
+
+def _files(certificate: Certificate) -> QWidget:
+    widget = QWidget()
+    grid = QGridLayout(widget)
+    grid.setContentsMargins(0, theme.space(0.5), 0, 0)
+    grid.setHorizontalSpacing(theme.space(2))
+    grid.setVerticalSpacing(theme.space(0.4))
+    total = sum(print_["bytes"] for print_ in certificate.files.values())
+    grid.addWidget(label(tr("Files"), "value"), 0, 0)
+    grid.addWidget(label(size_text(total), "value"), 0, 1, Qt.AlignmentFlag.AlignRight)
+    for line, (name, print_) in enumerate(certificate.files.items(), start=1):
+        grid.addWidget(ElidedLabel(name, "muted"), line, 0)
+        grid.addWidget(label(size_text(print_["bytes"]), "muted"), line, 1, Qt.AlignmentFlag.AlignRight)
+    grid.setColumnStretch(0, 1)
+    return widget
+
+
+def _about(certificate: Certificate) -> str:
+    failed = sum(not check.passed for check in certificate.checks)
+    counted = (
+        tr("{failed} of {all} checks failed").format(failed=failed, all=len(certificate.checks))
+        if failed
+        else tr("all {all} checks passed").format(all=len(certificate.checks))
+    )
+    return " · ".join((target_title(certificate.target), certificate.dtype, counted, when_text(certificate.created)))
+
+
+def _value_text(check: Check) -> str:
+    """The measured value and its limit; for a check that says yes or no, or that nothing was found, the sign does."""
+    if check.value is None or isinstance(check.value, bool) or (check.passed and check.limit == 0):
+        return ""
+    value = check.value if isinstance(check.value, str) else numbers.brief(float(check.value))
+    if check.limit is None:
+        return value
+    return tr("{value}\nlimit {limit}").format(value=value, limit=numbers.brief(check.limit))

@@ -1,0 +1,151 @@
+"""What to export: the run, the form, the save format, and the one button."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QWidget
+
+from studio.engine.export import TARGETS, Target
+from studio.engine.methods import METHODS
+from studio.i18n import mark, tr
+from studio.runs import RunFolder
+from studio.ui import theme
+from studio.ui.models.runs import method_title, when_text
+from studio.ui.models.summary import RunSummary
+from studio.ui.pages.export.target import TargetCard
+from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.card import Card
+from studio.ui.widgets.combo import ComboBox
+from studio.ui.widgets.progress import TaskProgress
+from studio.ui.widgets.text import label
+from studio.ui.widgets.verdict import Verdict
+
+DTYPES = {
+    "auto": mark("The format the base model is stored in: as many bytes a weight as the base has."),
+    "fp32": mark("Exact: nothing of the training is rounded away. Four bytes a weight."),
+    "fp16": mark("Two bytes a weight, three significant digits. Runs on every GPU; the usual choice for sharing."),
+    "bf16": mark("Two bytes a weight, the range of fp32 but two significant digits: fine changes may be rounded away."),
+}
+
+
+class ExportForm(Card):
+    """`export_wanted` and `cancel_wanted` come from the buttons, `run_chosen` when another run is chosen."""
+
+    export_wanted = Signal()
+    cancel_wanted = Signal()
+    run_chosen = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(tr("What to export"), parent)
+        self._runs: dict[str, RunSummary] = {}
+        self._busy = ""
+        self.run = ComboBox()
+        self.run.setAccessibleName(tr("Run"))
+        self.run.setPlaceholderText(tr("No run to export"))
+        self.run.setToolTip(tr("Finished and stopped runs, newest first"))
+        self.cards = {target.name: TargetCard(target) for target in TARGETS}
+        self.dtype = ComboBox()
+        self.dtype.setAccessibleName(tr("Save format"))
+        self._about_dtype = label("", "caption", wrap=True)
+        self.button = push_button("", "primary", "export")
+        self.progress, self.refusal = TaskProgress(), Verdict()
+        self._lay_out()
+        self._connect()
+        self._show_target()
+        self._show_button()
+
+    @property
+    def folder(self) -> RunFolder | None:
+        """The run that is chosen."""
+        summary = self._runs.get(self.run.value())
+        return summary.folder if summary else None
+
+    @property
+    def target(self) -> Target:
+        return next((card.target for card in self.cards.values() if card.isChecked()), next(iter(TARGETS)))
+
+    def set_runs(self, runs: Sequence[RunSummary], chosen: Path | None) -> None:
+        """Offer these runs, and choose one of them if it is there."""
+        self._runs = {str(run.folder.path): run for run in runs}
+        with QSignalBlocker(self.run):
+            self.run.set_choices((path, _run_text(run)) for path, run in self._runs.items())
+            if chosen is not None:
+                self.run.set_value(str(chosen))
+        self._show_run()
+
+    def set_busy(self, reason: str) -> None:
+        """While an export is under way nothing can be chosen; `reason` says what goes on, "" ends it."""
+        self._busy = reason
+        self.progress.setVisible(bool(reason))
+        self._show_button()
+
+    def _show_run(self) -> None:
+        run = self._runs.get(self.run.value())
+        for card in self.cards.values():
+            card.refuse(_refusal(card.target, run))
+        offered = [card for card in self.cards.values() if card.isEnabled()]
+        if offered and not any(card.isChecked() and card.isEnabled() for card in offered):
+            offered[0].setChecked(True)
+        self._show_button()
+        self.run_chosen.emit()
+
+    def _show_target(self) -> None:
+        dtypes = self.target.dtypes
+        self.dtype.set_choices([("auto", tr("Automatic")), *((dtype, dtype) for dtype in dtypes)])
+        self._dtype_row.setVisible(len(dtypes) > 1)
+        self.button.setText(tr(self.target.action))
+        self.button.setAccessibleName(self.button.text())
+        self._show_dtype()
+
+    def _show_dtype(self) -> None:
+        self._about_dtype.setText(tr(DTYPES[self.dtype.value()]))
+
+    def _show_button(self) -> None:
+        problem = self._busy or ("" if self._runs else tr("No run has finished yet."))
+        self.button.setEnabled(not problem)
+        self.button.setToolTip(problem or tr("Write the files, read them back, and compare outputs (Ctrl+Return)"))
+        for widget in (self.run, self.dtype):
+            widget.setEnabled(not problem)
+        for card in self.cards.values():
+            card.setEnabled(not self._busy and not card.reason)
+        self.refusal.set("" if self._busy else problem, "warning")
+
+    def _connect(self) -> None:
+        self.run.changed.connect(self._show_run)
+        self.dtype.changed.connect(self._show_dtype)
+        self.group.buttonToggled.connect(self._show_target)
+        self.button.clicked.connect(self.export_wanted)
+        self.button.setShortcut("Ctrl+Return")
+        self.progress.cancelled.connect(self.cancel_wanted)
+
+    def _lay_out(self) -> None:
+        self.group = QButtonGroup(self)
+        self.body.addWidget(self.run)
+        for card in self.cards.values():
+            self.group.addButton(card)
+            self.body.addWidget(card)
+        next(iter(self.cards.values())).setChecked(True)
+        self._dtype_row = QWidget()
+        row = QHBoxLayout(self._dtype_row)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.space(1.5))
+        row.addWidget(label(tr("Save format")))
+        row.addWidget(self.dtype)
+        row.addWidget(self._about_dtype, 1)
+        for widget in (self._dtype_row, self.refusal, self.button, self.progress):
+            self.body.addWidget(widget)
+
+
+def _run_text(run: RunSummary) -> str:
+    parts = (run.model or run.folder.name, method_title(run.method), run.precision, when_text(run.created))
+    return " · ".join(part for part in parts if part)
+
+
+def _refusal(target: Target, run: RunSummary | None) -> str:
+    """Return why a run cannot be exported in this form, in a sentence, or nothing. The engine asks the same."""
+    if run is None or run.method not in METHODS.names():
+        return ""
+    return target.refuse(METHODS.get(run.method))

@@ -1,0 +1,184 @@
+"""The Export page: merge, write, read back, compare, and say in plain words what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QModelIndex, QTimer
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QListView, QScrollArea, QVBoxLayout, QWidget
+from typing_extensions import override
+
+from studio.i18n import tr
+from studio.runner import actions
+from studio.runner.record import RunRecord
+from studio.runner.task import Task
+from studio.ui import theme
+from studio.ui.bridge import AppContext
+from studio.ui.models.exports import ExportsModel, PastExport, read_exports
+from studio.ui.models.summary import RunSummary, read_summaries
+from studio.ui.pages.export.certificate import CertificateView
+from studio.ui.pages.export.form import ExportForm
+from studio.ui.pages.export.latency import LatencyCard
+from studio.ui.widgets.card import Card
+from studio.ui.widgets.text import label
+
+if TYPE_CHECKING:
+    from studio.engine.export.run import ExportResult
+
+EXPORTABLE = ("finished", "stopped")
+# How often a cancelled export is asked whether it has ended; nobody else tells.
+ENDING_MILLISECONDS = 100
+
+
+class ExportPage(QWidget):
+    """Shows the run of the other pages first; any other that has ended can be chosen."""
+
+    def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("export_page")
+        self.setAccessibleName(tr("Export"))
+        self._context = context
+        self._task: Task[ExportResult] | None = None
+        self._shown: Path | None = None
+        self.form, self.certificate = ExportForm(), CertificateView()
+        self.exports = ExportsModel()
+        self.latency = LatencyCard(context)
+        self.past = QListView()
+        self._ending = QTimer(self, interval=ENDING_MILLISECONDS)
+        self._lay_out()
+        self._connect()
+
+    def show_record(self, record: RunRecord | None) -> None:
+        """Choose the run that the other pages show, if it can be exported."""
+        if self.isVisible():
+            self.reload()
+
+    def refresh(self) -> None:
+        """An export follows the end of a run, not its steps."""
+
+    def reload(self) -> None:
+        """Read anew, in the background, which runs can be exported. While one is exported, it stays chosen."""
+        if self._task is not None and not self._task.done:
+            return
+        root, shown = self._context.runs_root, self._newly_shown()
+        task = Task.start(tr("Reading the runs"), lambda progress: read_summaries(root, progress))
+        self._context.run_task(task, lambda runs: self._show_runs(runs, shown), self.certificate.show_failure)
+
+    def start(self) -> None:
+        """Export the chosen run in the chosen form, in the background."""
+        folder, target, dtype = self.form.folder, self.form.target.name, self.form.dtype.value()
+        if folder is None:
+            return
+        self._task = Task.start(tr("Exporting"), lambda progress: actions.export(folder, target, dtype, None, progress))
+        self.form.progress.report("starting", 0, 0)
+        self.form.set_busy(tr("An export is under way."))
+        self._context.run_task(self._task, self._show_result, self._show_error, self.form.progress.report)
+
+    def cancel(self) -> None:
+        """Ask the export to end; a cancelled one leaves no files."""
+        if self._task is not None:
+            self._task.cancel()
+            self.form.set_busy(tr("Cancelling …"))
+            self._ending.start()
+
+    def _look_whether_ended(self) -> None:
+        if self._task is None or self._task.done:
+            self._ending.stop()
+            self.form.set_busy("")
+
+    def _show_runs(self, runs: list[RunSummary], shown: Path | None) -> None:
+        self.form.set_runs([run for run in runs if run.status in EXPORTABLE], shown)
+
+    def _show_run(self) -> None:
+        """List the exports of the chosen run, and show the newest."""
+        folder = self.form.folder
+        self.latency.set_folder(folder)
+        if folder is None:
+            self._show_exports([], None)
+            return
+        task = Task.start(tr("Reading the exports"), lambda _: read_exports(folder))
+        self._context.run_task(task, lambda found: self._show_exports(found, None), self.certificate.show_failure)
+
+    def _show_result(self, result: ExportResult) -> None:
+        folder = self.form.folder
+        self.form.set_busy("")
+        if folder is not None:
+            task = Task.start(tr("Reading the exports"), lambda _: read_exports(folder))
+            self._context.run_task(
+                task, lambda found: self._show_exports(found, result.path), self.certificate.show_failure
+            )
+
+    def _show_error(self, sentence: str) -> None:
+        self.form.set_busy("")
+        self.past.clearSelection()
+        self.certificate.show_failure(sentence)
+
+    def _show_exports(self, exports: list[PastExport], wanted: Path | None) -> None:
+        self.exports.set_exports(exports)
+        self._past_card.setVisible(bool(exports))
+        if not exports:
+            self.certificate.show_nothing()
+            return
+        row = max(0, self.exports.row_of(wanted)) if wanted else 0
+        self.past.setCurrentIndex(self.exports.index(row))
+
+    def _show_chosen(self, index: QModelIndex) -> None:
+        if index.isValid():
+            self.certificate.show_export(self.exports.export(index.row()))
+
+    def _newly_shown(self) -> Path | None:
+        """Return the run of the other pages when it became another one; otherwise the choice here stands."""
+        record = self._context.record
+        shown = record.folder.path if record is not None and record.folder is not None else None
+        before, self._shown = self._shown, shown
+        return shown if shown != before else None
+
+    def _connect(self) -> None:
+        self.form.export_wanted.connect(self.start)
+        self.form.cancel_wanted.connect(self.cancel)
+        self.form.run_chosen.connect(self._show_run)
+        self.past.selectionModel().currentChanged.connect(self._show_chosen)
+        self._ending.timeout.connect(self._look_whether_ended)
+
+    def _lay_out(self) -> None:
+        words = QVBoxLayout()
+        words.setSpacing(theme.space(0.25))
+        words.addWidget(label(tr("Export"), "title"))
+        words.addWidget(label(tr("A model is called exported only after it was read back and compared."), "muted"))
+        halves = QHBoxLayout()
+        halves.setSpacing(theme.space(2))
+        halves.addWidget(self._make_left(), 5)
+        halves.addWidget(self.certificate, 6)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(theme.space(3), theme.space(2.5), theme.space(3), theme.space(2))
+        whole.setSpacing(theme.space(2))
+        whole.addLayout(words)
+        whole.addLayout(halves, 1)
+
+    def _make_left(self) -> QScrollArea:
+        self.past.setModel(self.exports)
+        self.past.setAccessibleName(tr("Exports of this run"))
+        self.past.setFixedHeight(theme.space(14))
+        self._past_card = Card(tr("Exports of this run"))
+        self._past_card.body.addWidget(self.past)
+        self._past_card.hide()
+        holder = QWidget()
+        holder.setProperty("kind", "page")
+        column = QVBoxLayout(holder)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.space(2))
+        column.addWidget(self.form)
+        column.addWidget(self._past_card)
+        column.addWidget(self.latency)
+        column.addStretch(1)
+        area = QScrollArea(widgetResizable=True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setWidget(holder)
+        return area
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.reload()

@@ -1,0 +1,217 @@
+"""The Numerics page: what happens inside the model, why, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QScrollArea, QStackedLayout, QVBoxLayout, QWidget
+
+from studio.events import NumericsSampled
+from studio.i18n import tr
+from studio.runner.numerics import recorded_scale, sample_at
+from studio.runner.record import RunRecord
+from studio.ui import theme
+from studio.ui.bridge import AppContext
+from studio.ui.models.runs import method_title
+from studio.ui.pages.numerics.events import EventPanel
+from studio.ui.pages.numerics.export import SaveMenu
+from studio.ui.pages.numerics.figures import NumericsFigures
+from studio.ui.pages.numerics.histogram import HistogramCard
+from studio.ui.pages.numerics.map import HistoryCard, MapCard
+from studio.ui.plots.lane.lane import Event, EventLane
+from studio.ui.plots.pace import Pace
+from studio.ui.plots.panel import ChartPanel
+from studio.ui.plots.scale import ScaleChart
+from studio.ui.plots.timeline import Timeline
+from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.empty import EmptyState
+from studio.ui.widgets.text import ElidedLabel
+
+
+class NumericsPage(QWidget):
+    """Shows the run that trains, or a past one: both are a record.
+
+    The histogram follows the newest sample, unless a cell of the map or an event was clicked, whose sample it then
+    keeps; while the mouse is over a step in a chart, it shows the sample of that step.
+    """
+
+    def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("numerics_page")
+        self.setAccessibleName(tr("Numerics"))
+        self._context = context
+        self._record: RunRecord | None = None
+        self._pinned: int | None = None
+        self.timeline = Timeline(self)
+        self.heading, self.about = ElidedLabel("", "heading"), ElidedLabel("", "muted")
+        self.figures, self.events, self.histogram = NumericsFigures(), EventPanel(), HistogramCard()
+        self.scale, self.lane = ChartPanel(ScaleChart(self.timeline)), EventLane(self.timeline)
+        self.modules, self.history = MapCard(self.timeline), HistoryCard(self.timeline)
+        self.counts = ElidedLabel("", "caption")
+        self.fit = push_button(
+            tr("Fit the whole run"), "quiet", tooltip=tr("Show the whole run and follow it (Home, double click)")
+        )
+        self.save = SaveMenu(context, self, self._pictures())
+        self.empty = self._make_empty()
+        self._stack = QStackedLayout(self)
+        self._stack.addWidget(self.empty)
+        self._stack.addWidget(self._make_body())
+        self._level_headers()
+        self._pace = Pace(self._catch_up, self)
+        self._connect()
+        self.show_record(context.record)
+
+    def show_record(self, record: RunRecord | None) -> None:
+        """Show another run, or none."""
+        self._stack.setCurrentIndex(0 if record is None else 1)
+        self._record, self._pinned = record, None
+        self._pace.forget()
+        self.timeline.restart(record.state.step if record else 0)
+        self.histogram.start_anew()
+        for shown in (self.scale, self.lane, self.modules, self.history, self.events):
+            shown.show_record(record)
+        if record is not None:
+            self._catch_up()
+
+    def refresh(self) -> None:
+        """Take in what the run has become: draw now, or as soon as the pace allows."""
+        if self._record is not None:
+            self._pace.ask()
+
+    def _catch_up(self) -> None:
+        record = self._record
+        if record is None:
+            return
+        state = record.state
+        self.heading.set_text(state.model or (record.folder.name if record.folder else tr("New run")))
+        self.about.set_text(" · ".join(p for p in (method_title(state.method), state.precision, state.device) if p))
+        self.figures.show_record(record)
+        self.events.set_under_way(self._context.shows_training)
+        self.events.refresh()
+        self.timeline.grow(state.step)
+        self.scale.refresh()
+        self.lane.refresh()
+        self.counts.set_text(self.lane.counts())
+        self._show_samples()
+
+    def _show_samples(self) -> None:
+        """The pictures of the samples change when there is a new one."""
+        heat = self.modules.map
+        if self._record is not None and len(heat.matrix) != len(self._record.samples):
+            heat.take_in()
+            heat.refresh()
+        self.history.follow(heat)
+        self._show_histogram()
+
+    def _show_histogram(self) -> None:
+        sample = self._shown_sample()
+        scale = recorded_scale(self._record, sample) if self._record and sample else None
+        newest = self._pinned is None
+        self.histogram.show_sample(sample, scale, self.modules.map.empty_message().strip(), newest=newest)
+
+    def _shown_sample(self) -> NumericsSampled | None:
+        step = self._pinned if self.timeline.cursor is None else self.timeline.cursor
+        return None if self._record is None else sample_at(self._record.samples, step)
+
+    def _pin(self, step: int | None) -> None:
+        """Keep showing the sample of a step; None follows the newest one again."""
+        self._pinned = step
+        if step is None:
+            self.modules.map.choose(None)
+        self._show_samples()
+
+    def _pick(self, event: Event | None) -> None:
+        self.events.pick(event)
+        if event is not None:
+            self._pin(event.step)
+
+    def _choose(self, _module: int, step: int) -> None:
+        self._pin(step)
+
+    def _connect(self) -> None:
+        self.timeline.cursor_changed.connect(self._show_histogram)
+        self.timeline.range_changed.connect(self._show_fit)
+        self.lane.picked.connect(self._pick)
+        self.modules.map.chosen.connect(self._choose)
+        self.modules.direction.changed.connect(self._show_samples)
+        self.modules.statistic.changed.connect(self._show_samples)
+        self.histogram.follow_wanted.connect(lambda: self._pin(None))
+        self.events.remedy_chosen.connect(self._context.apply_remedy)
+        self.fit.clicked.connect(self.scale.chart.fit)
+        self._show_fit()
+
+    def _show_fit(self) -> None:
+        self.fit.setVisible(not self.timeline.whole)
+
+    def _pictures(self) -> dict[str, tuple[str, QWidget]]:
+        self.scale_picture = QWidget()
+        column = QVBoxLayout(self.scale_picture)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        self.scale.body.removeWidget(self.scale.chart)
+        column.addWidget(self.scale.chart, 1)
+        column.addWidget(self.lane)
+        self.scale.body.addWidget(self.scale_picture, 1)
+        self.scale.body.addWidget(self.counts)
+        return {
+            "gradient-scale": (tr("Gradient scale"), self.scale_picture),
+            "headroom": (tr("Headroom"), self.figures.headroom),
+            "exponents": (tr("Exponents"), self.histogram.view),
+            "modules": (tr("Modules over steps"), self.modules.picture),
+            "module": (tr("Module history"), self.history.history),
+        }
+
+    def _level_headers(self) -> None:
+        """Titles stand in line across the page, whether or not there is a switch beside them."""
+        for card in (self.scale, self.histogram, self.events, self.modules, self.history):
+            card.header.addStrut(self.histogram.of.sizeHint().height())
+            margins = theme.space(2), theme.space(0.75), theme.space(1.25), theme.space(0.75)
+            cast(QVBoxLayout, card.layout()).setContentsMargins(*margins)
+
+    def _make_empty(self) -> EmptyState:
+        sentence = tr("Start a run and see its gradient scale, every overflow explained, and every layer's numbers.")
+        empty = EmptyState("numerics", tr("No run yet"), sentence)
+        self.set_up = push_button(tr("Set one up"), "primary", "setup", tr("Go to the Setup page"))
+        self.set_up.clicked.connect(lambda: self._context.go_to("setup"))
+        self.look_back = push_button(tr("Open a past run"), "quiet", tooltip=tr("Go to the Runs page"))
+        self.look_back.clicked.connect(lambda: self._context.go_to("runs"))
+        empty.add(self.set_up)
+        empty.add(self.look_back)
+        return empty
+
+    def _make_body(self) -> QWidget:
+        body = QWidget()
+        body.setProperty("kind", "page")
+        column = QVBoxLayout(body)
+        column.setContentsMargins(theme.space(2), theme.space(1.25), theme.space(2), theme.space(1.25))
+        column.setSpacing(theme.space(1.25))
+        title = QHBoxLayout()
+        title.setSpacing(theme.space(1.5))
+        title.addWidget(self.heading)
+        title.addWidget(self.about, 1)
+        title.addWidget(self.fit)
+        title.addWidget(self.save.button)
+        column.addLayout(title)
+        column.addWidget(self.figures)
+        column.addLayout(self._make_grid(), 1)
+        area = QScrollArea(widgetResizable=True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setWidget(body)
+        return area
+
+    def _make_grid(self) -> QGridLayout:
+        """Scale, histogram and verdict above; the map and a module's history below, in line with them."""
+        grid = QGridLayout()
+        grid.setSpacing(theme.space(1.25))
+        grid.addWidget(self.scale, 0, 0)
+        grid.addWidget(self.histogram, 0, 1)
+        grid.addWidget(self.events, 0, 2)
+        grid.addWidget(self.modules, 1, 0, 1, 2)
+        grid.addWidget(self.history, 1, 2)
+        for column, stretch in enumerate((10, 14, 9)):
+            grid.setColumnStretch(column, stretch)
+            grid.setColumnMinimumWidth(column, theme.space(8))
+        for row, (stretch, height) in enumerate(((11, 33), (10, 28))):
+            grid.setRowStretch(row, stretch)
+            grid.setRowMinimumHeight(row, theme.space(height))
+        return grid

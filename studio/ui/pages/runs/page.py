@@ -1,0 +1,252 @@
+"""The Runs page: every past run, to be opened, used again, or deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import QItemSelectionModel, Qt, QUrl
+from PySide6.QtGui import QDesktopServices, QKeySequence, QShortcut, QShowEvent
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QHBoxLayout,
+    QHeaderView,
+    QLineEdit,
+    QSplitter,
+    QStackedLayout,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+from typing_extensions import override
+
+from studio.i18n import tr
+from studio.runner.record import RunRecord
+from studio.runner.task import Task
+from studio.runs import RunFolder
+from studio.ui import theme
+from studio.ui.bridge import AppContext
+from studio.ui.models.runs import RunsFilter, RunsModel
+from studio.ui.models.summary import RunSummary, read_summaries
+from studio.ui.pages.runs import delete as runs_delete
+from studio.ui.pages.runs.detail import RunDetail
+from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.empty import EmptyState
+from studio.ui.widgets.text import label
+from studio.ui.widgets.verdict import Verdict
+
+
+class RunsPage(QWidget):
+    """Lists, opens, uses again and deletes runs; reading and deleting happen in the background."""
+
+    def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("runs_page")
+        self.setAccessibleName(tr("Runs"))
+        self._context = context
+        self._reading: Task[list[RunSummary]] | None = None
+        self.model = RunsModel()
+        self.rows = RunsFilter(self.model)
+        self.table, self.detail, self.problem = self._make_table(), RunDetail(), Verdict()
+        self._make_controls()
+        self._lay_out()
+        self.setFocusProxy(self.table)
+        self._connect()
+        self._show_selected()
+
+    def show_record(self, record: RunRecord | None) -> None:
+        """The list is about all runs; which one the other pages show changes nothing here."""
+
+    def refresh(self) -> None:
+        """The list follows the state of the runs, not every step."""
+
+    def reload(self) -> None:
+        """Read the list of runs anew, in the background."""
+        if self._reading is not None and not self._reading.done:
+            return
+        root = self._context.runs_root
+        self._reading = Task.start(tr("Reading the runs"), lambda progress: read_summaries(root, progress))
+        self._context.run_task(self._reading, self._show_runs, self._show_problem)
+
+    def selected(self) -> RunSummary | None:
+        """Return the run that is selected in the table."""
+        rows = self.table.selectionModel().selectedRows()
+        return self.rows.run(rows[0]) if rows else None
+
+    def open_selected(self) -> None:
+        """Read the journal of the selected run in the background, and show its plots."""
+        run = self.selected()
+        if run is None:
+            return
+        live = self._context.live
+        if live is not None and live.folder == run.folder:
+            self._show_opened(live)
+            return
+        self.open.setEnabled(False)
+        task = Task.start(tr("Opening the run"), lambda progress: _read(run.folder))
+        self._context.run_task(task, self._show_opened, self._show_problem)
+
+    def reuse_selected(self) -> None:
+        """Offer the configuration of the selected run to the Setup page."""
+        if run := self.selected():
+            self._context.configuration_requested.emit(run.folder.config)
+
+    def open_folder(self) -> None:
+        """Show the folder of the selected run in the file manager."""
+        if run := self.selected():
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.folder.path)))
+
+    def delete_selected(self) -> None:
+        """Move the selected run to the trash, after a question."""
+        run = self.selected()
+        if run is None or self._is_training(run.folder) or not runs_delete.ask_trash(self, run.folder.name):
+            return
+        task = Task.start(tr("Deleting the run"), lambda _: runs_delete.trash(run.folder))
+        self._context.run_task(task, lambda gone: self._trashed(run.folder, gone), self._show_problem)
+
+    def _trashed(self, folder: RunFolder, gone: bool) -> None:
+        if gone:
+            self._forget(folder)
+        elif runs_delete.ask_for_good(self, folder.name):
+            task = Task.start(tr("Deleting the run"), lambda _: runs_delete.remove(folder))
+            self._context.run_task(task, lambda _: self._forget(folder), self._show_problem)
+
+    def _forget(self, folder: RunFolder) -> None:
+        if self._context.record is not None and self._context.record.folder == folder:
+            self._context.show_record(None)
+        self.reload()
+
+    def _show_runs(self, runs: Sequence[RunSummary]) -> None:
+        chosen = self.selected()
+        self.problem.set("")
+        self.model.set_runs(runs)
+        self._stack.setCurrentIndex(1 if runs else 0)
+        self._select(chosen.folder if chosen else None)
+        self._show_selected()
+
+    def _select(self, folder: RunFolder | None) -> None:
+        """Keep the selection over a reload; with none before, or none left, take the first row."""
+        indexes = [self.rows.index(row, 0) for row in range(self.rows.rowCount())]
+        found = [index for index in indexes if self.rows.run(index).folder == folder] or indexes[:1]
+        flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+        for index in found:
+            self.table.selectionModel().setCurrentIndex(index, flags)
+
+    def _show_selected(self) -> None:
+        run = self.selected()
+        self.detail.show_run(run)
+        for button in (self.open, self.folder, self.detail.reuse):
+            button.setEnabled(run is not None)
+        training = run is not None and self._is_training(run.folder)
+        self.delete.setEnabled(run is not None and not training)
+        self.delete.setToolTip(
+            tr("This run is training; stop it first.") if training else tr("Move this run to the trash (Delete)")
+        )
+
+    def _show_opened(self, record: RunRecord) -> None:
+        self.problem.set("")
+        self._context.show_record(record)
+        self._context.go_to("train")
+        self._show_selected()
+
+    def _show_problem(self, sentence: str) -> None:
+        self.problem.set(sentence, "bad")
+        self._show_selected()
+
+    def _is_training(self, folder: RunFolder) -> bool:
+        return self._context.controller.running and self._context.controller.folder == folder
+
+    def _filter(self, text: str) -> None:
+        self.rows.setFilterFixedString(text)
+        if self.selected() is None:
+            self._select(None)
+
+    def _make_table(self) -> QTableView:
+        table = QTableView()
+        table.setModel(self.rows)
+        table.setAccessibleName(tr("Past runs"))
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        table.setSortingEnabled(True)
+        table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
+        table.setShowGrid(False)
+        table.setTabKeyNavigation(False)
+        table.setWordWrap(False)
+        # Names begin with the time, which has its own column: the end tells more than the middle.
+        table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(theme.space(4))
+        header = table.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setResizeContentsPrecision(50)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        return table
+
+    def _make_controls(self) -> None:
+        self.search = QLineEdit(clearButtonEnabled=True)
+        self.search.setPlaceholderText(tr("Filter by any column"))
+        self.search.setAccessibleName(tr("Filter the runs"))
+        self.search.setToolTip(tr("Show only runs in which a column holds these words (Ctrl+F)"))
+        self.search.setFixedWidth(theme.characters(34))
+        self.open = push_button(tr("Open"), "primary", "train", tr("Show plots, figures and log of this run (Enter)"))
+        self.folder = push_button(tr("Open folder"), "plain", "folder", tr("Show the run's files"))
+        self.delete = push_button(tr("Delete…"), "danger", "remove")
+
+    def _connect(self) -> None:
+        self.search.textChanged.connect(self._filter)
+        self.table.selectionModel().selectionChanged.connect(self._show_selected)
+        self.table.activated.connect(self.open_selected)
+        self.open.clicked.connect(self.open_selected)
+        self.folder.clicked.connect(self.open_folder)
+        self.delete.clicked.connect(self.delete_selected)
+        self.detail.reuse.clicked.connect(self.reuse_selected)
+        self._context.run_state_changed.connect(self._reload_if_visible)
+        for keys, widget, slot in (("Del", self.table, self.delete_selected), ("Ctrl+F", self, self.search.setFocus)):
+            shortcut = QShortcut(QKeySequence(keys), widget)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(slot)
+
+    def _lay_out(self) -> None:
+        bar = QHBoxLayout()
+        bar.setSpacing(theme.space(1))
+        bar.addWidget(label(tr("Runs"), "title"), 1)
+        for widget in (self.search, self.folder, self.delete, self.open):
+            bar.addWidget(widget)
+        halves = QSplitter(Qt.Orientation.Vertical)
+        halves.setHandleWidth(theme.space(1.5))
+        halves.setChildrenCollapsible(False)
+        halves.addWidget(self.table)
+        halves.addWidget(self.detail)
+        halves.setStretchFactor(0, 3)
+        halves.setStretchFactor(1, 2)
+        listing = QWidget()
+        column = QVBoxLayout(listing)
+        column.setContentsMargins(theme.space(3), theme.space(2.5), theme.space(3), theme.space(2))
+        column.setSpacing(theme.space(1.5))
+        column.addLayout(bar)
+        column.addWidget(self.problem)
+        column.addWidget(halves, 1)
+        self._stack = QStackedLayout(self)
+        self._stack.addWidget(self._make_empty())
+        self._stack.addWidget(listing)
+
+    def _make_empty(self) -> EmptyState:
+        empty = EmptyState("runs", tr("No runs yet"), tr("Every run is kept here with its configuration and plots."))
+        self.set_up = push_button(tr("Set one up"), "primary", "setup", tr("Go to the Setup page"))
+        self.set_up.clicked.connect(lambda: self._context.go_to("setup"))
+        empty.add(self.set_up)
+        return empty
+
+    def _reload_if_visible(self) -> None:
+        if self.isVisible():
+            self.reload()
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.reload()
+
+
+def _read(folder: RunFolder) -> RunRecord:
+    folder.read_state()
+    return RunRecord.of_folder(folder)

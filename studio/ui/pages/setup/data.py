@@ -1,0 +1,196 @@
+"""The Data card: what to learn from, what to rehearse, and how the rows are prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
+
+from studio.config import DataConfig
+from studio.errors import ConfigError
+from studio.i18n import mark, tr
+from studio.resources import resource
+from studio.ui import theme
+from studio.ui.bridge import AppContext
+from studio.ui.forms.editors import ShareEditor
+from studio.ui.forms.form import Form
+from studio.ui.pages.setup.data_source import SourceRow
+from studio.ui.pages.setup.section import SectionCard
+from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.drop_area import DropArea
+
+if TYPE_CHECKING:
+    from studio.engine.models.info import ModelInfo
+
+# What changes how a row is rendered; the rest need not be read again.
+_RENDERING = ("max_length", "train_on")
+SAMPLES = {
+    "fine-tuning-en.jsonl": mark("Fine-tuning, questions and answers (English)"),
+    "fine-tuning-zh.jsonl": mark("Fine-tuning, questions and answers (Chinese)"),
+    "general-en.jsonl": mark("General questions, for rehearsal (English)"),
+    "general-zh.jsonl": mark("General questions, for rehearsal (Chinese)"),
+}
+
+
+class DataCard(SectionCard):
+    """Holds the list of sources and the options of `[data]`."""
+
+    def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
+        super().__init__("data", tr("Data"), parent)
+        self._context = context
+        self._model: ModelInfo | None = None
+        self.sources: list[SourceRow] = []
+        self._rendering: tuple[Any, ...] = ()
+        self.form = Form(DataConfig, editors={"replay_ratio": ShareEditor, "validation_fraction": ShareEditor})
+        self.form.changed.connect(self._form_changed)
+        self._list = QVBoxLayout()
+        self._list.setSpacing(theme.space(1))
+        self.drop_area = DropArea(tr("Drop dataset files here: JSON, JSONL, CSV, Parquet or text"), self._buttons())
+        self.drop_area.dropped.connect(self.add_files)
+        self.body.addLayout(self._list)
+        self.body.addWidget(self.drop_area)
+        self.body.addWidget(self.form)
+        self._show_state()
+
+    def values(self) -> dict[str, Any]:
+        return {"sources": [source.values() for source in self.sources], **self.form.values()}
+
+    def set_values(self, values: Mapping[str, Any]) -> None:
+        for source in list(self.sources):
+            self._remove(source)
+        self.form.set_values(values)
+        for source_values in values.get("sources", ()):
+            self._add(source_values)
+
+    def problem(self) -> str:
+        if not self.sources:
+            return tr("Add a dataset file first.")
+        for source in self.sources:
+            if source.error:
+                return source.error
+        if not any(source.role == "domain" for source in self.sources):
+            return tr("Give at least one dataset file the role Domain: it is what the model learns.")
+        if any(source.pending for source in self.sources):
+            return tr("The data is being read.")
+        return self.form.problem()
+
+    def set_model(self, model: ModelInfo | None) -> None:
+        """Render the rows for another model."""
+        if model != self._model:
+            self._model = model
+            self._inspect_all()
+
+    def add_files(self, paths: Iterable[str]) -> None:
+        """Add dataset files as domain sources; one that is there already is not added twice."""
+        for path in paths:
+            if path not in {source.path for source in self.sources}:
+                self._add({"path": path, "role": "domain"})
+
+    def add_sample(self, name: str) -> None:
+        """Add one of the datasets that ship with the app."""
+        path = str(resource("samples", name))
+        if path not in {source.path for source in self.sources}:
+            self._add({"path": path, "role": "general" if name.startswith("general") else "domain"})
+
+    def _buttons(self) -> QWidget:
+        add = push_button(tr("Add file …"), icon="add")
+        add.clicked.connect(self._browse)
+        samples: QPushButton = push_button(tr("Samples"))
+        samples.setProperty("menu", True)
+        menu = QMenu(samples)
+        for name, title in SAMPLES.items():
+            menu.addAction(tr(title), partial(self.add_sample, name))
+        samples.setMenu(menu)
+        holder = QWidget()
+        row = QHBoxLayout(holder)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(theme.space(1))
+        row.addWidget(add)
+        row.addWidget(samples)
+        return holder
+
+    def _browse(self) -> None:
+        kinds = tr("Datasets ({patterns})").format(patterns="*.json *.jsonl *.csv *.tsv *.parquet *.txt *.md")
+        start = str(Path(self.sources[-1].path).parent) if self.sources else str(Path.home())
+        paths, _ = QFileDialog.getOpenFileNames(self, tr("Add dataset files"), start, f"{kinds};;{tr('All files')} (*)")
+        self.add_files(paths)
+
+    def _add(self, values: Mapping[str, Any]) -> None:
+        source = SourceRow(self._context, values)
+        source.changed.connect(lambda: self._source_changed(source))
+        source.judged.connect(self._judge)
+        source.removed.connect(lambda: self._remove(source))
+        self.sources.append(source)
+        self._list.addWidget(source)
+        self._inspect(source)
+        self._show_state()
+        self.changed.emit()
+
+    def _remove(self, source: SourceRow) -> None:
+        source.drop()
+        self.sources.remove(source)
+        self._list.removeWidget(source)
+        source.hide()
+        source.deleteLater()
+        self._show_state()
+        self.changed.emit()
+
+    def _source_changed(self, source: SourceRow) -> None:
+        self._inspect(source)
+        self._show_state()
+        self.changed.emit()
+
+    def _form_changed(self) -> None:
+        values = self.form.values()
+        rendering = tuple(values.get(key) for key in _RENDERING)
+        if rendering != self._rendering:
+            self._rendering = rendering
+            self._inspect_all()
+        self._judge()
+        self.changed.emit()
+
+    def _inspect_all(self) -> None:
+        for source in self.sources:
+            self._inspect(source)
+
+    def _inspect(self, source: SourceRow) -> None:
+        source.inspect(self._model, self._config())
+        self._judge()
+
+    def _config(self) -> DataConfig | None:
+        """The options as far as they are right; with wrong ones the file is read with the defaults."""
+        try:
+            return DataConfig.model_validate(self.values())
+        except (ValidationError, ConfigError):
+            return None
+
+    def _show_state(self) -> None:
+        general = any(source.role == "general" for source in self.sources)
+        reason = tr(
+            "Add a file with the role General to rehearse it beside the new rows; it keeps old knowledge alive."
+        )
+        self.form.rows["replay_ratio"].set_enabled(general, reason)
+        self.form.rows["mixing"].setVisible(general)
+        self.form.setVisible(bool(self.sources))
+        self._judge()
+
+    def _judge(self) -> None:
+        known = [source.inspection for source in self.sources if source.inspection is not None]
+        rows = sum(inspection.rows for inspection in known)
+        skipped = sum(inspection.skipped for inspection in known)
+        files = ", ".join(Path(source.path).name for source in self.sources)
+        if not self.sources:
+            self.judge("", "", "none")
+        elif any(source.error for source in self.sources):
+            self.judge(files, self.problem(), "bad")
+        elif any(source.pending for source in self.sources):
+            self.judge(files, tr("Reading the data …"), "busy")
+        elif skipped:
+            words = tr("{rows} rows, {skipped} skipped").format(rows=f"{rows:,}", skipped=f"{skipped:,}")
+            self.judge(files, words, "warning")
+        else:
+            self.judge(files, tr("{rows} rows").format(rows=f"{rows:,}"), "good")

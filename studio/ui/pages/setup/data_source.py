@@ -1,0 +1,168 @@
+"""One dataset file in the Data card: its role, its facts, its rows as the model sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+
+from studio.config import DataConfig, DataSource, OptionSpec, options
+from studio.engine.control import Progress
+from studio.engine.data.formats import FORMATS
+from studio.i18n import tr
+from studio.runner import actions
+from studio.ui import theme
+from studio.ui.bridge import AppContext
+from studio.ui.forms.editors import ChoiceEditor
+from studio.ui.forms.form import Form
+from studio.ui.latest import Latest
+from studio.ui.pages.setup.rendered_rows import RenderedRows
+from studio.ui.widgets.buttons import icon_button
+from studio.ui.widgets.disclosure import Disclosure
+from studio.ui.widgets.progress import TaskProgress
+from studio.ui.widgets.segmented import Segmented
+from studio.ui.widgets.text import ElidedLabel, label
+from studio.ui.widgets.verdict import Verdict
+
+if TYPE_CHECKING:
+    from studio.engine.data.inspect import DataInspection
+    from studio.engine.models.info import ModelInfo
+
+PREVIEW_ROWS = 5
+
+
+class SourceRow(QFrame):
+    """`changed` means other values; `judged` means that the inspection ended; `removed` that the user took it away."""
+
+    changed = Signal()
+    judged = Signal()
+    removed = Signal()
+
+    def __init__(self, context: AppContext, values: Mapping[str, Any], parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("kind", "inset")
+        self.inspection: DataInspection | None = None
+        self.error = ""
+        self._given = dict(values)
+        self._look = Latest(
+            self, context, tr("Reading the data"), self._show_inspection, self._show_error, self._report
+        )
+        self._build()
+
+    @property
+    def path(self) -> str:
+        return str(self._given["path"])
+
+    @property
+    def role(self) -> str:
+        return self._role.value()
+
+    @property
+    def pending(self) -> bool:
+        return self._look.pending
+
+    def values(self) -> dict[str, Any]:
+        """Return the table of `[[data.sources]]`."""
+        return self._given | self._more.values() | {"role": self.role}
+
+    def inspect(self, model: ModelInfo | None, config: DataConfig | None) -> None:
+        """Look at the file again, with the model's own tokenizer and template once there is a model."""
+        source = DataSource.model_validate(self.values())
+        self.error = ""
+        self._verdict.set(tr("Reading …"), "busy")
+
+        def look(progress: Progress) -> DataInspection:
+            return actions.open_data(source, model, config, PREVIEW_ROWS, progress)
+
+        self._look.ask(look)
+
+    def drop(self) -> None:
+        """No longer look."""
+        self._look.drop()
+
+    def _build(self) -> None:
+        name = Path(self.path).name
+        self._verdict = Verdict()
+        self._progress = TaskProgress()
+        self._progress.cancelled.connect(self._cancel)
+        self.preview = RenderedRows()
+        self._disclosure = Disclosure(tr("What the model reads and learns"))
+        self._disclosure.content.addWidget(self.preview)
+        self._disclosure.hide()
+        self._more = Form(DataSource, {"format", "encoding", "bad_rows"}, {"format": FormatEditor})
+        self._more.set_values(self._given)
+        self._more.changed.connect(self.changed)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(theme.space(1.5), theme.space(1), theme.space(1), theme.space(1))
+        whole.setSpacing(theme.space(0.5))
+        whole.addLayout(self._head(name))
+        for part in (self._verdict, self._progress, self._disclosure, self._more):
+            whole.addWidget(part)
+
+    def _head(self, name: str) -> QHBoxLayout:
+        self._role = Segmented([("domain", tr("Domain")), ("general", tr("General"))])
+        spec = next(spec for spec in options(DataSource) if spec.key == "role")
+        self._role.describe(tr("Role of {file}").format(file=name), tr(spec.help))
+        self._role.setToolTip(tr(spec.help))
+        self._role.set_value(str(self._given.get("role", "domain")))
+        self._role.changed.connect(self.changed)
+        remove = icon_button("remove", tr("Remove {file}").format(file=name))
+        remove.clicked.connect(self.removed)
+        words = QVBoxLayout()
+        words.setSpacing(0)
+        words.addWidget(label(name, "value"))
+        words.addWidget(ElidedLabel(str(Path(self.path).parent), "caption", mode=Qt.TextElideMode.ElideMiddle))
+        row = QHBoxLayout()
+        row.setSpacing(theme.space(1))
+        row.addLayout(words, 1)
+        row.addWidget(self._role)
+        row.addWidget(remove)
+        return row
+
+    def _cancel(self) -> None:
+        self._look.drop()
+        self._show_error(tr("Reading was cancelled; remove the file, or change an option to read it again."))
+
+    def _report(self, stage: str, done: int, total: int) -> None:
+        self._progress.report(stage, done, total)
+
+    def _show_error(self, sentence: str) -> None:
+        self.inspection, self.error = None, sentence
+        self._progress.hide()
+        self._disclosure.hide()
+        self._verdict.set(sentence, "bad")
+        self.judged.emit()
+
+    def _show_inspection(self, inspection: DataInspection) -> None:
+        self.inspection, self.error = inspection, _nothing_left(inspection)
+        self._progress.hide()
+        facts = [tr(_format_title(inspection.format)), tr("{rows} rows").format(rows=f"{inspection.rows:,}")]
+        if inspection.skipped:
+            facts.append(tr("{rows} skipped").format(rows=f"{inspection.skipped:,}"))
+        lines = [" · ".join(facts), *inspection.problems]
+        lines += [f"{count:,} × {reason}" for reason, count in inspection.reasons.items()]
+        self._verdict.set("\n".join(lines), "bad" if self.error else "warning" if len(lines) > 1 else "good")
+        self.preview.show_rows(inspection.rendered)
+        self._disclosure.setVisible(bool(inspection.rendered))
+        self.judged.emit()
+
+
+class FormatEditor(ChoiceEditor):
+    """The formats that there are, by their titles."""
+
+    def __init__(self, spec: OptionSpec) -> None:
+        formats = [("auto", tr("Automatic")), *((entry.name, entry.title) for entry in FORMATS)]
+        super().__init__(replace(spec, choices=tuple(formats)))
+
+
+def _format_title(name: str) -> str:
+    return next((entry.title for entry in FORMATS if entry.name == name), name)
+
+
+def _nothing_left(inspection: DataInspection) -> str:
+    """The sentence for a file that was read well and holds no row that can teach, or nothing."""
+    return inspection.problems[0] if inspection.problems and inspection.skipped >= inspection.rows else ""

@@ -1,0 +1,299 @@
+"""The Setup page: five cards from top to bottom that together are the configuration of the next run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+
+from studio.config import RunConfig, parse_config, read_config, write_config
+from studio.errors import ConfigError, StudioError
+from studio.i18n import tr
+from studio.runner import actions
+from studio.runner.actions import Estimate
+from studio.runner.record import RunRecord
+from studio.runs import write_atomically
+from studio.ui import theme
+from studio.ui.bridge import AppContext
+from studio.ui.dialogs.method_comparison import MethodComparison
+from studio.ui.dialogs.precision_probe import PrecisionProbe
+from studio.ui.latest import Latest
+from studio.ui.pages.setup.data import DataCard
+from studio.ui.pages.setup.method import MethodCard
+from studio.ui.pages.setup.model import ModelCard
+from studio.ui.pages.setup.outline import Outline
+from studio.ui.pages.setup.precision import PrecisionCard
+from studio.ui.pages.setup.section import SectionCard
+from studio.ui.pages.setup.training import TrainingCard
+from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.text import label
+
+if TYPE_CHECKING:
+    from studio.engine.models.info import ModelInfo
+
+TOML = "TOML (*.toml)"
+
+
+class SetupPage(QWidget):
+    """`changed` is emitted when the configuration, or what is known of it, has changed."""
+
+    changed = Signal()
+
+    def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._context = context
+        self.model = ModelCard(context)
+        self.data = DataCard(context)
+        self.method = MethodCard()
+        self.precision = PrecisionCard()
+        self.training = TrainingCard()
+        self.cards: tuple[SectionCard, ...] = (self.model, self.data, self.method, self.precision, self.training)
+        self._estimate: Latest[Estimate] = Latest(
+            self, context, tr("Estimating the memory"), self._show_estimate, self._show_estimate_problem
+        )
+        self._explain: Latest[tuple[str, str]] = Latest(
+            self, context, tr("Choosing the precision"), self._show_precision, self.precision.show_problem
+        )
+        self._lay_out()
+        self._connect()
+        self._ask()
+
+    def tables(self) -> dict[str, Any]:
+        """Return the configuration as it stands, right or wrong, in the shape of CONFIG.toml."""
+        sections = {card.section: card.values() for card in self.cards}
+        return sections | {"numerics": self.training.numerics.values()}
+
+    def set_tables(self, tables: Mapping[str, Any]) -> None:
+        """Show a configuration; sections that are missing get their defaults."""
+        for card in self.cards:
+            card.set_values(tables.get(card.section, {}))
+        self.training.numerics.set_values(tables.get("numerics", {}))
+
+    def config(self) -> RunConfig:
+        """Return the configuration of the run. Raises `ConfigError` when it is not complete and right."""
+        return parse_config(self.tables())
+
+    def start_problem(self) -> str:
+        """Return why a run cannot start now, in a sentence, or nothing."""
+        for card in self.cards:
+            if problem := card.problem():
+                return problem
+        try:
+            self.config()
+        except ConfigError as error:
+            return str(error)
+        return ""
+
+    def probe_precisions(self) -> None:
+        """Try every precision with the configuration as it stands, and offer the best."""
+        problem = self._probe_problem()
+        if problem:
+            self._context.message.emit(problem)
+            return
+        dialog = PrecisionProbe(self._context, self.config(), self)
+        dialog.taken.connect(self.precision.take)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def _probe_problem(self) -> str:
+        """Why the precisions cannot be compared now, in a sentence, or nothing."""
+        if self._context.controller.running:
+            return tr("A run is training and would be in the way of the figures; compare when it has ended.")
+        return self.start_problem()
+
+    def compare_methods(self) -> None:
+        """Show what every method amounts to for the model, and take the one that the user chooses."""
+        info = self.model.info
+        config, refusal = self._provisional()
+        if info is None or config is None:
+            self._context.message.emit(refusal or tr("Choose a model first."))
+            return
+        dialog = MethodComparison(self._context, info, config, self.method.tables(), self)
+        dialog.taken.connect(self.method.take)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def _comparison_problem(self) -> str:
+        """Why the methods cannot be compared now, in a sentence, or nothing."""
+        return tr("Choose a model first.") if self.model.info is None else self._provisional()[1]
+
+    def drop_questions(self) -> None:
+        """No longer want an answer to anything that was asked in the background."""
+        for question in self.findChildren(Latest):
+            question.drop()
+
+    def show_record(self, record: RunRecord | None) -> None:
+        """The page is about the next run, not about the one that is shown elsewhere."""
+
+    def refresh(self) -> None:
+        """Nothing here follows a run."""
+
+    def save_configuration(self) -> None:
+        """Ask for a file and write the configuration to it."""
+        try:
+            text = write_config(self.config())
+        except ConfigError as error:
+            self._context.message.emit(str(error))
+            return
+        path, _ = QFileDialog.getSaveFileName(self, tr("Save configuration"), "config.toml", TOML)
+        if path:
+            self._write(Path(path), text)
+
+    def open_configuration(self) -> None:
+        """Ask for a configuration file and show it."""
+        path, _ = QFileDialog.getOpenFileName(self, tr("Open configuration"), "", f"{TOML};;{tr('All files')} (*)")
+        if path:
+            self.load_configuration(Path(path))
+
+    def load_configuration(self, path: Path) -> None:
+        """Show a configuration file, such as that of an earlier run."""
+        try:
+            config = read_config(path)
+        except StudioError as error:
+            self._context.message.emit(str(error))
+        else:
+            self.set_tables(config.model_dump(mode="json", exclude_none=True))
+
+    def _write(self, path: Path, text: str) -> None:
+        try:
+            write_atomically(path, text)
+        except OSError as error:
+            words = tr("The configuration cannot be written to {path}: {reason}.")
+            self._context.message.emit(words.format(path=path, reason=error.strerror))
+
+    def _lay_out(self) -> None:
+        self._column = column = QWidget()
+        column.setProperty("kind", "page")
+        cards = QVBoxLayout(column)
+        cards.setContentsMargins(0, 0, theme.space(1), theme.space(3))
+        cards.setSpacing(theme.space(2))
+        for card in self.cards:
+            cards.addWidget(card)
+        cards.addStretch(1)
+        self.area = QScrollArea()
+        self.area.setWidgetResizable(True)
+        self.area.setFrameShape(QFrame.Shape.NoFrame)
+        self.area.setWidget(column)
+        self.outline = Outline(self.cards)
+        self.outline.setFixedWidth(theme.characters(34))
+        self.outline.chosen.connect(self._reveal)
+        below = QHBoxLayout()
+        below.setSpacing(theme.space(3))
+        below.addWidget(self.area, 1)
+        below.addWidget(self.outline, 0, Qt.AlignmentFlag.AlignTop)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(theme.space(3), theme.space(2.5), theme.space(2), 0)
+        whole.setSpacing(theme.space(2))
+        whole.addLayout(self._header())
+        whole.addLayout(below, 1)
+
+    def _header(self) -> QHBoxLayout:
+        words = QVBoxLayout()
+        words.setSpacing(theme.space(0.25))
+        words.addWidget(label(tr("New run"), "title"))
+        words.addWidget(
+            label(tr("A model and a dataset are enough to start. Everything else has sensible defaults."), "muted")
+        )
+        opening = push_button(tr("Open configuration …"), "quiet", "folder")
+        opening.clicked.connect(self.open_configuration)
+        saving = push_button(tr("Save configuration …"), "quiet", "save")
+        saving.clicked.connect(self.save_configuration)
+        row = QHBoxLayout()
+        row.addLayout(words, 1)
+        row.addWidget(opening)
+        row.addWidget(saving)
+        return row
+
+    def _connect(self) -> None:
+        for card in self.cards:
+            card.changed.connect(self._values_changed)
+            card.judged.connect(self._judged)
+        self.model.info_changed.connect(self._model_changed)
+        self.method.chosen.connect(self.training.suggest_for)
+        self.method.comparison_wanted.connect(self.compare_methods)
+        self.precision.probe_wanted.connect(self.probe_precisions)
+        self._context.run_state_changed.connect(self._judged)
+        theme.application().focusChanged.connect(self._follow_focus)
+        # Signs and Start follow once per turn of the event loop, however many cards spoke in it.
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._settle)
+
+    def _model_changed(self) -> None:
+        info = self.model.info
+        self.data.set_model(info)
+        self.method.offer(actions.suggestions(info) if info else {})
+
+    def _values_changed(self) -> None:
+        self._ask()
+        self._soon.start(0)
+
+    def _judged(self) -> None:
+        self._soon.start(0)
+
+    def _settle(self) -> None:
+        self._context.settings.draft = self.tables()
+        self.outline.refresh()
+        self.precision.allow_probe(self._probe_problem())
+        self.method.allow_comparison(self._comparison_problem())
+        self.changed.emit()
+
+    def _follow_focus(self, _before: QWidget | None, now: QWidget | None) -> None:
+        """Whatever the keyboard leads to is scrolled into sight."""
+        if now is not None and self._column.isAncestorOf(now):
+            self.area.ensureWidgetVisible(now, 0, theme.space(3))
+
+    def _reveal(self, card: SectionCard) -> None:
+        self.area.verticalScrollBar().setValue(card.y())
+        card.setFocus()
+        self.area.focusNextPrevChild(True)
+
+    def _ask(self) -> None:
+        """Have memory and precision judged anew, as soon as there is a model and its tables are right."""
+        self._explain.drop()
+        self._estimate.drop()
+        info = self.model.info
+        config, refusal = self._provisional()
+        self.method.refuse(_unsuited(info, config) if info and config else "")
+        if info is None or config is None:
+            self._show_estimate(None, refusal if refusal.startswith("method.") else "")
+            self.precision.show_choice("", "")
+            if refusal.startswith("precision."):
+                self.precision.show_problem(refusal)
+            return
+        self._explain.ask(lambda _: actions.explain_precision(config, info))
+        if self.method.problem():
+            self._show_estimate(None)
+        else:
+            self._estimate.ask(lambda _: actions.estimate(info, config))
+
+    def _provisional(self) -> tuple[RunConfig | None, str]:
+        """The configuration with a stand-in for data that is not chosen yet: neither verdict depends on it."""
+        tables = self.tables()
+        tables["data"]["sources"] = tables["data"]["sources"] or [{"path": "-"}]
+        try:
+            return parse_config(tables), ""
+        except ConfigError as error:
+            return None, str(error)
+
+    def _show_estimate(self, estimate: Estimate | None, problem: str = "") -> None:
+        self.method.show_estimate(estimate, problem)
+        self.training.show_estimate(estimate)
+
+    def _show_estimate_problem(self, sentence: str) -> None:
+        self._show_estimate(None, sentence)
+
+    def _show_precision(self, answer: tuple[str, str]) -> None:
+        self.precision.show_choice(*answer)
+
+
+def _unsuited(info: ModelInfo, config: RunConfig) -> str:
+    """Why the method with its options cannot be used on the model, in a sentence, or nothing."""
+    try:
+        actions.check_method(info, config)
+    except StudioError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,86 @@
+"""The Training card: how long, how large the steps, and whether it fits into the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PySide6.QtWidgets import QWidget
+
+from studio.config import NumericsConfig, TrainingConfig
+from studio.engine.methods import METHODS
+from studio.i18n import tr
+from studio.runner.actions import Estimate
+from studio.ui.forms.form import Form
+from studio.ui.forms.numbers import number_text
+from studio.ui.pages.setup.section import SectionCard
+from studio.ui.widgets.memory_bar import MemoryBar
+from studio.words import size_text
+
+
+class TrainingCard(SectionCard):
+    """The form of `[training]` below the memory estimate, and that of `[numerics]`."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("training", tr("Training"), parent)
+        self.form = Form(TrainingConfig)
+        self.numerics = Form(NumericsConfig, more=tr("Recording of the numerics"))
+        self.memory = MemoryBar()
+        for part in (self.memory, self.form, self.numerics):
+            self.body.addWidget(part)
+        self._suggested = TrainingConfig().learning_rate
+        self.form.changed.connect(self.changed)
+        self.numerics.changed.connect(self.changed)
+
+    def values(self) -> dict[str, Any]:
+        return self.form.values()
+
+    def set_values(self, values: Mapping[str, Any]) -> None:
+        self.form.set_values(values)
+
+    def problem(self) -> str:
+        return self.form.problem() or self.numerics.problem()
+
+    def suggest_for(self, method: str) -> None:
+        """Offer the method's learning rate, unless the user has set one of their own."""
+        suggested = METHODS.get(method).suggested_learning_rate
+        editor = self.form.rows["learning_rate"].editor
+        if editor.value() == self._suggested:
+            editor.set_value(suggested)
+        self._suggested = suggested
+
+    def show_estimate(self, estimate: Estimate | None) -> None:
+        """Say whether the run fits, or nothing yet."""
+        self.memory.show_estimate(estimate)
+        if self.problem():
+            self.judge(self._outlook(), self.problem(), "bad")
+        elif estimate is None:
+            self.judge(self._outlook(), "", "none")
+        else:
+            self._judge_memory(estimate)
+
+    def _judge_memory(self, estimate: Estimate) -> None:
+        total, available = size_text(estimate.total_bytes), size_text(estimate.available_bytes)
+        if estimate.total_bytes <= estimate.available_bytes:
+            self.judge(
+                self._outlook(), tr("Fits: {total} of {available}").format(total=total, available=available), "good"
+            )
+        else:
+            words = tr(
+                "May not fit: about {total} needed, {available} there. Lower the longest row, store frozen weights "
+                "in 16 bits, or take a smaller model."
+            )
+            self.judge(self._outlook(), words.format(total=total, available=available), "warning")
+
+    def _outlook(self) -> str:
+        values = self.form.values()
+        if isinstance(values.get("max_steps"), int):
+            length = tr("updates: {count}").format(count=values["max_steps"])
+        else:
+            length = tr("epochs: {count}").format(count=_text(values.get("epochs")))
+        rate = tr("learning rate: {rate}").format(rate=_text(values.get("learning_rate")))
+        return f"{length} · {rate}"
+
+
+def _text(value: Any) -> str:
+    return number_text(value) if isinstance(value, int | float) else str(value)

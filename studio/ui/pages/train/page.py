@@ -1,0 +1,131 @@
+"""The Train page: how the run stands, its plots and its log."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
+
+from studio.config import read_config
+from studio.errors import ConfigError
+from studio.i18n import tr
+from studio.runner.record import RunRecord, RunState
+from studio.ui import theme
+from studio.ui.bridge import AppContext
+from studio.ui.models.runs import method_title
+from studio.ui.pages.train.banner import EndBanner
+from studio.ui.pages.train.figures import KeyFigures
+from studio.ui.pages.train.log import LogView
+from studio.ui.pages.train.plots import RunPlots
+from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.empty import EmptyState
+from studio.ui.widgets.progress import TaskProgress
+from studio.ui.widgets.text import ElidedLabel
+
+
+class TrainPage(QWidget):
+    """Shows the run that trains, or a past one: both are a record."""
+
+    def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("train_page")
+        self.setAccessibleName(tr("Train"))
+        self._context = context
+        self.heading, self.about = ElidedLabel("", "heading"), ElidedLabel("", "muted")
+        self.figures, self.plots = KeyFigures(), RunPlots()
+        self.banner, self.log, self.progress = EndBanner(), LogView(), TaskProgress()
+        self.empty = self._make_empty()
+        self._progress_card = self._make_progress_card()
+        self._stack = QStackedLayout(self)
+        self._stack.addWidget(self.empty)
+        self._stack.addWidget(self._make_body())
+        self.banner.export_wanted.connect(lambda: context.go_to("export"))
+        self.banner.numerics_wanted.connect(lambda: context.go_to("numerics"))
+        self.banner.log_wanted.connect(self.log.open)
+        self.progress.cancelled.connect(context.controller.stop)
+        self.show_record(context.record)
+
+    def show_record(self, record: RunRecord | None) -> None:
+        """Show another run, or none."""
+        self._stack.setCurrentIndex(0 if record is None else 1)
+        self.plots.grad_norm.set_limit(_clip_limit(record))
+        self.plots.show_record(record)
+        self.log.show_record(record)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show what the run has become."""
+        record = self._context.record
+        if record is None:
+            return
+        state = record.state
+        self.heading.set_text(_name(state, record))
+        self.about.set_text(_about(state))
+        self.figures.show_state(state)
+        self._show_progress(record)
+        self.banner.show_state(state)
+        self.plots.refresh(state.step)
+        self.log.refresh()
+
+    def _show_progress(self, record: RunRecord) -> None:
+        """Until the first step is done there are no curves: then the stage is what matters."""
+        state = record.state
+        preparing = not state.step and not state.ended
+        self._progress_card.setVisible(preparing)
+        if preparing:
+            self.progress.report(state.stage or "starting", state.done, state.total)
+            self.progress.cancel.setVisible(record is self._context.live and self._context.controller.running)
+
+    def _make_empty(self) -> EmptyState:
+        sentence = tr("Choose a model and some data, press Start, and watch loss and gradient scale here as they move.")
+        empty = EmptyState("train", tr("No run yet"), sentence)
+        self.set_up = push_button(tr("Set one up"), "primary", "setup", tr("Go to the Setup page"))
+        self.set_up.clicked.connect(lambda: self._context.go_to("setup"))
+        self.look_back = push_button(tr("Open a past run"), "quiet", tooltip=tr("Go to the Runs page"))
+        self.look_back.clicked.connect(lambda: self._context.go_to("runs"))
+        empty.add(self.set_up)
+        empty.add(self.look_back)
+        return empty
+
+    def _make_progress_card(self) -> QFrame:
+        card = QFrame()
+        card.setProperty("kind", "card")
+        row = QHBoxLayout(card)
+        row.setContentsMargins(theme.space(2), theme.space(1), theme.space(1.25), theme.space(1))
+        row.addWidget(self.progress)
+        return card
+
+    def _make_body(self) -> QWidget:
+        body = QWidget()
+        column = QVBoxLayout(body)
+        column.setContentsMargins(theme.space(2), theme.space(1.5), theme.space(2), theme.space(1))
+        column.setSpacing(theme.space(1.5))
+        title = QHBoxLayout()
+        title.setSpacing(theme.space(1.5))
+        title.addWidget(self.heading)
+        title.addWidget(self.about, 1)
+        title.addWidget(self.plots.controls)
+        column.addLayout(title)
+        for widget in (self.figures, self._progress_card, self.banner):
+            column.addWidget(widget)
+        column.addWidget(self.plots, 1)
+        column.addWidget(self.log)
+        return body
+
+
+def _name(state: RunState, record: RunRecord) -> str:
+    return state.model or (record.folder.name if record.folder else tr("New run"))
+
+
+def _about(state: RunState) -> str:
+    rows = "" if state.data is None else tr("{rows} training rows").format(rows=f"{state.data.train_rows:,}")
+    method = method_title(state.method)
+    return " · ".join(part for part in (method, state.precision, state.device, rows) if part)
+
+
+def _clip_limit(record: RunRecord | None) -> float:
+    """Return the norm at which the run clips gradients; 0 when it does not, or its configuration cannot be read."""
+    if record is None or record.folder is None:
+        return 0.0
+    try:
+        return read_config(record.folder.config).training.max_grad_norm
+    except ConfigError:
+        return 0.0

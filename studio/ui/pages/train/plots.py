@@ -1,0 +1,117 @@
+"""The charts of a run in their places, on one timeline."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QWidget
+
+from studio.i18n import tr
+from studio.runner.record import RunRecord
+from studio.ui import theme
+from studio.ui.plots.lane.lane import Event, EventLane
+from studio.ui.plots.loss import DEFAULT_WINDOW, LossChart
+from studio.ui.plots.metrics import GradNormChart, LearningRateChart, SpeedChart
+from studio.ui.plots.pace import Pace
+from studio.ui.plots.panel import ChartPanel
+from studio.ui.plots.scale import ScaleChart
+from studio.ui.plots.timeline import Timeline
+from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.combo import ComboBox
+from studio.ui.widgets.text import ElidedLabel, label
+
+WINDOWS = (1, 4, 8, 16, 32, 64, 128, 256, 1024)
+
+
+class RunPlots(QWidget):
+    """Loss; gradient scale with the event lane; gradient norm, learning rate and speed.
+
+    `controls` (smoothing, fit) is for the page to place.
+    """
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.timeline = Timeline(self)
+        self.loss, self.scale = LossChart(self.timeline), ScaleChart(self.timeline)
+        self.lane, self.grad_norm = EventLane(self.timeline), GradNormChart(self.timeline)
+        self.learning_rate, self.speed = LearningRateChart(self.timeline), SpeedChart(self.timeline)
+        shown = (self.loss, self.scale, self.grad_norm, self.learning_rate, self.speed)
+        self.panels = {chart: ChartPanel(chart) for chart in shown}
+        self.counts = ElidedLabel("", "caption")
+        self.panels[self.scale].body.addWidget(self.lane)
+        self.panels[self.scale].body.addWidget(self.counts)
+        self._make_controls()
+        self._lay_out()
+        self.timeline.range_changed.connect(self._show_fit)
+        self.lane.picked.connect(self._pick)
+        self._show_fit()
+        self._step = 0
+        self._picked: Event | None = None
+        self._pace = Pace(self._catch_up, self)
+
+    def show_record(self, record: RunRecord | None) -> None:
+        """Show another run, or none."""
+        self._pace.forget()
+        self._picked = None
+        self.timeline.restart(record.state.step if record else 0)
+        for panel in self.panels.values():
+            panel.show_record(record)
+        self.lane.show_record(record)
+        self._show_words()
+
+    def refresh(self, step: int) -> None:
+        """Take in that the run has come to this attempted step: draw now, or as soon as the pace allows."""
+        self._step = step
+        self._pace.ask()
+
+    def _catch_up(self) -> None:
+        self.timeline.grow(self._step)
+        for panel in self.panels.values():
+            panel.refresh()
+        self.lane.refresh()
+        self._show_words()
+
+    def _pick(self, event: Event | None) -> None:
+        """Say what was clicked in the lane, until something else, or nothing, is clicked."""
+        self._picked = event
+        self._show_words()
+
+    def _show_words(self) -> None:
+        self.counts.set_text(self._picked.text if self._picked else self.lane.counts())
+
+    def _make_controls(self) -> None:
+        self.smoothing = ComboBox((str(window), _window_text(window)) for window in WINDOWS)
+        self.smoothing.set_value(str(DEFAULT_WINDOW))
+        self.smoothing.setAccessibleName(tr("Smoothing of the training loss"))
+        self.smoothing.setToolTip(tr("The bold line is the mean of so many steps; the thin line is every raw value"))
+        self.smoothing.changed.connect(lambda: self.loss.set_window(int(self.smoothing.value())))
+        self.fit = push_button(
+            tr("Fit the whole run"), "quiet", tooltip=tr("Show the whole run and follow it (Home, double click)")
+        )
+        self.fit.clicked.connect(self.loss.fit)
+        self.controls = QWidget()
+        row = QHBoxLayout(self.controls)
+        row.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.fit, label(tr("Training loss"), "muted"), self.smoothing):
+            row.addWidget(widget)
+
+    def _lay_out(self) -> None:
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(theme.space(1.5))
+        grid.addWidget(self.panels[self.loss], 0, 0, 1, 8)
+        grid.addWidget(self.panels[self.scale], 0, 8, 1, 4)
+        # The norm has the most to say above its chart.
+        grid.addWidget(self.panels[self.grad_norm], 1, 0, 1, 5)
+        grid.addWidget(self.panels[self.learning_rate], 1, 5, 1, 3)
+        grid.addWidget(self.panels[self.speed], 1, 8, 1, 4)
+        for column in range(12):
+            grid.setColumnStretch(column, 1)
+            grid.setColumnMinimumWidth(column, theme.space(3.5))
+        grid.setRowStretch(0, 5)
+        grid.setRowStretch(1, 3)
+
+    def _show_fit(self) -> None:
+        self.fit.setVisible(not self.timeline.whole)
+
+
+def _window_text(window: int) -> str:
+    return tr("Raw values only") if window == 1 else tr("Mean of {steps} steps").format(steps=f"{window:,}")
