@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import math
 
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 
 _COUNTS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 STAGES = {
-    "starting": mark("Starting"),
-    "reading_model": mark("Reading the model"),
-    "checking_model": mark("Checking the model"),
-    "loading_model": mark("Loading the model"),
-    "downloading": mark("Downloading"),
-    "reading_data": mark("Reading the data"),
-    "tokenising": mark("Splitting the text into tokens"),
-    "evaluating": mark("Measuring the validation loss"),
-    "training": mark("Training"),
-    "saving": mark("Saving"),
-    "merging": mark("Merging"),
-    "loading_patches": mark("Loading adapters"),
-    "measuring": mark("Measuring"),
-    "writing": mark("Writing files"),
-    "verifying": mark("Verifying"),
+    "starting": gettext_noop("Starting"),
+    "reading_model": gettext_noop("Reading the model"),
+    "checking_model": gettext_noop("Checking the model"),
+    "loading_model": gettext_noop("Loading the model"),
+    "downloading": gettext_noop("Downloading"),
+    "reading_data": gettext_noop("Reading the data"),
+    "tokenising": gettext_noop("Splitting the text into tokens"),
+    "evaluating": gettext_noop("Measuring the validation loss"),
+    "training": gettext_noop("Training"),
+    "saving": gettext_noop("Saving"),
+    "merging": gettext_noop("Merging"),
+    "loading_patches": gettext_noop("Loading adapters"),
+    "measuring": gettext_noop("Measuring"),
+    "writing": gettext_noop("Writing files"),
+    "verifying": gettext_noop("Verifying"),
 }
 
 # Of a memory estimate.
 COMPONENTS = {
-    "runtime": mark("Program"),
-    "weights": mark("Weights"),
-    "conversions": mark("16-bit copies"),
-    "loading": mark("Loading"),
-    "gradients": mark("Gradients"),
-    "optimizer": mark("Optimizer"),
-    "activations": mark("Activations"),
-    "holes": mark("Gaps between activations"),
-    "logits": mark("Logits"),
+    "runtime": gettext_noop("Program"),
+    "weights": gettext_noop("Weights"),
+    "conversions": gettext_noop("16-bit copies"),
+    "loading": gettext_noop("Loading"),
+    "gradients": gettext_noop("Gradients"),
+    "optimizer": gettext_noop("Optimizer"),
+    "activations": gettext_noop("Activations"),
+    "holes": gettext_noop("Gaps between activations"),
+    "logits": gettext_noop("Logits"),
 }
 
 

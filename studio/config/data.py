@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from studio.config.option import REQUIRED, Section, option
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 
 
 class DataSource(Section):
@@ -15,36 +15,36 @@ class DataSource(Section):
 
     path: Annotated[str, StringConstraints(strip_whitespace=False)] = option(
         REQUIRED,
-        title=mark("File"),
-        help=mark("A JSON, JSONL, CSV, Parquet or text file. It is read, never changed."),
+        title=gettext_noop("File"),
+        help=gettext_noop("A JSON, JSONL, CSV, Parquet or text file. It is read, never changed."),
     )
     role: Literal["domain", "general"] = option(
         "domain",
-        title=mark("Role"),
-        help=mark(
+        title=gettext_noop("Role"),
+        help=gettext_noop(
             "Domain rows teach the new task. General rows are rehearsed beside them so that the model "
             "forgets less of what it could do before."
         ),
-        labels={"domain": mark("Domain (new task)"), "general": mark("General (rehearsal)")},
+        labels={"domain": gettext_noop("Domain (new task)"), "general": gettext_noop("General (rehearsal)")},
     )
     format: str = option(
         "auto",
-        title=mark("Format"),
-        help=mark("How the rows are laid out. Automatic recognises it from the column names."),
+        title=gettext_noop("Format"),
+        help=gettext_noop("How the rows are laid out. Automatic recognises it from the column names."),
         advanced=True,
     )
     columns: dict[str, str] = Field(default_factory=dict)
     encoding: str = option(
         "auto",
-        title=mark("Text encoding"),
-        help=mark("Automatic reads UTF-8. Name another, such as gbk or latin-1, when the file is older."),
+        title=gettext_noop("Text encoding"),
+        help=gettext_noop("Automatic reads UTF-8. Name another, such as gbk or latin-1, when the file is older."),
         advanced=True,
     )
     bad_rows: Literal["stop", "skip"] = option(
         "stop",
-        title=mark("Broken lines"),
-        help=mark("Stop at the first line that cannot be read, or skip such lines and count them."),
-        labels={"stop": mark("Stop and tell me"), "skip": mark("Skip and count")},
+        title=gettext_noop("Broken lines"),
+        help=gettext_noop("Stop at the first line that cannot be read, or skip such lines and count them."),
+        labels={"stop": gettext_noop("Stop and tell me"), "skip": gettext_noop("Skip and count")},
         advanced=True,
     )
 
@@ -55,8 +55,8 @@ class DataConfig(Section):
     sources: tuple[DataSource, ...] = Field(min_length=1)
     replay_ratio: float = option(
         0.0,
-        title=mark("General share"),
-        help=mark(
+        title=gettext_noop("General share"),
+        help=gettext_noop(
             "Share of general rows in training. A model forgets when the new data is narrow; mixing in "
             "10 to 30 % general rows is the customary remedy. Needs a source with the role General."
         ),
@@ -65,17 +65,17 @@ class DataConfig(Section):
     )
     mixing: Literal["shuffle", "alternate"] = option(
         "shuffle",
-        title=mark("Mixing"),
-        help=mark(
+        title=gettext_noop("Mixing"),
+        help=gettext_noop(
             "Shuffle mixes domain and general rows at random. Alternate spreads the general rows evenly, so "
             "that every update rehearses."
         ),
-        labels={"shuffle": mark("Shuffle"), "alternate": mark("Alternate")},
+        labels={"shuffle": gettext_noop("Shuffle"), "alternate": gettext_noop("Alternate")},
     )
     validation_fraction: float = option(
         0.05,
-        title=mark("Held out for validation"),
-        help=mark(
+        title=gettext_noop("Held out for validation"),
+        help=gettext_noop(
             "Share of domain rows never trained on. Their loss tells learning from memorising; "
             "0 switches validation off."
         ),
@@ -84,18 +84,18 @@ class DataConfig(Section):
     )
     max_length: int = option(
         1024,
-        title=mark("Longest row"),
-        help=mark("Longer rows are cut here. Memory grows with it; a cut answer teaches less."),
-        unit=mark("tokens"),
+        title=gettext_noop("Longest row"),
+        help=gettext_noop("Longer rows are cut here. Memory grows with it; a cut answer teaches less."),
+        unit=gettext_noop("tokens"),
         ge=8,
         le=1_000_000,
     )
     train_on: Literal["completions", "all"] = option(
         "completions",
-        title=mark("Learn from"),
-        help=mark(
+        title=gettext_noop("Learn from"),
+        help=gettext_noop(
             "Answers only is right for instructions and dialogue: the prompt is read, not learnt. "
             "Everything suits plain text."
         ),
-        labels={"completions": mark("Answers only"), "all": mark("Everything")},
+        labels={"completions": gettext_noop("Answers only"), "all": gettext_noop("Everything")},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from studio.config.option import REQUIRED, Section, option
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 
 ModelKind = Literal["auto", "base", "chat"]
 
@@ -15,16 +15,16 @@ class ModelConfig(Section):
 
     path: str = option(
         REQUIRED,
-        title=mark("Model"),
-        help=mark("A folder in Hugging Face layout (config.json and safetensors files), or a hub id."),
+        title=gettext_noop("Model"),
+        help=gettext_noop("A folder in Hugging Face layout (config.json and safetensors files), or a hub id."),
     )
     kind: ModelKind = option(
         "auto",
-        title=mark("Kind"),
-        help=mark(
+        title=gettext_noop("Kind"),
+        help=gettext_noop(
             "Chat models speak through their own chat template: take one for dialogue. Base models only "
             "continue text: take one for non-dialogue tasks and for formats of your own. "
             "Automatic looks at the template and the special tokens."
         ),
-        labels={"auto": mark("Automatic"), "base": mark("Base"), "chat": mark("Chat")},
+        labels={"auto": gettext_noop("Automatic"), "base": gettext_noop("Base"), "chat": gettext_noop("Chat")},
     )

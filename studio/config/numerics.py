@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from studio.config.option import Section, option
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 
 
 class NumericsConfig(Section):
@@ -11,8 +11,8 @@ class NumericsConfig(Section):
 
     record: bool = option(
         True,
-        title=mark("Record the numerics"),
-        help=mark(
+        title=gettext_noop("Record the numerics"),
+        help=gettext_noop(
             "Look inside the model now and then: the largest activations and gradients of each layer, and how many "
             "fp16 would lose. It costs less than 2 % of the time; losses, norms and scales are kept either way."
         ),
@@ -20,23 +20,23 @@ class NumericsConfig(Section):
     )
     every: int = option(
         20,
-        title=mark("Look every"),
-        help=mark(
+        title=gettext_noop("Look every"),
+        help=gettext_noop(
             "Steps between two looks inside the model. Skipped steps are looked at besides, the first of them always."
         ),
-        unit=mark("steps"),
+        unit=gettext_noop("steps"),
         ge=1,
         le=1_000_000,
         advanced=True,
     )
     pause_after: int = option(
         5,
-        title=mark("Pause after"),
-        help=mark(
+        title=gettext_noop("Pause after"),
+        help=gettext_noop(
             "So many bad steps in a row, which no smaller loss scale can help, pause the run in the window and end it "
             "on the command line. The weights stay those of the last good update."
         ),
-        unit=mark("bad steps"),
+        unit=gettext_noop("bad steps"),
         ge=1,
         le=10_000,
         advanced=True,

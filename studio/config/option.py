@@ -40,7 +40,7 @@ def option(
 
     Args:
         default: its value when it is not given, or `REQUIRED`.
-        title: its label; `help`: what it does, what it costs, when to take it. Both through `mark`.
+        title: its label; `help`: what it does, what it costs, when to take it. Both through `gettext_noop`.
         unit: shown behind the value, such as "tokens".
         ge, gt, le, lt: its bounds.
         labels: a title for each choice of a `Literal`, or for each word that may stand in place of a list of names.

@@ -9,7 +9,7 @@ from pydantic import field_validator
 from studio.config.method import MethodSpec
 from studio.config.option import Section, option
 from studio.errors import ConfigError
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 from studio.registry import Registry
 
 
@@ -36,84 +36,90 @@ class PrecisionConfig(Section):
 
     name: str = option(
         "auto",
-        title=mark("Precision"),
-        help=mark(
+        title=gettext_noop("Precision"),
+        help=gettext_noop(
             "fp32 is the most stable and the dearest; fp16 is fast but narrow and needs loss scaling; bf16 has "
             "the range of fp32 and is the recommended balance on hardware that has it."
         ),
     )
     loss_scaling: Literal["dynamic", "static", "off"] = option(
         "dynamic",
-        title=mark("Loss scaling"),
-        help=mark(
+        title=gettext_noop("Loss scaling"),
+        help=gettext_noop(
             "fp16 only. The loss is multiplied before the backward pass so that small gradients do not "
             "flush to zero, and the gradients are divided again in fp32. Dynamic searches the largest scale "
             "that does not overflow; static keeps one, such as 1024; off shows what is lost without."
         ),
-        labels={"dynamic": mark("Dynamic"), "static": mark("Static"), "off": mark("Off")},
+        labels={"dynamic": gettext_noop("Dynamic"), "static": gettext_noop("Static"), "off": gettext_noop("Off")},
     )
     initial_scale: float = option(
         65536.0,
-        title=mark("Initial scale"),
-        help=mark("The first loss scale; with static scaling, the scale. A few skipped steps at the start are normal."),
+        title=gettext_noop("Initial scale"),
+        help=gettext_noop(
+            "The first loss scale; with static scaling, the scale. A few skipped steps at the start are normal."
+        ),
         ge=1.0,
         le=FP32_MAX,
     )
     growth_interval: int = option(
         2000,
-        title=mark("Growth interval"),
-        help=mark("Dynamic scaling multiplies the scale by the growth factor after this many good updates in a row."),
-        unit=mark("updates"),
+        title=gettext_noop("Growth interval"),
+        help=gettext_noop(
+            "Dynamic scaling multiplies the scale by the growth factor after this many good updates in a row."
+        ),
+        unit=gettext_noop("updates"),
         ge=1,
         advanced=True,
     )
     growth_factor: float = option(
         2.0,
-        title=mark("Growth factor"),
-        help=mark("What the scale is multiplied by when it grows."),
+        title=gettext_noop("Growth factor"),
+        help=gettext_noop("What the scale is multiplied by when it grows."),
         gt=1.0,
         le=1024.0,
         advanced=True,
     )
     backoff_factor: float = option(
         0.5,
-        title=mark("Backoff factor"),
-        help=mark("What the scale is multiplied by when a gradient overflows and the step is skipped."),
+        title=gettext_noop("Backoff factor"),
+        help=gettext_noop("What the scale is multiplied by when a gradient overflows and the step is skipped."),
         gt=0.0,
         lt=1.0,
         advanced=True,
     )
     minimum_scale: float = option(
         1.0,
-        title=mark("Lowest scale"),
-        help=mark("The floor under the dynamic scale: without one, enough overflows would take it to zero for good."),
+        title=gettext_noop("Lowest scale"),
+        help=gettext_noop(
+            "The floor under the dynamic scale: without one, enough overflows would take it to zero for good."
+        ),
         gt=0.0,
         le=FP32_MAX,
         advanced=True,
     )
     stochastic_rounding: bool = option(
         False,
-        title=mark("Stochastic rounding"),
-        help=mark(
+        title=gettext_noop("Stochastic rounding"),
+        help=gettext_noop(
             "bf16-pure only. Round an updated weight up or down at random, so that updates too small for bf16 arrive "
             "on average. Without it such weights stop moving."
         ),
     )
     base_dtype: Literal["auto", "fp32", "fp16", "bf16", "int8", "nf4"] = option(
         "auto",
-        title=mark("Storage of frozen weights"),
-        help=mark(
+        title=gettext_noop("Storage of frozen weights"),
+        help=gettext_noop(
             "Automatic stores frozen weights in the compute format: the same result in half the memory of fp32. nf4 "
             "(4 bits) with LoRA is QLoRA, an eighth of the memory and slower; int8 takes a quarter. Both round the "
             "base, so take them when it does not fit otherwise."
         ),
-        labels={"auto": mark("Automatic")},
+        labels={"auto": gettext_noop("Automatic")},
         advanced=True,
     )
     tf32: bool = option(
         False,
-        title=mark("TF32 products"),
-        help=mark(
+        title=gettext_noop("TF32 products"),
+        help=gettext_noop(
             "NVIDIA, Ampere and later: fp32 products with 10 bits of detail in place of 23, several times as fast. "
             "Off, so that fp32 stays the reference that the others are measured against; bf16 is faster still."
         ),

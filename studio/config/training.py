@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import field_validator
 
 from studio.config.option import Section, option
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 
 
 class TrainingConfig(Section):
@@ -15,35 +15,35 @@ class TrainingConfig(Section):
 
     epochs: float = option(
         1.0,
-        title=mark("Epochs"),
-        help=mark("How often each row is seen. Small datasets take 2 to 5; more memorises and forgets."),
+        title=gettext_noop("Epochs"),
+        help=gettext_noop("How often each row is seen. Small datasets take 2 to 5; more memorises and forgets."),
         gt=0.0,
         le=10_000.0,
     )
     max_steps: int | None = option(
         None,
-        title=mark("Stop after"),
-        help=mark("A number of updates that replaces the number of epochs."),
-        unit=mark("updates"),
+        title=gettext_noop("Stop after"),
+        help=gettext_noop("A number of updates that replaces the number of epochs."),
+        unit=gettext_noop("updates"),
         ge=1,
         le=10**9,
         advanced=True,
     )
     batch_size: int = option(
         8,
-        title=mark("Rows per update"),
-        help=mark(
+        title=gettext_noop("Rows per update"),
+        help=gettext_noop(
             "How many rows each update learns from. It does not change the memory needed: rows are computed in "
             "micro-batches that fit, with the same result."
         ),
-        unit=mark("rows"),
+        unit=gettext_noop("rows"),
         ge=1,
         le=1_000_000,
     )
     learning_rate: float = option(
         2e-4,
-        title=mark("Learning rate"),
-        help=mark(
+        title=gettext_noop("Learning rate"),
+        help=gettext_noop(
             "The size of the steps. 2e-4 suits LoRA; full fine-tuning wants about ten times less. "
             "Too large diverges and forgets; too small learns nothing."
         ),
@@ -52,54 +52,58 @@ class TrainingConfig(Section):
     )
     schedule: Literal["cosine", "linear", "constant"] = option(
         "cosine",
-        title=mark("Schedule"),
-        help=mark("How the learning rate falls after the warm-up: along a cosine, a line, or not at all."),
-        labels={"cosine": mark("Cosine"), "linear": mark("Linear"), "constant": mark("Constant")},
+        title=gettext_noop("Schedule"),
+        help=gettext_noop("How the learning rate falls after the warm-up: along a cosine, a line, or not at all."),
+        labels={
+            "cosine": gettext_noop("Cosine"),
+            "linear": gettext_noop("Linear"),
+            "constant": gettext_noop("Constant"),
+        },
     )
     warmup_ratio: float = option(
         0.03,
-        title=mark("Warm-up"),
-        help=mark("Share of the updates over which the learning rate rises from zero."),
+        title=gettext_noop("Warm-up"),
+        help=gettext_noop("Share of the updates over which the learning rate rises from zero."),
         ge=0.0,
         le=1.0,
         advanced=True,
     )
     weight_decay: float = option(
         0.0,
-        title=mark("Weight decay"),
-        help=mark("Pulls the trained weights towards zero at every update (AdamW)."),
+        title=gettext_noop("Weight decay"),
+        help=gettext_noop("Pulls the trained weights towards zero at every update (AdamW)."),
         ge=0.0,
         le=1.0,
         advanced=True,
     )
     max_grad_norm: float = option(
         1.0,
-        title=mark("Clip gradients at"),
-        help=mark("The largest gradient norm; longer gradients are shortened to it. 0 switches clipping off."),
+        title=gettext_noop("Clip gradients at"),
+        help=gettext_noop("The largest gradient norm; longer gradients are shortened to it. 0 switches clipping off."),
         ge=0.0,
         le=1e9,
         advanced=True,
     )
     evaluate_every: int | None = option(
         None,
-        title=mark("Validate every"),
-        help=mark("Updates between two validations. Automatic: about ten times in a run."),
-        unit=mark("updates"),
+        title=gettext_noop("Validate every"),
+        help=gettext_noop("Updates between two validations. Automatic: about ten times in a run."),
+        unit=gettext_noop("updates"),
         ge=1,
         advanced=True,
     )
     seed: int = option(
         0,
-        title=mark("Seed"),
-        help=mark("Same seed, same machine, same settings: the same run, bit for bit."),
+        title=gettext_noop("Seed"),
+        help=gettext_noop("Same seed, same machine, same settings: the same run, bit for bit."),
         ge=0,
         lt=2**63,
         advanced=True,
     )
     device: str = option(
         "auto",
-        title=mark("Device"),
-        help=mark("Automatic takes the GPU where there is one. Otherwise cpu, cuda, cuda:1, mps."),
+        title=gettext_noop("Device"),
+        help=gettext_noop("Automatic takes the GPU where there is one. Otherwise cpu, cuda, cuda:1, mps."),
         advanced=True,
     )
 

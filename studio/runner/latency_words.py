@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
     from studio.engine.inference.figures import FormLatency, Latency
 
-FORMS = {"base": mark("Base"), "live": mark("Base + trained part"), "merged": mark("Merged")}
+FORMS = {"base": gettext_noop("Base"), "live": gettext_noop("Base + trained part"), "merged": gettext_noop("Merged")}
 # Two measurements of the same model differ by so much on a machine that does other things as well.
 NOISE = 0.05
 

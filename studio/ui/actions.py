@@ -9,16 +9,16 @@ from PySide6.QtCore import QObject, Qt
 from PySide6.QtGui import QAction, QActionGroup, QKeySequence
 from PySide6.QtWidgets import QMenu, QMenuBar
 
-from studio.i18n import LANGUAGES, mark, tr
+from studio.i18n import LANGUAGES, gettext_noop, tr
 from studio.ui import icons
 
 MENUS = {
-    "file": mark("&File"),
-    "run": mark("&Run"),
-    "view": mark("&View"),
-    "theme": mark("&Theme"),
-    "language": mark("&Language"),
-    "help": mark("&Help"),
+    "file": gettext_noop("&File"),
+    "run": gettext_noop("&Run"),
+    "view": gettext_noop("&View"),
+    "theme": gettext_noop("&Theme"),
+    "language": gettext_noop("&Language"),
+    "help": gettext_noop("&Help"),
 }
 _INSIDE = {"theme": "view", "language": "view"}
 
@@ -48,65 +48,65 @@ COMMANDS = (
     Command(
         name="open_configuration",
         menu="file",
-        title=mark("&Open configuration …"),
-        tooltip=mark("Fill the Setup page from a TOML file."),
+        title=gettext_noop("&Open configuration …"),
+        tooltip=gettext_noop("Fill the Setup page from a TOML file."),
         shortcut="Ctrl+O",
         icon="folder",
     ),
     Command(
         name="save_configuration",
         menu="file",
-        title=mark("&Save configuration …"),
-        tooltip=mark("Write the Setup page to a TOML file, for the command line or for later."),
+        title=gettext_noop("&Save configuration …"),
+        tooltip=gettext_noop("Write the Setup page to a TOML file, for the command line or for later."),
         shortcut="Ctrl+S",
         icon="save",
     ),
     Command(
         name="runs_folder",
         menu="file",
-        title=mark("Change the &runs folder …"),
-        tooltip=mark("Choose where new runs are kept."),
+        title=gettext_noop("Change the &runs folder …"),
+        tooltip=gettext_noop("Choose where new runs are kept."),
         rule=True,
     ),
     Command(
         name="laboratory",
         menu="file",
-        title=mark("Overflow &laboratory …"),
-        tooltip=mark("See each failure of 16-bit training, made on purpose on a tiny model."),
+        title=gettext_noop("Overflow &laboratory …"),
+        tooltip=gettext_noop("See each failure of 16-bit training, made on purpose on a tiny model."),
         shortcut="Ctrl+L",
         icon="numerics",
         rule=True,
     ),
-    Command(name="quit", menu="file", title=mark("&Quit"), shortcut="Ctrl+Q", rule=True),
+    Command(name="quit", menu="file", title=gettext_noop("&Quit"), shortcut="Ctrl+Q", rule=True),
     Command(
         name="start",
         menu="run",
-        title=mark("&Start"),
-        tooltip=mark("Start training with the configuration of the Setup page."),
+        title=gettext_noop("&Start"),
+        tooltip=gettext_noop("Start training with the configuration of the Setup page."),
         shortcut="Ctrl+Return",
         icon="play",
     ),
     Command(
         name="pause",
         menu="run",
-        title=mark("&Pause"),
-        tooltip=mark("Wait after the present micro-batch, or go on."),
+        title=gettext_noop("&Pause"),
+        tooltip=gettext_noop("Wait after the present micro-batch, or go on."),
         shortcut="Ctrl+P",
         icon="pause",
     ),
     Command(
         name="stop",
         menu="run",
-        title=mark("S&top and save"),
-        tooltip=mark("Finish the present micro-batch, save what was learnt, and end."),
+        title=gettext_noop("S&top and save"),
+        tooltip=gettext_noop("Finish the present micro-batch, save what was learnt, and end."),
         shortcut="Ctrl+.",
         icon="stop",
     ),
     Command(
         name="open_run_folder",
         menu="run",
-        title=mark("&Open run folder"),
-        tooltip=mark("Show the files of this run."),
+        title=gettext_noop("&Open run folder"),
+        tooltip=gettext_noop("Show the files of this run."),
         shortcut="Ctrl+Shift+O",
         icon="folder",
         rule=True,
@@ -114,27 +114,34 @@ COMMANDS = (
     Command(
         name="export",
         menu="run",
-        title=mark("&Export …"),
-        tooltip=mark("Merge and export what this run learnt."),
+        title=gettext_noop("&Export …"),
+        tooltip=gettext_noop("Merge and export what this run learnt."),
         shortcut="Ctrl+E",
         icon="export",
     ),
-    Command(name="page_setup", menu="view", title=mark("Setup"), shortcut="Ctrl+1", icon="setup", group="page"),
-    Command(name="page_train", menu="view", title=mark("Train"), shortcut="Ctrl+2", icon="train", group="page"),
+    Command(name="page_setup", menu="view", title=gettext_noop("Setup"), shortcut="Ctrl+1", icon="setup", group="page"),
+    Command(name="page_train", menu="view", title=gettext_noop("Train"), shortcut="Ctrl+2", icon="train", group="page"),
     Command(
-        name="page_numerics", menu="view", title=mark("Numerics"), shortcut="Ctrl+3", icon="numerics", group="page"
+        name="page_numerics",
+        menu="view",
+        title=gettext_noop("Numerics"),
+        shortcut="Ctrl+3",
+        icon="numerics",
+        group="page",
     ),
-    Command(name="page_export", menu="view", title=mark("Export"), shortcut="Ctrl+4", icon="export", group="page"),
-    Command(name="page_runs", menu="view", title=mark("Runs"), shortcut="Ctrl+5", icon="runs", group="page"),
-    Command(name="theme_system", menu="theme", title=mark("Like the &system"), group="theme"),
-    Command(name="theme_light", menu="theme", title=mark("&Light"), group="theme"),
-    Command(name="theme_dark", menu="theme", title=mark("&Dark"), group="theme"),
+    Command(
+        name="page_export", menu="view", title=gettext_noop("Export"), shortcut="Ctrl+4", icon="export", group="page"
+    ),
+    Command(name="page_runs", menu="view", title=gettext_noop("Runs"), shortcut="Ctrl+5", icon="runs", group="page"),
+    Command(name="theme_system", menu="theme", title=gettext_noop("Like the &system"), group="theme"),
+    Command(name="theme_light", menu="theme", title=gettext_noop("&Light"), group="theme"),
+    Command(name="theme_dark", menu="theme", title=gettext_noop("&Dark"), group="theme"),
     # A language is written in itself, so that whoever needs it can read it.
     *(
         Command(name=f"language_{key}", menu="language", title=name, group="language")
         for key, name in LANGUAGES.items()
     ),
-    Command(name="about", menu="help", title=mark("&About Finetune Studio")),
+    Command(name="about", menu="help", title=gettext_noop("&About Finetune Studio")),
 )
 
 

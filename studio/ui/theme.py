@@ -142,7 +142,7 @@ def choice() -> Choice:
 
 
 def install(app: QApplication, wanted: Choice) -> None:
-    """Dress the application once at start, and follow the system from then on."""
+    """Apply the theme to the application once at start, and follow the system from then on."""
     app.setStyle("Fusion")
     app.styleHints().colorSchemeChanged.connect(_follow_system)
     choose(wanted)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from studio.engine.data.control_tokens import ControlTokens
 from studio.engine.data.report import TRUNCATED, Remark, Unteachable
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-NO_ROOM = Remark(mark("the answer begins behind the longest length"))
+NO_ROOM = Remark(gettext_noop("the answer begins behind the longest length"))
 SPELLED = Remark(
-    mark("{file}: {count} of {rows} rows spell control tokens of the model; they are learnt as plain text.")
+    gettext_noop("{file}: {count} of {rows} rows spell control tokens of the model; they are learnt as plain text.")
 )
 # Very long texts are encoded only as far as rows may reach: so many characters a token, and tokens to spare,
 # because where a text is cut the last tokens come out differently.

@@ -18,11 +18,11 @@ from studio.engine.data.readers.open import read_rows, refuse_or_skip, source_pa
 from studio.engine.data.recognise import recognise
 from studio.engine.data.report import Remark, Tally, Unteachable
 from studio.errors import DataError
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 
 _SAMPLE = 100
 _PLACEHOLDER = re.compile(r"\{\{\s*[A-Za-z_][\w.\- ]*\}\}")
-PLACEHOLDERS = Remark(mark("{file}: {count} of {rows} rows hold unfilled placeholders such as {{{{name}}}}."))
+PLACEHOLDERS = Remark(gettext_noop("{file}: {count} of {rows} rows hold unfilled placeholders such as {{{{name}}}}."))
 
 
 @dataclass

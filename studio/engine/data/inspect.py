@@ -18,7 +18,7 @@ from studio.engine.data.readers.open import source_path
 from studio.engine.data.render import Renderer
 from studio.engine.data.report import Remark, SkippedRow
 from studio.engine.data.tokenise import chunks, encode_chunk
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,7 +28,7 @@ ENCODED = 5000
 
 _NAMES = 1000  # columns that are counted; data with more has no columns but keys
 _REMEMBERED = 2_000_000  # rows among which duplicates are looked for
-DUPLICATES = Remark(mark("{file}: {count} of {rows} rows repeat an earlier row exactly."))
+DUPLICATES = Remark(gettext_noop("{file}: {count} of {rows} rows repeat an earlier row exactly."))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 
 EXAMPLES = 5
 
@@ -16,7 +16,7 @@ class Remark:
     """Something to say about rows. It is stored untranslated, so that a cached report speaks every language.
 
     Attributes:
-        template: the words, through `mark`, with `{name}` for each value.
+        template: the words, through `gettext_noop`, with `{name}` for each value.
         values: pairs of name and value.
     """
 
@@ -174,4 +174,4 @@ def _suggested_length(lengths: list[int]) -> int:
     return -(-wanted // 64) * 64
 
 
-TRUNCATED = Remark(mark("{file}: {count} of {rows} rows are cut off at the longest length that was set."))
+TRUNCATED = Remark(gettext_noop("{file}: {count} of {rows} rows are cut off at the longest length that was set."))

@@ -10,21 +10,23 @@ from studio.engine.data.encoder import Rendered
 from studio.engine.data.formats.base import Message
 from studio.engine.data.report import Remark, Unteachable
 from studio.errors import ModelError
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _GROWTH = 1_000_000  # characters that a template may add to a conversation
 _FAULTS = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError, MemoryError)
-_REFUSED = mark("the chat template refuses it ({reason})")
-_TOO_MUCH = Remark(mark("the chat template makes far too much text of it"))
-_NO_BEGINNING = Remark(mark("the chat template does not show where the answer begins"))
+_REFUSED = gettext_noop("the chat template refuses it ({reason})")
+_TOO_MUCH = Remark(gettext_noop("the chat template makes far too much text of it"))
+_NO_BEGINNING = Remark(gettext_noop("the chat template does not show where the answer begins"))
 _EACH_ALONE = Remark(
-    mark("{file}: in {count} of {rows} rows the chat template rewrites earlier turns; each answer becomes its own row.")
+    gettext_noop(
+        "{file}: in {count} of {rows} rows the chat template rewrites earlier turns; each answer becomes its own row."
+    )
 )
 _OPENS_DIFFERENTLY = Remark(
-    mark(
+    gettext_noop(
         "{file}: in {count} of {rows} rows the chat template opens an answer differently from how it will ask for one, "
         "such as with a thought that the rows do not have."
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 from studio.registry import Spec
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Target(Spec):
     reload: Callable[[Source, Path], Reloaded]
     finish: Callable[[Source, nn.Module, PreTrainedTokenizerBase], nn.Module] | None = None
     prefix: Callable[[Source, PreTrainedTokenizerBase], Prefix] | None = None
-    action: str = mark("Export and check")
+    action: str = gettext_noop("Export and check")
 
     def choose_dtype(self, wanted: str, stored: str) -> str:
         """Return the save format: the wanted one; for `auto` the base's own, `stored`, where that can be saved."""

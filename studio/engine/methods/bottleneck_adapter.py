@@ -9,7 +9,7 @@ from studio.config.method import MethodConfig
 from studio.config.option import option
 from studio.engine.methods.base import Method, Stored
 from studio.errors import ConfigError
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,42 +25,48 @@ class BottleneckAdapterConfig(MethodConfig):
     name: Literal["bottleneck-adapter"] = "bottleneck-adapter"
     placement: Literal["houlsby", "pfeiffer"] = option(
         "houlsby",
-        title=mark("Placement"),
-        help=mark(
+        title=gettext_noop("Placement"),
+        help=gettext_noop(
             "Houlsby puts an adapter behind attention and one behind the MLP of every layer. Pfeiffer puts one behind "
             "the MLP alone: half the size and half the latency, and often as good."
         ),
         labels={
-            "houlsby": mark("Houlsby: after attention and MLP"),
-            "pfeiffer": mark("Pfeiffer: after the MLP only"),
+            "houlsby": gettext_noop("Houlsby: after attention and MLP"),
+            "pfeiffer": gettext_noop("Pfeiffer: after the MLP only"),
         },
     )
     reduction_factor: int = option(
         16,
-        title=mark("Reduction factor"),
-        help=mark("The bottleneck is the hidden size divided by this. 2 to 64 are customary; smaller can learn more."),
+        title=gettext_noop("Reduction factor"),
+        help=gettext_noop(
+            "The bottleneck is the hidden size divided by this. 2 to 64 are customary; smaller can learn more."
+        ),
         ge=1,
         le=4096,
         when=("bottleneck", None),
     )
     bottleneck: int | None = option(
         None,
-        title=mark("Bottleneck"),
-        help=mark("m, the inner size of the adapter, in place of a reduction factor. Not set: by the factor."),
+        title=gettext_noop("Bottleneck"),
+        help=gettext_noop("m, the inner size of the adapter, in place of a reduction factor. Not set: by the factor."),
         ge=1,
         le=65536,
     )
     activation: Literal["relu", "gelu", "silu"] = option(
         "gelu",
-        title=mark("Activation"),
-        help=mark("f, the non-linearity in the bottleneck. It matters little; it is why the adapter cannot be merged."),
+        title=gettext_noop("Activation"),
+        help=gettext_noop(
+            "f, the non-linearity in the bottleneck. It matters little; it is why the adapter cannot be merged."
+        ),
         labels={"relu": "ReLU", "gelu": "GELU", "silu": "SiLU"},
         advanced=True,
     )
     train_layer_norms: bool = option(
         False,
-        title=mark("Train layer norms"),
-        help=mark("Also train the gains of the model's layer norms, as Houlsby et al. did: few numbers, saved along."),
+        title=gettext_noop("Train layer norms"),
+        help=gettext_noop(
+            "Also train the gains of the model's layer norms, as Houlsby et al. did: few numbers, saved along."
+        ),
         advanced=True,
     )
 
@@ -142,8 +148,8 @@ def _kept(shapes: ModelShapes, config: BottleneckAdapterConfig, formats: Formats
 
 METHOD = Method(
     name="bottleneck-adapter",
-    title=mark("Serial bottleneck adapter"),
-    explanation=mark(
+    title=gettext_noop("Serial bottleneck adapter"),
+    explanation=gettext_noop(
         "The base stays frozen; what attention and MLP put out passes through a small network of its own, "
         "y = x + W_up·f(W_down·x + b_down) + b_up, which is trained. It starts as the identity, and learns what a "
         "low-rank change of the weights cannot. Because of the non-linearity f it cannot be merged into the base; "
@@ -154,7 +160,7 @@ METHOD = Method(
     form="bottleneck",
     mergeable=False,
     quantised_base=True,
-    cost_in_use=mark(
+    cost_in_use=gettext_noop(
         "Two small products, one after the other, behind attention and MLP of every layer: a few percent of the "
         "arithmetic, and about 8 % of the time for a token, measured on SmolLM2-135M on a processor."
     ),

@@ -9,7 +9,7 @@ from studio.config.method import MethodConfig
 from studio.config.option import option
 from studio.engine.methods.base import Method, Stored
 from studio.errors import ConfigError, ModelError
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,17 +27,17 @@ class FullConfig(MethodConfig):
     name: Literal["full"] = "full"
     freeze_embeddings: bool = option(
         False,
-        title=mark("Freeze embeddings"),
-        help=mark(
+        title=gettext_noop("Freeze embeddings"),
+        help=gettext_noop(
             "Keep the word vectors as they are: less memory and less forgetting. An output layer that shares their "
             "weights stays as it is too; one with weights of its own is trained."
         ),
     )
     freeze_layers: int = option(
         0,
-        title=mark("Freeze first layers"),
-        help=mark("Keep this many layers, counted from the input, as they are."),
-        unit=mark("layers"),
+        title=gettext_noop("Freeze first layers"),
+        help=gettext_noop("Keep this many layers, counted from the input, as they are."),
+        unit=gettext_noop("layers"),
         ge=0,
         le=1000,
     )
@@ -161,8 +161,8 @@ def _kept(shapes: ModelShapes, config: FullConfig, formats: Formats) -> Kept:
 
 METHOD = Method(
     name="full",
-    title=mark("Full fine-tuning"),
-    explanation=mark(
+    title=gettext_noop("Full fine-tuning"),
+    explanation=gettext_noop(
         "Every weight is trained. It can learn the most and costs the most: weights, gradients and two optimizer "
         "states take about 16 bytes a parameter in fp32, before activations. It also forgets the most, because "
         "nothing holds the old knowledge in place; mix in general rows and take a small learning rate."
@@ -172,7 +172,7 @@ METHOD = Method(
     form="model",
     mergeable=True,
     quantised_base=False,
-    cost_in_use=mark("Nothing: it is an ordinary model of the base's size and speed."),
+    cost_in_use=gettext_noop("Nothing: it is an ordinary model of the base's size and speed."),
     suggested_learning_rate=2e-5,
     attach=_attach,
     save=_save,

@@ -18,7 +18,7 @@ from studio.engine.methods._targets import (
 )
 from studio.engine.methods.base import Method
 from studio.errors import ConfigError
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +36,9 @@ class Ia3Config(MethodConfig):
     name: Literal["ia3"] = "ia3"
     target_modules: TargetModules = option(
         (AUTO,),
-        title=mark("Where"),
-        help=mark("Automatic scales keys, values, and the inside of the MLPs, as in the paper."),
-        labels={AUTO: mark("Automatic")},
+        title=gettext_noop("Where"),
+        help=gettext_noop("Automatic scales keys, values, and the inside of the MLPs, as in the paper."),
+        labels={AUTO: gettext_noop("Automatic")},
         suggestions=LINEAR_LAYERS,
     )
 
@@ -110,8 +110,8 @@ def _kept(shapes: ModelShapes, config: Ia3Config, formats: Formats) -> Kept:
 
 METHOD = Method(
     name="ia3",
-    title=mark("IA3"),
-    explanation=mark(
+    title=gettext_noop("IA3"),
+    explanation=gettext_noop(
         "Three learnt vectors a layer scale what is inside: keys, values, and what the MLP holds in the middle, each "
         "number by its own factor, l ⊙ x. They start at one. A tenth of the size of a small LoRA or less, merged into "
         "the weights at no cost, and it forgets little because it can only make louder or softer what is there; so it "
@@ -122,7 +122,7 @@ METHOD = Method(
     form="peft",
     mergeable=True,
     quantised_base=True,
-    cost_in_use=mark("Nothing once merged; unmerged, one product of numbers beside every scaled layer."),
+    cost_in_use=gettext_noop("Nothing once merged; unmerged, one product of numbers beside every scaled layer."),
     suggested_learning_rate=3e-2,
     attach=_attach,
     save=_peft.save,

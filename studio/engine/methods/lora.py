@@ -22,7 +22,7 @@ from studio.engine.methods._targets import (
 )
 from studio.engine.methods.base import Method, Stored
 from studio.errors import ConfigError
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,58 +40,66 @@ class LoraConfig(MethodConfig):
     name: Literal["lora"] = "lora"
     rank: int = option(
         16,
-        title=mark("Rank"),
-        help=mark("r, the inner size of B·A. 4 to 32 is customary; a larger one can learn more and weighs more."),
+        title=gettext_noop("Rank"),
+        help=gettext_noop(
+            "r, the inner size of B·A. 4 to 32 is customary; a larger one can learn more and weighs more."
+        ),
         ge=1,
         le=4096,
     )
     alpha: float = option(
         32.0,
-        title=mark("Alpha"),
-        help=mark("The change is scaled by alpha / rank. Twice the rank is customary."),
+        title=gettext_noop("Alpha"),
+        help=gettext_noop("The change is scaled by alpha / rank. Twice the rank is customary."),
         gt=0.0,
         le=1e6,
     )
     dropout: float = option(
         0.05,
-        title=mark("Dropout"),
-        help=mark("Share of the inputs of A that are zeroed at random in training, against memorising."),
+        title=gettext_noop("Dropout"),
+        help=gettext_noop("Share of the inputs of A that are zeroed at random in training, against memorising."),
         ge=0.0,
         lt=1.0,
     )
     target_modules: TargetModules = option(
         (ALL_LINEAR,),
-        title=mark("Where"),
-        help=mark(
+        title=gettext_noop("Where"),
+        help=gettext_noop(
             "Every linear layer but the output learns best for its size; those of attention alone are a third as many "
             "numbers to learn."
         ),
-        labels={ALL_LINEAR: mark("All linear layers"), ATTENTION_ONLY: mark("Attention only")},
+        labels={ALL_LINEAR: gettext_noop("All linear layers"), ATTENTION_ONLY: gettext_noop("Attention only")},
         suggestions=LINEAR_LAYERS,
     )
     rslora: bool = option(
         False,
-        title=mark("Rank-stabilised (rsLoRA)"),
-        help=mark("Scale by alpha / √rank, so that large ranks learn as fast as small ones (Kalajdzievski 2023)."),
+        title=gettext_noop("Rank-stabilised (rsLoRA)"),
+        help=gettext_noop(
+            "Scale by alpha / √rank, so that large ranks learn as fast as small ones (Kalajdzievski 2023)."
+        ),
         advanced=True,
     )
     dora: bool = option(
         False,
-        title=mark("Weight-decomposed (DoRA)"),
-        help=mark(
+        title=gettext_noop("Weight-decomposed (DoRA)"),
+        help=gettext_noop(
             "Also learn each output's length apart from its direction (Liu et al. 2024). Better at small ranks, slower."
         ),
         advanced=True,
     )
     init: Literal["kaiming", "gaussian", "pissa"] = option(
         "kaiming",
-        title=mark("Start"),
-        help=mark(
+        title=gettext_noop("Start"),
+        help=gettext_noop(
             "Kaiming and Gaussian are random values for A; B starts at zero, so training starts at the base. PiSSA "
             "starts A and B at the principal components of the weights (Meng et al. 2024), which learns faster; it "
             "needs a base that is not quantised, goes without dropout, and is saved as a LoRA of twice the rank."
         ),
-        labels={"kaiming": mark("Kaiming uniform"), "gaussian": mark("Gaussian"), "pissa": mark("PiSSA")},
+        labels={
+            "kaiming": gettext_noop("Kaiming uniform"),
+            "gaussian": gettext_noop("Gaussian"),
+            "pissa": gettext_noop("PiSSA"),
+        },
         advanced=True,
     )
 
@@ -235,8 +243,8 @@ def _kept_by_dora(adapted: Sequence[LinearShape], config: LoraConfig, formats: F
 
 METHOD = Method(
     name="lora",
-    title=mark("LoRA"),
-    explanation=mark(
+    title=gettext_noop("LoRA"),
+    explanation=gettext_noop(
         "The base stays frozen; beside each linear layer a low-rank change ΔW = B·A is learnt, scaled by alpha / rank. "
         "Only B and A are trained: a patch of megabytes for each task, which can be swapped, or merged into the "
         "weights so that it costs no latency. Start here."
@@ -246,7 +254,7 @@ METHOD = Method(
     form="peft",
     mergeable=True,
     quantised_base=True,
-    cost_in_use=mark("Nothing once merged; unmerged, two small products beside every adapted layer."),
+    cost_in_use=gettext_noop("Nothing once merged; unmerged, two small products beside every adapted layer."),
     suggested_learning_rate=2e-4,
     attach=_attach,
     save=_save,

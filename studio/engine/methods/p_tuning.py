@@ -9,7 +9,7 @@ from studio.config.method import MethodConfig
 from studio.config.option import option
 from studio.engine.methods import _peft
 from studio.engine.methods.base import Method, Stored
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,28 +27,30 @@ class PTuningConfig(MethodConfig):
     name: Literal["p-tuning"] = "p-tuning"
     virtual_tokens: int = option(
         20,
-        title=mark("Virtual tokens"),
-        help=mark(
+        title=gettext_noop("Virtual tokens"),
+        help=gettext_noop(
             "n, the vectors in front of every row. 20 to 100 is customary; each is one more position to read, in "
             "training and in use."
         ),
-        unit=mark("tokens"),
+        unit=gettext_noop("tokens"),
         ge=1,
         le=4096,
     )
     encoder: Literal["mlp", "lstm"] = option(
         "mlp",
-        title=mark("Encoder"),
-        help=mark(
+        title=gettext_noop("Encoder"),
+        help=gettext_noop(
             "What computes the vectors while they are learnt. The MLP has three layers and is the quicker; the LSTM "
             "of the paper reads the vectors in both directions, so that each knows of the others, and is far larger."
         ),
-        labels={"mlp": mark("MLP"), "lstm": mark("LSTM")},
+        labels={"mlp": gettext_noop("MLP"), "lstm": gettext_noop("LSTM")},
     )
     hidden_size: int | None = option(
         None,
-        title=mark("Hidden size"),
-        help=mark("h, the width of the encoder. Automatic: that of a word vector. It costs memory in training only."),
+        title=gettext_noop("Hidden size"),
+        help=gettext_noop(
+            "h, the width of the encoder. Automatic: that of a word vector. It costs memory in training only."
+        ),
         ge=1,
         le=65536,
         advanced=True,
@@ -107,8 +109,8 @@ def _saved_bytes(shapes: ModelShapes, config: PTuningConfig, stored: Stored) -> 
 
 METHOD = Method(
     name="p-tuning",
-    title=mark("P-tuning"),
-    explanation=mark(
+    title=gettext_noop("P-tuning"),
+    explanation=gettext_noop(
         "Like prompt tuning, n learnt vectors stand in front of every row, but while they are learnt a small network, "
         "an MLP or an LSTM, computes them: v = f(e). The vectors then move together instead of each alone, which "
         "trains more steadily and at ordinary rates. Only the n·d numbers that come out are saved; the network is for "
@@ -119,7 +121,7 @@ METHOD = Method(
     form="peft",
     mergeable=False,
     quantised_base=True,
-    cost_in_use=mark(
+    cost_in_use=gettext_noop(
         "Every answer reads the virtual tokens first: so many more positions in the prompt and in the cache."
     ),
     suggested_learning_rate=1e-3,

@@ -8,7 +8,7 @@ from studio.config.method import MethodConfig
 from studio.config.option import option
 from studio.engine.methods import _peft, _virtual
 from studio.engine.methods.base import Method
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,12 +23,12 @@ class PrefixTuningConfig(MethodConfig):
     name: Literal["prefix-tuning"] = "prefix-tuning"
     virtual_tokens: int = option(
         20,
-        title=mark("Virtual tokens"),
-        help=mark(
+        title=gettext_noop("Virtual tokens"),
+        help=gettext_noop(
             "n, the learnt positions that attention finds in front of every row, in each layer. 10 to 200 is "
             "customary; they cost attention, not another pass through the layers."
         ),
-        unit=mark("tokens"),
+        unit=gettext_noop("tokens"),
         ge=1,
         le=4096,
     )
@@ -63,8 +63,8 @@ def _keys_size(shapes: ModelShapes) -> int:
 
 METHOD = Method(
     name="prefix-tuning",
-    title=mark("Prefix tuning"),
-    explanation=mark(
+    title=gettext_noop("Prefix tuning"),
+    explanation=gettext_noop(
         "In every layer, attention finds n learnt positions in front of the row: keys and values [P_k; K], [P_v; V] in "
         "place of K, V, which is n · 2 · layers · d_kv numbers in all. It reaches into each layer, so it learns more "
         "than vectors in front of the input do. Nothing of it can be merged or turned into tokens. Take it where "
@@ -75,7 +75,9 @@ METHOD = Method(
     form="peft",
     mergeable=False,
     quantised_base=True,
-    cost_in_use=mark("The learnt positions fill the cache and are attended to at every token; PEFT has to be there."),
+    cost_in_use=gettext_noop(
+        "The learnt positions fill the cache and are attended to at every token; PEFT has to be there."
+    ),
     suggested_learning_rate=3e-2,
     attach=_attach,
     save=_peft.save,

@@ -11,7 +11,7 @@ from studio.config.option import option
 from studio.engine.methods import _peft, _virtual
 from studio.engine.methods.base import Method
 from studio.errors import ConfigError
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,28 +26,32 @@ class PromptTuningConfig(MethodConfig):
     name: Literal["prompt-tuning"] = "prompt-tuning"
     virtual_tokens: int = option(
         20,
-        title=mark("Virtual tokens"),
-        help=mark(
+        title=gettext_noop("Virtual tokens"),
+        help=gettext_noop(
             "n, the learnt vectors in front of every row. 20 to 100 is customary; each is one more position to read, "
             "in training and in use."
         ),
-        unit=mark("tokens"),
+        unit=gettext_noop("tokens"),
         ge=1,
         le=4096,
     )
     init: Literal["random", "vocabulary", "text"] = option(
         "vocabulary",
-        title=mark("Start"),
-        help=mark(
+        title=gettext_noop("Start"),
+        help=gettext_noop(
             "Vocabulary starts at common words of the model, text at the words of a text that says what is asked, and "
             "random at noise of the size of words. Words learn faster, most of all in small models."
         ),
-        labels={"random": mark("Random"), "vocabulary": mark("Vocabulary"), "text": mark("Text")},
+        labels={
+            "random": gettext_noop("Random"),
+            "vocabulary": gettext_noop("Vocabulary"),
+            "text": gettext_noop("Text"),
+        },
     )
     init_text: str = option(
         "",
-        title=mark("Text to start at"),
-        help=mark("Only for Start = Text: an instruction, cut or repeated to the number of virtual tokens."),
+        title=gettext_noop("Text to start at"),
+        help=gettext_noop("Only for Start = Text: an instruction, cut or repeated to the number of virtual tokens."),
         when=("init", "text"),
     )
 
@@ -92,8 +96,8 @@ def _trainable_parameters(shapes: ModelShapes, config: PromptTuningConfig) -> in
 
 METHOD = Method(
     name="prompt-tuning",
-    title=mark("Prompt tuning"),
-    explanation=mark(
+    title=gettext_noop("Prompt tuning"),
+    explanation=gettext_noop(
         "The model stays as it is; n learnt vectors of the size of a word, n·d numbers in all, stand in front of every "
         "row, as a prompt that no words could spell. The smallest patch there is, tens of KB, and nothing inside "
         "the model changes, so it forgets least. It learns less than LoRA, slowly and at high rates, and best in large "
@@ -105,7 +109,7 @@ METHOD = Method(
     form="peft",
     mergeable=False,
     quantised_base=True,
-    cost_in_use=mark(
+    cost_in_use=gettext_noop(
         "Every answer reads the virtual tokens first: so many more positions in the prompt and in the cache."
     ),
     suggested_learning_rate=3e-2,

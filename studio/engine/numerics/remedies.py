@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from studio.config import RunConfig
 from studio.config.precision import FP32_MAX
 from studio.config.run import override_config
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 
 # The ladder on which learning rates are tried is in tens; a smaller step seldom cures what has exploded.
 LOWER_RATE = 0.1
@@ -150,26 +150,28 @@ REMEDIES = {
     for remedy in (
         Remedy(
             name="lower_learning_rate",
-            title=mark("Lower the learning rate"),
-            explanation=mark("Go on with a tenth of the learning rate."),
+            title=gettext_noop("Lower the learning rate"),
+            explanation=gettext_noop("Go on with a tenth of the learning rate."),
             overrides=_lower_rate,
         ),
         Remedy(
             name="use_bf16",
-            title=mark("Use bf16"),
-            explanation=mark("Go on in bf16 mixed: 16 bits as well, but with the range of fp32, so nothing overflows."),
+            title=gettext_noop("Use bf16"),
+            explanation=gettext_noop(
+                "Go on in bf16 mixed: 16 bits as well, but with the range of fp32, so nothing overflows."
+            ),
             overrides=_use_bf16,
         ),
         Remedy(
             name="use_fp32",
-            title=mark("Use fp32"),
-            explanation=mark("Go on in fp32: the full range and detail, at about twice the memory and time."),
+            title=gettext_noop("Use fp32"),
+            explanation=gettext_noop("Go on in fp32: the full range and detail, at about twice the memory and time."),
             overrides=_use_fp32,
         ),
         Remedy(
             name="use_dynamic_scaling",
-            title=mark("Use dynamic loss scaling"),
-            explanation=mark(
+            title=gettext_noop("Use dynamic loss scaling"),
+            explanation=gettext_noop(
                 "Go on with loss scaling that finds the scale by itself: halved when a step overflows, doubled after "
                 "2000 good updates."
             ),
@@ -177,26 +179,28 @@ REMEDIES = {
         ),
         Remedy(
             name="raise_scale",
-            title=mark("Raise the loss scale"),
-            explanation=mark("Go on with a loss scale that lifts the small gradients into the range of fp16."),
+            title=gettext_noop("Raise the loss scale"),
+            explanation=gettext_noop("Go on with a loss scale that lifts the small gradients into the range of fp16."),
             overrides=_raise_scale,
         ),
         Remedy(
             name="skip_rows",
-            title=mark("Leave these rows out"),
-            explanation=mark("Go on without the rows that led to this; the data file stays as it is."),
-            instead=mark("Take these rows out of the data file, and start a new run."),
+            title=gettext_noop("Leave these rows out"),
+            explanation=gettext_noop("Go on without the rows that led to this; the data file stays as it is."),
+            instead=gettext_noop("Take these rows out of the data file, and start a new run."),
         ),
         Remedy(
             name="restore_checkpoint",
-            title=mark("Back to the last good checkpoint"),
-            explanation=mark("Go on from the last checkpoint that proved good, and forget what came after it."),
-            instead=mark("Start a new run at a lower learning rate; the checkpoints of this one stay in its folder."),
+            title=gettext_noop("Back to the last good checkpoint"),
+            explanation=gettext_noop("Go on from the last checkpoint that proved good, and forget what came after it."),
+            instead=gettext_noop(
+                "Start a new run at a lower learning rate; the checkpoints of this one stay in its folder."
+            ),
         ),
         Remedy(
             name="stochastic_rounding",
-            title=mark("Round by chance"),
-            explanation=mark(
+            title=gettext_noop("Round by chance"),
+            explanation=gettext_noop(
                 "Go on with stochastic rounding: an update too small for bf16 is rounded up as often as its size "
                 "deserves, so that on average none is lost."
             ),

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from studio.events import OverflowDiagnosed
 from studio.exponents import Histogram
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 
 Direction: TypeAlias = Literal["forward", "backward", "loss", "weights"]
 # Source file, row number in it from 1, tokens.
@@ -93,16 +93,16 @@ class VerdictClass:
 VERDICT_CLASSES = {
     entry.name: entry
     for entry in (
-        VerdictClass(name="scale_search", title=mark("Search of the loss scale"), harmful=False),
-        VerdictClass(name="growth_probe", title=mark("A larger loss scale tried"), harmful=False),
-        VerdictClass(name="chronic_overflow", title=mark("Steps keep overflowing"), harmful=True),
-        VerdictClass(name="scale_collapse", title=mark("Loss scale at its floor"), harmful=True),
-        VerdictClass(name="forward_overflow", title=mark("Activations beyond fp16"), harmful=True),
-        VerdictClass(name="underflow", title=mark("Gradients lost to zero"), harmful=True),
-        VerdictClass(name="bf16_stall", title=mark("Updates lost to rounding"), harmful=True),
-        VerdictClass(name="nonfinite_weights", title=mark("Damaged weights"), harmful=True),
-        VerdictClass(name="nonfinite_loss", title=mark("The loss is not a number"), harmful=True),
-        VerdictClass(name="exploding_gradients", title=mark("Exploding gradients"), harmful=True),
+        VerdictClass(name="scale_search", title=gettext_noop("Search of the loss scale"), harmful=False),
+        VerdictClass(name="growth_probe", title=gettext_noop("A larger loss scale tried"), harmful=False),
+        VerdictClass(name="chronic_overflow", title=gettext_noop("Steps keep overflowing"), harmful=True),
+        VerdictClass(name="scale_collapse", title=gettext_noop("Loss scale at its floor"), harmful=True),
+        VerdictClass(name="forward_overflow", title=gettext_noop("Activations beyond fp16"), harmful=True),
+        VerdictClass(name="underflow", title=gettext_noop("Gradients lost to zero"), harmful=True),
+        VerdictClass(name="bf16_stall", title=gettext_noop("Updates lost to rounding"), harmful=True),
+        VerdictClass(name="nonfinite_weights", title=gettext_noop("Damaged weights"), harmful=True),
+        VerdictClass(name="nonfinite_loss", title=gettext_noop("The loss is not a number"), harmful=True),
+        VerdictClass(name="exploding_gradients", title=gettext_noop("Exploding gradients"), harmful=True),
     )
 }
 

@@ -11,7 +11,7 @@ from PySide6.QtGui import QFont
 from typing_extensions import override
 
 from studio.engine.methods import METHODS, Method
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 from studio.runner.actions import Estimate, MethodRow
 from studio.runner.method_words import exports_text, merging_text
 from studio.ui import theme
@@ -40,38 +40,44 @@ def _memory_text(needs: Estimate) -> str:
 
 
 COLUMNS = (
-    Column(mark("Method"), mark("In the order in which they are offered."), fact=lambda method: tr(method.title)),
     Column(
-        mark("Trained"),
-        mark("Parameters that are trained, and their share of all."),
+        gettext_noop("Method"),
+        gettext_noop("In the order in which they are offered."),
+        fact=lambda method: tr(method.title),
+    ),
+    Column(
+        gettext_noop("Trained"),
+        gettext_noop("Parameters that are trained, and their share of all."),
         size=lambda needs: (
             f"{count_text(needs.trainable_parameters)}\n"
             f"{share_text(needs.trainable_parameters, needs.total_parameters)}"
         ),
     ),
     Column(
-        mark("Saved patch"),
-        mark("Size of the trained part, as a run saves it."),
+        gettext_noop("Saved patch"),
+        gettext_noop("Size of the trained part, as a run saves it."),
         size=lambda needs: size_text(needs.patch_bytes),
     ),
     Column(
-        mark("Memory"),
-        mark("Most memory that training will take. All bars have one scale; a line marks the memory that is there."),
+        gettext_noop("Memory"),
+        gettext_noop(
+            "Most memory that training will take. All bars have one scale; a line marks the memory that is there."
+        ),
         size=_memory_text,
     ),
     Column(
-        mark("Merges"),
-        mark("Whether the trained part can be folded into the weights, at no cost in use."),
+        gettext_noop("Merges"),
+        gettext_noop("Whether the trained part can be folded into the weights, at no cost in use."),
         fact=lambda method: merging_text(method)[0],
     ),
     Column(
-        mark("Cost in use"),
-        mark("What the trained part costs when the model answers."),
+        gettext_noop("Cost in use"),
+        gettext_noop("What the trained part costs when the model answers."),
         fact=lambda method: tr(method.cost_in_use),
     ),
     Column(
-        mark("Exports"),
-        mark("The forms in which the result can be exported."),
+        gettext_noop("Exports"),
+        gettext_noop("The forms in which the result can be exported."),
         fact=lambda method: exports_text(method) or tr("None yet"),
     ),
 )

@@ -11,7 +11,7 @@ from PySide6.QtGui import QFont
 from typing_extensions import override
 
 from studio.engine.precision import PRECISIONS
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 from studio.runner.probe import ProbeRow, objection, precisions_in_order
 from studio.ui import theme
 from studio.ui.plots import numbers
@@ -36,31 +36,35 @@ def _share(value: float | None) -> str:
 
 NUMBERS = (
     Column(
-        mark("Loss vs fp32"),
-        mark("The largest relative difference to the loss of fp32, over all updates."),
+        gettext_noop("Loss vs fp32"),
+        gettext_noop("The largest relative difference to the loss of fp32, over all updates."),
         lambda row: _share(row.loss_difference),
     ),
     Column(
-        mark("Gradient cosine"),
-        mark("How far the gradients of the first update point where those of fp32 do: 1 is the same direction."),
+        gettext_noop("Gradient cosine"),
+        gettext_noop(
+            "How far the gradients of the first update point where those of fp32 do: 1 is the same direction."
+        ),
         lambda row: numbers.NONE if row.gradient_cosine is None else f"{row.gradient_cosine:.4f}",
     ),
     Column(
-        mark("Gradients lost"),
-        mark("Gradients that are zero here and not in fp32."),
+        gettext_noop("Gradients lost"),
+        gettext_noop("Gradients that are zero here and not in fp32."),
         lambda row: _share(row.gradients_lost),
     ),
     Column(
-        mark("Subnormal"),
-        mark("Gradients that fp16 keeps with less detail, because they are below 2⁻¹⁴ at the loss scale."),
+        gettext_noop("Subnormal"),
+        gettext_noop("Gradients that fp16 keeps with less detail, because they are below 2⁻¹⁴ at the loss scale."),
         lambda row: _share(row.gradients_subnormal),
     ),
     Column(
-        mark("Tokens/s"), mark("Speed, without the first update."), lambda row: numbers.whole(row.tokens_per_second)
+        gettext_noop("Tokens/s"),
+        gettext_noop("Speed, without the first update."),
+        lambda row: numbers.whole(row.tokens_per_second),
     ),
     Column(
-        mark("Memory"),
-        mark("Peak memory: of the process on a processor, of the tensors on a GPU."),
+        gettext_noop("Memory"),
+        gettext_noop("Peak memory: of the process on a processor, of the tensors on a GPU."),
         lambda row: numbers.NONE if row.peak_memory is None else size_text(row.peak_memory),
     ),
 )
@@ -161,7 +165,13 @@ class ProbeModel(QAbstractTableModel):
 
 
 def _title(column: int) -> str:
-    return mark("Precision") if column == 0 else mark("Result") if column == RESULT else NUMBERS[column - 1].title
+    return (
+        gettext_noop("Precision")
+        if column == 0
+        else gettext_noop("Result")
+        if column == RESULT
+        else NUMBERS[column - 1].title
+    )
 
 
 def _meaning(column: int) -> str:

@@ -12,7 +12,7 @@ from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelInd
 from typing_extensions import override
 
 from studio.engine.methods import METHODS
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 from studio.ui import theme
 from studio.ui.models.summary import RunSummary
 from studio.ui.plots import numbers
@@ -21,13 +21,13 @@ from studio.words import duration_text
 Index = QModelIndex | QPersistentModelIndex
 SORT_ROLE = Qt.ItemDataRole.UserRole
 STATUSES = {
-    "created": mark("Unfinished"),
-    "running": mark("Unfinished"),
-    "paused": mark("Unfinished"),
-    "stopped": mark("Stopped"),
-    "finished": mark("Finished"),
-    "failed": mark("Failed"),
-    "damaged": mark("Damaged"),
+    "created": gettext_noop("Unfinished"),
+    "running": gettext_noop("Unfinished"),
+    "paused": gettext_noop("Unfinished"),
+    "stopped": gettext_noop("Stopped"),
+    "finished": gettext_noop("Finished"),
+    "failed": gettext_noop("Failed"),
+    "damaged": gettext_noop("Damaged"),
 }
 _COLOURS = {"finished": "good", "failed": "bad", "damaged": "bad"}
 
@@ -66,16 +66,18 @@ def _least(value: float | None) -> float:
 
 
 COLUMNS = (
-    Column(mark("Started"), lambda run: when_text(run.created), lambda run: _least(run.created)),
-    Column(mark("Name"), lambda run: run.folder.name, lambda run: run.folder.name),
-    Column(mark("Model"), lambda run: run.model or numbers.NONE, lambda run: run.model.lower()),
-    Column(mark("Method"), lambda run: method_title(run.method) or numbers.NONE, lambda run: run.method),
-    Column(mark("Precision"), lambda run: run.precision or numbers.NONE, lambda run: run.precision),
-    Column(mark("Status"), lambda run: tr(STATUSES[run.status]), lambda run: run.status),
-    Column(mark("Updates"), lambda run: numbers.whole(run.updates), lambda run: _least(run.updates), right=True),
-    Column(mark("Validation loss"), loss_text, lambda run: _least(run.last_loss), right=True),
+    Column(gettext_noop("Started"), lambda run: when_text(run.created), lambda run: _least(run.created)),
+    Column(gettext_noop("Name"), lambda run: run.folder.name, lambda run: run.folder.name),
+    Column(gettext_noop("Model"), lambda run: run.model or numbers.NONE, lambda run: run.model.lower()),
+    Column(gettext_noop("Method"), lambda run: method_title(run.method) or numbers.NONE, lambda run: run.method),
+    Column(gettext_noop("Precision"), lambda run: run.precision or numbers.NONE, lambda run: run.precision),
+    Column(gettext_noop("Status"), lambda run: tr(STATUSES[run.status]), lambda run: run.status),
     Column(
-        mark("Duration"),
+        gettext_noop("Updates"), lambda run: numbers.whole(run.updates), lambda run: _least(run.updates), right=True
+    ),
+    Column(gettext_noop("Validation loss"), loss_text, lambda run: _least(run.last_loss), right=True),
+    Column(
+        gettext_noop("Duration"),
         lambda run: numbers.NONE if run.seconds is None else duration_text(run.seconds),
         lambda run: _least(run.seconds),
         right=True,

@@ -29,9 +29,9 @@ class Axis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
         self.enableAutoSIPrefix(False)
         self.setStyle(tickAlpha=255, maxTickLevel=0, tickTextOffset=theme.space(0.75))
         self.gap = theme.space(3.5) if orientation == "left" else theme.characters(11)
-        self.dress()
+        self.apply_theme()
 
-    def dress(self) -> None:
+    def apply_theme(self) -> None:
         """Take colours and font from the theme."""
         colours = theme.palette()
         font = QFont(theme.application().font())

@@ -132,13 +132,13 @@ class Chart(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         """Put the chart as a picture on the clipboard."""
         theme.application().clipboard().setPixmap(self.grab())
 
-    def dress(self) -> None:
+    def apply_theme(self) -> None:
         """Take the colours of the theme."""
         self.setBackground(theme.palette().surface)
         for axis in (self.step_axis, self.value_axis):
-            axis.dress()
+            axis.apply_theme()
         for curve in self.curves:
-            curve.dress()
+            curve.apply_theme()
         self._show_focus(False)
         self.refresh()
 
@@ -179,8 +179,8 @@ class Chart(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self.view.values_released.connect(self.fit)
         self.timeline.range_changed.connect(self.refresh)
         self.timeline.cursor_changed.connect(self._place_cursor)
-        theme.notifier().changed.connect(self.dress)
-        self.dress()
+        theme.notifier().changed.connect(self.apply_theme)
+        self.apply_theme()
 
     def _add_action(self, text: str, shortcut: str, slot: Callable[[], None]) -> None:
         action = QAction(text, self)

@@ -11,7 +11,7 @@ import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtGui import QColor
 
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 from studio.runner.series import MetricSeries
 from studio.ui import theme
 
@@ -42,7 +42,7 @@ class Style:
         return colour
 
 
-NOT_FINITE = Style(title=mark("not finite"), colour="bad", mark=True)
+NOT_FINITE = Style(title=gettext_noop("not finite"), colour="bad", mark=True)
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Curve:
         self.show(MetricSeries())
         self.item = pg.PlotCurveItem(stepMode="right" if style.steps else None, antialias=not style.steps)
         self.dots = pg.ScatterPlotItem(size=theme.space(0.75), pxMode=True, antialias=True) if style.dots else None
-        self.dress()
+        self.apply_theme()
 
     def show(self, series: MetricSeries) -> None:
         """Draw another series from now on."""
@@ -77,7 +77,7 @@ class Curve:
         self._met_not_finite = self._met_not_finite or not np.isfinite(new).all()
         return self._met_not_finite
 
-    def dress(self) -> None:
+    def apply_theme(self) -> None:
         """Take the colours of the theme."""
         shade = self.style.shade()
         self.item.setPen(pg.mkPen(shade, width=self.style.width))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
 from studio.ui.plots import numbers
@@ -15,9 +15,9 @@ from studio.ui.plots.curve import Curve, Style
 from studio.ui.plots.timeline import Timeline
 
 DEFAULT_WINDOW = 8
-RAW_LINE = Style(title=mark("Training"), strength=0.45)
+RAW_LINE = Style(title=gettext_noop("Training"), strength=0.45)
 MEAN_LINE = Style(title="", width=2.0)
-VALIDATION_LINE = Style(title=mark("Validation"), colour="series_2", width=1.5, dots=True)
+VALIDATION_LINE = Style(title=gettext_noop("Validation"), colour="series_2", width=1.5, dots=True)
 
 
 class LossChart(Chart):

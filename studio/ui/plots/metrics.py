@@ -8,7 +8,7 @@ import numpy as np
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
 from studio.ui.plots import numbers
@@ -17,7 +17,7 @@ from studio.ui.plots.chart import Chart
 from studio.ui.plots.curve import Curve, Style
 from studio.ui.plots.timeline import Timeline
 
-LIMIT = Style(title=mark("clip limit"), colour="warning", dashed=True)
+LIMIT = Style(title=gettext_noop("clip limit"), colour="warning", dashed=True)
 
 
 class MetricChart(Chart):

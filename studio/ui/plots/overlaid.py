@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
 from studio.ui.plots.axes import ValueAxis
@@ -26,7 +26,7 @@ class OverlaidChart(Chart):
     def __init__(self, titles: Sequence[str], timeline: Timeline, parent: QWidget | None = None) -> None:
         looks = zip(titles, _LOOKS, strict=False)
         curves = [
-            Curve(Style(title=mark(title), colour=colour, width=width, strength=strength))
+            Curve(Style(title=gettext_noop(title), colour=colour, width=width, strength=strength))
             for title, (colour, width, strength) in looks
         ]
         super().__init__(tr("Loss"), timeline, ValueAxis(), curves, parent)

@@ -9,12 +9,12 @@ from PySide6.QtGui import QColor, QPainter, QPainterPath, QPaintEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 from typing_extensions import override
 
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 from studio.runner.actions import Estimate
 from studio.ui import theme
 from studio.words import component_text, size_text
 
-_ABOUT = mark(
+_ABOUT = gettext_noop(
     "What training holds at its peak. Program: the interpreter and its libraries. 16-bit copies: of weights that are "
     "kept in fp32 and compute in 16 bits. Loading: what the weight files need beyond that while they are read. "
     "Activations: what the backward pass needs of the forward pass; the allocator leaves gaps between them."

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from studio.engine.methods import METHODS
 from studio.engine.precision import PRECISIONS
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 from studio.registry import Registry
 from studio.runner.record import RunState
 from studio.ui import icons, theme
@@ -21,12 +21,12 @@ from studio.ui.widgets.text import ElidedLabel, label
 from studio.words import duration_text, speed_text, stage_text
 
 _STATUS = {
-    "created": (mark("Starting"), "accent"),
-    "running": (mark("Training"), "accent"),
-    "paused": (mark("Paused"), "warning"),
-    "stopped": (mark("Stopped, saved"), "muted"),
-    "finished": (mark("Finished"), "good"),
-    "failed": (mark("Failed"), "bad"),
+    "created": (gettext_noop("Starting"), "accent"),
+    "running": (gettext_noop("Training"), "accent"),
+    "paused": (gettext_noop("Paused"), "warning"),
+    "stopped": (gettext_noop("Stopped, saved"), "muted"),
+    "finished": (gettext_noop("Finished"), "good"),
+    "failed": (gettext_noop("Failed"), "bad"),
 }
 
 
@@ -79,9 +79,9 @@ class RunBar(QFrame):
             button.setVisible(running)
 
     def _show_status(self, state: RunState | None) -> None:
-        words, colour = _STATUS[state.status] if state else (mark("Ready"), "muted")
+        words, colour = _STATUS[state.status] if state else (gettext_noop("Ready"), "muted")
         if self._stopping:
-            words, colour = mark("Stopping …"), "warning"
+            words, colour = gettext_noop("Stopping …"), "warning"
         self.status.setText(tr(words))
         size = theme.space(2)
         self._dot.setPixmap(icons.pixmap("status", theme.palette().names()[colour], size, self.devicePixelRatioF()))

@@ -16,9 +16,9 @@ from studio.events import NumericsSampled, NumericsStarted
 from studio.runner.numerics import ModuleMatrix
 from studio.runner.record import RunRecord
 from studio.ui import theme
+from studio.ui.plots.heatmap import colours as colours
 from studio.ui.plots.heatmap.axis import layer_of, short_name, title_of
 from studio.ui.plots.heatmap.heatmap import HeatMap
-from studio.ui.plots.heatmap import colours as colours
 from studio.ui.plots.heatmap.history import ModuleHistory
 from studio.ui.plots.heatmap.image import exponent_levels, picture, reduced
 from studio.ui.plots.timeline import Timeline

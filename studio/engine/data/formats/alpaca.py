@@ -8,7 +8,7 @@ from typing import Any
 from studio.engine.data.formats.base import Columns, Example, Field, Format, Piece
 from studio.engine.data.formats.values import EMPTY, NO_ANSWER, exchange, text
 from studio.engine.data.report import Remark, Unteachable
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 
 # The customary layout, word for word: Base models that saw Alpaca data know it.
 WITH_INPUT = (
@@ -41,8 +41,8 @@ def read(row: Mapping[str, Any], columns: Columns) -> Example:
 
 FORMAT = Format(
     name="alpaca",
-    title=mark("Alpaca"),
-    explanation=mark("One instruction a row: instruction, an optional input, and the output to learn."),
+    title=gettext_noop("Alpaca"),
+    explanation=gettext_noop("One instruction a row: instruction, an optional input, and the output to learn."),
     order=30,
     fields=(
         Field("instruction"),

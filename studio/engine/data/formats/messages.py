@@ -7,7 +7,7 @@ from typing import Any
 
 from studio.engine.data.formats.base import Columns, Example, Field, Format
 from studio.engine.data.formats.values import conversation, turns
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 
 
 def read(row: Mapping[str, Any], columns: Columns) -> Example:
@@ -18,8 +18,10 @@ def read(row: Mapping[str, Any], columns: Columns) -> Example:
 
 FORMAT = Format(
     name="messages",
-    title=mark("Messages"),
-    explanation=mark('Conversations: a list of {"role", "content"}, as OpenAI writes them. Every answer is learnt.'),
+    title=gettext_noop("Messages"),
+    explanation=gettext_noop(
+        'Conversations: a list of {"role", "content"}, as OpenAI writes them. Every answer is learnt.'
+    ),
     order=10,
     fields=(Field("messages", ("dialogue", "dialog", "chat")),),
     read=read,

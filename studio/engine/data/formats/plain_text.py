@@ -7,7 +7,7 @@ from typing import Any
 
 from studio.engine.data.formats.base import Columns, Example, Field, Format, Piece
 from studio.engine.data.formats.values import required_text
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 
 
 def read(row: Mapping[str, Any], columns: Columns) -> Example:
@@ -17,8 +17,10 @@ def read(row: Mapping[str, Any], columns: Columns) -> Example:
 
 FORMAT = Format(
     name="text",
-    title=mark("Plain text"),
-    explanation=mark("One text a row, all of it learnt and ended by the end token. In a text file each line is a row."),
+    title=gettext_noop("Plain text"),
+    explanation=gettext_noop(
+        "One text a row, all of it learnt and ended by the end token. In a text file each line is a row."
+    ),
     order=50,
     fields=(Field("text", ("content", "document")),),
     read=read,

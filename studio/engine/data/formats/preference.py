@@ -9,9 +9,11 @@ from typing import Any
 from studio.engine.data.formats.base import Columns, Example, Field, Format
 from studio.engine.data.formats.prompt_completion import continuation
 from studio.engine.data.report import Remark
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 
-CHOSEN = Remark(mark("{file} is preference data (DPO): the chosen answers are learnt, the rejected ones are not used."))
+CHOSEN = Remark(
+    gettext_noop("{file} is preference data (DPO): the chosen answers are learnt, the rejected ones are not used.")
+)
 
 
 def read(row: Mapping[str, Any], columns: Columns) -> Example:
@@ -22,8 +24,8 @@ def read(row: Mapping[str, Any], columns: Columns) -> Example:
 
 FORMAT = Format(
     name="preference",
-    title=mark("Preference pairs"),
-    explanation=mark("Data for DPO: prompt, chosen, rejected. The chosen answer is learnt."),
+    title=gettext_noop("Preference pairs"),
+    explanation=gettext_noop("Data for DPO: prompt, chosen, rejected. The chosen answer is learnt."),
     order=60,
     fields=(
         Field("chosen"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from studio.engine.data.formats.base import Columns, Example, Field, Format, Piece
 from studio.engine.data.formats.values import conversation, exchange, required_text, text, turns
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 
 
 def read(row: Mapping[str, Any], columns: Columns) -> Example:
@@ -35,8 +35,8 @@ def continuation(row: Mapping[str, Any], columns: Columns, answer_field: str) ->
 
 FORMAT = Format(
     name="prompt-completion",
-    title=mark("Prompt and completion"),
-    explanation=mark("A prompt and its completion, or a question and its answer. Only the second is learnt."),
+    title=gettext_noop("Prompt and completion"),
+    explanation=gettext_noop("A prompt and its completion, or a question and its answer. Only the second is learnt."),
     order=40,
     fields=(
         Field("prompt", ("question", "input", "query")),

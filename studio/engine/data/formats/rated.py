@@ -10,10 +10,10 @@ from studio.engine.data.formats.base import Columns, Example, Field, Format
 from studio.engine.data.formats.prompt_completion import continuation
 from studio.engine.data.formats.values import text
 from studio.engine.data.report import Remark, Unteachable
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 
-LIKED = Remark(mark("{file} is rated data (KTO): only the answers marked as good are learnt."))
-DISLIKED = Remark(mark("the answer is marked as bad"))
+LIKED = Remark(gettext_noop("{file} is rated data (KTO): only the answers marked as good are learnt."))
+DISLIKED = Remark(gettext_noop("the answer is marked as bad"))
 
 
 def read(row: Mapping[str, Any], columns: Columns) -> Example:
@@ -26,8 +26,8 @@ def read(row: Mapping[str, Any], columns: Columns) -> Example:
 
 FORMAT = Format(
     name="rated",
-    title=mark("Rated answers"),
-    explanation=mark("Data for KTO: prompt, completion, label. The answers with the label true are learnt."),
+    title=gettext_noop("Rated answers"),
+    explanation=gettext_noop("Data for KTO: prompt, completion, label. The answers with the label true are learnt."),
     order=70,
     fields=(Field("prompt"), Field("completion"), Field("label")),
     read=read,

@@ -7,7 +7,7 @@ from typing import Any
 
 from studio.engine.data.formats.base import Columns, Example, Field, Format, Message
 from studio.engine.data.formats.values import conversation, text, turns
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 
 
 def read(row: Mapping[str, Any], columns: Columns) -> Example:
@@ -20,8 +20,8 @@ def read(row: Mapping[str, Any], columns: Columns) -> Example:
 
 FORMAT = Format(
     name="sharegpt",
-    title=mark("ShareGPT"),
-    explanation=mark('Conversations: a list of {"from", "value"}, from human and gpt. Every answer is learnt.'),
+    title=gettext_noop("ShareGPT"),
+    explanation=gettext_noop('Conversations: a list of {"from", "value"}, from human and gpt. Every answer is learnt.'),
     order=20,
     fields=(Field("conversations", ("conversation",)), Field("system", required=False)),
     read=read,

@@ -10,11 +10,11 @@ from typing import Any
 
 from studio.engine.data.formats.base import Columns, Example, Message, Piece
 from studio.engine.data.report import Remark, Unteachable
-from studio.i18n import mark
+from studio.i18n import gettext_noop
 
-EMPTY = mark('"{field}" is missing or empty')
-NO_ANSWER = Remark(mark("the answer is empty"))
-ASSISTANT_FIRST = Remark(mark("{file}: in {count} of {rows} rows the assistant speaks first."))
+EMPTY = gettext_noop('"{field}" is missing or empty')
+NO_ANSWER = Remark(gettext_noop("the answer is empty"))
+ASSISTANT_FIRST = Remark(gettext_noop("{file}: in {count} of {rows} rows the assistant speaks first."))
 
 _ROLES = {
     "system": "system",
@@ -116,17 +116,17 @@ def exchange(prompt: str, answer: str, system: str = "") -> tuple[Message, ...]:
     return (*opening, Message("user", prompt), Message("assistant", answer))
 
 
-_NO_LIST = mark('"{field}" is not a list of messages')
-_ENCODED = mark('"{field}" is a list written as text; save it as a list')
-_NO_OBJECT = Remark(mark("a message is not an object with a role and a content"))
-_NO_ROLE = Remark(mark("a message has no role"))
-_UNKNOWN_ROLE = mark("the role {role} is not known")
-_TOOLS = Remark(mark("it calls tools, which cannot be learnt yet"))
-_NO_CONTENT = Remark(mark("a message has no content"))
-_NOT_TEXT = mark('"{field}" is not text')
-_IMAGES = Remark(mark("it contains an image, a sound or a file"))
-_LAST_IS_NO_ANSWER = Remark(mark("the last message is not an answer"))
-_EMPTY_QUESTION = Remark(mark("a question is empty"))
+_NO_LIST = gettext_noop('"{field}" is not a list of messages')
+_ENCODED = gettext_noop('"{field}" is a list written as text; save it as a list')
+_NO_OBJECT = Remark(gettext_noop("a message is not an object with a role and a content"))
+_NO_ROLE = Remark(gettext_noop("a message has no role"))
+_UNKNOWN_ROLE = gettext_noop("the role {role} is not known")
+_TOOLS = Remark(gettext_noop("it calls tools, which cannot be learnt yet"))
+_NO_CONTENT = Remark(gettext_noop("a message has no content"))
+_NOT_TEXT = gettext_noop('"{field}" is not text')
+_IMAGES = Remark(gettext_noop("it contains an image, a sound or a file"))
+_LAST_IS_NO_ANSWER = Remark(gettext_noop("the last message is not an answer"))
+_EMPTY_QUESTION = Remark(gettext_noop("a question is empty"))
 
 
 def _turn(item: Any) -> Message:

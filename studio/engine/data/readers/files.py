@@ -11,24 +11,24 @@ from typing import BinaryIO
 from studio.engine.control import Progress
 from studio.engine.data.readers.base import Meter
 from studio.errors import DataError
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 
 PARQUET_MAGIC = b"PAR1"
 HEAD = 65536
 
 _KINDS = {
-    stat.S_IFIFO: mark("a pipe"),
-    stat.S_IFCHR: mark("a device"),
-    stat.S_IFBLK: mark("a device"),
-    stat.S_IFSOCK: mark("a socket"),
+    stat.S_IFIFO: gettext_noop("a pipe"),
+    stat.S_IFCHR: gettext_noop("a device"),
+    stat.S_IFBLK: gettext_noop("a device"),
+    stat.S_IFSOCK: gettext_noop("a socket"),
 }
 _PACKED = (
-    (b"\x1f\x8b", mark("a gzip archive")),
-    (b"PK\x03\x04", mark("a ZIP archive (or an Excel or Word file)")),
-    (b"BZh", mark("a bzip2 archive")),
-    (b"\xfd7zXZ", mark("an xz archive")),
-    (b"\x28\xb5\x2f\xfd", mark("a Zstandard archive")),
-    (b"7z\xbc\xaf", mark("a 7-Zip archive")),
+    (b"\x1f\x8b", gettext_noop("a gzip archive")),
+    (b"PK\x03\x04", gettext_noop("a ZIP archive (or an Excel or Word file)")),
+    (b"BZh", gettext_noop("a bzip2 archive")),
+    (b"\xfd7zXZ", gettext_noop("an xz archive")),
+    (b"\x28\xb5\x2f\xfd", gettext_noop("a Zstandard archive")),
+    (b"7z\xbc\xaf", gettext_noop("a 7-Zip archive")),
 )
 
 
@@ -99,7 +99,7 @@ def _refuse_special(path: Path, mode: int) -> None:
     if stat.S_ISDIR(mode):
         raise DataError(tr("{file} is a folder; choose a file inside it.").format(file=shown(path)))
     if not stat.S_ISREG(mode):
-        kind = tr(_KINDS.get(stat.S_IFMT(mode), mark("something else")))
+        kind = tr(_KINDS.get(stat.S_IFMT(mode), gettext_noop("something else")))
         raise DataError(
             tr("{file} is not an ordinary file but {kind}; choose a JSON, CSV, Parquet or text file.").format(
                 file=shown(path), kind=kind

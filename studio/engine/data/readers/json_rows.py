@@ -11,11 +11,11 @@ from studio.engine.data.readers.json_elements import ElementScanner
 from studio.engine.data.readers.json_values import REPEATED_KEY, JsonValues, Malformed, Number
 from studio.engine.data.readers.lines import Line, TextFile
 from studio.engine.data.report import Remark
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 
-UNWRAPPED = mark('{file}: {count} of {rows} rows were taken from the list "{key}" that wraps them.')
+UNWRAPPED = gettext_noop('{file}: {count} of {rows} rows were taken from the list "{key}" that wraps them.')
 _USUAL_WRAPPERS = ("data", "rows", "train", "items", "examples", "records", "instances")
-STRINGS = Remark(mark("{file}: {count} of {rows} rows are bare strings; they are learnt as plain text."))
+STRINGS = Remark(gettext_noop("{file}: {count} of {rows} rows are bare strings; they are learnt as plain text."))
 
 
 def read_json(file: TextFile) -> Iterator[Row | Broken]:
@@ -86,8 +86,8 @@ def _row(value: Any, number: int, line: int, repeated_key: bool) -> Row | Broken
         return Row(number, value, notes)
     if isinstance(value, str) and not isinstance(value, Number):
         return Row(number, {"text": value}, (*notes, STRINGS))
-    kinds = {type(None): mark("null"), list: mark("a list"), bool: mark("true or false")}
-    kind = tr(kinds.get(type(value), mark("a number")))
+    kinds = {type(None): gettext_noop("null"), list: gettext_noop("a list"), bool: gettext_noop("true or false")}
+    kind = tr(kinds.get(type(value), gettext_noop("a number")))
     return Broken(line, tr("a row must be an object with named fields, and this is {kind}").format(kind=kind))
 
 

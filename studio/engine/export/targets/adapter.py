@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.engine.export.base import Target
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
     from torch import nn
@@ -66,8 +66,8 @@ def _reload(source: Source, folder: Path) -> Reloaded:
 
 TARGET = Target(
     name="adapter",
-    title=mark("Adapter"),
-    explanation=mark(
+    title=gettext_noop("Adapter"),
+    explanation=gettext_noop(
         "The trained part alone, a few megabytes in PEFT's format, with a note of exactly which base it belongs to. "
         "Take it to keep several skills for one base, or to go on training. Whoever uses it needs the base too."
     ),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from studio.engine.export.base import Target
 from studio.engine.export.targets.merged import BYTES, USAGE, write_model
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
     from torch import nn
@@ -79,8 +79,8 @@ def _reload(source: Source, folder: Path) -> Reloaded:
 
 TARGET = Target(
     name="baked",
-    title=mark("Model with the prompt built in"),
-    explanation=mark(
+    title=gettext_noop("Model with the prompt built in"),
+    explanation=gettext_noop(
         "One ordinary Hugging Face model: the learnt vectors become tokens of its vocabulary, which its chat template, "
         "or for a Base model its tokenizer, puts in front of every row, and which it never says. It loads everywhere "
         "the base does and needs no PEFT. It is slower only by the virtual tokens to be read. As large as the base; "
@@ -88,7 +88,7 @@ TARGET = Target(
         "small model."
     ),
     order=15,
-    action=mark("Build in, export and check"),
+    action=gettext_noop("Build in, export and check"),
     library="transformers",
     usage=USAGE,
     refuse=_refuse,

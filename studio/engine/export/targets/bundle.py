@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.engine.export.base import Target
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
     from torch import nn
@@ -103,8 +103,8 @@ def _reload(source: Source, folder: Path) -> Reloaded:
 
 TARGET = Target(
     name="bundle",
-    title=mark("Bundle with a loader"),
-    explanation=mark(
+    title=gettext_noop("Bundle with a loader"),
+    explanation=gettext_noop(
         "The adapter, a few megabytes, with a note of exactly which base it belongs to, and load.py, a short program "
         "that puts it into that base with transformers alone. Take it to keep several skills for one base. Whoever "
         "uses it needs the base too."

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.engine.export.base import Target
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,13 +72,13 @@ def _reload(source: Source, folder: Path) -> Reloaded:
 
 TARGET = Target(
     name="merged",
-    title=mark("Merged model"),
-    explanation=mark(
+    title=gettext_noop("Merged model"),
+    explanation=gettext_noop(
         "One ordinary Hugging Face model with the training folded in: it loads everywhere the base does, and costs "
         "no latency. As large as the base. Take it to use the result, or to convert it further."
     ),
     order=10,
-    action=mark("Merge, export and check"),
+    action=gettext_noop("Merge, export and check"),
     library="transformers",
     usage=USAGE,
     refuse=_refuse,

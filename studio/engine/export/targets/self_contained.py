@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from studio.engine.export.base import Target
 from studio.engine.export.targets.bundle import adapter_bytes, open_with_loader, refuse, write_adapter
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
     from torch import nn
@@ -66,8 +66,8 @@ def _reload(source: Source, folder: Path) -> Reloaded:
 
 TARGET = Target(
     name="self-contained",
-    title=mark("Bundle with the base inside"),
-    explanation=mark(
+    title=gettext_noop("Bundle with the base inside"),
+    explanation=gettext_noop(
         "One folder with everything: the base model as it is, the adapter, and load.py, a short program that puts one "
         "into the other with transformers alone. As large as the base. Take it to pass the result on, or to keep it."
     ),

@@ -9,7 +9,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from studio.engine.export.certificate import Certificate, Check
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 from studio.ui import icons, theme
 from studio.ui.models.exports import PastExport, target_title
 from studio.ui.models.runs import when_text
@@ -19,7 +19,7 @@ from studio.ui.widgets.empty import EmptyState
 from studio.ui.widgets.text import ElidedLabel, label
 from studio.words import size_text
 
-UNTOLD = mark("Nothing is called exported here until it was read back from disk and its outputs were compared.")
+UNTOLD = gettext_noop("Nothing is called exported here until it was read back from disk and its outputs were compared.")
 
 
 class Sign(QLabel):

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QWidget
 
 from studio.engine.export import TARGETS, Target
 from studio.engine.methods import METHODS
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 from studio.runs import RunFolder
 from studio.ui import theme
 from studio.ui.models.runs import method_title, when_text
@@ -24,10 +24,14 @@ from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
 DTYPES = {
-    "auto": mark("The format the base model is stored in: as many bytes a weight as the base has."),
-    "fp32": mark("Exact: nothing of the training is rounded away. Four bytes a weight."),
-    "fp16": mark("Two bytes a weight, three significant digits. Runs on every GPU; the usual choice for sharing."),
-    "bf16": mark("Two bytes a weight, the range of fp32 but two significant digits: fine changes may be rounded away."),
+    "auto": gettext_noop("The format the base model is stored in: as many bytes a weight as the base has."),
+    "fp32": gettext_noop("Exact: nothing of the training is rounded away. Four bytes a weight."),
+    "fp16": gettext_noop(
+        "Two bytes a weight, three significant digits. Runs on every GPU; the usual choice for sharing."
+    ),
+    "bf16": gettext_noop(
+        "Two bytes a weight, the range of fp32 but two significant digits: fine changes may be rounded away."
+    ),
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QWidget
 
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 from studio.runner import actions, latency_words
 from studio.runner.task import Task
 from studio.runs import RunFolder
@@ -21,7 +21,7 @@ from studio.ui.widgets.text import label
 if TYPE_CHECKING:
     from studio.engine.inference.figures import FormLatency, Latency
 
-COLUMNS = (mark("Form"), mark("Prompt"), mark("Each token"), mark("Tokens/s"))
+COLUMNS = (gettext_noop("Form"), gettext_noop("Prompt"), gettext_noop("Each token"), gettext_noop("Tokens/s"))
 
 
 class LatencyCard(Card):

@@ -7,28 +7,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 from studio.ui.plots import numbers
 from studio.words import share_text
 
 # Names that are not plain English once their underscores are gone.
 NAMES = {
-    "module": mark("Module"),
-    "direction": mark("Direction"),
-    "largest_before": mark("Largest before"),
-    "rows": mark("Rows"),
-    "grad_scale": mark("Loss scale"),
-    "grad_norm": mark("Gradient norm"),
-    "first_activation": mark("Not finite first in"),
-    "activation_modules": mark("Modules"),
-    "first_gradient": mark("Backwards first in"),
-    "gradient_modules": mark("Modules"),
+    "module": gettext_noop("Module"),
+    "direction": gettext_noop("Direction"),
+    "largest_before": gettext_noop("Largest before"),
+    "rows": gettext_noop("Rows"),
+    "grad_scale": gettext_noop("Loss scale"),
+    "grad_norm": gettext_noop("Gradient norm"),
+    "first_activation": gettext_noop("Not finite first in"),
+    "activation_modules": gettext_noop("Modules"),
+    "first_gradient": gettext_noop("Backwards first in"),
+    "gradient_modules": gettext_noop("Modules"),
 }
 DIRECTIONS = {
-    "forward": mark("forward pass"),
-    "backward": mark("backward pass"),
-    "loss": mark("loss"),
-    "weights": mark("weights"),
+    "forward": gettext_noop("forward pass"),
+    "backward": gettext_noop("backward pass"),
+    "loss": gettext_noop("loss"),
+    "weights": gettext_noop("weights"),
 }
 MOST_ROWS = 4
 

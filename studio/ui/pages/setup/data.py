@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBo
 
 from studio.config import DataConfig
 from studio.errors import ConfigError
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 from studio.resources import resource
 from studio.ui import theme
 from studio.ui.bridge import AppContext
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 # What changes how a row is rendered; the rest need not be read again.
 _RENDERING = ("max_length", "train_on")
 SAMPLES = {
-    "fine-tuning-en.jsonl": mark("Fine-tuning, questions and answers (English)"),
-    "fine-tuning-zh.jsonl": mark("Fine-tuning, questions and answers (Chinese)"),
-    "general-en.jsonl": mark("General questions, for rehearsal (English)"),
-    "general-zh.jsonl": mark("General questions, for rehearsal (Chinese)"),
+    "fine-tuning-en.jsonl": gettext_noop("Fine-tuning, questions and answers (English)"),
+    "fine-tuning-zh.jsonl": gettext_noop("Fine-tuning, questions and answers (Chinese)"),
+    "general-en.jsonl": gettext_noop("General questions, for rehearsal (English)"),
+    "general-zh.jsonl": gettext_noop("General questions, for rehearsal (Chinese)"),
 }
 
 

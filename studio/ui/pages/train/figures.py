@@ -6,7 +6,7 @@ import math
 
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 from studio.runner.record import RunState
 from studio.ui import theme
 from studio.ui.plots import numbers
@@ -18,12 +18,12 @@ from studio.words import duration_text, stage_text
 # More skipped steps than this share are no longer the search for a scale (FIELD: chronic overflow).
 CHRONIC = 0.05
 STATUSES = {
-    "created": mark("Getting ready"),
-    "running": mark("Running"),
-    "paused": mark("Paused"),
-    "stopped": mark("Stopped"),
-    "finished": mark("Finished"),
-    "failed": mark("Failed"),
+    "created": gettext_noop("Getting ready"),
+    "running": gettext_noop("Running"),
+    "paused": gettext_noop("Paused"),
+    "stopped": gettext_noop("Stopped"),
+    "finished": gettext_noop("Finished"),
+    "failed": gettext_noop("Failed"),
 }
 _LEVELS: dict[str, Level] = {"finished": "good", "failed": "bad", "paused": "warning"}
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from studio.exponents import Format, Histogram, Shares
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 from studio.ui.plots import numbers
 from studio.words import share_text
 
@@ -24,22 +24,29 @@ class Zone:
 ZONES = (
     Zone(
         key="zero",
-        title=mark("Zero"),
+        title=gettext_noop("Zero"),
         colour="series_6",
-        tooltip=mark("Too small for the format: these become zero and teach nothing"),
+        tooltip=gettext_noop("Too small for the format: these become zero and teach nothing"),
     ),
     Zone(
         key="subnormal",
-        title=mark("Subnormal"),
+        title=gettext_noop("Subnormal"),
         colour="series_2",
-        tooltip=mark("Kept with fewer digits, the smaller the fewer"),
+        tooltip=gettext_noop("Kept with fewer digits, the smaller the fewer"),
     ),
-    Zone(key="normal", title=mark("Normal"), colour="series_1", tooltip=mark("Kept with all digits of the format")),
+    Zone(
+        key="normal",
+        title=gettext_noop("Normal"),
+        colour="series_1",
+        tooltip=gettext_noop("Kept with all digits of the format"),
+    ),
     Zone(
         key="overflow",
-        title=mark("Overflow"),
+        title=gettext_noop("Overflow"),
         colour="bad",
-        tooltip=mark("Too large for the format: these become infinite, and one of them is enough to skip the step"),
+        tooltip=gettext_noop(
+            "Too large for the format: these become infinite, and one of them is enough to skip the step"
+        ),
     ),
 )
 

@@ -116,8 +116,8 @@ class HeatMap(Chart):
         return summary_text(sample, self.names, self.matrix.direction, len(self.matrix))
 
     @override
-    def dress(self) -> None:
-        super().dress()
+    def apply_theme(self) -> None:
+        super().apply_theme()
         self.view.setMouseEnabled(x=False, y=True)
 
     @override

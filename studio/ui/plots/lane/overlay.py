@@ -11,7 +11,7 @@ from PySide6.QtGui import QPainter, QPen, QPolygonF
 from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
 from typing_extensions import override
 
-from studio.i18n import mark, tr
+from studio.i18n import gettext_noop, tr
 from studio.ui import theme
 from studio.ui.plots.axes import Log2Axis, ValueAxis
 from studio.ui.plots.overlay import Overlay, columns
@@ -19,7 +19,12 @@ from studio.ui.plots.overlay import Overlay, columns
 if TYPE_CHECKING:
     from studio.ui.plots.lane.lane import EventLane
 
-ROWS = (mark("Verdict"), mark("Validation"), mark("Growth"), mark("Skipped"))  # from the bottom up
+ROWS = (
+    gettext_noop("Verdict"),
+    gettext_noop("Validation"),
+    gettext_noop("Growth"),
+    gettext_noop("Skipped"),
+)  # from the bottom up
 VERDICT, VALIDATION, GROWTH, SKIPPED = range(4)
 Steps = NDArray[np.float64]
 
