@@ -18,9 +18,9 @@ from studio.engine.precision.scaling import LossScaler
 from studio.engine.seed import seed_step
 from studio.engine.training.evaluate import evaluate
 from studio.engine.training.loss import SupervisedLoss
+from studio.engine.training.monitor import NumericsMonitor, RowsOfBatch
 from studio.engine.training.schedule import learning_rate
 from studio.engine.training.update import Updater
-from studio.engine.training.watch import RowsOfBatch, Watch
 from studio.errors import Cancelled, TrainingError
 from studio.events import EvaluationCompleted, ProgressReported, RunEvent, RunPaused, RunResumed, StepCompleted
 from studio.i18n import tr
@@ -70,7 +70,7 @@ class Loop:
         loss: SupervisedLoss,
         updater: Updater,
         scaler: LossScaler | None,
-        watch: Watch,
+        monitor: NumericsMonitor,
         control: Control,
         emit: Emit,
         keep: Callable[[Position], None],
@@ -87,7 +87,7 @@ class Loop:
         self._loss = loss
         self._updater = updater
         self._scaler = scaler
-        self._watch = watch
+        self._monitor = monitor
         self._control = control
         self._emit = emit
         self._keep = keep
@@ -114,13 +114,13 @@ class Loop:
         except Cancelled:
             return "stopped"
         finally:
-            self._watch.finish(self.position.step)
+            self._monitor.finish(self.position.step)
         return "finished"
 
     @property
     def verdicts(self) -> Sequence[Verdict]:
         """What was found harmful so far."""
-        return self._watch.verdicts
+        return self._monitor.verdicts
 
     @property
     def _evaluation_interval(self) -> int:
@@ -146,9 +146,9 @@ class Loop:
         self._advance(done, could_back_off)
         done = dataclasses.replace(done, update=self.position.update, epoch=self._epoch)
         self._emit(done)
-        self._watch.judge(done, batches, could_back_off=could_back_off)
+        self._monitor.judge(done, batches, could_back_off=could_back_off)
         self._answer_trouble(done, rows)
-        if not done.skipped and self._watch.calm:
+        if not done.skipped and self._monitor.calm:
             self._keep(self.position)
 
     def _pass_over(self) -> None:
@@ -169,8 +169,10 @@ class Loop:
         supervised = sum(one.batch.supervised for one in batches)
         scale = self._scaler.scale if self._scaler else None
         rate = learning_rate(self._config.training, self.position.update, self.planned)
-        loss = self._updater.accumulate(self._controlled(batches), supervised, self._watch.looking(step))
-        attempt = self._updater.apply(loss, rate, lambda: self._watch.see_gradients(step), self._watch.stepping(step))
+        loss = self._updater.accumulate(self._controlled(batches), supervised, self._monitor.looking(step))
+        attempt = self._updater.apply(
+            loss, rate, lambda: self._monitor.see_gradients(step), self._monitor.stepping(step)
+        )
         return StepCompleted(
             step=step,
             update=self.position.update,
@@ -205,18 +207,18 @@ class Loop:
     def _answer_trouble(self, done: StepCompleted, rows: list[TokenizedRow]) -> None:
         """Wait for the user where one watches; otherwise end a run that cannot go on."""
         if self._control.attended:
-            if self._watch.should_ask(done.step):
-                name = self._watch.newest.name if self._watch.newest else "unknown"
+            if self._monitor.should_ask(done.step):
+                name = self._monitor.newest.name if self._monitor.newest else "unknown"
                 self._control.pause()
                 self._wait_while_paused(done.step, name)
-        elif self._watch.hopeless:
+        elif self._monitor.hopeless:
             raise TrainingError(self._giving_up(done, rows))
 
     def _take_remedy(self) -> None:
         name = self._control.take_remedy()
         if name is None:
             return
-        verdict = next((v for v in reversed(self._watch.verdicts) if name in v.remedies), None)
+        verdict = next((v for v in reversed(self._monitor.verdicts) if name in v.remedies), None)
         if verdict is None:
             self.refuse(tr("Nothing that was found asks for this remedy; the run goes on as it is."))
             return
@@ -228,7 +230,7 @@ class Loop:
             self.refuse(tr("These rows have been left out already; the run goes on as it is."))
             return
         self.left_out |= left_out
-        self._watch.mended(verdict)
+        self._monitor.mended(verdict)
         log.info("Left out from here on, %d rows: %s", len(rows), rows)
         self._emit(RunResumed(step=self.position.step, changes={"rows left out": rows}))
 
@@ -280,7 +282,7 @@ class Loop:
 
     def _giving_up(self, done: StepCompleted, rows: list[TokenizedRow]) -> str:
         kept = tr("The weights are those of the last good update, {update}.").format(update=self.position.update)
-        if verdict := self._watch.newest:
+        if verdict := self._monitor.newest:
             stopped = tr("Training stopped at step {step}.").format(step=done.step)
             return f"{stopped} {verdict.sentence} {verdict.advice} {kept}"
         where = ", ".join(f"{row.source}:{row.number}" for row in rows[:4])

@@ -31,8 +31,8 @@ from studio.engine.training import checkpoint
 from studio.engine.training.assemble import Machinery, Trained, assemble, attach
 from studio.engine.training.loop import Emit, Loop, Position, RemedyChosen, planned_updates, progress_events
 from studio.engine.training.losses import Losses
+from studio.engine.training.monitor import NumericsMonitor
 from studio.engine.training.positions import check_positions
-from studio.engine.training.watch import Watch
 from studio.errors import Cancelled, StudioError, TrainingError
 from studio.events import (
     CheckpointSaved,
@@ -202,7 +202,7 @@ class _Run:
         self, prepared: Prepared, trained: Trained, position: Position, verdicts: Sequence[Verdict] = ()
     ) -> Live:
         made = assemble(self._config, trained, prepared.precision)
-        watch = Watch(
+        monitor = NumericsMonitor(
             self._config,
             trained,
             made.updater,
@@ -217,7 +217,7 @@ class _Run:
             trained.loss,
             made.updater,
             made.scaler,
-            watch,
+            monitor,
             self._control,
             self._emit,
             self._keep,

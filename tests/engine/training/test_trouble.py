@@ -14,7 +14,7 @@ import torch
 from studio.engine.control import Control
 from studio.engine.data import batching
 from studio.engine.models.load import load_model
-from studio.engine.training import assemble, checkpoint, loop, run, update, watch
+from studio.engine.training import assemble, checkpoint, loop, monitor, run, update
 from studio.errors import TrainingError
 from studio.events import (
     CheckpointSaved,
@@ -290,13 +290,13 @@ def test_without_rows_to_validate_with_there_are_checkpoints_too(tmp_path: Path)
 
 def test_a_failure_that_is_known_is_looked_into_sparingly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
-    find = watch.Watch._find
+    find = monitor.NumericsMonitor._find
 
     def counted(self: Any, facts: Any, batches: Any) -> Any:
         looks.append(facts.step)
         return find(self, facts, batches)
 
-    monkeypatch.setattr(watch.Watch, "_find", counted)
+    monkeypatch.setattr(monitor.NumericsMonitor, "_find", counted)
     scaling = {"name": "fp16-mixed", "loss_scaling": "static", "initial_scale": 2.0**30}
     sections = {"precision": scaling, "numerics": {"pause_after": 60, "every": 1000}, "training": {"max_steps": 100}}
     done = Trained(tmp_path, sections)
@@ -313,7 +313,7 @@ def test_looking_into_a_failure_never_ends_the_run(
     def stumbles(*arguments: Any, **options: Any) -> None:
         raise RuntimeError("the look itself failed")
 
-    monkeypatch.setattr(watch, "locate_first", stumbles)
+    monkeypatch.setattr(monitor, "locate_first", stumbles)
     done = Trained(tmp_path, {"precision": {"name": "fp16-mixed", "initial_scale": 2.0**30}}).go()
     assert done.of(RunFinished)[0].status == "finished"
     assert "the look itself failed" in caplog.text

@@ -56,7 +56,7 @@ class _Failure:
     sample: NumericsSampled | None
 
 
-class Watch:
+class NumericsMonitor:
     """Called by the loop before, within and after each attempt.
 
     Attributes:
