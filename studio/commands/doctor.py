@@ -14,7 +14,7 @@ from studio.commands.console import Commands, Console, add_command
 from studio.commands.window import has_display
 from studio.home import default_runs_root
 from studio.i18n import tr
-from studio.words import size_text
+from studio.text.numbers import size_text
 
 LIBRARIES = (
     "torch",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from studio.commands.console import Commands, Console, add_command
 from studio.commands.train import add_config
 from studio.i18n import tr
-from studio.words import component_text, count_text, share_text, size_text
+from studio.text.numbers import count_text, share_text, size_text
+from studio.text.words import component_text
 
 if TYPE_CHECKING:
     from studio.engine.methods import Method

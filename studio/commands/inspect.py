@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from studio.commands.console import Commands, Console, add_command, at_least
 from studio.i18n import tr
-from studio.words import count_text, size_text
+from studio.text.numbers import count_text, size_text
 
 if TYPE_CHECKING:
     from studio.engine.data.inspect import DataInspection, RenderedRow

@@ -7,7 +7,8 @@ import time
 import unicodedata
 from typing import TextIO
 
-from studio.words import size_text, stage_text
+from studio.text.numbers import size_text
+from studio.text.words import stage_text
 
 BAR_WIDTH = 24
 REDRAW_SECONDS = 0.1

@@ -15,7 +15,7 @@ from studio.commands.console import Commands, Console, add_command
 from studio.commands.runs import add_runs_option
 from studio.events import DataPrepared, EvaluationCompleted, OverflowDiagnosed, RunFinished, RunStarted
 from studio.i18n import tr
-from studio.words import duration_text, speed_text
+from studio.text.numbers import duration_text, speed_text
 
 if TYPE_CHECKING:
     from studio.runner.controller import Controller

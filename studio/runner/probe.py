@@ -25,7 +25,7 @@ from studio.engine.probe.recommend import REFERENCE, ProbeRow, judgement, object
 from studio.errors import StudioError
 from studio.i18n import language, tr
 from studio.runner import actions
-from studio.words import stage_text
+from studio.text.words import stage_text
 
 __all__ = ["DEFAULT_STEPS", "ProbeResult", "ProbeRow", "objection", "precisions_in_order", "probe"]
 

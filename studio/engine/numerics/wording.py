@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from studio.exponents import FP16
 from studio.i18n import tr
-from studio.words import share_text
+from studio.text.numbers import share_text
 
 Evidence: TypeAlias = Mapping[str, Any]
 Remedies: TypeAlias = Collection[str]

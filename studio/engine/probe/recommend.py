@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from studio.engine.precision import PRECISIONS
 from studio.i18n import tr
-from studio.words import share_text, size_text
+from studio.text.numbers import share_text, size_text
 
 Status: TypeAlias = Literal["measured", "not_finite", "unavailable", "failed"]
 

@@ -14,12 +14,12 @@ from studio.engine.methods import METHODS, Method
 from studio.i18n import gettext_noop, tr
 from studio.runner.actions import Estimate, MethodRow
 from studio.runner.method_words import exports_text, merging_text
+from studio.text import numbers
+from studio.text.numbers import count_text, share_text, size_text
 from studio.ui import theme
-from studio.ui.plots import numbers
 from studio.ui.widgets.cells import MEMORY_ROLE, MemoryCell
 from studio.ui.widgets.memory_bar import parts_text
 from studio.ui.widgets.verdict import sign_pixmap
-from studio.words import count_text, share_text, size_text
 
 Index = QModelIndex | QPersistentModelIndex
 

@@ -13,10 +13,10 @@ from typing_extensions import override
 from studio.engine.precision import PRECISIONS
 from studio.i18n import gettext_noop, tr
 from studio.runner.probe import ProbeRow, objection, precisions_in_order
+from studio.text import numbers
+from studio.text.numbers import share_text, size_text
 from studio.ui import theme
-from studio.ui.plots import numbers
 from studio.ui.widgets.verdict import Level, sign_pixmap
-from studio.words import share_text, size_text
 
 Index = QModelIndex | QPersistentModelIndex
 

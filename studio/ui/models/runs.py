@@ -13,10 +13,10 @@ from typing_extensions import override
 
 from studio.engine.methods import METHODS
 from studio.i18n import gettext_noop, tr
+from studio.text import numbers
+from studio.text.numbers import duration_text
 from studio.ui import theme
 from studio.ui.models.summary import RunSummary
-from studio.ui.plots import numbers
-from studio.words import duration_text
 
 Index = QModelIndex | QPersistentModelIndex
 SORT_ROLE = Qt.ItemDataRole.UserRole

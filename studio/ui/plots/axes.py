@@ -11,8 +11,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QFont, QFontMetricsF, QPen
 from typing_extensions import override
 
+from studio.text import numbers
 from studio.ui import theme
-from studio.ui.plots import numbers
 
 # Below the view itself (-100), so that grid lines lie under the curves.
 BEHIND = -200

@@ -14,8 +14,8 @@ from typing_extensions import override
 
 from studio.i18n import tr
 from studio.runner.record import RunRecord
+from studio.text import numbers
 from studio.ui import theme
-from studio.ui.plots import numbers
 from studio.ui.plots.axes import BEHIND, StepAxis, ValueAxis
 from studio.ui.plots.curve import NOT_FINITE, Curve, Style
 from studio.ui.plots.describe import in_words

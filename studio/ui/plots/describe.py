@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from studio.i18n import tr
-from studio.ui.plots import numbers
+from studio.text import numbers
 from studio.ui.plots.curve import Curve
 
 

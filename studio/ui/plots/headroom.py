@@ -10,8 +10,8 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from typing_extensions import override
 
 from studio.i18n import tr
+from studio.text import numbers
 from studio.ui import theme
-from studio.ui.plots import numbers
 from studio.ui.widgets.verdict import Level
 
 # One segment a doubling; more headroom than the gauge has segments fills it.

@@ -11,7 +11,7 @@ from typing_extensions import override
 from studio.i18n import gettext_noop, tr
 from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
-from studio.ui.plots import numbers
+from studio.text import numbers
 from studio.ui.plots.axes import Log10Axis, ValueAxis
 from studio.ui.plots.chart import Chart
 from studio.ui.plots.curve import Curve, Style

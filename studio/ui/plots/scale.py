@@ -8,7 +8,7 @@ from typing_extensions import override
 from studio.exponents import FP16
 from studio.i18n import tr
 from studio.runner.record import RunState
-from studio.ui.plots import numbers
+from studio.text import numbers
 from studio.ui.plots.axes import Log2Axis
 from studio.ui.plots.curve import Style
 from studio.ui.plots.metrics import MetricChart

@@ -11,8 +11,9 @@ from typing_extensions import override
 
 from studio.i18n import gettext_noop, tr
 from studio.runner.actions import Estimate
+from studio.text.numbers import size_text
+from studio.text.words import component_text
 from studio.ui import theme
-from studio.words import component_text, size_text
 
 _ABOUT = gettext_noop(
     "What training holds at its peak. Program: the interpreter and its libraries. 16-bit copies: of weights that are "

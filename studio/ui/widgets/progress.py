@@ -6,10 +6,11 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
 
 from studio.i18n import tr
+from studio.text.numbers import share_text
+from studio.text.words import stage_text
 from studio.ui import theme
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.text import ElidedLabel
-from studio.words import share_text, stage_text
 
 
 class TaskProgress(QWidget):

@@ -13,12 +13,13 @@ from studio.engine.precision import PRECISIONS
 from studio.i18n import gettext_noop, tr
 from studio.registry import Registry
 from studio.runner.record import RunState
+from studio.text.numbers import duration_text, speed_text
+from studio.text.words import stage_text
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
 from studio.ui.widgets.buttons import ActionButton
 from studio.ui.widgets.progress import show_share, thin_bar
 from studio.ui.widgets.text import ElidedLabel, label
-from studio.words import duration_text, speed_text, stage_text
 
 _STATUS = {
     "created": (gettext_noop("Starting"), "accent"),

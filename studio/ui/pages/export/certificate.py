@@ -10,14 +10,14 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollA
 
 from studio.engine.export.certificate import Certificate, Check
 from studio.i18n import gettext_noop, tr
+from studio.text import numbers
+from studio.text.numbers import size_text
 from studio.ui import icons, theme
 from studio.ui.models.exports import PastExport, target_title
 from studio.ui.models.runs import when_text
-from studio.ui.plots import numbers
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.empty import EmptyState
 from studio.ui.widgets.text import ElidedLabel, label
-from studio.words import size_text
 
 UNTOLD = gettext_noop("Nothing is called exported here until it was read back from disk and its outputs were compared.")
 

@@ -8,8 +8,8 @@ from pathlib import PurePath
 from typing import Any
 
 from studio.i18n import gettext_noop, tr
-from studio.ui.plots import numbers
-from studio.words import share_text
+from studio.text import numbers
+from studio.text.numbers import share_text
 
 # Names that are not plain English once their underscores are gone.
 NAMES = {

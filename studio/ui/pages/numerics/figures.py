@@ -11,13 +11,13 @@ from studio.exponents import FP16
 from studio.i18n import tr
 from studio.runner.numerics import headroom, recorded_scale, sampling_interval, share_lost
 from studio.runner.record import RunRecord
+from studio.text import numbers
+from studio.text.numbers import share_text
 from studio.ui import theme
-from studio.ui.plots import numbers
 from studio.ui.plots.headroom import HeadroomGauge, headroom_level, headroom_text
 from studio.ui.plots.heatmap.axis import title_of
 from studio.ui.plots.scale import scale_figure
 from studio.ui.widgets.figure import Figure
-from studio.words import share_text
 
 
 class HeadroomFigure(QWidget):

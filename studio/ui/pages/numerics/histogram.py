@@ -13,8 +13,8 @@ from studio.events import NumericsSampled
 from studio.exponents import FORMATS, Histogram
 from studio.i18n import tr
 from studio.runner.numerics import largest_product
+from studio.text import numbers
 from studio.ui import theme
-from studio.ui.plots import numbers
 from studio.ui.plots.exponents.view import ExponentView
 from studio.ui.plots.exponents.words import ZONES, Zone, best_text, recorded_text, share_of
 from studio.ui.widgets.buttons import push_button

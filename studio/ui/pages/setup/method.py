@@ -12,6 +12,7 @@ from studio.config import Suggestion
 from studio.engine.methods import METHODS, Method
 from studio.i18n import tr
 from studio.runner.actions import Estimate
+from studio.text.numbers import count_text, share_text
 from studio.ui import theme
 from studio.ui.forms.editors import choice_widget
 from studio.ui.forms.form import Form
@@ -20,7 +21,6 @@ from studio.ui.pages.setup.section import SectionCard
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.segmented import Segmented
 from studio.ui.widgets.text import label
-from studio.words import count_text, share_text
 
 
 class MethodCard(SectionCard):

@@ -9,12 +9,12 @@ from studio.engine.methods import Method
 from studio.i18n import tr
 from studio.runner.actions import Estimate
 from studio.runner.method_words import exports_text, merging_text, unmergeable_text
+from studio.text import numbers
+from studio.text.numbers import count_text, share_text, size_text
 from studio.ui import theme
-from studio.ui.plots import numbers
 from studio.ui.widgets.figure import Figure
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
-from studio.words import count_text, share_text, size_text
 
 
 class MethodFacts(QFrame):

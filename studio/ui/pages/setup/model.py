@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QLineEdit, QMenu
 from studio.config import ModelConfig
 from studio.i18n import tr
 from studio.runner import actions
+from studio.text.numbers import count_text, size_text
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.forms.form import Form
@@ -22,7 +23,6 @@ from studio.ui.pages.setup.section import SectionCard
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.text import label
-from studio.words import count_text, size_text
 
 if TYPE_CHECKING:
     from studio.engine.models.info import ModelInfo

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from studio.i18n import tr
+from studio.text.numbers import share_text
 from studio.ui import theme
 from studio.ui.widgets.buttons import icon_button
 from studio.ui.widgets.mask_preview import MaskPreview
 from studio.ui.widgets.text import label
-from studio.words import share_text
 
 if TYPE_CHECKING:
     from studio.engine.data.inspect import RenderedRow

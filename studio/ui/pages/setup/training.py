@@ -11,11 +11,11 @@ from studio.config import NumericsConfig, TrainingConfig
 from studio.engine.methods import METHODS
 from studio.i18n import tr
 from studio.runner.actions import Estimate
+from studio.text.numbers import size_text
 from studio.ui.forms.form import Form
 from studio.ui.forms.numbers import number_text
 from studio.ui.pages.setup.section import SectionCard
 from studio.ui.widgets.memory_bar import MemoryBar
-from studio.words import size_text
 
 
 class TrainingCard(SectionCard):

@@ -8,11 +8,11 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 from studio.i18n import tr
 from studio.runner.numerics import verdict_title
 from studio.runner.record import RunState
+from studio.text import numbers
+from studio.text.numbers import duration_text
 from studio.ui import theme
-from studio.ui.plots import numbers
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.verdict import Verdict
-from studio.words import duration_text
 
 
 class EndBanner(QFrame):

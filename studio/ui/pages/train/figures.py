@@ -8,12 +8,13 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 
 from studio.i18n import gettext_noop, tr
 from studio.runner.record import RunState
+from studio.text import numbers
+from studio.text.numbers import duration_text
+from studio.text.words import stage_text
 from studio.ui import theme
-from studio.ui.plots import numbers
 from studio.ui.plots.scale import scale_figure
 from studio.ui.widgets.figure import Figure
 from studio.ui.widgets.verdict import Level
-from studio.words import duration_text, stage_text
 
 # More skipped steps than this share are no longer the search for a scale (FIELD: chronic overflow).
 CHRONIC = 0.05

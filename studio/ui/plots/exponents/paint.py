@@ -9,8 +9,8 @@ from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPen, QPolygonF
 
 from studio.i18n import tr
+from studio.text import numbers
 from studio.ui import theme
-from studio.ui.plots import numbers
 from studio.ui.plots.exponents.layout import FIRST_EXPONENT, LAST_EXPONENT, Layout
 from studio.ui.plots.exponents.words import ZONES, zone_limits, zone_of
 

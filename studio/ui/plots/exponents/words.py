@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from studio.exponents import Format, Histogram, Shares
 from studio.i18n import gettext_noop, tr
-from studio.ui.plots import numbers
-from studio.words import share_text
+from studio.text import numbers
+from studio.text.numbers import share_text
 
 
 @dataclass(frozen=True, kw_only=True)

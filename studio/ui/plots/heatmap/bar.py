@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from studio.exponents import FP16
 from studio.i18n import tr
+from studio.text.numbers import power_of_two
 from studio.ui import theme
 from studio.ui.plots.heatmap.colours import (
     ALARM,
@@ -23,7 +24,6 @@ from studio.ui.plots.heatmap.colours import (
     share_colours,
 )
 from studio.ui.plots.heatmap.image import picture
-from studio.ui.plots.numbers import power_of_two
 
 
 class ColourBar(QWidget):

@@ -17,15 +17,15 @@ from studio.i18n import tr
 from studio.runner.numerics import ModuleMatrix, sample_at
 from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
+from studio.text import numbers
+from studio.text.numbers import share_text
 from studio.ui import theme
-from studio.ui.plots import numbers
 from studio.ui.plots.axes import Log2Axis, ValueAxis
 from studio.ui.plots.chart import Chart
 from studio.ui.plots.curve import Curve, Style
 from studio.ui.plots.heatmap.words import exponent_text
 from studio.ui.plots.overlay import Overlay
 from studio.ui.plots.timeline import Timeline
-from studio.words import share_text
 
 # Limits that are so many powers of two away from the curve stay out of view: they would flatten it.
 NEAR = 8.0

@@ -7,8 +7,8 @@ import math
 from studio.events import NumericsSampled
 from studio.i18n import tr
 from studio.runner.numerics import Direction
-from studio.ui.plots import numbers
-from studio.words import share_text
+from studio.text import numbers
+from studio.text.numbers import share_text
 
 
 def cell_text(sample: NumericsSampled, name: str, module: int, direction: Direction) -> str:

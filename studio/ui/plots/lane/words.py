@@ -9,7 +9,7 @@ import numpy as np
 from studio.i18n import tr
 from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
-from studio.ui.plots import numbers
+from studio.text import numbers
 
 
 def skip_text(record: RunRecord, step: int, at_floor: bool) -> str:

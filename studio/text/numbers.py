@@ -1,11 +1,14 @@
-"""Numbers as the window writes them: short, exact enough, and honest about what is not a number."""
+"""How numbers are written: short, with their units, and with names for NaN and infinity."""
 
 from __future__ import annotations
 
 import math
 
+from studio.i18n import tr
+
 NONE = "–"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_COUNTS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -60,6 +63,51 @@ def scale(value: float | None) -> str:
     exponent = math.log2(value)
     plain = f"{value:,.0f}" if 1 <= value < 1e7 and value == round(value) else scientific(value)
     return f"{plain} ({power_of_two(round(exponent))})" if exponent == round(exponent) else plain
+
+
+def size_text(count: float) -> str:
+    """Bytes in the unit that fits: 5_476_083_302 is 5.1 GB (1024 steps, as system monitors show memory)."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{_short(count)} {unit}"
+        count /= 1024
+    return f"{_short(count)} TB"
+
+
+def count_text(count: float) -> str:
+    """A count in short: 4_884_480 is 4.9 M, 412 is 412."""
+    for factor, letter in _COUNTS:
+        # 999,950 and more would be rounded to 1000.0 of the smaller unit.
+        if count >= factor * 0.99995:
+            return f"{_short(count / factor)} {letter}"
+    return f"{count:,.0f}"
+
+
+def share_text(part: float, whole: float) -> str:
+    """A share in per cent with two significant digits: 3.5 %."""
+    percent = 100 * part / whole if whole else 0.0
+    return f"{percent:.0f} %" if percent >= 9.95 or not percent else f"{percent:.2g} %"
+
+
+def duration_text(seconds: float) -> str:
+    """A duration in its two largest units: 42 s, 3 min 20 s, 2 h 5 min."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return tr("{seconds} s").format(seconds=whole)
+    if whole < 3600:
+        return tr("{minutes} min {seconds} s").format(minutes=whole // 60, seconds=whole % 60)
+    return tr("{hours} h {minutes} min").format(hours=whole // 3600, minutes=whole % 3600 // 60)
+
+
+def speed_text(tokens_per_second: float) -> str:
+    """A speed in tokens per second."""
+    return tr("{speed} tokens/s").format(speed=_short(tokens_per_second))
+
+
+def _short(value: float) -> str:
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:.1f}" if 0 < value < 9.95 and value != round(value) else f"{value:,.0f}"
 
 
 def _named(value: float) -> str:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from studio.ui.plots import numbers
+from studio.text import numbers
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What people read, written once for the window and the command line: numbers with units, and the words for codes."""
