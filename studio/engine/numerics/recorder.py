@@ -1,7 +1,7 @@
 """Recording: what the numbers inside the model are like, looked at now and then (events `NumericsSampled`).
 
-A look hooks the modules for the forward and backward pass of one micro-batch. Everything is counted where the
-numbers are, and read in one synchronisation at the end of the step; between two looks no hook is installed.
+A sample hooks the modules for the forward and backward pass of one micro-batch. Everything is counted where the
+numbers are, and read in one synchronisation at the end of the step; between two samples no hook is installed.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from studio.config.numerics import NumericsConfig
 from studio.engine.autocast import DTYPES, autocast
+from studio.engine.numerics.gpu_tally import GpuTallies
 from studio.engine.numerics.modules import in_forward_order, watched_modules
-from studio.engine.numerics.staging import StagedTallies
-from studio.engine.numerics.statistics import Scale, Tallies, Tally, together
+from studio.engine.numerics.statistics import CpuTallies, Scale, Tally, together
 from studio.engine.precision import Precision
 from studio.events import NumericsSampled, NumericsStarted
 
@@ -59,7 +59,7 @@ class Recorder:
         self._modules = in_forward_order(watched_modules(base), lambda: self._two_tokens(model, precision))
         self._inner = _trained_layers_beside(list(self._modules.values()), model)
         self._output = base.get_output_embeddings()
-        self._look: _Look | None = None
+        self._counts: _HookedCounts | None = None
 
     def started(self) -> NumericsStarted:
         """Return the event that names the rows of all samples."""
@@ -76,15 +76,15 @@ class Recorder:
         `gradients` returns those of the trained parameters when the pass is over, in their order and still scaled;
         without it they are taken from the parameters, which must not hold those of other micro-batches.
         """
-        look = self._new_look(list(self._modules.values()), scale, self._inner)
+        counts = self._new_counts(list(self._modules.values()), scale, self._inner)
         try:
             yield
         finally:
-            look.close()
+            counts.close()
         found = gradients() if gradients else [parameter.grad for parameter in self._parameters]
         pairs = zip(found, self._counted, strict=True)
-        look.add_parameters([gradient for gradient, counted in pairs if counted and gradient is not None])
-        self._look = look
+        counts.add_parameters([gradient for gradient, counted in pairs if counted and gradient is not None])
+        self._counts = counts
 
     def sample(self, step: int, scale: float | None, because: str) -> NumericsSampled:
         """Return what was seen since the last sample.
@@ -92,18 +92,20 @@ class Recorder:
         This waits for the device, once. Largest values and shares are rounded to five digits, which is what keeps a
         journal small.
         """
-        look = self._look or self._new_look([], scale)
-        self._look = None
+        counts = self._counts or self._new_counts([], scale)
+        self._counts = None
         self._collected += 1
         if self._collected % SAMPLES_PER_CADENCE == 0:
             self.every *= 2
-        sample = look.read(step, scale, because, DTYPES[self._compute], of_weights=self._by_products)
+        sample = counts.read(step, scale, because, DTYPES[self._compute], of_weights=self._by_products)
         return dataclasses.replace(sample, every=self.every)
 
-    def _new_look(self, modules: list[nn.Module], scale: float | None, inner: Sequence[nn.Module] = ()) -> _Look:
+    def _new_counts(
+        self, modules: list[nn.Module], scale: float | None, inner: Sequence[nn.Module] = ()
+    ) -> _HookedCounts:
         # Most words of the vocabulary are so improbable that nothing is lost with the gradients of their logits.
         hidden = {row for row, module in enumerate(modules) if module is not self._output}
-        return _Look(modules, inner, hidden, Scale(scale or 1.0), self._device)
+        return _HookedCounts(modules, inner, hidden, Scale(scale or 1.0), self._device)
 
     def _two_tokens(self, model: nn.Module, precision: Precision) -> None:
         ids = torch.zeros((1, 2), dtype=torch.int64, device=self._device)
@@ -112,7 +114,7 @@ class Recorder:
             model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
 
 
-class _Look:
+class _HookedCounts:
     """The counts of one micro-batch: activations and gradients of each row, then those of what has no row of its own
     (`inner`), and the parameters' gradients.
     """
@@ -130,11 +132,11 @@ class _Look:
         self._hidden = hidden
         self._rows = len(modules)
         streams = 2 * self._rows + 2
-        self._tallies = Tallies(streams) if device.type == "cpu" else StagedTallies(streams, device)
+        self._tallies = CpuTallies(streams) if device.type == "cpu" else GpuTallies(streams, device)
         self._gradient_formats: dict[int, torch.dtype] = {}
         self._open = True
         self._handles = [module.register_forward_hook(self._hook(row)) for row, module in enumerate(modules)]
-        self._handles += [module.register_forward_hook(self._look_behind) for module in inner]
+        self._handles += [module.register_forward_hook(self._count_gradient) for module in inner]
 
     def close(self) -> None:
         """Stop counting; a graph that lives on is not looked at any more."""
@@ -176,7 +178,7 @@ class _Look:
 
         return forward
 
-    def _look_behind(self, module: nn.Module, inputs: object, output: object) -> None:
+    def _count_gradient(self, module: nn.Module, inputs: object, output: object) -> None:
         if isinstance(output, Tensor) and output.requires_grad:
             output.register_hook(lambda gradient: self._backward(self._rows, gradient))
 

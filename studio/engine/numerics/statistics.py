@@ -51,8 +51,8 @@ class Scale:
 UNSCALED = Scale()
 
 
-class Tallies:
-    """Counts of several streams of numbers, for processors; GPUs have `staging.StagedTallies`."""
+class CpuTallies:
+    """Counts of several streams of numbers, for processors; GPUs have `gpu_tally.GpuTallies`."""
 
     def __init__(self, streams: int) -> None:
         self._counts = torch.zeros((streams, BINS), dtype=torch.int64)

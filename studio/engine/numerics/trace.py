@@ -25,19 +25,19 @@ class Place:
     largest: float
 
 
-class Look(NamedTuple):
-    """What one tensor is like; `largest` is about its finite numbers."""
+class FiniteCheck(NamedTuple):
+    """`largest`: the largest finite magnitude in a tensor. `finite`: whether all its numbers are finite."""
 
     largest: float
     finite: bool
 
 
-def look_at(values: Tensor) -> Look:
-    """Wait for the device and say whether all numbers are finite."""
+def check_finite(values: Tensor) -> FiniteCheck:
+    """Check a tensor of any shape and floating-point format. This waits for the device."""
     finite = torch.isfinite(values)
     largest = torch.where(finite, values.detach(), 0).abs().float().max() if values.numel() else torch.zeros(())
     found = torch.stack([largest, finite.all().to(largest)]).tolist()
-    return Look(found[0], bool(found[1]))
+    return FiniteCheck(found[0], bool(found[1]))
 
 
 class Trace:
@@ -84,7 +84,7 @@ class Trace:
 
     def see_loss(self, loss: Tensor) -> None:
         """Look at the loss, between the two passes."""
-        if self.first is None and not look_at(loss).finite:
+        if self.first is None and not check_finite(loss).finite:
             self.first = Place(None, "loss", self._output)
 
     def _before(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -105,7 +105,7 @@ class Trace:
     def _enter(self, direction: Direction, name: str, values: Tensor) -> None:
         if self.first is not None:
             return
-        seen = look_at(values)
+        seen = check_finite(values)
         if seen.finite:
             self._entered[direction][name] = seen.largest
         else:
@@ -114,7 +114,7 @@ class Trace:
     def _leave(self, direction: Direction, name: str, values: Tensor) -> None:
         if self.first is not None:
             return
-        seen = look_at(values)
+        seen = check_finite(values)
         if not seen.finite:
             self._blame(direction, name)
         elif direction == "forward":
@@ -122,7 +122,7 @@ class Trace:
 
     def _reach(self, name: str, gradient: Tensor) -> None:
         """A gradient came out of the modules on a way of its own, as that of a prefix does out of the attention."""
-        if self.first is None and not (seen := look_at(gradient)).finite:
+        if self.first is None and not (seen := check_finite(gradient)).finite:
             self.first = Place(name, "backward", seen.largest)
 
     def _blame(self, direction: Direction, name: str | None) -> None:

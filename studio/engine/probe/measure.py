@@ -26,8 +26,9 @@ from studio.engine.device import default_token_budget, peak_memory, resolve_devi
 from studio.engine.kernels.products import cpu_has_bf16, cpu_has_fp16
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.load import load_tokenizer
-from studio.engine.numerics.locate import Repetition, locate_first
+from studio.engine.numerics.locate import locate_first
 from studio.engine.numerics.lost_updates import LostUpdates
+from studio.engine.numerics.replay import Replay
 from studio.engine.numerics.verdicts import FirstNonFinite
 from studio.engine.precision import PRECISIONS, Precision
 from studio.engine.precision.choose import choose_precision, has_bf16
@@ -179,7 +180,7 @@ class _Probe:
             torch.cuda.synchronize(self._updater.device)
 
     def _locate(self, batches: Sequence[MicroBatch]) -> FirstNonFinite | None:
-        repetition = Repetition(
+        replay = Replay(
             model=self._trained.model,
             base=self._trained.base,
             loss=self._trained.loss,
@@ -187,7 +188,7 @@ class _Probe:
             scale=self.scale,
             supervised=sum(batch.supervised for batch in batches),
         )
-        return next(filter(None, (locate_first(repetition, batch) for batch in batches)), None)
+        return next(filter(None, (locate_first(replay, batch) for batch in batches)), None)
 
 
 def _row(name: str, precision: Precision, device: torch.device, probe: _Probe, reference: Path) -> ProbeRow:

@@ -14,9 +14,10 @@ from studio.engine.data.batching import MicroBatch, collate
 from studio.engine.numerics.alarm import Sparing
 from studio.engine.numerics.diagnosis import ESTABLISHED, Diagnosis, no_checkpoint
 from studio.engine.numerics.flushed import flushed_in_modules
-from studio.engine.numerics.locate import Repetition, locate_first
+from studio.engine.numerics.locate import locate_first
 from studio.engine.numerics.lost_updates import LostUpdates
 from studio.engine.numerics.recorder import Recorder
+from studio.engine.numerics.replay import Replay
 from studio.engine.numerics.verdicts import FirstNonFinite, Row, StepFacts, Verdict
 from studio.engine.precision.choose import has_bf16
 from studio.events import NumericsSampled, StepCompleted
@@ -215,7 +216,7 @@ class NumericsMonitor:
 
     def _find(self, facts: StepFacts, batches: Sequence[RowsOfBatch]) -> _Failure | None:
         """Repeat the micro-batches, at the scale that failed, until the one at fault is found."""
-        repetition = Repetition(
+        replay = Replay(
             model=self._trained.model,
             base=self._trained.base,
             loss=self._trained.loss,
@@ -225,16 +226,16 @@ class NumericsMonitor:
         )
         recorder = self._recorder if self._samples(self._samples_at, facts.step) else None
         for one in batches:
-            located = locate_first(repetition, one.batch.to(self._updater.device), recorder=recorder)
+            located = locate_first(replay, one.batch.to(self._updater.device), recorder=recorder)
             if located is not None:
                 seen = recorder is not None and located.direction != "weights"
                 sample = recorder.sample(facts.step, facts.grad_scale, "skip") if recorder and seen else None
-                rows, tried = self._at_fault(repetition, located, one.rows)
+                rows, tried = self._at_fault(replay, located, one.rows)
                 return _Failure(located, rows, tried, sample)
         return None
 
     def _at_fault(
-        self, repetition: Repetition, located: FirstNonFinite, rows: Sequence[TokenizedRow]
+        self, replay: Replay, located: FirstNonFinite, rows: Sequence[TokenizedRow]
     ) -> tuple[Sequence[TokenizedRow], int]:
         """Return the rows that fail by themselves, and how many were tried for that: all and 0 if none does.
 
@@ -242,7 +243,7 @@ class NumericsMonitor:
         """
         if located.direction not in ("forward", "loss") or len(rows) == 1:
             return rows, 0
-        found = [row for row in rows if not repetition.is_finite(collate([row], 0).to(self._updater.device))]
+        found = [row for row in rows if not replay.is_finite(collate([row], 0).to(self._updater.device))]
         return (found, len(rows)) if found else (rows, 0)
 
     def _tell(self, sample: NumericsSampled) -> None:

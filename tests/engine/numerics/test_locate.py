@@ -15,10 +15,11 @@ from transformers import PreTrainedModel
 from studio.config.numerics import NumericsConfig
 from studio.engine.data.batching import MicroBatch
 from studio.engine.numerics import locate
-from studio.engine.numerics.in_fp32 import exceeds_fp16
-from studio.engine.numerics.locate import Repetition, locate_first
+from studio.engine.numerics.locate import locate_first
 from studio.engine.numerics.modules import in_forward_order, visible_modules
+from studio.engine.numerics.recompute_fp32 import exceeds_fp16
 from studio.engine.numerics.recorder import Recorder
+from studio.engine.numerics.replay import Replay
 from studio.engine.numerics.trace import Place
 from studio.engine.numerics.verdicts import Direction, FirstNonFinite
 from studio.engine.precision import PRECISIONS
@@ -77,7 +78,7 @@ def _locate(tiny: Bench, *, scale: float | None = 1024.0, **changes: Any) -> Fir
         "scale": scale,
         "supervised": batch.supervised,
     }
-    return locate_first(Repetition(**(given | changes)), batch)
+    return locate_first(Replay(**(given | changes)), batch)
 
 
 def _linear_layers(tiny: Bench, make: Make) -> Iterator[tuple[str, nn.Module]]:
@@ -190,7 +191,7 @@ def test_a_gradient_that_breaks_within_the_attention_is_found_there_and_not_laid
 def test_every_module_can_be_computed_again_in_fp32(make: Make, method: str, direction: Direction) -> None:
     tiny = _bench(make, method)
     batch = _batch()
-    repetition = Repetition(
+    replay = Replay(
         model=tiny.model,
         base=tiny.base,
         loss=tiny.loss,
@@ -201,7 +202,7 @@ def test_every_module_can_be_computed_again_in_fp32(make: Make, method: str, dir
     called = in_forward_order(dict(visible_modules(tiny.base)), lambda: tiny.loss(batch))
     for name, module in called.items():
         has_lists = any(isinstance(inner, nn.ModuleList) for inner in module.modules())
-        assert exceeds_fp16(repetition, batch, Place(name, direction, 1.0)) is (None if has_lists else True)
+        assert exceeds_fp16(replay, batch, Place(name, direction, 1.0)) is (None if has_lists else True)
 
 
 @pytest.mark.parametrize("make", [llama, gpt2])
@@ -319,15 +320,15 @@ def test_the_training_state_stays_as_it_was() -> None:
         assert before is None or torch.equal(before, parameter.grad)  # type: ignore[arg-type]
 
 
-def test_the_repetition_can_be_sampled_on_the_way() -> None:
+def test_the_replay_can_be_sampled_on_the_way() -> None:
     tiny = _bench(llama, "full")
     batch, scale = _batch(), 2.0**22
     recorder = Recorder(tiny.model, tiny.base, tiny.parameters, PRECISIONS.get("fp16-mixed"), NumericsConfig())
     given = (tiny.model, tiny.base, tiny.loss, tiny.updater.autocast)
-    repetition = Repetition(
+    replay = Replay(
         **dict(zip(("model", "base", "loss", "autocast"), given, strict=True)), scale=scale, supervised=batch.supervised
     )
-    found = locate_first(repetition, batch, recorder=recorder)
+    found = locate_first(replay, batch, recorder=recorder)
     sample = recorder.sample(3, scale, "skip")
     assert found is not None
     modules = recorder.started().modules

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from studio.engine.numerics.gpu_tally import GpuTallies
 from studio.engine.numerics.lost_updates import LostUpdates
-from studio.engine.numerics.staging import StagedTallies
-from studio.engine.numerics.statistics import UNSCALED, Scale, Tallies, Tally, together
+from studio.engine.numerics.statistics import UNSCALED, CpuTallies, Scale, Tally, together
 
 FORMATS = [torch.float16, torch.bfloat16, torch.float32]
 SPECIAL = [0.0, -0.0, math.nan, math.inf, -math.inf, 2.0**-14, -(2.0**-14), 2.0**-24, 3 * 2.0**-24, 1.0, -1.5, 65504.0]
@@ -24,9 +24,9 @@ def _numbers(dtype: torch.dtype, count: int = 5000) -> Tensor:
     return torch.cat([spread, torch.tensor(SPECIAL)]).to(dtype)
 
 
-def _make(streams: int) -> list[Tallies | StagedTallies]:
+def _make(streams: int) -> list[CpuTallies | GpuTallies]:
     """Both ways of counting; the one for GPUs with a buffer that is soon full."""
-    return [Tallies(streams), StagedTallies(streams, torch.device("cpu"), room=700)]
+    return [CpuTallies(streams), GpuTallies(streams, torch.device("cpu"), room=700)]
 
 
 def _tally(numbers: Tensor, scale: Scale = UNSCALED) -> Tally:

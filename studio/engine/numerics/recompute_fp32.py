@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from studio.engine.data.batching import MicroBatch
+from studio.engine.numerics.replay import Replay
 from studio.engine.numerics.trace import Place, tensors
 
-if TYPE_CHECKING:
-    from studio.engine.data.batching import MicroBatch
-    from studio.engine.numerics.locate import Repetition
 
-
-def exceeds_fp16(repetition: Repetition, batch: MicroBatch, place: Place) -> bool | None:
+def exceeds_fp16(replay: Replay, batch: MicroBatch, place: Place) -> bool | None:
     """Compute the module at `place` once more, alone, in fp32, on what it was given when the batch is repeated.
 
     Returns:
@@ -25,19 +23,19 @@ def exceeds_fp16(repetition: Repetition, batch: MicroBatch, place: Place) -> boo
     """
     if place.module is None:
         return None
-    module = repetition.base.get_submodule(place.module)
+    module = replay.base.get_submodule(place.module)
     if any(isinstance(inner, nn.ModuleList) for inner in module.modules()):
         return None  # an fp32 copy of everything is too much to ask
-    given = _Given(module)
+    call = _ModuleCall(module)
     try:
-        repetition.run(batch)
+        replay.run(batch)
     finally:
-        given.close()
-    results = given.outputs() if place.direction == "forward" else given.gradients()
+        call.close()
+    results = call.outputs() if place.direction == "forward" else call.gradients()
     return all(bool(torch.isfinite(result).all()) for result in results)
 
 
-class _Given:
+class _ModuleCall:
     """Keeps what a module is called with and the gradient by its output, to compute it again in fp32."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -74,7 +72,7 @@ class _Given:
         return [gradient for gradient in found if gradient is not None]
 
     def _called(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        # Copied before the module runs, because it appends to a cache that it is given.
+        # Copied before the module runs, because it appends to a cache that it is call.
         self._args, self._kwargs = _wide(args), _wide(kwargs)
 
     def _returned(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:

@@ -46,7 +46,7 @@ class _Counted:
     zero_bin: int
 
 
-class StagedTallies:
+class GpuTallies:
     """Counts of several streams of numbers; only `read` waits for the device."""
 
     def __init__(self, streams: int, device: torch.device, room: int = ROOM) -> None:

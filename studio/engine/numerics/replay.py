@@ -1,0 +1,52 @@
+"""Repeating a micro-batch that failed, without touching the state of the training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from studio.engine.data.batching import MicroBatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """What it takes to go through the forward and backward pass of a micro-batch once more.
+
+    Attributes:
+        model: what is trained; `base`, the transformers model inside it, gives the names.
+        loss: summed loss of a micro-batch, as `SupervisedLoss` computes it.
+        autocast: makes the context in which the forward pass computes.
+        scale: the loss scale of the step that failed, None without.
+        supervised: supervised tokens of the whole update, by which the loss is divided.
+    """
+
+    model: nn.Module
+    base: nn.Module
+    loss: Callable[[MicroBatch], Tensor]
+    autocast: Callable[[], AbstractContextManager[object]]
+    scale: float | None
+    supervised: int
+
+    def run(self, batch: MicroBatch, see: Callable[[Tensor], None] | None = None) -> tuple[Tensor | None, ...]:
+        """Go forward, let `see` look at the loss, go backward, and return the gradients of what is trained, scaled.
+
+        No `.grad` and no random state is touched.
+        """
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        gpus = [trained[0].device] if trained[0].is_cuda else []
+        with torch.random.fork_rng(devices=gpus):
+            with self.autocast():
+                loss = self.loss(batch) / self.supervised
+            if see is not None:
+                see(loss.detach())
+            return torch.autograd.grad(loss * (self.scale or 1.0), trained, allow_unused=True)
+
+    def is_finite(self, batch: MicroBatch) -> bool:
+        """Go forward alone, and return whether the loss is finite."""
+        gpus = [batch.input_ids.device] if batch.input_ids.is_cuda else []
+        with torch.random.fork_rng(devices=gpus), torch.no_grad(), self.autocast():
+            return bool(torch.isfinite(self.loss(batch)))
