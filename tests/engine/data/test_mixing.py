@@ -47,6 +47,15 @@ def test_the_order_hangs_on_seed_and_epoch_alone() -> None:
     assert (first.epoch(0) != TrainingOrder(30, 10, 0.2, "shuffle", seed=6).epoch(0)).any()
 
 
+@pytest.mark.parametrize("mixing", ["shuffle", "alternate"])
+def test_every_seed_and_every_epoch_has_its_own_order_of_domain_rows(mixing: str) -> None:
+    def domain_rows(seed: int, epoch: int) -> tuple[int, ...]:
+        rows = TrainingOrder(30, 10, 0.2, mixing, seed=seed).epoch(epoch)  # type: ignore[arg-type]
+        return tuple(rows[rows < 30].tolist())
+
+    assert len({domain_rows(seed, epoch) for seed in range(3) for epoch in range(3)}) == 9
+
+
 def test_the_global_random_numbers_are_left_alone() -> None:
     np.random.seed(7)
     before = np.random.get_state()[1].copy()

@@ -32,9 +32,11 @@ def _torch_scales(config: PrecisionConfig, overflows: list[bool]) -> list[float]
     return scales
 
 
-def test_the_scale_follows_torchs_grad_scaler_through_overflow_and_growth() -> None:
+# "T" overflows, "F" does not. The second one ends a streak of two good updates before it reaches the interval of three.
+@pytest.mark.parametrize("letters", ["TTFFFTFFFFFFT", "FFTFFF", "FFTFFTFFF", "FFFFTFFFF"])
+def test_the_scale_follows_torchs_grad_scaler_through_overflow_and_growth(letters: str) -> None:
     config = PrecisionConfig(name="fp16-mixed", initial_scale=65536.0, growth_interval=3)
-    pattern = [True, True, False, False, False, True, False, False, False, False, False, False, True]
+    pattern = [letter == "T" for letter in letters]
     scaler = make_scaler(FP16, config)
     assert scaler is not None
     scales = []

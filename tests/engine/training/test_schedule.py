@@ -27,3 +27,14 @@ def test_the_cosine_after_warm_up_is_that_of_transformers() -> None:
         assert learning_rate(config, update, 50) == pytest.approx(oracle.get_last_lr()[0], abs=1e-12)
         optimizer.step()
         oracle.step()
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
+def test_the_warm_up_is_a_line_that_the_first_update_begins_above_zero(schedule: str) -> None:
+    config = TrainingConfig.model_validate({"schedule": schedule, "learning_rate": 6.0, "warmup_ratio": 0.1})
+    assert [learning_rate(config, update, 50) for update in range(6)] == pytest.approx([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+
+
+def test_the_line_after_warm_up_ends_one_update_above_zero() -> None:
+    config = TrainingConfig(schedule="linear", learning_rate=1.0, warmup_ratio=0.2)
+    assert [learning_rate(config, update, 10) for update in (2, 3, 6, 9)] == pytest.approx([1.0, 7 / 8, 0.5, 1 / 8])
