@@ -11,7 +11,7 @@ from functools import cache
 from typing import Literal, cast
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetricsF, QPalette
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPalette
 from PySide6.QtWidgets import QApplication
 
 from studio.resources import resource
@@ -20,7 +20,7 @@ Choice = Literal["system", "light", "dark"]
 CHOICES: tuple[Choice, ...] = ("system", "light", "dark")
 
 # The type scale, as multiples of the application's font.
-TITLE, HEADING, BODY, CAPTION = 1.7, 1.2, 1.0, 0.92
+TITLE, HEADING, CAPTION = 1.7, 1.2, 0.92
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,13 @@ def characters(count: float) -> int:
 def points(scale: float) -> float:
     """Return a font size on the type scale, in points."""
     return application().font().pointSizeF() * scale
+
+
+def caption_font() -> QFont:
+    """Return the font of the words within pictures: smaller than the window's."""
+    font = QFont(application().font())
+    font.setPointSizeF(points(CAPTION))
+    return font
 
 
 def _line_height() -> float:

@@ -11,8 +11,8 @@ from pytestqt.qtbot import QtBot
 from studio.events import StepCompleted
 from studio.runs import read_journal
 from studio.ui.main_window import MainWindow
-from studio.ui.plots.chart import Chart
-from studio.ui.plots.lane.lane import SKIPPED
+from studio.ui.plots.lane.events import SKIPPED
+from studio.ui.plots.line_chart import LineChart
 
 
 def journalled_steps(window: MainWindow) -> list[StepCompleted]:
@@ -37,7 +37,7 @@ def wait_for_the_end(window: MainWindow, qtbot: QtBot, minutes: float) -> None:
     qtbot.waitUntil(lambda: f" of {context.record.state.step:,} attempted" in plots.counts.whole_text, timeout=60_000)
 
 
-def _drawn_to(chart: Chart, step: int) -> bool:
+def _drawn_to(chart: LineChart, step: int) -> bool:
     """Charts draw a turn of the event loop after they heard of a step."""
     x, _ = chart.curves[0].item.getData()
     return x is not None and len(x) > 0 and x[-1] >= step
@@ -55,7 +55,7 @@ def assert_the_page_shows_every_step(window: MainWindow, steps: list[StepComplet
     assert all(math.isclose(drawn[step.step], math.log2(step.grad_scale)) for step in steps)
 
     skipped = [step.step for step in steps if step.skipped]
-    assert list(plots.lane.steps(SKIPPED)) == skipped
+    assert list(plots.lane.marks.in_row(SKIPPED)) == skipped
     ticks = plots.lane.overlay.tick_pixels()
     assert all(np.abs(ticks - plots.lane.view.pixel_of(step)).min() <= 1 for step in skipped)
     assert plots.counts.whole_text.startswith(f"{len(skipped)} skipped of {len(steps)} attempted")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QFont, QFontMetricsF, QPen
+from PySide6.QtGui import QFontMetricsF, QPen
 from typing_extensions import override
 
 from studio.text import numbers
@@ -34,8 +34,7 @@ class Axis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
     def apply_theme(self) -> None:
         """Take colours and font from the theme."""
         colours = theme.palette()
-        font = QFont(theme.application().font())
-        font.setPointSizeF(theme.points(theme.CAPTION))
+        font = theme.caption_font()
         self.setTickFont(font)
         self.setTextPen(colours.muted)
         self.setTickPen(pg.mkPen(colours.grid))

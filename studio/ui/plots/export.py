@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QWidget
 from studio.errors import ExportError
 from studio.i18n import tr
 from studio.ui import theme
-from studio.ui.plots.chart import Chart
+from studio.ui.plots.timeline_plot import TimelinePlot
 
 RESOLUTION = 2
 
@@ -36,10 +36,9 @@ def save_picture(widget: QWidget, path: Path, title: str) -> None:
 
 def described(widget: QWidget) -> str:
     """Return the words for a picture; one that is made of several has those of its parts."""
-    for chart in widget.findChildren(Chart):
-        chart.describe()
-    if isinstance(widget, Chart):
-        widget.describe()
+    for plot in (widget, *widget.findChildren(TimelinePlot)):
+        if isinstance(plot, TimelinePlot):
+            plot.describe()
     parts = [part.accessibleDescription() for part in widget.findChildren(QWidget) if not part.isHidden()]
     return widget.accessibleDescription() or "\n".join(part for part in parts if part)
 

@@ -10,8 +10,8 @@ from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
 from studio.text import numbers
 from studio.ui.plots.axes import ValueAxis
-from studio.ui.plots.chart import Chart
 from studio.ui.plots.curve import Curve, Style
+from studio.ui.plots.line_chart import LineChart
 from studio.ui.plots.timeline import Timeline
 
 DEFAULT_WINDOW = 8
@@ -20,7 +20,7 @@ MEAN_LINE = Style(title="", width=2.0)
 VALIDATION_LINE = Style(title=gettext_noop("Validation"), colour="series_2", width=1.5, dots=True)
 
 
-class LossChart(Chart):
+class LossChart(LineChart):
     """Mean loss per supervised token, of each step and of the validations."""
 
     def __init__(self, timeline: Timeline, parent: QWidget | None = None) -> None:

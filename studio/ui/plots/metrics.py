@@ -13,14 +13,14 @@ from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
 from studio.text import numbers
 from studio.ui.plots.axes import Log10Axis, ValueAxis
-from studio.ui.plots.chart import Chart
 from studio.ui.plots.curve import Curve, Style
+from studio.ui.plots.line_chart import LineChart
 from studio.ui.plots.timeline import Timeline
 
 LIMIT = Style(title=gettext_noop("clip limit"), colour="warning", dashed=True)
 
 
-class MetricChart(Chart):
+class MetricChart(LineChart):
     """One series of the record as one curve."""
 
     def __init__(

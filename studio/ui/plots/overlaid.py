@@ -11,8 +11,8 @@ from studio.i18n import gettext_noop, tr
 from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
 from studio.ui.plots.axes import ValueAxis
-from studio.ui.plots.chart import Chart
 from studio.ui.plots.curve import Curve, Style
+from studio.ui.plots.line_chart import LineChart
 from studio.ui.plots.timeline import Timeline
 
 # The first is the widest and palest, so that what lies on it is seen to lie on it.
@@ -20,7 +20,7 @@ _LOOKS = (("series_1", 6.0, 0.5), ("series_2", 3.0, 0.8), ("series_3", 1.5, 1.0)
 MOST = len(_LOOKS)
 
 
-class OverlaidChart(Chart):
+class OverlaidChart(LineChart):
     """Losses of up to three runs over their steps."""
 
     def __init__(self, titles: Sequence[str], timeline: Timeline, parent: QWidget | None = None) -> None:

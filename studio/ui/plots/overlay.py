@@ -1,4 +1,4 @@
-"""What is painted over the curves in pixels of the view: cursor, marks at the edges, and words while it is empty."""
+"""What is painted over a plot in pixels of its view: cursor, marks at the edges, and words while it is empty."""
 
 from __future__ import annotations
 
@@ -28,14 +28,11 @@ def columns(pixels: Any, width: float, apart: float = 1.0) -> NDArray[np.float64
 
 
 class Overlay(QGraphicsObject):
-    """Lies over a view and is as large as it is."""
+    """Lies over a view and is as large as it is; paints the cursor, or a message where there is nothing to see."""
 
     def __init__(self, view: StepView) -> None:
         super().__init__(view)
         self.view = view
-        self.marks: Sequence[Marks] = ()
-        self.points: Sequence[tuple[float, float, str]] = ()
-        self.level: float | None = None
         self.step: int | None = None
         self.message = ""
         self.setZValue(1000)
@@ -48,27 +45,66 @@ class Overlay(QGraphicsObject):
     @override
     def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None) -> None:
         if self.message:
-            self._paint_message(painter)
+            painter.setPen(theme.palette().muted)
+            painter.setFont(theme.application().font())
+            flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
+            painter.drawText(self.boundingRect(), int(flags), self.message)
             return
         painter.setClipRect(self.boundingRect())
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        self._paint_level(painter)
-        self._paint_cursor(painter)
-        for marks in self.marks:
-            self._paint_triangles(painter, marks.not_finite, top=True)
-            self._paint_triangles(painter, marks.not_positive, top=False)
-
-    def marked_pixels(self) -> NDArray[np.float64]:
-        """Return where along the top edge marks for values that are not finite are painted."""
-        return np.concatenate([np.empty(0), *(self._columns(marks.not_finite) for marks in self.marks)])
+        self._paint_content(painter)
 
     def height_of(self, value: float) -> float:
         """Return the pixel, from the top, of a value on the axis."""
         low, high = self.view.viewRange()[1]
         return float((high - value) / max(high - low, 1e-300) * self.view.height())
 
-    def _columns(self, steps: NDArray[np.float64]) -> NDArray[np.float64]:
-        return columns(self.view.pixel_of(steps), self.view.width(), 2.0)
+    def columns_of(self, steps: NDArray[np.float64], apart: float = 2.0) -> NDArray[np.float64]:
+        """Return the columns of pixels, `apart` pixels wide, in which at least one of the steps lies."""
+        return columns(self.view.pixel_of(steps), self.view.width(), apart)
+
+    def _paint_content(self, painter: QPainter) -> None:
+        """Paint the cursor; subclasses paint more, below or above it. Antialiasing is on."""
+        if self.step is not None:
+            x = float(self.view.pixel_of(self.step))
+            painter.setPen(QPen(theme.palette().control, 1))
+            painter.drawLine(QLineF(x, 0, x, self.view.height()))
+
+    def _resized(self, _: pg.ViewBox) -> None:
+        self.prepareGeometryChange()
+
+
+class CurveOverlay(Overlay):
+    """Paints a level, the points of the curves under the cursor, and marks for values that have no place on the axis.
+
+    `level` is a value on the axis, such as the norm at which gradients are clipped; `points` are values on the axis
+    at the cursor, with the name of their colour.
+    """
+
+    def __init__(self, view: StepView) -> None:
+        super().__init__(view)
+        self.level: float | None = None
+        self.points: list[tuple[float, str]] = []
+        self.marks: Sequence[Marks] = ()
+
+    @override
+    def _paint_content(self, painter: QPainter) -> None:
+        if self.level is not None:
+            y = self.height_of(self.level)
+            painter.setPen(QPen(theme.palette().warning, 1, Qt.PenStyle.DashLine))
+            painter.drawLine(QLineF(0, y, self.view.width(), y))
+        super()._paint_content(painter)
+        self._paint_points(painter)
+        for marks in self.marks:
+            self._paint_triangles(painter, marks.not_finite, top=True)
+            self._paint_triangles(painter, marks.not_positive, top=False)
+
+    def _paint_points(self, painter: QPainter) -> None:
+        colours = theme.palette()
+        painter.setPen(QPen(colours.surface, 1.5))
+        for value, colour in self.points:
+            painter.setBrush(getattr(colours, colour))
+            painter.drawEllipse(QPointF(float(self.view.pixel_of(self.step)), self.height_of(value)), 4.0, 4.0)
 
     def _paint_triangles(self, painter: QPainter, steps: NDArray[np.float64], top: bool) -> None:
         colours = theme.palette()
@@ -76,34 +112,5 @@ class Overlay(QGraphicsObject):
         edge, tip = (0.0, float(tall)) if top else (self.view.height(), self.view.height() - tall)
         painter.setPen(QPen(colours.surface, 1))
         painter.setBrush(colours.bad if top else colours.warning)
-        for x in self._columns(steps):
+        for x in self.columns_of(steps):
             painter.drawPolygon(QPolygonF([QPointF(x - half, edge), QPointF(x + half, edge), QPointF(x, tip)]))
-
-    def _paint_level(self, painter: QPainter) -> None:
-        """A horizontal limit, such as the norm at which gradients are clipped."""
-        if self.level is None:
-            return
-        y = self.height_of(self.level)
-        painter.setPen(QPen(theme.palette().warning, 1, Qt.PenStyle.DashLine))
-        painter.drawLine(QLineF(0, y, self.view.width(), y))
-
-    def _paint_cursor(self, painter: QPainter) -> None:
-        if self.step is None:
-            return
-        colours = theme.palette()
-        x = float(self.view.pixel_of(self.step))
-        painter.setPen(QPen(colours.control, 1))
-        painter.drawLine(QLineF(x, 0, x, self.view.height()))
-        painter.setPen(QPen(colours.surface, 1.5))
-        for step, value, colour in self.points:
-            painter.setBrush(getattr(colours, colour))
-            painter.drawEllipse(QPointF(float(self.view.pixel_of(step)), self.height_of(value)), 4.0, 4.0)
-
-    def _paint_message(self, painter: QPainter) -> None:
-        painter.setPen(theme.palette().muted)
-        painter.setFont(theme.application().font())
-        flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
-        painter.drawText(self.boundingRect(), int(flags), self.message)
-
-    def _resized(self, _: pg.ViewBox) -> None:
-        self.prepareGeometryChange()

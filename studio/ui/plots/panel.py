@@ -8,15 +8,15 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from studio.runner.record import RunRecord
 from studio.ui import theme
-from studio.ui.plots.chart import Chart
 from studio.ui.plots.legend import Legend
+from studio.ui.plots.line_chart import LineChart
 from studio.ui.widgets.card import Card
 
 
 class ChartPanel(Card):
     """Holds one chart, and what is put below it."""
 
-    def __init__(self, chart: Chart, parent: QWidget | None = None) -> None:
+    def __init__(self, chart: LineChart, parent: QWidget | None = None) -> None:
         super().__init__(chart.title, parent)
         self.chart = chart
         named = [curve.style for curve in chart.curves if curve.style.title]

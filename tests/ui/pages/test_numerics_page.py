@@ -23,7 +23,7 @@ from studio.runs import create_run
 from studio.ui.bridge import AppContext
 from studio.ui.pages.numerics.evidence import evidence_rows
 from studio.ui.pages.numerics.page import NumericsPage
-from studio.ui.plots.lane.lane import GROWTH, SKIPPED, VERDICT
+from studio.ui.plots.lane.events import GROWTH, SKIPPED, VERDICT
 from tests.screenshots import scripted_numerics as scripted
 from tests.screenshots.scripted import scripted_record
 from tests.ui.fakes import FakeController
@@ -156,7 +156,7 @@ def test_a_verdict_that_is_new_is_shown_at_once(page: NumericsPage, qtbot: QtBot
 
 @pytest.mark.parametrize("row", [SKIPPED, GROWTH, VERDICT])
 def test_a_click_on_an_event_says_what_it_was_and_shows_its_sample(page: NumericsPage, row: int) -> None:
-    step = int(page.lane.steps(row)[0])
+    step = int(page.lane.marks.in_row(row)[0])
     page.lane.picked.emit(page.lane.event_at(step, row))
     said = page.events.text()
     assert page.lane.event_at(step, row).text.lower() in said.lower()
@@ -380,7 +380,7 @@ def test_the_steps_are_saved_with_what_the_scale_did(
 ) -> None:
     rows = _rows(page, monkeypatch, "Losses, norms, scales and skips", tmp_path / "steps.csv", context)
     assert [int(row["step"]) for row in rows if row["skipped"] == "1"] == _record(page).skips
-    assert [int(row["step"]) for row in rows if row["growth"] == "1"] == list(page.lane.growths)
+    assert [int(row["step"]) for row in rows if row["growth"] == "1"] == list(page.lane.marks.growths)
     assert rows[_record(page).skips[0] - 1]["grad_norm"] == "inf"
 
 

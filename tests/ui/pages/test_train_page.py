@@ -16,7 +16,7 @@ from studio.runs import create_run
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.pages.train.page import TrainPage
-from studio.ui.plots.lane.lane import SKIPPED
+from studio.ui.plots.lane.events import SKIPPED
 from tests.screenshots.scripted import scripted_events, scripted_record
 from tests.ui.fakes import FakeController
 

@@ -11,10 +11,10 @@ from pytestqt.qtbot import QtBot
 from studio.events import StepCompleted
 from studio.runner.record import RunRecord
 from studio.ui import theme
-from studio.ui.plots.chart import Chart
 from studio.ui.plots.timeline import Timeline
+from studio.ui.plots.timeline_plot import TimelinePlot
 
-Show = Callable[[type[Chart], RunRecord], Chart]
+Show = Callable[[type[TimelinePlot], RunRecord], TimelinePlot]
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def timeline(qapp: QApplication) -> Timeline:
 def show(qtbot: QtBot, timeline: Timeline) -> Show:
     """Return a function that shows a chart of a record, drawn."""
 
-    def make(kind: type[Chart], record: RunRecord) -> Chart:
+    def make(kind: type[TimelinePlot], record: RunRecord) -> TimelinePlot:
         chart = kind(timeline)  # type: ignore[call-arg, arg-type]
         qtbot.addWidget(chart)
         chart.resize(640, 260)

@@ -97,7 +97,7 @@ def test_one_overflow_of_one_module_among_millions_of_cells_is_seen_at_every_zoo
     timeline.zoom(width / timeline.width, at=5000)
     heat.draw()
     alarm = QColor.fromRgba(int(colours.exponent_colours()[colours.ALARM])).rgb()
-    image = heat.heat.image  # type: ignore[attr-defined]
+    image = heat.overlay.image  # type: ignore[attr-defined]
     found = [x for x in range(image.width()) for y in range(image.height()) if image.pixel(x, y) == alarm]
     assert found
     ratio = image.width() / heat.view.width()
@@ -119,7 +119,7 @@ def small(show: Show) -> HeatMap:
 
 
 def _pixel(heat: HeatMap, step: float, module: int) -> int:
-    image = heat.heat.image
+    image = heat.overlay.image
     x = int(float(heat.view.pixel_of(step)) * image.width() / heat.view.width())
     return int(image.pixel(x, module))
 

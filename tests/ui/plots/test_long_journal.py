@@ -12,8 +12,9 @@ from pytestqt.qtbot import QtBot
 from studio.runner.record import RunRecord
 from studio.runs import Journal, create_run
 from studio.ui import theme
-from studio.ui.plots.chart import Chart
-from studio.ui.plots.lane.lane import SKIPPED, EventLane
+from studio.ui.plots.lane.events import SKIPPED
+from studio.ui.plots.lane.lane import EventLane
+from studio.ui.plots.line_chart import LineChart
 from studio.ui.plots.loss import LossChart
 from studio.ui.plots.scale import ScaleChart
 from studio.ui.plots.timeline import Timeline
@@ -43,7 +44,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
     return RunRecord.of_folder(folder)
 
 
-def _zoomed(show: Show, kind: type[Chart], record: RunRecord, timeline: Timeline, width: float) -> Chart:
+def _zoomed(show: Show, kind: type[LineChart], record: RunRecord, timeline: Timeline, width: float) -> LineChart:
     chart = show(kind, record)
     timeline.zoom(width / timeline.width, at=NAN)
     chart.draw()
@@ -51,7 +52,7 @@ def _zoomed(show: Show, kind: type[Chart], record: RunRecord, timeline: Timeline
     return chart
 
 
-def _columns_of(chart: Chart, colour: QColor) -> np.ndarray:
+def _columns_of(chart: LineChart, colour: QColor) -> np.ndarray:
     """The columns of pixels, within the view, in which a colour was painted."""
     image = chart.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
     pixels = np.frombuffer(image.constBits(), np.uint32).reshape(image.height(), image.bytesPerLine() // 4)

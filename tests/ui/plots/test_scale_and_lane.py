@@ -14,7 +14,8 @@ from pytestqt.qtbot import QtBot
 from studio.events import EvaluationCompleted, NumericsStarted, OverflowDiagnosed
 from studio.runner.record import RunRecord
 from studio.runs import create_run
-from studio.ui.plots.lane.lane import GROWTH, SKIPPED, VALIDATION, VERDICT, EventLane
+from studio.ui.plots.lane.events import GROWTH, SKIPPED, VALIDATION, VERDICT
+from studio.ui.plots.lane.lane import EventLane
 from studio.ui.plots.scale import ScaleChart, scale_figure
 from studio.ui.plots.timeline import Timeline
 from tests.ui.plots.conftest import Show, record_of, step_event
@@ -100,8 +101,8 @@ def test_validations_and_verdicts_have_their_rows(show: Show) -> None:
     lane = _lane(show, record)
     assert lane.event_at(40, VALIDATION).text == "validation after step 40: loss 1.500"
     assert lane.event_at(4, VERDICT).text == "normal scale search at the start"
-    assert list(lane.harmless) == [4]
-    assert not len(lane.harmful)
+    assert list(lane.marks.harmless) == [4]
+    assert not len(lane.marks.harmful)
 
 
 def test_counts_are_plain_until_there_is_a_verdict(show: Show) -> None:
@@ -130,7 +131,7 @@ def _scales(*scales: float) -> RunRecord:
 
 def test_a_growth_of_the_scale_is_an_event(show: Show) -> None:
     lane = _lane(show, _scales(4.0, 8.0, 4.0))
-    assert list(lane.steps(GROWTH)) == [2]
+    assert list(lane.marks.in_row(GROWTH)) == [2]
     assert lane.event_at(2, GROWTH).text == "step 2 tried a larger scale: 4 (2²) → 8 (2³)"
 
 
@@ -138,7 +139,7 @@ def test_a_skip_at_the_floor_says_that_the_scale_can_fall_no_further(show: Show,
     record = _scales(2.0, 1.0, 1.0)
     record.folder = create_run(tmp_path, "r", '[model]\npath = "m"\n[[data.sources]]\npath = "d"\n')
     lane = _lane(show, record)
-    assert list(lane.floor) == [2]
+    assert list(lane.marks.floor) == [2]
     assert lane.event_at(1, SKIPPED).text == "step 1 was skipped: scale 2 (2¹) → 1 (2⁰)"
     assert lane.event_at(2, SKIPPED).text == "step 2 was skipped, and the scale stays at its floor, 1 (2⁰)"
 
@@ -156,7 +157,7 @@ def test_a_skip_for_a_loss_that_is_no_number_says_so(
     first = step_event(1, loss=math.nan, skipped=True, grad_scale=scales[0])
     lane = _lane(show, record_of([first, step_event(2, grad_scale=scales[1])]))
     assert lane.event_at(1, SKIPPED).text == words
-    assert not len(lane.floor)
+    assert not len(lane.marks.floor)
 
 
 def test_a_skip_that_a_static_scale_does_not_answer_says_so(show: Show) -> None:
@@ -179,7 +180,7 @@ def test_every_kind_of_event_can_be_clicked(show: Show, qtbot: QtBot, row: int) 
     record.apply(VERDICT_EVENT)
     record.apply(step_event(41, grad_scale=2.0**14))
     lane = _lane(show, record)
-    step = int(lane.steps(row)[0])
+    step = int(lane.marks.in_row(row)[0])
     place = lane.view.mapToScene(float(lane.view.pixel_of(step)), lane.overlay.height_of(row + 0.5))
     with qtbot.waitSignal(lane.picked) as picked:
         qtbot.mouseClick(lane.viewport(), Qt.MouseButton.LeftButton, pos=lane.mapFromScene(place))

@@ -16,8 +16,7 @@ from studio.runner.record import RunRecord
 from studio.ui import theme
 from studio.ui.pages.numerics.evidence import evidence_rows
 from studio.ui.plots.heatmap.words import hottest
-from studio.ui.plots.lane.lane import Event
-from studio.ui.plots.lane.overlay import VERDICT
+from studio.ui.plots.lane.events import VERDICT, Event
 from studio.ui.widgets.buttons import icon_button, push_button
 from studio.ui.widgets.card import Card
 from studio.ui.widgets.text import ElidedLabel, label

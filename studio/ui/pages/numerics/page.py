@@ -18,7 +18,8 @@ from studio.ui.pages.numerics.export import SaveMenu
 from studio.ui.pages.numerics.figures import NumericsFigures
 from studio.ui.pages.numerics.histogram import HistogramCard
 from studio.ui.pages.numerics.map import HistoryCard, MapCard
-from studio.ui.plots.lane.lane import Event, EventLane
+from studio.ui.plots.lane.events import Event
+from studio.ui.plots.lane.lane import EventLane
 from studio.ui.plots.pace import Pace
 from studio.ui.plots.panel import ChartPanel
 from studio.ui.plots.scale import ScaleChart

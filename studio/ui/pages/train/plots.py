@@ -7,7 +7,8 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QWidget
 from studio.i18n import tr
 from studio.runner.record import RunRecord
 from studio.ui import theme
-from studio.ui.plots.lane.lane import Event, EventLane
+from studio.ui.plots.lane.events import Event
+from studio.ui.plots.lane.lane import EventLane
 from studio.ui.plots.loss import DEFAULT_WINDOW, LossChart
 from studio.ui.plots.metrics import GradNormChart, LearningRateChart, SpeedChart
 from studio.ui.plots.pace import Pace

@@ -19,6 +19,7 @@ class Layout:
     Attributes:
         plot: the histogram; `zeros` and `infinite` are the bars beside it, for what has no exponent.
         ruler: the shares over the scales; `scales` are the exponents at its ends.
+        width: of the widget.
         line: the height of a line of text.
     """
 
@@ -27,6 +28,7 @@ class Layout:
     infinite: QRectF
     ruler: QRectF
     scales: tuple[int, int]
+    width: int
     line: float
 
     @property
@@ -63,5 +65,6 @@ def layout_of(width: int, height: int, scales: tuple[int, int]) -> Layout:
         infinite=QRectF(plot.right() + (slot - bar) / 2, plot.top(), bar, plot.height()),
         ruler=QRectF(plot.left(), plot.bottom() + 2.35 * line, plot.width(), ruler_height),
         scales=scales,
+        width=width,
         line=line,
     )

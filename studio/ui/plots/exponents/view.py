@@ -17,8 +17,8 @@ from studio.exponents import FP16, Format, Histogram, Shares
 from studio.i18n import tr
 from studio.runner.numerics import best_scales
 from studio.ui import theme
-from studio.ui.plots.exponents import paint
 from studio.ui.plots.exponents.layout import Layout, layout_of
+from studio.ui.plots.exponents.paint import ExponentPainter
 from studio.ui.plots.exponents.words import best_text, recorded_text, shares_text
 
 # The scales that are offered unless the present or the best one lies beyond, as exponents of two.
@@ -143,12 +143,22 @@ class ExponentView(QWidget):
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        painter.setFont(paint.caption_font())
+        painter.setFont(theme.caption_font())
         if self.histogram is None:
             painter.setPen(theme.palette().muted)
             painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap), self.message)
         else:
-            paint.paint(painter, self, self.places())
+            ExponentPainter(
+                painter=painter,
+                places=self.places(),
+                histogram=self.histogram,
+                fmt=self.fmt,
+                scale=self.scale,
+                present=self.present,
+                best=self.best,
+                curves=self.curves,
+                focused=self.hasFocus(),
+            ).paint()
         painter.end()
 
     @override

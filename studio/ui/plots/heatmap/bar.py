@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QLineF, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
 from typing_extensions import override
 
@@ -48,15 +48,15 @@ class ColourBar(QWidget):
 
     @override
     def sizeHint(self) -> QSize:
-        metrics = QFontMetricsF(self._font())
+        metrics = QFontMetricsF(theme.caption_font())
         widest = max(metrics.horizontalAdvance(text) for _, text in self._all_words())
         return QSize(round(theme.space(2.75) + widest) + 2, theme.space(12))
 
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        painter.setFont(self._font())
-        line = QFontMetricsF(self._font()).height()
+        painter.setFont(theme.caption_font())
+        line = QFontMetricsF(theme.caption_font()).height()
         colours = share_colours() if self._shares else exponent_colours()
         self._paint_alarm(painter, colours, line)
         ramp = QRectF(0, 1.6 * line, theme.space(1.5), self.height() - self._below - 1.6 * line)
@@ -103,7 +103,7 @@ class ColourBar(QWidget):
         self._write(painter, ramp, value, text)
 
     def _write(self, painter: QPainter, ramp: QRectF, value: float, text: str) -> None:
-        line = QFontMetricsF(self._font()).height()
+        line = QFontMetricsF(theme.caption_font()).height()
         # The outermost words stay within the bar.
         y = min(max(self._height_of(value, ramp), ramp.top() + line / 2), ramp.bottom() - line / 2)
         room = QRectF(theme.space(2.25), y - line / 2, self.width(), line)
@@ -112,11 +112,6 @@ class ColourBar(QWidget):
     def _height_of(self, value: float, ramp: QRectF) -> float:
         low, high = (0.0, 1.0) if self._shares else (LOW, HIGH)
         return ramp.bottom() - (value - low) / (high - low) * ramp.height()
-
-    def _font(self) -> QFont:
-        font = QFont(theme.application().font())
-        font.setPointSizeF(theme.points(theme.CAPTION))
-        return font
 
 
 def _falling() -> NDArray[np.intp]:

@@ -6,8 +6,7 @@ import math
 from bisect import bisect_right
 
 import numpy as np
-from numpy.typing import NDArray
-from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtCore import QPointF, Qt, Signal
 from PySide6.QtGui import QImage, QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
@@ -16,27 +15,26 @@ from studio.events import NumericsSampled
 from studio.i18n import tr
 from studio.runner.numerics import Direction, ModuleMatrix, Statistic, sample_at
 from studio.runner.record import RunRecord
-from studio.ui import theme
-from studio.ui.plots.chart import Chart
 from studio.ui.plots.heatmap import image
 from studio.ui.plots.heatmap.axis import ModuleAxis
 from studio.ui.plots.heatmap.colours import exponent_colours, share_colours
-from studio.ui.plots.heatmap.overlay import HeatOverlay
+from studio.ui.plots.heatmap.overlay import Cell, HeatOverlay
 from studio.ui.plots.heatmap.words import cell_text, hottest, summary_text
-from studio.ui.plots.overlay import Overlay
 from studio.ui.plots.timeline import Timeline
+from studio.ui.plots.timeline_plot import TimelinePlot
 
 NARROWEST_ROWS = 4
 PAGE_OF_ROWS = 10
 
 
-class HeatMap(Chart):
+class HeatMap(TimelinePlot):
     """`chosen` says that a cell was clicked: its module and its step. The sample that holds at a step is its column.
 
     Keys: arrows move from cell to cell, Page Up and Down by ten modules, Enter chooses, + and - zoom, Home fits.
     Mouse: wheel and drag as in all charts, over the names they act on the modules.
     """
 
+    overlay: HeatOverlay
     chosen = Signal(int, int)
 
     def __init__(self, timeline: Timeline, parent: QWidget | None = None) -> None:
@@ -45,8 +43,8 @@ class HeatMap(Chart):
         self.module: int | None = None
         self.choice: tuple[int, int] | None = None
         self.rows = ModuleAxis()
-        self._pressed = QPointF()
-        super().__init__(tr("Modules over steps"), timeline, self.rows, (), parent)
+        super().__init__(tr("Modules over steps"), timeline, self.rows, HeatOverlay, parent)
+        self.clicked.connect(self._click)
 
     def show_statistic(self, direction: Direction, statistic: Statistic) -> None:
         """Show another statistic of the modules."""
@@ -56,10 +54,10 @@ class HeatMap(Chart):
     def choose(self, module: int | None, step: int = 0) -> None:
         """Frame a cell until another one is chosen; the page shows its module's history."""
         self.choice = None if module is None else (module, step)
-        self.overlay.update()
+        self._place_cursor()
 
     def sample(self, step: int | None) -> NumericsSampled | None:
-        """Return the sample whose column a step lies in."""
+        """Return the sample whose column a step lies in; the newest one for None."""
         return sample_at(self.record.samples, step) if self.record else None
 
     def hottest(self) -> int | None:
@@ -67,15 +65,14 @@ class HeatMap(Chart):
         sample = self.sample(None)
         return None if sample is None else hottest(sample, self.matrix.direction)
 
-    def cell_frame(self) -> QRectF | None:
-        """Return the frame, in pixels of the view, of the cell under the cursor."""
-        if self.module is None or self.timeline.cursor is None:
-            return None
-        return self._frame(self.module, self.timeline.cursor)
-
-    def chosen_frame(self) -> QRectF | None:
-        """Return the frame of the cell that was clicked."""
-        return None if self.choice is None else self._frame(*self.choice)
+    def take_in(self) -> None:
+        """Take in the samples that are new, without drawing them yet."""
+        names = self.record.numerics.modules if self.record and self.record.numerics else []
+        if names != self.names:
+            self.names = list(names)
+            self.rows.set_names(self.names)
+        if self.record is not None and self.names:
+            self.matrix.grow(self.record.samples)
 
     @override
     def show_record(self, record: RunRecord | None) -> None:
@@ -87,9 +84,9 @@ class HeatMap(Chart):
 
     @override
     def draw(self) -> None:
-        self.take_in()
         super().draw()
-        self.heat.image = QImage() if self.overlay.message else self._paint_cells()
+        # Only now is it known how much room the axes leave.
+        self.overlay.image = QImage() if self.overlay.message else self._paint_cells()
 
     @override
     def empty_message(self) -> str:
@@ -116,36 +113,23 @@ class HeatMap(Chart):
         return summary_text(sample, self.names, self.matrix.direction, len(self.matrix))
 
     @override
-    def apply_theme(self) -> None:
-        super().apply_theme()
-        self.view.setMouseEnabled(x=False, y=True)
+    def _draw_content(self, fit: bool) -> None:
+        self.take_in()
+        if fit:
+            rows = max(1, len(self.names))
+            self.view.setLimits(yMin=-rows, yMax=0, minYRange=min(rows, NARROWEST_ROWS))
+            self.view.setYRange(-rows, 0, padding=0)
 
     @override
-    def _make_overlay(self) -> Overlay:
-        self.heat = HeatOverlay(self)
-        return self.heat
-
-    @override
-    def _fit_values(self, values: NDArray[np.float64]) -> None:
-        rows = max(1, len(self.names))
-        self.view.setLimits(yMin=-rows, yMax=0, minYRange=min(rows, NARROWEST_ROWS))
-        self.view.setYRange(-rows, 0, padding=0)
+    def _place_cursor(self) -> None:
+        self.overlay.current = self._cell(self.module, self.timeline.cursor)
+        self.overlay.chosen = self._cell(*self.choice) if self.choice else None
+        super()._place_cursor()
 
     @override
     def _text_at_cursor(self) -> str:
-        if self.empty_message():
-            return ""
         text = "" if self.timeline.cursor is None else self.reading(self.timeline.cursor)
         return text or self.summary()
-
-    def take_in(self) -> None:
-        """Take in the samples that are new, without drawing them yet."""
-        names = self.record.numerics.modules if self.record and self.record.numerics else []
-        if names != self.names:
-            self.names = list(names)
-            self.rows.set_names(self.names)
-        if self.record is not None and self.names:
-            self.matrix.grow(self.record.samples)
 
     def _paint_cells(self) -> QImage:
         ratio = self.devicePixelRatioF()
@@ -153,27 +137,23 @@ class HeatMap(Chart):
         begin, end = max(0, math.floor(-high)), min(len(self.names), math.ceil(-low))
         columns, rows = max(1, round(self.view.width() * ratio)), max(1, round(self.view.height() * ratio))
         first, last = self.timeline.first, self.timeline.last
-        matrix = self.matrix
-        cells = image.reduced(matrix, first, last, columns, (begin, end), rows)
+        cells = image.reduced(self.matrix, first, last, columns, (begin, end), rows)
+        # Nothing is known of the steps after the newest.
         over = round((self.timeline.newest + 1 - first) / (last - first) * columns)
         cells[:, max(over, 1) :] = np.nan
-        self.heat.covered = begin, end
-        if matrix.statistic == "largest":
+        self.overlay.modules = begin, end
+        if self.matrix.statistic == "largest":
             return image.picture(image.exponent_levels(cells), exponent_colours())
         return image.picture(image.share_levels(cells), share_colours())
 
-    def _frame(self, module: int, step: int) -> QRectF | None:
-        sample = self.sample(step)
-        if sample is None:
+    def _cell(self, module: int | None, step: int | None) -> Cell | None:
+        """Return the cell of a module that a step lies in."""
+        sample = None if module is None or step is None else self.sample(step)
+        if module is None or sample is None:
             return None
         place = bisect_right(self.matrix.begins, sample.step)
         end = self.matrix.begins[place] if place < len(self.matrix.begins) else self.timeline.newest + 1
-        left, right = (float(self.view.pixel_of(edge)) for edge in (sample.step, end))
-        top, bottom = self.overlay.height_of(-module), self.overlay.height_of(-module - 1)
-        # A cell of less than a few pixels is framed all the same.
-        wide, tall = max(right - left, 4.0), max(bottom - top, 4.0)
-        middle = (top + bottom) / 2
-        return QRectF(round(left), round(middle - tall / 2), round(wide), round(tall))
+        return Cell(module, sample.step, end)
 
     def _module_at(self, y: float) -> int | None:
         low, high = self.view.viewRange()[1]
@@ -188,27 +168,14 @@ class HeatMap(Chart):
         self._place_cursor()
 
     @override
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        self._pressed = event.position()
-        super().mousePressEvent(event)
-        event.accept()
-
-    @override
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        super().mouseReleaseEvent(event)
-        event.accept()
-        moved = (event.position() - self._pressed).manhattanLength()
-        if event.button() == Qt.MouseButton.LeftButton and moved < theme.application().startDragDistance():
-            place = self.place_of(event)
-            if self.view.rect().contains(place):
-                self._choose_at(self._module_at(place.y()), round(self.view.step_at(place.x())))
-
-    @override
     def keyPressEvent(self, event: QKeyEvent) -> None:
         sideways = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()))
-        page = PAGE_OF_ROWS
-        down = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_PageUp: -page, Qt.Key.Key_PageDown: page}
-        rows = down.get(Qt.Key(event.key()))
+        rows = {
+            Qt.Key.Key_Up: -1,
+            Qt.Key.Key_Down: 1,
+            Qt.Key.Key_PageUp: -PAGE_OF_ROWS,
+            Qt.Key.Key_PageDown: PAGE_OF_ROWS,
+        }.get(Qt.Key(event.key()))
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space):
             self._choose_at(self.module, self.timeline.cursor)
         elif sideways or rows:
@@ -239,6 +206,10 @@ class HeatMap(Chart):
             self._hold_values()
             self.view.setYRange(low + shift, high + shift, padding=0)
             self.refresh()
+
+    def _click(self, place: QPointF) -> None:
+        if self.view.rect().contains(place):
+            self._choose_at(self._module_at(place.y()), round(self.view.step_at(place.x())))
 
     def _choose_at(self, module: int | None, step: int | None) -> None:
         sample = self.sample(step)

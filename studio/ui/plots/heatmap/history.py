@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QLineF, QRectF, Qt
-from PySide6.QtGui import QFont, QFontMetricsF, QPainter, QPen
-from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
+from PySide6.QtGui import QFontMetricsF, QPainter, QPen
+from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
 from studio.exponents import FP16
@@ -21,10 +21,10 @@ from studio.text import numbers
 from studio.text.numbers import share_text
 from studio.ui import theme
 from studio.ui.plots.axes import Log2Axis, ValueAxis
-from studio.ui.plots.chart import Chart
 from studio.ui.plots.curve import Curve, Style
 from studio.ui.plots.heatmap.words import exponent_text
-from studio.ui.plots.overlay import Overlay
+from studio.ui.plots.line_chart import LineChart
+from studio.ui.plots.overlay import CurveOverlay
 from studio.ui.plots.timeline import Timeline
 
 # Limits that are so many powers of two away from the curve stay out of view: they would flatten it.
@@ -64,21 +64,19 @@ class PowerAxis(Log2Axis):
         return numbers.power_of_two(exponent)
 
 
-class LimitOverlay(Overlay):
+class LimitOverlay(CurveOverlay):
     """Draws the limits of fp16 that are in view, with their names."""
 
     limits: tuple[tuple[float, str], ...] = ()
 
     @override
-    def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None) -> None:
-        if not self.message:
-            painter.setClipRect(self.boundingRect())
-            font = QFont(theme.application().font())
-            font.setPointSizeF(theme.points(theme.CAPTION))
-            painter.setFont(font)
-            for exponent, text in self.limits:
-                self._paint_limit(painter, self.height_of(exponent), text)
-        super().paint(painter, option, widget)
+    def _paint_content(self, painter: QPainter) -> None:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        painter.setFont(theme.caption_font())
+        for exponent, text in self.limits:
+            self._paint_limit(painter, self.height_of(exponent), text)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        super()._paint_content(painter)
 
     def _paint_limit(self, painter: QPainter, y: float, text: str) -> None:
         line = QFontMetricsF(painter.font()).height()
@@ -89,20 +87,22 @@ class LimitOverlay(Overlay):
         painter.drawText(room, int(Qt.AlignmentFlag.AlignRight), text)
 
 
-class ModuleHistory(Chart):
+class ModuleHistory(LineChart):
     """The shown statistic of one module at every sampled step."""
+
+    overlay: LimitOverlay
 
     def __init__(self, timeline: Timeline, parent: QWidget | None = None) -> None:
         self.name = ""
         self.powers = PowerAxis()
         self.line = Curve(Style(title=tr("Largest value"), width=1.5, dots=True))
-        super().__init__(tr("Module"), timeline, self.powers, (self.line,), parent)
+        super().__init__(tr("Module"), timeline, self.powers, (self.line,), parent, LimitOverlay)
 
     def show_module(self, name: str, module: int, matrix: ModuleMatrix) -> None:
         """Show a row of the matrix; the caller asks again when the matrix has grown."""
         self.name = name
         self.powers.show_shares(matrix.statistic != "largest")
-        self.limits.limits = () if self.powers.shares else _limits()
+        self.overlay.limits = () if self.powers.shares else _limits()
         self.line.show(matrix.series(module))
         self.setAccessibleName(tr("History of {module}").format(module=name))
         self.refresh()
@@ -126,11 +126,6 @@ class ModuleHistory(Chart):
         return f"{self.name}. {super().summary()}" if self.name else super().summary()
 
     @override
-    def _make_overlay(self) -> Overlay:
-        self.limits = LimitOverlay(self.view)
-        return self.limits
-
-    @override
     def _connect(self, curve: Curve, record: RunRecord | None) -> None:
         """The matrix brings the points; another run begins without."""
         self.name = ""
@@ -142,7 +137,7 @@ class ModuleHistory(Chart):
         if y is None or not len(y):
             return []
         low, high = float(y.min()) - NEAR, float(y.max()) + NEAR
-        return [exponent for exponent, _ in self.limits.limits if low <= exponent <= high]
+        return [exponent for exponent, _ in self.overlay.limits if low <= exponent <= high]
 
 
 def _limits() -> tuple[tuple[float, str], ...]:

@@ -2,65 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from PySide6.QtCore import QPointF, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
-from studio.events import OverflowDiagnosed
 from studio.i18n import tr
-from studio.runner.numerics import floor_steps, scale_growths, verdict_title
-from studio.runner.series import MetricSeries
+from studio.runner.numerics import verdict_title
+from studio.runner.record import RunRecord
 from studio.ui import theme
-from studio.ui.plots.chart import Chart
-from studio.ui.plots.lane.overlay import GROWTH, ROWS, SKIPPED, VALIDATION, VERDICT, LaneAxis, LaneOverlay, Steps
-from studio.ui.plots.lane.words import growth_text, skip_text, validation_text, verdict_text
-from studio.ui.plots.overlay import Overlay
+from studio.ui.plots.lane.events import GROWTH, ROWS, SKIPPED, VALIDATION, VERDICT, Event, LaneMarks, Steps
+from studio.ui.plots.lane.overlay import LaneAxis, LaneOverlay
 from studio.ui.plots.timeline import Timeline
+from studio.ui.plots.timeline_plot import TimelinePlot
 
 
-@dataclass(frozen=True)
-class Event:
-    """One mark: where it is and what it says."""
-
-    step: int
-    row: int
-    text: str
-
-
-class EventLane(Chart):
+class EventLane(TimelinePlot):
     """`picked` carries the event that was clicked, or None for a click where there is none.
 
     Page Up and Page Down move the cursor from event to event, Enter picks what is under it.
     """
 
+    overlay: LaneOverlay
     picked = Signal(object)
 
     def __init__(self, timeline: Timeline, parent: QWidget | None = None) -> None:
-        self.growths: Steps = np.empty(0)
-        self.floor: Steps = np.empty(0)
-        self._pressed = QPointF()
-        self.harmless: Steps = np.empty(0)
-        self.harmful: Steps = np.empty(0)
-        super().__init__(tr("Events"), timeline, LaneAxis(), (), parent)
+        super().__init__(tr("Events"), timeline, LaneAxis(), LaneOverlay, parent)
         self.setFixedHeight(theme.space(len(ROWS) * 2.2) + theme.space(3))
         self.view.setMouseEnabled(x=False, y=False)
         self.view.setYRange(0, len(ROWS), padding=0)
+        self.clicked.connect(lambda place: self.picked.emit(self._event_at_place(place)))
 
-    def steps(self, row: int) -> Steps:
-        """Return the steps that have a mark in a row, ascending."""
-        if self.record is None:
-            return np.empty(0)
-        if row == SKIPPED:
-            return np.asarray(self.record.skips, dtype=np.float64)
-        if row == VALIDATION:
-            return self.record.series["validation"].x
-        if row == GROWTH:
-            return self.growths
-        return np.sort(np.concatenate([self.harmless, self.harmful]))
+    @property
+    def marks(self) -> LaneMarks:
+        """The marks as they were drawn last."""
+        return self.overlay.marks
+
+    @override
+    def show_record(self, record: RunRecord | None) -> None:
+        self.overlay.marks = LaneMarks()
+        super().show_record(record)
 
     def counts(self) -> str:
         """Return how many steps were skipped, and what kind the newest verdict is where there is one."""
@@ -77,51 +59,33 @@ class EventLane(Chart):
         reach = theme.space(0.75) / max(1.0, self.view.width()) * self.timeline.width
         at = self.view.step_at(x)
         rows = range(len(ROWS)) if row is None else (row,)
-        found = [(abs(step - at), step, r) for r in rows for step in _nearest(self.steps(r), at)]
+        found = [(abs(step - at), step, r) for r in rows for step in _nearest(self.marks.in_row(r), at)]
         distance, step, place = min(found, default=(np.inf, 0.0, 0))
         return self.event_at(int(step), place) if distance <= max(reach, 0.5) else None
 
     def event_at(self, step: int, row: int) -> Event:
         """Return the event of a row at a step, in words."""
         assert self.record is not None
-        if row == SKIPPED:
-            return Event(step, row, skip_text(self.record, step, step in self.floor))
-        words = {GROWTH: growth_text, VALIDATION: validation_text, VERDICT: verdict_text}
-        return Event(step, row, words[row](self.record, step))
-
-    @override
-    def draw(self) -> None:
-        verdicts = [] if self.record is None else self.record.verdicts
-        self.harmless = _steps_of(verdicts, harmful=False)
-        self.harmful = _steps_of(verdicts, harmful=True)
-        scale = MetricSeries() if self.record is None else self.record.series["grad_scale"]
-        self.growths = scale_growths(scale)
-        self.floor = np.empty(0) if self.record is None else floor_steps(self.record)
-        super().draw()
+        return self.marks.event(self.record, step, row)
 
     @override
     def empty_message(self) -> str:
-        if self.record is not None and (self.record.state.step or len(self.steps(VALIDATION))):
+        if self.record is not None and (self.record.state.step or len(self.record.series["validation"])):
             return ""
         return " "
 
     @override
     def reading(self, step: int) -> str:
         rows = (SKIPPED, GROWTH, VALIDATION, VERDICT)
-        there = [self.event_at(step, row).text for row in rows if step in self.steps(row)]
-        return "   ".join(there)
+        return "   ".join(self.event_at(step, row).text for row in rows if step in self.marks.in_row(row))
 
     @override
     def summary(self) -> str:
         return self.counts()
 
     @override
-    def _make_overlay(self) -> Overlay:
-        return LaneOverlay(self)
-
-    @override
-    def _fit_values(self, values: Steps) -> None:
-        """The rows stand still."""
+    def _draw_content(self, fit: bool) -> None:
+        self.overlay.marks = LaneMarks() if self.record is None else LaneMarks.of(self.record)
 
     @override
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
@@ -130,29 +94,13 @@ class EventLane(Chart):
         self.overlay.setToolTip(near.text if near else "")
 
     @override
-    def mousePressEvent(self, event: QMouseEvent) -> None:
-        self._pressed = event.position()
-        super().mousePressEvent(event)
-        event.accept()
-
-    @override
-    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
-        super().mouseReleaseEvent(event)
-        event.accept()
-        moved = (event.position() - self._pressed).manhattanLength()
-        if event.button() == Qt.MouseButton.LeftButton and moved < theme.application().startDragDistance():
-            self.picked.emit(self._event_at_place(self.place_of(event)))
-
-    @override
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space):
             self.picked.emit(self._event_under_cursor())
-            return
-        direction = {Qt.Key.Key_PageUp: -1, Qt.Key.Key_PageDown: 1}.get(Qt.Key(event.key()))
-        if direction is None:
+        elif event.key() in (Qt.Key.Key_PageUp, Qt.Key.Key_PageDown):
+            self._move_to_event(forwards=event.key() == Qt.Key.Key_PageDown)
+        else:
             super().keyPressEvent(event)
-        elif (step := self._neighbour(direction)) is not None:
-            self.timeline.move_cursor(step)
 
     def _event_at_place(self, place: QPointF) -> Event | None:
         """Return the event under the mouse: of its row if there is one, else of any."""
@@ -161,22 +109,18 @@ class EventLane(Chart):
 
     def _event_under_cursor(self) -> Event | None:
         step = self.timeline.cursor
-        rows = [row for row in range(len(ROWS)) if step is not None and step in self.steps(row)]
+        rows = [row for row in range(len(ROWS)) if step is not None and step in self.marks.in_row(row)]
         return self.event_at(step, rows[0]) if rows and step is not None else None
 
-    def _neighbour(self, direction: int) -> int | None:
-        """Return the next or previous step that has an event."""
-        at = self.timeline.cursor
-        steps = np.unique(np.concatenate([self.steps(row) for row in range(len(ROWS))]))
-        if direction > 0:
-            beyond = steps[steps > (-1 if at is None else at)]
-            return int(beyond[0]) if len(beyond) else None
-        beyond = steps[steps < (np.inf if at is None else at)]
-        return int(beyond[-1]) if len(beyond) else None
-
-
-def _steps_of(verdicts: list[OverflowDiagnosed], *, harmful: bool) -> Steps:
-    return np.array([verdict.step for verdict in verdicts if verdict.harmful == harmful], dtype=np.float64)
+    def _move_to_event(self, *, forwards: bool) -> None:
+        """Move the cursor to the next or previous step that has an event; without a cursor, to the first or last."""
+        at, steps = self.timeline.cursor, self.marks.everywhere()
+        if forwards:
+            beyond = steps[steps > (-1 if at is None else at)][:1]
+        else:
+            beyond = steps[steps < (np.inf if at is None else at)][-1:]
+        for step in beyond:
+            self.timeline.move_cursor(int(step))
 
 
 def _nearest(steps: Steps, at: float) -> Steps:

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 from PySide6.QtCore import QLineF, QPointF
 from PySide6.QtGui import QPainter, QPen, QPolygonF
-from PySide6.QtWidgets import QStyleOptionGraphicsItem, QWidget
 from typing_extensions import override
 
-from studio.i18n import gettext_noop, tr
+from studio.i18n import tr
 from studio.ui import theme
 from studio.ui.plots.axes import Log2Axis, ValueAxis
-from studio.ui.plots.overlay import Overlay, columns
-
-if TYPE_CHECKING:
-    from studio.ui.plots.lane.lane import EventLane
-
-ROWS = (
-    gettext_noop("Verdict"),
-    gettext_noop("Validation"),
-    gettext_noop("Growth"),
-    gettext_noop("Skipped"),
-)  # from the bottom up
-VERDICT, VALIDATION, GROWTH, SKIPPED = range(4)
-Steps = NDArray[np.float64]
+from studio.ui.plots.lane.events import GROWTH, ROWS, SKIPPED, VALIDATION, VERDICT, LaneMarks, Steps
+from studio.ui.plots.overlay import Overlay
+from studio.ui.plots.view import StepView
 
 
 class LaneAxis(ValueAxis):
@@ -43,31 +28,28 @@ class LaneAxis(ValueAxis):
 class LaneOverlay(Overlay):
     """Paints the marks of each row; marks that fall on one pixel merge, none vanishes."""
 
-    def __init__(self, chart: EventLane) -> None:
-        super().__init__(chart.view)
-        self._chart = chart
+    def __init__(self, view: StepView) -> None:
+        super().__init__(view)
+        self.marks = LaneMarks()
 
     @override
-    def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None) -> None:
-        super().paint(painter, option, widget)
-        if self.message:
-            return
-        colours = theme.palette()
+    def _paint_content(self, painter: QPainter) -> None:
+        super()._paint_content(painter)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
-        painter.setPen(QPen(colours.grid, 1))
+        painter.setPen(QPen(theme.palette().grid, 1))
         for row in range(1, len(ROWS)):
             painter.drawLine(QLineF(0, self.height_of(row), self.view.width(), self.height_of(row)))
         self._paint_ticks(painter, self.tick_pixels(), "bad")
-        self._paint_ticks(painter, self._columns(self._chart.floor), "warning", 3)
+        self._paint_ticks(painter, self.columns_of(self.marks.floor), "warning", 3)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._paint_growths(painter)
-        self._paint_diamonds(painter, VALIDATION, self._chart.steps(VALIDATION), "series_2")
-        self._paint_diamonds(painter, VERDICT, self._chart.harmless, "good")
-        self._paint_diamonds(painter, VERDICT, self._chart.harmful, "bad")
+        self._paint_diamonds(painter, VALIDATION, self.marks.validations, "series_2")
+        self._paint_diamonds(painter, VERDICT, self.marks.harmless, "good")
+        self._paint_diamonds(painter, VERDICT, self.marks.harmful, "bad")
 
     def tick_pixels(self) -> Steps:
         """Return the columns of pixels that hold at least one skipped step."""
-        return columns(self.view.pixel_of(self._chart.steps(SKIPPED)), self.view.width())
+        return self.columns_of(self.marks.skipped, 1.0)
 
     def _paint_ticks(self, painter: QPainter, pixels: Steps, colour: str, width: int = 1) -> None:
         """Skips; those that found the scale at its floor stand on a foot."""
@@ -79,7 +61,7 @@ class LaneOverlay(Overlay):
         middle, half = self.height_of(GROWTH + 0.5), theme.space(0.5)
         painter.setPen(QPen(theme.palette().surface, 1))
         painter.setBrush(theme.palette().series_4)
-        for x in self._columns(self._chart.steps(GROWTH)):
+        for x in self.columns_of(self.marks.growths):
             corners = (QPointF(x - half, middle + half), QPointF(x + half, middle + half), QPointF(x, middle - half))
             painter.drawPolygon(QPolygonF(corners))
 
@@ -87,6 +69,6 @@ class LaneOverlay(Overlay):
         middle, half = self.height_of(row + 0.5), theme.space(0.45)
         painter.setPen(QPen(theme.palette().surface, 1))
         painter.setBrush(getattr(theme.palette(), colour))
-        for x in columns(self.view.pixel_of(steps), self.view.width(), 2.0):
+        for x in self.columns_of(steps):
             corners = (QPointF(x, middle - half), QPointF(x + half, middle), QPointF(x, middle + half))
             painter.drawPolygon(QPolygonF([*corners, QPointF(x - half, middle)]))

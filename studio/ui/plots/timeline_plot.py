@@ -1,12 +1,10 @@
-"""The base of all charts: curves over the steps, drawn when visible and changed, read by mouse and keyboard."""
+"""What all plots over the steps of a run share: axes, cursor, keys, focus, theme and words for screen readers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import numpy as np
 import pyqtgraph as pg
-from numpy.typing import NDArray
 from PySide6.QtCore import QEvent, QPointF, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QFocusEvent, QKeyEvent, QMouseEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QWidget
@@ -17,74 +15,90 @@ from studio.runner.record import RunRecord
 from studio.text import numbers
 from studio.ui import theme
 from studio.ui.plots.axes import BEHIND, StepAxis, ValueAxis
-from studio.ui.plots.curve import NOT_FINITE, Curve, Style
-from studio.ui.plots.describe import in_words
 from studio.ui.plots.overlay import Overlay
 from studio.ui.plots.timeline import Timeline
 from studio.ui.plots.view import StepView
 
-# How much of the height stays free above and below the curves; above there is room for marks.
-ABOVE, BELOW = 0.10, 0.06
 PAN_STEP, ZOOM_STEP = 0.15, 0.7
 DESCRIBE_MILLISECONDS = 500
 _BY_KEYBOARD = (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason, Qt.FocusReason.ShortcutFocusReason)
 
 
-class Chart(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
-    """Curves that share a timeline with the other charts of the page.
+class TimelinePlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
+    """A plot that shares its timeline with the other plots of the page. Subclasses draw what stands between the axes.
 
-    `read` is emitted with the raw values under the cursor, or of the newest step while there is no cursor.
+    `read` is emitted with the values under the cursor, or of the newest step while there is no cursor; `clicked` with
+    the place, in pixels of the view, of a click that was not a drag.
     Keys: arrows pan, + and - zoom, Home fits, Ctrl with an arrow moves the cursor by a step.
     """
 
     read = Signal(str)
-    # Whether the steps are written below; a chart that stands in line with the one under it need not.
+    clicked = Signal(QPointF)
+    # Whether the steps are written below; a plot that stands in line with the one under it need not.
     shows_steps = True
 
     def __init__(
-        self, title: str, timeline: Timeline, axis: ValueAxis, curves: Sequence[Curve], parent: QWidget | None = None
+        self,
+        title: str,
+        timeline: Timeline,
+        axis: ValueAxis,
+        overlay: type[Overlay] = Overlay,
+        parent: QWidget | None = None,
     ) -> None:
         self.view = StepView(timeline)
         self.step_axis, self.value_axis = StepAxis(), axis
         super().__init__(parent, viewBox=self.view, axisItems={"left": axis, "bottom": self.step_axis})
         self.title = title
         self.timeline = timeline
-        self.curves = tuple(curves)
         self.record: RunRecord | None = None
-        self.overlay = self._make_overlay()
-        self._free_values = True
+        self.overlay = overlay(self.view)
+        self._fits_values = True
         self._dirty = True
+        self._pressed = QPointF()
         self._soon = QTimer(self, singleShot=True, interval=0)
         self._soon.timeout.connect(self._draw_if_visible)
         self._describing = QTimer(self, singleShot=True, interval=DESCRIBE_MILLISECONDS)
         self._describing.timeout.connect(self.describe)
         self._build()
 
+    # What subclasses draw and say
+
+    def _draw_content(self, fit: bool) -> None:
+        """Draw the steps from `timeline.first` to `timeline.last`; `fit` also brings all values into view."""
+
+    def empty_message(self) -> str:
+        """Return what to say instead of an empty picture, or nothing."""
+        return tr("Nothing to plot yet") if self.record is None else tr("Waiting for the first step…")
+
+    def reading(self, step: int) -> str:
+        """Return the raw values at a step."""
+        raise NotImplementedError
+
+    def summary(self) -> str:
+        """Return the picture in words."""
+        raise NotImplementedError
+
+    # What all of them do
+
     def show_record(self, record: RunRecord | None) -> None:
         """Show another run, or none."""
         self.record = record
-        for curve in self.curves:
-            self._connect(curve, record)
-        self._free_values = True
+        self._fits_values = True
         self.refresh()
         self.describe()
 
     def refresh(self) -> None:
-        """Draw anew soon: the run has grown. A hidden chart waits until it is shown."""
+        """Draw anew soon: the run has grown. A hidden plot waits until it is shown."""
         self._dirty = True
         self._soon.start()
 
     def draw(self) -> None:
         """Draw what is in view now."""
         self._dirty = False
-        first, last = self.timeline.first, self.timeline.last
-        self.view.setXRange(first, last, padding=0)
-        drawn = [curve.draw(first, last, self._pixels(), self.value_axis.forward) for curve in self.curves]
-        if self._free_values:
-            self._fit_values(np.concatenate([np.empty(0), *drawn]))
+        self.view.setXRange(self.timeline.first, self.timeline.last, padding=0)
+        self._draw_content(self._fits_values)
         self.overlay.message = self.empty_message()
         self._show_axes(not self.overlay.message)
-        self.overlay.marks = [curve.marks(first, last, self.value_axis.forward) for curve in self.curves]
         self._place_cursor()
         # pyqtgraph would do this within the paint event, and so cause a second one.
         self.scene().prepareForPaint()
@@ -97,39 +111,14 @@ class Chart(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         if text != self.accessibleDescription():
             self.setAccessibleDescription(text)
 
-    def summary(self) -> str:
-        """Return the picture in words."""
-        if message := self.empty_message():
-            return message
-        return " ".join(in_words(curve) for curve in self.curves if len(curve.series) and curve.style.title)
-
-    def empty_message(self) -> str:
-        """Return what to say instead of an empty picture, or nothing."""
-        if any(len(curve.series) for curve in self.curves):
-            return ""
-        return tr("Nothing to plot yet") if self.record is None else tr("Waiting for the first step…")
-
-    def reading(self, step: int) -> str:
-        """Return the raw values at a step."""
-        values = (curve.at(step) for curve in self.curves)
-        return "   ".join(self.value_text(value) for value in values if value is not None)
-
-    def value_text(self, value: float) -> str:
-        """Return a value of this chart as text."""
-        return numbers.number(value)
-
-    def extras(self) -> dict[Style, bool]:
-        """Return what the legend explains beside the curves, and whether there is such a thing now."""
-        return {NOT_FINITE: any(curve.has_not_finite for curve in self.curves)}
-
     def fit(self) -> None:
         """Show the whole run and all values, and follow the newest step."""
-        self._free_values = True
+        self._fits_values = True
         self.timeline.fit()
         self.refresh()
 
     def copy_picture(self) -> None:
-        """Put the chart as a picture on the clipboard."""
+        """Put the plot as a picture on the clipboard."""
         theme.application().clipboard().setPixmap(self.grab())
 
     def apply_theme(self) -> None:
@@ -137,28 +126,12 @@ class Chart(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self.setBackground(theme.palette().surface)
         for axis in (self.step_axis, self.value_axis):
             axis.apply_theme()
-        for curve in self.curves:
-            curve.apply_theme()
         self._show_focus(False)
         self.refresh()
 
     def place_of(self, event: QMouseEvent) -> QPointF:
         """Return where in the view, in pixels, the mouse is."""
         return QPointF(self.view.mapFromScene(self.mapToScene(event.position().toPoint())))
-
-    # What subclasses may change
-
-    def _make_overlay(self) -> Overlay:
-        return Overlay(self.view)
-
-    def _connect(self, curve: Curve, record: RunRecord | None) -> None:
-        """Give a curve its series of the record."""
-
-    def _levels(self) -> list[float]:
-        """Values, on the axis, that must be in view beside the curves."""
-        return []
-
-    # How it works
 
     def _build(self) -> None:
         self.setAccessibleName(self.title)
@@ -168,10 +141,6 @@ class Chart(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self.setMenuEnabled(False)
         self.value_axis.setZValue(BEHIND)
         self.plotItem.layout.setContentsMargins(0, theme.space(0.25), theme.space(0.5), 0)
-        for curve in self.curves:
-            self.addItem(curve.item)
-            if curve.dots is not None:
-                self.addItem(curve.dots)
         self._add_action(tr("Fit the whole run"), "Home", self.fit)
         self._add_action(tr("Copy as a picture"), "Ctrl+C", self.copy_picture)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
@@ -193,24 +162,8 @@ class Chart(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         if self._dirty and self.isVisible():
             self.draw()
 
-    def _pixels(self) -> int:
-        return max(1, int(self.view.width() * self.devicePixelRatioF()))
-
-    def _fit_values(self, values: NDArray[np.float64]) -> None:
-        values = np.concatenate([values, self._levels()])
-        if not len(values):
-            return
-        low, high = float(values.min()), float(values.max())
-        height = max(high - low, self.value_axis.least, abs(high) * 1e-3, 1e-12)
-        if high - low < height:
-            low, high = (low + high - height) / 2, (low + high + height) / 2
-        # Half a line is free at least, so that the labels of the outermost ticks have room.
-        half = 0.55 * self.value_axis.style["tickTextHeight"]
-        line = half / max(1.0, self.view.height() - 2 * half)
-        self.view.setYRange(low - max(BELOW, line) * height, high + max(ABOVE, line) * height, padding=0)
-
     def _hold_values(self) -> None:
-        self._free_values = False
+        self._fits_values = False
 
     def _show_axes(self, shown: bool) -> None:
         for axis, wanted in ((self.step_axis, shown and self.shows_steps), (self.value_axis, shown)):
@@ -219,24 +172,12 @@ class Chart(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
                 axis.show() if wanted else axis.hide()
 
     def _place_cursor(self) -> None:
-        step = self.timeline.cursor
-        self.overlay.step = step
-        self.overlay.points = [] if step is None else self._cursor_points(step)
+        self.overlay.step = self.timeline.cursor
         self.overlay.update()
-        self.read.emit(self._text_at_cursor())
-
-    def _cursor_points(self, step: int) -> list[tuple[float, float, str]]:
-        found = [(curve.at(step), curve.style.colour) for curve in self.curves]
-        shown = [(self._on_axis(value), colour) for value, colour in found if value is not None]
-        return [(step, height, colour) for height, colour in shown if np.isfinite(height)]
-
-    def _on_axis(self, value: float) -> float:
-        return float(self.value_axis.forward(np.float64(value)))
+        self.read.emit("" if self.empty_message() else self._text_at_cursor())
 
     def _text_at_cursor(self) -> str:
         step = self.timeline.cursor
-        if self.empty_message():
-            return ""
         if step is None:
             return self.reading(self.timeline.newest)
         return tr("step {step}: {values}").format(step=f"{step:,}", values=self.reading(step) or numbers.NONE)
@@ -266,6 +207,22 @@ class Chart(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no types
         place = self.place_of(event)
         inside = self.view.rect().contains(place)
         self.timeline.set_cursor(round(self.view.step_at(place.x())) if inside else None)
+
+    @override
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        self._pressed = event.position()
+        super().mousePressEvent(event)
+        # pyqtgraph's scene takes mouse events without accepting them: Qt would offer them to the widgets below too.
+        event.accept()
+
+    @override
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        super().mouseReleaseEvent(event)
+        event.accept()
+        # pyqtgraph tells a click from a drag by the time as well, which loses slow clicks.
+        moved = (event.position() - self._pressed).manhattanLength()
+        if event.button() == Qt.MouseButton.LeftButton and moved < theme.application().startDragDistance():
+            self.clicked.emit(self.place_of(event))
 
     @override
     def leaveEvent(self, event: QEvent) -> None:
