@@ -11,12 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from studio.engine.control import Progress, no_progress
 from studio.engine.export.source import Source
 from studio.engine.models.load import load_model
-from studio.engine.models.quantise import QUANTISED, check_quantiser, import_bitsandbytes, quantise_base
+from studio.engine.models.quantise import QUANTISED, check_quantiser, dequantised, quantise_base
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -49,19 +48,9 @@ def round_base(model: PreTrainedModel, base_dtype: str) -> None:
     for name, layer in list(model.named_modules()):
         original: Any = plain.get(name)
         if original is not None and layer is not original:
-            original.weight.data = _dequantised(layer, base_dtype).to(original.weight.dtype)
+            weight = dequantised(layer).to(original.weight.dtype)
+            # GPT-2 keeps its weights as (inputs, outputs).
+            original.weight.data = weight.t().contiguous() if layer.fan_in_fan_out else weight
             parent, _, leaf = name.rpartition(".")
             setattr(model.get_submodule(parent), leaf, original)
     delattr(model, "is_loaded_in_4bit" if base_dtype == "nf4" else "is_loaded_in_8bit")
-
-
-def _dequantised(layer: Any, base_dtype: str) -> Tensor:
-    """Return a quantised layer's weights as its original keeps them, transposed for GPT-2."""
-    bnb = import_bitsandbytes()
-    weight = layer.weight
-    values: Tensor
-    if base_dtype == "nf4":
-        values = bnb.functional.dequantize_4bit(weight.data, weight.quant_state)
-    else:
-        values = bnb.functional.int8_vectorwise_dequant(weight.data, weight.SCB)
-    return values.t().contiguous() if layer.fan_in_fan_out else values

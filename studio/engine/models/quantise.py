@@ -13,10 +13,11 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from studio.errors import ConfigError
 from studio.i18n import tr
@@ -90,6 +91,37 @@ def quantise_base(model: PreTrainedModel, base_dtype: str, compute: torch.dtype,
             setattr(model.get_submodule(parent), leaf, _quantised(bnb, module, base_dtype, compute).to(device))
     # peft chooses its layers by this mark, which transformers sets when it quantises by itself.
     setattr(model, "is_loaded_in_4bit" if base_dtype == "nf4" else "is_loaded_in_8bit", True)
+
+
+def dequantised(layer: Any) -> Tensor:
+    """Return the rounded weights of a quantised layer as its products take them, fp32, (outputs, inputs)."""
+    bnb = import_bitsandbytes()
+    weight = layer.weight
+    if hasattr(weight, "quant_state"):
+        return bnb.functional.dequantize_4bit(weight.data, weight.quant_state).float()  # type: ignore[no-any-return]
+    # The first product moves the rows' scales from the weight to the layer's state.
+    scales = layer.state.SCB if weight.SCB is None else weight.SCB
+    return bnb.functional.int8_vectorwise_dequant(weight.data, scales).float()  # type: ignore[no-any-return]
+
+
+@contextmanager
+def products_in_fp32(module: nn.Module) -> Iterator[None]:
+    """Let the quantised layers inside a module multiply in fp32 for a while.
+
+    By themselves they would go on in the format that they were made for, outside of autocast too, or in that of int8.
+    """
+    layers = [inner for inner in module.modules() if type(inner).__module__.startswith("bitsandbytes.")]
+    for layer in layers:
+        layer.forward = partial(_product_in_fp32, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
+
+
+def _product_in_fp32(layer: Any, inputs: Tensor) -> Tensor:
+    return nn.functional.linear(inputs.float(), dequantised(layer), layer.bias)
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from studio.engine.data.batching import MicroBatch
+from studio.engine.models.quantise import products_in_fp32
 from studio.engine.numerics.replay import Replay
 from studio.engine.numerics.trace import Place, tensors
 
@@ -88,12 +89,10 @@ class _ModuleCall:
         return {name: _wide(tensor) for name, tensor in named if tensor.is_floating_point()}
 
     def _compute(self, weights: dict[str, Tensor]) -> Any:
-        device = self._args_device()
-        with torch.autocast(device, enabled=False), torch.random.fork_rng(devices=[]):
+        given = tensors((*self._args, *self._kwargs.values()))
+        device = given[0].device.type if given else "cpu"
+        with torch.autocast(device, enabled=False), products_in_fp32(self._module), torch.random.fork_rng(devices=[]):
             return functional_call(self._module, weights, self._args, self._kwargs)
-
-    def _args_device(self) -> str:
-        return next(iter(tensors((*self._args, *self._kwargs.values()))), torch.empty(0)).device.type
 
 
 def _wide(value: Any) -> Any:

@@ -205,6 +205,55 @@ def test_every_module_can_be_computed_again_in_fp32(make: Make, method: str, dir
         assert exceeds_fp16(replay, batch, Place(name, direction, 1.0)) is (None if has_lists else True)
 
 
+NORM = {llama: "post_attention_layernorm", gpt2: "ln_2"}
+WIDENING = {llama: "mlp.up_proj", gpt2: "mlp.c_fc"}
+QUANTISED = [
+    pytest.param(make, base_dtype, method, id=f"{make.__name__}-{base_dtype}-{method}")
+    for make, base_dtype, method in (
+        (llama, "nf4", "lora"),
+        (llama, "nf4", "bottleneck-adapter"),
+        (gpt2, "nf4", "dora"),
+        (llama, "int8", "dora"),
+        (gpt2, "int8", "lora"),
+    )
+]
+
+
+def _quantised(make: Make, base_dtype: str, method: str, loud: float = 1.0) -> Bench:
+    """The weights of one layer, and what enters it, are so many times larger than at first."""
+    base = make()
+    block = base.get_submodule(f"{LAYERS[make]}.1")
+    with torch.no_grad():
+        for name in (NORM[make], WIDENING[make]):
+            block.get_parameter(f"{name}.weight").mul_(loud)
+    return bench(METHODS[method], {"name": "fp16-mixed", "base_dtype": base_dtype}, base=base)
+
+
+@pytest.mark.parametrize(("make", "base_dtype", "method"), QUANTISED)
+def test_a_quantised_layer_beyond_fp16_is_computed_again_by_its_rounded_weights_in_fp32(
+    make: Make, base_dtype: str, method: str
+) -> None:
+    found = _locate(_quantised(make, base_dtype, method, 2e3))
+    assert found is not None
+    assert (found.module, found.direction) == (f"{LAYERS[make]}.1.{WIDENING[make]}", "forward")
+    assert found.exceeds_fp16
+
+
+@pytest.mark.parametrize(("make", "base_dtype", "method"), QUANTISED)
+def test_a_quantised_layer_that_breaks_in_every_format_is_not_laid_on_fp16(
+    make: Make, base_dtype: str, method: str
+) -> None:
+    tiny = _quantised(make, base_dtype, method)
+    assert _locate(tiny) is None
+    name = f"{LAYERS[make]}.1.{WIDENING[make]}"
+    module = tiny.base.get_submodule(name)
+    module.register_forward_hook(lambda module, inputs, output: output / 0.0)
+    found = _locate(tiny)
+    assert found is not None
+    assert (found.module, found.direction, found.exceeds_fp16) == (name, "forward", False)
+    assert "forward" not in vars(getattr(module, "base_layer", module))  # it trains as before
+
+
 @pytest.mark.parametrize("make", [llama, gpt2])
 def test_a_gradient_that_breaks_inside_a_module_is_told_from_one_that_was_broken_before(make: Make) -> None:
     tiny = _bench(make, "full")
