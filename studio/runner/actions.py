@@ -125,8 +125,8 @@ def suggestions(info: ModelInfo) -> dict[str, tuple[Suggestion, ...]]:
 def estimate(info: ModelInfo, config: RunConfig) -> Estimate:
     """Return what training will need, from the shapes in the weight files alone. Raises as `check_method`."""
     from studio.engine.device import available_memory
+    from studio.engine.estimate import estimate_memory, estimate_patch
     from studio.engine.methods import METHODS
-    from studio.engine.models.estimate import estimate_memory, estimate_patch
 
     trainable = METHODS.get(config.method.name).trainable_parameters(info.shapes, config.method)
     memory = estimate_memory(info, config)

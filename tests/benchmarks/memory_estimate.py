@@ -138,7 +138,7 @@ def _measure(model: str, case: dict[str, Any]) -> dict[str, Any]:
     from studio.config import parse_config
     from studio.engine.control import Control
     from studio.engine.device import resolve_device
-    from studio.engine.models.estimate import estimate_memory
+    from studio.engine.estimate import estimate_memory
     from studio.engine.models.inspect import inspect_model
     from studio.engine.training.run import train
     from studio.runs import create_run

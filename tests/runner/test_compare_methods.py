@@ -106,7 +106,7 @@ def test_a_closed_form_that_fails_for_a_model_is_a_row_and_not_the_end(
     def fail(*_: object) -> int:
         raise error
 
-    monkeypatch.setitem(METHODS.get("full").__dict__, "trainable_parameters", fail)
+    monkeypatch.setattr(METHODS.get("full"), "trainable_parameters", fail)
     rows = compared(info, config(info))
     assert sentence in rows["full"].problem
     assert rows["lora"].estimate is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from pytestqt.qtbot import QtBot
 
 from studio.config import MethodConfig, method, option
 from studio.engine.methods import METHODS, Method
+from studio.engine.methods.lora import Lora
 from studio.runner import actions
 from studio.ui import bridge, latest, theme
 from studio.ui.bridge import AppContext
@@ -48,16 +48,16 @@ def unmergeable(monkeypatch: pytest.MonkeyPatch) -> Method:
         name: Literal["side"] = "side"
         width: int = option(8, title="Width", help="How wide it is.", ge=1, le=64)
 
-    side = dataclasses.replace(
-        METHODS.get("lora"),
-        name="side",
-        title="Side network",
-        explanation="y = x + f(x)",
-        config=SideConfig,
-        mergeable=False,
-        cost_in_use="A little of every token.",
-        suggested_learning_rate=1e-3,
-    )
+    class Side(Lora):
+        name = "side"
+        title = "Side network"
+        explanation = "y = x + f(x)"
+        config = SideConfig  # type: ignore[assignment]
+        mergeable = False
+        cost_in_use = "A little of every token."
+        suggested_learning_rate = 1e-3
+
+    side = Side()
     for registry in (METHODS, method._METHODS):
         monkeypatch.setitem(registry._entries, "side", side)  # type: ignore[arg-type]
     return side

@@ -1,14 +1,12 @@
-"""What an export target is: a description that the window lists, and four functions for the engine."""
+"""What an export target is: words that the window shows, and functions that the engine calls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.i18n import gettext_noop
-from studio.registry import Spec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,36 +18,65 @@ if TYPE_CHECKING:
     from studio.engine.methods import Method
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target(Spec):
-    """One form of export.
+class Target(ABC):
+    """One form of export. A file in `targets/` ends with `TARGET = …`, its one instance.
 
     Attributes:
+        name: what `export --to` says.
+        title, explanation: what the window shows.
+        order: targets are offered by ascending order.
         action: the words on the button.
         library: the library that opens the export, as model cards name it.
         usage: the code that opens the export, as Markdown; `{base}` stands for the base's name.
-        refuse: `(method)` returns why a run of that method cannot be exported so, in one sentence, or "".
-        weight_bytes: `(source, dtype)`, about how much of the disk the weights will take.
-        prefix: `(source, tokenizer)` returns the tokens of its own that the export puts in front of every row, with the
-            tokenizer that does so; None where it has none. Raises `ExportError` where it cannot be right.
-        finish: `(source, loaded, tokenizer)` makes of base + trained part the plain fp32 model that is to be written;
-            None where the trained part is written as it is.
         dtypes: the formats it can save in; the first one is taken where the base's own is not among them.
-        write: `(model, source, folder)` writes the weights of a finished model, in the format they have.
-        reload: `(source, folder)` opens the written folder from disk with the libraries its users will use, and
-            nothing of ours. Raises whatever those raise on a damaged folder.
+        plain_model: whether the export is one ordinary model, which `finish` makes; otherwise the trained part is
+            written as it is.
+        adds_tokens: whether the export has tokens that the base has not, in front of every row.
     """
 
+    name: str
+    title: str
+    explanation: str
+    order: int = 100
+    action: str = gettext_noop("Export and check")
     library: str
     usage: str
-    refuse: Callable[[Method], str]
-    weight_bytes: Callable[[Source, str], int]
-    dtypes: tuple[str, ...]
-    write: Callable[[nn.Module, Source, Path], None]
-    reload: Callable[[Source, Path], Reloaded]
-    finish: Callable[[Source, nn.Module, PreTrainedTokenizerBase], nn.Module] | None = None
-    prefix: Callable[[Source, PreTrainedTokenizerBase], Prefix] | None = None
-    action: str = gettext_noop("Export and check")
+    dtypes: tuple[str, ...] = ("fp32",)
+    plain_model: bool = False
+    adds_tokens: bool = False
+
+    @abstractmethod
+    def refuse(self, method: Method) -> str:
+        """Return why a run of this method cannot be exported so, in one sentence, or ""."""
+
+    @abstractmethod
+    def weight_bytes(self, source: Source, dtype: str) -> int:
+        """Return about how many bytes of the disk the weights will take."""
+
+    def prefix(self, source: Source, tokenizer: PreTrainedTokenizerBase) -> Prefix:
+        """Return the tokens that the export puts in front of every row, with the tokenizer that does so.
+
+        Raises:
+            ExportError: they cannot be put there rightly.
+        """
+        from studio.engine.export.prefix import Prefix
+
+        return Prefix(tokenizer=tokenizer)
+
+    def finish(self, source: Source, loaded: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+        """Make of base + trained part the plain fp32 model that is to be written; `plain_model` targets only."""
+        raise NotImplementedError(f"{self.name} writes the trained part as it is")
+
+    @abstractmethod
+    def write(self, model: nn.Module, source: Source, folder: Path) -> None:
+        """Write the weights of a finished model, in the format they have."""
+
+    @abstractmethod
+    def reload(self, source: Source, folder: Path) -> Reloaded:
+        """Open the written folder from disk with the libraries its users will use, and nothing of ours.
+
+        Raises whatever those raise on a damaged folder.
+        """
 
     def choose_dtype(self, wanted: str, stored: str) -> str:
         """Return the save format: the wanted one; for `auto` the base's own, `stored`, where that can be saved."""

@@ -41,7 +41,7 @@ def write_card(source: Source, target: Target, dtype: str, checks: tuple[Check, 
 
 def _front_matter(source: Source, target: Target) -> str:
     values = {"base_model": source.name, "library_name": target.library, "pipeline_tag": "text-generation"}
-    tags = ("finetune-studio", *(() if target.finish else (source.method.name,)))
+    tags = ("finetune-studio", *(() if target.plain_model else (source.method.name,)))
     lines = [*(f"{key}: {_quoted(value)}" for key, value in values.items()), "tags:"]
     return "\n".join(["---", *lines, *(f"- {_quoted(tag)}" for tag in tags), "---"])
 
@@ -60,7 +60,7 @@ def _summary(source: Source, dtype: str) -> str:
 
 def _notes(source: Source, target: Target) -> list[str]:
     notes = [_hashes(target)]
-    if target.prefix is not None:
+    if target.adds_tokens:
         notes.append(_opening(source))
     if is_rounded(source):
         notes.append(_rounding(source, target))
@@ -68,7 +68,7 @@ def _notes(source: Source, target: Target) -> list[str]:
 
 
 def _hashes(target: Target) -> str:
-    file = "base_model.json" if target.finish is None else CERTIFICATE
+    file = CERTIFICATE if target.plain_model else "base_model.json"
     return tr("The SHA-256 of the base's files, by which to know it, stand in {file}.").format(file=file)
 
 
@@ -91,7 +91,7 @@ def _opening(source: Source) -> str:
 
 def _rounding(source: Source, target: Target) -> str:
     base_dtype = source.config.precision.base_dtype
-    if target.finish is not None:
+    if target.plain_model:
         return tr(
             "The base was rounded to {base} for training, and what was learnt makes up for that rounding. The weights "
             "here are therefore the rounded ones; the certificate says under quantisation_loss how far they are from "

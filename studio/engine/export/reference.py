@@ -88,14 +88,14 @@ def gather(
         original, base = base, record(model, rows, progress, "merging", unused)
         quantisation = compare(original, base)
         del original
-    before = copy_weights(model, DTYPES.get(source.info.dtype, torch.float32)) if target.finish else {}
+    before = copy_weights(model, DTYPES.get(source.info.dtype, torch.float32)) if target.plain_model else {}
     loaded = source.method.load(model, source.folder.adapter)
     trained = record(loaded, rows, progress, "merging", unused)
     ends = stop_ids(generation_config(source, tokenizer, prefix))
     by_answer = sorted(prompts, key=lambda prompt: len(prompt.ids) - prompt.answer)
     stops = first_stop(loaded, by_answer, ends, stopping.LIMIT, progress, "merging")
     merge, rounding, delta, finished = None, EQUAL, NOTHING_LOST, loaded
-    if target.finish:
+    if target.plain_model:
         finished = finished_model(source, loaded, target, tokenizer)
         extra = Extra(opening=prefix.ids, left_out=prefix.ids)
         merge = compare(trained, record(finished, rows, progress, "merging", extra))
@@ -120,5 +120,4 @@ def gather(
 
 def finished_model(source: Source, loaded: nn.Module, target: Target, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
     """Return the plain fp32 model that the target makes of base + trained part."""
-    assert target.finish is not None
     return target.finish(source, loaded, tokenizer).eval()

@@ -61,7 +61,7 @@ def export_run(
     _refuse_unsuited(spec, source)
     dtype = spec.choose_dtype(dtype, source.info.dtype)
     tokenizer = load_tokenizer(source.base)
-    prefix = choose_prefix(source, spec, tokenizer)
+    prefix = spec.prefix(source, tokenizer)
     destination = choose_destination(folder, f"{spec.name}-{dtype}", out)
     with staged(destination, spec.weight_bytes(source, dtype)) as place:
         certificate = _make(source, spec, dtype, tokenizer, prefix, place, progress)
@@ -90,11 +90,6 @@ def _refuse_unsuited(target: Target, source: Source) -> None:
         suited = [other.name for other in TARGETS if not other.refuse(source.method)]
         advice = tr("Export the run as {targets}.").format(targets=tr(" or ").join(suited))
         raise ExportError(f"{reason} {advice}" if suited else reason)
-
-
-def choose_prefix(source: Source, target: Target, tokenizer: PreTrainedTokenizerBase) -> Prefix:
-    """Return what the export puts in front of every row. Raises `ExportError` where that cannot be right."""
-    return target.prefix(source, tokenizer) if target.prefix else Prefix(tokenizer=tokenizer)
 
 
 def _make(

@@ -13,7 +13,6 @@ from studio.engine.export.measure import examine
 from studio.engine.export.merge import release
 from studio.engine.export.prompts import choose_prompts
 from studio.engine.export.reference import gather
-from studio.engine.export.run import choose_prefix
 from studio.engine.export.source import Source, open_source
 from studio.engine.models.load import load_tokenizer
 from studio.i18n import tr
@@ -69,7 +68,7 @@ def _measure(source: Source, certified: Certificate, path: Path, progress: Progr
     target = TARGETS.get(certified.target)
     tokenizer = load_tokenizer(source.base)
     prompts = choose_prompts(source, tokenizer, progress)
-    prefix = choose_prefix(source, target, tokenizer)
+    prefix = target.prefix(source, tokenizer)
     reference, model = gather(source, target, certified.dtype, prefix, tokenizer, prompts, progress)
     release(model)
     # Another machine may round a merge differently in the last bit; that the files are the same was just seen.

@@ -125,7 +125,7 @@ def _forms(
         patches.switch(None)
         forms.append(_Form("live", lambda: switched("live")))
     base.to(device, dtype)
-    if source.method.merge is not None:
+    if source.method.mergeable:
         live = source.method.load(load_base(source, progress), source.folder.adapter)
         merged: nn.Module = source.method.merge(live)
         merged.to(device, dtype).eval()

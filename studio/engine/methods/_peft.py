@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio.engine.methods.base import C, Method
 from studio.engine.models.shapes import LinearShape
 from studio.errors import ConfigError
 from studio.i18n import tr
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
     from transformers import PreTrainedModel
 
     from studio.engine.models.shapes import ModelShapes
@@ -28,28 +30,31 @@ def import_peft() -> Any:
     return peft
 
 
-def attach(model: PreTrainedModel, peft_config: Any) -> nn.Module:
-    """Freeze the model, put what is trained into it or in front of it, and return peft's model."""
-    trained: nn.Module = import_peft().get_peft_model(model, peft_config)
-    return trained
+class PeftMethod(Method[C]):
+    """A method that peft carries: a subclass says in `peft_config` what peft is to put in."""
 
+    form = "peft"
 
-def save(trained: nn.Module, folder: Path) -> None:
-    """Write adapter_model.safetensors and adapter_config.json, which plain peft loads."""
-    # Embeddings are never trained here; peft's automatic look for changed ones would ask the hub.
-    trained.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)  # type: ignore[operator]
+    @abstractmethod
+    def peft_config(self, model: PreTrainedModel, config: C) -> Any:
+        """Return peft's own configuration of the method for this model."""
 
+    def attach(self, model: PreTrainedModel, config: C) -> nn.Module:
+        trained: nn.Module = import_peft().get_peft_model(model, self.peft_config(model, config))
+        return trained
 
-def load(base: PreTrainedModel, folder: Path) -> nn.Module:
-    """Return the base with the saved adapter, frozen."""
-    loaded: nn.Module = import_peft().PeftModel.from_pretrained(base, str(folder)).eval()
-    return loaded
+    def save(self, trained: nn.Module, folder: Path) -> None:
+        """Write adapter_model.safetensors and adapter_config.json, which plain peft loads."""
+        # Embeddings are never trained here; peft's automatic look for changed ones would ask the hub.
+        trained.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)  # type: ignore[operator]
 
+    def load(self, base: PreTrainedModel, folder: Path) -> nn.Module:
+        loaded: nn.Module = import_peft().PeftModel.from_pretrained(base, str(folder)).eval()
+        return loaded
 
-def merge(loaded: nn.Module) -> PreTrainedModel:
-    """Fold the adapter into the weights, in fp32."""
-    merged: PreTrainedModel = loaded.float().merge_and_unload(safe_merge=True)  # type: ignore[operator]
-    return merged
+    def merge(self, loaded: nn.Module) -> PreTrainedModel:
+        merged: PreTrainedModel = loaded.float().merge_and_unload(safe_merge=True)  # type: ignore[operator]
+        return merged
 
 
 def linear_layers(model: PreTrainedModel) -> list[LinearShape]:
@@ -90,9 +95,3 @@ def vector_size_of(shapes: ModelShapes) -> int:
 def encoder_of(trained: nn.Module) -> Any:
     """Return the module of a peft model that gives the vectors of its virtual tokens."""
     return trained.prompt_encoder[trained.active_adapter]  # type: ignore[index]
-
-
-def input_vectors(loaded: nn.Module) -> Tensor:
-    """Return the vectors that a loaded adapter puts in front of the input, (virtual tokens, d), fp32."""
-    vectors: Tensor = encoder_of(loaded).embedding.weight.detach().float()
-    return vectors

@@ -1,92 +1,123 @@
-"""What a fine-tuning method is: a description that the window lists, and four functions for the engine."""
+"""What a fine-tuning method is: facts that the window lists, and functions that the engine calls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal
+
+from typing_extensions import TypeVar
 
 from studio.config.method import MethodConfig
-from studio.registry import Spec
+from studio.engine.models.activations import ActivationBytes, BytesPerActivation
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
 
-    from studio.engine.models.activations import Formats, Kept
     from studio.engine.models.shapes import ModelShapes
 
 
-# Name, format, shape and place of a tensor in a safetensors file: 111 to 132 bytes, measured on SmolLM2-135M.
+# Name, dtype, shape and offsets of a tensor in a safetensors file: 111 to 132 bytes, measured on SmolLM2-135M.
 _HEADER_LINE = 120
+
+C = TypeVar("C", bound=MethodConfig, default=Any)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
-    """Bytes of a number as a run stores it.
+class BytesPerWeight:
+    """Bytes of one number, as a run stores its weights.
 
     Attributes:
-        trained: of what is trained, and of a frozen word embedding, norms and biases.
-        frozen: of every other frozen matrix.
+        trained: in what is trained, and in a frozen word embedding, norm or bias.
+        frozen: in every other frozen matrix.
     """
 
     trained: float
     frozen: float
 
 
-@dataclass(frozen=True, kw_only=True)
-class Method(Spec):
-    """One way to fine-tune.
+class Method(ABC, Generic[C]):
+    """One way to fine-tune, with options of class `C`. A file of this package ends with `METHOD = …`, its one instance.
 
     Attributes:
-        config: the class of its `[method]` table.
+        name: what `method.name` says in a configuration.
+        title, explanation: what the window shows.
+        order: methods are offered by ascending order.
+        config: the class of the `[method]` table.
         form: what the trained part is saved as: "peft" (a PEFT adapter), "bottleneck" (this app's serial adapter) or
             "model" (all weights of the model, because all are trained).
-        mergeable: whether the result can be folded into the base weights, at no latency.
-        cost_in_use: what the trained part costs when the model answers, in one sentence.
+        mergeable: whether the trained part can be folded into the base weights, at no latency.
+        bakeable: whether the trained part is vectors in front of the input, which can become tokens of the vocabulary.
         quantised_base: whether the base stays frozen, so that it can be stored in int8 or nf4.
+        cost_in_use: what the trained part costs when the model answers, in one sentence.
         suggested_learning_rate: what the form offers when the method is chosen.
-        attach: `(model, config)` freezes the base, adds what is trained, and returns the model to train;
-            trainable parameters are fp32. A base that was quantised before keeps its quantised layers.
-        save: `(trained, folder)` writes the trained part as safetensors into an existing folder.
-        load: `(base, folder)` returns the base with the trained part from `folder`, frozen, for inference.
-        merge: `(loaded)` returns a plain fp32 transformers model with the trained part folded in.
-        trainable_parameters: `(shapes, config)`, the closed form, from the shapes in the weight files alone.
-        saved_bytes: `(shapes, config, stored)`, the bytes of the numbers that the saved part holds; None when those are
-            the trained ones, in the format that they are trained in.
-        saved_tensors: likewise, how many tensors these numbers are in.
-        virtual_tokens: `(config)`, the positions that the method puts in front of every row, in its output too.
-        positions: `(config)`, how many of the model's positions the method takes away from every row; more than
-            `virtual_tokens` where they are in the cache only.
-        input_vectors: `(loaded)` returns what those positions hold, (virtual tokens, hidden size) in fp32; None when
-            the method puts no vectors in front of the input.
-        kept: `(shapes, config, formats)`, what the backward pass keeps beyond what it keeps of a frozen model, for
-            the memory estimate; None where that is nothing.
     """
 
-    config: type[MethodConfig]
+    name: str
+    title: str
+    explanation: str
+    order: int = 100
+    config: type[C]
     form: Literal["peft", "bottleneck", "model"]
-    mergeable: bool
-    quantised_base: bool
+    mergeable: bool = False
+    bakeable: bool = False
+    quantised_base: bool = True
     cost_in_use: str
     suggested_learning_rate: float
-    attach: Callable[[PreTrainedModel, Any], nn.Module]
-    save: Callable[[nn.Module, Path], None]
-    load: Callable[[PreTrainedModel, Path], nn.Module]
-    merge: Callable[[nn.Module], PreTrainedModel] | None
-    trainable_parameters: Callable[[ModelShapes, Any], int]
-    saved_bytes: Callable[[ModelShapes, Any, Stored], float] | None = None
-    saved_tensors: Callable[[ModelShapes, Any], int] = lambda shapes, config: 1
-    virtual_tokens: Callable[[Any], int] = lambda config: 0
-    positions: Callable[[Any], int] = lambda config: 0
-    input_vectors: Callable[[nn.Module], Tensor] | None = None
-    kept: Callable[[ModelShapes, Any, Formats], Kept] | None = None
 
-    def patch_bytes(self, shapes: ModelShapes, config: MethodConfig, stored: Stored) -> int:
-        """Return the size of the saved part: the numbers, and a line of the header for every tensor."""
-        if self.saved_bytes:
-            numbers = self.saved_bytes(shapes, config, stored)
-        else:
-            numbers = stored.trained * self.trainable_parameters(shapes, config)
+    @abstractmethod
+    def attach(self, model: PreTrainedModel, config: C) -> nn.Module:
+        """Freeze the base, add what is trained, and return the model to train.
+
+        Trainable parameters are fp32. A base that was quantised before keeps its quantised layers.
+        """
+
+    @abstractmethod
+    def save(self, trained: nn.Module, folder: Path) -> None:
+        """Write the trained part as safetensors into an existing folder."""
+
+    @abstractmethod
+    def load(self, base: PreTrainedModel, folder: Path) -> nn.Module:
+        """Return the base with the trained part from `folder`, frozen, for inference."""
+
+    def merge(self, loaded: nn.Module) -> PreTrainedModel:
+        """Return a plain fp32 transformers model with the trained part folded in; `mergeable` methods only."""
+        raise NotImplementedError(f"{self.name} cannot be merged")
+
+    def input_vectors(self, loaded: nn.Module) -> Tensor:
+        """Return the vectors in front of the input, (virtual tokens, hidden size), fp32; `bakeable` methods only."""
+        raise NotImplementedError(f"{self.name} has no input vectors")
+
+    def virtual_tokens(self, config: C) -> int:
+        """Return how many positions the method puts in front of every row, in the model's output too."""
+        return 0
+
+    def positions(self, config: C) -> int:
+        """Return how many of the model's positions the method takes away from every row.
+
+        More than `virtual_tokens` where they are in the key-value cache only.
+        """
+        return self.virtual_tokens(config)
+
+    @abstractmethod
+    def trainable_parameters(self, shapes: ModelShapes, config: C) -> int:
+        """Return the number of trained parameters by its closed form, from the shapes in the weight files alone."""
+
+    def saved_tensors(self, shapes: ModelShapes, config: C) -> int:
+        """Return how many tensors the saved part consists of."""
+        return 1
+
+    def saved_bytes(self, shapes: ModelShapes, config: C, sizes: BytesPerWeight) -> float:
+        """Return the bytes of the numbers in the saved part: by default the trained ones, as training stores them."""
+        return sizes.trained * self.trainable_parameters(shapes, config)
+
+    def patch_bytes(self, shapes: ModelShapes, config: C, sizes: BytesPerWeight) -> int:
+        """Return the size of the saved file: the numbers, and a line of the header for every tensor."""
+        numbers = self.saved_bytes(shapes, config, sizes)
         return int(numbers) + _HEADER_LINE * self.saved_tensors(shapes, config)
+
+    def activation_bytes(self, shapes: ModelShapes, config: C, sizes: BytesPerActivation) -> ActivationBytes:
+        """Return what autograd saves for the backward pass beyond what it saves of a frozen model."""
+        return ActivationBytes()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from studio.config.method import MethodConfig
 from studio.config.option import option
-from studio.engine.methods.base import Method, Stored
+from studio.engine.methods.base import BytesPerWeight, Method
+from studio.engine.models.activations import ActivationBytes, BytesPerActivation, hidden_size, trained_norm_bytes
 from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-    from studio.engine.models.activations import Formats, Kept
     from studio.engine.models.shapes import ModelShapes
 
 
@@ -75,56 +75,79 @@ class BottleneckAdapterConfig(MethodConfig):
         return self.bottleneck or max(1, hidden_size // self.reduction_factor)
 
 
-def _attach(model: PreTrainedModel, config: BottleneckAdapterConfig) -> nn.Module:
-    from studio.engine.adapters.files import AdapterInfo, attach_bottleneck_adapter
-    from studio.engine.adapters.places import find_places, hidden_size
+class Bottleneck(Method[BottleneckAdapterConfig]):
+    """Small networks behind attention and MLP, by this app's own modules (`engine.adapters`)."""
 
-    size = hidden_size(model)
-    info = AdapterInfo(
-        placement=config.placement,
-        places=find_places(model, config.placement),
-        hidden_size=size,
-        bottleneck=config.inner_size(size),
-        activation=config.activation,
-        train_layer_norms=config.train_layer_norms,
-        model_type=model.config.model_type,
+    name = "bottleneck-adapter"
+    title = gettext_noop("Serial bottleneck adapter")
+    explanation = gettext_noop(
+        "The base stays frozen; what attention and MLP put out passes through a small network of its own, "
+        "y = x + W_up·f(W_down·x + b_down) + b_up, which is trained. It starts as the identity, and learns what a "
+        "low-rank change of the weights cannot. Because of the non-linearity f it cannot be merged into the base; "
+        "the export is a bundle with a loader of a few lines. Take it for a patch that stays a module of its own."
     )
-    attach_bottleneck_adapter(model, info)
-    return model
+    order = 30
+    config = BottleneckAdapterConfig
+    form = "bottleneck"
+    cost_in_use = gettext_noop(
+        "Two small products, one after the other, behind attention and MLP of every layer: a few percent of the "
+        "arithmetic, and about 8 % of the time for a token, measured on SmolLM2-135M on a processor."
+    )
+    suggested_learning_rate = 3e-4  # the middle of the range that the paper searches
+
+    def attach(self, model: PreTrainedModel, config: BottleneckAdapterConfig) -> nn.Module:
+        from studio.engine.adapters.files import AdapterInfo, attach_bottleneck_adapter
+        from studio.engine.adapters.places import find_places, hidden_size
+
+        size = hidden_size(model)
+        info = AdapterInfo(
+            placement=config.placement,
+            places=find_places(model, config.placement),
+            hidden_size=size,
+            bottleneck=config.inner_size(size),
+            activation=config.activation,
+            train_layer_norms=config.train_layer_norms,
+            model_type=model.config.model_type,
+        )
+        attach_bottleneck_adapter(model, info)
+        return model
+
+    def save(self, trained: nn.Module, folder: Path) -> None:
+        from studio.engine.adapters.files import save_bottleneck_adapter
+
+        save_bottleneck_adapter(trained, folder)
+
+    def load(self, base: PreTrainedModel, folder: Path) -> nn.Module:
+        from studio.engine.adapters.files import load_bottleneck_adapter
+
+        return load_bottleneck_adapter(base, folder)
+
+    def trainable_parameters(self, shapes: ModelShapes, config: BottleneckAdapterConfig) -> int:
+        """(2·m·d + d + m) for each adapter, and the norms where they are trained."""
+        d = hidden_size(shapes)
+        if not d or not shapes.layers:
+            raise ConfigError(tr("The model names no hidden size or has no layers, so no adapter can be put into it."))
+        m = config.inner_size(d)
+        return _adapters(shapes, config) * (2 * m * d + d + m) + sum(map(shapes.size, _norms(shapes, config)))
+
+    def saved_tensors(self, shapes: ModelShapes, config: BottleneckAdapterConfig) -> int:
+        """Two weights and two biases for each adapter, and the norms where they are trained."""
+        return 4 * _adapters(shapes, config) + len(_norms(shapes, config))
+
+    def saved_bytes(self, shapes: ModelShapes, config: BottleneckAdapterConfig, sizes: BytesPerWeight) -> float:
+        """Format 1 of the file is fp32, whatever is trained."""
+        return 4 * self.trainable_parameters(shapes, config)
+
+    def activation_bytes(
+        self, shapes: ModelShapes, config: BottleneckAdapterConfig, sizes: BytesPerActivation
+    ) -> ActivationBytes:
+        """Of each adapter its input, W_down·x and f of it."""
+        d = hidden_size(shapes)
+        adapters = sizes.compute * _adapters(shapes, config) * (d + 2 * config.inner_size(d))
+        return ActivationBytes(adapters + (trained_norm_bytes(shapes, sizes) if config.train_layer_norms else 0.0))
 
 
-def _save(trained: nn.Module, folder: Path) -> None:
-    from studio.engine.adapters.files import save_bottleneck_adapter
-
-    save_bottleneck_adapter(trained, folder)
-
-
-def _load(base: PreTrainedModel, folder: Path) -> nn.Module:
-    from studio.engine.adapters.files import load_bottleneck_adapter
-
-    return load_bottleneck_adapter(base, folder)
-
-
-def _trainable_parameters(shapes: ModelShapes, config: BottleneckAdapterConfig) -> int:
-    """(2·m·d + d + m) for each adapter, and the norms where they are trained."""
-    d = shapes.setting("hidden_size", "n_embd", "d_model") or (shapes.embedding or (0, 0))[1]
-    if not d or not shapes.layers:
-        raise ConfigError(tr("The model names no hidden size or has no layers, so no adapter can be put into it."))
-    m = config.inner_size(d)
-    return _places(shapes, config) * (2 * m * d + d + m) + sum(shapes.size(name) for name in _norms(shapes, config))
-
-
-def _saved_bytes(shapes: ModelShapes, config: BottleneckAdapterConfig, stored: Stored) -> float:
-    """Format 1 of the file is fp32, whatever is trained."""
-    return 4 * _trainable_parameters(shapes, config)
-
-
-def _saved_tensors(shapes: ModelShapes, config: BottleneckAdapterConfig) -> int:
-    """Two weights and two biases for each adapter, and the norms where they are trained."""
-    return 4 * _places(shapes, config) + len(_norms(shapes, config))
-
-
-def _places(shapes: ModelShapes, config: BottleneckAdapterConfig) -> int:
+def _adapters(shapes: ModelShapes, config: BottleneckAdapterConfig) -> int:
     return shapes.layers * (2 if config.placement == "houlsby" else 1)
 
 
@@ -137,40 +160,4 @@ def _norms(shapes: ModelShapes, config: BottleneckAdapterConfig) -> list[str]:
     return [name for name in (*weights, *biases) if name in shapes.tensors]
 
 
-def _kept(shapes: ModelShapes, config: BottleneckAdapterConfig, formats: Formats) -> Kept:
-    """Of each adapter its input, W_down·x and f of it."""
-    from studio.engine.models.activations import Kept, hidden_size, kept_by_norms
-
-    d = hidden_size(shapes)
-    kept = formats.compute * _places(shapes, config) * (d + 2 * config.inner_size(d))
-    return Kept(kept + (kept_by_norms(shapes, formats) if config.train_layer_norms else 0.0))
-
-
-METHOD = Method(
-    name="bottleneck-adapter",
-    title=gettext_noop("Serial bottleneck adapter"),
-    explanation=gettext_noop(
-        "The base stays frozen; what attention and MLP put out passes through a small network of its own, "
-        "y = x + W_up·f(W_down·x + b_down) + b_up, which is trained. It starts as the identity, and learns what a "
-        "low-rank change of the weights cannot. Because of the non-linearity f it cannot be merged into the base; "
-        "the export is a bundle with a loader of a few lines. Take it for a patch that stays a module of its own."
-    ),
-    order=30,
-    config=BottleneckAdapterConfig,
-    form="bottleneck",
-    mergeable=False,
-    quantised_base=True,
-    cost_in_use=gettext_noop(
-        "Two small products, one after the other, behind attention and MLP of every layer: a few percent of the "
-        "arithmetic, and about 8 % of the time for a token, measured on SmolLM2-135M on a processor."
-    ),
-    suggested_learning_rate=3e-4,  # the middle of the range that the paper searches
-    attach=_attach,
-    save=_save,
-    load=_load,
-    merge=None,
-    trainable_parameters=_trainable_parameters,
-    saved_bytes=_saved_bytes,
-    saved_tensors=_saved_tensors,
-    kept=_kept,
-)
+METHOD = Bottleneck()

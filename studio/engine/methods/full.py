@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config.method import MethodConfig
 from studio.config.option import option
-from studio.engine.methods.base import Method, Stored
+from studio.engine.methods.base import BytesPerWeight, Method
+from studio.engine.models.activations import (
+    ActivationBytes,
+    BytesPerActivation,
+    input_bytes,
+    model_bytes,
+    trained_norm_bytes,
+)
+from studio.engine.models.shapes import count_layers, is_embedding, is_word_embedding, layer_number
 from studio.errors import ConfigError, ModelError
 from studio.i18n import gettext_noop, tr
 
@@ -17,7 +25,6 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-    from studio.engine.models.activations import Formats, Kept
     from studio.engine.models.shapes import ModelShapes
 
 
@@ -43,19 +50,101 @@ class FullConfig(MethodConfig):
     )
 
 
-def _attach(model: PreTrainedModel, config: FullConfig) -> nn.Module:
-    # The master copy is fp32, whatever format the files have.
-    model = model.float()
-    _check_layers(config, (name for name, _ in model.named_parameters()))
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not _frozen(name, config))
-    return model
+class Full(Method[FullConfig]):
+    """All weights are trained, but for those that are to stay as they are."""
+
+    name = "full"
+    title = gettext_noop("Full fine-tuning")
+    explanation = gettext_noop(
+        "Every weight is trained. It can learn the most and costs the most: weights, gradients and two optimizer "
+        "states take about 16 bytes a parameter in fp32, before activations. It also forgets the most, because "
+        "nothing holds the old knowledge in place; mix in general rows and take a small learning rate."
+    )
+    order = 20
+    config = FullConfig
+    form = "model"
+    mergeable = True
+    quantised_base = False
+    cost_in_use = gettext_noop("Nothing: it is an ordinary model of the base's size and speed.")
+    suggested_learning_rate = 2e-5
+
+    def attach(self, model: PreTrainedModel, config: FullConfig) -> nn.Module:
+        # The master copy is fp32, whatever format the files have.
+        model = model.float()
+        _check_layers(config, (name for name, _ in model.named_parameters()))
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(not _is_frozen(name, config))
+        return model
+
+    def save(self, trained: nn.Module, folder: Path) -> None:
+        from transformers import GenerationConfig
+
+        from studio.engine.models.quiet import quiet_transformers
+
+        # An unusual but published generation config would be refused, with the training lost; it is the base's anyway.
+        model: Any = trained
+        own, model.generation_config = model.generation_config, GenerationConfig()
+        try:
+            with quiet_transformers():
+                model.save_pretrained(folder)
+        finally:
+            model.generation_config = own
+
+    def load(self, base: PreTrainedModel, folder: Path) -> nn.Module:
+        """The trained part is the whole model: its weights take the place of the base's.
+
+        transformers reads them, because it writes those of some models under other names than they have (GPT-NeoX).
+        """
+        import torch
+
+        from studio.engine.models.quiet import quiet_transformers
+
+        for parameter in base.parameters():
+            parameter.data = torch.zeros(1).expand(parameter.shape)  # one model in memory at a time
+        with quiet_transformers():
+            result: Any = type(base).from_pretrained(
+                folder,
+                config=base.config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+        trained, report = result
+        _refuse_unfit(folder, report)
+        base.load_state_dict(trained.state_dict(keep_vars=True), assign=True)
+        base.requires_grad_(False)
+        base.eval()
+        return base
+
+    def merge(self, loaded: nn.Module) -> PreTrainedModel:
+        return loaded.float()  # type: ignore[return-value]
+
+    def trainable_parameters(self, shapes: ModelShapes, config: FullConfig) -> int:
+        _check_layers(config, shapes.tensors)
+        return sum(shapes.size(name) for name in shapes.tensors if not _is_frozen(name, config))
+
+    def saved_tensors(self, shapes: ModelShapes, config: FullConfig) -> int:
+        return len(shapes.tensors)
+
+    def saved_bytes(self, shapes: ModelShapes, config: FullConfig, sizes: BytesPerWeight) -> float:
+        """The whole model, what is frozen too, every weight as training stores it."""
+        matrices = (name for name, shape in shapes.tensors.items() if len(shape) == 2 and not is_word_embedding(name))
+        frozen = sum(shapes.size(name) for name in matrices if _is_frozen(name, config))
+        return sizes.frozen * frozen + sizes.trained * (shapes.parameters - frozen)
+
+    def activation_bytes(self, shapes: ModelShapes, config: FullConfig, sizes: BytesPerActivation) -> ActivationBytes:
+        """The inputs of every layer that is trained; below the first one no gradient passes, so nothing is saved."""
+        trained = [layer for layer in shapes.linear() if not _is_frozen(layer.name + ".weight", config)]
+        share = len(trained) / max(1, len(shapes.linear()))
+        saved = input_bytes(shapes, trained, sizes, shared=False) + share * trained_norm_bytes(shapes, sizes)
+        spared = (1.0 - share) * model_bytes(shapes, sizes, 1) if config.freeze_embeddings else 0.0
+        return ActivationBytes(saved - spared)
 
 
 def _check_layers(config: FullConfig, names: Iterable[str]) -> None:
-    """Refuse to freeze layers that the model has not."""
-    from studio.engine.models.shapes import count_layers
-
+    """Refuse to freeze more layers than the model has."""
     if config.freeze_layers > (layers := count_layers(names)):
         raise ConfigError(
             tr("method.freeze_layers = {count}: this model has {layers} layers; freeze {layers} at most.").format(
@@ -64,60 +153,14 @@ def _check_layers(config: FullConfig, names: Iterable[str]) -> None:
         )
 
 
-def _frozen(name: str, config: FullConfig) -> bool:
+def _is_frozen(name: str, config: FullConfig) -> bool:
     """Whether a parameter is kept as it is. An output layer that is tied to the embedding is no parameter by itself."""
-    from studio.engine.models.shapes import is_embedding, layer_number
-
     number = layer_number(name)
     return (config.freeze_embeddings and is_embedding(name)) or (number is not None and number < config.freeze_layers)
 
 
-def _save(trained: nn.Module, folder: Path) -> None:
-    from transformers import GenerationConfig
-
-    from studio.engine.models.quiet import quiet_transformers
-
-    # An unusual but published generation config would be refused, with the training lost; it is the base's anyway.
-    model: Any = trained
-    kept, model.generation_config = model.generation_config, GenerationConfig()
-    try:
-        with quiet_transformers():
-            model.save_pretrained(folder)
-    finally:
-        model.generation_config = kept
-
-
-def _load(base: PreTrainedModel, folder: Path) -> nn.Module:
-    """The trained part is the whole model: its weights take the place of the base's.
-
-    transformers reads them, because it writes those of some models under other names than they have (GPT-NeoX).
-    """
-    import torch
-
-    from studio.engine.models.quiet import quiet_transformers
-
-    for parameter in base.parameters():
-        parameter.data = torch.zeros(1).expand(parameter.shape)  # one model in memory at a time
-    with quiet_transformers():
-        result: Any = type(base).from_pretrained(
-            folder,
-            config=base.config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-    trained, report = result
-    _refuse_unfit(folder, report)
-    base.load_state_dict(trained.state_dict(keep_vars=True), assign=True)
-    base.requires_grad_(False)
-    base.eval()
-    return base
-
-
 def _refuse_unfit(folder: Path, report: dict[str, Any]) -> None:
-    """transformers makes up what is missing at random, and leaves out what has no place."""
+    """Raise `ModelError` where transformers would make up what is missing at random, or leave out what has no place."""
     if missing := sorted(report["missing_keys"]):
         names = ", ".join(missing[:3])
         raise ModelError(tr("The trained weights in {folder} lack {names}.").format(folder=folder, names=names))
@@ -130,56 +173,4 @@ def _refuse_unfit(folder: Path, report: dict[str, Any]) -> None:
         )
 
 
-def _merge(loaded: nn.Module) -> PreTrainedModel:
-    return loaded.float()  # type: ignore[return-value]
-
-
-def _trainable_parameters(shapes: ModelShapes, config: FullConfig) -> int:
-    _check_layers(config, shapes.tensors)
-    return sum(shapes.size(name) for name in shapes.tensors if not _frozen(name, config))
-
-
-def _saved_bytes(shapes: ModelShapes, config: FullConfig, stored: Stored) -> float:
-    """The whole model, what is frozen too, every weight as training stores it."""
-    from studio.engine.models.shapes import is_word_embedding
-
-    matrices = (name for name, shape in shapes.tensors.items() if len(shape) == 2 and not is_word_embedding(name))
-    frozen = sum(shapes.size(name) for name in matrices if _frozen(name, config))
-    return stored.frozen * frozen + stored.trained * (shapes.parameters - frozen)
-
-
-def _kept(shapes: ModelShapes, config: FullConfig, formats: Formats) -> Kept:
-    """The inputs of every layer that is trained; below the first one no gradient passes, so nothing is kept."""
-    from studio.engine.models.activations import Kept, kept_by_model, kept_by_norms, kept_inputs
-
-    trained = [layer for layer in shapes.linear() if not _frozen(layer.name + ".weight", config)]
-    share = len(trained) / max(1, len(shapes.linear()))
-    kept = kept_inputs(shapes, trained, formats, shared=False) + share * kept_by_norms(shapes, formats)
-    spared = (1.0 - share) * kept_by_model(shapes, formats, 1) if config.freeze_embeddings else 0.0
-    return Kept(kept - spared)
-
-
-METHOD = Method(
-    name="full",
-    title=gettext_noop("Full fine-tuning"),
-    explanation=gettext_noop(
-        "Every weight is trained. It can learn the most and costs the most: weights, gradients and two optimizer "
-        "states take about 16 bytes a parameter in fp32, before activations. It also forgets the most, because "
-        "nothing holds the old knowledge in place; mix in general rows and take a small learning rate."
-    ),
-    order=20,
-    config=FullConfig,
-    form="model",
-    mergeable=True,
-    quantised_base=False,
-    cost_in_use=gettext_noop("Nothing: it is an ordinary model of the base's size and speed."),
-    suggested_learning_rate=2e-5,
-    attach=_attach,
-    save=_save,
-    load=_load,
-    merge=_merge,
-    trainable_parameters=_trainable_parameters,
-    saved_bytes=_saved_bytes,
-    saved_tensors=lambda shapes, config: len(shapes.tensors),
-    kept=_kept,
-)
+METHOD = Full()

@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from studio.config.method import MethodConfig
 from studio.config.option import option
-from studio.engine.methods import _peft, _pissa
+from studio.engine.methods import _pissa
+from studio.engine.methods._peft import CAUSAL_LM, PeftMethod, import_peft, is_transposed, linear_layers
 from studio.engine.methods._targets import (
     ALL_LINEAR,
     ATTENTION_ONLY,
@@ -20,7 +21,8 @@ from studio.engine.methods._targets import (
     named,
     short_names,
 )
-from studio.engine.methods.base import Method, Stored
+from studio.engine.methods.base import BytesPerWeight
+from studio.engine.models.activations import ActivationBytes, BytesPerActivation, input_bytes
 from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-    from studio.engine.models.activations import Formats, Kept
     from studio.engine.models.shapes import LinearShape, ModelShapes
 
 
@@ -129,24 +130,82 @@ class LoraConfig(MethodConfig):
             )
 
 
-def _attach(model: PreTrainedModel, config: LoraConfig) -> nn.Module:
-    layers = _peft.linear_layers(model)
-    adapted = _adapted(config, layers)
-    peft_config = _peft.import_peft().LoraConfig(
-        r=config.rank,
-        lora_alpha=config.alpha,
-        lora_dropout=config.dropout,
-        target_modules=ALL_LINEAR if len(adapted) == len(layers) else list(short_names(adapted, layers)),
-        use_rslora=config.rslora,
-        use_dora=config.dora,
-        init_lora_weights={"kaiming": True, "pissa": _pissa.INIT}.get(config.init, config.init),
-        fan_in_fan_out=_peft.is_transposed(model),
-        task_type=_peft.CAUSAL_LM,
+class Lora(PeftMethod[LoraConfig]):
+    """y = W·x + s·B·A·x, with s = alpha / rank, or alpha / √rank with rsLoRA."""
+
+    name = "lora"
+    title = gettext_noop("LoRA")
+    explanation = gettext_noop(
+        "The base stays frozen; beside each linear layer a low-rank change ΔW = B·A is learnt, scaled by alpha / rank. "
+        "Only B and A are trained: a patch of megabytes for each task, which can be swapped, or merged into the "
+        "weights so that it costs no latency. Start here."
     )
-    trained = _peft.attach(model, peft_config)
-    if config.init == "pissa":
-        _pissa.keep_start(trained)
-    return _lighten(trained)
+    order = 10
+    config = LoraConfig
+    mergeable = True
+    cost_in_use = gettext_noop("Nothing once merged; unmerged, two small products beside every adapted layer.")
+    suggested_learning_rate = 2e-4
+
+    def peft_config(self, model: PreTrainedModel, config: LoraConfig) -> Any:
+        layers = linear_layers(model)
+        adapted = _adapted(config, layers)
+        return import_peft().LoraConfig(
+            r=config.rank,
+            lora_alpha=config.alpha,
+            lora_dropout=config.dropout,
+            target_modules=ALL_LINEAR if len(adapted) == len(layers) else list(short_names(adapted, layers)),
+            use_rslora=config.rslora,
+            use_dora=config.dora,
+            init_lora_weights={"kaiming": True, "pissa": _pissa.INIT}.get(config.init, config.init),
+            fan_in_fan_out=is_transposed(model),
+            task_type=CAUSAL_LM,
+        )
+
+    def attach(self, model: PreTrainedModel, config: LoraConfig) -> nn.Module:
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        from studio.engine.kernels.lora import fuse_lora
+
+        trained = super().attach(model, config)
+        if config.init == "pissa":
+            _pissa.keep_start(trained)
+        for module in trained.modules():
+            if isinstance(module, BaseTunerLayer):
+                # peft would convert the inputs of A to fp32, and autocast then converts them back.
+                module.cast_input_dtype_enabled = False  # type: ignore[assignment]
+        fuse_lora(trained)
+        return trained
+
+    def save(self, trained: nn.Module, folder: Path) -> None:
+        super().save(trained, folder)
+        if _pissa.has_start(trained):
+            _pissa.convert(trained, folder)
+
+    def trainable_parameters(self, shapes: ModelShapes, config: LoraConfig) -> int:
+        """Σ r·(d_in + d_out) over the adapted matrices; DoRA adds a length per output."""
+        return _parameters(shapes, config, config.rank)
+
+    def saved_tensors(self, shapes: ModelShapes, config: LoraConfig) -> int:
+        """A and B, and the lengths of DoRA."""
+        return (3 if config.dora else 2) * len(_adapted(config, shapes.linear()))
+
+    def saved_bytes(self, shapes: ModelShapes, config: LoraConfig, sizes: BytesPerWeight) -> float:
+        """PiSSA is saved at twice the rank, in fp32: that is the dtype of the start, which is half of it."""
+        if config.init == "pissa":
+            return 4 * _parameters(shapes, config, 2 * config.rank)
+        return super().saved_bytes(shapes, config, sizes)
+
+    def activation_bytes(self, shapes: ModelShapes, config: LoraConfig, sizes: BytesPerActivation) -> ActivationBytes:
+        """The inputs of the adapted layers, A·x, and two bytes an input for the mask of dropout (`kernels.lora`)."""
+        adapted = _adapted(config, shapes.linear())
+        inner = sizes.compute * config.rank * len(adapted)
+        if config.dora:
+            return _dora_bytes(adapted, config, sizes, inner)
+        inputs = sum(t.inputs for t in adapted)
+        if config.dropout and shapes.transposed:  # peft's own modules: each layer saves its mask and its dropped input
+            return ActivationBytes(inputs * (sizes.residual + sizes.compute) + inner)
+        masks = 2 * inputs if config.dropout else 0
+        return ActivationBytes(input_bytes(shapes, adapted, sizes, shared=not shapes.transposed) + inner + masks)
 
 
 def _adapted(config: LoraConfig, layers: Sequence[LinearShape]) -> list[LinearShape]:
@@ -172,96 +231,24 @@ def _names(config: LoraConfig, layers: Sequence[LinearShape]) -> tuple[str, ...]
     )
 
 
-def _lighten(trained: nn.Module) -> nn.Module:
-    """Compute the same with less: one step of the graph for each layer, and no fp32 copy of the inputs of A."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    from studio.engine.kernels.lora import fuse_lora
-
-    for module in trained.modules():
-        if isinstance(module, BaseTunerLayer):
-            module.cast_input_dtype_enabled = False  # type: ignore[assignment]  # autocast converts them once
-    fuse_lora(trained)
-    return trained
-
-
-def _save(trained: nn.Module, folder: Path) -> None:
-    _peft.save(trained, folder)
-    if _pissa.has_start(trained):
-        _pissa.convert(trained, folder)
-
-
-def _trainable_parameters(shapes: ModelShapes, config: LoraConfig) -> int:
-    """Σ r·(d_in + d_out) over the adapted matrices; DoRA adds a length per output."""
-    return _parameters(shapes, config, config.rank)
-
-
-def _saved_bytes(shapes: ModelShapes, config: LoraConfig, stored: Stored) -> float:
-    """PiSSA is saved at twice the rank, in fp32: that is the format of the start, which is half of it."""
-    if config.init == "pissa":
-        return 4 * _parameters(shapes, config, 2 * config.rank)
-    return stored.trained * _parameters(shapes, config, config.rank)
-
-
-def _saved_tensors(shapes: ModelShapes, config: LoraConfig) -> int:
-    """A and B, and the lengths of DoRA."""
-    return (3 if config.dora else 2) * len(_adapted(config, shapes.linear()))
-
-
 def _parameters(shapes: ModelShapes, config: LoraConfig, rank: int) -> int:
     targets = _adapted(config, shapes.linear())
     return sum(rank * (t.inputs + t.outputs) + (t.outputs if config.dora else 0) for t in targets)
 
 
-def _kept(shapes: ModelShapes, config: LoraConfig, formats: Formats) -> Kept:
-    """The inputs of the adapted layers, A·x, and two bytes an input for what dropout keeps (`kernels.lora`)."""
-    from studio.engine.models.activations import Kept, kept_inputs
-
-    adapted = _adapted(config, shapes.linear())
-    inner = formats.compute * config.rank * len(adapted)
-    if config.dora:
-        return _kept_by_dora(adapted, config, formats, inner)
-    if config.dropout and shapes.transposed:  # peft's own modules: each layer keeps its mask and its dropped input
-        return Kept(sum(t.inputs for t in adapted) * (formats.stream + formats.compute) + inner)
-    masks = 2 * sum(t.inputs for t in adapted) if config.dropout else 0
-    return Kept(kept_inputs(shapes, adapted, formats, shared=not shapes.transposed) + inner + masks)
-
-
-def _kept_by_dora(adapted: Sequence[LinearShape], config: LoraConfig, formats: Formats, inner: float) -> Kept:
-    """DoRA goes through the modules of peft: each layer keeps its mask, its input once dropped, the output of the
-    frozen layer and that of the change; and B·A as a whole, for the lengths, which goes through d_in unit vectors.
+def _dora_bytes(
+    adapted: Sequence[LinearShape], config: LoraConfig, sizes: BytesPerActivation, inner: float
+) -> ActivationBytes:
+    """DoRA goes through the modules of peft. Each layer saves its mask, its dropped input, the output of the frozen
+    layer and that of the change; and once B·A as a whole, for the lengths, which peft gets by sending the d_in unit
+    vectors through A and B.
     """
-    from studio.engine.models.activations import Kept
-
     inputs, outputs = sum(t.inputs for t in adapted), sum(t.outputs for t in adapted)
-    masks = formats.stream * inputs if config.dropout else 0
+    masks = sizes.residual * inputs if config.dropout else 0
     products = sum(t.inputs * t.inputs for t in adapted)
-    if formats.compute < formats.stream:
+    if sizes.compute < sizes.residual:
         products += sum(t.inputs * t.outputs for t in adapted)
-    return Kept(masks + inner + formats.compute * (inputs + 2 * outputs), once=formats.compute * products)
+    return ActivationBytes(masks + inner + sizes.compute * (inputs + 2 * outputs), once=sizes.compute * products)
 
 
-METHOD = Method(
-    name="lora",
-    title=gettext_noop("LoRA"),
-    explanation=gettext_noop(
-        "The base stays frozen; beside each linear layer a low-rank change ΔW = B·A is learnt, scaled by alpha / rank. "
-        "Only B and A are trained: a patch of megabytes for each task, which can be swapped, or merged into the "
-        "weights so that it costs no latency. Start here."
-    ),
-    order=10,
-    config=LoraConfig,
-    form="peft",
-    mergeable=True,
-    quantised_base=True,
-    cost_in_use=gettext_noop("Nothing once merged; unmerged, two small products beside every adapted layer."),
-    suggested_learning_rate=2e-4,
-    attach=_attach,
-    save=_save,
-    load=_peft.load,
-    merge=_peft.merge,
-    trainable_parameters=_trainable_parameters,
-    saved_bytes=_saved_bytes,
-    saved_tensors=_saved_tensors,
-    kept=_kept,
-)
+METHOD = Lora()

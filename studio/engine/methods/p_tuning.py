@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config.method import MethodConfig
 from studio.config.option import option
-from studio.engine.methods import _peft
-from studio.engine.methods.base import Method, Stored
+from studio.engine.methods._peft import CAUSAL_LM, encoder_of, import_peft, vector_size, vector_size_of
+from studio.engine.methods._virtual_tokens import SoftPrompt
+from studio.engine.methods.base import BytesPerWeight
 from studio.i18n import gettext_noop
 
 if TYPE_CHECKING:
@@ -57,24 +58,66 @@ class PTuningConfig(MethodConfig):
     )
 
 
-def _attach(model: PreTrainedModel, config: PTuningConfig) -> nn.Module:
-    size = _peft.vector_size(model)
-    peft_config = _peft.import_peft().PromptEncoderConfig(
-        num_virtual_tokens=config.virtual_tokens,
-        token_dim=size,
-        encoder_reparameterization_type=config.encoder.upper(),
-        encoder_hidden_size=config.hidden_size or size,
-        encoder_num_layers=_LSTM_LAYERS,
-        task_type=_peft.CAUSAL_LM,
+class PTuning(SoftPrompt[PTuningConfig]):
+    """Vectors in front of the input that a small network computes while they are learnt."""
+
+    name = "p-tuning"
+    title = gettext_noop("P-tuning")
+    explanation = gettext_noop(
+        "Like prompt tuning, n learnt vectors stand in front of every row, but while they are learnt a small network, "
+        "an MLP or an LSTM, computes them: v = f(e). The vectors then move together instead of each alone, which "
+        "trains more steadily and at ordinary rates. Only the n·d numbers that come out are saved; the network is for "
+        "training. Take it where prompt tuning does not learn."
     )
-    trained = _peft.attach(model, peft_config)
-    encoder = _peft.encoder_of(trained)
-    encoder.forward = types.MethodType(_in_full_precision, encoder)
-    return trained
+    order = 50
+    config = PTuningConfig
+    suggested_learning_rate = 1e-3
+
+    def peft_config(self, model: PreTrainedModel, config: PTuningConfig) -> Any:
+        size = vector_size(model)
+        return import_peft().PromptEncoderConfig(
+            num_virtual_tokens=config.virtual_tokens,
+            token_dim=size,
+            encoder_reparameterization_type=config.encoder.upper(),
+            encoder_hidden_size=config.hidden_size or size,
+            encoder_num_layers=_LSTM_LAYERS,
+            task_type=CAUSAL_LM,
+        )
+
+    def attach(self, model: PreTrainedModel, config: PTuningConfig) -> nn.Module:
+        trained = super().attach(model, config)
+        encoder = encoder_of(trained)
+        encoder.forward = types.MethodType(_forward_in_fp32, encoder)
+        return trained
+
+    def virtual_tokens(self, config: PTuningConfig) -> int:
+        return config.virtual_tokens
+
+    def trainable_parameters(self, shapes: ModelShapes, config: PTuningConfig) -> int:
+        """The vectors n·d and the encoder over them.
+
+        The MLP is (d·h+h) + (h·h+h) + (h·d+d). The LSTM has, in each of two directions, four gates of h·(inputs + h)
+        weights and two biases of h; inputs are d, and 2h in the second layer. A head (2h·2h+2h) + (2h·d+d) follows.
+        """
+        d = vector_size_of(shapes)
+        h = config.hidden_size or d
+        vectors = config.virtual_tokens * d
+        if config.encoder == "mlp":
+            return vectors + (d * h + h) + (h * h + h) + (h * d + d)
+        inputs = [d] + [2 * h] * (_LSTM_LAYERS - 1)
+        lstm = sum(2 * 4 * (h * (size + h) + 2 * h) for size in inputs)
+        return vectors + lstm + (2 * h * 2 * h + 2 * h) + (2 * h * d + d)
+
+    def saved_bytes(self, shapes: ModelShapes, config: PTuningConfig, sizes: BytesPerWeight) -> float:
+        """n·d numbers: the encoder has done its work when training ends."""
+        return sizes.trained * config.virtual_tokens * vector_size_of(shapes)
 
 
-def _in_full_precision(encoder: Any, indices: Tensor) -> Tensor:
-    """Encode outside autocast: n vectors cost nothing, and what is saved, in fp32, is then what was trained."""
+def _forward_in_fp32(encoder: Any, indices: Tensor) -> Tensor:
+    """Encode (rows, virtual tokens) indices to (rows, virtual tokens, d) vectors outside autocast.
+
+    n vectors cost nothing, and what is saved, in fp32, is then what was trained.
+    """
     import torch
 
     with torch.autocast(indices.device.type, enabled=False):
@@ -82,56 +125,4 @@ def _in_full_precision(encoder: Any, indices: Tensor) -> Tensor:
     return vectors
 
 
-def _virtual_tokens(config: PTuningConfig) -> int:
-    return config.virtual_tokens
-
-
-def _trainable_parameters(shapes: ModelShapes, config: PTuningConfig) -> int:
-    """The vectors n·d and the encoder over them.
-
-    The MLP is (d·h+h) + (h·h+h) + (h·d+d). The LSTM has, in each of two directions, four gates of h·(inputs + h)
-    weights and two biases of h; inputs are d, and 2h in the second layer. A head (2h·2h+2h) + (2h·d+d) follows.
-    """
-    d = _peft.vector_size_of(shapes)
-    h = config.hidden_size or d
-    vectors = config.virtual_tokens * d
-    if config.encoder == "mlp":
-        return vectors + (d * h + h) + (h * h + h) + (h * d + d)
-    inputs = [d] + [2 * h] * (_LSTM_LAYERS - 1)
-    lstm = sum(2 * 4 * (h * (size + h) + 2 * h) for size in inputs)
-    return vectors + lstm + (2 * h * 2 * h + 2 * h) + (2 * h * d + d)
-
-
-def _saved_bytes(shapes: ModelShapes, config: PTuningConfig, stored: Stored) -> float:
-    """n·d numbers: the encoder has done its work when training ends."""
-    return stored.trained * config.virtual_tokens * _peft.vector_size_of(shapes)
-
-
-METHOD = Method(
-    name="p-tuning",
-    title=gettext_noop("P-tuning"),
-    explanation=gettext_noop(
-        "Like prompt tuning, n learnt vectors stand in front of every row, but while they are learnt a small network, "
-        "an MLP or an LSTM, computes them: v = f(e). The vectors then move together instead of each alone, which "
-        "trains more steadily and at ordinary rates. Only the n·d numbers that come out are saved; the network is for "
-        "training. Take it where prompt tuning does not learn."
-    ),
-    order=50,
-    config=PTuningConfig,
-    form="peft",
-    mergeable=False,
-    quantised_base=True,
-    cost_in_use=gettext_noop(
-        "Every answer reads the virtual tokens first: so many more positions in the prompt and in the cache."
-    ),
-    suggested_learning_rate=1e-3,
-    attach=_attach,
-    save=_peft.save,
-    load=_peft.load,
-    merge=None,
-    trainable_parameters=_trainable_parameters,
-    saved_bytes=_saved_bytes,
-    virtual_tokens=_virtual_tokens,
-    positions=_virtual_tokens,
-    input_vectors=_peft.input_vectors,
-)
+METHOD = PTuning()

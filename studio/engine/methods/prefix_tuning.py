@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config.method import MethodConfig
 from studio.config.option import option
-from studio.engine.methods import _peft, _virtual
-from studio.engine.methods.base import Method
+from studio.engine.methods._peft import CAUSAL_LM, PeftMethod, encoder_of, import_peft, vector_size_of
+from studio.engine.methods._virtual_tokens import common_tokens, keys_and_values
 from studio.i18n import gettext_noop
 
 if TYPE_CHECKING:
@@ -34,57 +34,45 @@ class PrefixTuningConfig(MethodConfig):
     )
 
 
-def _attach(model: PreTrainedModel, config: PrefixTuningConfig) -> nn.Module:
-    """The prefix starts at the keys and values of common words, so that training starts near the base."""
-    start = _virtual.keys_and_values(model, _virtual.common_tokens(model, config.virtual_tokens))
-    peft_config = _peft.import_peft().PrefixTuningConfig(
-        num_virtual_tokens=config.virtual_tokens, task_type=_peft.CAUSAL_LM
-    )
-    trained = _peft.attach(model, peft_config)
-    _peft.encoder_of(trained).embedding.weight.data.copy_(start)
-    return trained
+class PrefixTuning(PeftMethod[PrefixTuningConfig]):
+    """Learnt keys and values in front of every row, in each layer."""
 
-
-def _positions(config: PrefixTuningConfig) -> int:
-    return config.virtual_tokens
-
-
-def _trainable_parameters(shapes: ModelShapes, config: PrefixTuningConfig) -> int:
-    """n · 2 · layers · d_kv, with d_kv the numbers in the keys of one position."""
-    return config.virtual_tokens * 2 * shapes.layers * _keys_size(shapes)
-
-
-def _keys_size(shapes: ModelShapes) -> int:
-    heads = shapes.setting("num_attention_heads", "n_head") or 1
-    hidden = shapes.setting("hidden_size", "n_embd", "d_model") or _peft.vector_size_of(shapes)
-    size = shapes.setting("head_dim") or hidden // heads
-    return size * (shapes.setting("num_key_value_heads") or heads)
-
-
-METHOD = Method(
-    name="prefix-tuning",
-    title=gettext_noop("Prefix tuning"),
-    explanation=gettext_noop(
+    name = "prefix-tuning"
+    title = gettext_noop("Prefix tuning")
+    explanation = gettext_noop(
         "In every layer, attention finds n learnt positions in front of the row: keys and values [P_k; K], [P_v; V] in "
         "place of K, V, which is n · 2 · layers · d_kv numbers in all. It reaches into each layer, so it learns more "
         "than vectors in front of the input do. Nothing of it can be merged or turned into tokens. Take it where "
         "prompt tuning is too weak and the weights must not change."
-    ),
-    order=60,
-    config=PrefixTuningConfig,
-    form="peft",
-    mergeable=False,
-    quantised_base=True,
-    cost_in_use=gettext_noop(
+    )
+    order = 60
+    config = PrefixTuningConfig
+    cost_in_use = gettext_noop(
         "The learnt positions fill the cache and are attended to at every token; PEFT has to be there."
-    ),
-    suggested_learning_rate=3e-2,
-    attach=_attach,
-    save=_peft.save,
-    load=_peft.load,
-    merge=None,
-    trainable_parameters=_trainable_parameters,
-    # They are in the cache: the output has as many positions as the input.
-    virtual_tokens=lambda config: 0,
-    positions=_positions,
-)
+    )
+    suggested_learning_rate = 3e-2
+
+    def peft_config(self, model: PreTrainedModel, config: PrefixTuningConfig) -> Any:
+        return import_peft().PrefixTuningConfig(num_virtual_tokens=config.virtual_tokens, task_type=CAUSAL_LM)
+
+    def attach(self, model: PreTrainedModel, config: PrefixTuningConfig) -> nn.Module:
+        """The prefix starts at the keys and values of common words, so that training starts near the base."""
+        start = keys_and_values(model, common_tokens(model, config.virtual_tokens))
+        trained = super().attach(model, config)
+        encoder_of(trained).embedding.weight.data.copy_(start)
+        return trained
+
+    def positions(self, config: PrefixTuningConfig) -> int:
+        """They are in the cache alone: the output has as many positions as the input, so `virtual_tokens` is 0."""
+        return config.virtual_tokens
+
+    def trainable_parameters(self, shapes: ModelShapes, config: PrefixTuningConfig) -> int:
+        """n · 2 · layers · d_kv, with d_kv the numbers in the keys of one position."""
+        heads = shapes.setting("num_attention_heads", "n_head") or 1
+        hidden = shapes.setting("hidden_size", "n_embd", "d_model") or vector_size_of(shapes)
+        head_dim = shapes.setting("head_dim") or hidden // heads
+        d_kv = head_dim * (shapes.setting("num_key_value_heads") or heads)
+        return config.virtual_tokens * 2 * shapes.layers * d_kv
+
+
+METHOD = PrefixTuning()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import model_validator
 
 from studio.config.method import MethodConfig
 from studio.config.option import option
-from studio.engine.methods import _peft, _virtual
-from studio.engine.methods.base import Method
+from studio.engine.methods._peft import CAUSAL_LM, encoder_of, import_peft, vector_size, vector_size_of
+from studio.engine.methods._virtual_tokens import SoftPrompt, common_tokens, tokens_of, word_vectors
 from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
 
@@ -64,14 +64,39 @@ class PromptTuningConfig(MethodConfig):
         return self
 
 
-def _attach(model: PreTrainedModel, config: PromptTuningConfig) -> nn.Module:
-    start = _start(model, config)
-    peft_config = _peft.import_peft().PromptTuningConfig(
-        num_virtual_tokens=config.virtual_tokens, token_dim=_peft.vector_size(model), task_type=_peft.CAUSAL_LM
+class PromptTuning(SoftPrompt[PromptTuningConfig]):
+    """Learnt vectors in front of the input."""
+
+    name = "prompt-tuning"
+    title = gettext_noop("Prompt tuning")
+    explanation = gettext_noop(
+        "The model stays as it is; n learnt vectors of the size of a word, n·d numbers in all, stand in front of every "
+        "row, as a prompt that no words could spell. The smallest patch there is, tens of KB, and nothing inside "
+        "the model changes, so it forgets least. It learns less than LoRA, slowly and at high rates, and best in large "
+        "models. Take it for many small tasks of one model, or where the result has to run in any program: the vectors "
+        "can be built in as tokens."
     )
-    trained = _peft.attach(model, peft_config)
-    _peft.encoder_of(trained).embedding.weight.data.copy_(start)
-    return trained
+    order = 40
+    config = PromptTuningConfig
+    suggested_learning_rate = 3e-2
+
+    def peft_config(self, model: PreTrainedModel, config: PromptTuningConfig) -> Any:
+        return import_peft().PromptTuningConfig(
+            num_virtual_tokens=config.virtual_tokens, token_dim=vector_size(model), task_type=CAUSAL_LM
+        )
+
+    def attach(self, model: PreTrainedModel, config: PromptTuningConfig) -> nn.Module:
+        start = _start(model, config)
+        trained = super().attach(model, config)
+        encoder_of(trained).embedding.weight.data.copy_(start)
+        return trained
+
+    def virtual_tokens(self, config: PromptTuningConfig) -> int:
+        return config.virtual_tokens
+
+    def trainable_parameters(self, shapes: ModelShapes, config: PromptTuningConfig) -> int:
+        """n·d."""
+        return config.virtual_tokens * vector_size_of(shapes)
 
 
 def _start(model: PreTrainedModel, config: PromptTuningConfig) -> Tensor:
@@ -80,45 +105,9 @@ def _start(model: PreTrainedModel, config: PromptTuningConfig) -> Tensor:
 
     count = config.virtual_tokens
     if config.init == "text":
-        return _virtual.word_vectors(model, _virtual.tokens_of(config.init_text, model, count))
-    words = _virtual.word_vectors(model, _virtual.common_tokens(model, count))
+        return word_vectors(model, tokens_of(config.init_text, model, count))
+    words = word_vectors(model, common_tokens(model, count))
     return words if config.init == "vocabulary" else torch.randn_like(words) * words.std()
 
 
-def _virtual_tokens(config: PromptTuningConfig) -> int:
-    return config.virtual_tokens
-
-
-def _trainable_parameters(shapes: ModelShapes, config: PromptTuningConfig) -> int:
-    """n·d."""
-    return config.virtual_tokens * _peft.vector_size_of(shapes)
-
-
-METHOD = Method(
-    name="prompt-tuning",
-    title=gettext_noop("Prompt tuning"),
-    explanation=gettext_noop(
-        "The model stays as it is; n learnt vectors of the size of a word, n·d numbers in all, stand in front of every "
-        "row, as a prompt that no words could spell. The smallest patch there is, tens of KB, and nothing inside "
-        "the model changes, so it forgets least. It learns less than LoRA, slowly and at high rates, and best in large "
-        "models. Take it for many small tasks of one model, or where the result has to run in any program: the vectors "
-        "can be built in as tokens."
-    ),
-    order=40,
-    config=PromptTuningConfig,
-    form="peft",
-    mergeable=False,
-    quantised_base=True,
-    cost_in_use=gettext_noop(
-        "Every answer reads the virtual tokens first: so many more positions in the prompt and in the cache."
-    ),
-    suggested_learning_rate=3e-2,
-    attach=_attach,
-    save=_peft.save,
-    load=_peft.load,
-    merge=None,
-    trainable_parameters=_trainable_parameters,
-    virtual_tokens=_virtual_tokens,
-    positions=_virtual_tokens,
-    input_vectors=_peft.input_vectors,
-)
+METHOD = PromptTuning()

@@ -26,57 +26,59 @@ _KEPT_BY_FUNCTION = {"gelu_new": 4, "gelu_fast": 6, "quick_gelu": 2}
 
 
 @dataclass(frozen=True)
-class Formats:
-    """Bytes of a number: in the stream between the layers, in the products, and inside attention."""
+class BytesPerActivation:
+    """Bytes of one number: in the residual stream, in the matrix products, and inside attention."""
 
-    stream: float
+    residual: float
     compute: float
     attention: float
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Bytes that a method makes the backward pass keep: of each token, and once, whatever the number of tokens."""
+class ActivationBytes:
+    """Bytes that autograd saves because of a method: for each token, and once for any number of tokens."""
 
-    of_token: float = 0.0
+    per_token: float = 0.0
     once: float = 0.0
 
 
-def kept_by_model(shapes: ModelShapes, formats: Formats, length: int, *, masked: bool = False) -> float:
+def model_bytes(shapes: ModelShapes, sizes: BytesPerActivation, length: int, *, masked: bool = False) -> float:
     """Return the bytes kept for each token of a frozen model that gradients pass through, all layers together.
 
     Args:
         length: tokens of a row; it matters where attention is masked, or drops out and therefore keeps scores.
         masked: rows are padded to one length, or stand behind a prefix.
     """
-    attention = _attention(shapes, formats)
+    attention = _attention(shapes, sizes)
     if masked and not _is_capped(shapes):
         # Each layer turns the mask into numbers, and repeats keys and values for the heads that share them.
         attention += length + 2 * (attention_width(shapes) - keys_width(shapes))
     return (
-        _norm_inputs(shapes, formats)
-        + formats.attention * shapes.layers * attention
-        + formats.compute * (_mlp(shapes) + _dropped(shapes))
-        + shapes.layers * _scores(shapes, formats, length)
+        _norm_inputs(shapes, sizes)
+        + sizes.attention * shapes.layers * attention
+        + sizes.compute * (_mlp(shapes) + _dropped(shapes))
+        + shapes.layers * _scores(shapes, sizes, length)
     )
 
 
-def kept_by_norms(shapes: ModelShapes, formats: Formats) -> float:
+def trained_norm_bytes(shapes: ModelShapes, sizes: BytesPerActivation) -> float:
     """Return the further bytes a token where the gains of the norms are trained."""
-    return formats.stream * sum(width for width, is_rms in _norms(shapes) if is_rms)
+    return sizes.residual * sum(width for width, is_rms in _norms(shapes) if is_rms)
 
 
-def kept_inputs(shapes: ModelShapes, layers: Collection[LinearShape], formats: Formats, *, shared: bool) -> float:
+def input_bytes(
+    shapes: ModelShapes, layers: Collection[LinearShape], sizes: BytesPerActivation, *, shared: bool
+) -> float:
     """Return the bytes a token that these linear layers keep of their inputs.
 
     With `shared`, layers that read the same input keep one copy of it in 16 bits, as `kernels.lora` does; autocast by
     itself makes each its own. In fp32 there is nothing to convert, so they share it either way.
     """
-    converts = formats.compute < formats.stream
+    converts = sizes.compute < sizes.residual
     kept: Iterable[LinearShape] = layers if converts and not shared else _one_per_input(layers)
     # What leaves attention is kept by attention already, unless it has to be converted.
-    free = formats.attention == formats.compute
-    return formats.compute * sum(t.inputs for t in kept if not _kept_before(shapes, t, free))
+    free = sizes.attention == sizes.compute
+    return sizes.compute * sum(t.inputs for t in kept if not _kept_before(shapes, t, free))
 
 
 def hidden_size(shapes: ModelShapes) -> int:
@@ -117,14 +119,14 @@ def _ending(shapes: ModelShapes, *modules: str) -> set[str]:
     return {name for name in shapes.tensors if name.endswith(ends)}
 
 
-def _norm_inputs(shapes: ModelShapes, formats: Formats) -> float:
+def _norm_inputs(shapes: ModelShapes, sizes: BytesPerActivation) -> float:
     """RMSNorm computes on an fp32 copy; norms that read the same stream side by side keep one input."""
-    total = sum(width * (4 if is_rms else formats.stream) for width, is_rms in _norms(shapes))
+    total = sum(width * (4 if is_rms else sizes.residual) for width, is_rms in _norms(shapes))
     parallel = shapes.config.get("use_parallel_residual") is True
-    return total - formats.stream * hidden_size(shapes) * shapes.layers if parallel else total
+    return total - sizes.residual * hidden_size(shapes) * shapes.layers if parallel else total
 
 
-def _attention(shapes: ModelShapes, formats: Formats) -> int:
+def _attention(shapes: ModelShapes, sizes: BytesPerActivation) -> int:
     """Numbers that attention of one layer keeps: q, k, v and its output.
 
     Where one layer makes q, k and v, a view of v holds on to all three, unless it has to be converted; rotary
@@ -132,7 +134,7 @@ def _attention(shapes: ModelShapes, formats: Formats) -> int:
     """
     a, k = attention_width(shapes), keys_width(shapes)
     fused = any(t.outputs == a + 2 * k and _is_attention(t) for t in shapes.linear())
-    if not fused or formats.attention != formats.compute:
+    if not fused or sizes.attention != sizes.compute:
         return 2 * a + 2 * k
     rotary = not any(_POSITIONS.search(name) for name in shapes.tensors)
     return a + (a + 2 * k) + (a + k if rotary else 0)
@@ -155,7 +157,7 @@ def _dropped(shapes: ModelShapes) -> int:
     return 2 * hidden_size(shapes) * shapes.layers if any(isinstance(rate, float) and rate > 0 for rate in rates) else 0
 
 
-def _scores(shapes: ModelShapes, formats: Formats, length: int) -> float:
+def _scores(shapes: ModelShapes, sizes: BytesPerActivation, length: int) -> float:
     """Bytes of the scores of one layer, where attention needs what torch's kernels without scores do not have.
 
     Where it drops out: scores, mask and their product. Where it caps the scores (Gemma2): tanh and softmax, eight bytes
@@ -164,7 +166,7 @@ def _scores(shapes: ModelShapes, formats: Formats, length: int) -> float:
     scores = length * (shapes.setting("num_attention_heads", "n_head") or 1)
     rates = (shapes.config.get(name) for name in ("attn_pdrop", "attention_dropout"))
     dropped = any(isinstance(rate, float) and rate > 0 for rate in rates)
-    return scores * (8 * _is_capped(shapes) + 3 * formats.attention * dropped)
+    return scores * (8 * _is_capped(shapes) + 3 * sizes.attention * dropped)
 
 
 def _is_capped(shapes: ModelShapes) -> bool:

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from studio.config.method import read_method
 from studio.engine.methods import METHODS
-from studio.engine.methods.base import Stored
+from studio.engine.methods.base import BytesPerWeight
 from studio.engine.models.shapes import ModelShapes
 from studio.errors import ConfigError
 from tests.engine.methods import smollm2
@@ -125,6 +125,5 @@ def test_p_tuning_saves_the_vectors_and_not_the_network_that_made_them(tmp_path:
     config = read_method(TABLES["p-tuning, lstm"])
     method = METHODS.get("p-tuning")
     shapes = shapes_of("llama", tmp_path)
-    assert method.saved_bytes is not None
-    saved = method.saved_bytes(shapes, config, Stored(trained=4, frozen=4))
+    saved = method.saved_bytes(shapes, config, BytesPerWeight(trained=4, frozen=4))
     assert saved == 4 * 7 * 32 < 4 * method.trainable_parameters(shapes, config)

@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 
 from studio.config import MethodConfig, PrecisionConfig
 from studio.config.method import read_method
+from studio.engine.estimate import bytes_per_weight
 from studio.engine.methods import METHODS
-from studio.engine.models.estimate import stored_as
 from studio.engine.models.shapes import ModelShapes
 from studio.engine.precision import PRECISIONS
 from studio.engine.training.storage import attach_stored
@@ -41,7 +41,7 @@ def _told_and_saved(
 ) -> tuple[int, int]:
     """What is told of a patch, and the bytes of its files, saved as a run stores it."""
     precision = PRECISIONS.get(choice.name)
-    told = METHODS.get(method.name).patch_bytes(shapes, method, stored_as(choice, precision))
+    told = METHODS.get(method.name).patch_bytes(shapes, method, bytes_per_weight(choice, precision))
     trained = attach_stored(model, method, precision, choice, torch.device("cpu"))
     METHODS.get(method.name).save(trained, folder)
     return told, sum(file.stat().st_size for file in folder.glob("*.safetensors"))

@@ -14,7 +14,7 @@ from studio.engine.autocast import DTYPES
 from studio.engine.kernels.attention import widen_attention
 from studio.engine.kernels.head import keep_head_converted
 from studio.engine.methods import METHODS
-from studio.engine.models.activations import Formats, Kept, kept_by_model
+from studio.engine.models.activations import BytesPerActivation, model_bytes
 from studio.engine.precision import PRECISIONS
 from tests.engine.methods.layouts import LAYOUTS, VOCABULARY, make
 from tests.engine.methods.smollm2 import shapes_of
@@ -22,9 +22,9 @@ from tests.tiny import Row, bench, micro_batches
 
 ROWS, LENGTH = 2, 64
 FORMATS = {
-    "fp32": Formats(stream=4, compute=4, attention=4),
-    "bf16-mixed": Formats(stream=4, compute=2, attention=4),
-    "bf16-pure": Formats(stream=2, compute=2, attention=4),
+    "fp32": BytesPerActivation(residual=4, compute=4, attention=4),
+    "bf16-mixed": BytesPerActivation(residual=4, compute=2, attention=4),
+    "bf16-pure": BytesPerActivation(residual=2, compute=2, attention=4),
 }
 METHOD_TABLES: dict[str, dict[str, Any]] = {
     "full": {"name": "full"},
@@ -70,15 +70,13 @@ def closed_form(layout: str, table: dict[str, Any], precision: str, layers: int,
     """The same by the formula, with the 16-bit copies of the linear weights that are trained."""
     shapes, config, formats = shapes_of(deep(layout, layers)), read_method(table), FORMATS[precision]
     method = METHODS.get(config.name)
-    added = method.kept(shapes, config, formats) if method.kept else Kept()
+    added = method.activation_bytes(shapes, config, formats)
     length = LENGTH + method.virtual_tokens(config)
     masked = masked or method.positions(config) > method.virtual_tokens(config)
     linear = sum(layer.inputs * layer.outputs for layer in shapes.linear())
     trained = linear if config.name == "full" else method.trainable_parameters(shapes, config)
     copies = trained * formats.compute if precision == "bf16-mixed" else 0
-    return (
-        ROWS * length * (kept_by_model(shapes, formats, length, masked=masked) + added.of_token) + added.once + copies
-    )
+    return ROWS * length * (model_bytes(shapes, formats, length, masked=masked) + added.per_token) + added.once + copies
 
 
 def assert_a_layer_keeps_what_the_formula_says(layout: str, method: str, precision: str, tolerance: float) -> None:
@@ -120,5 +118,5 @@ def test_below_frozen_layers_and_embeddings_nothing_is_kept() -> None:
 
 
 def test_dropped_attention_keeps_scores_that_grow_with_the_rows() -> None:
-    short, long = (kept_by_model(shapes_of(make("gpt2", attn_pdrop=0.1)), FORMATS["fp32"], n) for n in (64, 128))
-    assert kept_by_model(shapes_of(make("gpt2")), FORMATS["fp32"], 128) < short < long
+    short, long = (model_bytes(shapes_of(make("gpt2", attn_pdrop=0.1)), FORMATS["fp32"], n) for n in (64, 128))
+    assert model_bytes(shapes_of(make("gpt2")), FORMATS["fp32"], 128) < short < long

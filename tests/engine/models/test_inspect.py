@@ -146,7 +146,7 @@ def test_looking_can_be_cancelled(folder: Path) -> None:
 def test_looking_loads_no_torch(folder: Path) -> None:
     code = (
         "import sys, json; from pathlib import Path; from studio.engine.models.inspect import inspect_model\n"
-        "import studio.engine.models.starter, studio.engine.models.estimate, studio.engine.device\n"
+        "import studio.engine.models.starter, studio.engine.estimate, studio.engine.device\n"
         "inspect_model(Path(sys.argv[1])); print(json.dumps([n for n in ('torch', 'peft', 'datasets') if n in sys.modules]))"
     )
     root = str(Path(__file__).parents[3])

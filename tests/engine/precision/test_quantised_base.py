@@ -18,8 +18,8 @@ from transformers import AutoModelForCausalLM
 
 from studio.config import parse_config, write_config
 from studio.engine.control import Control
+from studio.engine.estimate import Work, estimate_components
 from studio.engine.methods import METHODS
-from studio.engine.models.estimate import Work, estimate_components
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.quantise import check_quantiser, count_parameters
 from studio.engine.precision import PRECISIONS

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio.engine.export.base import Target
-from studio.engine.export.targets.merged import BYTES, USAGE, write_model
+from studio.engine.export.targets.merged import BYTES, PlainModel
 from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
@@ -14,7 +12,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from studio.engine.export.prefix import Prefix
-    from studio.engine.export.reload import Reloaded
     from studio.engine.export.source import Source
     from studio.engine.methods import Method
 
@@ -22,44 +19,52 @@ if TYPE_CHECKING:
 _RANDOM_ROWS, _RANDOM_TOKENS = 4, 64
 
 
-def _refuse(method: Method) -> str:
-    if method.input_vectors is not None:
-        return ""
-    reason = (
-        tr("{method} changes weights, and leaves no vectors that could become tokens.")
-        if method.mergeable
-        else tr("What {method} learns acts inside the layers, where no token of a vocabulary reaches.")
+class Baked(PlainModel):
+    """The learnt vectors as tokens of the vocabulary."""
+
+    name = "baked"
+    title = gettext_noop("Model with the prompt built in")
+    explanation = gettext_noop(
+        "One ordinary Hugging Face model: the learnt vectors become tokens of its vocabulary, which its chat template, "
+        "or for a Base model its tokenizer, puts in front of every row, and which it never says. It loads everywhere "
+        "the base does and needs no PEFT. It is slower only by the virtual tokens to be read. As large as the base; "
+        "where that shares its embeddings with its output layer, larger by one of these, which can be a fifth of a "
+        "small model."
     )
-    return reason.format(method=tr(method.title))
+    order = 15
+    action = gettext_noop("Build in, export and check")
+    adds_tokens = True
 
+    def refuse(self, method: Method) -> str:
+        if method.bakeable:
+            return ""
+        reason = (
+            tr("{method} changes weights, and leaves no vectors that could become tokens.")
+            if method.mergeable
+            else tr("What {method} learns acts inside the layers, where no token of a vocabulary reaches.")
+        )
+        return reason.format(method=tr(method.title))
 
-def _weight_bytes(source: Source, dtype: str) -> int:
-    rows, width = source.info.shapes.embedding or (0, 0)
-    untied = rows * width if source.info.shapes.tied_embeddings else 0
-    return (source.info.parameters + untied + 2 * width * _count(source)) * BYTES[dtype]
+    def weight_bytes(self, source: Source, dtype: str) -> int:
+        rows, width = source.info.shapes.embedding or (0, 0)
+        untied = rows * width if source.info.shapes.tied_embeddings else 0
+        added = 2 * width * source.method.virtual_tokens(source.config.method)
+        return (source.info.parameters + untied + added) * BYTES[dtype]
 
+    def prefix(self, source: Source, tokenizer: PreTrainedTokenizerBase) -> Prefix:
+        from studio.engine.export.prefix import extend
 
-def _count(source: Source) -> int:
-    return source.method.virtual_tokens(source.config.method)
+        return extend(tokenizer, source.method.virtual_tokens(source.config.method), source.kind)
 
+    def finish(self, source: Source, loaded: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+        from studio.engine.export.bake import bake
+        from studio.engine.export.prompts import built_in_prompts
 
-def _prefix(source: Source, tokenizer: PreTrainedTokenizerBase) -> Prefix:
-    from studio.engine.export.prefix import extend
-
-    return extend(tokenizer, _count(source), source.kind)
-
-
-def _finish(source: Source, loaded: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    from studio.engine.export.bake import bake
-    from studio.engine.export.prompts import built_in_prompts
-
-    if source.method.input_vectors is None:
-        raise ValueError(f"{source.method.name} has no input vectors")  # refused before anything is loaded
-    vectors = source.method.input_vectors(loaded)
-    model = loaded.get_base_model()  # type: ignore[operator]
-    rows = [prompt.ids for prompt in built_in_prompts(source, tokenizer)]
-    bake(model, vectors.float(), _prefix(source, tokenizer).ids, [*rows, *_random_rows(len(tokenizer))])
-    return model  # type: ignore[no-any-return]
+        vectors = source.method.input_vectors(loaded)
+        model = loaded.get_base_model()  # type: ignore[operator]
+        rows = [prompt.ids for prompt in built_in_prompts(source, tokenizer)]
+        bake(model, vectors, self.prefix(source, tokenizer).ids, [*rows, *_random_rows(len(tokenizer))])
+        return model  # type: ignore[no-any-return]
 
 
 def _random_rows(vocabulary: int) -> list[list[int]]:
@@ -71,31 +76,4 @@ def _random_rows(vocabulary: int) -> list[list[int]]:
     return rows
 
 
-def _reload(source: Source, folder: Path) -> Reloaded:
-    from studio.engine.export.reload import reload_model
-
-    return reload_model(folder)
-
-
-TARGET = Target(
-    name="baked",
-    title=gettext_noop("Model with the prompt built in"),
-    explanation=gettext_noop(
-        "One ordinary Hugging Face model: the learnt vectors become tokens of its vocabulary, which its chat template, "
-        "or for a Base model its tokenizer, puts in front of every row, and which it never says. It loads everywhere "
-        "the base does and needs no PEFT. It is slower only by the virtual tokens to be read. As large as the base; "
-        "where that shares its embeddings with its output layer, larger by one of these, which can be a fifth of a "
-        "small model."
-    ),
-    order=15,
-    action=gettext_noop("Build in, export and check"),
-    library="transformers",
-    usage=USAGE,
-    refuse=_refuse,
-    weight_bytes=_weight_bytes,
-    prefix=_prefix,
-    finish=_finish,
-    dtypes=("fp32", "fp16", "bf16"),
-    write=write_model,
-    reload=_reload,
-)
+TARGET = Baked()

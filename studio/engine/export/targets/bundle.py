@@ -31,26 +31,39 @@ LOADER = "load.py"
 _ADAPTER = ("bottleneck_adapter.json", "bottleneck_adapter.safetensors")
 
 
-def refuse(method: Method) -> str:
-    """Return why a run of this method needs no loader; "" where it does."""
-    if method.form == "bottleneck":
-        return ""
-    return tr("{method} leaves nothing that needs a loader of its own.").format(method=tr(method.title))
+class Bundle(Target):
+    """A bottleneck adapter with load.py, which puts it into its base."""
 
+    name = "bundle"
+    title = gettext_noop("Bundle with a loader")
+    explanation = gettext_noop(
+        "The adapter, a few megabytes, with a note of exactly which base it belongs to, and load.py, a short program "
+        "that puts it into that base with transformers alone. Take it to keep several skills for one base. Whoever "
+        "uses it needs the base too."
+    )
+    order = 40
+    library = "transformers"
+    usage = USAGE
 
-def adapter_bytes(source: Source) -> int:
-    """Return the size of the adapter's files."""
-    return sum((source.folder.adapter / name).stat().st_size for name in _ADAPTER)
+    def refuse(self, method: Method) -> str:
+        if method.form == "bottleneck":
+            return ""
+        return tr("{method} leaves nothing that needs a loader of its own.").format(method=tr(method.title))
 
+    def weight_bytes(self, source: Source, dtype: str) -> int:
+        return sum((source.folder.adapter / name).stat().st_size for name in _ADAPTER)
 
-def write_adapter(source: Source, folder: Path) -> None:
-    """Write adapter, loader, and the reference to the base, which names no path of this machine."""
-    for name in _ADAPTER:
-        shutil.copyfile(source.folder.adapter / name, folder / name)
-    (folder / LOADER).write_text(loader_text(), encoding="utf-8")
-    reference = {"name": source.name, "files": _used_files(source)}
-    text = json.dumps(reference, ensure_ascii=False, indent=2) + "\n"
-    (folder / "base_model.json").write_text(text, encoding="utf-8")
+    def write(self, model: nn.Module, source: Source, folder: Path) -> None:
+        """Write adapter, loader, and the reference to the base, which names no path of this machine."""
+        for name in _ADAPTER:
+            shutil.copyfile(source.folder.adapter / name, folder / name)
+        (folder / LOADER).write_text(loader_text(), encoding="utf-8")
+        reference = {"name": source.name, "files": _used_files(source)}
+        text = json.dumps(reference, ensure_ascii=False, indent=2) + "\n"
+        (folder / "base_model.json").write_text(text, encoding="utf-8")
+
+    def reload(self, source: Source, folder: Path) -> Reloaded:
+        return open_with_loader(source, folder, source.base)
 
 
 def _used_files(source: Source) -> dict[str, FilePrint]:
@@ -89,32 +102,4 @@ def open_with_loader(source: Source, folder: Path, base: Path) -> Reloaded:
         return Reloaded(loader.load(base, dtype=torch.float32, config=load_config(base), **safe))
 
 
-def _weight_bytes(source: Source, dtype: str) -> int:
-    return adapter_bytes(source)
-
-
-def _write(model: nn.Module, source: Source, folder: Path) -> None:
-    write_adapter(source, folder)
-
-
-def _reload(source: Source, folder: Path) -> Reloaded:
-    return open_with_loader(source, folder, source.base)
-
-
-TARGET = Target(
-    name="bundle",
-    title=gettext_noop("Bundle with a loader"),
-    explanation=gettext_noop(
-        "The adapter, a few megabytes, with a note of exactly which base it belongs to, and load.py, a short program "
-        "that puts it into that base with transformers alone. Take it to keep several skills for one base. Whoever "
-        "uses it needs the base too."
-    ),
-    order=40,
-    library="transformers",
-    usage=USAGE,
-    refuse=refuse,
-    weight_bytes=_weight_bytes,
-    dtypes=("fp32",),
-    write=_write,
-    reload=_reload,
-)
+TARGET = Bundle()

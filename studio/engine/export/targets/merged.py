@@ -29,62 +29,60 @@ tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
 SHARD = "4GB"
 
 
-def _refuse(method: Method) -> str:
-    if method.mergeable:
-        return ""
-    return tr("{method} cannot be folded into the base's weights.").format(method=tr(method.title))
+class PlainModel(Target):
+    """An ordinary Hugging Face model in a folder of its own."""
+
+    library = "transformers"
+    usage = USAGE
+    dtypes = ("fp32", "fp16", "bf16")
+    plain_model = True
+
+    def write(self, model: nn.Module, source: Source, folder: Path) -> None:
+        """Write a complete model as an ordinary folder, in the format that its weights have, with the base's terms."""
+        from transformers import GenerationConfig
+
+        from studio.engine.models.files import terms_files
+        from studio.engine.models.quiet import quiet_transformers
+
+        # An unusual but published generation config would be refused here; carry.py takes the base's own file over.
+        model.generation_config = GenerationConfig()  # type: ignore[assignment]
+        with quiet_transformers():
+            model.save_pretrained(folder, max_shard_size=SHARD)  # type: ignore[operator]
+        # safetensors makes files that only their owner can read; an export is for passing on.
+        for file in folder.glob("*.safetensors"):
+            shutil.copymode(folder / "config.json", file)
+        for file in terms_files(source.base):
+            shutil.copyfile(file, folder / file.name)
+
+    def reload(self, source: Source, folder: Path) -> Reloaded:
+        from studio.engine.export.reload import reload_model
+
+        return reload_model(folder)
 
 
-def _weight_bytes(source: Source, dtype: str) -> int:
-    return source.info.parameters * BYTES[dtype]
+class Merged(PlainModel):
+    """The trained part folded into the weights."""
 
-
-def _finish(source: Source, loaded: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
-    if source.method.merge is None:
-        raise ValueError(f"{source.method.name} cannot be merged")  # refused with a sentence before anything is loaded
-    merged: nn.Module = source.method.merge(loaded)
-    return merged
-
-
-def write_model(model: nn.Module, source: Source, folder: Path) -> None:
-    """Write a complete model as an ordinary folder, in the format that its weights have, with the base's terms."""
-    from transformers import GenerationConfig
-
-    from studio.engine.models.files import terms_files
-    from studio.engine.models.quiet import quiet_transformers
-
-    # An unusual but published generation config would be refused here; carry.py takes the base's own file over.
-    model.generation_config = GenerationConfig()  # type: ignore[assignment]
-    with quiet_transformers():
-        model.save_pretrained(folder, max_shard_size=SHARD)  # type: ignore[operator]
-    # safetensors makes files that only their owner can read; an export is for passing on.
-    for file in folder.glob("*.safetensors"):
-        shutil.copymode(folder / "config.json", file)
-    for file in terms_files(source.base):
-        shutil.copyfile(file, folder / file.name)
-
-
-def _reload(source: Source, folder: Path) -> Reloaded:
-    from studio.engine.export.reload import reload_model
-
-    return reload_model(folder)
-
-
-TARGET = Target(
-    name="merged",
-    title=gettext_noop("Merged model"),
-    explanation=gettext_noop(
+    name = "merged"
+    title = gettext_noop("Merged model")
+    explanation = gettext_noop(
         "One ordinary Hugging Face model with the training folded in: it loads everywhere the base does, and costs "
         "no latency. As large as the base. Take it to use the result, or to convert it further."
-    ),
-    order=10,
-    action=gettext_noop("Merge, export and check"),
-    library="transformers",
-    usage=USAGE,
-    refuse=_refuse,
-    weight_bytes=_weight_bytes,
-    finish=_finish,
-    dtypes=("fp32", "fp16", "bf16"),
-    write=write_model,
-    reload=_reload,
-)
+    )
+    order = 10
+    action = gettext_noop("Merge, export and check")
+
+    def refuse(self, method: Method) -> str:
+        if method.mergeable:
+            return ""
+        return tr("{method} cannot be folded into the base's weights.").format(method=tr(method.title))
+
+    def weight_bytes(self, source: Source, dtype: str) -> int:
+        return source.info.parameters * BYTES[dtype]
+
+    def finish(self, source: Source, loaded: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+        merged: nn.Module = source.method.merge(loaded)
+        return merged
+
+
+TARGET = Merged()

@@ -6,8 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio.engine.export.base import Target
-from studio.engine.export.targets.bundle import adapter_bytes, open_with_loader, refuse, write_adapter
+from studio.engine.export.targets.bundle import Bundle, open_with_loader
 from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
@@ -35,8 +34,36 @@ _BELONGINGS = (
 )  # fmt: skip
 
 
-def _weight_bytes(source: Source, dtype: str) -> int:
-    return adapter_bytes(source) + sum(file.stat().st_size for file in _files(source))
+class SelfContained(Bundle):
+    """The bundle, with the base in a folder inside."""
+
+    name = "self-contained"
+    title = gettext_noop("Bundle with the base inside")
+    explanation = gettext_noop(
+        "One folder with everything: the base model as it is, the adapter, and load.py, a short program that puts one "
+        "into the other with transformers alone. As large as the base. Take it to pass the result on, or to keep it."
+    )
+    order = 50
+    usage = USAGE
+
+    def weight_bytes(self, source: Source, dtype: str) -> int:
+        return super().weight_bytes(source, dtype) + sum(file.stat().st_size for file in _files(source))
+
+    def write(self, model: nn.Module, source: Source, folder: Path) -> None:
+        super().write(model, source, folder)
+        (folder / BASE).mkdir()
+        for file in _files(source):
+            shutil.copyfile(file, folder / BASE / file.name)
+
+    def reload(self, source: Source, folder: Path) -> Reloaded:
+        from studio.engine.models.fingerprint import fingerprint
+
+        prints = fingerprint(folder / BASE)
+        taken = (file.name for file in _files(source))
+        wrong = sorted(name for name in taken if prints.get(name) != source.base_files.get(name))
+        if wrong:
+            raise ValueError(tr("the base in it is not the base of the run: {files}").format(files=", ".join(wrong)))
+        return open_with_loader(source, folder, folder / BASE)
 
 
 def _files(source: Source) -> list[Path]:
@@ -47,36 +74,4 @@ def _files(source: Source) -> list[Path]:
     return [*weight_files(source.base), *(file for file in found if file), *terms_files(source.base)]
 
 
-def _write(model: nn.Module, source: Source, folder: Path) -> None:
-    write_adapter(source, folder)
-    (folder / BASE).mkdir()
-    for file in _files(source):
-        shutil.copyfile(file, folder / BASE / file.name)
-
-
-def _reload(source: Source, folder: Path) -> Reloaded:
-    from studio.engine.models.fingerprint import fingerprint
-
-    prints = fingerprint(folder / BASE)
-    wrong = sorted(file.name for file in _files(source) if prints.get(file.name) != source.base_files.get(file.name))
-    if wrong:
-        raise ValueError(tr("the base in it is not the base of the run: {files}").format(files=", ".join(wrong)))
-    return open_with_loader(source, folder, folder / BASE)
-
-
-TARGET = Target(
-    name="self-contained",
-    title=gettext_noop("Bundle with the base inside"),
-    explanation=gettext_noop(
-        "One folder with everything: the base model as it is, the adapter, and load.py, a short program that puts one "
-        "into the other with transformers alone. As large as the base. Take it to pass the result on, or to keep it."
-    ),
-    order=50,
-    library="transformers",
-    usage=USAGE,
-    refuse=refuse,
-    weight_bytes=_weight_bytes,
-    dtypes=("fp32",),
-    write=_write,
-    reload=_reload,
-)
+TARGET = SelfContained()

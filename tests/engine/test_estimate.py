@@ -1,21 +1,21 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from studio.config import RunConfig, parse_config
+from studio.engine.estimate import Work, estimate_components, estimate_memory, micro_batch
 from studio.engine.methods import METHODS
-from studio.engine.models.estimate import Work, estimate_components, estimate_memory, micro_batch
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.inspect import inspect_model
 from studio.engine.precision import PRECISIONS
+from tests.tiny import save_model
 
 
-@pytest.fixture
-def info(whole_model: Path) -> ModelInfo:
-    return inspect_model(whole_model)
+@pytest.fixture(scope="module")
+def info(tmp_path_factory: pytest.TempPathFactory) -> ModelInfo:
+    return inspect_model(save_model(tmp_path_factory.mktemp("models") / "tiny"))
 
 
 def config(**tables: dict[str, Any]) -> RunConfig:

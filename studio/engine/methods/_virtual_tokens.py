@@ -1,4 +1,4 @@
-"""Where virtual tokens start: at tokens that the model knows.
+"""Virtual tokens: what the methods that learn them share, and where they start, at tokens that the model knows.
 
 Lester et al. 2021 (arXiv 2104.08691, section 3.2) start at common words or at words that say what is asked, which
 makes most of the difference in small models; Li & Liang 2021 (arXiv 2101.00190, section 7.4) start a prefix at what
@@ -10,15 +10,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio.engine.methods._peft import PeftMethod, encoder_of
+from studio.engine.methods.base import C
 from studio.errors import ConfigError
-from studio.i18n import tr
+from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
 # Tokenizers number their tokens by how common they are, all but a few special ones; the paper takes as many.
 _COMMON = 5000
+
+
+class SoftPrompt(PeftMethod[C]):
+    """A method that learns vectors in front of the input. They can become tokens of the vocabulary."""
+
+    bakeable = True
+    cost_in_use = gettext_noop(
+        "Every answer reads the virtual tokens first: so many more positions in the prompt and in the cache."
+    )
+
+    def input_vectors(self, loaded: nn.Module) -> Tensor:
+        vectors: Tensor = encoder_of(loaded).embedding.weight.detach().float()
+        return vectors
 
 
 def common_tokens(model: PreTrainedModel, count: int) -> Tensor:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from studio.config import PrecisionConfig, RunConfig
 from studio.engine.methods import METHODS
-from studio.engine.methods.base import Stored
-from studio.engine.models.activations import Formats, Kept, hidden_size, kept_by_model
+from studio.engine.methods.base import BytesPerWeight
+from studio.engine.models.activations import BytesPerActivation, hidden_size, model_bytes
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.shapes import ModelShapes
 from studio.engine.precision import Precision
@@ -86,13 +86,13 @@ def estimate_patch(info: ModelInfo, config: RunConfig) -> int:
     from studio.engine.precision.choose import choose_precision
 
     precision, _ = choose_precision(config.precision, resolve_device(config.training.device), info.dtype)
-    stored = stored_as(config.precision, precision)
-    return METHODS.get(config.method.name).patch_bytes(info.shapes, config.method, stored)
+    sizes = bytes_per_weight(config.precision, precision)
+    return METHODS.get(config.method.name).patch_bytes(info.shapes, config.method, sizes)
 
 
-def stored_as(config: PrecisionConfig, precision: Precision) -> Stored:
+def bytes_per_weight(config: PrecisionConfig, precision: Precision) -> BytesPerWeight:
     """Return how wide the weights are in training (`training.storage`), and so in what is saved of them."""
-    return Stored(trained=BYTES[precision.parameters], frozen=BYTES[choose_storage(config, precision)])
+    return BytesPerWeight(trained=BYTES[precision.parameters], frozen=BYTES[choose_storage(config, precision)])
 
 
 def micro_batch(config: RunConfig, budget: int) -> Work:
@@ -110,7 +110,7 @@ def estimate_components(
     trainable = method.trainable_parameters(shapes, config.method)
     weights, conversions = _weights(shapes, config, precision), _conversions(shapes, config, precision)
     gradients, states = trainable * 4, trainable * 4 * _ADAMW_STATES
-    activations = _activations(shapes, config, _formats(precision, on_cpu), work)
+    activations = _activations(shapes, config, _bytes_per_activation(precision, on_cpu), work)
     logits = _logits(shapes, config, precision, work)
     if not work.several:
         # Gradients grow where activations go: they do not meet in an update of a single backward pass.
@@ -158,20 +158,20 @@ def _conversions(shapes: ModelShapes, config: RunConfig, precision: Precision) -
     return int((_vocabulary(shapes) * hidden_size(shapes) + trained) * compute)
 
 
-def _formats(precision: Precision, on_cpu: bool) -> Formats:
+def _bytes_per_activation(precision: Precision, on_cpu: bool) -> BytesPerActivation:
     """On a processor attention computes in fp32 in a mixed precision (`kernels.attention`)."""
-    stream, compute = BYTES[precision.parameters], BYTES[precision.autocast or "fp32"]
-    return Formats(stream=stream, compute=compute, attention=4 if on_cpu else compute)
+    residual, compute = BYTES[precision.parameters], BYTES[precision.autocast or "fp32"]
+    return BytesPerActivation(residual=residual, compute=compute, attention=4 if on_cpu else compute)
 
 
-def _activations(shapes: ModelShapes, config: RunConfig, formats: Formats, work: Work) -> int:
+def _activations(shapes: ModelShapes, config: RunConfig, sizes: BytesPerActivation, work: Work) -> int:
     method = METHODS.get(config.method.name)
-    added = method.kept(shapes, config.method, formats) if method.kept else Kept()
+    added = method.activation_bytes(shapes, config.method, sizes)
     virtual = method.virtual_tokens(config.method)
     # Rows of a micro-batch are hardly ever of one length; and a prefix is in the cache, where a mask says who sees it.
     masked = work.rows > 1 or method.positions(config.method) > virtual
-    kept = kept_by_model(shapes, formats, work.length + virtual, masked=masked) + added.of_token
-    return int(work.rows * (work.length + virtual) * kept + added.once)
+    saved = model_bytes(shapes, sizes, work.length + virtual, masked=masked) + added.per_token
+    return int(work.rows * (work.length + virtual) * saved + added.once)
 
 
 def _logits(shapes: ModelShapes, config: RunConfig, precision: Precision, work: Work) -> int:
