@@ -17,14 +17,13 @@ from studio.ui.plots.timeline import Timeline
 
 # The first is the widest and palest, so that what lies on it is seen to lie on it.
 _LOOKS = (("series_1", 6.0, 0.5), ("series_2", 3.0, 0.8), ("series_3", 1.5, 1.0))
-MOST = len(_LOOKS)
 
 
 class OverlaidChart(LineChart):
-    """Losses of up to three runs over their steps."""
+    """Losses of up to three runs over their steps; the curve of the first run lies below the others."""
 
     def __init__(self, titles: Sequence[str], timeline: Timeline, parent: QWidget | None = None) -> None:
-        looks = zip(titles, _LOOKS, strict=False)
+        looks = zip(titles, _LOOKS[: len(titles)], strict=True)
         curves = [
             Curve(Style(title=gettext_noop(title), colour=colour, width=width, strength=strength))
             for title, (colour, width, strength) in looks

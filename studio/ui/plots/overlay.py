@@ -16,6 +16,7 @@ from typing_extensions import override
 from studio.ui import theme
 from studio.ui.plots.curve import Marks
 from studio.ui.plots.view import StepView
+from studio.ui.widgets.empty import paint_message
 
 
 def columns(pixels: Any, width: float, apart: float = 1.0) -> NDArray[np.float64]:
@@ -45,10 +46,7 @@ class Overlay(QGraphicsObject):
     @override
     def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None) -> None:
         if self.message:
-            painter.setPen(theme.palette().muted)
-            painter.setFont(theme.application().font())
-            flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
-            painter.drawText(self.boundingRect(), int(flags), self.message)
+            paint_message(painter, self.boundingRect(), self.message)
             return
         painter.setClipRect(self.boundingRect())
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)

@@ -1,12 +1,20 @@
-"""What a page says while it has nothing to show, with the way out."""
+"""What stands where there is nothing to show yet: on a page with the way out, in a picture as words."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QRectF, Qt
+from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from studio.ui import icons, theme
 from studio.ui.widgets.text import label
+
+
+def paint_message(painter: QPainter, room: QRectF, text: str) -> None:
+    """Write in the middle of a picture's room why there is nothing to see."""
+    painter.setPen(theme.palette().muted)
+    painter.setFont(theme.application().font())
+    painter.drawText(room, int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap), text)
 
 
 class EmptyState(QWidget):

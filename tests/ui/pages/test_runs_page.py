@@ -185,7 +185,7 @@ def test_without_runs_the_page_leads_to_setup(context: AppContext, qtbot: QtBot)
     with qtbot.waitSignal(page.model.modelReset):
         page.reload()
     with qtbot.waitSignal(context.page_requested):
-        qtbot.mouseClick(page.set_up, Qt.MouseButton.LeftButton)
+        qtbot.mouseClick(page.empty.set_up, Qt.MouseButton.LeftButton)
 
 
 def test_a_damaged_run_is_listed_as_damaged(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_before_any_run_the_page_leads_to_setup(context: AppContext, qtbot: QtBo
     page = _page(context, qtbot, None)
     assert page.empty.isVisible()
     with qtbot.waitSignal(context.page_requested) as request:
-        qtbot.mouseClick(page.set_up, Qt.MouseButton.LeftButton)
+        qtbot.mouseClick(page.empty.set_up, Qt.MouseButton.LeftButton)
     assert request.args == ["setup"]
 
 

@@ -13,6 +13,7 @@ from studio.runner.record import RunRecord
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.models.runs import method_title
+from studio.ui.pages.no_run import NoRun
 from studio.ui.pages.numerics.events import EventPanel
 from studio.ui.pages.numerics.export import SaveMenu
 from studio.ui.pages.numerics.figures import NumericsFigures
@@ -25,7 +26,6 @@ from studio.ui.plots.panel import ChartPanel
 from studio.ui.plots.scale import ScaleChart
 from studio.ui.plots.timeline import Timeline
 from studio.ui.widgets.buttons import push_button
-from studio.ui.widgets.empty import EmptyState
 from studio.ui.widgets.text import ElidedLabel
 
 
@@ -53,7 +53,8 @@ class NumericsPage(QWidget):
             tr("Fit the whole run"), "quiet", tooltip=tr("Show the whole run and follow it (Home, double click)")
         )
         self.save = SaveMenu(context, self, self._pictures())
-        self.empty = self._make_empty()
+        sentence = tr("Start a run and see its gradient scale, every overflow explained, and every layer's numbers.")
+        self.empty = NoRun(context, "numerics", tr("No run yet"), sentence)
         self._stack = QStackedLayout(self)
         self._stack.addWidget(self.empty)
         self._stack.addWidget(self._make_body())
@@ -168,17 +169,6 @@ class NumericsPage(QWidget):
             card.header.addStrut(self.histogram.of.sizeHint().height())
             margins = theme.space(2), theme.space(0.75), theme.space(1.25), theme.space(0.75)
             cast(QVBoxLayout, card.layout()).setContentsMargins(*margins)
-
-    def _make_empty(self) -> EmptyState:
-        sentence = tr("Start a run and see its gradient scale, every overflow explained, and every layer's numbers.")
-        empty = EmptyState("numerics", tr("No run yet"), sentence)
-        self.set_up = push_button(tr("Set one up"), "primary", "setup", tr("Go to the Setup page"))
-        self.set_up.clicked.connect(lambda: self._context.go_to("setup"))
-        self.look_back = push_button(tr("Open a past run"), "quiet", tooltip=tr("Go to the Runs page"))
-        self.look_back.clicked.connect(lambda: self._context.go_to("runs"))
-        empty.add(self.set_up)
-        empty.add(self.look_back)
-        return empty
 
     def _make_body(self) -> QWidget:
         body = QWidget()

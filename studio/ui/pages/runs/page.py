@@ -27,10 +27,10 @@ from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.models.runs import RunsFilter, RunsModel
 from studio.ui.models.summary import RunSummary, read_summaries
+from studio.ui.pages.no_run import NoRun
 from studio.ui.pages.runs import delete as runs_delete
 from studio.ui.pages.runs.detail import RunDetail
 from studio.ui.widgets.buttons import push_button
-from studio.ui.widgets.empty import EmptyState
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
@@ -227,15 +227,10 @@ class RunsPage(QWidget):
         column.addWidget(self.problem)
         column.addWidget(halves, 1)
         self._stack = QStackedLayout(self)
-        self._stack.addWidget(self._make_empty())
+        sentence = tr("Every run is kept here with its configuration and plots.")
+        self.empty = NoRun(self._context, "runs", tr("No runs yet"), sentence, past_runs=False)
+        self._stack.addWidget(self.empty)
         self._stack.addWidget(listing)
-
-    def _make_empty(self) -> EmptyState:
-        empty = EmptyState("runs", tr("No runs yet"), tr("Every run is kept here with its configuration and plots."))
-        self.set_up = push_button(tr("Set one up"), "primary", "setup", tr("Go to the Setup page"))
-        self.set_up.clicked.connect(lambda: self._context.go_to("setup"))
-        empty.add(self.set_up)
-        return empty
 
     def _reload_if_visible(self) -> None:
         if self.isVisible():

@@ -11,12 +11,11 @@ from studio.runner.record import RunRecord, RunState
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.models.runs import method_title
+from studio.ui.pages.no_run import NoRun
 from studio.ui.pages.train.banner import EndBanner
 from studio.ui.pages.train.figures import KeyFigures
 from studio.ui.pages.train.log import LogView
 from studio.ui.pages.train.plots import RunPlots
-from studio.ui.widgets.buttons import push_button
-from studio.ui.widgets.empty import EmptyState
 from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.text import ElidedLabel
 
@@ -32,7 +31,8 @@ class TrainPage(QWidget):
         self.heading, self.about = ElidedLabel("", "heading"), ElidedLabel("", "muted")
         self.figures, self.plots = KeyFigures(), RunPlots()
         self.banner, self.log, self.progress = EndBanner(), LogView(), TaskProgress()
-        self.empty = self._make_empty()
+        sentence = tr("Choose a model and some data, press Start, and watch loss and gradient scale here as they move.")
+        self.empty = NoRun(context, "train", tr("No run yet"), sentence)
         self._progress_card = self._make_progress_card()
         self._stack = QStackedLayout(self)
         self._stack.addWidget(self.empty)
@@ -73,17 +73,6 @@ class TrainPage(QWidget):
         if preparing:
             self.progress.report(state.stage or "starting", state.done, state.total)
             self.progress.cancel.setVisible(record is self._context.live and self._context.controller.running)
-
-    def _make_empty(self) -> EmptyState:
-        sentence = tr("Choose a model and some data, press Start, and watch loss and gradient scale here as they move.")
-        empty = EmptyState("train", tr("No run yet"), sentence)
-        self.set_up = push_button(tr("Set one up"), "primary", "setup", tr("Go to the Setup page"))
-        self.set_up.clicked.connect(lambda: self._context.go_to("setup"))
-        self.look_back = push_button(tr("Open a past run"), "quiet", tooltip=tr("Go to the Runs page"))
-        self.look_back.clicked.connect(lambda: self._context.go_to("runs"))
-        empty.add(self.set_up)
-        empty.add(self.look_back)
-        return empty
 
     def _make_progress_card(self) -> QFrame:
         card = QFrame()

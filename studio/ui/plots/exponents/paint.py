@@ -46,6 +46,7 @@ class ExponentPainter:
 
     def paint(self) -> None:
         """Draw everything."""
+        self.painter.setFont(theme.caption_font())
         self.painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
         self._paint_zones()
         self._paint_shares_axis()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from PySide6.QtCore import QPointF, QSize, Qt, Signal
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 from typing_extensions import override
@@ -20,6 +20,7 @@ from studio.ui import theme
 from studio.ui.plots.exponents.layout import Layout, layout_of
 from studio.ui.plots.exponents.paint import ExponentPainter
 from studio.ui.plots.exponents.words import best_text, recorded_text, shares_text
+from studio.ui.widgets.empty import paint_message
 
 # The scales that are offered unless the present or the best one lies beyond, as exponents of two.
 FIRST_SCALE, LAST_SCALE = 0, 32
@@ -143,10 +144,8 @@ class ExponentView(QWidget):
     @override
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        painter.setFont(theme.caption_font())
         if self.histogram is None:
-            painter.setPen(theme.palette().muted)
-            painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap), self.message)
+            paint_message(painter, QRectF(self.rect()), self.message)
         else:
             ExponentPainter(
                 painter=painter,
