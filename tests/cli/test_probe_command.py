@@ -165,7 +165,7 @@ def test_a_tiny_model_is_probed_for_real(command: Command, tmp_path: Path, monke
     answer = command("probe", config, "--json", "--steps", "1")
     assert answer.status == 0
     assert [row["status"] for row in answer.json["rows"]] == ["measured", "measured"]
-    assert answer.json["recommended"] in ("fp32", "fp16-mixed")
+    assert answer.json["recommended"] == "fp32"  # on a processor fp16 is for study, however fast
     exact, half = answer.json["rows"]
     assert exact["loss_difference"] == 0
     assert half["loss_difference"] < 0.02

@@ -31,7 +31,7 @@ from studio.engine.numerics.lost_updates import LostUpdates
 from studio.engine.numerics.replay import Replay
 from studio.engine.numerics.verdicts import FirstNonFinite
 from studio.engine.precision import PRECISIONS, Precision
-from studio.engine.precision.choose import choose_precision, has_bf16
+from studio.engine.precision.choose import choose_precision, has_bf16, remark
 from studio.engine.precision.tf32 import tf32
 from studio.engine.probe.compare import compare_gradients, sample_gradients, subnormal_share
 from studio.engine.probe.recommend import REFERENCE, ProbeRow
@@ -70,7 +70,8 @@ def measure(config: RunConfig, name: str, steps: int, reference: Path, progress:
         trained = attach(info.path, config, precision, device, progress)
         probe = _Probe(config, data, trained, assemble(config, trained, precision))
         probe.go(steps, progress)
-    return _row(name, precision, device, probe, reference)
+    row = _row(name, precision, device, probe, reference)
+    return dataclasses.replace(row, remark=remark(name, device, info.dtype, config.precision.stochastic_rounding))
 
 
 def in_precision(config: RunConfig, name: str) -> RunConfig:

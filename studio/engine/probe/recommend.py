@@ -1,12 +1,12 @@
 """What the precision probe found, a row per precision, and which one it advises. Without torch.
 
-The order of the arguments: numbers that are finite, then a loss and gradients that follow fp32, then an fp32 master
-copy, then bf16 where the hardware computes it, then speed, then memory.
+A precision must be finite and follow fp32. Of those that do, the advice is what `auto` takes on this hardware
+(`engine.precision.choose`). Only a speed that is clearly different, beyond what noise does to a few updates, speaks
+for another one.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -26,8 +26,8 @@ GRADIENT_FOLLOWS = 0.99
 GRADIENTS_LOST = 0.05
 # Of the weights that an update was meant to move; the alarm of a run stands at half.
 UPDATES_LOST = 0.1
-# Measured over a few updates, speeds scatter by so much.
-SPEED_NOISE = 1.1
+# On a machine that does other work too, the speed of a few updates scatters by a third.
+CLEARLY_FASTER = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,7 @@ class ProbeRow:
         status: measured; or why not: the numbers were not finite, the device or the settings do not allow the
             precision, or its process failed.
         sentence: why it was not measured or where it was not finite; for a measured one, how it compares.
+        remark: what there is to say against it on this device and for this model, whatever was measured.
         losses: mean per supervised token of every applied update; `attempts` counts the skipped steps too.
         loss_differences: relative to fp32's loss, per update.
         gradient_cosine: between the gradients of the first update and fp32's, over the trained parameters.
@@ -55,6 +56,7 @@ class ProbeRow:
     precision: str
     status: Status
     sentence: str = ""
+    remark: str = ""
     device: str = ""
     losses: tuple[float, ...] = ()
     attempts: int = 0
@@ -110,7 +112,7 @@ def objection(row: ProbeRow) -> str:
         )
     if PRECISIONS.get(row.precision).for_study:
         return tr("For study: such few updates do not show what it loses in the long run.")
-    return ""
+    return row.remark
 
 
 def judgement(row: ProbeRow) -> str:
@@ -132,9 +134,8 @@ def recommend(rows: Sequence[ProbeRow]) -> tuple[str | None, str]:
         best = min(measured, key=_distance)
         words = tr("{title} is the nearest to fp32 that works here, but: {objection}")
         return best.precision, words.format(title=best.title, objection=objection(best))
-    reference = next((row for row in measured if row.precision == REFERENCE), None)
-    best = min(sound, key=lambda row: _order(row, sound, reference))
-    return best.precision, " ".join(_reasons(best, sound, reference))
+    best = _best(sound)
+    return best.precision, " ".join(_reasons(best, sound, _named(REFERENCE, measured)))
 
 
 def _distance(row: ProbeRow) -> float:
@@ -142,35 +143,35 @@ def _distance(row: ProbeRow) -> float:
     return (row.loss_difference or 0.0) + (1.0 - cosine) + (row.gradients_lost or 0.0) + (row.updates_lost or 0.0)
 
 
-def _order(row: ProbeRow, sound: Sequence[ProbeRow], reference: ProbeRow | None) -> tuple[bool, bool, int, float, int]:
-    """What comes first is the best."""
-    precision = PRECISIONS.get(row.precision)
-    fastest = max(other.tokens_per_second or 0.0 for other in sound)
-    slower = math.log(fastest / row.tokens_per_second, SPEED_NOISE) if row.tokens_per_second else math.inf
-    return (
-        precision.pure,
-        not _is_fit_bf16(row, reference),
-        math.floor(min(slower, 1e6)),
-        float(row.peak_memory or 0),
-        precision.order,
-    )
+def _best(sound: Sequence[ProbeRow]) -> ProbeRow:
+    fp32, bf16, fp16 = (_named(name, sound) for name in (REFERENCE, "bf16-mixed", "fp16-mixed"))
+    # It saves memory too, so it need not be faster.
+    if bf16 is not None and bf16.native and not _clearly_faster(fp32, bf16):
+        return bf16
+    # fp32 is the most stable, so that only speed speaks against it; and bf16 has its range, which fp16 has not.
+    for row in (bf16, fp16):
+        if row is not None and (fp32 is None or _clearly_faster(row, fp32)):
+            return row
+    return fp32 or sound[0]
 
 
-def _is_fit_bf16(row: ProbeRow, reference: ProbeRow | None) -> bool:
-    """Whether this is bf16 on hardware that has it, and not, as on tiny models, slower than fp32 all the same."""
-    if PRECISIONS.get(row.precision).autocast != "bf16" or not row.native:
+def _named(name: str, rows: Sequence[ProbeRow]) -> ProbeRow | None:
+    return next((row for row in rows if row.precision == name), None)
+
+
+def _clearly_faster(row: ProbeRow | None, than: ProbeRow) -> bool:
+    if row is None or row.tokens_per_second is None or not than.tokens_per_second:
         return False
-    speed_of_fp32 = reference.tokens_per_second if reference else None
-    return not speed_of_fp32 or (row.tokens_per_second or 0.0) * SPEED_NOISE >= speed_of_fp32
+    return row.tokens_per_second >= CLEARLY_FASTER * than.tokens_per_second
 
 
 def _reasons(best: ProbeRow, sound: Sequence[ProbeRow], reference: ProbeRow | None) -> list[str]:
     if best.precision == REFERENCE:
         if len(sound) == 1:
             return [tr("Of what works here nothing else follows fp32 closely enough.")]
-        return [tr("The other precisions that follow it gain no speed here.")]
+        return [tr("The other precisions that follow it are not clearly faster here, and fp32 is the most stable.")]
     reasons = [_how_close(best)]
-    if _is_fit_bf16(best, reference):
+    if best.precision == "bf16-mixed" and best.native:
         reasons.append(tr("This device computes bf16 itself, and with the range of fp32 no loss scaling is needed."))
     return [*reasons, *_gain(best, reference)]
 

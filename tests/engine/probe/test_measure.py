@@ -1,8 +1,7 @@
-"""The probe measures what a run would do, and advises on nothing else."""
+"""The probe measures what a run would do."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from studio.config import RunConfig, parse_config, write_config
 from studio.engine.control import Control, no_progress
 from studio.engine.probe.compare import compare_gradients, sample_gradients, subnormal_share
 from studio.engine.probe.measure import in_precision, measure
-from studio.engine.probe.recommend import ProbeRow, judgement, recommend
+from studio.engine.probe.recommend import ProbeRow
 from studio.engine.training import run
 from studio.errors import ConfigError, DataError
 from studio.events import StepCompleted
@@ -78,6 +77,8 @@ def test_every_precision_is_held_against_fp32_from_the_same_start(tmp_path: Path
     assert 0.999 < bf16.gradient_cosine < fp16.gradient_cosine < 1.0
     assert bf16.gradients_subnormal is None
     assert fp16.gradients_subnormal is not None
+    assert (exact.remark, bf16.remark) == ("", "")
+    assert "processor" in fp16.remark
 
 
 def test_the_reference_is_the_gradient_of_the_loss_by_the_trained_weights(tmp_path: Path) -> None:
@@ -150,6 +151,7 @@ def test_updates_that_pure_bf16_loses_are_counted_unless_rounding_is_stochastic(
     assert _measure(rounded, "bf16-pure", tmp_path).updates_lost is None
     # What belongs to the one precision does not stand in the way of the others.
     assert _measure(rounded, "fp32", tmp_path).status == "measured"
+    assert "stochastic rounding" in plain.remark
 
 
 def test_a_precision_that_the_settings_contradict_is_listed_with_the_reason(tmp_path: Path) -> None:
@@ -186,84 +188,3 @@ def test_of_many_gradients_the_same_evenly_spread_ones_are_looked_at() -> None:
     assert torch.equal(some, sample_gradients([parameter], most=100))
     assert len({int(value) % 30 for value in some}) == 30
     assert torch.equal(sample_gradients([parameter]), parameter.grad.flatten())
-
-
-def _row(name: str, **changes: Any) -> ProbeRow:
-    plain = ProbeRow(
-        precision=name,
-        status="measured",
-        losses=(2.0, 1.0),
-        loss_differences=(0.0, 0.001),
-        gradient_cosine=0.9995,
-        gradients_lost=0.0,
-        tokens_per_second=100.0,
-        peak_memory=10**9,
-        native=True,
-    )
-    return replace(plain, **changes)
-
-
-FP32 = _row("fp32", loss_differences=(0.0, 0.0), gradient_cosine=1.0)
-FAST = {"tokens_per_second": 200.0}
-BAD = {
-    "loss": {"loss_differences": (0.0, 0.05)},
-    "loss that is nan": {"loss_differences": (float("nan"),)},
-    "gradients": {"gradient_cosine": 0.9},
-    "zeros": {"gradients_lost": 0.4},
-    "not finite": {"status": "not_finite"},
-    "failed": {"status": "failed"},
-}
-
-
-def test_bf16_is_taken_where_the_hardware_has_it_and_it_follows_fp32() -> None:
-    rows = [FP32, _row("bf16-mixed", **FAST), _row("fp16-mixed", tokens_per_second=230.0)]
-    name, why = recommend(rows)
-    assert name == "bf16-mixed"
-    assert "computes bf16 itself" in why
-    assert "2 times the speed" in why
-
-
-@pytest.mark.parametrize("change", BAD.values(), ids=BAD)
-def test_what_does_not_follow_fp32_is_not_taken_however_fast(change: dict[str, Any]) -> None:
-    rows = [FP32, _row("bf16-mixed", **(FAST | change)), _row("bf16-pure", **(FAST | change))]
-    name, why = recommend(rows)
-    assert name == "fp32"
-    assert "closely enough" in why
-
-
-def test_the_fastest_is_taken_where_bf16_is_not_native_and_speeds_alike_are_decided_by_memory() -> None:
-    slow = _row("bf16-mixed", native=False, tokens_per_second=20.0)
-    assert recommend([FP32, slow, _row("fp16-mixed", **FAST)])[0] == "fp16-mixed"
-    assert recommend([FP32, slow, _row("fp16-mixed", tokens_per_second=99.0)])[0] == "fp32"
-    assert recommend([FP32, slow, _row("fp16-mixed", tokens_per_second=99.0, peak_memory=10**8)])[0] == "fp16-mixed"
-
-
-def test_bf16_that_is_slower_than_fp32_all_the_same_is_not_taken() -> None:
-    assert recommend([FP32, _row("bf16-mixed", tokens_per_second=50.0)])[0] == "fp32"
-
-
-def test_weights_without_a_master_copy_are_not_taken_while_another_works() -> None:
-    pure = _row("bf16-pure", tokens_per_second=1000.0, peak_memory=1)
-    assert recommend([FP32, _row("bf16-mixed"), pure, _row("fp16-pure", **FAST)])[0] == "bf16-mixed"
-    out_of_memory = ProbeRow(precision="fp32", status="failed", sentence="The memory was not enough.")
-    alone = replace(pure, loss_differences=None, gradient_cosine=None, gradients_lost=None)
-    name, why = recommend([out_of_memory, alone])
-    assert name == "bf16-pure"
-    assert "could not be measured" in why
-
-
-def test_the_nearest_to_fp32_is_named_where_nothing_follows_it_and_nothing_where_nothing_works() -> None:
-    gone = ProbeRow(precision="fp32", status="failed", sentence="The memory was not enough.")
-    lossy = _row("fp16-mixed", gradients_lost=0.3)
-    name, why = recommend([gone, lossy, _row("bf16-pure", updates_lost=0.9)])
-    assert name == "fp16-mixed"
-    assert "30 %" in why
-    assert recommend([gone]) == (None, "No precision works here: The memory was not enough.")
-
-
-def test_each_row_says_how_it_compares() -> None:
-    assert judgement(_row("bf16-mixed")) == "Follows fp32."
-    assert "5 %" in judgement(_row("bf16-mixed", **BAD["loss"]))
-    assert "0.900" in judgement(_row("bf16-mixed", **BAD["gradients"]))
-    assert "60 %" in judgement(_row("bf16-pure", updates_lost=0.6))
-    assert judgement(_row("fp16-pure")).startswith("For study")
