@@ -5,30 +5,35 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, TypeAlias
 
 from studio.engine.control import Control, Progress
 from studio.errors import Cancelled, StudioError
+from studio.i18n import tr
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
+Action: TypeAlias = Callable[[Progress], Any]
 
 
-class Task(Generic[T]):
-    """One action under way. Poll it from the window's timer; nothing is ever called back from the worker."""
+class Task:
+    """One action in a thread of its own. Whoever is interested polls it; the worker calls nobody.
 
-    def __init__(self, name: str, action: Callable[[Progress], T]) -> None:
+    Attributes:
+        progress: the last report of the action: stage, done and total.
+    """
+
+    def __init__(self, name: str, action: Action) -> None:
         self.name = name
         self.progress: tuple[str, int, int] | None = None
         self._action = action
         self._control = Control()
-        self._value: T | None = None
-        self._error: BaseException | None = None
+        self._value: Any = None
+        self._error: StudioError | None = None
         self._thread = threading.Thread(target=self._work, name=f"task-{name}", daemon=False)
 
     @classmethod
-    def start(cls, name: str, action: Callable[[Progress], T]) -> Task[T]:
-        """Start `action(progress)` in a thread of its own."""
+    def start(cls, name: str, action: Action) -> Task:
+        """Start `action(progress)` in a thread of its own; `name` says for people what it does."""
         task = cls(name, action)
         task._thread.start()
         return task
@@ -55,20 +60,26 @@ class Task(Generic[T]):
         self._thread.join(timeout)
         return self.done
 
-    def result(self) -> T:
-        """Return what the action returned, or raise what it raised. Call it once the task is done."""
+    def result(self) -> Any:
+        """Return what the action returned. Call it once the task is done.
+
+        Raises:
+            Cancelled: the action ended because it was asked to.
+            StudioError: the action failed; a defect of ours is one sentence too, and its traceback is in the log.
+        """
         if self._error is not None:
             raise self._error
-        return self._value  # type: ignore[return-value]
+        return self._value
 
     def _work(self) -> None:
         try:
             self._value = self._action(self._control.reporting(self._report))
         except StudioError as error:
             self._error = error
-        except BaseException as error:
+        except BaseException as error:  # SystemExit too: without it, a failure would look like a result of None
             log.exception("The action %s failed", self.name)
-            self._error = error
+            words = tr("{action} failed unexpectedly ({kind}); the log has the details.")
+            self._error = StudioError(words.format(action=self.name, kind=type(error).__name__))
 
     def _report(self, stage: str, done: int, total: int) -> None:
         self.progress = (stage, done, total)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.config import RunConfig
-from studio.errors import Cancelled, StudioError
 from studio.events import RunResumed
 from studio.i18n import tr
 from studio.runner.controller import Controller
 from studio.runner.numerics import ended_words, remedy_words
 from studio.runner.record import RunRecord
-from studio.runner.task import Task
+from studio.runner.task import Action, Task
 from studio.runs import RunFolder
 from studio.ui.settings import Settings
 
-log = logging.getLogger(__name__)
-T = TypeVar("T")
 POLL_MILLISECONDS = 33
 
 
@@ -36,17 +30,6 @@ class Page(Protocol):
         """Show what the present run has become. Called only while the page is visible and the record changed."""
 
 
-@dataclass
-class _Watched:
-    """A task under way and who is told about it, in the main thread."""
-
-    task: Task[Any]
-    on_done: Callable[[Any], None]
-    on_error: Callable[[str], None]
-    on_progress: Callable[[str, int, int], None] | None
-    reported: tuple[str, int, int] | None = None
-
-
 class AppContext(QObject):
     """What every page gets: the controller, the run that is shown, and the tasks under way.
 
@@ -54,7 +37,7 @@ class AppContext(QObject):
     `record_changed` says that another run is shown, `run_state_changed` that training began, ended, paused or went
     on, `progressed` that the live run's record has grown (at most once a tick), `configuration_requested` that the
     Setup page is to show the config.toml at a path, `remedy_requested` that the
-    user chose a remedy for the shown run, which has ended.
+    user chose a remedy for the shown run, which has ended, `polled` that it is time to look at background work.
     """
 
     record_changed = Signal()
@@ -64,6 +47,7 @@ class AppContext(QObject):
     configuration_requested = Signal(object)
     remedy_requested = Signal(str)
     message = Signal(str)
+    polled = Signal()
 
     def __init__(self, settings: Settings, controller: Controller | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -74,7 +58,7 @@ class AppContext(QObject):
         self.ending = False
         self._page: Page | None = None
         self._seen: dict[int, tuple[int, int]] = {}
-        self._watched: list[_Watched] = []
+        self._tasks: list[Task] = []
         self._status: tuple[str, bool, bool] | None = None
         self._timer = QTimer(self, interval=POLL_MILLISECONDS)
         self._timer.timeout.connect(self.tick)
@@ -87,12 +71,7 @@ class AppContext(QObject):
     @property
     def busy(self) -> bool:
         """Whether any background thread of ours lives."""
-        return self.controller.running or any(not watched.task.done for watched in self._watched)
-
-    @property
-    def tasks(self) -> tuple[Task[Any], ...]:
-        """The tasks under way that somebody waits for."""
-        return tuple(watched.task for watched in self._watched if not watched.task.cancel_requested)
+        return self.controller.running or any(not task.done for task in self._tasks)
 
     @property
     def shows_training(self) -> bool:
@@ -151,46 +130,33 @@ class AppContext(QObject):
         self._page = page
         self._refresh_page()
 
-    def run_task(
-        self,
-        task: Task[T],
-        on_done: Callable[[T], None],
-        on_error: Callable[[str], None],
-        on_progress: Callable[[str, int, int], None] | None = None,
-    ) -> Task[T]:
-        """Watch a started task; call back in the main thread. A cancelled task calls nobody.
-
-        Args:
-            on_error: gets one sentence for the user.
-            on_progress: gets stage, done and total whenever they changed.
-        """
-        self._watched.append(_Watched(task, on_done, on_error, on_progress))
+    def start_task(self, name: str, action: Action) -> Task:
+        """Start an action in a thread that closing the window ends; a page uses `studio.ui.job.Job`."""
+        task = Task.start(name, action)
+        self._tasks = [*(other for other in self._tasks if not other.done), task]
         self._timer.start()
         return task
 
     def tick(self) -> None:
         """Take in what the workers have sent since the last time; the timer calls this."""
-        # Asked before the queue is drained, so that the last events of a run that just ended are not left there.
-        training = self.controller.running
+        if not self.busy:
+            # The last look: at what the workers sent before they ended. Whatever starts meanwhile starts the timer.
+            self._timer.stop()
         self._drain()
-        for watched in list(self._watched):
-            self._look_at(watched)
+        self.polled.emit()
         self._announce_status()
         self._refresh_page()
-        # What has been called in this tick may have started a run.
-        if not training and not self._watched and not self.controller.running:
-            self._timer.stop()
 
     def cancel_all(self, *, save: bool = True) -> None:
         """Ask every worker to end for good, the training with its result saved or not; none is killed."""
         self.ending = True
         self.controller.stop(save=save)
-        for watched in self._watched:
-            watched.task.cancel()
+        for task in self._tasks:
+            task.cancel()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for every worker, at most `timeout` seconds each; return whether none lives."""
-        ended = [watched.task.join(timeout) for watched in self._watched]
+        ended = [task.join(timeout) for task in self._tasks]
         return self.controller.join(timeout) and all(ended)
 
     def _drain(self) -> None:
@@ -226,28 +192,3 @@ class AppContext(QObject):
         if self._seen.get(id(self._page)) != version:
             self._seen[id(self._page)] = version
             self._page.refresh()
-
-    def _look_at(self, watched: _Watched) -> None:
-        progress = watched.task.progress
-        if watched.on_progress and progress and progress != watched.reported:
-            watched.reported = progress
-            watched.on_progress(*progress)
-        if watched.task.done:
-            self._watched.remove(watched)
-            self._finish(watched)
-
-    def _finish(self, watched: _Watched) -> None:
-        try:
-            value = watched.task.result()
-        except Cancelled:
-            return
-        except StudioError as error:
-            watched.on_error(str(error))
-        except Exception as error:  # noqa: BLE001  a defect of ours; the task has logged its traceback
-            watched.on_error(
-                tr("{action} failed unexpectedly ({kind}); the log has the details.").format(
-                    action=watched.task.name, kind=type(error).__name__
-                )
-            )
-        else:
-            watched.on_done(value)

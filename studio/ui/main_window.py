@@ -31,6 +31,7 @@ from studio.ui import icons, theme
 from studio.ui.actions import build_actions
 from studio.ui.bridge import AppContext
 from studio.ui.closing import Closing
+from studio.ui.job import Job
 from studio.ui.pages.setup.page import SetupPage
 from studio.ui.widgets.banner import Banner
 from studio.ui.widgets.run_bar import RunBar
@@ -283,7 +284,7 @@ class MainWindow(QMainWindow):
             return
         self.context.settings.language = language
         self.setup.drop_questions()
-        if self.context.tasks:
+        if any(job.running for job in self.findChildren(Job)):
             # Their answers are for the pages that there are now.
             self._show_message(tr("The language changes at the next start, because something is still under way."))
             return

@@ -15,7 +15,7 @@ from studio.config import MethodConfig, method, option
 from studio.engine.methods import METHODS, Method
 from studio.engine.methods.lora import Lora
 from studio.runner import actions
-from studio.ui import bridge, latest, theme
+from studio.ui import bridge, job, theme
 from studio.ui.bridge import AppContext
 from studio.ui.fonts import interface_font
 from studio.ui.main_window import MainWindow
@@ -75,7 +75,7 @@ def _collect_on_the_main_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits for a person to finish typing need not wait for a test."""
-    monkeypatch.setattr(latest, "PAUSE_MILLISECONDS", 0)
+    monkeypatch.setattr(job, "PAUSE_MILLISECONDS", 0)
     monkeypatch.setattr(bridge, "POLL_MILLISECONDS", 2)
 
 

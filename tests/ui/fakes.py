@@ -7,15 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from PySide6.QtWidgets import QWidget
+
 from studio.config import RunConfig, Suggestion, write_config
 from studio.engine.methods import METHODS
 from studio.errors import ConfigError, DataError, ModelError
 from studio.runner.actions import Estimate, MethodRow
 from studio.runner.record import Update
 from studio.runs import RunFolder, create_run
+from studio.ui.job import Job
 from studio.ui.main_window import MainWindow
 
 GB = 1024**3
+
+
+def answered(page: QWidget) -> bool:
+    """Whether everything that a page has asked in the background is answered."""
+    return not any(job.running for job in page.findChildren(Job))
 
 
 @dataclass(frozen=True, kw_only=True)

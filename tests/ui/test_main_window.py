@@ -32,7 +32,6 @@ from studio.events import (
     RunStarted,
     StepCompleted,
 )
-from studio.runner.task import Task
 from studio.ui import theme
 from studio.ui.actions import COMMANDS, MENUS
 from studio.ui.bridge import AppContext
@@ -178,7 +177,7 @@ def test_closing_without_a_run_cancels_what_is_under_way_and_closes(
         while True:
             progress("reading_data", 0, 0)
 
-    context.run_task(Task.start("endless", endless), lambda _: None, lambda _: None)
+    context.start_task("endless", endless)
     assert not window.close()
     assert window.closing.question is None
     qtbot.waitUntil(lambda: not window.isVisible())

@@ -11,10 +11,10 @@ from typing_extensions import override
 from studio.i18n import tr
 from studio.runner import laboratory
 from studio.runner.laboratory import Experiment
-from studio.runner.task import Task
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.laboratory_comparison import Comparison
+from studio.ui.job import Job
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.card import Card
 from studio.ui.widgets.text import label
@@ -58,7 +58,7 @@ class Laboratory(QDialog):
         super().__init__(parent)
         self.setWindowTitle(tr("Overflow laboratory"))
         self._context = context
-        self._task: Task[list[Path]] | None = None
+        self._preparation = Job(self, context, tr("Setting up the laboratory"))
         self.cards = {one.name: ExperimentCard(one) for one in laboratory.experiments()}
         self.comparison = Comparison(context)
         self.verdict = Verdict()
@@ -68,6 +68,8 @@ class Laboratory(QDialog):
         for card in self.cards.values():
             card.start.setAutoDefault(False)
             card.wanted.connect(self.begin)
+        self._preparation.finished.connect(self._run)
+        self._preparation.failed.connect(self._fail)
         self.leave.clicked.connect(self.reject)
         self.comparison.ended.connect(self._show_state)
         context.run_state_changed.connect(self._show_state)
@@ -77,22 +79,18 @@ class Laboratory(QDialog):
     def begin(self, experiment: Experiment) -> None:
         """Make the tiny model and the configurations, then run."""
         self.verdict.set(tr("Making the tiny model …"), "busy")
-        self._task = task = Task.start(
-            tr("Setting up the laboratory"), lambda progress: laboratory.prepare(experiment, progress)
-        )
-        self._context.run_task(task, lambda files: self._run(experiment, files), self._fail)
+        self._preparation.start(lambda progress: (experiment, laboratory.prepare(experiment, progress)))
         self._show_state()
 
     @override
     def done(self, result: int) -> None:
         """A comparison ends with the dialog; a single run goes on in the window."""
-        if self._task is not None:
-            self._task.cancel()
+        self._preparation.drop()
         self.comparison.stop()
         super().done(result)
 
-    def _run(self, experiment: Experiment, files: list[Path]) -> None:
-        self._task = None
+    def _run(self, prepared: tuple[Experiment, list[Path]]) -> None:
+        experiment, files = prepared
         self.verdict.set("")
         if experiment.compares:
             self.comparison.start(experiment, files)
@@ -102,12 +100,11 @@ class Laboratory(QDialog):
             self.accept()
 
     def _fail(self, sentence: str) -> None:
-        self._task = None
         self.verdict.set(sentence, "bad")
         self._show_state()
 
     def _show_state(self) -> None:
-        busy = self._context.controller.running or self._task is not None or self.comparison.running
+        busy = self._context.controller.running or self._preparation.running or self.comparison.running
         problem = tr("Something is running; stop it, or wait until it has ended.") if busy else ""
         for card in self.cards.values():
             card.allow(problem)

@@ -13,9 +13,9 @@ from studio.config import RunConfig
 from studio.i18n import tr
 from studio.runner import actions
 from studio.runner.actions import MethodRow
-from studio.runner.task import Task
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.job import Job
 from studio.ui.models.method_comparison import COST, EXPORTS, MEMORY, NAME, TRAINED, MethodModel
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.cells import MemoryDelegate, WrappingDelegate
@@ -47,6 +47,7 @@ class MethodComparison(QDialog):
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle(tr("Methods compared"))
+        self._job = Job(self, context, tr("Comparing the methods"))
         self._model_name = info.path.name
         self._present = config.method.name
         self.model = MethodModel(self._present)
@@ -62,8 +63,7 @@ class MethodComparison(QDialog):
         self._select(self._present)
         self.table.setFocus()
         self.verdict.set(tr("Estimating every method …"), "busy")
-        self._task = Task.start(tr("Comparing the methods"), lambda _: actions.compare_methods(info, config, tables))
-        context.run_task(self._task, self._show_rows, self._show_problem)
+        self._job.start(lambda _: actions.compare_methods(info, config, tables))
 
     @property
     def chosen(self) -> MethodRow | None:
@@ -74,7 +74,7 @@ class MethodComparison(QDialog):
     @override
     def done(self, result: int) -> None:
         """However the dialog ends, nobody waits for an answer."""
-        self._task.cancel()
+        self._job.drop()
         super().done(result)
 
     def _show_rows(self, rows: Sequence[MethodRow]) -> None:
@@ -86,9 +86,6 @@ class MethodComparison(QDialog):
         self.table.resizeRowsToContents()
         self.verdict.set("")
         self._select(chosen.name if chosen else rows[0].name)
-
-    def _show_problem(self, sentence: str) -> None:
-        self.verdict.set(sentence, "bad")
 
     def _select(self, name: str) -> None:
         flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
@@ -128,6 +125,8 @@ class MethodComparison(QDialog):
         return table
 
     def _connect(self) -> None:
+        self._job.finished.connect(self._show_rows)
+        self._job.failed.connect(lambda sentence: self.verdict.set(sentence, "bad"))
         self.table.selectionModel().selectionChanged.connect(self._offer)
         self.table.doubleClicked.connect(self._take)
         self.leave.clicked.connect(self.reject)

@@ -9,9 +9,9 @@ from typing_extensions import override
 from studio.config import RunConfig
 from studio.i18n import tr
 from studio.runner.probe import DEFAULT_STEPS, ProbeResult, ProbeRow, precisions_in_order, probe
-from studio.runner.task import Task
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.job import Job
 from studio.ui.models.probe import RESULT, ProbeModel
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.progress import TaskProgress
@@ -28,8 +28,8 @@ class PrecisionProbe(QDialog):
     def __init__(self, context: AppContext, config: RunConfig, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(tr("Precision probe"))
-        self._context, self._config = context, config
-        self._task: Task[ProbeResult] | None = None
+        self._config = config
+        self._job = Job(self, context, tr("Probing the precisions"))
         self._seen: list[ProbeRow] = []
         self.model = ProbeModel()
         self.table = comparison_table(self.model, tr("Precisions compared"), RESULT)
@@ -55,15 +55,12 @@ class PrecisionProbe(QDialog):
         self._set_measuring(measuring=True)
         self.progress.report("starting", 0, 0)
         self.progress.cancel.setFocus()
-        self._task = task = Task.start(
-            tr("Probing the precisions"), lambda progress: probe(config, DEFAULT_STEPS, progress, seen.append)
-        )
-        self._context.run_task(task, self._finished, self._failed, self._progressed)
+        self._job.start(lambda progress: probe(config, DEFAULT_STEPS, progress, seen.append))
 
     def cancel(self) -> None:
         """Give up; what was measured stays in sight."""
-        if self._task is not None and not self._task.done:
-            self._task.cancel()
+        if self._job.running:
+            self._job.drop()
             self._set_measuring(measuring=False)
             self._show_rows(measuring=False)
             self.verdict.set(tr("Cancelled. What was measured until then is shown."), "none")
@@ -77,13 +74,10 @@ class PrecisionProbe(QDialog):
     @override
     def done(self, result: int) -> None:
         """However the dialog ends, nothing goes on behind it."""
-        if self._task is not None:
-            self._task.cancel()
+        self._job.drop()
         super().done(result)
 
     def _progressed(self, stage: str, done: int, total: int) -> None:
-        if self._task is None or self._task.cancel_requested:
-            return
         self.progress.report(stage, done, total)
         if len(self._seen) > self.model.measured:
             self._show_rows(measuring=True)
@@ -140,6 +134,9 @@ class PrecisionProbe(QDialog):
     def _connect(self) -> None:
         self.table.selectionModel().selectionChanged.connect(self._offer)
         self.table.doubleClicked.connect(self._take)
+        self._job.finished.connect(self._finished)
+        self._job.failed.connect(self._failed)
+        self._job.progressed.connect(self._progressed)
         self.progress.cancelled.connect(self.cancel)
         self.again.clicked.connect(self.measure)
         self.leave.clicked.connect(self.reject)

@@ -15,6 +15,7 @@ from studio.runner import actions
 from studio.ui.bridge import AppContext
 from studio.ui.pages.export.page import ExportPage
 from tests.screenshots.scripted import scripted_latency, scripted_runs
+from tests.ui.fakes import answered
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def page(context: AppContext, qtbot: QtBot) -> ExportPage:
     page.resize(1190, 714)
     with qtbot.waitExposed(page):
         page.show()
-    qtbot.waitUntil(lambda: not context._watched)
+    qtbot.waitUntil(lambda: answered(page))
     return page
 
 
@@ -80,7 +81,8 @@ def test_a_cancelled_measurement_shows_nothing(
     page.latency.measure()
     qtbot.waitUntil(started.is_set)
     qtbot.mouseClick(page.latency.progress.cancel, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: not context._watched)
+    qtbot.waitUntil(lambda: not context.busy)
+    context.tick()
     assert not page.latency.progress.isVisible()
     assert page.latency.button.isEnabled()
 

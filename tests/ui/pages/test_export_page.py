@@ -21,6 +21,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.models.exports import read_exports
 from studio.ui.pages.export.page import ExportPage
 from tests.screenshots.scripted import START, scripted_certificate, scripted_runs
+from tests.ui.fakes import answered
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def _page(context: AppContext, qtbot: QtBot) -> ExportPage:
     page.resize(1190, 714)
     with qtbot.waitExposed(page):
         page.show()
-    qtbot.waitUntil(lambda: not context._watched)
+    qtbot.waitUntil(lambda: answered(page))
     return page
 
 

@@ -9,10 +9,10 @@ from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QWidget
 
 from studio.i18n import gettext_noop, tr
 from studio.runner import actions, latency_words
-from studio.runner.task import Task
 from studio.runs import RunFolder
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.job import Job
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.card import Card
 from studio.ui.widgets.progress import TaskProgress
@@ -31,7 +31,7 @@ class LatencyCard(Card):
         super().__init__(tr("Speed in use"), parent)
         self._context = context
         self._folder: RunFolder | None = None
-        self._task: Task[Latency] | None = None
+        self._measurement = Job(self, context, tr("Measuring the speed"))
         self._about = label(
             tr(
                 "Merged, a low-rank change costs nothing. An adapter inside the layers costs time with every token, "
@@ -48,6 +48,9 @@ class LatencyCard(Card):
         self._lay_out()
         self.button.clicked.connect(self.measure)
         self.progress.cancelled.connect(self.cancel)
+        self._measurement.finished.connect(self._show)
+        self._measurement.failed.connect(self._fail)
+        self._measurement.progressed.connect(self.progress.report)
         context.run_state_changed.connect(self._show_button)
         self.set_folder(None)
 
@@ -56,10 +59,7 @@ class LatencyCard(Card):
         if folder == self._folder and folder is not None:
             return
         self._folder = folder
-        if self._task is not None:
-            self._task.cancel()
-        self._task = None
-        self._clear()
+        self.cancel()
 
     def measure(self) -> None:
         """Measure the chosen run in the background."""
@@ -67,24 +67,14 @@ class LatencyCard(Card):
         if folder is None:
             return
         self._clear()
-        self._task = task = Task.start(
-            tr("Measuring the speed"), lambda progress: actions.latency(folder, progress=progress)
-        )
+        self._measurement.start(lambda progress: actions.latency(folder, progress=progress))
         self.progress.report("starting", 0, 0)
         self._show_button()
-        self._context.run_task(
-            task,
-            lambda found: self._show(found) if self._task is task else None,
-            lambda sentence: self._fail(sentence) if self._task is task else None,
-            lambda *reported: self.progress.report(*reported) if self._task is task else None,
-        )
 
     def cancel(self) -> None:
         """Give up; nothing is shown of a measurement that has not ended."""
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-            self._clear()
+        self._measurement.drop()
+        self._clear()
 
     def _clear(self) -> None:
         self.progress.hide()
@@ -95,7 +85,6 @@ class LatencyCard(Card):
         self._show_button()
 
     def _show(self, found: Latency) -> None:
-        self._task = None
         self._clear()
         while (item := self._grid.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
@@ -119,7 +108,6 @@ class LatencyCard(Card):
         self._grid.addWidget(cell, row, column, side | Qt.AlignmentFlag.AlignVCenter)
 
     def _fail(self, sentence: str) -> None:
-        self._task = None
         self._clear()
         self.set_verdict(sentence, "bad")
 
@@ -131,7 +119,7 @@ class LatencyCard(Card):
         )
 
     def _problem(self) -> str:
-        if self._task is not None:
+        if self._measurement.running:
             return tr("A measurement is under way.")
         if self._folder is None:
             return tr("No run has finished yet.")

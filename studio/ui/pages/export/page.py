@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QModelIndex, QTimer
+from PySide6.QtCore import QModelIndex
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QListView, QScrollArea, QVBoxLayout, QWidget
 from typing_extensions import override
@@ -13,9 +13,9 @@ from typing_extensions import override
 from studio.i18n import tr
 from studio.runner import actions
 from studio.runner.record import RunRecord
-from studio.runner.task import Task
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.job import Job
 from studio.ui.models.exports import ExportsModel, PastExport, read_exports
 from studio.ui.models.summary import RunSummary, read_summaries
 from studio.ui.pages.export.certificate import CertificateView
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from studio.engine.export.run import ExportResult
 
 EXPORTABLE = ("finished", "stopped")
-# How often a cancelled export is asked whether it has ended; nobody else tells.
-ENDING_MILLISECONDS = 100
 
 
 class ExportPage(QWidget):
@@ -40,13 +38,14 @@ class ExportPage(QWidget):
         self.setObjectName("export_page")
         self.setAccessibleName(tr("Export"))
         self._context = context
-        self._task: Task[ExportResult] | None = None
         self._shown: Path | None = None
         self.form, self.certificate = ExportForm(), CertificateView()
         self.exports = ExportsModel()
         self.latency = LatencyCard(context)
         self.past = QListView()
-        self._ending = QTimer(self, interval=ENDING_MILLISECONDS)
+        self._export = Job(self, context, tr("Exporting"))
+        self._read_runs = Job(self, context, tr("Reading the runs"))
+        self._read_exports = Job(self, context, tr("Reading the exports"))
         self._lay_out()
         self._connect()
 
@@ -60,62 +59,54 @@ class ExportPage(QWidget):
 
     def reload(self) -> None:
         """Read anew, in the background, which runs can be exported. While one is exported, it stays chosen."""
-        if self._task is not None and not self._task.done:
-            return
-        root, shown = self._context.runs_root, self._newly_shown()
-        task = Task.start(tr("Reading the runs"), lambda progress: read_summaries(root, progress))
-        self._context.run_task(task, lambda runs: self._show_runs(runs, shown), self.certificate.show_failure)
+        root = self._context.runs_root
+        if not self._export.running:
+            self._read_runs.start(lambda progress: read_summaries(root, progress))
 
     def start(self) -> None:
         """Export the chosen run in the chosen form, in the background."""
         folder, target, dtype = self.form.folder, self.form.target.name, self.form.dtype.value()
         if folder is None:
             return
-        self._task = Task.start(tr("Exporting"), lambda progress: actions.export(folder, target, dtype, None, progress))
         self.form.progress.report("starting", 0, 0)
         self.form.set_busy(tr("An export is under way."))
-        self._context.run_task(self._task, self._show_result, self._show_error, self.form.progress.report)
+        self._export.start(lambda progress: actions.export(folder, target, dtype, None, progress))
 
     def cancel(self) -> None:
         """Ask the export to end; a cancelled one leaves no files."""
-        if self._task is not None:
-            self._task.cancel()
+        if self._export.running:
             self.form.set_busy(tr("Cancelling …"))
-            self._ending.start()
+            self._export.cancel()
 
-    def _look_whether_ended(self) -> None:
-        if self._task is None or self._task.done:
-            self._ending.stop()
-            self.form.set_busy("")
-
-    def _show_runs(self, runs: list[RunSummary], shown: Path | None) -> None:
-        self.form.set_runs([run for run in runs if run.status in EXPORTABLE], shown)
+    def _show_runs(self, runs: list[RunSummary]) -> None:
+        self.form.set_runs([run for run in runs if run.status in EXPORTABLE], self._newly_shown())
 
     def _show_run(self) -> None:
         """List the exports of the chosen run, and show the newest."""
         folder = self.form.folder
         self.latency.set_folder(folder)
-        if folder is None:
-            self._show_exports([], None)
-            return
-        task = Task.start(tr("Reading the exports"), lambda _: read_exports(folder))
-        self._context.run_task(task, lambda found: self._show_exports(found, None), self.certificate.show_failure)
+        self._list_exports(None)
 
     def _show_result(self, result: ExportResult) -> None:
-        folder = self.form.folder
         self.form.set_busy("")
-        if folder is not None:
-            task = Task.start(tr("Reading the exports"), lambda _: read_exports(folder))
-            self._context.run_task(
-                task, lambda found: self._show_exports(found, result.path), self.certificate.show_failure
-            )
+        self._list_exports(result.path)
+
+    def _list_exports(self, wanted: Path | None) -> None:
+        """Read the exports of the chosen run, and show one of them: the newest when none is wanted."""
+        folder = self.form.folder
+        if folder is None:
+            self._read_exports.drop()
+            self._show_exports(([], None))
+        else:
+            self._read_exports.start(lambda _: (read_exports(folder), wanted))
 
     def _show_error(self, sentence: str) -> None:
         self.form.set_busy("")
         self.past.clearSelection()
         self.certificate.show_failure(sentence)
 
-    def _show_exports(self, exports: list[PastExport], wanted: Path | None) -> None:
+    def _show_exports(self, read: tuple[list[PastExport], Path | None]) -> None:
+        exports, wanted = read
         self.exports.set_exports(exports)
         self._past_card.setVisible(bool(exports))
         if not exports:
@@ -140,7 +131,14 @@ class ExportPage(QWidget):
         self.form.cancel_wanted.connect(self.cancel)
         self.form.run_chosen.connect(self._show_run)
         self.past.selectionModel().currentChanged.connect(self._show_chosen)
-        self._ending.timeout.connect(self._look_whether_ended)
+        self._export.finished.connect(self._show_result)
+        self._export.failed.connect(self._show_error)
+        self._export.cancelled.connect(lambda: self.form.set_busy(""))
+        self._export.progressed.connect(self.form.progress.report)
+        self._read_runs.finished.connect(self._show_runs)
+        self._read_exports.finished.connect(self._show_exports)
+        for reading in (self._read_runs, self._read_exports):
+            reading.failed.connect(self.certificate.show_failure)
 
     def _lay_out(self) -> None:
         words = QVBoxLayout()

@@ -11,8 +11,8 @@ from PySide6.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 from studio.errors import StudioError
 from studio.i18n import tr
 from studio.runner.record import RunRecord
-from studio.runner.task import Task
 from studio.ui.bridge import AppContext
+from studio.ui.job import Job
 from studio.ui.plots import export_numbers
 from studio.ui.plots.export import save_picture
 from studio.ui.widgets.buttons import push_button
@@ -45,8 +45,10 @@ class SaveMenu:
         if path is None or record is None:
             return
         table = rows(record)
-        task = Task.start(tr("Saving"), lambda progress: export_numbers.write_csv(path, table, progress))
-        self._context.run_task(task, lambda _: None, self._context.message.emit)
+        # A job of its own: the next table must not take the place of one that is still being written.
+        job = Job(self._page, self._context, tr("Saving"))
+        job.failed.connect(self._context.message)
+        job.start(lambda progress: export_numbers.write_csv(path, table, progress))
 
     def _save_picture(self, name: str, title: str, widget: QWidget) -> None:
         path = self._ask(f"{name}.png", PICTURES)

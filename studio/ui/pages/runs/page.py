@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from PySide6.QtCore import QItemSelectionModel, Qt, QUrl
 from PySide6.QtGui import QDesktopServices, QKeySequence, QShortcut, QShowEvent
@@ -21,10 +22,11 @@ from typing_extensions import override
 
 from studio.i18n import tr
 from studio.runner.record import RunRecord
-from studio.runner.task import Task
+from studio.runner.task import Action
 from studio.runs import RunFolder
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.job import Job
 from studio.ui.models.runs import RunsFilter, RunsModel
 from studio.ui.models.summary import RunSummary, read_summaries
 from studio.ui.pages.no_run import NoRun
@@ -43,7 +45,8 @@ class RunsPage(QWidget):
         self.setObjectName("runs_page")
         self.setAccessibleName(tr("Runs"))
         self._context = context
-        self._reading: Task[list[RunSummary]] | None = None
+        self._reading = Job(self, context, tr("Reading the runs"))
+        self._opening = Job(self, context, tr("Opening the run"))
         self.model = RunsModel()
         self.rows = RunsFilter(self.model)
         self.table, self.detail, self.problem = self._make_table(), RunDetail(), Verdict()
@@ -61,11 +64,8 @@ class RunsPage(QWidget):
 
     def reload(self) -> None:
         """Read the list of runs anew, in the background."""
-        if self._reading is not None and not self._reading.done:
-            return
         root = self._context.runs_root
-        self._reading = Task.start(tr("Reading the runs"), lambda progress: read_summaries(root, progress))
-        self._context.run_task(self._reading, self._show_runs, self._show_problem)
+        self._reading.start(lambda progress: read_summaries(root, progress))
 
     def selected(self) -> RunSummary | None:
         """Return the run that is selected in the table."""
@@ -82,8 +82,7 @@ class RunsPage(QWidget):
             self._show_opened(live)
             return
         self.open.setEnabled(False)
-        task = Task.start(tr("Opening the run"), lambda progress: _read(run.folder))
-        self._context.run_task(task, self._show_opened, self._show_problem)
+        self._opening.start(lambda _: _read(run.folder))
 
     def reuse_selected(self) -> None:
         """Offer the configuration of the selected run to the Setup page."""
@@ -100,15 +99,20 @@ class RunsPage(QWidget):
         run = self.selected()
         if run is None or self._is_training(run.folder) or not runs_delete.ask_trash(self, run.folder.name):
             return
-        task = Task.start(tr("Deleting the run"), lambda _: runs_delete.trash(run.folder))
-        self._context.run_task(task, lambda gone: self._trashed(run.folder, gone), self._show_problem)
+        self._delete(lambda _: runs_delete.trash(run.folder), lambda gone: self._trashed(run.folder, gone))
+
+    def _delete(self, action: Action, then: Callable[[Any], None]) -> None:
+        """Each deletion is a job of its own: another one must not take its place."""
+        job = Job(self, self._context, tr("Deleting the run"))
+        job.finished.connect(then)
+        job.failed.connect(self._show_problem)
+        job.start(action)
 
     def _trashed(self, folder: RunFolder, gone: bool) -> None:
         if gone:
             self._forget(folder)
         elif runs_delete.ask_for_good(self, folder.name):
-            task = Task.start(tr("Deleting the run"), lambda _: runs_delete.remove(folder))
-            self._context.run_task(task, lambda _: self._forget(folder), self._show_problem)
+            self._delete(lambda _: runs_delete.remove(folder), lambda _: self._forget(folder))
 
     def _forget(self, folder: RunFolder) -> None:
         if self._context.record is not None and self._context.record.folder == folder:
@@ -196,6 +200,10 @@ class RunsPage(QWidget):
         self.search.textChanged.connect(self._filter)
         self.table.selectionModel().selectionChanged.connect(self._show_selected)
         self.table.activated.connect(self.open_selected)
+        self._reading.finished.connect(self._show_runs)
+        self._opening.finished.connect(self._show_opened)
+        for job in (self._reading, self._opening):
+            job.failed.connect(self._show_problem)
         self.open.clicked.connect(self.open_selected)
         self.folder.clicked.connect(self.open_folder)
         self.delete.clicked.connect(self.delete_selected)

@@ -11,7 +11,6 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from studio.config import DataConfig, DataSource, OptionSpec, options
-from studio.engine.control import Progress
 from studio.engine.data.formats import FORMATS
 from studio.i18n import tr
 from studio.runner import actions
@@ -19,7 +18,7 @@ from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.forms.editors import ChoiceEditor
 from studio.ui.forms.form import Form
-from studio.ui.latest import Latest
+from studio.ui.job import Job
 from studio.ui.pages.setup.rendered_rows import RenderedRows
 from studio.ui.widgets.buttons import icon_button
 from studio.ui.widgets.disclosure import Disclosure
@@ -48,10 +47,11 @@ class SourceRow(QFrame):
         self.inspection: DataInspection | None = None
         self.error = ""
         self._given = dict(values)
-        self._look = Latest(
-            self, context, tr("Reading the data"), self._show_inspection, self._show_error, self._report
-        )
+        self._look = Job(self, context, tr("Reading the data"))
         self._build()
+        self._look.finished.connect(self._show_inspection)
+        self._look.failed.connect(self._show_error)
+        self._look.progressed.connect(self._progress.report)
 
     @property
     def path(self) -> str:
@@ -63,7 +63,7 @@ class SourceRow(QFrame):
 
     @property
     def pending(self) -> bool:
-        return self._look.pending
+        return self._look.running
 
     def values(self) -> dict[str, Any]:
         """Return the table of `[[data.sources]]`."""
@@ -74,11 +74,7 @@ class SourceRow(QFrame):
         source = DataSource.model_validate(self.values())
         self.error = ""
         self._verdict.set(tr("Reading …"), "busy")
-
-        def look(progress: Progress) -> DataInspection:
-            return actions.open_data(source, model, config, PREVIEW_ROWS, progress)
-
-        self._look.ask(look)
+        self._look.start_soon(lambda progress: actions.open_data(source, model, config, PREVIEW_ROWS, progress))
 
     def drop(self) -> None:
         """No longer look."""
@@ -126,9 +122,6 @@ class SourceRow(QFrame):
     def _cancel(self) -> None:
         self._look.drop()
         self._show_error(tr("Reading was cancelled; remove the file, or change an option to read it again."))
-
-    def _report(self, stage: str, done: int, total: int) -> None:
-        self._progress.report(stage, done, total)
 
     def _show_error(self, sentence: str) -> None:
         self.inspection, self.error = None, sentence

@@ -18,7 +18,7 @@ from studio.text.numbers import count_text, size_text
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.forms.form import Form
-from studio.ui.latest import Latest
+from studio.ui.job import Job
 from studio.ui.pages.setup.section import SectionCard
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.progress import TaskProgress
@@ -38,13 +38,14 @@ class ModelCard(SectionCard):
         self._context = context
         self._found: ModelInfo | None = None
         self._error = ""
-        self._check = Latest(
-            self, context, tr("Checking the model"), self._show_info, self._show_error, self._show_progress
-        )
-        self._starter: Latest[Path] = Latest(
-            self, context, tr("Getting the starter model"), self._take_starter, self._show_error, self._show_progress
-        )
+        self._check = Job(self, context, tr("Checking the model"))
+        self._starter = Job(self, context, tr("Getting the starter model"))
         self._build()
+        self._check.finished.connect(self._show_info)
+        self._starter.finished.connect(lambda folder: self._choose(str(folder)))
+        for job in (self._check, self._starter):
+            job.failed.connect(self._show_error)
+            job.progressed.connect(self._progress.report)
 
     @property
     def info(self) -> ModelInfo | None:
@@ -63,7 +64,7 @@ class ModelCard(SectionCard):
     def problem(self) -> str:
         if not self.path.text().strip():
             return tr("Choose a model first.")
-        if self._check.pending or self._starter.pending:
+        if self._check.running or self._starter.running:
             return tr("The model is being checked.")
         if self._found is None:
             return self._error or tr("Press Enter in the Model field to get the model from the hub.")
@@ -74,7 +75,7 @@ class ModelCard(SectionCard):
         wanted = self.path.text().strip()
         self._forget()
         if wanted:
-            self._check.ask(lambda progress: actions.open_model(wanted, progress), pause=0)
+            self._check.start(lambda progress: actions.open_model(wanted, progress))
             self.judge("", tr("Checking the model …"), "busy")
         self._show_state()
 
@@ -82,7 +83,7 @@ class ModelCard(SectionCard):
         """Fetch the starter model and choose it."""
         self._forget()
         self.judge("", tr("Getting the starter model …"), "busy")
-        self._starter.ask(actions.fetch_starter, pause=0)
+        self._starter.start(actions.fetch_starter)
         self._show_state()
 
     def _build(self) -> None:
@@ -162,7 +163,7 @@ class ModelCard(SectionCard):
         wanted = self.path.text().strip()
         self._forget()
         if wanted and Path(wanted).expanduser().is_dir():
-            self._check.ask(lambda progress: actions.open_model(wanted, progress))
+            self._check.start_soon(lambda progress: actions.open_model(wanted, progress))
             self.judge("", tr("Checking the model …"), "busy")
         self._show_state()
 
@@ -179,17 +180,11 @@ class ModelCard(SectionCard):
         self._forget()
         self._show_state()
 
-    def _take_starter(self, folder: Path) -> None:
-        self._choose(str(folder))
-
     def _kind_changed(self) -> None:
         if self._found is not None:
             self._judge_found()
         self.changed.emit()
         self.info_changed.emit()
-
-    def _show_progress(self, stage: str, done: int, total: int) -> None:
-        self._progress.report(stage, done, total)
 
     def _show_error(self, sentence: str) -> None:
         self._error = sentence
@@ -221,7 +216,7 @@ class ModelCard(SectionCard):
 
     def _show_state(self) -> None:
         text = self.path.text().strip()
-        self._offer.setVisible(not text and not self._starter.pending)
+        self._offer.setVisible(not text and not self._starter.running)
         self._fetch.setVisible(bool(text) and self._found is None and not Path(text).expanduser().exists())
         self._reasons.setVisible(self._found is not None and bool(self._reasons.text()))
 

@@ -20,7 +20,7 @@ from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.method_comparison import MethodComparison
 from studio.ui.dialogs.precision_probe import PrecisionProbe
-from studio.ui.latest import Latest
+from studio.ui.job import Job
 from studio.ui.pages.setup.data import DataCard
 from studio.ui.pages.setup.method import MethodCard
 from studio.ui.pages.setup.model import ModelCard
@@ -51,12 +51,8 @@ class SetupPage(QWidget):
         self.precision = PrecisionCard()
         self.training = TrainingCard()
         self.cards: tuple[SectionCard, ...] = (self.model, self.data, self.method, self.precision, self.training)
-        self._estimate: Latest[Estimate] = Latest(
-            self, context, tr("Estimating the memory"), self._show_estimate, self._show_estimate_problem
-        )
-        self._explain: Latest[tuple[str, str]] = Latest(
-            self, context, tr("Choosing the precision"), self._show_precision, self.precision.show_problem
-        )
+        self._estimate = Job(self, context, tr("Estimating the memory"))
+        self._explain = Job(self, context, tr("Choosing the precision"))
         self._lay_out()
         self._connect()
         self._ask()
@@ -122,8 +118,8 @@ class SetupPage(QWidget):
 
     def drop_questions(self) -> None:
         """No longer want an answer to anything that was asked in the background."""
-        for question in self.findChildren(Latest):
-            question.drop()
+        for job in self.findChildren(Job):
+            job.drop()
 
     def show_record(self, record: RunRecord | None) -> None:
         """The page is about the next run, not about the one that is shown elsewhere."""
@@ -211,6 +207,10 @@ class SetupPage(QWidget):
         for card in self.cards:
             card.changed.connect(self._values_changed)
             card.judged.connect(self._judged)
+        self._estimate.finished.connect(self._show_estimate)
+        self._estimate.failed.connect(lambda sentence: self._show_estimate(None, sentence))
+        self._explain.finished.connect(lambda answer: self.precision.show_choice(*answer))
+        self._explain.failed.connect(self.precision.show_problem)
         self.model.info_changed.connect(self._model_changed)
         self.method.chosen.connect(self.training.suggest_for)
         self.method.comparison_wanted.connect(self.compare_methods)
@@ -264,11 +264,11 @@ class SetupPage(QWidget):
             if refusal.startswith("precision."):
                 self.precision.show_problem(refusal)
             return
-        self._explain.ask(lambda _: actions.explain_precision(config, info))
+        self._explain.start_soon(lambda _: actions.explain_precision(config, info))
         if self.method.problem():
             self._show_estimate(None)
         else:
-            self._estimate.ask(lambda _: actions.estimate(info, config))
+            self._estimate.start_soon(lambda _: actions.estimate(info, config))
 
     def _provisional(self) -> tuple[RunConfig | None, str]:
         """The configuration with a stand-in for data that is not chosen yet: neither verdict depends on it."""
@@ -282,12 +282,6 @@ class SetupPage(QWidget):
     def _show_estimate(self, estimate: Estimate | None, problem: str = "") -> None:
         self.method.show_estimate(estimate, problem)
         self.training.show_estimate(estimate)
-
-    def _show_estimate_problem(self, sentence: str) -> None:
-        self._show_estimate(None, sentence)
-
-    def _show_precision(self, answer: tuple[str, str]) -> None:
-        self.precision.show_choice(*answer)
 
 
 def _unsuited(info: ModelInfo, config: RunConfig) -> str:
