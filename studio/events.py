@@ -148,7 +148,10 @@ class EvaluationCompleted(_Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OverflowDiagnosed(_Event):
-    """A verdict on the numerics: its class, the sentence for people, the evidence and the advice.
+    """A verdict on the numerics: its kind and the evidence, of which words are made where they are shown.
+
+    `sentence` and `advice` are in English (in the session's language, in journals of earlier versions), for readers
+    without this program.
 
     `remedies` are what a button can do about it, the best first: names of `studio.engine.numerics.remedies`.
     """

@@ -92,6 +92,7 @@ def _follow(controller: Controller, record: RunRecord, console: Console) -> None
 def _tell(update: Update, state: RunState, console: Console) -> None:
     from studio.engine.methods import METHODS
     from studio.runner.method_words import unmergeable_text
+    from studio.runner.numerics import verdict_words
 
     match update:
         case RunStarted():
@@ -106,7 +107,7 @@ def _tell(update: Update, state: RunState, console: Console) -> None:
                 tr("Update {update}: validation loss {loss}").format(update=update.update, loss=f"{update.loss:.4f}")
             )
         case OverflowDiagnosed():
-            console.note(f"{update.sentence} {update.advice}")
+            console.note(" ".join(verdict_words(update)))
         case RunFinished():
             console.note(
                 tr("{status}: {updates} updates in {duration}.").format(

@@ -15,7 +15,8 @@ import numpy as np
 from studio.config import RunConfig
 from studio.engine.numerics.flushed import flushed
 from studio.engine.numerics.remedies import REMEDIES, changed
-from studio.engine.numerics.verdicts import VERDICT_CLASSES
+from studio.engine.numerics.verdicts import VERDICTS
+from studio.engine.numerics.verdicts import verdict_words as verdict_words  # for the window
 from studio.errors import ConfigError
 from studio.events import NumericsSampled
 from studio.exponents import FP16, Format, Histogram
@@ -234,7 +235,7 @@ def recorded_scale(record: RunRecord, sample: NumericsSampled) -> float | None:
 
 def verdict_title(name: str) -> str:
     """Return a class of verdict in a few words, untranslated; the name itself if it is of another version."""
-    return VERDICT_CLASSES[name].title if name in VERDICT_CLASSES else _as_words(name)
+    return VERDICTS.get(name).title if name in VERDICTS.names() else _as_words(name)
 
 
 def remedy_words(name: str) -> tuple[str, str]:

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from studio.engine.numerics.remedies import remedies_for
-from studio.engine.numerics.verdicts import VERDICT_CLASSES
-from studio.engine.numerics.wording import describe
+from studio.engine.numerics.verdict import Options
+from studio.engine.numerics.verdicts import VERDICTS
 from studio.events import (
     NumericsSampled,
     NumericsStarted,
@@ -193,10 +192,11 @@ def _histogram(
 def verdict(name: str, step: int, **evidence: Any) -> OverflowDiagnosed:
     """Return a verdict in the words and with the remedies that the diagnosis gives for such evidence."""
     about = {"precision": "fp16-mixed", "scaling": "dynamic", **evidence}
-    remedies = remedies_for(name, about, has_bf16=True, can_restore=True)
-    sentence, advice = describe(name, about, remedies)
+    kind = VERDICTS.get(name)
+    remedies = kind.remedies(about, Options(has_bf16=True, can_restore=True))
+    sentence, advice = kind.words(about, remedies)
     return OverflowDiagnosed(
-        step=step, verdict=name, harmful=VERDICT_CLASSES[name].harmful, sentence=sentence, advice=advice,
+        step=step, verdict=name, harmful=kind.harmful, sentence=sentence, advice=advice,
         evidence=about, remedies=list(remedies),
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ class Summary:
         data: what the rows became.
         steps: attempted updates; `skipped` were not applied, because a gradient was not finite.
         grad_scale: the loss scale of the last step; None without loss scaling.
-        verdicts: how often each class of `VERDICT_CLASSES` was given.
+        verdicts: how often each class of verdict was given.
     """
 
     data: DataPrepared | None = None

@@ -1,25 +1,23 @@
 """From the facts of each attempted step to verdicts: what the matter is, why, and what to do. Without torch.
 
 Each step has at most one cause of failure, looked for from the certain to the likely: weights that are not numbers, a
-loss that is none, gradients that are none. What can go wrong in steps that succeed is watched beside it. The work and
-the memory per step are constant.
+loss that is none, gradients that are none. The detectors of `studio.engine.numerics.verdicts` go by that cause, and
+watch what can go wrong in steps that succeed. The work and the memory per step are constant.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 from studio.config import RunConfig
-from studio.engine.numerics.alarm import Alarm
-from studio.engine.numerics.remedies import remedies_for
-from studio.engine.numerics.scale_watch import WINDOW, ScaleWatch
-from studio.engine.numerics.verdicts import VERDICT_CLASSES, Finding, FirstNonFinite, StepFacts, Verdict
-from studio.engine.numerics.watches import ExplosionWatch, StallWatch, UnderflowWatch
-from studio.engine.numerics.wording import describe
+from studio.engine.numerics.facts import Cause, FirstNonFinite, StepFacts
+from studio.engine.numerics.loss_scale import WINDOW, LossScaleHistory
+from studio.engine.numerics.verdict import Detector, Evidence, Options, Verdict, Watched
+from studio.engine.numerics.verdicts import VERDICTS
 from studio.engine.precision import Precision
-from studio.events import spell_non_finite
+from studio.events import OverflowDiagnosed
+from studio.i18n import untranslated
 
 # What has no certain sign is established by the third time: twice may be the same strange batch, tried again.
 ESTABLISHED = 3
@@ -46,23 +44,19 @@ class Diagnosis:
         `can_restore` returns whether there is a good checkpoint to go back to; it is asked when that matters.
         """
         self._precision = precision
-        self._scaling = config.precision.loss_scaling if precision.loss_scaling else "off"
         self._has_bf16 = has_bf16
         self._can_restore = can_restore
         self._pause_after = config.numerics.pause_after
-        # A verdict comes before the pause that it explains.
-        self._established = max(2, min(ESTABLISHED, self._pause_after))
         self._bad_in_a_row = 0
-        self._scale = ScaleWatch(config.precision, self._scaling, self._established)
-        self._explosion = ExplosionWatch(config.training.max_grad_norm)
-        self._underflow = UnderflowWatch()
-        # Stochastic rounding loses as many updates, and makes up for them on average.
-        self._can_stall = precision.pure and not config.precision.stochastic_rounding
-        self._stall = StallWatch(config.training.learning_rate)
-        self._alarms = {name: Alarm(WINDOW) for name in VERDICT_CLASSES}
         self._located: tuple[int, FirstNonFinite] | None = None
-        self._undefined: deque[int] = deque(maxlen=self._established)
-        self._unlocated: deque[int] = deque(maxlen=self._established)
+        # A verdict comes before the pause that it explains.
+        established = max(2, min(ESTABLISHED, self._pause_after))
+        scaling = config.precision.loss_scaling if precision.loss_scaling else "off"
+        history = LossScaleHistory(config.precision, scaling, established)
+        self._run = Watched(config=config, precision=precision, established=established, loss_scale=history)
+        self._detectors: dict[str, Detector] = {}
+        for verdict in VERDICTS:
+            self.forget(verdict.name)
 
     @property
     def bad_in_a_row(self) -> int:
@@ -82,117 +76,67 @@ class Diagnosis:
     @property
     def calm(self) -> bool:
         """Whether the last step did not fail beyond the help of a smaller loss scale, nor seems to be an explosion."""
-        return self._bad_in_a_row == 0 and not self._explosion.suspects
+        return self._bad_in_a_row == 0 and not any(detector.suspects for detector in self._detectors.values())
 
     def forget(self, name: str) -> None:
-        """Take a class of verdict for one that was never seen."""
-        self._alarms[name] = Alarm(WINDOW)
+        """Take a kind of verdict for one that was never seen."""
+        if detector := VERDICTS.get(name).detector(self._run):
+            self._detectors[name] = detector
 
-    def observe(self, facts: StepFacts) -> list[Verdict]:
+    def observe(self, facts: StepFacts) -> list[OverflowDiagnosed]:
         """Take in the next attempted step; return what has become known by it, mostly nothing."""
-        helpless = facts.skipped and not (facts.finite_loss and facts.can_back_off)
+        helpless = facts.done.skipped and not (facts.finite_loss and facts.can_back_off)
         self._bad_in_a_row = self._bad_in_a_row + 1 if helpless else 0
-        findings = [self._failed(facts)] if facts.skipped else self._applied(facts)
-        return [self._verdict(facts.step, finding) for finding in findings if finding is not None]
+        facts = self._with_cause(facts)
+        if self._run.fp16 and facts.cause in (None, "gradients"):
+            self._run.loss_scale.update(facts)
+        found = {name: detector.observe(facts) for name, detector in self._detectors.items()}
+        return self._events(facts.step, found)
 
-    def finish(self, step: int) -> list[Verdict]:
+    def finish(self, step: int) -> list[OverflowDiagnosed]:
         """Return what is still to be told when the run has ended after `step`."""
-        finding = self._scale.settled()
-        return [self._verdict(step, finding)] if finding else []
+        return self._events(step, {name: detector.finish(step) for name, detector in self._detectors.items()})
 
-    def _applied(self, facts: StepFacts) -> list[Finding | None]:
-        fp16 = self._precision.autocast == "fp16"
-        return [
-            self._scale.applied(facts) if fp16 else None,
-            self._underflow.applied(facts, self._scale.overflowed_at) if fp16 else None,
-            self._stall.applied(facts) if self._can_stall else None,
-            self._explosion.applied(facts),
-        ]
-
-    def _failed(self, facts: StepFacts) -> Finding | None:
+    def _with_cause(self, facts: StepFacts) -> StepFacts:
+        if not facts.done.skipped:
+            return facts
         if facts.located is not None:
             self._located = (facts.step, facts.located)
-        located = facts.located or self._lately_located(facts.step, backward=facts.finite_loss)
-        direction = located.direction if located else None
-        if direction == "weights" and located and located.exceeds_fp16:
-            evidence = {"module": located.module, "largest_before": located.largest_before, "rows": [], "weights": True}
-            return self._once(facts, "forward_overflow", evidence)
-        if direction == "weights":
-            return self._once(facts, "nonfinite_weights", {"update": facts.update, "module": _module(located)})
-        if direction == "forward" and located and self._beyond_fp16(located):
-            evidence = {"module": located.module, "largest_before": located.largest_before, **_rows(facts)}
-            return self._once(facts, "forward_overflow", evidence)
-        if not facts.finite_loss:
-            return self._nonfinite_loss(facts, located)
-        if self._precision.autocast == "fp16":
-            return self._scale.overflowed(facts)
-        return self._undefined_gradients(facts)
+        located = facts.located or self._lately_located(facts)
+        return dataclasses.replace(facts, located=located, cause=self._cause(facts, located))
 
-    def _lately_located(self, step: int, *, backward: bool) -> FirstNonFinite | None:
+    def _lately_located(self, facts: StepFacts) -> FirstNonFinite | None:
         """Where the last failure of the same kind began: not every failure is looked into."""
-        if self._located is None or step - self._located[0] > WINDOW:
+        if self._located is None or facts.step - self._located[0] > WINDOW:
             return None
         located = self._located[1]
-        return located if (located.direction == "backward") == backward else None
+        return located if (located.direction == "backward") == facts.finite_loss else None
 
-    def _beyond_fp16(self, located: FirstNonFinite) -> bool:
-        return self._precision.autocast == "fp16" and located.exceeds_fp16 is not False
+    def _cause(self, facts: StepFacts, located: FirstNonFinite | None) -> Cause:
+        if located and located.direction == "weights":
+            return "range" if located.exceeds_fp16 else "weights"
+        if located and located.direction == "forward" and self._run.fp16 and located.exceeds_fp16 is not False:
+            return "range"
+        return "gradients" if facts.finite_loss else "loss"
 
-    def _nonfinite_loss(self, facts: StepFacts, located: FirstNonFinite | None) -> Finding | None:
-        direction = located.direction if located and located.direction != "backward" else "unknown"
-        if direction == "unknown" and not _again(self._unlocated, facts.step):
-            return None
-        evidence = {
-            "loss": spell_non_finite(facts.loss),
-            "direction": direction,
-            "module": _module(located) if direction == "forward" else "",
-            "update": facts.update,
-            **_rows(facts),
-        }
-        return self._once(facts, "nonfinite_loss", evidence)
+    def _events(self, step: int, found: dict[str, Evidence | None]) -> list[OverflowDiagnosed]:
+        return [
+            self._event(step, VERDICTS.get(name), evidence) for name, evidence in found.items() if evidence is not None
+        ]
 
-    def _undefined_gradients(self, facts: StepFacts) -> Finding | None:
-        """In fp32 and bf16 there is no scale to blame."""
-        if not _again(self._undefined, facts.step):
-            return None
-        return self._once(facts, "exploding_gradients", {"overflows": len(self._undefined)})
-
-    def _once(self, facts: StepFacts, name: str, evidence: dict[str, Any]) -> Finding | None:
-        return Finding(name=name, evidence=evidence) if self._alarms[name].seen(facts.step) else None
-
-    def _verdict(self, step: int, finding: Finding) -> Verdict:
-        evidence = {"precision": self._precision.name, "scaling": self._scaling, **self._about(step, finding)}
-        remedies = remedies_for(finding.name, evidence, has_bf16=self._has_bf16, can_restore=self._can_restore())
-        sentence, advice = describe(finding.name, evidence, remedies)
-        return Verdict(
+    def _event(self, step: int, verdict: Verdict, evidence: Evidence) -> OverflowDiagnosed:
+        evidence = {"precision": self._precision.name, "scaling": self._run.loss_scale.scaling, **evidence}
+        options = Options(has_bf16=self._has_bf16, can_restore=self._can_restore())
+        remedies = verdict.remedies(evidence, options)
+        # In English, for readers without this program; it makes words of its own from the code and the evidence.
+        with untranslated():
+            sentence, advice = verdict.words(evidence, remedies)
+        return OverflowDiagnosed(
             step=step,
-            name=finding.name,
-            harmful=VERDICT_CLASSES[finding.name].harmful,
+            verdict=verdict.name,
+            harmful=verdict.harmful,
             sentence=sentence,
             advice=advice,
             evidence=evidence,
-            remedies=remedies,
+            remedies=list(remedies),
         )
-
-    def _about(self, step: int, finding: Finding) -> dict[str, Any]:
-        """The evidence, with the place where gradients overflow, where that is known, and the format of weights."""
-        if finding.name == "bf16_stall":
-            return {"format": self._precision.parameters, **finding.evidence}
-        if finding.name in ("chronic_overflow", "scale_collapse") or "overflows" in finding.evidence:
-            return {"module": _module(self._lately_located(step, backward=True)), **finding.evidence}
-        return finding.evidence
-
-
-def _again(steps: deque[int], step: int) -> bool:
-    """Note `step`; return whether as many steps as are kept lie within the last hundred."""
-    steps.append(step)
-    return len(steps) == steps.maxlen and step - steps[0] <= WINDOW
-
-
-def _module(located: FirstNonFinite | None) -> str:
-    return located.module if located else ""
-
-
-def _rows(facts: StepFacts) -> dict[str, Any]:
-    rows = [{"source": source, "number": number, "tokens": tokens} for source, number, tokens in facts.rows]
-    return {"rows": rows, "rows_tried": facts.rows_tried}

@@ -14,7 +14,7 @@ from studio.engine.numerics.recompute_fp32 import exceeds_fp16
 from studio.engine.numerics.recorder import Recorder
 from studio.engine.numerics.replay import Replay
 from studio.engine.numerics.trace import Place, Trace, check_finite
-from studio.engine.numerics.verdicts import FirstNonFinite
+from studio.engine.numerics.facts import FirstNonFinite
 
 log = logging.getLogger(__name__)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from studio.config import RunConfig
 from studio.config.precision import FP32_MAX
 from studio.config.run import override_config
+from studio.engine.numerics.verdict import Evidence, Options
 from studio.i18n import gettext_noop
 
 # The ladder on which learning rates are tried is in tens; a smaller step seldom cures what has exploded.
@@ -21,7 +22,6 @@ CUSTOMARY_SCALING = {
     "precision.backoff_factor": 0.5,
 }
 
-Evidence: TypeAlias = Mapping[str, Any]
 Overrides: TypeAlias = dict[str, Any]
 
 
@@ -57,55 +57,14 @@ def changed(config: RunConfig, remedy: str, evidence: Evidence) -> RunConfig:
     return override_config(config, overrides(config, evidence) if overrides else {})
 
 
-def remedies_for(verdict: str, evidence: Evidence, *, has_bf16: bool, can_restore: bool) -> tuple[str, ...]:
-    """Return the names of what helps against a verdict, the best first.
-
-    Args:
-        verdict: a name of `VERDICT_CLASSES`.
-        evidence: of the verdict; `precision` and `scaling` are looked at too.
-        has_bf16: whether the device computes in bf16.
-        can_restore: whether there is a good checkpoint to go back to.
-    """
-    back = ("restore_checkpoint",) if can_restore else ()
-    wide = [name for name in _wider(has_bf16) if name.removeprefix("use_") not in evidence["precision"]]
-    match verdict:
-        case "chronic_overflow":
-            return (*_better_scaling(evidence), *wide, "lower_learning_rate")
-        case "scale_collapse":
-            return (*wide, "lower_learning_rate", *back)
-        case "forward_overflow":
-            return (*wide, *_without_rows(evidence))
-        case "underflow":
-            raising = ["raise_scale"] if evidence["suggested_scale"] and evidence["scaling"] != "off" else []
-            scaling = ["use_dynamic_scaling"] if evidence["scaling"] != "dynamic" else []
-            return (*scaling, *raising, *wide)
-        case "bf16_stall":
-            rounding = ["stochastic_rounding"] if evidence["precision"] == "bf16-pure" else []
-            return (*rounding, *_wider(has_bf16))
-        case "nonfinite_weights":
-            # With damaged weights no rate helps; with a checkpoint, the run goes on from there.
-            return (*back, "lower_learning_rate") if evidence["update"] and back else ()
-        case "nonfinite_loss":
-            by_training = evidence["update"] and evidence["direction"] != "loss"
-            return (*_without_rows(evidence), *(("lower_learning_rate", *back) if by_training else ()))
-        case "exploding_gradients":
-            return ("lower_learning_rate", *back)
-    return ()
+def widest_formats(options: Options) -> tuple[str, ...]:
+    """Return the precisions with the range of fp32 that there are here."""
+    return ("use_bf16", "use_fp32") if options.has_bf16 else ("use_fp32",)
 
 
-def _wider(has_bf16: bool) -> tuple[str, ...]:
-    return ("use_bf16", "use_fp32") if has_bf16 else ("use_fp32",)
-
-
-def _without_rows(evidence: Evidence) -> tuple[str, ...]:
-    return ("skip_rows",) if evidence["rows"] else ()
-
-
-def _better_scaling(evidence: Evidence) -> tuple[str, ...]:
-    """Dynamic scaling with customary settings, unless that is in use, or cannot help because nothing is scaled."""
-    customary = evidence["growth_interval"] >= CUSTOMARY_SCALING["precision.growth_interval"]
-    in_use = evidence["scaling"] == "dynamic" and customary
-    return () if in_use or evidence["scaling"] == "off" else ("use_dynamic_scaling",)
+def wider_formats(evidence: Evidence, options: Options) -> tuple[str, ...]:
+    """Return the precisions with the range of fp32, without the one in use."""
+    return tuple(name for name in widest_formats(options) if name.removeprefix("use_") not in evidence["precision"])
 
 
 def _lower_rate(config: RunConfig, evidence: Evidence) -> Overrides:

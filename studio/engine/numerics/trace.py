@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from studio.engine.numerics.facts import Direction
 from studio.engine.numerics.modules import visible_modules
-from studio.engine.numerics.verdicts import Direction
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from studio.engine.models.load import load_tokenizer
 from studio.engine.numerics.locate import locate_first
 from studio.engine.numerics.lost_updates import LostUpdates
 from studio.engine.numerics.replay import Replay
-from studio.engine.numerics.verdicts import FirstNonFinite
+from studio.engine.numerics.facts import FirstNonFinite
 from studio.engine.precision import PRECISIONS, Precision
 from studio.engine.precision.choose import choose_precision, has_bf16, remark
 from studio.engine.precision.tf32 import tf32

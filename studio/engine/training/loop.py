@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from studio.config import RunConfig
 from studio.engine.control import Control, Progress
 from studio.engine.data.batching import MicroBatch, collate, group_by_length
-from studio.engine.numerics.verdicts import Verdict
+from studio.engine.numerics.verdicts import verdict_words
 from studio.engine.precision.scaling import LossScaler
 from studio.engine.seed import seed_step
 from studio.engine.training.evaluate import evaluate
@@ -22,7 +22,15 @@ from studio.engine.training.monitor import NumericsMonitor, RowsOfBatch
 from studio.engine.training.schedule import learning_rate
 from studio.engine.training.update import Updater
 from studio.errors import Cancelled, TrainingError
-from studio.events import EvaluationCompleted, ProgressReported, RunEvent, RunPaused, RunResumed, StepCompleted
+from studio.events import (
+    EvaluationCompleted,
+    OverflowDiagnosed,
+    ProgressReported,
+    RunEvent,
+    RunPaused,
+    RunResumed,
+    StepCompleted,
+)
 from studio.i18n import tr
 
 if TYPE_CHECKING:
@@ -48,7 +56,7 @@ class Position:
 class RemedyChosen(Exception):
     """The user chose a remedy that changes the configuration; the run goes on from here with another loop."""
 
-    def __init__(self, name: str, verdict: Verdict) -> None:
+    def __init__(self, name: str, verdict: OverflowDiagnosed) -> None:
         super().__init__(name)
         self.name = name
         self.verdict = verdict
@@ -118,7 +126,7 @@ class Loop:
         return "finished"
 
     @property
-    def verdicts(self) -> Sequence[Verdict]:
+    def verdicts(self) -> Sequence[OverflowDiagnosed]:
         """What was found harmful so far."""
         return self._monitor.verdicts
 
@@ -208,7 +216,7 @@ class Loop:
         """Wait for the user where one watches; otherwise end a run that cannot go on."""
         if self._control.attended:
             if self._monitor.should_ask(done.step):
-                name = self._monitor.newest.name if self._monitor.newest else "unknown"
+                name = self._monitor.newest.verdict if self._monitor.newest else "unknown"
                 self._control.pause()
                 self._wait_while_paused(done.step, name)
         elif self._monitor.hopeless:
@@ -284,7 +292,7 @@ class Loop:
         kept = tr("The weights are those of the last good update, {update}.").format(update=self.position.update)
         if verdict := self._monitor.newest:
             stopped = tr("Training stopped at step {step}.").format(step=done.step)
-            return f"{stopped} {verdict.sentence} {verdict.advice} {kept}"
+            return " ".join((stopped, *verdict_words(verdict), kept))
         where = ", ".join(f"{row.source}:{row.number}" for row in rows[:4])
         stopped = tr(
             "Training stopped at step {step}: steps keep failing (loss {loss}, gradient norm {norm}), last on the rows "

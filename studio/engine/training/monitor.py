@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 
 from studio.config import RunConfig
 from studio.engine.data.batching import MicroBatch, collate
-from studio.engine.numerics.alarm import Sparing
 from studio.engine.numerics.diagnosis import ESTABLISHED, Diagnosis, no_checkpoint
+from studio.engine.numerics.facts import FirstNonFinite, Row, StepFacts
 from studio.engine.numerics.flushed import flushed_in_modules
 from studio.engine.numerics.locate import locate_first
 from studio.engine.numerics.lost_updates import LostUpdates
 from studio.engine.numerics.recorder import Recorder
 from studio.engine.numerics.replay import Replay
-from studio.engine.numerics.verdicts import FirstNonFinite, Row, StepFacts, Verdict
+from studio.engine.numerics.throttle import CostThrottle
+from studio.engine.numerics.verdicts import verdict_words
 from studio.engine.precision.choose import has_bf16
-from studio.events import NumericsSampled, StepCompleted
+from studio.events import NumericsSampled, OverflowDiagnosed, StepCompleted
 from studio.exponents import Histogram
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class NumericsMonitor:
         scaler: LossScaler | None,
         emit: Emit,
         *,
-        verdicts: Sequence[Verdict] = (),
+        verdicts: Sequence[OverflowDiagnosed] = (),
         can_restore: Callable[[], bool] = no_checkpoint,
     ) -> None:
         """`verdicts`: of the run so far. `can_restore` returns whether there is a good checkpoint to go back to."""
@@ -88,8 +89,12 @@ class NumericsMonitor:
         self._recorder = self._make_recorder(config)
         self._diagnosis = Diagnosis(precision, config, has_bf16=has_bf16(updater.device), can_restore=can_restore)
         self._pause_after = config.numerics.pause_after
-        self._looks = {"mends itself": Sparing(1), "gradients": Sparing(ESTABLISHED), "loss": Sparing(ESTABLISHED)}
-        self._samples_at, self._samples_after = Sparing(SAMPLES_OF_SKIPS), Sparing(SAMPLES_OF_SKIPS)
+        self._looks = {
+            "mends itself": CostThrottle(1),
+            "gradients": CostThrottle(ESTABLISHED),
+            "loss": CostThrottle(ESTABLISHED),
+        }
+        self._samples_at, self._samples_after = CostThrottle(SAMPLES_OF_SKIPS), CostThrottle(SAMPLES_OF_SKIPS)
         self._after_skip = False
         self._harmful_at: int | None = None
         self._sample: NumericsSampled | None = None
@@ -122,15 +127,8 @@ class NumericsMonitor:
         """Draw the conclusions of an attempt, and tell them."""
         self._after_skip = done.skipped and self._samples(self._samples_after, done.step)
         facts = StepFacts(
-            step=done.step,
-            update=done.update,
-            loss=done.loss,
-            grad_norm=done.grad_norm,
-            grad_norm_clipped=done.grad_norm_clipped,
-            learning_rate=done.learning_rate,
-            grad_scale=done.grad_scale,
+            done=done,
             next_scale=self._scale,
-            skipped=done.skipped,
             can_back_off=could_back_off,
             parameters=Histogram.from_dict(self._sample.parameters) if self._sample else None,
             flowing=Histogram.from_dict(self._sample.gradients) if self._sample else None,
@@ -145,13 +143,13 @@ class NumericsMonitor:
         """Tell what is only certain once the run has ended."""
         self._announce(self._diagnosis.finish(step))
 
-    def mended(self, verdict: Verdict) -> None:
+    def mended(self, verdict: OverflowDiagnosed) -> None:
         """Take it that the cause of this verdict is gone: should it be seen again, that is news."""
-        self._diagnosis.forget(verdict.name)
-        self._looks["loss"] = Sparing(ESTABLISHED)
+        self._diagnosis.forget(verdict.verdict)
+        self._looks["loss"] = CostThrottle(ESTABLISHED)
 
     @property
-    def newest(self) -> Verdict | None:
+    def newest(self) -> OverflowDiagnosed | None:
         """The newest harmful verdict on the run as it is set now."""
         return self.verdicts[-1] if len(self.verdicts) > self._earlier else None
 
@@ -189,14 +187,14 @@ class NumericsMonitor:
         sample = self._sample
         return flushed_in_modules(sample.gradient_zeros, sample.gradient_subnormal) if sample else 0.0
 
-    def _samples(self, budget: Sparing, step: int) -> bool:
-        return self._recorder is not None and budget.due(step, self._recorder.every)
+    def _samples(self, budget: CostThrottle, step: int) -> bool:
+        return self._recorder is not None and budget.passes(step, self._recorder.every)
 
     def _worth_a_look(self, facts: StepFacts) -> bool:
         """A run about to wait or to end is looked into again: something else may have joined what is known."""
         mends_itself = facts.finite_loss and facts.can_back_off
         looks = self._looks["mends itself" if mends_itself else "gradients" if facts.finite_loss else "loss"]
-        return looks.due(facts.step, STEPS_BETWEEN_LOOKS) or (not mends_itself and self._diagnosis.next_pauses)
+        return looks.passes(facts.step, STEPS_BETWEEN_LOOKS) or (not mends_itself and self._diagnosis.next_pauses)
 
     def _look_into(self, facts: StepFacts, batches: Sequence[RowsOfBatch]) -> StepFacts:
         """Add where the failure begins, as far as that can be found. Nothing that goes wrong here ends the run."""
@@ -221,7 +219,7 @@ class NumericsMonitor:
             base=self._trained.base,
             loss=self._trained.loss,
             autocast=self._updater.autocast,
-            scale=facts.grad_scale,
+            scale=facts.done.grad_scale,
             supervised=sum(one.batch.supervised for one in batches),
         )
         recorder = self._recorder if self._samples(self._samples_at, facts.step) else None
@@ -229,7 +227,7 @@ class NumericsMonitor:
             located = locate_first(replay, one.batch.to(self._updater.device), recorder=recorder)
             if located is not None:
                 seen = recorder is not None and located.direction != "weights"
-                sample = recorder.sample(facts.step, facts.grad_scale, "skip") if recorder and seen else None
+                sample = recorder.sample(facts.step, facts.done.grad_scale, "skip") if recorder and seen else None
                 rows, tried = self._at_fault(replay, located, one.rows)
                 return _Failure(located, rows, tried, sample)
         return None
@@ -250,10 +248,10 @@ class NumericsMonitor:
         self._sample = sample
         self._emit(sample)
 
-    def _announce(self, verdicts: Sequence[Verdict]) -> None:
+    def _announce(self, verdicts: Sequence[OverflowDiagnosed]) -> None:
         for verdict in verdicts:
-            self._emit(verdict.event())
+            self._emit(verdict)
             if verdict.harmful:
                 self.verdicts.append(verdict)
                 self._harmful_at = verdict.step
-                log.warning("%s %s", verdict.sentence, verdict.advice)
+                log.warning("%s %s", *verdict_words(verdict))

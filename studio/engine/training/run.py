@@ -23,7 +23,6 @@ from studio.engine.models.info import ModelInfo
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.load import load_tokenizer
 from studio.engine.numerics.remedies import changed
-from studio.engine.numerics.verdicts import Verdict
 from studio.engine.precision import Precision
 from studio.engine.precision.choose import choose_precision, explain_storage
 from studio.engine.precision.tf32 import tf32
@@ -37,6 +36,7 @@ from studio.errors import Cancelled, StudioError, TrainingError
 from studio.events import (
     CheckpointSaved,
     DataPrepared,
+    OverflowDiagnosed,
     ProgressReported,
     RunEvent,
     RunFinished,
@@ -199,7 +199,7 @@ class _Run:
         write_atomically(self._folder.path / "base.json", json.dumps(record, ensure_ascii=False, indent=2) + "\n")
 
     def _bring_to_life(
-        self, prepared: Prepared, trained: Trained, position: Position, verdicts: Sequence[Verdict] = ()
+        self, prepared: Prepared, trained: Trained, position: Position, verdicts: Sequence[OverflowDiagnosed] = ()
     ) -> Live:
         made = assemble(self._config, trained, prepared.precision)
         monitor = NumericsMonitor(
@@ -227,7 +227,7 @@ class _Run:
         )
         return Live(prepared, trained, made, loop)
 
-    def _apply_remedy(self, remedy: str, verdict: Verdict) -> None:
+    def _apply_remedy(self, remedy: str, verdict: OverflowDiagnosed) -> None:
         """Go on with a remedy, or as before where it cannot be applied, and say which."""
         assert self._live is not None
         live = self._live

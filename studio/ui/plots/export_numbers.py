@@ -14,7 +14,7 @@ from studio.errors import ExportError
 from studio.events import NumericsSampled, spell_non_finite
 from studio.exponents import FORMATS, Histogram
 from studio.runner.compact import as_recorded
-from studio.runner.numerics import floor_steps, scale_growths
+from studio.runner.numerics import floor_steps, scale_growths, verdict_words
 from studio.runner.record import OF_SOME_STEPS, OF_STEPS, RunRecord
 from studio.ui.plots.export import cannot_write
 
@@ -74,7 +74,7 @@ def verdict_rows(record: RunRecord) -> Iterator[Row]:
     for found in list(record.verdicts):
         evidence = json.dumps(spell_non_finite(found.evidence), ensure_ascii=False)
         remedies = " ".join(found.remedies)
-        yield (found.step, found.verdict, int(found.harmful), found.sentence, found.advice, remedies, evidence)
+        yield (found.step, found.verdict, int(found.harmful), *verdict_words(found), remedies, evidence)
 
 
 def _step_rows(

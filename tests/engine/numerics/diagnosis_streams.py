@@ -12,9 +12,10 @@ import numpy as np
 from studio.config import RunConfig
 from studio.config.run import parse_config
 from studio.engine.numerics.diagnosis import Diagnosis
-from studio.engine.numerics.verdicts import FirstNonFinite, Row, StepFacts, Verdict
+from studio.engine.numerics.facts import FirstNonFinite, Row, StepFacts
 from studio.engine.precision import PRECISIONS
 from studio.engine.precision.scaling import make_scaler
+from studio.events import OverflowDiagnosed, StepCompleted
 from studio.exponents import Histogram
 
 FP16_LARGEST = 65504.0
@@ -59,18 +60,18 @@ class Step:
 
 @dataclass
 class Outcome:
-    verdicts: list[Verdict] = field(default_factory=list)
+    verdicts: list[OverflowDiagnosed] = field(default_factory=list)
     paused_at: int | None = None
     skipped: int = 0
     updates: int = 0
 
     @property
     def names(self) -> list[str]:
-        return [verdict.name for verdict in self.verdicts]
+        return [verdict.verdict for verdict in self.verdicts]
 
     @property
     def harmful(self) -> list[str]:
-        return [verdict.name for verdict in self.verdicts if verdict.harmful]
+        return [verdict.verdict for verdict in self.verdicts if verdict.harmful]
 
 
 def play(
@@ -100,13 +101,15 @@ def play(
         batch += finite or not (math.isfinite(now.loss) and can_back_off)
         outcome.verdicts += diagnosis.observe(
             StepFacts(
-                step=number,
-                update=outcome.updates,
-                loss=now.loss,
-                grad_norm=now.grad_norm if finite else math.inf,
-                learning_rate=now.learning_rate,
-                skipped=not finite,
-                grad_scale=scale,
+                done=completed(
+                    step=number,
+                    update=outcome.updates,
+                    loss=now.loss,
+                    grad_norm=now.grad_norm if finite else math.inf,
+                    learning_rate=now.learning_rate,
+                    skipped=not finite,
+                    grad_scale=scale,
+                ),
                 next_scale=scaler.scale if scaler else None,
                 can_back_off=can_back_off,
                 located=None if finite else now.located,
@@ -121,6 +124,13 @@ def play(
             return outcome
     outcome.verdicts += diagnosis.finish(attempts)
     return outcome
+
+
+def completed(**values: Any) -> StepCompleted:
+    """An attempted step; what does not matter to the diagnosis is left at something."""
+    common = {"update": 0, "loss": 2.0, "grad_norm": 0.5, "learning_rate": 1e-4, "grad_scale": None, "skipped": False}
+    others = {"epoch": 0.0, "tokens": 64, "supervised_tokens": 32, "micro_batches": 1, "seconds": 0.1}
+    return StepCompleted(**common | others | values)
 
 
 def _sampled(values: np.ndarray | None, scale: float | None) -> Histogram | None:

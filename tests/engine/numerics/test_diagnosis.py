@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from studio.engine.numerics.diagnosis import Diagnosis
-from studio.engine.numerics.verdicts import VERDICT_CLASSES, FirstNonFinite, StepFacts
+from studio.engine.numerics.facts import FirstNonFinite, StepFacts
+from studio.engine.numerics.verdicts import VERDICTS
 from studio.engine.precision import PRECISIONS
-from tests.engine.numerics.diagnosis_streams import DAMAGED, Step, play, run_config
+from tests.engine.numerics.diagnosis_streams import DAMAGED, Step, completed, play, run_config
 
 SEEDS = range(12)
 ROWS = (("data/train.jsonl", 17, 412), ("data/train.jsonl", 3, 90))
@@ -217,14 +218,14 @@ def test_weights_that_are_not_numbers_are_named_at_once(good: int, precision: st
     damaged = Step(loss=math.nan, located=DAMAGED)
     outcome = play(run_config(precision), lambda batch: damaged if batch >= good else Step(), attempts=200)
     assert (outcome.names, outcome.verdicts[0].step, outcome.paused_at) == (["nonfinite_weights"], good + 1, good + 5)
-    assert outcome.verdicts[0].remedies[:1] == (("restore_checkpoint",) if good else ())
+    assert outcome.verdicts[0].remedies[:1] == (["restore_checkpoint"] if good else [])
 
 
 def test_a_checkpoint_is_offered_only_where_there_is_one() -> None:
     damaged = Step(loss=math.nan, located=DAMAGED)
     outcome = play(run_config(), lambda batch: damaged if batch > 9 else Step(), attempts=50, can_restore=False)
     assert outcome.names == ["nonfinite_weights"]
-    assert outcome.verdicts[0].remedies == ()
+    assert outcome.verdicts[0].remedies == []
     assert "model.layers.0.mlp" in outcome.verdicts[0].sentence
     assert "no good checkpoint" in outcome.verdicts[0].advice
 
@@ -285,8 +286,7 @@ def test_what_may_be_the_first_step_of_an_explosion_is_not_calm() -> None:
     diagnosis = Diagnosis(PRECISIONS.get("fp32"), run_config("fp32"), has_bf16=True)
 
     def calm_after(step: int, norm: float) -> bool:
-        facts = {"step": step, "update": step, "loss": 2.0, "learning_rate": 1e-4, "skipped": False}
-        diagnosis.observe(StepFacts(grad_norm=norm, **facts))  # type: ignore[arg-type]
+        diagnosis.observe(StepFacts(done=completed(step=step, update=step, grad_norm=norm)))
         return diagnosis.calm
 
     assert all(calm_after(step, 0.7) for step in range(1, 30))
@@ -371,9 +371,7 @@ def test_the_run_pauses_after_the_stated_number_of_bad_steps_and_again_after_as_
     diagnosis = Diagnosis(PRECISIONS.get("fp32"), config, has_bf16=True)
     paused = []
     for step in range(1, 31):
-        diagnosis.observe(
-            StepFacts(step=step, update=0, loss=math.nan, grad_norm=math.nan, learning_rate=1e-4, skipped=True)
-        )
+        diagnosis.observe(StepFacts(done=completed(step=step, loss=math.nan, grad_norm=math.nan, skipped=True)))
         if diagnosis.should_pause:
             paused.append(step)
     assert paused == list(range(pause_after, 31, pause_after))
@@ -391,13 +389,13 @@ def test_what_is_remembered_of_a_run_does_not_grow_with_its_length() -> None:
         skipped = step % 60 == 0
         diagnosis.observe(
             StepFacts(
-                step=step,
-                update=step,
-                loss=2.0,
-                grad_norm=math.inf if skipped else 0.5,
-                learning_rate=1e-4,
-                skipped=skipped,
-                grad_scale=512.0 if step % 60 > 50 else 256.0,
+                done=completed(
+                    step=step,
+                    update=step,
+                    grad_norm=math.inf if skipped else 0.5,
+                    skipped=skipped,
+                    grad_scale=512.0 if step % 60 > 50 else 256.0,
+                ),
                 can_back_off=True,
             )
         )
@@ -408,7 +406,7 @@ def test_what_is_remembered_of_a_run_does_not_grow_with_its_length() -> None:
 
 def test_every_class_of_verdict_can_be_reached() -> None:
     """The names that the streams above end in are all there are."""
-    assert set(VERDICT_CLASSES) == {
+    assert set(VERDICTS.names()) == {
         "scale_search",
         "growth_probe",
         "chronic_overflow",

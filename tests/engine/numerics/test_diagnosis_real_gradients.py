@@ -10,11 +10,11 @@ from torch import Tensor
 
 from studio.engine.data.batching import MicroBatch
 from studio.engine.numerics.diagnosis import Diagnosis
-from studio.engine.numerics.verdicts import StepFacts
+from studio.engine.numerics.facts import StepFacts
 from studio.engine.precision import PRECISIONS
 from studio.engine.training.loss import SupervisedLoss
 from tests import tiny
-from tests.engine.numerics.diagnosis_streams import counted, run_config
+from tests.engine.numerics.diagnosis_streams import completed, counted, run_config
 
 METHODS = {"full": {"name": "full"}, "lora": {"name": "lora", "rank": 4, "dropout": 0.0}}
 BASES = {"llama": tiny.llama, "gpt2": tiny.gpt2}
@@ -71,16 +71,16 @@ def test_underflow_is_said_when_a_direct_count_finds_it(scale: float, factor: fl
     for step in (1, 21):
         verdicts += diagnosis.observe(
             StepFacts(
-                step=step,
-                update=step,
-                loss=2.0 * factor,
-                grad_norm=float(fp16.parameters.norm()),
-                learning_rate=1e-4,
-                skipped=False,
-                grad_scale=scale,
+                done=completed(
+                    step=step,
+                    update=step,
+                    loss=2.0 * factor,
+                    grad_norm=float(fp16.parameters.norm()),
+                    grad_scale=scale,
+                ),
                 parameters=counted(fp16.parameters.numpy()),
                 flowing=counted(fp16.flowing.numpy()),
             )
         )
-    assert {verdict.name for verdict in verdicts} <= {"underflow"}
+    assert {verdict.verdict for verdict in verdicts} <= {"underflow"}
     assert len(verdicts) == (lost >= 0.2) or 0.1 < lost < 0.3

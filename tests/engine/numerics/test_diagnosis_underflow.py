@@ -135,7 +135,7 @@ def test_a_scale_that_cannot_grow_is_not_to_be_raised() -> None:
     assert outcome.harmful == ["underflow"]
     verdict = outcome.verdicts[-1] if outcome.verdicts[-1].harmful else outcome.verdicts[0]
     assert verdict.evidence["suggested_scale"] is None
-    assert verdict.remedies == ("use_bf16", "use_fp32")
+    assert verdict.remedies == ["use_bf16", "use_fp32"]
     assert "larger scale would overflow" in verdict.advice
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import string
@@ -13,10 +14,12 @@ import pytest
 
 from studio import i18n
 from studio.config.precision import check_precision
-from studio.engine.numerics.remedies import REMEDIES, changed, remedies_for
-from studio.engine.numerics.verdicts import VERDICT_CLASSES, FirstNonFinite, Verdict
-from studio.engine.numerics.wording import describe
-from studio.events import from_json, to_json
+from studio.engine.numerics.facts import FirstNonFinite
+from studio.engine.numerics.remedies import REMEDIES, changed
+from studio.engine.numerics.verdict import Options
+from studio.engine.numerics.verdicts import VERDICTS as KINDS
+from studio.engine.numerics.verdicts import verdict_words
+from studio.events import OverflowDiagnosed, from_json, to_json
 from tests.engine.numerics.diagnosis_streams import DAMAGED, Step, play, run_config
 
 ROWS = tuple((f"/data/train {place}.jsonl", 10 + place, 100 * place) for place in range(1, 6))
@@ -35,7 +38,7 @@ EXPLAINED = {
 }
 
 
-def streams() -> dict[str, Verdict]:
+def streams() -> dict[str, OverflowDiagnosed]:
     """One verdict of each class and variant, each from a run that ends in it."""
     bad_loss = Step(loss=math.nan, located=IN_LOSS, rows=ROWS)
     runs: dict[str, Any] = {
@@ -102,7 +105,7 @@ NAMED: dict[str, list[str]] = {
 
 
 def test_every_class_is_among_them() -> None:
-    assert {verdict.name for verdict in VERDICTS.values()} == set(VERDICT_CLASSES)
+    assert {verdict.verdict for verdict in VERDICTS.values()} == set(KINDS.names())
 
 
 @every_verdict
@@ -135,17 +138,34 @@ def test_no_term_is_left_unexplained(name: str) -> None:
 def test_a_benign_verdict_says_that_there_is_nothing_to_do_and_a_harmful_one_does_not(name: str) -> None:
     verdict = VERDICTS[name]
     assert verdict.advice.startswith("Nothing to do") != verdict.harmful
-    assert verdict.harmful == VERDICT_CLASSES[verdict.name].harmful
+    assert verdict.harmful == KINDS.get(verdict.verdict).harmful
     assert bool(verdict.remedies) == (verdict.harmful and name not in ("came damaged", "loss unknown"))
 
 
 @every_verdict
 def test_a_verdict_travels_as_an_event_and_can_be_worded_again_from_the_journal(name: str) -> None:
     verdict = VERDICTS[name]
-    event = from_json(to_json(verdict.event()))
-    assert event == from_json(to_json(event))
+    event = from_json(to_json(verdict))
+    assert event == verdict
     json.dumps(verdict.evidence, allow_nan=False)
-    assert describe(event.verdict, event.evidence, event.remedies) == (verdict.sentence, verdict.advice)  # type: ignore[union-attr]
+    assert verdict_words(event) == (verdict.sentence, verdict.advice)  # type: ignore[arg-type]
+
+
+@every_verdict
+def test_a_journal_with_other_evidence_or_of_another_version_keeps_its_own_words(name: str) -> None:
+    verdict = VERDICTS[name]
+    bare = {"precision": verdict.evidence["precision"]}
+    for other in (dataclasses.replace(verdict, evidence=bare), dataclasses.replace(verdict, verdict="of_next_year")):
+        assert verdict_words(other) == (verdict.sentence, verdict.advice)
+
+
+@every_verdict
+def test_the_journal_speaks_english_and_the_window_its_own_language(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(i18n._translations, "gettext", lambda text: f"<{text}>", raising=False)
+    kind = VERDICTS[name].verdict
+    spoken = next(verdict for verdict in streams().values() if verdict.verdict == kind)
+    assert "<" not in spoken.sentence + spoken.advice
+    assert verdict_words(spoken)[0].startswith("<")
 
 
 def test_what_is_translated_are_templates_without_values(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +173,7 @@ def test_what_is_translated_are_templates_without_values(monkeypatch: pytest.Mon
     asked = []
     monkeypatch.setattr(i18n._translations, "gettext", lambda text: asked.append(text) or text, raising=False)
     for verdict in VERDICTS.values():
-        describe(verdict.name, verdict.evidence, verdict.remedies)
+        verdict_words(verdict)
     assert asked
     assert not [text for text in asked if "65,5" in text or "mlp" in text or "jsonl" in text]
 
@@ -189,9 +209,10 @@ def test_only_skipping_rows_and_restoring_a_checkpoint_act_on_the_run_itself() -
 @every_verdict
 def test_bf16_is_offered_only_where_there_is_bf16_and_never_the_precision_in_use(name: str) -> None:
     verdict = VERDICTS[name]
-    without = remedies_for(verdict.name, verdict.evidence, has_bf16=False, can_restore=True)
+    kind = KINDS.get(verdict.verdict)
+    without = kind.remedies(verdict.evidence, Options(has_bf16=False, can_restore=True))
     assert "use_bf16" not in without
-    assert set(without) <= set(remedies_for(verdict.name, verdict.evidence, has_bf16=True, can_restore=True))
+    assert set(without) <= set(kind.remedies(verdict.evidence, Options(has_bf16=True, can_restore=True)))
     assert not (verdict.evidence["precision"] == "fp32" and "use_fp32" in verdict.remedies)
 
 

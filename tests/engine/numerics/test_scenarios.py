@@ -13,11 +13,11 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel, LlamaForCausalLM, PreTrainedModel
 
-from studio.engine.numerics.verdicts import VERDICT_CLASSES
+from studio.engine.numerics.verdicts import VERDICTS
 from studio.engine.training import loop
 from tests.engine.numerics.scenario import LORA, Scenario, gpt2, llama
 
-BENIGN = {name for name, kind in VERDICT_CLASSES.items() if not kind.harmful}
+BENIGN = {verdict.name for verdict in VERDICTS if not verdict.harmful}
 FULL = {"name": "full"}
 STILL = {"learning_rate": 1e-6, "batch_size": 8}  # all rows in every update, and next to no change: equal gradients
 

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFormLayout, QFrame, QGridLayout, QMenu, QScrollAr
 
 from studio.events import NumericsSampled, OverflowDiagnosed
 from studio.i18n import tr
-from studio.runner.numerics import ended_words, remedy_words, sample_at, verdict_title
+from studio.runner.numerics import ended_words, remedy_words, sample_at, verdict_title, verdict_words
 from studio.runner.record import RunRecord
 from studio.ui import theme
 from studio.ui.pages.numerics.evidence import evidence_rows
@@ -148,8 +148,8 @@ class EventPanel(Card):
 
     def _show_verdict(self, verdict: OverflowDiagnosed) -> None:
         self.heading.set(tr(verdict_title(verdict.verdict)), "bad" if verdict.harmful else "good")
-        self.sentence.setText(verdict.sentence)
-        self.advice.setText(verdict.advice)
+        for part, words in zip((self.sentence, self.advice), verdict_words(verdict), strict=True):
+            part.setText(words)
         words = tr("Evidence at step {step}") if verdict.evidence else tr("At step {step}")
         self.where.setText(words.format(step=f"{verdict.step:,}"))
         useless = {} if self._under_way else {name: why for name in verdict.remedies if (why := ended_words(name))}

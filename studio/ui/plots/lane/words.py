@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from studio.i18n import tr
+from studio.runner.numerics import verdict_words
 from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
 from studio.text import numbers
@@ -53,7 +54,7 @@ def validation_text(record: RunRecord, step: int) -> str:
 
 def verdict_text(record: RunRecord, step: int) -> str:
     """Return what the diagnosis said at a step."""
-    return " ".join(verdict.sentence for verdict in record.verdicts if verdict.step == step)
+    return " ".join(verdict_words(verdict)[0] for verdict in record.verdicts if verdict.step == step)
 
 
 def _place(series: MetricSeries, step: int) -> int:

@@ -1,0 +1,94 @@
+"""What one kind of verdict is: how it is found, what it says and what helps against it. Without torch.
+
+`studio.engine.numerics.verdicts` has one file for each. `OverflowDiagnosed` is a verdict on a run: the event that
+travels.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias
+
+from studio.config import RunConfig
+from studio.engine.numerics.facts import StepFacts
+from studio.engine.numerics.loss_scale import LossScaleHistory
+from studio.engine.precision import Precision
+
+# The numbers that a verdict rests on, as JSON values; the sentence is made of them alone.
+Evidence: TypeAlias = Mapping[str, Any]
+Remedies: TypeAlias = Collection[str]
+# Sentence and advice.
+Words: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """The run that detectors watch.
+
+    Attributes:
+        precision: what `config.precision` became.
+        established: so many times something without a certain sign must happen to be no chance.
+        loss_scale: the history of the loss scale; it is up to date when the detectors observe a step.
+    """
+
+    config: RunConfig
+    precision: Precision
+    established: int
+    loss_scale: LossScaleHistory = field(compare=False)
+
+    @property
+    def fp16(self) -> bool:
+        """Whether the products are computed in fp16, where values overflow and gradients are flushed to zero."""
+        return self.precision.autocast == "fp16"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What can be done here: `has_bf16`, the device computes in bf16; `can_restore`, there is a good checkpoint."""
+
+    has_bf16: bool
+    can_restore: bool
+
+
+class Detector:
+    """Looks for one kind of verdict in the steps of one run. The work and the memory per step are constant."""
+
+    @property
+    def suspects(self) -> bool:
+        """Whether the last step may be one of harm that is not established yet: its weights are not worth keeping."""
+        return False
+
+    def observe(self, facts: StepFacts) -> Evidence | None:
+        """Take in the next attempted step; return the evidence where the verdict is to be told now."""
+        return None
+
+    def finish(self, step: int) -> Evidence | None:
+        """Return the evidence where it is to be told now that the run has ended after `step`."""
+        return None
+
+
+class Verdict(ABC):
+    """One kind of verdict.
+
+    Attributes:
+        title: a few words, to be translated where they are shown.
+        harmful: it alarms, and counts towards the pause of a run; one that is not only explains.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    harmful: ClassVar[bool] = True
+
+    @abstractmethod
+    def detector(self, run: Watched) -> Detector | None:
+        """Return a detector for one run; None where this cannot happen in its precision."""
+
+    @abstractmethod
+    def words(self, evidence: Evidence, remedies: Remedies) -> Words:
+        """Return the sentence and the advice, in the language of the session."""
+
+    def remedies(self, evidence: Evidence, options: Options) -> tuple[str, ...]:
+        """Return the names of what helps, the best first; `precision` and `scaling` are in all evidence."""
+        return ()
