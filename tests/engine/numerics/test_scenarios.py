@@ -179,7 +179,7 @@ def test_a_weight_that_breaks_while_training_is_found(tmp_path: Path, monkeypatc
     def with_a_fault_of_memory(self: loop.Loop) -> None:
         attempt(self)
         if self.position.step == 4:
-            base = self._watch._trained.base
+            base = self._monitor._trained.base
             assert isinstance(base, GPT2LMHeadModel)
             base.transformer.h[2].attn.c_attn.weight.data[1, 7] = math.nan
 
