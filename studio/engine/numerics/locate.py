@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from studio.engine.data.batching import MicroBatch
+from studio.engine.numerics.facts import FirstNonFinite
 from studio.engine.numerics.modules import own_name
 from studio.engine.numerics.recompute_fp32 import exceeds_fp16
 from studio.engine.numerics.recorder import Recorder
 from studio.engine.numerics.replay import Replay
 from studio.engine.numerics.trace import Place, Trace, check_finite
-from studio.engine.numerics.facts import FirstNonFinite
 
 log = logging.getLogger(__name__)
 

@@ -26,10 +26,10 @@ from studio.engine.device import default_token_budget, peak_memory, resolve_devi
 from studio.engine.kernels.products import cpu_has_bf16, cpu_has_fp16
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.load import load_tokenizer
+from studio.engine.numerics.facts import FirstNonFinite
 from studio.engine.numerics.locate import locate_first
 from studio.engine.numerics.lost_updates import LostUpdates
 from studio.engine.numerics.replay import Replay
-from studio.engine.numerics.facts import FirstNonFinite
 from studio.engine.precision import PRECISIONS, Precision
 from studio.engine.precision.choose import choose_precision, has_bf16, remark
 from studio.engine.precision.tf32 import tf32
