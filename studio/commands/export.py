@@ -1,24 +1,32 @@
-"""`export`: write what a run has learnt, read it back, and say whether it is what was trained."""
+"""`export` and `verify`: write what a run has learnt, and say whether it is what was trained, now and later."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from studio.commands.console import Commands, Console, add_command
 from studio.i18n import tr
 from studio.runner import actions
 from studio.runs import open_run
 
+if TYPE_CHECKING:
+    from studio.engine.export.certificate import Certificate, Check
+    from studio.engine.export.run import ExportResult
+
 
 def add_to(commands: Commands) -> None:
-    """Add the command to the parser."""
+    """Add the commands to the parser."""
     parser = add_command(commands, "export", tr("export a run's model and check the export"), _export)
     parser.add_argument("run", type=Path, metavar="RUN_DIR", help=tr("the run folder"))
     parser.add_argument("--to", required=True, metavar="TARGET", help=_targets())
     parser.add_argument("--dtype", default="auto", metavar="D", help=tr("save format (default: the base model's own)"))
     parser.add_argument("--out", type=Path, metavar="PATH", help=tr("folder to write (default: in the run folder)"))
+    parser = add_command(commands, "verify", tr("check an export again, against its certificate"), _verify)
+    parser.add_argument("export", type=Path, metavar="EXPORT_DIR", help=tr("the folder of an export"))
 
 
 def _targets() -> str:
@@ -29,16 +37,29 @@ def _targets() -> str:
 
 def _export(args: argparse.Namespace, console: Console) -> int:
     result = actions.export(open_run(args.run), args.to, args.dtype, args.out, console.progress)
-    for check in result.checks:
-        console.note(f"{'✓' if check.passed else '✗'} {check.meaning}")
+    _tell(result.checks, console)
     if not result.passed:
         console.note(tr("The export failed its checks; do not use it."))
     path = str(result.path.absolute())
-    values = {
-        "path": path,
-        "certificate": str(result.certificate.absolute()),
-        "passed": result.passed,
-        "checks": [dataclasses.asdict(check) for check in result.checks],
-    }
+    values = {"path": path, "certificate": str(result.certificate.absolute()), **_outcome(result)}
     console.result(values, path)
     return 0 if result.passed else 1
+
+
+def _verify(args: argparse.Namespace, console: Console) -> int:
+    found = actions.verify(args.export, console.progress)
+    _tell(found.checks, console)
+    words = (
+        tr("The export is what was certified.") if found.passed else tr("The export failed its checks; do not use it.")
+    )
+    console.result(_outcome(found), words)
+    return 0 if found.passed else 1
+
+
+def _outcome(found: Certificate | ExportResult) -> dict[str, Any]:
+    return {"passed": found.passed, "checks": [dataclasses.asdict(check) for check in found.checks]}
+
+
+def _tell(checks: Iterable[Check], console: Console) -> None:
+    for check in checks:
+        console.note(f"{'✓' if check.passed else '✗'} {check.text}")

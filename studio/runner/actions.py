@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from studio.engine.data.inspect import DataInspection
     from studio.engine.device import Hardware
     from studio.engine.export import Target
+    from studio.engine.export.certificate import Certificate
     from studio.engine.export.run import ExportResult
     from studio.engine.inference.figures import Latency
     from studio.engine.methods import Method
@@ -106,6 +107,13 @@ def export(
     from studio.engine.export.run import export_run
 
     return export_run(folder, target, dtype, out, progress)
+
+
+def verify(path: Path, progress: Progress = no_progress) -> Certificate:
+    """Check an export again; what failed is in the certificate that is returned. Raises `ExportError`, `Cancelled`."""
+    from studio.engine.export.verify import verify_export
+
+    return verify_export(path, progress)
 
 
 def check_method(info: ModelInfo, config: RunConfig) -> None:

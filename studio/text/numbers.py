@@ -89,6 +89,11 @@ def share_text(part: float, whole: float) -> str:
     return f"{percent:.0f} %" if percent >= 9.95 or not percent else f"{percent:.2g} %"
 
 
+def percent(share: float) -> str:
+    """A share with two to four significant digits, for one that may be all but everything: 99.93 %."""
+    return f"{100 * share:.4g} %" if abs(share) > 0.1 else f"{100 * share:.2g} %"
+
+
 def duration_text(seconds: float) -> str:
     """A duration in its two largest units: 42 s, 3 min 20 s, 2 h 5 min."""
     whole = max(0, round(seconds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from studio.engine.export.certificate import Certificate, Check
 from studio.errors import Cancelled, ExportError, ModelError
 from studio.runner import actions
 from studio.runs import create_run
@@ -176,6 +178,43 @@ def test_an_export_that_cannot_be_written_is_exit_1(
 ) -> None:
     monkeypatch.setattr(actions, "export", raising(ExportError("The disk is full.")))
     assert command("export", run_folder, "--to", "merged").status == 1
+
+
+def certified(*checks: Check) -> Certificate:
+    return Certificate(
+        checks=checks, base={}, target="merged", dtype="fp32", prompts=(), files={}, run="r", versions={}
+    )
+
+
+def test_verify_says_what_it_found_and_is_exit_0(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = certified(Check.of("merge_exact", True, 0.0, 1e-3))
+    monkeypatch.setattr(actions, "verify", answering(found))
+    answer = command("verify", tmp_path, "--json")
+    assert answer.status == 0
+    assert answer.json.keys() == {"passed", "checks"}
+    assert answer.json["passed"] is True
+    assert answer.json["checks"][0]["name"] == "merge_exact"
+    assert f"✓ {found.checks[0].meaning}" in answer.err
+
+
+def test_verify_names_every_check_that_failed_and_is_exit_1(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = Check.of("files_unchanged", False, 1, 0, missing=["config.json"], changed=[], added=[])
+    monkeypatch.setattr(actions, "verify", answering(certified(files, Check.of("merge_exact", False, math.nan, 1e-3))))
+    answer = command("verify", tmp_path)
+    assert answer.status == 1
+    assert "✗ Files of the export are not those that were certified: config.json is missing" in answer.err
+    assert "✗ The finished model is wrong: before any rounding" in answer.err
+
+
+def test_verify_refuses_a_folder_that_is_no_export_with_one_sentence(command: Command, tmp_path: Path) -> None:
+    answer = command("verify", tmp_path, "--json")
+    assert answer.status == 1
+    assert str(tmp_path) in answer.json["error"]
+    assert len(answer.err.splitlines()) == 1
 
 
 def test_a_folder_that_is_no_run_is_named(command: Command, tmp_path: Path) -> None:

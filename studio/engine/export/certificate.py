@@ -1,4 +1,8 @@
-"""The certificate of an export (DESIGN.md 3.4): what was checked, with which result. Readable without torch."""
+"""The certificate of an export (DESIGN.md 3.4): what was checked, with which result. Readable without torch.
+
+The file holds codes, numbers and names, and English sentences for readers without this program. Whoever shows a check
+takes `Check.text`, which is in the language of the session.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,9 @@ from typing import Any, TypeAlias
 from studio.engine.models.fingerprint import FilePrint, sha256
 from studio.errors import ExportError
 from studio.events import spell_non_finite
-from studio.i18n import tr
+from studio.i18n import tr, untranslated
 from studio.runs import write_atomically
+from studio.text.checks import check_text
 
 FILE_NAME = "certificate.json"
 FORMAT_VERSION = 1
@@ -26,11 +31,12 @@ class Check:
     """One thing that was checked.
 
     Attributes:
-        name: its name for programs, the same in every language.
+        name: its name for programs.
         value: what was measured; a non-finite number is written as "nan", "inf" or "-inf".
         limit: what `value` may at most (or, for shares that should be high, must at least) be; None when the
             check is not a comparison with a number, or only informs.
-        meaning: one sentence for people, translated, with the reason when the check failed.
+        meaning: one sentence in English, with the reason when the check failed.
+        evidence: what the sentence needs besides; None in certificates of earlier versions.
     """
 
     name: str
@@ -38,6 +44,24 @@ class Check:
     value: Value
     limit: float | None
     meaning: str
+    evidence: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, name: str, passed: bool, value: Value, limit: float | None = None, **evidence: Any) -> Check:
+        """Return a check with its `meaning`, for which there are words in `studio.text.checks`."""
+        with untranslated():
+            meaning = check_text(name, {**evidence, "passed": passed, "value": value, "limit": limit})
+        return cls(name=name, passed=passed, value=value, limit=limit, meaning=meaning, evidence=evidence)
+
+    @property
+    def text(self) -> str:
+        """The sentence in the language of the session; `meaning` where an earlier or later version knows more."""
+        if self.evidence is None:
+            return self.meaning
+        try:
+            return check_text(self.name, {**self.evidence, **dataclasses.asdict(self)})
+        except (KeyError, TypeError, ValueError):  # a check, or evidence, that this version does not know
+            return self.meaning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +87,6 @@ class Certificate:
         """Whether every check passed; an export without checks is not certified."""
         return bool(self.checks) and all(check.passed for check in self.checks)
 
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """The sentences of the checks that failed."""
-        return tuple(check.meaning for check in self.checks if not check.passed)
-
     def to_json(self) -> str:
         """Return the certificate as strict JSON."""
         values = {"passed": self.passed, **dataclasses.asdict(self), "format": FORMAT_VERSION}
@@ -90,19 +109,26 @@ def read_certificate(folder: Path) -> Certificate:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         known = {f.name: values[f.name] for f in dataclasses.fields(Certificate)}
-        checks = tuple(_read_check(check) for check in known.pop("checks"))
-        return Certificate(**known | {"checks": checks, "prompts": tuple(known["prompts"])})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        checks = tuple(map(_read_check, known.pop("checks")))
+        certificate = Certificate(**known | {"checks": checks, "prompts": tuple(known["prompts"])})
+        if values["passed"] is not certificate.passed:
+            raise ValueError("its verdict is not that of its checks")  # noqa: TRY301
+        sum(int(print_["bytes"]) for print_ in certificate.files.values())  # as whoever shows the files does
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ExportError(
             tr(
                 "{folder} has no readable certificate.json, so it is not an export of this app, or it is damaged."
             ).format(folder=folder)
         ) from error
+    return certificate
 
 
 def _read_check(values: dict[str, Any]) -> Check:
+    if not isinstance(values["passed"], bool):
+        raise TypeError("a check has passed, or has not")
     limit = None if values["limit"] is None else float(values["limit"])
-    return Check(**{f.name: values[f.name] for f in dataclasses.fields(Check)} | {"limit": limit})
+    known = {f.name: values[f.name] for f in dataclasses.fields(Check) if f.name in values}
+    return Check(**known | {"limit": limit})
 
 
 def print_files(folder: Path) -> dict[str, FilePrint]:

@@ -69,22 +69,23 @@ def record(
 ) -> Outputs:
     """Run the model over rows of token ids, one at a time and so without padding. Raises `Cancelled`."""
     kept: list[Tensor] = []
-    stray = 0.0
+    strays: list[Tensor] = []
     tokens = sum(len(row) for row in rows)
     for number, row in enumerate(rows):
         progress(stage, number, len(rows))
         logits = _logits(model, row, extra.opening)
         if extra.left_out:
-            stray = max(stray, _probability(logits, extra.left_out))
+            strays.append(_probability(logits, extra.left_out))
             logits = _without(logits, extra.left_out)
         stride = math.ceil(tokens * logits.shape[-1] * logits.element_size() / KEPT_BYTES)
         kept.append(logits[::stride].clone())
-    return Outputs(tuple(kept), stray)
+    # torch's max() returns a NaN where there is one; Python's may pass over it.
+    return Outputs(tuple(kept), float(torch.stack(strays).max()) if strays else 0.0)
 
 
-def _probability(logits: Tensor, tokens: Sequence[int]) -> float:
-    """The largest probability that tokens have together, at any position."""
-    return float((logits[:, list(tokens)].logsumexp(-1) - logits.logsumexp(-1)).max().double().exp())
+def _probability(logits: Tensor, tokens: Sequence[int]) -> Tensor:
+    """Return the largest probability, a scalar, that tokens have together at any of (positions, vocabulary) logits."""
+    return (logits[:, list(tokens)].logsumexp(-1) - logits.logsumexp(-1)).max().double().exp()
 
 
 def _without(logits: Tensor, tokens: Sequence[int]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -93,7 +94,6 @@ def _print(tensor: Tensor) -> str:
     return hashlib.sha256(head + body.tobytes()).hexdigest()
 
 
-def count_non_finite(model: nn.Module) -> int:
-    """Return how many numbers among the weights are NaN or infinite."""
-    floats = (tensor for tensor in model.state_dict().values() if tensor.is_floating_point())
-    return sum(int((~torch.isfinite(tensor)).sum()) for tensor in floats)
+def count_non_finite(tensors: Iterable[Tensor]) -> int:
+    """Return how many numbers in tensors of any shape and format are NaN or infinite."""
+    return sum(int((~torch.isfinite(tensor)).sum()) for tensor in tensors if tensor.is_floating_point())

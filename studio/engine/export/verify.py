@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Iterator
 from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from studio.engine.control import Progress, no_progress
 from studio.engine.export import TARGETS
 from studio.engine.export.certificate import Certificate, Check, print_files, read_certificate
+from studio.engine.export.checks.weights import finite_check, unloadable
 from studio.engine.export.measure import examine
-from studio.engine.export.merge import release
+from studio.engine.export.merge import count_non_finite, release
 from studio.engine.export.prompts import choose_prompts
 from studio.engine.export.reference import gather
 from studio.engine.export.source import Source, open_source
 from studio.engine.models.load import load_tokenizer
-from studio.i18n import tr
+from studio.errors import Cancelled, StudioError
 from studio.runs import RunFolder
 
 
@@ -23,45 +27,58 @@ def verify_export(path: Path, progress: Progress = no_progress) -> Certificate:
     """Check an export again and return a new certificate; the one in the folder stays as it is.
 
     Files that are not those that were certified end the check: nothing of them is opened. An export inside its run
-    folder is measured again in full. One that was taken elsewhere, away from its run, keeps the measurements of its
-    certificate, which are those of the same bytes.
+    folder is measured again in full. One that lies elsewhere, or whose base is gone, keeps the measurements of its
+    certificate, which are those of the same bytes; only its weights are read again.
 
     Raises:
-        ExportError: `path` is not an export, or its run can no longer be opened.
+        ExportError: `path` is not an export, or its certificate is damaged.
         Cancelled: through `progress`.
     """
     path = path.expanduser().absolute()
     certified = read_certificate(path)
     progress("verifying", 0, 0)
     files = _files_check(certified, path)
-    run = RunFolder(path.parent.parent)
     if not files.passed:
-        checks: tuple[Check, ...] = (files,)
-    elif run.name == certified.run and run.state.exists():
-        checks = (files, *_measure(open_source(run, progress), certified, path, progress))
-    else:
-        checks = (files, *certified.checks)
-    return dataclasses.replace(certified, checks=checks)
+        return dataclasses.replace(certified, checks=(files,))
+    run = RunFolder(path.parent.parent)
+    reason = ""
+    if run.name == certified.run and run.state.exists():
+        try:
+            measured = _measure(open_source(run, progress), certified, path, progress)
+            return dataclasses.replace(certified, checks=(files, Check.of("measured_again", True, True), *measured))
+        except Cancelled:
+            raise
+        except StudioError as error:  # about the run or its base; the export can be in order all the same
+            reason = str(error)
+    apart = Check.of("measured_again", True, False, reason=reason)
+    again = _weights_check(path)
+    kept = (check for check in certified.checks if check.name != again.name)
+    return dataclasses.replace(certified, checks=(files, apart, again, *kept))
 
 
 def _files_check(certified: Certificate, path: Path) -> Check:
-    found = print_files(path)
-    differing = sorted(
-        name for name in found.keys() | certified.files.keys() if found.get(name) != certified.files.get(name)
-    )
-    described = ", ".join(_describe(name, certified, found.keys()) for name in differing)
-    meaning = (
-        tr("Files of the export are not those that were certified: {files}; export again.").format(files=described)
-        if differing
-        else tr("Every file of the export is, byte for byte, the one that was certified.")
-    )
-    return Check(name="files_unchanged", passed=not differing, value=len(differing), limit=0, meaning=meaning)
+    before, now = certified.files, print_files(path)
+    evidence = {
+        "missing": sorted(before.keys() - now.keys()),
+        "changed": sorted(name for name in before.keys() & now.keys() if before[name] != now[name]),
+        "added": sorted(now.keys() - before.keys()),
+    }
+    wrong = sum(map(len, evidence.values()))
+    return Check.of("files_unchanged", not wrong, wrong, 0, **evidence)
 
 
-def _describe(name: str, certified: Certificate, found: Collection[str]) -> str:
-    if name not in found:
-        return tr("{file} is missing").format(file=name)
-    return (tr("{file} has changed") if name in certified.files else tr("{file} was added")).format(file=name)
+def _weights_check(path: Path) -> Check:
+    """Read every weight in the export's files, one tensor in memory at a time."""
+    try:
+        return finite_check(count_non_finite(_weights(path)))
+    except SafetensorError as error:
+        return unloadable(error)
+
+
+def _weights(path: Path) -> Iterator[Tensor]:
+    for file in sorted(path.rglob("*.safetensors")):
+        with safe_open(file, framework="pt") as weights:
+            yield from map(weights.get_tensor, weights.keys())
 
 
 def _measure(source: Source, certified: Certificate, path: Path, progress: Progress) -> tuple[Check, ...]:

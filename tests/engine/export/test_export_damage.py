@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from studio.engine.export import carry, reference, run
-from studio.engine.export.certificate import read_certificate
+from studio.engine.export.certificate import Certificate, Check, print_files, read_certificate
 from studio.engine.export.run import ExportResult, export_run
 from studio.engine.export.verify import verify_export
 from studio.errors import ExportError
@@ -201,8 +201,12 @@ def test_an_adapter_export_verifies(make_run: MakeRun) -> None:
         (flip_bytes, "model.safetensors has changed"),
         (drop_tokenizer, "tokenizer.json is missing"),
         (lambda folder: (folder / "adapter_config.json").write_text("{}"), "adapter_config.json was added"),
+        (
+            lambda folder: save_file({"a": torch.zeros(1)}, folder / "model-2.safetensors"),
+            "model-2.safetensors was added",
+        ),
     ],
-    ids=["a shard is corrupted", "the tokenizer is gone", "a file was added"],
+    ids=["a shard is corrupted", "the tokenizer is gone", "a file was added", "a weight file was added"],
 )
 def test_later_damage_is_reported_with_the_file(
     export: ExportResult, damage: Callable[[Path], None], file: str
@@ -224,6 +228,41 @@ def test_an_export_away_from_its_run_is_verified_by_its_bytes(export: ExportResu
     assert not verify_export(moved).passed
 
 
+def certify_again(folder: Path) -> None:
+    """Write into the certificate, as whoever tampers with an export might, what its files are now."""
+    values = json.loads((folder / "certificate.json").read_text())
+    values["files"] = print_files(folder)
+    (folder / "certificate.json").write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["beside its run", "apart from its run"])
+@pytest.mark.parametrize(("damage", "check"), [(put_nan, "all_weights_finite"), (cut_off, "loads_completely")])
+def test_damage_whose_hash_was_made_again_is_found_in_the_weights(
+    export: ExportResult, tmp_path: Path, damage: Callable[[Path], None], check: str, apart: bool
+) -> None:
+    damage(export.path)
+    certify_again(export.path)
+
+    again = verify_export(export.path.rename(tmp_path / "moved") if apart else export.path)
+
+    assert "files_unchanged" not in failed(again)
+    assert check in failed(again)
+
+
+def test_an_export_whose_base_is_gone_is_verified_by_its_bytes(
+    make_run: MakeRun, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    base = shutil.copytree(bases["llama-tied"], tmp_path / "base")
+    export = export_run(make_run(base), "merged", "fp32")
+    shutil.rmtree(base)
+
+    again = verify_export(export.path)
+
+    assert again.passed
+    (about,) = (check for check in again.checks if check.name == "measured_again")
+    assert (about.value, str(base) in about.text) == (False, True)
+
+
 def test_a_failed_export_does_not_pass_later(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -237,6 +276,38 @@ def test_a_failed_export_does_not_pass_later(
 
 def test_a_folder_without_certificate_is_not_an_export(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"certificate\.json"):
+        verify_export(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda values: "{",
+        lambda values: json.dumps([values]),
+        lambda values: json.dumps(values | {"checks": [check | {"passed": "no"} for check in values["checks"]]}),
+        lambda values: json.dumps(values | {"passed": False}),
+        lambda values: json.dumps(values | {"checks": []}),
+        lambda values: json.dumps(values | {"files": list(values["files"])}),
+        lambda values: json.dumps({key: value for key, value in values.items() if key != "files"}),
+    ],
+    ids=["cut off", "a list", "checks that say no", "two verdicts", "no checks", "files without prints", "no files"],
+)
+def test_a_damaged_certificate_is_refused_with_a_sentence(damage: Callable[[Any], str], tmp_path: Path) -> None:
+    certificate = Certificate(
+        checks=(Check.of("merge_exact", True, 0.0, 1e-3),),
+        base={},
+        target="merged",
+        dtype="fp32",
+        prompts=(),
+        files={"a": {"bytes": 1, "sha256": ""}},
+        run="r",
+        versions={},
+    )
+    path = certificate.write(tmp_path)
+    assert read_certificate(tmp_path) == certificate
+    path.write_text(damage(json.loads(path.read_text())))
+
+    with pytest.raises(ExportError, match="or it is damaged"):
         verify_export(tmp_path)
 
 

@@ -131,7 +131,9 @@ def test_the_certificate_has_everything_the_contract_names(make_run: MakeRun) ->
     values = json.loads(result.certificate.read_text(encoding="utf-8"))
     assert values.keys() >= CONTRACT
     assert {check["name"] for check in values["checks"]} == CHECKS | {"merge_exact"}
-    assert all(check.keys() == {"name", "passed", "value", "limit", "meaning"} for check in values["checks"])
+    assert all(
+        check.keys() == {"name", "passed", "value", "limit", "meaning", "evidence"} for check in values["checks"]
+    )
     assert all(check["meaning"].endswith(".") for check in values["checks"])
     on_disk = {file.name for file in result.path.iterdir()} - {"certificate.json"}
     assert (

@@ -17,7 +17,6 @@ from studio.engine.export.certificate import Check
 from studio.engine.export.prefix import SAMPLES, Prefix, differing, renders_as_before, splits_as_before
 from studio.engine.export.reload import reload_tokenizer
 from studio.engine.export.source import Source
-from studio.i18n import tr
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -56,37 +55,21 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def _tokenizer(base: PreTrainedTokenizerBase, prefix: Prefix, exported: PreTrainedTokenizerBase | None) -> Check:
     wrong = len(SAMPLES) if exported is None else len(differing(prefix, base, exported))
     passed = exported is not None and splits_as_before(prefix, base, exported)
-    if exported is None:
-        meaning = tr("The tokenizer is missing from the export or cannot be opened.")
-    elif wrong:
-        meaning = tr("The exported tokenizer splits text differently from the base's ({count} of {all} samples).")
-    elif not passed:
-        meaning = tr("The exported tokenizer does not know the virtual tokens, or not as single tokens.")
-    elif prefix.ids:
-        meaning = tr("The exported tokenizer splits text like the base's, and knows {tokens} virtual tokens besides.")
-    else:
-        meaning = tr("The exported tokenizer splits text exactly like the base's.")
-    return Check(
-        name="tokenizer_carried",
-        passed=passed,
-        value=wrong,
-        limit=0,
-        meaning=meaning.format(count=wrong, all=len(SAMPLES), tokens=len(prefix.ids)),
-    )
+    evidence = {"opens": exported is not None, "samples": len(SAMPLES), "virtual_tokens": len(prefix.ids)}
+    return Check.of("tokenizer_carried", passed, wrong, 0, **evidence)
 
 
 def _template(base: PreTrainedTokenizerBase, prefix: Prefix, exported: PreTrainedTokenizerBase | None) -> Check:
-    passed = exported is not None and exported.chat_template == prefix.tokenizer.chat_template
-    passed = passed and exported is not None and renders_as_before(prefix, base, exported)
-    if not passed:
-        meaning = tr("The chat template is missing from the export, or is not the one the model was trained with.")
-    elif prefix.ids and prefix.in_template:
-        meaning = tr("The chat template in the export writes the virtual tokens, and then what the base's writes.")
-    elif base.chat_template:
-        meaning = tr("The chat template in the export is the one the model was trained with.")
-    else:
-        meaning = tr("The base has no chat template, so there is none to carry over.")
-    return Check(name="template_carried", passed=passed, value=passed, limit=None, meaning=meaning)
+    passed = (
+        exported is not None
+        and exported.chat_template == prefix.tokenizer.chat_template
+        and renders_as_before(prefix, base, exported)
+    )
+    evidence = {
+        "base_has_one": bool(base.chat_template),
+        "writes_virtual_tokens": bool(prefix.ids) and prefix.in_template,
+    }
+    return Check.of("template_carried", passed, passed, **evidence)
 
 
 def _end(
@@ -98,14 +81,7 @@ def _end(
     ends = ending_ids(source, base)
     missing = [token for token in ends if token not in stop_ids(config or {})]
     passed = not missing and exported is not None and exported.eos_token == base.eos_token
-    if not ends:
-        meaning = tr("The base names no token that ends a text, so generation can only end at a length.")
-    elif passed:
-        meaning = tr("Generation ends at {tokens}, as in training.")
-    else:
-        meaning = tr("Generation would not end at {tokens}, though answers end there in training.")
-    names = ", ".join(str(name) for name in base.convert_ids_to_tokens(ends))
-    return Check(name="eos_carried", passed=passed, value=names, limit=None, meaning=meaning.format(tokens=names))
+    return Check.of("eos_carried", passed, _names(base, ends))
 
 
 def _generation(
@@ -114,17 +90,14 @@ def _generation(
     before = base_generation_config(source)
     passed = config == generation_config(source, tokenizer, prefix)
     added = [token for token in stop_ids(config or {}) if token not in stop_ids(before)]
-    if not passed:
-        meaning = tr("The generation config is missing from the export, or is not the base's.")
-    elif added:
-        meaning = tr(
-            "The generation config is the base's, mended: {tokens} was missing among the tokens that end an answer."
-        )
-    else:
-        meaning = tr("The generation config is the base's.")
-    if passed and prefix.ids:
-        meaning = f"{meaning} {tr('It suppresses the virtual tokens besides.')}"
-    names = ", ".join(str(name) for name in tokenizer.convert_ids_to_tokens(added))
-    return Check(
-        name="generation_config_carried", passed=passed, value=passed, limit=None, meaning=meaning.format(tokens=names)
+    return Check.of(
+        "generation_config_carried",
+        passed,
+        passed,
+        added=_names(tokenizer, added),
+        suppresses_virtual_tokens=bool(prefix.ids),
     )
+
+
+def _names(tokenizer: PreTrainedTokenizerBase, tokens: list[int]) -> str:
+    return ", ".join(str(name) for name in tokenizer.convert_ids_to_tokens(tokens))

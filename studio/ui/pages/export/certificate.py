@@ -141,12 +141,12 @@ def _head(verdict: str, about: str, good: bool) -> QWidget:
 
 def _check_row(check: Check) -> QWidget:
     widget = QWidget()
-    widget.setAccessibleName(f"{tr('passed') if check.passed else tr('failed')}: {check.meaning}")
+    widget.setAccessibleName(f"{tr('passed') if check.passed else tr('failed')}: {check.text}")
     row = QHBoxLayout(widget)
     row.setContentsMargins(0, 0, 0, 0)
     row.setSpacing(theme.space(1.25))
     row.addWidget(Sign(check.passed, 2), 0, Qt.AlignmentFlag.AlignTop)
-    meaning = label(check.meaning, wrap=True)
+    meaning = label(check.text, wrap=True)
     meaning.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
     row.addWidget(meaning, 1)
     value = label(_value_text(check), "caption")
