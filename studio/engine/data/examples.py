@@ -67,9 +67,15 @@ class OpenSource:
                 yield row.number, example
 
 
-def open_source(source: DataSource, progress: Progress, stage: str = "reading_data") -> OpenSource:
-    """Begin to read a source. Raises `DataError` when it cannot be read, has no rows or no known format."""
-    tally = Tally()
+def open_source(
+    source: DataSource, progress: Progress, stage: str = "reading_data", tally: Tally | None = None
+) -> OpenSource:
+    """Begin to read a source. Raises `DataError` when it cannot be read, has no rows or no known format.
+
+    Args:
+        tally: where its rows are counted; a new one without.
+    """
+    tally = Tally() if tally is None else tally
     rows = read_rows(source, tally, progress, stage)
     first = list(islice(rows, _SAMPLE))
     if not first:

@@ -74,8 +74,8 @@ def prepare_data(
     _refuse_missing_roles(config)
     renderer = Renderer(tokenizer, kind, config.train_on, config.max_length)
     parts = [tokenise(source, renderer, progress) for source in config.sources]
-    table = concatenate_datasets([part.table for part in parts])
-    source_of = np.repeat(np.arange(len(parts)), [len(part.table) for part in parts])
+    table = concatenate_datasets([part.rows for part in parts])
+    source_of = np.repeat(np.arange(len(parts)), [len(part.rows) for part in parts])
     division = _divide(config, column(table, "digest"), source_of, seed)
     sources = [(str(source_path(source)), source.role) for source in config.sources]
     order = TrainingOrder(len(division.domain), len(division.general), config.replay_ratio, config.mixing, seed)

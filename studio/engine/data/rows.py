@@ -1,4 +1,4 @@
-"""Tokenised rows, held in Arrow tables that are mapped from disk."""
+"""Tokenised rows, held in Arrow files that are mapped from disk."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ if TYPE_CHECKING:
 IGNORED = -100
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TokenizedRow:
     """One row.
 
     Attributes:
-        input_ids: its tokens.
-        labels: the same tokens where they are learnt and -100 elsewhere; not shifted. The first is always -100.
+        input_ids: its tokens, int32, (tokens,); a read-only view of the file on disk.
+        labels: the same tokens where they are learnt and -100 elsewhere, int32, (tokens,); not shifted. The first is
+            always -100.
         source: path of the file it came from.
         number: its line or position in that file, from 1.
     """
 
-    input_ids: list[int]
-    labels: list[int]
+    input_ids: NDArray[np.int32]
+    labels: NDArray[np.int32]
     source: str
     number: int
 
@@ -36,9 +37,10 @@ class RowStore(Sequence[TokenizedRow]):
     """A selection of tokenised rows, in order.
 
     Args:
-        table: columns input_ids, supervised, length, learnt and number (tokenise.py).
-        index: the rows of the table that are in this store.
-        sources: path and role of each source; `source_of` says which of them each row of the table came from.
+        rows: all rows of the run, with the columns of `TokenisedSource.rows`.
+        selected: the rows that are in this store, as places in `rows`, (selected,).
+        sources: path and role of each source.
+        source_of: the source that each of `rows` came from, as a place in `sources`, (rows,).
 
     Attributes:
         lengths: tokens of each row, int64, (rows,).
@@ -48,21 +50,20 @@ class RowStore(Sequence[TokenizedRow]):
 
     def __init__(
         self,
-        table: Dataset,
-        index: NDArray[np.int64],
+        rows: Dataset,
+        selected: NDArray[np.int64],
         sources: Sequence[tuple[str, str]],
         source_of: NDArray[np.int64],
     ) -> None:
-        self._table = table
-        self._index = index
+        self._rows = rows.select(selected).with_format("arrow")
         self._paths = [path for path, _ in sources]
-        self._source_of = source_of[index]
-        self.lengths = column(table, "length")[index]
-        self.supervised = column(table, "learnt")[index]
+        self._source_of = source_of[selected]
+        self.lengths = column(rows, "length")[selected]
+        self.supervised = column(rows, "learnt")[selected]
         self.roles = np.array([role for _, role in sources])[self._source_of]
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._rows)
 
     @overload
     def __getitem__(self, place: int) -> TokenizedRow: ...
@@ -72,15 +73,15 @@ class RowStore(Sequence[TokenizedRow]):
         """Return the row at a place, read from disk."""
         if isinstance(place, slice):
             return [self[one] for one in range(*place.indices(len(self)))]
-        row = self._table[int(self._index[place])]
-        ids = row["input_ids"]
-        labels = [token if learnt else IGNORED for token, learnt in zip(ids, row["supervised"], strict=True)]
-        return TokenizedRow(ids, labels, self._paths[self._source_of[place]], row["number"])
+        row = self._rows[int(place)]
+        ids, supervised = (row[name][0].values.to_numpy(zero_copy_only=False) for name in ("input_ids", "supervised"))
+        labels = np.where(supervised, ids, np.int32(IGNORED))
+        return TokenizedRow(ids, labels, self._paths[self._source_of[place]], row["number"][0].as_py())
 
     def __iter__(self) -> Iterator[TokenizedRow]:
         return (self[place] for place in range(len(self)))
 
 
-def column(table: Dataset, name: str) -> NDArray[np.int64]:
+def column(rows: Dataset, name: str) -> NDArray[np.int64]:
     """Return a column of numbers as int64, (rows,)."""
-    return np.asarray(table.data.column(name).to_numpy(), dtype=np.int64)
+    return np.asarray(rows.data.column(name).to_numpy(), dtype=np.int64)

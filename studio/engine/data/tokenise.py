@@ -1,4 +1,4 @@
-"""From one source to a table of tokenised rows, a handful at a time, so that memory and the window stay free."""
+"""From one source to a dataset of tokenised rows, a handful at a time, so that memory and the window stay free."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from studio.config import DataSource
 from studio.engine.control import Progress
-from studio.engine.data.cache import cached_table
+from studio.engine.data.cache import cached_dataset
 from studio.engine.data.encoder import Encoding
 from studio.engine.data.examples import open_source
 from studio.engine.data.formats.base import Example
@@ -25,7 +24,6 @@ from studio.errors import DataError
 from studio.i18n import tr
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from datasets import Dataset
 
 _ROWS = 32  # that are encoded together
@@ -37,13 +35,13 @@ class TokenisedSource:
     """The rows of one source.
 
     Attributes:
-        table: columns input_ids, supervised (whether each token is learnt), length and learnt (their counts),
+        rows: columns input_ids, supervised (whether each token is learnt), length and learnt (their counts),
             number (the row in the file) and digest (equal for rows with equal tokens and mask).
         tally: what became of all rows of the file.
         fingerprint: SHA-256 of the file.
     """
 
-    table: Dataset
+    rows: Dataset
     tally: Tally
     fingerprint: str
 
@@ -56,13 +54,20 @@ def tokenise(source: DataSource, renderer: Renderer, progress: Progress) -> Toke
         ModelError: the model's template is not valid.
         Cancelled: the user cancelled.
     """
-    from datasets import Dataset
+    from datasets import Features, List, Value
 
-    path = source_path(source)
-    digest = fingerprint(path, progress)
+    features = Features(
+        input_ids=List(Value("int32")),
+        supervised=List(Value("bool")),
+        length=Value("int32"),
+        learnt=Value("int32"),
+        number=Value("int64"),
+        digest=Value("int64"),
+    )
+    digest = fingerprint(source_path(source), progress)
     key = _key(source, digest, renderer)
-    file, tally = cached_table(key, lambda draft: _write(draft, source, renderer, progress), progress)
-    return TokenisedSource(Dataset.from_file(str(file)), tally, digest)
+    rows, tally = cached_dataset(key, features, lambda tally: _rows(source, renderer, tally, progress), progress)
+    return TokenisedSource(rows, tally, digest)
 
 
 def chunks(examples: Iterable[tuple[int, Example]]) -> Iterator[list[tuple[int, Example]]]:
@@ -100,51 +105,28 @@ def _key(source: DataSource, digest: str, renderer: Renderer) -> str:
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:40]
 
 
-def _write(draft: Path, source: DataSource, renderer: Renderer, progress: Progress) -> Tally:
-    import pyarrow as pa
-
+def _rows(source: DataSource, renderer: Renderer, tally: Tally, progress: Progress) -> Iterator[dict[str, Any]]:
+    """Yield the tokenised rows of a source."""
     before = state(source_path(source))
-    opened = open_source(source, progress, "tokenising")
+    opened = open_source(source, progress, "tokenising", tally)
     taught = 0
-    with pa.OSFile(str(draft), "wb") as sink, pa.ipc.new_stream(sink, _schema()) as writer:
-        for chunk in chunks(opened.examples()):
-            kept = encode_chunk(chunk, renderer, opened.tally)
-            writer.write_batch(pa.RecordBatch.from_pylist(list(_records(kept)), schema=_schema()))
-            taught += len(kept)
+    for chunk in chunks(opened.examples()):
+        for number, encodings in encode_chunk(chunk, renderer, tally):
+            taught += 1
+            digest = _digest(encodings)
+            for encoding in encodings:
+                yield {
+                    "input_ids": encoding.input_ids,
+                    "supervised": encoding.supervised,
+                    "length": len(encoding.input_ids),
+                    "learnt": sum(encoding.supervised),
+                    "number": number,
+                    "digest": digest,
+                }
     if state(source_path(source)) != before:
         raise DataError(tr("{file} changed while it was read; start again.").format(file=shown(source_path(source))))
     if not taught:
-        raise DataError(opened.tally.why_nothing_is_left(shown(source_path(source)), renderer.max_length))
-    return opened.tally
-
-
-def _schema() -> pa.Schema:
-    import pyarrow as pa
-
-    return pa.schema(
-        {
-            "input_ids": pa.list_(pa.int32()),
-            "supervised": pa.list_(pa.bool_()),
-            "length": pa.int32(),
-            "learnt": pa.int32(),
-            "number": pa.int64(),
-            "digest": pa.int64(),
-        }
-    )
-
-
-def _records(kept: list[tuple[int, tuple[Encoding, ...]]]) -> Iterator[dict[str, Any]]:
-    for number, rows in kept:
-        digest = _digest(rows)
-        for row in rows:
-            yield {
-                "input_ids": row.input_ids,
-                "supervised": row.supervised,
-                "length": len(row.input_ids),
-                "learnt": sum(row.supervised),
-                "number": number,
-                "digest": digest,
-            }
+        raise DataError(tally.why_nothing_is_left(shown(source_path(source)), renderer.max_length))
 
 
 def _digest(rows: tuple[Encoding, ...]) -> int:

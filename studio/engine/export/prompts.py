@@ -72,7 +72,7 @@ def _spread(rows: RowStore) -> tuple[Prompt, ...]:
 
 
 def _from_row(row: TokenizedRow) -> Prompt:
-    ids = tuple(row.input_ids[:TOKENS])
+    ids = tuple(row.input_ids[:TOKENS].tolist())
     answer = next((place for place, label in enumerate(row.labels) if label >= 0), 0)
     return Prompt(ids, _prompt_length(ids, answer), Path(row.source).name, row.number)
 

@@ -64,10 +64,10 @@ def test_the_validation_loss_is_that_of_transformers(tmp_path: Path) -> None:
     total, count = 0.0, 0
     for index in range(len(data.validation)):
         row = data.validation[index]
-        labels = torch.tensor([row.labels])
+        labels = torch.tensor(row.labels, dtype=torch.int64)[None]
         supervised = int((labels[:, 1:] != -100).sum())
         with torch.no_grad():
-            total += float(base(input_ids=torch.tensor([row.input_ids]), labels=labels).loss) * supervised
+            total += float(base(input_ids=torch.tensor(row.input_ids)[None], labels=labels).loss) * supervised
         count += supervised
     first = done.go().of(EvaluationCompleted)[0]
     assert first.supervised_tokens == count
