@@ -61,7 +61,6 @@ class MainWindow(QMainWindow):
         self._restore_geometry()
         self._build()
         context.page_requested.connect(self.go_to)
-        context.configuration_requested.connect(self._use_configuration)
         context.configuration_requested.connect(self._show_configuration)
         context.remedy_requested.connect(self._offer_remedy)
         context.message.connect(self._show_message)
@@ -214,10 +213,6 @@ class MainWindow(QMainWindow):
         else:
             self.setup.save_configuration()
 
-    def _use_configuration(self, path: Path) -> None:
-        self.setup.load_configuration(path)
-        self.go_to("setup")
-
     def _show_configuration(self, path: Path) -> None:
         self.go_to("setup")
         self.setup.load_configuration(path)
@@ -232,7 +227,7 @@ class MainWindow(QMainWindow):
 
     def _run_experiment(self, path: Path) -> None:
         """Show an experiment's settings on the Setup page, start it, and watch its numbers."""
-        self._use_configuration(path)
+        self._show_configuration(path)
         try:
             self.context.start_run(read_config(path))
         except StudioError as error:

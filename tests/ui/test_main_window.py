@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import SIGNAL, Qt
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -274,6 +274,35 @@ def test_a_page_may_offer_the_configuration_of_a_run(ready: MainWindow, tmp_path
     ready.context.configuration_requested.emit(file)
     assert ready.page == "setup"
     assert ready.setup.config() == expected
+
+
+def test_the_configuration_of_a_run_is_loaded_once(
+    ready: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[object] = []
+    monkeypatch.setattr(ready.setup, "set_tables", loaded.append)
+    file = tmp_path / "config.toml"
+    file.write_text(write_config(ready.setup.config()), encoding="utf-8")
+    ready.context.configuration_requested.emit(file)
+    assert len(loaded) == 1
+
+
+def test_every_request_of_a_page_is_answered_by_one_slot_also_in_another_language(ready: MainWindow) -> None:
+    signals = {
+        "page_requested(QString)": 1,
+        "configuration_requested(PyObject)": 1,
+        "remedy_requested(QString)": 1,
+        "message(QString)": 1,
+    }
+
+    def slots() -> dict[str, int]:
+        return {signal: ready.context.receivers(SIGNAL(signal)) for signal in signals}
+
+    assert slots() == signals
+    ready.actions_by_name["language_zh_CN"].trigger()
+    assert ready.context.settings.language == "zh_CN"
+    assert slots() == signals
+    ready.actions_by_name["language_en"].trigger()
 
 
 def test_the_geometry_is_remembered(window: MainWindow) -> None:
