@@ -15,10 +15,10 @@ from studio.ui.bridge import AppContext
 from studio.ui.models.runs import method_title
 from studio.ui.pages.no_run import NoRun
 from studio.ui.pages.numerics.events import EventPanel
-from studio.ui.pages.numerics.export import SaveMenu
 from studio.ui.pages.numerics.figures import NumericsFigures
 from studio.ui.pages.numerics.histogram import HistogramCard
-from studio.ui.pages.numerics.map import HistoryCard, MapCard
+from studio.ui.pages.numerics.module_cards import HistoryCard, MapCard
+from studio.ui.pages.numerics.save_menu import SaveMenu
 from studio.ui.plots.lane.events import Event
 from studio.ui.plots.lane.lane import EventLane
 from studio.ui.plots.pace import Pace

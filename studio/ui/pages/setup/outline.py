@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from studio.i18n import tr
 from studio.ui import theme
-from studio.ui.pages.setup.section import SectionCard
+from studio.ui.pages.setup.section_card import SectionCard
 from studio.ui.widgets.text import ElidedLabel, label
 from studio.ui.widgets.verdict import sign_pixmap
 

@@ -21,13 +21,13 @@ from studio.ui.bridge import AppContext
 from studio.ui.dialogs.method_comparison import MethodComparison
 from studio.ui.dialogs.precision_probe import PrecisionProbe
 from studio.ui.job import Job
-from studio.ui.pages.setup.data import DataCard
-from studio.ui.pages.setup.method import MethodCard
-from studio.ui.pages.setup.model import ModelCard
+from studio.ui.pages.setup.data_card import DataCard
+from studio.ui.pages.setup.method_card import MethodCard
+from studio.ui.pages.setup.model_card import ModelCard
 from studio.ui.pages.setup.outline import Outline
-from studio.ui.pages.setup.precision import PrecisionCard
-from studio.ui.pages.setup.section import SectionCard
-from studio.ui.pages.setup.training import TrainingCard
+from studio.ui.pages.setup.precision_card import PrecisionCard
+from studio.ui.pages.setup.section_card import SectionCard
+from studio.ui.pages.setup.training_card import TrainingCard
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.text import label
 

@@ -16,7 +16,7 @@ from studio.engine.models.shapes import ModelShapes
 from studio.runner import actions
 from studio.ui.forms.names import BY_NAME, NamesEditor
 from studio.ui.main_window import MainWindow
-from studio.ui.pages.setup.method import MethodCard
+from studio.ui.pages.setup.method_card import MethodCard
 from tests.engine.methods.layouts import shapes_of
 from tests.ui.fakes import GB, FakeEngine, choose
 

@@ -9,7 +9,7 @@ from pytestqt.qtbot import QtBot
 from studio.ui.bridge import AppContext
 from studio.ui.forms.form import Form
 from studio.ui.pages.setup.page import SetupPage
-from studio.ui.pages.setup.precision import PrecisionCard
+from studio.ui.pages.setup.precision_card import PrecisionCard
 from tests.ui.fakes import FakeEngine
 
 SCALING = {"loss_scaling", "initial_scale"}

@@ -13,13 +13,13 @@ from studio.i18n import tr
 from studio.runner.record import RunRecord
 from studio.ui.bridge import AppContext
 from studio.ui.job import Job
-from studio.ui.plots import export_numbers
-from studio.ui.plots.export import save_picture
+from studio.ui.plots import csv_export
+from studio.ui.plots.picture_export import save_picture
 from studio.ui.widgets.buttons import push_button
 
 CSV = "CSV (*.csv)"
 PICTURES = ("PNG (*.png)", "SVG (*.svg)")
-Rows = Iterable[export_numbers.Row]
+Rows = Iterable[csv_export.Row]
 
 
 class SaveMenu:
@@ -48,7 +48,7 @@ class SaveMenu:
         # A job of its own: the next table must not take the place of one that is still being written.
         job = Job(self._page, self._context, tr("Saving"))
         job.failed.connect(self._context.message)
-        job.start(lambda progress: export_numbers.write_csv(path, table, progress))
+        job.start(lambda progress: csv_export.write_csv(path, table, progress))
 
     def _save_picture(self, name: str, title: str, widget: QWidget) -> None:
         path = self._ask(f"{name}.png", PICTURES)
@@ -83,17 +83,17 @@ def _ending(kind: str) -> str:
 def _tables() -> tuple[tuple[str, str, Callable[[RunRecord], Rows]], ...]:
     return (
         ("modules", tr("Modules over steps"), _modules),
-        ("exponents", tr("Exponents"), lambda record: export_numbers.histogram_rows(list(record.samples))),
+        ("exponents", tr("Exponents"), lambda record: csv_export.histogram_rows(list(record.samples))),
         ("scales", tr("Shares at every scale"), _scales),
-        ("steps", tr("Losses, norms, scales and skips"), export_numbers.step_rows),
-        ("verdicts", tr("Verdicts"), export_numbers.verdict_rows),
+        ("steps", tr("Losses, norms, scales and skips"), csv_export.step_rows),
+        ("verdicts", tr("Verdicts"), csv_export.verdict_rows),
     )
 
 
 def _modules(record: RunRecord) -> Rows:
     names = record.numerics.modules if record.numerics else []
-    return export_numbers.module_rows(names, list(record.samples))
+    return csv_export.module_rows(names, list(record.samples))
 
 
 def _scales(record: RunRecord) -> Rows:
-    return export_numbers.scale_rows(record.samples[-1:], range(33))
+    return csv_export.scale_rows(record.samples[-1:], range(33))

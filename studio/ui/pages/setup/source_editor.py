@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 PREVIEW_ROWS = 5
 
 
-class SourceRow(QFrame):
+class SourceEditor(QFrame):
     """`changed` means other values; `judged` means that the inspection ended; `removed` that the user took it away."""
 
     changed = Signal()

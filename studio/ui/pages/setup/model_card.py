@@ -19,7 +19,7 @@ from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.forms.form import Form
 from studio.ui.job import Job
-from studio.ui.pages.setup.section import SectionCard
+from studio.ui.pages.setup.section_card import SectionCard
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.text import label

@@ -14,7 +14,7 @@ from studio.runner.actions import Estimate
 from studio.text.numbers import size_text
 from studio.ui.forms.form import Form
 from studio.ui.forms.numbers import number_text
-from studio.ui.pages.setup.section import SectionCard
+from studio.ui.pages.setup.section_card import SectionCard
 from studio.ui.widgets.memory_bar import MemoryBar
 
 

@@ -18,8 +18,8 @@ from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.forms.editors import ShareEditor
 from studio.ui.forms.form import Form
-from studio.ui.pages.setup.data_source import SourceRow
-from studio.ui.pages.setup.section import SectionCard
+from studio.ui.pages.setup.section_card import SectionCard
+from studio.ui.pages.setup.source_editor import SourceEditor
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.drop_area import DropArea
 
@@ -43,7 +43,7 @@ class DataCard(SectionCard):
         super().__init__("data", tr("Data"), parent)
         self._context = context
         self._model: ModelInfo | None = None
-        self.sources: list[SourceRow] = []
+        self.sources: list[SourceEditor] = []
         self._rendering: tuple[Any, ...] = ()
         self.form = Form(DataConfig, editors={"replay_ratio": ShareEditor, "validation_fraction": ShareEditor})
         self.form.changed.connect(self._form_changed)
@@ -120,7 +120,7 @@ class DataCard(SectionCard):
         self.add_files(paths)
 
     def _add(self, values: Mapping[str, Any]) -> None:
-        source = SourceRow(self._context, values)
+        source = SourceEditor(self._context, values)
         source.changed.connect(lambda: self._source_changed(source))
         source.judged.connect(self._judge)
         source.removed.connect(lambda: self._remove(source))
@@ -130,7 +130,7 @@ class DataCard(SectionCard):
         self._show_state()
         self.changed.emit()
 
-    def _remove(self, source: SourceRow) -> None:
+    def _remove(self, source: SourceEditor) -> None:
         source.drop()
         self.sources.remove(source)
         self._list.removeWidget(source)
@@ -139,7 +139,7 @@ class DataCard(SectionCard):
         self._show_state()
         self.changed.emit()
 
-    def _source_changed(self, source: SourceRow) -> None:
+    def _source_changed(self, source: SourceEditor) -> None:
         self._inspect(source)
         self._show_state()
         self.changed.emit()
@@ -157,7 +157,7 @@ class DataCard(SectionCard):
         for source in self.sources:
             self._inspect(source)
 
-    def _inspect(self, source: SourceRow) -> None:
+    def _inspect(self, source: SourceEditor) -> None:
         source.inspect(self._model, self._config())
         self._judge()
 

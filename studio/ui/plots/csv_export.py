@@ -16,7 +16,7 @@ from studio.exponents import FORMATS, Histogram
 from studio.runner.compact import as_recorded
 from studio.runner.numerics import floor_steps, scale_growths, verdict_words
 from studio.runner.record import OF_SOME_STEPS, OF_STEPS, RunRecord
-from studio.ui.plots.export import cannot_write
+from studio.ui.plots.picture_export import cannot_write
 
 Row: TypeAlias = Sequence[Any]
 STATISTICS = tuple(

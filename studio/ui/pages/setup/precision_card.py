@@ -14,7 +14,7 @@ from studio.i18n import tr
 from studio.ui import theme
 from studio.ui.forms.editors import choice_widget
 from studio.ui.forms.form import Form
-from studio.ui.pages.setup.section import SectionCard
+from studio.ui.pages.setup.section_card import SectionCard
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.segmented import Segmented
 from studio.ui.widgets.text import label
