@@ -18,6 +18,7 @@ from unittest.mock import patch
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
+from PySide6.QtCore import QEvent
 from PySide6.QtWidgets import QApplication, QDialog, QScrollArea, QWidget
 
 from studio.config import parse_config
@@ -399,6 +400,8 @@ def main(arguments: list[str]) -> None:
             save(widget, out / f"{name.replace('_', '-')}-{shade}.png")
             widget.hide()
             widget.deleteLater()
+            # Without an event loop of its own Qt keeps what is to be deleted, and repaints all of it at each new theme.
+            QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtGui import QColor
 
-from studio.i18n import gettext_noop
+from studio.i18n import gettext_noop, tr
 from studio.runner.series import MetricSeries
+from studio.text import numbers
 from studio.ui import theme
 
 Array = NDArray[np.float64]
@@ -111,6 +112,22 @@ class Curve:
         """Return the newest point at or before a step: its step and its raw value."""
         index = int(np.searchsorted(self.series.x, step, side="right")) - 1
         return (int(self.series.x[index]), float(self.series.y[index])) if index >= 0 else None
+
+    def in_words(self) -> str:
+        """Return the newest, lowest and highest value of a curve that has points, and how many are not finite."""
+        y = self.series.y
+        finite = y[np.isfinite(y)]
+        text = tr("{name}: now {now}, lowest {low}, highest {high}.").format(
+            name=tr(self.style.title),
+            now=numbers.number(float(y[-1])),
+            low=numbers.number(float(finite.min()) if len(finite) else None),
+            high=numbers.number(float(finite.max()) if len(finite) else None),
+        )
+        bad = self.series.x[~np.isfinite(y)]
+        if not len(bad):
+            return text
+        words = tr("{count} values are not finite, the first at step {step}.")
+        return f"{text} {words.format(count=len(bad), step=f'{int(bad[0]):,}')}"
 
     def _between(self, first: float, last: float) -> tuple[Array, Array]:
         begin, end = np.searchsorted(self.series.x, [first, last + 1e-9])

@@ -13,7 +13,6 @@ from studio.runner.record import RunRecord
 from studio.text import numbers
 from studio.ui.plots.axes import ValueAxis
 from studio.ui.plots.curve import NOT_FINITE, Curve, Style
-from studio.ui.plots.describe import in_words
 from studio.ui.plots.overlay import CurveOverlay
 from studio.ui.plots.timeline import Timeline
 from studio.ui.plots.timeline_plot import TimelinePlot
@@ -62,7 +61,7 @@ class LineChart(TimelinePlot):
     def summary(self) -> str:
         if message := self.empty_message():
             return message
-        return " ".join(in_words(curve) for curve in self.curves if len(curve.series) and curve.style.title)
+        return " ".join(curve.in_words() for curve in self.curves if len(curve.series) and curve.style.title)
 
     @override
     def apply_theme(self) -> None:

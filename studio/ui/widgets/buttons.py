@@ -18,7 +18,7 @@ def push_button(text: str, kind: Kind = "plain", icon: str = "", tooltip: str = 
     """Return a button with words on it."""
     # A no-break space keeps the words off the icon; the style leaves too little between them.
     button = QPushButton(f"\u00a0{text}" if icon else text)
-    _dress(button, kind)
+    _set_kind(button, kind)
     button.setAccessibleName(text.replace("&", ""))
     button.setToolTip(tooltip)
     if icon:
@@ -43,7 +43,7 @@ class ActionButton(QPushButton):
     def __init__(self, action: QAction, kind: Kind = "plain", icon: str = "") -> None:
         super().__init__()
         self._action = action
-        _dress(self, kind)
+        _set_kind(self, kind)
         icons.bind(self, icon or action.objectName(), _ICON_COLOURS[kind])
         self.clicked.connect(action.trigger)
         action.changed.connect(self._follow)
@@ -57,6 +57,6 @@ class ActionButton(QPushButton):
         self.setToolTip(self._action.toolTip())
 
 
-def _dress(button: QPushButton, kind: Kind) -> None:
+def _set_kind(button: QPushButton, kind: Kind) -> None:
     button.setProperty("kind", kind)
     button.setIconSize(QSize(theme.space(2), theme.space(2)))

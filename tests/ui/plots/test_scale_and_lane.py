@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from pytestqt.qtbot import QtBot
 
 from studio.events import EvaluationCompleted, NumericsStarted, OverflowDiagnosed
@@ -193,6 +193,20 @@ def test_a_click_beside_all_events_picks_none(show: Show, qtbot: QtBot) -> None:
     with qtbot.waitSignal(lane.picked) as picked:
         qtbot.mouseClick(lane.viewport(), Qt.MouseButton.LeftButton, pos=lane.mapFromScene(place))
     assert picked.args == [None]
+
+
+def test_a_drag_that_begins_on_an_event_picks_nothing(show: Show, qtbot: QtBot) -> None:
+    lane = _lane(show, _searching())
+    begin = lane.mapFromScene(lane.view.mapToScene(float(lane.view.pixel_of(1)), lane.overlay.height_of(SKIPPED + 0.5)))
+    with qtbot.assertNotEmitted(lane.picked):
+        qtbot.mousePress(lane.viewport(), Qt.MouseButton.LeftButton, pos=begin)
+        qtbot.mouseRelease(lane.viewport(), Qt.MouseButton.LeftButton, pos=begin + QPoint(60, 0))
+
+
+def test_another_run_begins_without_the_marks_of_the_one_before(show: Show) -> None:
+    lane = _lane(show, _searching())
+    lane.show_record(record_of([step_event(1)]))
+    assert lane.event_near(float(lane.view.pixel_of(1))) is None
 
 
 def test_enter_picks_the_event_under_the_cursor(show: Show, qtbot: QtBot) -> None:

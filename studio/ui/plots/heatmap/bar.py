@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from PySide6.QtCore import QLineF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
@@ -49,7 +48,8 @@ class ColourBar(QWidget):
     @override
     def sizeHint(self) -> QSize:
         metrics = QFontMetricsF(theme.caption_font())
-        widest = max(metrics.horizontalAdvance(text) for _, text in self._all_words())
+        words = [tr("not finite"), *(text for _, text in (*self._marks(), *self._zones()))]
+        widest = max(metrics.horizontalAdvance(text) for text in words)
         return QSize(round(theme.space(2.75) + widest) + 2, theme.space(12))
 
     @override
@@ -60,7 +60,7 @@ class ColourBar(QWidget):
         colours = share_colours() if self._shares else exponent_colours()
         self._paint_alarm(painter, colours, line)
         ramp = QRectF(0, 1.6 * line, theme.space(1.5), self.height() - self._below - 1.6 * line)
-        painter.drawImage(ramp, picture(_falling(), colours))
+        painter.drawImage(ramp, picture(np.arange(LEVELS)[::-1, None], colours))
         painter.setPen(QPen(theme.palette().border, 1))
         painter.drawRect(ramp)
         for value, text in self._marks():
@@ -84,17 +84,11 @@ class ColourBar(QWidget):
         middles = ((OVERFLOW + normal) / 2, (normal + subnormal) / 2, (subnormal + LOW) / 2)
         return list(zip(middles, (tr("normal"), tr("subnormal"), tr("zero")), strict=True))
 
-    def _all_words(self) -> list[tuple[float, str]]:
-        return [*self._marks(), *self._zones(), (0.0, self._alarm_text())]
-
-    def _alarm_text(self) -> str:
-        return tr("not finite")
-
     def _paint_alarm(self, painter: QPainter, colours: Colours, line: float) -> None:
         painter.fillRect(QRectF(0, 0.1 * line, theme.space(1.5), 0.9 * line), QColor.fromRgba(int(colours[ALARM])))
         painter.setPen(theme.palette().muted)
         room = QRectF(theme.space(2.25), 0.0, self.width(), 1.1 * line)
-        painter.drawText(room, int(Qt.AlignmentFlag.AlignVCenter), self._alarm_text())
+        painter.drawText(room, int(Qt.AlignmentFlag.AlignVCenter), tr("not finite"))
 
     def _paint_mark(self, painter: QPainter, ramp: QRectF, value: float, text: str) -> None:
         y = self._height_of(value, ramp)
@@ -112,7 +106,3 @@ class ColourBar(QWidget):
     def _height_of(self, value: float, ramp: QRectF) -> float:
         low, high = (0.0, 1.0) if self._shares else (LOW, HIGH)
         return ramp.bottom() - (value - low) / (high - low) * ramp.height()
-
-
-def _falling() -> NDArray[np.intp]:
-    return np.arange(LEVELS)[::-1, None]

@@ -16,7 +16,7 @@ from studio.events import NumericsSampled, NumericsStarted
 from studio.runner.numerics import ModuleMatrix
 from studio.runner.record import RunRecord
 from studio.ui import theme
-from studio.ui.plots.heatmap import colours as colours
+from studio.ui.plots.heatmap import colours
 from studio.ui.plots.heatmap.axis import layer_of, short_name, title_of
 from studio.ui.plots.heatmap.heatmap import HeatMap
 from studio.ui.plots.heatmap.history import ModuleHistory
