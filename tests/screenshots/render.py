@@ -27,7 +27,7 @@ from studio.events import EvaluationCompleted, ProgressReported, RunFailed, RunF
 from studio.runner import actions, laboratory
 from studio.runner.controller import Controller
 from studio.runner.record import RunRecord
-from studio.ui import latest, theme
+from studio.ui import job, theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs import precision_probe
 from studio.ui.dialogs.laboratory import Laboratory
@@ -115,7 +115,7 @@ def setup_window(method: dict[str, object], memory: int = 16 * scripted_setup.GB
     with (
         patch.object(actions, "open_model", lambda path, _progress: scripted_setup.smollm2(path)),
         patch.object(device, "available_memory", lambda _device: memory),
-        patch.object(latest, "PAUSE_MILLISECONDS", 0),
+        patch.object(job, "PAUSE_MILLISECONDS", 0),
     ):
         window.setup.set_tables(tables)
         settle(context, 8)
