@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from studio.config import RunConfig
-from studio.engine.numerics.flushed import flushed
+from studio.engine.numerics.flushed import lost_gradients
 from studio.engine.numerics.remedies import REMEDIES, changed
 from studio.engine.numerics.verdicts import VERDICTS
 from studio.engine.numerics.verdicts import verdict_words as verdict_words  # for the window
@@ -158,13 +158,11 @@ def share_lost(sample: NumericsSampled, compute: str) -> float | None:
     In a run that computes in fp16 (`compute`) what was flushed is gone, and told from what was kept; in another the
     recorded numbers themselves tell what fp16 would flush. None where nothing was recorded.
     """
-    histogram, scale = Histogram.from_dict(sample.parameters), sample.grad_scale or 1.0
-    if not histogram.total:
-        return None
     if compute == FP16.name:
-        return flushed(histogram, scale).share
-    without = dataclasses.replace(histogram, zeros=0)
-    return without.shares(scale).zero
+        lost = lost_gradients(sample)
+        return lost.share if lost else None
+    histogram = Histogram.from_dict(sample.parameters)
+    return dataclasses.replace(histogram, zeros=0).shares(1.0).zero if histogram.total else None
 
 
 def best_scales(histogram: Histogram, largest: float, fmt: Format = FP16) -> tuple[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -159,6 +160,18 @@ def test_what_is_zero_by_nature_is_not_lost(scale: float) -> None:
     in_fp32 = histogram_of(np.concatenate([numbers, np.zeros(20_000)])).to_dict()
     foreseen = share_lost(sample(grad_scale=None, parameters=in_fp32), "fp32")
     assert foreseen == pytest.approx(float((numbers.astype(np.float16) == 0).mean()), abs=0.005)
+
+
+def test_what_was_flushed_on_its_way_to_the_weights_is_lost_as_the_verdict_says() -> None:
+    chance = np.random.default_rng(0)
+    flowing = (2.0 ** chance.normal(-27.0, 2.0, 20_000)).astype(np.float16).astype(np.float64)
+    weights = np.where(chance.random(20_000) < 0.5, 0.0, 2.0 ** chance.normal(-8.0, 2.0, 20_000))
+    found = sample(
+        grad_scale=1.0, parameters=histogram_of(weights).to_dict(), gradients=histogram_of(flowing).to_dict()
+    )
+    assert share_lost(found, "fp16") == pytest.approx(0.5, abs=0.01)
+    fine = dataclasses.replace(found, gradients=histogram_of(2.0 ** chance.normal(-8.0, 2.0, 20_000)).to_dict())
+    assert share_lost(fine, "fp16") == pytest.approx(0.0, abs=0.01)
 
 
 @pytest.mark.parametrize("middle", [-30.0, -18.0, -6.0, 3.0])

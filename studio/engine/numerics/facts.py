@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from studio.events import StepCompleted
-from studio.exponents import Histogram
+from studio.events import NumericsSampled, StepCompleted
 
 Direction: TypeAlias = Literal["forward", "backward", "loss", "weights"]
 # Source file, row number in it from 1, tokens.
@@ -48,10 +47,7 @@ class StepFacts:
         located: where the first non-finite value appeared, where that was looked for.
         rows: the rows of the micro-batch that failed, or those of them that fail by themselves.
         rows_tried: of how many, repeated one at a time, these `rows` are; 0 where that was not tried or found none.
-        parameters: the trained parameters' gradients, unscaled, where this step was sampled.
-        flowing: the gradients that flow between the layers in the format of the products, unscaled, without those of
-            the logits: most of these belong to words that are all but impossible, and are next to zero by nature.
-        lost_between_modules: share (0 to 1) of the flowing gradients that was flushed to zero, judged module by module.
+        sample: what was recorded of this step, where it was sampled.
         lost_updates: share (0 to 1) of the weights whose update was not zero and yet left them as they were; None
             where that is not known. It matters in pure precisions alone.
         cause: why the step failed, None where it was applied. The diagnosis adds it.
@@ -63,9 +59,7 @@ class StepFacts:
     located: FirstNonFinite | None = None
     rows: tuple[Row, ...] = ()
     rows_tried: int = 0
-    parameters: Histogram | None = None
-    flowing: Histogram | None = None
-    lost_between_modules: float = 0.0
+    sample: NumericsSampled | None = None
     lost_updates: float | None = None
     cause: Cause | None = None
 

@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from studio.events import NumericsSampled
 from studio.exponents import FP16, Histogram
 
 # Exponents of gradients within one model spread by 2 to 4 powers of two (standard deviation). No hill is taken to be
@@ -24,6 +25,10 @@ CROWDED = 0.9
 FOOT = 0.01
 # A slope steeper than this (in e per octave) is the outer end of a bell curve, which is round, and soon turns.
 STEEP = 1.5
+# In the paper's SSD network (Micikevicius et al. 2018, figure 3) the three powers of two below fp16's edge decide
+# between divergence and full accuracy; at some 2 % of all values a power of two, of the third of them that is not
+# zero, that is a fifth.
+UNDERFLOW_SHARE = 0.2
 # What a raised scale may leave lost: so little that no longer matters.
 TOLERATED = 0.01
 # The static scale of the paper (1024), for when nothing is left to measure the need by.
@@ -44,6 +49,26 @@ class Flushed:
 
     share: float
     octaves: int
+
+
+def lost_gradients(sample: NumericsSampled) -> Flushed | None:
+    """Estimate what fp16 lost of the trained parameters' gradients in a step; None where it recorded none of them.
+
+    It is lost in two places. The gradient of a parameter may itself be too small; then others of its size stand just
+    above the edge. Or what flows to it through the layers was flushed on the way; then it is zero, and those of other
+    parameters may be of any size.
+    """
+    parameters, scale = Histogram.from_dict(sample.parameters), sample.grad_scale or 1.0
+    if not parameters.total:
+        return None
+    here = flushed(parameters, scale)
+    before = flushed(Histogram.from_dict(sample.gradients), scale)
+    in_modules = flushed_in_modules(sample.gradient_zeros, sample.gradient_subnormal)
+    if in_modules > before.share:
+        before = Flushed(share=in_modules, octaves=max(before.octaves, BLIND_RAISE))
+    # A zero on the way explains zeros among the parameters, but no more of them than there are.
+    explained = min(parameters.zeros / parameters.total, before.share) if before.share >= UNDERFLOW_SHARE else 0.0
+    return Flushed(share=max(here.share, explained), octaves=max(here.octaves, before.octaves))
 
 
 def flushed(histogram: Histogram, scale: float) -> Flushed:

@@ -13,7 +13,6 @@ from studio.config import RunConfig
 from studio.engine.data.batching import MicroBatch, collate
 from studio.engine.numerics.diagnosis import ESTABLISHED, Diagnosis, no_checkpoint
 from studio.engine.numerics.facts import FirstNonFinite, Row, StepFacts
-from studio.engine.numerics.flushed import flushed_in_modules
 from studio.engine.numerics.locate import locate_first
 from studio.engine.numerics.lost_updates import LostUpdates
 from studio.engine.numerics.recorder import Recorder
@@ -22,7 +21,6 @@ from studio.engine.numerics.throttle import CostThrottle
 from studio.engine.numerics.verdicts import verdict_words
 from studio.engine.precision.choose import has_bf16
 from studio.events import NumericsSampled, OverflowDiagnosed, StepCompleted
-from studio.exponents import Histogram
 
 if TYPE_CHECKING:
     from studio.engine.data.rows import TokenizedRow
@@ -130,9 +128,7 @@ class NumericsMonitor:
             done=done,
             next_scale=self._scale,
             can_back_off=could_back_off,
-            parameters=Histogram.from_dict(self._sample.parameters) if self._sample else None,
-            flowing=Histogram.from_dict(self._sample.gradients) if self._sample else None,
-            lost_between_modules=self._lost_between_modules(),
+            sample=self._sample,
             lost_updates=None if self._lost is None or math.isnan(self._lost.share) else self._lost.share,
         )
         if done.skipped and self._worth_a_look(facts):
@@ -182,10 +178,6 @@ class NumericsMonitor:
         recorder = Recorder(trained.model, trained.base, trained.parameters, precision, config.numerics)
         self._emit(recorder.started())
         return recorder
-
-    def _lost_between_modules(self) -> float:
-        sample = self._sample
-        return flushed_in_modules(sample.gradient_zeros, sample.gradient_subnormal) if sample else 0.0
 
     def _samples(self, budget: CostThrottle, step: int) -> bool:
         return self._recorder is not None and budget.passes(step, self._recorder.every)

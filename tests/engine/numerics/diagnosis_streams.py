@@ -15,7 +15,7 @@ from studio.engine.numerics.diagnosis import Diagnosis
 from studio.engine.numerics.facts import FirstNonFinite, Row, StepFacts
 from studio.engine.precision import PRECISIONS
 from studio.engine.precision.scaling import make_scaler
-from studio.events import OverflowDiagnosed, StepCompleted
+from studio.events import NumericsSampled, OverflowDiagnosed, StepCompleted
 from studio.exponents import Histogram
 
 FP16_LARGEST = 65504.0
@@ -114,8 +114,7 @@ def play(
                 can_back_off=can_back_off,
                 located=None if finite else now.located,
                 rows=now.rows,
-                parameters=_sampled(now.small, scale),
-                flowing=_sampled(now.flowing, scale),
+                sample=_sample(number, scale, now),
                 lost_updates=now.lost_updates,
             )
         )
@@ -133,8 +132,24 @@ def completed(**values: Any) -> StepCompleted:
     return StepCompleted(**common | others | values)
 
 
-def _sampled(values: np.ndarray | None, scale: float | None) -> Histogram | None:
-    return None if values is None else counted(rounded(values, scale or 1.0))
+def _sample(step: int, scale: float | None, now: Step) -> NumericsSampled | None:
+    if now.small is None:
+        return None
+    flowing = np.empty(0) if now.flowing is None else now.flowing
+    return sampled(step, scale, *(counted(rounded(values, scale or 1.0)) for values in (now.small, flowing)))
+
+
+def sampled(step: int, scale: float | None, parameters: Histogram, flowing: Histogram) -> NumericsSampled:
+    """A sample of which the histograms alone are given."""
+    columns = ("largest", "zeros", "subnormal", "non_finite")
+    return NumericsSampled(
+        step=step,
+        grad_scale=scale,
+        because="cadence",
+        **{f"{what}_{column}": [] for what in ("activation", "gradient") for column in columns},
+        parameters=parameters.to_dict(),
+        gradients=flowing.to_dict(),
+    )
 
 
 def rounded(values: np.ndarray, scale: float) -> np.ndarray:

@@ -13,7 +13,7 @@ from studio.config import parse_config, write_config
 from studio.engine.control import Control
 from studio.engine.training import run
 from studio.errors import StudioError
-from studio.events import OverflowDiagnosed, ProgressReported, RunEvent, StepCompleted
+from studio.events import NumericsSampled, OverflowDiagnosed, ProgressReported, RunEvent, StepCompleted
 from studio.runs import create_run
 from tests.tiny import tokenizer
 
@@ -53,6 +53,7 @@ class Scenario:
         self.error = ""
         self.steps: list[StepCompleted] = []
         self.diagnosed: list[OverflowDiagnosed] = []
+        self.samples: dict[int, NumericsSampled] = {}
 
     @property
     def verdicts(self) -> list[str]:
@@ -90,6 +91,8 @@ class Scenario:
             self.steps.append(event)
         elif isinstance(event, OverflowDiagnosed):
             self.diagnosed.append(event)
+        elif isinstance(event, NumericsSampled):
+            self.samples[event.step] = event
 
 
 def _reversals(count: int) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from studio.engine.numerics.facts import StepFacts
 from studio.engine.precision import PRECISIONS
 from studio.engine.training.loss import SupervisedLoss
 from tests import tiny
-from tests.engine.numerics.diagnosis_streams import completed, counted, run_config
+from tests.engine.numerics.diagnosis_streams import completed, counted, run_config, sampled
 
 METHODS = {"full": {"name": "full"}, "lora": {"name": "lora", "rank": 4, "dropout": 0.0}}
 BASES = {"llama": tiny.llama, "gpt2": tiny.gpt2}
@@ -78,8 +78,7 @@ def test_underflow_is_said_when_a_direct_count_finds_it(scale: float, factor: fl
                     grad_norm=float(fp16.parameters.norm()),
                     grad_scale=scale,
                 ),
-                parameters=counted(fp16.parameters.numpy()),
-                flowing=counted(fp16.flowing.numpy()),
+                sample=sampled(step, scale, counted(fp16.parameters.numpy()), counted(fp16.flowing.numpy())),
             )
         )
     assert {verdict.verdict for verdict in verdicts} <= {"underflow"}

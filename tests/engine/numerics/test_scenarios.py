@@ -15,6 +15,7 @@ from transformers import GPT2LMHeadModel, LlamaForCausalLM, PreTrainedModel
 
 from studio.engine.numerics.verdicts import VERDICTS
 from studio.engine.training import loop
+from studio.runner.numerics import share_lost
 from tests.engine.numerics.scenario import LORA, Scenario, gpt2, llama
 
 BENIGN = {verdict.name for verdict in VERDICTS if not verdict.harmful}
@@ -38,6 +39,11 @@ def rescale(model: LlamaForCausalLM, factor: float) -> LlamaForCausalLM:
             layer.self_attn.o_proj.weight.mul_(factor)
             layer.mlp.down_proj.weight.mul_(factor)
     return model
+
+
+def share_shown(done: Scenario) -> float | None:
+    """What the window shows of the sample that the first verdict rests on."""
+    return share_lost(done.samples[done.diagnosed[0].step], "fp16")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16-mixed", "fp16-mixed"])
@@ -148,6 +154,7 @@ def test_gradients_below_fp16_are_an_underflow(tmp_path: Path) -> None:
     settings = {"numerics": {"every": 2}, "training": {"max_steps": 8}}
     done = Scenario(tmp_path, model, precision={"loss_scaling": "off"}, **settings).train()
     assert done.verdicts == ["underflow"]
+    assert share_shown(done) == done.diagnosed[0].evidence["share"]
     raised = {"loss_scaling": "static", "initial_scale": 2.0**16}
     assert Scenario(tmp_path / "raised", model, precision=raised, **settings).train().verdicts == []
 
@@ -160,6 +167,7 @@ def test_gradients_lost_behind_the_last_layer_are_an_underflow(tmp_path: Path, m
     loud = rescale(llama(initializer_range=0.1), 1e4)
     done = Scenario(tmp_path, loud, precision={"loss_scaling": "off"}, **settings).train()
     assert done.verdicts == ["underflow"]
+    assert share_shown(done) == done.diagnosed[0].evidence["share"]
     raised = {"loss_scaling": "static", "initial_scale": 1024.0}
     assert Scenario(tmp_path / "raised", loud, precision=raised, **settings).train().verdicts == []
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from studio.engine.numerics.facts import StepFacts
-from studio.engine.numerics.flushed import BLIND_RAISE, Flushed, flushed
+from studio.engine.numerics.flushed import BLIND_RAISE, UNDERFLOW_SHARE, Flushed, lost_gradients
 from studio.engine.numerics.remedies import wider_formats
 from studio.engine.numerics.throttle import NewsThrottle
 from studio.engine.numerics.verdict import Detector, Evidence, Options, Remedies, Verdict, Watched, Words
 from studio.engine.numerics.words import number, wider_format
-from studio.exponents import FP16
+from studio.exponents import FP16, Histogram
 from studio.i18n import gettext_noop, tr
 from studio.text.numbers import share_text
 
-# In the paper's SSD network (Micikevicius et al. 2018, figure 3) the three powers of two below fp16's edge decide
-# between divergence and full accuracy; at some 2 % of all values a power of two, of the third of them that is not
-# zero, that is a fifth.
-UNDERFLOW_SHARE = 0.2
 # One sample may be a strange batch.
 UNDERFLOW_SAMPLES = 2
 # Samples without underflow after which another one is news.
@@ -71,7 +67,7 @@ class UnderflowDetector(Detector):
         self._news = NewsThrottle(QUIET_SAMPLES)
 
     def observe(self, facts: StepFacts) -> Evidence | None:
-        lost = None if facts.done.skipped else lost_gradients(facts)
+        lost = None if facts.done.skipped else _lost(facts)
         if lost is None:
             return None
         self._samples += 1
@@ -83,36 +79,22 @@ class UnderflowDetector(Detector):
             "scale": facts.scale,
             "suggested_scale": _larger_scale(facts, lost.octaves, self._history.overflowed_at),
         }
-        if facts.parameters is not None:
-            shares = facts.parameters.shares(facts.scale)
+        if facts.sample is not None:
+            shares = Histogram.from_dict(facts.sample.parameters).shares(facts.scale)
             evidence |= {"zero_share": shares.zero, "subnormal_share": shares.subnormal}
         return evidence
 
 
-def lost_gradients(facts: StepFacts) -> Flushed | None:
-    """Return what was lost in this step of the trained parameters' gradients; None when that is not known.
-
-    It is lost in two places. The gradient of a parameter may itself be too small; then its like stand at fp16's edge.
-    Or what flows to it was flushed on the way; then it is zero for no visible reason, and its like may be anywhere.
-    """
+def _lost(facts: StepFacts) -> Flushed | None:
     if facts.done.grad_norm == 0.0 and facts.done.loss > 0.0:
         return Flushed(share=1.0, octaves=BLIND_RAISE)
-    if facts.parameters is None:
-        return None
-    here = flushed(facts.parameters, facts.scale)
-    if facts.flowing is None:
-        return here
-    before = flushed(facts.flowing, facts.scale)
-    if facts.lost_between_modules > before.share:
-        before = Flushed(share=facts.lost_between_modules, octaves=max(before.octaves, BLIND_RAISE))
-    zeros = facts.parameters.zeros / max(1, facts.parameters.total)
-    explained = min(zeros, before.share) if before.share >= UNDERFLOW_SHARE else 0.0
-    return Flushed(share=max(here.share, explained), octaves=max(here.octaves, before.octaves))
+    return lost_gradients(facts.sample) if facts.sample else None
 
 
 def _larger_scale(facts: StepFacts, octaves: int, overflowed_at: float) -> float | None:
     """The scale that would keep nearly all, or as much of it as fits; None when no larger one fits."""
-    seen = [histogram for histogram in (facts.parameters, facts.flowing) if histogram is not None]
+    sample = facts.sample
+    seen = [Histogram.from_dict(found) for found in (sample.parameters, sample.gradients)] if sample else []
     wanted = facts.scale * 2.0 ** max(1, octaves)
     while wanted > facts.scale and (
         wanted >= overflowed_at or any(histogram.shares(wanted, FP16).overflow > 0 for histogram in seen)
