@@ -125,13 +125,20 @@ def list_runs(root: Path) -> list[RunFolder]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader, or a power loss, sees the old text or the new, never half of one."""
+    """Write a text file so that a reader, or a power loss, sees the old text or the new, never half of one.
+
+    Raises:
+        OSError: the text cannot be written; the old file is as it was.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # or a power loss could leave the new name with none of its text
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _make_unique(root: Path, stem: str) -> Path:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
 
 from studio.errors import RunFolderError
 from studio.events import DataPrepared, EvaluationCompleted, RunFailed, StepCompleted, from_json, to_json
-from studio.runs import Journal, create_run, list_runs, open_run, read_journal
+from studio.runs import Journal, create_run, list_runs, open_run, read_journal, write_atomically
 
 
 def _step(**changes: object) -> StepCompleted:
@@ -104,6 +105,53 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunFolderError, match="No run folder can be written"):
         create_run(tmp_path / "file", "x", "")
+
+
+def test_a_reader_that_has_the_old_file_open_reads_the_old_text_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    write_atomically(path, "old text\n" * 1000)
+    with path.open(encoding="utf-8") as reader:
+        begun = reader.read(4)
+        write_atomically(path, "new")
+        assert begun + reader.read() == "old text\n" * 1000
+    assert path.read_text() == "new"
+
+
+def test_text_that_cannot_be_written_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    write_atomically(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "new, and then half of a pair: \ud800")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_disk_that_fails_at_the_last_moment_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "state.json"
+    write_atomically(path, "old")
+    with monkeypatch.context() as patch:
+        patch.setattr(*((os, "fsync", fail) if step == "fsync" else (Path, "replace", fail)))
+        with pytest.raises(OSError, match="No space"):
+            write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_text_is_on_the_disk_before_its_file_takes_the_place_of_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power loss the new name would else point to a file without its text."""
+    path, synced = tmp_path / "state.json", []
+    write_atomically(path, "old")
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append((os.fstat(number).st_size, path.read_text())))
+    write_atomically(path, "newer")
+    assert synced == [(len("newer"), "old")]
 
 
 def test_data_prepared_keeps_the_reasons() -> None:
