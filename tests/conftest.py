@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gettext
 import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from studio import i18n
 
@@ -38,6 +40,24 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 def _english() -> Iterator[None]:
     yield
     i18n.set_language("en")
+
+
+class _Marked(gettext.NullTranslations):
+    """A catalogue that knows every text: whatever goes through `tr` begins with 译."""
+
+    @override
+    def gettext(self, message: str) -> str:
+        return f"译{message}"
+
+
+@pytest.fixture
+def marked_chinese(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `set_language("zh_CN")` mark all that is translated."""
+
+    def translation(*_: object, languages: list[str], **__: object) -> gettext.NullTranslations:
+        return _Marked() if languages == ["zh_CN"] else gettext.NullTranslations()
+
+    monkeypatch.setattr(gettext, "translation", translation)
 
 
 @pytest.fixture(autouse=True)

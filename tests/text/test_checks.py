@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import gettext
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typing_extensions import override
 
 from studio import i18n
 from studio.engine.export.certificate import Certificate, Check, read_certificate
@@ -68,22 +66,6 @@ CHECKS: tuple[tuple[str, bool, Any, float | None, dict[str, Any]], ...] = (
 )
 
 
-class _Marked(gettext.NullTranslations):
-    """A catalogue that knows every text: whatever goes through `tr` begins with a mark."""
-
-    @override
-    def gettext(self, message: str) -> str:
-        return f"译{message}"
-
-
-@pytest.fixture(autouse=True)
-def _catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
-    def translation(*_: Any, languages: list[str], **__: Any) -> gettext.NullTranslations:
-        return _Marked() if languages == ["zh_CN"] else gettext.NullTranslations()
-
-    monkeypatch.setattr(i18n.gettext, "translation", translation)
-
-
 def certificate() -> Certificate:
     checks = tuple(Check.of(name, passed, value, limit, **rest) for name, passed, value, limit, rest in CHECKS)
     return Certificate(
@@ -91,6 +73,7 @@ def certificate() -> Certificate:
     )
 
 
+@pytest.mark.usefixtures("marked_chinese")
 @pytest.mark.parametrize(("made", "shown"), [("zh_CN", "en"), ("en", "zh_CN")])
 def test_a_certificate_made_under_one_language_reads_right_in_another(tmp_path: Path, made: str, shown: str) -> None:
     i18n.set_language(made)
@@ -113,6 +96,7 @@ def test_no_sentence_has_a_hole_or_a_name_of_evidence_left_in_it(tmp_path: Path)
         assert "None" not in check.meaning
 
 
+@pytest.mark.usefixtures("marked_chinese")
 def test_a_certificate_of_an_earlier_version_shows_the_sentences_that_it_holds(tmp_path: Path) -> None:
     path = certificate().write(tmp_path)
     values = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""README.md of an export: the model card, with what was checked."""
+"""README.md of an export: the model card, with what was checked. English, like the certificate: it is passed on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from studio.engine.export.certificate import Check
 from studio.engine.export.journal import Summary, read_summary
 from studio.engine.export.rounded_base import is_rounded
 from studio.engine.export.source import Source
-from studio.i18n import tr
 
 
 def write_card(source: Source, target: Target, dtype: str, checks: tuple[Check, ...]) -> str:
@@ -23,17 +22,17 @@ def write_card(source: Source, target: Target, dtype: str, checks: tuple[Check, 
     numerics = _numerics(source, journal)
     parts = [
         _front_matter(source, target),
-        f"# {source.name}, {tr('fine-tuned')}",
+        f"# {source.name}, fine-tuned",
         _summary(source, dtype),
-        f"## {tr('Use')}",
+        "## Use",
         target.usage.replace("{base}", source.name),
         *_notes(source, target),
-        f"## {tr('Data')}",
+        "## Data",
         _data(source, journal),
-        f"## {tr('Training')}",
+        "## Training",
         _training(source, journal),
-        *((f"## {tr('Numerics')}", numerics) if numerics else ()),
-        f"## {tr('What was checked')}",
+        *(("## Numerics", numerics) if numerics else ()),
+        "## What was checked",
         _checked(checks),
     ]
     return "\n\n".join(parts) + "\n"
@@ -52,10 +51,9 @@ def _quoted(text: str) -> str:
 
 
 def _summary(source: Source, dtype: str) -> str:
-    kind = tr("a Chat model, through its chat template") if source.kind == "chat" else tr("a Base model, on plain text")
-    return tr("{name} was fine-tuned with Finetune Studio as {kind}; method {method}, saved as {dtype}.").format(
-        name=source.name, kind=kind, method=tr(source.method.title), dtype=dtype
-    )
+    kind = "a Chat model, through its chat template" if source.kind == "chat" else "a Base model, on plain text"
+    method = source.method.title
+    return f"{source.name} was fine-tuned with Finetune Studio as {kind}; method {method}, saved as {dtype}."
 
 
 def _notes(source: Source, target: Target) -> list[str]:
@@ -69,39 +67,36 @@ def _notes(source: Source, target: Target) -> list[str]:
 
 def _hashes(target: Target) -> str:
     file = CERTIFICATE if target.plain_model else "base_model.json"
-    return tr("The SHA-256 of the base's files, by which to know it, stand in {file}.").format(file=file)
+    return f"The SHA-256 of the base's files, by which to know it, stand in {file}."
 
 
 def _opening(source: Source) -> str:
-    meaning = (
-        tr(
-            "What was learnt are {count} tokens of the vocabulary. The chat template writes them in front of a "
+    count = source.method.virtual_tokens(source.config.method)
+    if source.kind == "chat":
+        return (
+            f"What was learnt are {count} tokens of the vocabulary. The chat template writes them in front of a "
             "conversation; text that does not come from the template has to begin with them to be answered so. They "
             "are not to be generated: the generation config suppresses them, and below stands how unlikely they are."
         )
-        if source.kind == "chat"
-        else tr(
-            "What was learnt are {count} tokens of the vocabulary. The tokenizer puts them in front of every text, as "
-            "it does with BOS; tokens that do not come from it have to begin with them to be continued so. They are "
-            "not to be generated: the generation config suppresses them, and below stands how unlikely they are."
-        )
+    return (
+        f"What was learnt are {count} tokens of the vocabulary. The tokenizer puts them in front of every text, as "
+        "it does with BOS; tokens that do not come from it have to begin with them to be continued so. They are "
+        "not to be generated: the generation config suppresses them, and below stands how unlikely they are."
     )
-    return meaning.format(count=source.method.virtual_tokens(source.config.method))
 
 
 def _rounding(source: Source, target: Target) -> str:
     base_dtype = source.config.precision.base_dtype
+    trained = f"The base was rounded to {base_dtype} for training, and what was learnt makes up for that rounding. "
     if target.plain_model:
-        return tr(
-            "The base was rounded to {base} for training, and what was learnt makes up for that rounding. The weights "
-            "here are therefore the rounded ones; the certificate says under quantisation_loss how far they are from "
-            "the original ones."
-        ).format(base=base_dtype)
-    return tr(
-        "The base was rounded to {base} for training, and what was learnt makes up for that rounding. Load the base "
-        "rounded likewise: pass {code} to from_pretrained. On the base as it is the result is close, but not the one "
-        "that was checked."
-    ).format(base=base_dtype, code=f"`quantization_config=BitsAndBytesConfig({_BITS[base_dtype]})`")
+        return (
+            f"{trained}The weights here are therefore the rounded ones; the certificate says under quantisation_loss "
+            "how far they are from the original ones."
+        )
+    return (
+        f"{trained}Load the base rounded likewise: pass `quantization_config=BitsAndBytesConfig({_BITS[base_dtype]})` "
+        "to from_pretrained. On the base as it is the result is close, but not the one that was checked."
+    )
 
 
 # As studio.engine.models.quantise rounds.
@@ -113,20 +108,14 @@ _BITS = {
 
 def _data(source: Source, journal: Summary) -> str:
     rows = [(_file_name(data.path), data.role) for data in source.config.data.sources]
-    table = _table((tr("File"), tr("Role")), rows)
+    table = _table(("File", "Role"), rows)
     prepared = journal.data
     if prepared is None:
         return table
-    counts = tr(
-        "Rows: {train} for training, {general} of them general, {held_out} held out, {skipped} left out; {tokens} "
-        "tokens, {supervised} of them learnt."
-    ).format(
-        train=prepared.train_rows,
-        general=prepared.general_rows,
-        held_out=prepared.validation_rows,
-        skipped=prepared.skipped_rows,
-        tokens=prepared.tokens,
-        supervised=prepared.supervised_tokens,
+    counts = (
+        f"Rows: {prepared.train_rows} for training, {prepared.general_rows} of them general, "
+        f"{prepared.validation_rows} held out, {prepared.skipped_rows} left out; {prepared.tokens} tokens, "
+        f"{prepared.supervised_tokens} of them learnt."
     )
     return f"{table}\n\n{counts}"
 
@@ -144,7 +133,7 @@ def _numerics(source: Source, journal: Summary) -> str:
     if journal.grad_scale is not None:
         rows += [("loss_scaling", precision.loss_scaling), ("loss_scale.last", journal.grad_scale)]
     rows += [(f"verdict.{name}", _times(count)) for name, count in journal.verdicts.items()]
-    return _table((tr("Figure"), tr("Value")), [(key, _shown(value)) for key, value in rows])
+    return _table(("Figure", "Value"), [(key, _shown(value)) for key, value in rows])
 
 
 def _training(source: Source, journal: Summary) -> str:
@@ -158,20 +147,18 @@ def _training(source: Source, journal: Summary) -> str:
     ]
     losses = state.get("validation_loss") or {}
     rows += [(f"validation_loss.{key}", losses[key]) for key in ("first", "last") if losses.get(key) is not None]
-    return _table(
-        (tr("Setting"), tr("Value")), [(key, _shown(value)) for key, value in rows if value not in (None, "")]
-    )
+    return _table(("Setting", "Value"), [(key, _shown(value)) for key, value in rows if value not in (None, "")])
 
 
 def _checked(checks: tuple[Check, ...]) -> str:
     verdict = (
-        tr("The export was opened from disk again and compared with the trained model; every check passed.")
+        "The export was opened from disk again and compared with the trained model; every check passed."
         if all(check.passed for check in checks)
-        else tr("This export FAILED its checks and should not be used.")
+        else "This export FAILED its checks and should not be used."
     )
-    rows = [(check.name, tr("passed") if check.passed else tr("FAILED"), check.meaning) for check in checks]
-    table = _table((tr("Check"), tr("Result"), tr("Meaning")), rows)
-    return f"{verdict} {tr('All figures stand in certificate.json.')}\n\n{table}"
+    rows = [(check.name, "passed" if check.passed else "FAILED", check.meaning) for check in checks]
+    table = _table(("Check", "Result", "Meaning"), rows)
+    return f"{verdict} All figures stand in certificate.json.\n\n{table}"
 
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
@@ -186,4 +173,4 @@ def _shown(value: Any) -> str:
 
 
 def _times(count: int) -> str:
-    return tr("once") if count == 1 else tr("{count} times").format(count=count)
+    return "once" if count == 1 else f"{count} times"

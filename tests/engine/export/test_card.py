@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from studio import i18n
 from studio.config import parse_config, write_config
 from studio.engine.control import no_progress
 from studio.engine.export import TARGETS
@@ -148,3 +149,13 @@ def test_the_card_lists_only_the_options_in_force(
     card = write_card(source, TARGETS.get("bundle"), "fp32", ())
     assert told in card
     assert untold not in card
+
+
+@pytest.mark.usefixtures("marked_chinese")
+def test_card_and_certificate_of_a_session_in_chinese_are_in_english(make_run: MakeRun) -> None:
+    i18n.set_language("zh_CN")
+    result = export_run(make_run("llama-leaning", method={"name": "prompt-tuning", "virtual_tokens": 2}), "baked")
+
+    assert all(check.text.startswith("译") for check in result.checks)
+    for file in (result.certificate, result.path / "README.md"):
+        assert "译" not in file.read_text(encoding="utf-8")
