@@ -19,16 +19,13 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from studio.config import PrecisionConfig, TrainingConfig
-from studio.config.method import read_method
-from studio.engine.data.batching import IGNORED, MicroBatch, collate, group_by_length
-from studio.engine.methods import METHODS
+from studio.config import parse_config
+from studio.engine.data import batching
+from studio.engine.data.batching import IGNORED, MicroBatch
 from studio.engine.precision import PRECISIONS
-from studio.engine.precision.scaling import make_scaler
 from studio.engine.training.loss import SupervisedLoss
-from studio.engine.training.optimizer import make_optimizer
-from studio.engine.training.storage import attach_stored
-from studio.engine.training.update import Attempt, Updater
+from studio.engine.training.model import make_trainable
+from studio.engine.training.trainer import Attempt, StepObserver, Trainer
 
 VOCABULARY = 300
 CPU = torch.device("cpu")
@@ -85,28 +82,49 @@ def rows(count: int = 8, *, seed: int = 0, longest: int = 40) -> list[Row]:
 
 def micro_batches(chosen: Sequence[Row], token_budget: int = 10_000) -> list[MicroBatch]:
     """The rows of one update as micro-batches."""
-    groups = group_by_length([len(row.input_ids) for row in chosen], token_budget)
-    return [collate([chosen[i] for i in group], 0) for group in groups]  # type: ignore[misc]
+    return batching.micro_batches(chosen, token_budget, 0)  # type: ignore[arg-type]
 
 
 @dataclass
 class Bench:
     """A tiny model ready for updates."""
 
-    base: PreTrainedModel
-    model: nn.Module
-    loss: SupervisedLoss
-    updater: Updater
+    trainer: Trainer
+    attempts: int = 0
+
+    @property
+    def base(self) -> PreTrainedModel:
+        return self.trainer.model.base
+
+    @property
+    def model(self) -> nn.Module:
+        return self.trainer.model.model
+
+    @property
+    def loss(self) -> SupervisedLoss:
+        return self.trainer.model.loss
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        return self.trainer.model.parameters
 
-    def update(self, chosen: Sequence[Row], *, rate: float = 1e-2, token_budget: int = 10_000) -> Attempt:
-        """One attempted update on these rows."""
-        batches = [batch.to(self.updater.device) for batch in micro_batches(chosen, token_budget)]
-        loss = self.updater.accumulate(batches, sum(batch.supervised for batch in batches))
-        return self.updater.apply(loss, rate)
+    def update(
+        self,
+        chosen: Sequence[Row],
+        *,
+        rate: float = 1e-2,
+        token_budget: int = 10_000,
+        observer: StepObserver | None = None,
+    ) -> Attempt:
+        """One attempted update on these rows; the gradients stay in `.grad`, unscaled and clipped."""
+        self.trainer.token_budget = token_budget
+        self.attempts += 1
+        return self.trainer.attempt(
+            chosen,  # type: ignore[arg-type]
+            step=self.attempts,
+            learning_rate=rate,
+            observer=observer,
+        )
 
 
 def bench(
@@ -115,21 +133,24 @@ def bench(
     *,
     base: PreTrainedModel | None = None,
     max_grad_norm: float = 1.0,
+    weight_decay: float = 0.0,
     device: torch.device = CPU,
 ) -> Bench:
     """Attach a method to a tiny model as a run does, dropout off unless asked for."""
+    config = parse_config(
+        {
+            "model": {"path": "model"},
+            "data": {"sources": [{"path": "rows.jsonl"}]},
+            "method": method or {"name": "lora", "rank": 4, "dropout": 0.0},
+            "precision": {"name": "fp32"} | (precision or {}),
+            "training": {"max_grad_norm": max_grad_norm, "weight_decay": weight_decay},
+        }
+    )
+    chosen = PRECISIONS.get(config.precision.name)
     base = base or llama()
-    config = PrecisionConfig.model_validate({"name": "fp32"} | (precision or {}))
-    chosen = PRECISIONS.get(config.name)
-    method_config = read_method(method or {"name": "lora", "rank": 4, "dropout": 0.0})
     torch.manual_seed(1)
-    model = attach_stored(base, method_config, chosen, config, device).train()
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = make_optimizer(parameters, TrainingConfig(), chosen, config)
-    virtual_tokens = METHODS.get(method_config.name).virtual_tokens(method_config)
-    loss = SupervisedLoss(model, base, virtual_tokens)
-    updater = Updater(loss, parameters, optimizer, chosen, make_scaler(chosen, config), max_grad_norm)
-    return Bench(base, model, loss, updater)
+    model = make_trainable(base, config, chosen, device)
+    return Bench(Trainer(config, model, chosen, token_budget=10_000))
 
 
 CHAT_TEMPLATE = (

@@ -26,6 +26,7 @@ class MicroBatch:
         targets: the token to predict or -100, int64, (rows, length).
         tokens: number of tokens without padding.
         supervised: number of targets that are not -100.
+        rows: the rows that the batch was made of, in order.
     """
 
     input_ids: Tensor
@@ -33,6 +34,7 @@ class MicroBatch:
     targets: Tensor
     tokens: int
     supervised: int
+    rows: Sequence[TokenizedRow] = ()
 
     def to(self, device: torch.device) -> MicroBatch:
         """Return the batch on `device`."""
@@ -57,7 +59,7 @@ def collate(rows: Sequence[TokenizedRow], pad_id: int) -> MicroBatch:
         attention_mask[index, :filled] = 1
         targets[index, : len(row.labels) - 1] = torch.tensor(row.labels[1:])
     tokens = sum(len(row.input_ids) for row in rows)
-    return MicroBatch(input_ids, attention_mask, targets, tokens, int((targets != IGNORED).sum()))
+    return MicroBatch(input_ids, attention_mask, targets, tokens, int((targets != IGNORED).sum()), rows)
 
 
 def group_by_length(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
@@ -79,3 +81,14 @@ def group_by_length(lengths: Sequence[int], token_budget: int) -> list[list[int]
         groups[-1].append(index)
         room -= 1
     return groups
+
+
+def micro_batches(
+    rows: Sequence[TokenizedRow], token_budget: int, pad_id: int, virtual_tokens: int = 0
+) -> list[MicroBatch]:
+    """Return the rows of one update as micro-batches, the longest rows first.
+
+    `virtual_tokens` is the number of positions that the method puts in front of every row.
+    """
+    groups = group_by_length([len(row.input_ids) + virtual_tokens for row in rows], token_budget)
+    return [collate([rows[index] for index in group], pad_id) for group in groups]

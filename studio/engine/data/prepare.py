@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from studio.engine.data.readers.files import shown
 from studio.engine.data.readers.open import source_path
 from studio.engine.data.render import Renderer
 from studio.engine.data.report import TRUNCATED, DataReport, SkippedRow
-from studio.engine.data.rows import RowStore, column
+from studio.engine.data.rows import RowStore, TokenizedRow, column
 from studio.engine.data.split import held_out
 from studio.engine.data.tokenise import TokenisedSource, tokenise
 from studio.errors import DataError
@@ -43,6 +44,14 @@ class PreparedData:
     validation: RowStore
     order: TrainingOrder
     report: DataReport
+
+    def batch(self, number: int, size: int) -> list[TokenizedRow]:
+        """Return the rows of one update; `number` counts batches of `size` rows over all epochs, from 0.
+
+        It is a pure function of the number, so that a retry and a resumed run see the same rows.
+        """
+        epoch, place = divmod(number, math.ceil(self.order.rows_per_epoch / size))
+        return [self.train[int(row)] for row in self.order.epoch(epoch)[place * size : (place + 1) * size]]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import torch
 from studio.engine.control import Progress, no_progress
 from studio.engine.export.source import Source
 from studio.engine.models.load import load_model
-from studio.engine.models.quantise import QUANTISED, check_quantiser, dequantised, quantise_base
+from studio.engine.models.quantise import dequantised, quantise_base
+from studio.engine.precision.choose import QUANTISED, check_quantiser
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -19,13 +19,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from studio.errors import ConfigError
-from studio.i18n import tr
-
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-QUANTISED = ("int8", "nf4")
 _OUTLIER = 6.0  # the threshold of the paper on LLM.int8()
 
 
@@ -55,23 +51,6 @@ def _hidden(package: str) -> Iterator[None]:
         del modules[package]
         if present is not None:
             modules[package] = present
-
-
-def check_quantiser(base_dtype: str, device: torch.device) -> None:
-    """Refuse a storage format that cannot be had here. Raises `ConfigError`."""
-    if base_dtype not in QUANTISED:
-        return
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise ConfigError(
-            tr(
-                "precision.base_dtype = {base} needs the package bitsandbytes; "
-                "install it with: pip install 'finetune-studio[gpu]'"
-            ).format(base=base_dtype)
-        )
-    if device.type == "mps":
-        raise ConfigError(
-            tr("precision.base_dtype = {base} is not to be had on Apple GPUs; take auto.").format(base=base_dtype)
-        )
 
 
 def quantise_base(model: PreTrainedModel, base_dtype: str, compute: torch.dtype, device: torch.device) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import TYPE_CHECKING
 
 from studio.config.precision import PrecisionConfig, check_precision
@@ -11,6 +12,8 @@ from studio.i18n import tr
 
 if TYPE_CHECKING:
     import torch
+
+QUANTISED = ("int8", "nf4")
 
 
 def choose_precision(config: PrecisionConfig, device: torch.device, stored: str) -> tuple[Precision, str]:
@@ -25,8 +28,6 @@ def choose_precision(config: PrecisionConfig, device: torch.device, stored: str)
         ConfigError: the device cannot compute in the precision or store weights in the format that was asked for, or
             options contradict it.
     """
-    from studio.engine.models.quantise import check_quantiser
-
     if config.name == "auto":
         name, reason = _automatic(device, stored)
     else:
@@ -38,6 +39,23 @@ def choose_precision(config: PrecisionConfig, device: torch.device, stored: str)
         raise ConfigError(tr("This GPU has no bf16; take precision fp16-mixed, or fp32 where memory allows."))
     check_quantiser(config.base_dtype, device)
     return precision, reason
+
+
+def check_quantiser(base_dtype: str, device: torch.device) -> None:
+    """Refuse a storage format that cannot be had here. Raises `ConfigError`."""
+    if base_dtype not in QUANTISED:
+        return
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            tr(
+                "precision.base_dtype = {base} needs the package bitsandbytes; "
+                "install it with: pip install 'finetune-studio[gpu]'"
+            ).format(base=base_dtype)
+        )
+    if device.type == "mps":
+        raise ConfigError(
+            tr("precision.base_dtype = {base} is not to be had on Apple GPUs; take auto.").format(base=base_dtype)
+        )
 
 
 def choose_storage(config: PrecisionConfig, precision: Precision) -> str:

@@ -9,18 +9,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from typing_extensions import override
 
 from studio.config import RunConfig, parse_config
 from studio.engine.control import Progress
-from studio.engine.data.batching import MicroBatch, collate, group_by_length
 from studio.engine.data.prepare import PreparedData, prepare_data
 from studio.engine.device import default_token_budget, peak_memory, resolve_device
 from studio.engine.kernels.products import cpu_has_bf16, cpu_has_fp16
@@ -29,20 +27,16 @@ from studio.engine.models.load import load_tokenizer
 from studio.engine.numerics.facts import FirstNonFinite
 from studio.engine.numerics.locate import locate_first
 from studio.engine.numerics.lost_updates import LostUpdates
-from studio.engine.numerics.replay import Replay
 from studio.engine.precision import PRECISIONS, Precision
 from studio.engine.precision.choose import choose_precision, has_bf16, remark
 from studio.engine.precision.tf32 import tf32
 from studio.engine.probe.compare import compare_gradients, sample_gradients, subnormal_share
 from studio.engine.probe.recommend import REFERENCE, ProbeRow
-from studio.engine.seed import seed_step
-from studio.engine.training.assemble import Machinery, Trained, assemble, attach
+from studio.engine.training.model import load_trainable
 from studio.engine.training.positions import check_positions
+from studio.engine.training.trainer import StepObserver, Trainer
 from studio.errors import ConfigError
 from studio.i18n import tr
-
-if TYPE_CHECKING:
-    from studio.engine.data.rows import TokenizedRow
 
 
 def measure(config: RunConfig, name: str, steps: int, reference: Path, progress: Progress) -> ProbeRow:
@@ -67,9 +61,10 @@ def measure(config: RunConfig, name: str, steps: int, reference: Path, progress:
     data = prepare_data(config.data, load_tokenizer(info.path), kind, config.training.seed, progress)
     check_positions(config, info, data)
     with tf32(config.precision.tf32):
-        trained = attach(info.path, config, precision, device, progress)
-        probe = _Probe(config, data, trained, assemble(config, trained, precision))
-        probe.go(steps, progress)
+        model = load_trainable(info.path, config, precision, device, progress)
+        trainer = Trainer(config, model, precision, token_budget=default_token_budget(device))
+        probe = _Probe(trainer, data, steps)
+        probe.go(progress)
     row = _row(name, precision, device, probe, reference)
     return dataclasses.replace(row, remark=remark(name, device, info.dtype, config.precision.stochastic_rounding))
 
@@ -91,7 +86,7 @@ def in_precision(config: RunConfig, name: str) -> RunConfig:
     return parse_config(tables)
 
 
-class _Probe:
+class _Probe(StepObserver):
     """The updates, and what was seen of them.
 
     Attributes:
@@ -101,35 +96,29 @@ class _Probe:
             but not to be seen when a micro-batch is repeated alone.
     """
 
-    def __init__(self, config: RunConfig, data: PreparedData, trained: Trained, machinery: Machinery) -> None:
-        self._config = config
+    def __init__(self, trainer: Trainer, data: PreparedData, steps: int) -> None:
+        self._trainer = trainer
         self._data = data
-        self._trained = trained
-        self._updater = machinery.updater
-        self._scaler = machinery.scaler
-        self._budget = default_token_budget(machinery.updater.device)
-        self._last = 0
+        self._steps = steps
+        self._lost: LostUpdates | None = None
         self.losses: list[float] = []
         self.speeds: list[tuple[int, float]] = []
         self.attempts = 0
         self.gradient: Tensor | None = None
         self.scale: float | None = None
         self.first_scale: float | None = None
-        self.updates_lost: float | None = None
         self.broken = False
         self.located: FirstNonFinite | None = None
 
-    def go(self, steps: int, progress: Progress) -> None:
-        """Apply so many updates; stop at the first that no smaller loss scale makes finite."""
-        self._last = steps - 1
-        for update in range(steps):
-            progress("training", update, steps)
-            batches = [batch.to(self._updater.device) for batch in self._batches(update)]
-            while not self._attempt(update, batches):
-                progress("training", update, steps)
+    def go(self, progress: Progress) -> None:
+        """Apply the updates; stop at the first that no smaller loss scale makes finite."""
+        for update in range(self._steps):
+            progress("training", update, self._steps)
+            while not self._attempt(update):
+                progress("training", update, self._steps)
                 if self.broken:
                     return
-        progress("training", steps, steps)
+        progress("training", self._steps, self._steps)
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -137,59 +126,44 @@ class _Probe:
         timed = self.speeds[1:] or self.speeds
         return sum(tokens for tokens, _ in timed) / sum(seconds for _, seconds in timed) if timed else None
 
-    def _batches(self, update: int) -> list[MicroBatch]:
-        """The rows of an update, as the run itself would take them."""
-        order, size = self._data.order, self._config.training.batch_size
-        epoch, number = divmod(update, math.ceil(order.rows_per_epoch / size))
-        indices = order.epoch(epoch)[number * size : (number + 1) * size]
-        rows: list[TokenizedRow] = [self._data.train[int(index)] for index in indices]
-        lengths = [len(row.input_ids) + self._trained.loss.virtual_tokens for row in rows]
-        groups = group_by_length(lengths, self._budget)
-        return [collate([rows[i] for i in group], pad_id=0) for group in groups]  # padding is masked by position
+    @property
+    def updates_lost(self) -> float | None:
+        """The share (0 to 1) of weights that the last update left as they were, where rounding may do that."""
+        return self._lost.share if self._lost and not math.isnan(self._lost.share) else None
 
-    def _attempt(self, update: int, batches: Sequence[MicroBatch]) -> bool:
+    @override
+    def see_gradients(self, step: int) -> None:
+        if step == 1:
+            self.gradient, self.first_scale = sample_gradients(self._trainer.model.parameters), self.scale
+
+    @override
+    def optimizer_step(self, step: int) -> AbstractContextManager[object]:
+        # In the last update: half of LoRA's weights do not move in the first, because the other half is still zero.
+        rounds = self._trainer.precision.pure and not self._trainer.config.precision.stochastic_rounding
+        if not rounds or step < self._steps:
+            return nullcontext()
+        self._lost = LostUpdates(self._trainer.model.parameters)
+        return self._lost
+
+    def _attempt(self, update: int) -> bool:
         """Try an update and return whether it was applied. Another try draws the same random numbers."""
         self.attempts += 1
-        seed_step(self._config.training.seed, update + 1)
-        could_back_off = self._scaler is not None and self._scaler.can_back_off
-        self.scale = self._scaler.scale if self._scaler else None
+        trainer, training = self._trainer, self._trainer.config.training
+        self.scale = trainer.scaler.scale if trainer.scaler else None
+        rows = self._data.batch(update, training.batch_size)
         started = time.monotonic()
-        loss = self._updater.accumulate(batches, sum(batch.supervised for batch in batches))
-        see = None if update else self._see_gradients
-        lost = self._watch_updates(update)
-        attempt = self._updater.apply(loss, self._config.training.learning_rate, see, lost or nullcontext())
-        self._wait_for_device()
-        if attempt.finite:
+        attempt = trainer.attempt(rows, step=update + 1, learning_rate=training.learning_rate, observer=self)
+        if trainer.device.type == "cuda":
+            torch.cuda.synchronize(trainer.device)  # the optimizer's step is only queued
+        if not attempt.skipped:
             self.losses.append(attempt.loss)
-            self.speeds.append((sum(batch.tokens for batch in batches), time.monotonic() - started))
-            self.updates_lost = lost.share if lost and not math.isnan(lost.share) else self.updates_lost
-        elif not (could_back_off and math.isfinite(attempt.loss)):
+            self.speeds.append((sum(batch.tokens for batch in attempt.batches), time.monotonic() - started))
+        elif not attempt.retry:
             self.broken = True
-            self.located = self._locate(batches)
-        return attempt.finite
-
-    def _watch_updates(self, update: int) -> LostUpdates | None:
-        # In the last update: half of LoRA's weights do not move in the first, because the other half is still zero.
-        rounds = self._updater.precision.pure and not self._config.precision.stochastic_rounding
-        return LostUpdates(self._trained.parameters) if rounds and update == self._last else None
-
-    def _see_gradients(self) -> None:
-        self.gradient, self.first_scale = sample_gradients(self._trained.parameters), self.scale
-
-    def _wait_for_device(self) -> None:
-        if self._updater.device.type == "cuda":
-            torch.cuda.synchronize(self._updater.device)
-
-    def _locate(self, batches: Sequence[MicroBatch]) -> FirstNonFinite | None:
-        replay = Replay(
-            model=self._trained.model,
-            base=self._trained.base,
-            loss=self._trained.loss,
-            autocast=self._updater.autocast,
-            scale=self.scale,
-            supervised=sum(batch.supervised for batch in batches),
-        )
-        return next(filter(None, (locate_first(replay, batch) for batch in batches)), None)
+            replay = trainer.replay(attempt)
+            places = (locate_first(replay, batch.to(trainer.device)) for batch in attempt.batches)
+            self.located = next(filter(None, places), None)
+        return not attempt.skipped
 
 
 def _row(name: str, precision: Precision, device: torch.device, probe: _Probe, reference: Path) -> ProbeRow:

@@ -9,23 +9,31 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from studio.engine.training.state import Emit, Position
+from studio.engine.training.trainer import Trainer
 from studio.errors import TrainingError
+from studio.events import CheckpointSaved
 from studio.i18n import tr
+from studio.runs import RunFolder
 
-if TYPE_CHECKING:
-    from studio.engine.precision.scaling import LossScaler
-    from studio.engine.training.loop import Position
+log = logging.getLogger(__name__)
 
 KEPT = 2
+# Upper bound on the share of run time spent saving checkpoints.
+SHARE_OF_CHECKPOINTS = 0.02
+# Updates before the first checkpoint: early enough to go back to, late enough for a few updates to have gone well.
+FIRST_CHECKPOINT = 3
 WEIGHTS, OPTIMIZER, STATE, MANIFEST = "trained.safetensors", "optimizer.safetensors", "state.json", "manifest.json"
 
 
@@ -35,7 +43,7 @@ class Snapshot:
 
     Attributes:
         trained: trained parameters by name.
-        optimizer: the optimizer's tensors by parameter number and name, such as `3.exp_avg`.
+        optimizer: the optimizer's tensors by the number of the trained parameter and name, such as `3.exp_avg`.
         scaler: scale and good updates in a row; None where the loss was not scaled.
         position: how far the run had come.
     """
@@ -46,48 +54,96 @@ class Snapshot:
     position: dict[str, int]
 
 
-def take(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scaler: LossScaler | None,
-    position: Position,
-    *,
-    copy: bool = True,
-) -> Snapshot:
+class Checkpoints:
+    """The checkpoints of one run: saved as often as their cost allows, and found again.
+
+    Args:
+        folder: of the run.
+        emit: is told of each checkpoint.
+    """
+
+    def __init__(self, folder: RunFolder, emit: Emit) -> None:
+        self._folder = folder
+        self._emit = emit
+        self._next_at = 0.0
+
+    def keep(self, trainer: Trainer, position: Position) -> None:
+        """Save a checkpoint, unless it is too soon for the first one or the last one took too long for another."""
+        started = time.monotonic()
+        if position.update < FIRST_CHECKPOINT or started < self._next_at:
+            return
+        place = self._folder.checkpoint(position.step)
+        try:
+            write(take(trainer, position, copy=False), place)
+        except (OSError, TrainingError):
+            log.exception("The checkpoint %s could not be saved; the run goes on", place)
+            return
+        ended = time.monotonic()
+        self._next_at = ended + (ended - started) / SHARE_OF_CHECKPOINTS
+        self._emit(CheckpointSaved(step=position.step, update=position.update, path=str(place)))
+
+    def good(self, update: int) -> list[Path]:
+        """Return the checkpoints, newest first, of fewer updates than `update`: an update was applied to each since."""
+        updates = {place: read_update(place) for place in self._folder.list_checkpoints()}
+        return [place for place, saved in updates.items() if saved is not None and saved < update]
+
+    def go_back(self, update: int) -> Snapshot:
+        """Read the newest good checkpoint, and remove what was saved after it.
+
+        Raises:
+            TrainingError: there is none.
+        """
+        for place in self.good(update):
+            try:
+                state = read(place)
+            except TrainingError as error:
+                log.warning("%s", error)
+                continue
+            newest_first = self._folder.list_checkpoints()
+            for later in newest_first[: newest_first.index(place)]:
+                shutil.rmtree(later)
+            return state
+        raise TrainingError(tr("There is no good checkpoint to go back to; the run goes on as it is."))
+
+
+def take(trainer: Trainer, position: Position, *, copy: bool = True) -> Snapshot:
     """Bring the state of a run to the processor's memory.
 
-    Without `copy`, what is there already is shared with the run and changes with it: enough to write it down at once,
-    and twelve bytes less for each trained parameter.
+    Without `copy`, what is there already is shared with the run and changes with it. That is enough to write it down
+    at once, and saves twelve bytes for each trained parameter.
     """
-    trained = {name: _at_hand(p, copy) for name, p in model.named_parameters() if p.requires_grad}
-    states = optimizer.state_dict()["state"]
-    tensors = {f"{key}.{name}": _at_hand(v, copy) for key, state in states.items() for name, v in state.items()}
+    trained = {name: _at_hand(p, copy) for name, p in trainer.model.model.named_parameters() if p.requires_grad}
+    moments = trainer.optimizer.state
+    tensors = {
+        f"{number}.{name}": _at_hand(value, copy)
+        for number, parameter in enumerate(trainer.model.parameters)
+        for name, value in moments.get(parameter, {}).items()
+    }
+    scaler = trainer.scaler
     scale = {"scale": scaler.scale, "good_updates": scaler.good_updates} if scaler else None
     return Snapshot(trained, tensors, scale, dataclasses.asdict(position))
 
 
-def put_back(
-    snapshot: Snapshot,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    scaler: LossScaler | None,
-    position: Position,
-) -> None:
+def put_back(snapshot: Snapshot, trainer: Trainer, position: Position) -> None:
     """Bring a run to the state of a snapshot; formats may differ, a scaler that is new keeps its own scale."""
-    parameters = dict(model.named_parameters())
+    parameters = dict(trainer.model.model.named_parameters())
     with torch.no_grad():
         for name, value in snapshot.trained.items():
             parameters[name].copy_(value)
-    states: dict[int, dict[str, Tensor]] = {}
+    # Not through `load_state_dict`: it would round the fp32 averages of 16-bit weights to 16 bits, and it numbers
+    # parameters by the optimizer's groups, which a checkpoint need not know.
+    optimizer = trainer.optimizer
+    optimizer.state.clear()
     for key, value in snapshot.optimizer.items():
         number, _, name = key.partition(".")
-        states.setdefault(int(number), {})[name] = value
-    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+        parameter = trainer.model.parameters[int(number)]
+        optimizer.state[parameter][name] = value.to(parameter.device, copy=True)
     for group in optimizer.param_groups:
         if "updates" in group:
             group["updates"] = snapshot.position["update"]
-    if scaler and snapshot.scaler:
-        scaler.scale, scaler.good_updates = snapshot.scaler["scale"], int(snapshot.scaler["good_updates"])
+    if trainer.scaler and snapshot.scaler:
+        trainer.scaler.scale = snapshot.scaler["scale"]
+        trainer.scaler.good_updates = int(snapshot.scaler["good_updates"])
     for field, count in snapshot.position.items():
         setattr(position, field, count)
 

@@ -10,8 +10,7 @@ import torch
 
 from studio.engine.control import Progress
 from studio.engine.data.batching import collate, group_by_length
-from studio.engine.training.loss import SupervisedLoss
-from studio.engine.training.update import Updater
+from studio.engine.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from studio.engine.data.rows import RowStore
@@ -26,19 +25,18 @@ class Evaluation:
     supervised_tokens: int
 
 
-def evaluate(
-    rows: RowStore, loss: SupervisedLoss, updater: Updater, pad_id: int, token_budget: int, progress: Progress
-) -> Evaluation:
+def evaluate(trainer: Trainer, rows: RowStore, progress: Progress) -> Evaluation:
     """Return the loss over all rows, in the precision of training, without dropout. Raises `Cancelled`."""
-    device = updater.device
+    loss = trainer.model.loss
+    # Summed in fp64: thousands of micro-batches would lose digits in fp32.
     total = torch.zeros((), dtype=torch.float64)
     lengths = (rows.lengths + loss.virtual_tokens).tolist()
-    groups: Sequence[list[int]] = group_by_length(lengths, token_budget)
+    groups: Sequence[list[int]] = group_by_length(lengths, trainer.token_budget)
     supervised = 0
-    with loss.without_dropout(), torch.no_grad(), updater.autocast():
+    with loss.without_dropout(), torch.no_grad(), trainer.autocast():
         for number, group in enumerate(groups):
             progress("evaluating", number, len(groups))
-            batch = collate([rows[index] for index in group], pad_id).to(device)
+            batch = collate([rows[index] for index in group], trainer.pad_id).to(trainer.device)
             total += loss(batch).double().cpu()
             supervised += batch.supervised
     return Evaluation(float(total) / supervised, len(rows), supervised)

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from studio.config import RunConfig
-from studio.engine.data.batching import MicroBatch, collate
+from studio.engine.data.batching import collate
 from studio.engine.numerics.diagnosis import ESTABLISHED, Diagnosis, no_checkpoint
 from studio.engine.numerics.facts import FirstNonFinite, Row, StepFacts
 from studio.engine.numerics.locate import locate_first
@@ -20,14 +22,12 @@ from studio.engine.numerics.replay import Replay
 from studio.engine.numerics.throttle import CostThrottle
 from studio.engine.numerics.verdicts import verdict_words
 from studio.engine.precision.choose import has_bf16
+from studio.engine.training.state import Emit
+from studio.engine.training.trainer import Attempt, StepObserver, Trainer
 from studio.events import NumericsSampled, OverflowDiagnosed, StepCompleted
 
 if TYPE_CHECKING:
     from studio.engine.data.rows import TokenizedRow
-    from studio.engine.precision.scaling import LossScaler
-    from studio.engine.training.assemble import Trained
-    from studio.engine.training.loop import Emit
-    from studio.engine.training.update import Updater
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +36,6 @@ log = logging.getLogger(__name__)
 STEPS_BETWEEN_LOOKS = 100
 # Samples of skips, and of the steps after them, that are taken whenever they come; then they keep to the cadence.
 SAMPLES_OF_SKIPS = 8
-
-
-@dataclasses.dataclass(frozen=True)
-class RowsOfBatch:
-    """A micro-batch with the rows it was made of."""
-
-    batch: MicroBatch
-    rows: Sequence[TokenizedRow]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +48,8 @@ class _Failure:
     sample: NumericsSampled | None
 
 
-class NumericsMonitor:
-    """Called by the loop before, within and after each attempt.
+class NumericsMonitor(StepObserver):
+    """Sees each attempt of a run from inside, and judges it afterwards.
 
     Attributes:
         verdicts: what was found harmful so far, the newest last; those from before the settings were changed too,
@@ -66,26 +58,23 @@ class NumericsMonitor:
 
     def __init__(
         self,
-        config: RunConfig,
-        trained: Trained,
-        updater: Updater,
-        scaler: LossScaler | None,
+        trainer: Trainer,
         emit: Emit,
         *,
         verdicts: Sequence[OverflowDiagnosed] = (),
         can_restore: Callable[[], bool] = no_checkpoint,
     ) -> None:
         """`verdicts`: of the run so far. `can_restore` returns whether there is a good checkpoint to go back to."""
-        precision = updater.precision
+        config = trainer.config
         self.verdicts = list(verdicts)
         self._earlier = len(verdicts)
-        self._trained = trained
-        self._updater = updater
-        self._scaler = scaler
+        self._trainer = trainer
+        self._model = trainer.model
         self._emit = emit
-        self._stochastic = config.precision.stochastic_rounding
         self._recorder = self._make_recorder(config)
-        self._diagnosis = Diagnosis(precision, config, has_bf16=has_bf16(updater.device), can_restore=can_restore)
+        self._diagnosis = Diagnosis(
+            trainer.precision, config, has_bf16=has_bf16(trainer.device), can_restore=can_restore
+        )
         self._pause_after = config.numerics.pause_after
         self._looks = {
             "mends itself": CostThrottle(1),
@@ -102,37 +91,41 @@ class NumericsMonitor:
         """Return whether an attempt is looked at: at the cadence, and now and then after a step that was skipped."""
         return self._recorder is not None and (self._after_skip or self._recorder.wants(step))
 
-    def looking(self, step: int) -> AbstractContextManager[object]:
-        """Return the context for the forward and backward pass of the attempt's first, largest micro-batch."""
+    @override
+    def first_micro_batch(self, step: int) -> AbstractContextManager[object]:
+        """Look at one micro-batch of the attempts that are looked at: counting numbers costs time and memory."""
         self._sample, self._lost = None, None
         if self._recorder is None or not self.looks_at(step):
             return nullcontext()
         return self._recorder.watching(self._scale)
 
+    @override
     def see_gradients(self, step: int) -> None:
         """Take the sample of an attempt that is looked at: its gradients are unscaled, and not clipped yet."""
         if self._recorder is not None and self.looks_at(step):
             self._tell(self._recorder.sample(step, self._scale, "cadence"))
 
-    def stepping(self, step: int) -> AbstractContextManager[object]:
-        """Return the context for the optimizer's step: where there is no master copy, rounding may undo it."""
-        if not self._updater.precision.pure or self._stochastic or not self.looks_at(step):
+    @override
+    def optimizer_step(self, step: int) -> AbstractContextManager[object]:
+        """Count the updates that rounding undoes, where there is no master copy."""
+        stochastic = self._trainer.config.precision.stochastic_rounding
+        if not self._trainer.precision.pure or stochastic or not self.looks_at(step):
             return nullcontext()
-        self._lost = LostUpdates(self._trained.parameters)
+        self._lost = LostUpdates(self._model.parameters)
         return self._lost
 
-    def judge(self, done: StepCompleted, batches: Sequence[RowsOfBatch], *, could_back_off: bool) -> None:
+    def judge(self, done: StepCompleted, attempt: Attempt) -> None:
         """Draw the conclusions of an attempt, and tell them."""
         self._after_skip = done.skipped and self._samples(self._samples_after, done.step)
         facts = StepFacts(
             done=done,
             next_scale=self._scale,
-            can_back_off=could_back_off,
+            can_back_off=attempt.could_back_off,
             sample=self._sample,
             lost_updates=None if self._lost is None or math.isnan(self._lost.share) else self._lost.share,
         )
         if done.skipped and self._worth_a_look(facts):
-            facts = self._look_into(facts, batches)
+            facts = self._look_into(facts, attempt)
         self._announce(self._diagnosis.observe(facts))
 
     def finish(self, step: int) -> None:
@@ -169,13 +162,13 @@ class NumericsMonitor:
 
     @property
     def _scale(self) -> float | None:
-        return self._scaler.scale if self._scaler else None
+        return self._trainer.scaler.scale if self._trainer.scaler else None
 
     def _make_recorder(self, config: RunConfig) -> Recorder | None:
         if not config.numerics.record:
             return None
-        trained, precision = self._trained, self._updater.precision
-        recorder = Recorder(trained.model, trained.base, trained.parameters, precision, config.numerics)
+        model = self._model
+        recorder = Recorder(model.model, model.base, model.parameters, self._trainer.precision, config.numerics)
         self._emit(recorder.started())
         return recorder
 
@@ -188,10 +181,10 @@ class NumericsMonitor:
         looks = self._looks["mends itself" if mends_itself else "gradients" if facts.finite_loss else "loss"]
         return looks.passes(facts.step, STEPS_BETWEEN_LOOKS) or (not mends_itself and self._diagnosis.next_pauses)
 
-    def _look_into(self, facts: StepFacts, batches: Sequence[RowsOfBatch]) -> StepFacts:
+    def _look_into(self, facts: StepFacts, attempt: Attempt) -> StepFacts:
         """Add where the failure begins, as far as that can be found. Nothing that goes wrong here ends the run."""
         try:
-            failure = self._find(facts, batches)
+            failure = self._find(facts, attempt)
         except Exception:
             log.exception("Step %d failed, and so did looking into it", facts.step)
             return facts
@@ -204,23 +197,16 @@ class NumericsMonitor:
             self._tell(failure.sample)
         return dataclasses.replace(facts, located=failure.located, rows=rows, rows_tried=failure.rows_tried)
 
-    def _find(self, facts: StepFacts, batches: Sequence[RowsOfBatch]) -> _Failure | None:
+    def _find(self, facts: StepFacts, attempt: Attempt) -> _Failure | None:
         """Repeat the micro-batches, at the scale that failed, until the one at fault is found."""
-        replay = Replay(
-            model=self._trained.model,
-            base=self._trained.base,
-            loss=self._trained.loss,
-            autocast=self._updater.autocast,
-            scale=facts.done.grad_scale,
-            supervised=sum(one.batch.supervised for one in batches),
-        )
+        replay = self._trainer.replay(attempt)
         recorder = self._recorder if self._samples(self._samples_at, facts.step) else None
-        for one in batches:
-            located = locate_first(replay, one.batch.to(self._updater.device), recorder=recorder)
+        for batch in attempt.batches:
+            located = locate_first(replay, batch.to(self._trainer.device), recorder=recorder)
             if located is not None:
                 seen = recorder is not None and located.direction != "weights"
-                sample = recorder.sample(facts.step, facts.done.grad_scale, "skip") if recorder and seen else None
-                rows, tried = self._at_fault(replay, located, one.rows)
+                sample = recorder.sample(facts.step, attempt.grad_scale, "skip") if recorder and seen else None
+                rows, tried = self._at_fault(replay, located, batch.rows)
                 return _Failure(located, rows, tried, sample)
         return None
 
@@ -233,7 +219,7 @@ class NumericsMonitor:
         """
         if located.direction not in ("forward", "loss") or len(rows) == 1:
             return rows, 0
-        found = [row for row in rows if not replay.is_finite(collate([row], 0).to(self._updater.device))]
+        found = [row for row in rows if not replay.is_finite(collate([row], 0).to(self._trainer.device))]
         return (found, len(rows)) if found else (rows, 0)
 
     def _tell(self, sample: NumericsSampled) -> None:

@@ -63,16 +63,6 @@ class PureAdamW(torch.optim.Optimizer):
                     self._update(parameter, group, generator)
         return loss
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the state bit for bit; torch by itself would round the fp32 averages to the weights' format."""
-        super().load_state_dict(state_dict)
-        saved = [key for group in state_dict["param_groups"] for key in group["params"]]
-        present = [parameter for group in self.param_groups for parameter in group["params"]]
-        for key, parameter in zip(saved, present, strict=True):
-            if key in state_dict["state"]:
-                values = state_dict["state"][key]
-                self.state[parameter] = {name: value.to(parameter.device, copy=True) for name, value in values.items()}
-
     def _update(self, parameter: Tensor, group: dict[str, Any], generator: torch.Generator | None) -> None:
         state = self.state[parameter] or self._start(parameter)
         beta1, beta2 = group["betas"]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config import RunConfig
 from studio.engine.control import Control, Progress
@@ -27,14 +26,16 @@ from studio.engine.precision import Precision
 from studio.engine.precision.choose import choose_precision, explain_storage
 from studio.engine.precision.tf32 import tf32
 from studio.engine.training import checkpoint
-from studio.engine.training.assemble import Machinery, Trained, assemble, attach
-from studio.engine.training.loop import Emit, Loop, Position, RemedyChosen, planned_updates, progress_events
-from studio.engine.training.losses import Losses
+from studio.engine.training.checkpoint import Checkpoints
+from studio.engine.training.loop import Loop, RemedyAsked
+from studio.engine.training.model import TrainableModel, load_trainable
 from studio.engine.training.monitor import NumericsMonitor
 from studio.engine.training.positions import check_positions
+from studio.engine.training.schedule import planned_updates
+from studio.engine.training.state import Emit, Losses, Position, progress_events
+from studio.engine.training.trainer import Trainer
 from studio.errors import Cancelled, StudioError, TrainingError
 from studio.events import (
-    CheckpointSaved,
     DataPrepared,
     OverflowDiagnosed,
     ProgressReported,
@@ -51,11 +52,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
-
-# Of the time of a run at most, however large the model is and however slow the disk.
-SHARE_OF_CHECKPOINTS = 0.02
-# The first checkpoint comes early, when a few updates have gone well.
-FIRST_CHECKPOINT = 3
 
 
 def train(
@@ -83,17 +79,12 @@ class Prepared:
     pad_id: int
 
 
-@dataclass(frozen=True)
-class Live:
-    """What a run consists of while it trains; a remedy may replace parts of it."""
-
-    prepared: Prepared
-    trained: Trained
-    machinery: Machinery
-    loop: Loop
-
-
 class _Run:
+    """The run, from the model's files to the saved result.
+
+    The loop, with the model inside it, is None until it is ready, and again while a remedy loads the model anew.
+    """
+
     def __init__(
         self, config: RunConfig, folder: RunFolder, control: Control, emit: Emit, token_budget: int | None
     ) -> None:
@@ -105,13 +96,15 @@ class _Run:
         self._started = time.monotonic()
         self._device = resolve_device(config.training.device)
         self._token_budget = token_budget or default_token_budget(self._device)
-        self._live: Live | None = None
-        self._next_checkpoint = 0.0
+        self._checkpoints = Checkpoints(folder, self._emit)
+        self._loop: Loop | None = None
 
     def go(self) -> None:
         try:
-            self._live = self._prepare()
-            status = self._run()
+            prepared, model = self._prepare()
+            self._loop = self._make_loop(prepared, model)
+            del model  # the loop alone holds it: a remedy may let go of it, and load another
+            status: Literal["finished", "stopped"] = self._train(prepared)
         except Cancelled:
             status = "stopped"
         except TrainingError:
@@ -121,14 +114,14 @@ class _Run:
             raise
         self._finish(status)
 
-    def _run(self) -> str:
+    def _train(self, prepared: Prepared) -> Literal["finished", "stopped"]:
+        """Train until the run ends, with as many changes of its settings as the user asks for."""
         while True:
-            assert self._live is not None
-            try:
-                return self._live.loop.run()
-            except RemedyChosen as chosen:
-                remedy, verdict = chosen.name, chosen.verdict
-            self._apply_remedy(remedy, verdict)  # out here, where no traceback holds the loop and its model any more
+            assert self._loop is not None
+            outcome = self._loop.run()
+            if not isinstance(outcome, RemedyAsked):
+                return outcome
+            prepared = self._apply_remedy(prepared, outcome)
 
     def _emit(self, event: RunEvent | ProgressReported) -> None:
         self._losses.note(event)
@@ -136,8 +129,12 @@ class _Run:
             self._folder.write_state("paused" if isinstance(event, RunPaused) else "running")
         self._tell(event)
 
-    def _prepare(self) -> Live:
-        progress = progress_events(self._control, self._emit)
+    @property
+    def _progress(self) -> Progress:
+        return progress_events(self._control, self._emit)
+
+    def _prepare(self) -> tuple[Prepared, TrainableModel]:
+        progress = self._progress
         info = inspect_model(resolve_model(self._config.model.path, progress), progress)
         kind = info.kind if self._config.model.kind == "auto" else self._config.model.kind
         precision, reason = choose_precision(self._config.precision, self._device, info.dtype)
@@ -148,10 +145,9 @@ class _Run:
         data = prepare_data(self._config.data, tokenizer, kind, self._config.training.seed, progress)
         check_positions(self._config, info, data)
         self._report_data(data)
-        self._record_base(info.path, progress)
+        self._record_base(info.path)
         prepared = Prepared(info, data, precision, _pad_id(tokenizer))
-        trained = attach(info.path, self._config, precision, self._device, progress)
-        return self._bring_to_life(prepared, trained, Position())
+        return prepared, load_trainable(info.path, self._config, precision, self._device, progress)
 
     def _announce(self, info: ModelInfo, kind: str, precision: Precision, reason: str) -> None:
         name = info.path.name
@@ -193,142 +189,71 @@ class _Run:
         for problem in data.report.problems:
             log.warning("%s", problem)
 
-    def _record_base(self, path: Path, progress: Progress) -> None:
-        prints = fingerprint(path, progress)
-        record = {"path": str(path), "base_files": prints}
+    def _record_base(self, path: Path) -> None:
+        record = {"path": str(path), "base_files": fingerprint(path, self._progress)}
         write_atomically(self._folder.path / "base.json", json.dumps(record, ensure_ascii=False, indent=2) + "\n")
 
-    def _bring_to_life(
-        self, prepared: Prepared, trained: Trained, position: Position, verdicts: Sequence[OverflowDiagnosed] = ()
-    ) -> Live:
-        made = assemble(self._config, trained, prepared.precision)
-        monitor = NumericsMonitor(
-            self._config,
-            trained,
-            made.updater,
-            made.scaler,
-            self._emit,
-            verdicts=verdicts,
-            can_restore=lambda: bool(self._good_checkpoints()),
+    def _make_loop(self, prepared: Prepared, model: TrainableModel, verdicts: Sequence[OverflowDiagnosed] = ()) -> Loop:
+        """Return a loop at its beginning; `verdicts` are those of the run so far."""
+        trainer = Trainer(
+            self._config, model, prepared.precision, pad_id=prepared.pad_id, token_budget=self._token_budget
         )
-        loop = Loop(
-            self._config,
-            prepared.data,
-            trained.loss,
-            made.updater,
-            made.scaler,
-            monitor,
-            self._control,
-            self._emit,
-            self._keep,
-            position=position,
-            pad_id=prepared.pad_id,
-            token_budget=self._token_budget,
-        )
-        return Live(prepared, trained, made, loop)
+        monitor = NumericsMonitor(trainer, self._emit, verdicts=verdicts, can_restore=self._can_restore)
+        return Loop(trainer, prepared.data, monitor, self._control, self._emit, self._checkpoints.keep)
 
-    def _apply_remedy(self, remedy: str, verdict: OverflowDiagnosed) -> None:
+    def _can_restore(self) -> bool:
+        return self._loop is not None and bool(self._checkpoints.good(self._loop.position.update))
+
+    def _apply_remedy(self, prepared: Prepared, asked: RemedyAsked) -> Prepared:
         """Go on with a remedy, or as before where it cannot be applied, and say which."""
-        assert self._live is not None
-        live = self._live
+        loop, before = self._loop, self._config
+        assert loop is not None
+        trainer = loop.trainer
         try:
-            config = changed(self._config, remedy, verdict.evidence)
-            back = remedy == "restore_checkpoint" or not live.trained.finite
-            state = self._last_good() if back else live.machinery.snapshot(live.trained, live.loop.position)
+            config = changed(before, asked.name, asked.verdict.evidence)
+            back = asked.name == "restore_checkpoint" or not trainer.model.finite
+            update = loop.position.update
+            state = self._checkpoints.go_back(update) if back else checkpoint.take(trainer, loop.position)
         except StudioError as error:
-            live.loop.refuse(str(error))
-            return
-        del live  # one model in memory at a time
-        self._change(config, state)
-
-    def _good_checkpoints(self) -> list[Path]:
-        """Return the checkpoints, newest first, from which an update was applied since: what they hold has worked."""
-        assert self._live is not None
-        now = self._live.loop.position.update
-        updates = {place: checkpoint.read_update(place) for place in self._folder.list_checkpoints()}
-        return [place for place, update in updates.items() if update is not None and update < now]
-
-    def _last_good(self) -> checkpoint.Snapshot:
-        """Read the checkpoint to go back to, and forget what was saved after it.
-
-        Raises:
-            TrainingError: there is none.
-        """
-        for place in self._good_checkpoints():
-            try:
-                state = checkpoint.read(place)
-            except TrainingError as error:
-                log.warning("%s", error)
-                continue
-            newest_first = self._folder.list_checkpoints()
-            for later in newest_first[: newest_first.index(place)]:
-                shutil.rmtree(later)
-            return state
-        raise TrainingError(tr("There is no good checkpoint to go back to; the run goes on as it is."))
-
-    def _change(self, config: RunConfig, state: checkpoint.Snapshot) -> None:
-        """Go on with other settings from a state."""
-        assert self._live is not None
-        live, before = self._live, self._config
-        position, left_out, verdicts = live.loop.position, live.loop.left_out, live.loop.verdicts
+            loop.refuse(str(error))
+            return prepared
+        position, left_out, verdicts, model = loop.position, loop.left_out, loop.verdicts, trainer.model
         self._config = config
-        prepared, trained = live.prepared, live.trained
         if _weights_differ(before, config):
-            if trained.finite:
-                self._save()  # should the other model not come to life
-            del live, trained  # one model in memory at a time
-            self._live = None
-            prepared, trained = self._prepare_anew(prepared)
-            self._folder.write_state("running", precision=prepared.precision.name)
-        steps, updates = position.step, position.update
-        self._live = self._bring_to_life(prepared, trained, position, verdicts)
-        self._live.loop.left_out |= left_out
-        self._live.machinery.put_back(self._carried(state, before), trained, position)
-        position.step = steps  # attempts are counted on: a step's number is never used twice
-        back = {"back to update": position.update} if position.update < updates else {}
-        self._emit(RunResumed(step=steps, changes=_changes(before, config) | back))
+            if model.finite:
+                self._save()  # in case the model cannot be loaded again
+            self._loop = None
+            del loop, trainer, model  # only one model in memory at a time
+            prepared, model = self._reload(prepared)
+        self._loop = self._make_loop(prepared, model, verdicts)
+        self._loop.left_out |= left_out
+        if before.precision != config.precision:
+            state = dataclasses.replace(state, scaler=None)  # a scaler with new settings starts at its own scale
+        checkpoint.put_back(state, self._loop.trainer, self._loop.position)
+        self._loop.position.step = position.step  # attempts are counted on: a step's number is never used twice
+        returned = {"back to update": state.position["update"]} if state.position["update"] < position.update else {}
+        self._emit(RunResumed(step=position.step, changes=_changes(before, config) | returned))
+        return prepared
 
-    def _prepare_anew(self, prepared: Prepared) -> tuple[Prepared, Trained]:
+    def _reload(self, prepared: Prepared) -> tuple[Prepared, TrainableModel]:
         """Load the model again, stored as the configuration now wants it."""
         precision, _ = choose_precision(self._config.precision, self._device, prepared.info.dtype)
-        progress = progress_events(self._control, self._emit)
-        trained = attach(prepared.info.path, self._config, precision, self._device, progress)
-        return dataclasses.replace(prepared, precision=precision), trained
+        model = load_trainable(prepared.info.path, self._config, precision, self._device, self._progress)
+        self._folder.write_state("running", precision=precision.name)
+        return dataclasses.replace(prepared, precision=precision), model
 
-    def _carried(self, state: checkpoint.Snapshot, before: RunConfig) -> checkpoint.Snapshot:
-        """A scaler with new settings starts at its own scale."""
-        same = before.precision == self._config.precision
-        return state if same else dataclasses.replace(state, scaler=None)
-
-    def _keep(self, position: Position) -> None:
-        """Save a checkpoint, unless it is too soon for the first one or the last one was too dear for another."""
-        assert self._live is not None
-        started = time.monotonic()
-        if position.update < FIRST_CHECKPOINT or started < self._next_checkpoint:
-            return
-        place = self._folder.checkpoint(position.step)
-        try:
-            state = self._live.machinery.snapshot(self._live.trained, position, copy=False)
-            checkpoint.write(state, place)
-        except (OSError, TrainingError):
-            log.exception("The checkpoint %s could not be saved; the run goes on", place)
-            return
-        ended = time.monotonic()
-        self._next_checkpoint = ended + (ended - started) / SHARE_OF_CHECKPOINTS
-        self._emit(CheckpointSaved(step=position.step, update=position.update, path=str(place)))
-
-    def _finish(self, status: str) -> None:
+    def _finish(self, status: Literal["finished", "stopped"]) -> None:
         adapter_bytes = self._save()
-        live = self._live
-        position = live.loop.position if live else Position()
-        self._folder.write_state("finished" if status == "finished" else "stopped", **self._results())
+        loop = self._loop
+        position = loop.position if loop else Position()
+        self._folder.write_state(status, **self._results())
         self._emit(
             RunFinished(
                 status=status,
                 step=position.step,
                 update=position.update,
-                trainable_parameters=live.trained.trainable_parameters if live else 0,
-                total_parameters=live.trained.total_parameters if live else 0,
+                trainable_parameters=loop.trainer.model.trainable_parameters if loop else 0,
+                total_parameters=loop.trainer.model.total_parameters if loop else 0,
                 adapter_bytes=adapter_bytes,
                 peak_memory=peak_memory(self._device),
                 seconds=time.monotonic() - self._started,
@@ -338,29 +263,29 @@ class _Run:
     def _results(self) -> dict[str, Any]:
         """What state.json tells of how far the run came, and how well."""
         return {
-            "updates": self._live.loop.position.update if self._live else 0,
-            "planned_updates": self._live.loop.planned if self._live else 0,
+            "updates": self._loop.position.update if self._loop else 0,
+            "planned_updates": self._loop.planned if self._loop else 0,
             "seconds": time.monotonic() - self._started,
             **self._losses.state(),
         }
 
     def _save(self) -> int:
         """Save the trained part, unless there is none yet or the user gave it up; return its size in bytes."""
-        if self._live is None or self._control.discard_requested:
+        if self._loop is None or self._control.discard_requested:
             return 0
-        return save_trained(self._live.trained, self._config.method.name, self._folder.adapter)
+        return save_trained(self._loop.trainer.model, self._config.method.name, self._folder.adapter)
 
 
-def save_trained(trained: Trained, method: str, folder: Path) -> int:
+def save_trained(model: TrainableModel, method: str, folder: Path) -> int:
     """Write the trained part into `folder` and return its size in bytes.
 
     Raises:
         TrainingError: a trained weight is not finite; nothing is written then.
     """
-    if not trained.finite:
+    if not model.finite:
         raise TrainingError(tr("A trained weight is not a finite number; nothing was saved."))
     folder.mkdir(exist_ok=True)
-    METHODS.get(method).save(trained.model, folder)
+    METHODS.get(method).save(model.model, folder)
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 

@@ -15,9 +15,9 @@ from torch import nn
 from studio.config import MethodConfig, PrecisionConfig
 from studio.engine.autocast import DTYPES
 from studio.engine.methods import METHODS
-from studio.engine.models.quantise import QUANTISED, quantise_base
+from studio.engine.models.quantise import quantise_base
 from studio.engine.precision import Precision
-from studio.engine.precision.choose import choose_storage
+from studio.engine.precision.choose import QUANTISED, choose_storage
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

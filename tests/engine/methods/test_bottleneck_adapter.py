@@ -197,7 +197,7 @@ def test_on_a_quantised_base_it_trains_as_on_the_rounded_weights(base_dtype: str
 @pytest.mark.parametrize("precision", ["bf16-mixed", "fp16-mixed", "bf16-pure", "fp16-pure"])
 def test_training_starts_at_the_base_in_16_bits_too(precision: str) -> None:
     tiny = bench({"name": "bottleneck-adapter", "bottleneck": 4}, {"name": precision})
-    with tiny.updater.autocast():
+    with tiny.trainer.autocast():
         adapted = _logits(tiny.model)
         unload_bottleneck_adapter(tiny.base)
         assert torch.equal(_logits(tiny.base), adapted)

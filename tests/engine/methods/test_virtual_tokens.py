@@ -22,7 +22,7 @@ from studio.engine.data.batching import group_by_length
 from studio.engine.methods import METHODS
 from studio.engine.training import checkpoint, run
 from studio.engine.training.evaluate import evaluate
-from studio.engine.training.loop import Position
+from studio.engine.training.state import Position
 from studio.errors import ConfigError
 from studio.runs import create_run
 from tests.engine.methods.layouts import LAYOUTS, ids, make
@@ -100,16 +100,15 @@ class _AllLogits(nn.Module):
 @pytest.mark.parametrize("method", TABLES)
 def test_loss_and_gradients_are_those_of_the_definition(method: str, make_base: Any, keeps_logits: bool) -> None:
     chosen = rows(8)
-    ours, plain = (bench(TABLES[method], base=make_base()) for _ in range(2))
+    ours, plain = (bench(TABLES[method], base=make_base(), max_grad_norm=0.0) for _ in range(2))
     for tiny in (ours, plain):
         tiny.base.eval()  # GPT-2 has dropout of its own
     if not keeps_logits:
         ours.loss.__init__(ours.model, _AllLogits(), ours.loss.virtual_tokens)  # type: ignore[misc]
-    batches = micro_batches(chosen, 64)
-    loss = ours.updater.accumulate(batches, sum(batch.supervised for batch in batches))
+    attempt = ours.update(chosen, token_budget=64)
     expected = _plain_loss(plain, chosen)
     expected.backward()
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    assert attempt.loss == pytest.approx(expected.item(), rel=1e-6)
     torch.testing.assert_close(_gradients(ours), _gradients(plain), rtol=1e-4, atol=1e-7)
 
 
@@ -119,7 +118,8 @@ def test_validation_measures_the_same_loss(method: str) -> None:
         lengths = torch.tensor([len(row.input_ids) for row in rows(8)]).numpy()
 
     tiny = bench(TABLES[method])
-    found = evaluate(Store(rows(8)), tiny.loss, tiny.updater, 0, 64, lambda *_: None)  # type: ignore[arg-type]
+    tiny.trainer.token_budget = 64
+    found = evaluate(tiny.trainer, Store(rows(8)), lambda *_: None)  # type: ignore[arg-type]
     assert found.loss == pytest.approx(_plain_loss(tiny, rows(8)).item(), rel=1e-6)
 
 
@@ -135,7 +135,7 @@ def test_virtual_tokens_count_where_rows_are_grouped_into_micro_batches(monkeypa
 
     monkeypatch.setattr("studio.engine.training.evaluate.group_by_length", watched)
     tiny = bench(PROMPT)
-    evaluate(Store(rows(8)), tiny.loss, tiny.updater, 0, 64, lambda *_: None)  # type: ignore[arg-type]
+    evaluate(tiny.trainer, Store(rows(8)), lambda *_: None)  # type: ignore[arg-type]
     assert seen == [[len(row.input_ids) + COUNT for row in rows(8)]]
 
 
@@ -145,7 +145,7 @@ def test_what_is_saved_is_what_was_trained(method: str, precision: str, tmp_path
     tiny = bench(TABLES[method], {"name": precision, "initial_scale": 1024.0, "base_dtype": "auto"})
     start = encoder(tiny.model).embedding.weight.detach().clone()
     for _ in range(3):
-        assert tiny.update(rows(8)).finite
+        assert not tiny.update(rows(8)).skipped
     assert {p.dtype for p in tiny.parameters} == {torch.float32}
     assert not torch.equal(encoder(tiny.model).embedding.weight, start)
     spec = METHODS.get(str(TABLES[method]["name"]))
@@ -183,12 +183,12 @@ def test_a_checkpoint_holds_the_encoder_so_that_training_goes_on_as_if_it_had_ne
     for tiny in (whole, first):
         tiny.update(rows(8))
     place = tmp_path / "step-000001"
-    checkpoint.write(checkpoint.take(first.model, first.updater._optimizer, None, Position(1, 1, 1)), place)
+    checkpoint.write(checkpoint.take(first.trainer, Position(1, 1, 1)), place)
     torch.manual_seed(99)
     resumed = bench(TABLES[method])
     for parameter in resumed.parameters:
         parameter.data.normal_()
-    checkpoint.put_back(checkpoint.read(place), resumed.model, resumed.updater._optimizer, None, Position())
+    checkpoint.put_back(checkpoint.read(place), resumed.trainer, Position())
     for seed in (1, 2):
         assert resumed.update(rows(8, seed=seed)) == whole.update(rows(8, seed=seed))
 
@@ -273,7 +273,7 @@ def test_an_overflow_is_skipped_and_leaves_the_weights_as_they_are(method: str) 
     tiny = bench(TABLES[method], {"name": "fp16-mixed", "initial_scale": 1e38})
     before = [p.detach().clone() for p in tiny.parameters]
     attempt = tiny.update(rows(8))
-    assert not attempt.finite
+    assert attempt.skipped
     assert math.isfinite(attempt.loss)
     assert all(torch.equal(a, b) for a, b in zip(before, tiny.parameters, strict=True))
 

@@ -61,7 +61,7 @@ def saved_by_autograd(layout: str, table: dict[str, Any], precision: str, layers
     ids = torch.randint(0, VOCABULARY, (ROWS, LENGTH + 1), generator=generator).tolist()
     ids[-1] = ids[-1][: LENGTH + 1 - shorter]
     (batch,) = micro_batches([Row(row, row) for row in ids])
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), tiny.updater.autocast():
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), tiny.trainer.autocast():
         tiny.loss(batch)
     return sum(tensor.untyped_storage().nbytes() for place, tensor in saved.items() if place not in weights)
 

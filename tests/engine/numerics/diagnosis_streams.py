@@ -15,6 +15,8 @@ from studio.engine.numerics.diagnosis import Diagnosis
 from studio.engine.numerics.facts import FirstNonFinite, Row, StepFacts
 from studio.engine.precision import PRECISIONS
 from studio.engine.precision.scaling import make_scaler
+from studio.engine.training.state import Position
+from studio.engine.training.trainer import decide
 from studio.events import NumericsSampled, OverflowDiagnosed, StepCompleted
 from studio.exponents import Histogram
 
@@ -87,32 +89,30 @@ def play(
     precision = PRECISIONS.get(config.precision.name)
     scaler = make_scaler(precision, config.precision)
     diagnosis = Diagnosis(precision, config, has_bf16=has_bf16, can_restore=lambda: can_restore)
-    outcome, batch = Outcome(), 0
+    outcome, position = Outcome(), Position()
     for number in range(1, attempts + 1):
-        now = step_at(batch)
+        now = step_at(position.batch)
         scale = scaler.scale if scaler else None
-        can_back_off = scaler is not None and scaler.can_back_off
         fits = now.largest * (scale or 1.0) <= FP16_LARGEST if precision.autocast == "fp16" else True
-        finite = fits and math.isfinite(now.largest) and math.isfinite(now.loss)
-        if scaler:
-            scaler.update(overflowed=not finite)
-        outcome.updates += finite
-        outcome.skipped += not finite
-        batch += finite or not (math.isfinite(now.loss) and can_back_off)
+        norm = now.grad_norm if fits and math.isfinite(now.largest) else math.inf
+        attempt = decide(now.loss, norm, scaler, config.training.max_grad_norm)
+        position.advance(skipped=attempt.skipped, retry=attempt.retry)
+        outcome.updates = position.update
+        outcome.skipped += attempt.skipped
         outcome.verdicts += diagnosis.observe(
             StepFacts(
                 done=completed(
                     step=number,
                     update=outcome.updates,
                     loss=now.loss,
-                    grad_norm=now.grad_norm if finite else math.inf,
+                    grad_norm=math.inf if attempt.skipped else now.grad_norm,
                     learning_rate=now.learning_rate,
-                    skipped=not finite,
+                    skipped=attempt.skipped,
                     grad_scale=scale,
                 ),
                 next_scale=scaler.scale if scaler else None,
-                can_back_off=can_back_off,
-                located=None if finite else now.located,
+                can_back_off=attempt.could_back_off,
+                located=now.located if attempt.skipped else None,
                 rows=now.rows,
                 sample=_sample(number, scale, now),
                 lost_updates=now.lost_updates,

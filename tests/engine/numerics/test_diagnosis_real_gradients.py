@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import pytest
@@ -25,6 +26,7 @@ class Shrunk:
 
     def __init__(self, loss: SupervisedLoss, factor: float) -> None:
         self._loss, self._factor = loss, factor
+        self.virtual_tokens = loss.virtual_tokens
 
     def __call__(self, batch: MicroBatch) -> Tensor:
         return self._loss(batch) * self._factor
@@ -48,13 +50,13 @@ def look(base: str, method: str, precision: dict[str, object], scale: float, fac
         layer.register_forward_hook(lambda module, inputs, output: output.register_hook(flowing.append) and None)
         for layer in layers
     ]
-    bench.updater._loss = Shrunk(bench.loss, factor)  # type: ignore[assignment]
-    batches = tiny.micro_batches(tiny.rows())
-    bench.updater.accumulate(batches, sum(batch.supervised for batch in batches))
+    shrunk = dataclasses.replace(bench.trainer.model, loss=Shrunk(bench.loss, factor))  # type: ignore[arg-type]
+    bench.trainer.model = shrunk
+    bench.update(tiny.rows())
     for handle in handles:
         handle.remove()
     gradients = [p.grad.flatten() if p.grad is not None else torch.zeros(p.numel()) for p in bench.parameters]
-    return Look(torch.cat(gradients).double() / scale, torch.cat([g.double().flatten() for g in flowing]) / scale)
+    return Look(torch.cat(gradients).double(), torch.cat([g.double().flatten() for g in flowing]) / scale)
 
 
 @pytest.mark.parametrize("base", BASES)

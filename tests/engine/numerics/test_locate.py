@@ -74,7 +74,7 @@ def _locate(tiny: Bench, *, scale: float | None = 1024.0, **changes: Any) -> Fir
         "model": tiny.model,
         "base": tiny.base,
         "loss": tiny.loss,
-        "autocast": tiny.updater.autocast,
+        "autocast": tiny.trainer.autocast,
         "scale": scale,
         "supervised": batch.supervised,
     }
@@ -195,7 +195,7 @@ def test_every_module_can_be_computed_again_in_fp32(make: Make, method: str, dir
         model=tiny.model,
         base=tiny.base,
         loss=tiny.loss,
-        autocast=tiny.updater.autocast,
+        autocast=tiny.trainer.autocast,
         scale=1024.0,
         supervised=batch.supervised,
     )
@@ -373,7 +373,7 @@ def test_the_replay_can_be_sampled_on_the_way() -> None:
     tiny = _bench(llama, "full")
     batch, scale = _batch(), 2.0**22
     recorder = Recorder(tiny.model, tiny.base, tiny.parameters, PRECISIONS.get("fp16-mixed"), NumericsConfig())
-    given = (tiny.model, tiny.base, tiny.loss, tiny.updater.autocast)
+    given = (tiny.model, tiny.base, tiny.loss, tiny.trainer.autocast)
     replay = Replay(
         **dict(zip(("model", "base", "loss", "autocast"), given, strict=True)), scale=scale, supervised=batch.supervised
     )

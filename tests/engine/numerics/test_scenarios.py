@@ -182,16 +182,16 @@ def test_steps_that_bf16_weights_do_not_feel_are_a_stall(tmp_path: Path, make: A
 
 
 def test_a_weight_that_breaks_while_training_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    attempt = loop.Loop._attempt
+    attempt = loop.Loop._next_attempt
 
     def with_a_fault_of_memory(self: loop.Loop) -> None:
         attempt(self)
         if self.position.step == 4:
-            base = self._monitor._trained.base
+            base = self.trainer.model.base
             assert isinstance(base, GPT2LMHeadModel)
             base.transformer.h[2].attn.c_attn.weight.data[1, 7] = math.nan
 
-    monkeypatch.setattr(loop.Loop, "_attempt", with_a_fault_of_memory)
+    monkeypatch.setattr(loop.Loop, "_next_attempt", with_a_fault_of_memory)
     done = Scenario(tmp_path, gpt2(), precision={"name": "bf16-mixed"}).train()
     assert done.verdicts == ["nonfinite_weights"]
     assert "transformer.h.2.attn.c_attn" in done.diagnosed[0].sentence

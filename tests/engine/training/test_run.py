@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from studio.engine.control import Control
 from studio.engine.data import batching
 from studio.engine.models.load import load_model
-from studio.engine.training import assemble, loop
+from studio.engine.training import loop, model
 from studio.errors import TrainingError
 from studio.events import (
     DataPrepared,
@@ -119,7 +119,7 @@ def test_a_nan_in_a_weight_stops_the_run_and_nothing_non_finite_is_saved(
         model.get_input_embeddings().weight.data[5:200] = math.nan
         return model
 
-    monkeypatch.setattr(assemble, "load_model", poisoned)
+    monkeypatch.setattr(model, "load_model", poisoned)
     done = Trained(tmp_path, {})
     with pytest.raises(TrainingError, match=r"not numbers.*embed_tokens"):
         done.go()
@@ -131,14 +131,14 @@ def test_a_nan_in_a_weight_stops_the_run_and_nothing_non_finite_is_saved(
 
 def test_a_nan_in_a_trained_weight_is_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = Trained(tmp_path, {})
-    original = loop.Loop._attempt
+    original = loop.Loop._next_attempt
 
     def poison(self: loop.Loop) -> None:
         original(self)
-        parameter = self._updater._parameters[0]
+        parameter = self.trainer.model.parameters[0]
         parameter.data[0] = math.inf
 
-    monkeypatch.setattr(loop.Loop, "_attempt", poison)
+    monkeypatch.setattr(loop.Loop, "_next_attempt", poison)
     with pytest.raises(TrainingError):
         done.go()
     assert not list(done.folder.adapter.glob("*")) if done.folder.adapter.exists() else True

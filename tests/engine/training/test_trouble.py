@@ -14,7 +14,8 @@ import torch
 from studio.engine.control import Control
 from studio.engine.data import batching
 from studio.engine.models.load import load_model
-from studio.engine.training import assemble, checkpoint, loop, monitor, run, update
+from studio.engine.training import checkpoint, loop, monitor, run, trainer
+from studio.engine.training import model as trainable
 from studio.errors import TrainingError
 from studio.events import (
     CheckpointSaved,
@@ -56,7 +57,7 @@ def _overflowing(monkeypatch: pytest.MonkeyPatch) -> None:
         layer.mlp.down_proj.weight.data.mul_(1e-7)
         return model
 
-    monkeypatch.setattr(assemble, "load_model", huge)
+    monkeypatch.setattr(trainable, "load_model", huge)
 
 
 @pytest.mark.usefixtures("_overflowing")
@@ -87,16 +88,16 @@ def test_a_remedy_lets_the_run_go_on_in_another_precision(tmp_path: Path, remedy
 @pytest.mark.usefixtures("_overflowing")
 def test_another_precision_does_not_hold_two_models_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models: list[weakref.ref[torch.nn.Module]] = []
-    plain = run.attach
+    plain = run.load_trainable
 
-    def attach(*arguments: Any) -> assemble.Trained:
+    def load(*arguments: Any) -> trainable.TrainableModel:
         gc.collect()  # the window does that every second
         assert not [model for model in models if model() is not None]
         trained = plain(*arguments)
         models.append(weakref.ref(trained.base))
         return trained
 
-    monkeypatch.setattr(run, "attach", attach)
+    monkeypatch.setattr(run, "load_trainable", load)
     done = Trained(tmp_path, {"precision": {"name": "fp16-mixed"}}, _Answering("use_fp32")).go()
     assert done.of(RunFinished)[0].status == "finished"
     assert len(models) == 2
@@ -116,12 +117,14 @@ def test_rows_that_were_left_out_stay_out_after_another_remedy(tmp_path: Path, m
     sections = {"precision": {"name": "fp16-mixed"}, "training": {"max_steps": 12}}
     done = Trained(tmp_path, sections, _Answering("skip_rows", "use_fp32"))
 
+    collate = batching.collate
+
     def note(rows: Any, pad_id: int) -> batching.MicroBatch:
         changes = sum(bool(event.changes) for event in done.of(RunResumed))
         trained_on.extend((changes, row.number) for row in rows)
-        return batching.collate(rows, pad_id)
+        return collate(rows, pad_id)
 
-    monkeypatch.setattr(loop, "collate", note)
+    monkeypatch.setattr(batching, "collate", note)
     done.go()
     assert done.of(RunFinished)[0].status == "finished"
     left_out = {row["number"] for row in done.of(OverflowDiagnosed)[0].evidence["rows"]}
@@ -174,15 +177,15 @@ def test_a_run_that_passes_over_batches_listens(tmp_path: Path, monkeypatch: pyt
 @pytest.fixture
 def _breaking(monkeypatch: pytest.MonkeyPatch) -> None:
     """A trained weight that breaks behind the fifth step, and checkpoints as often as can be."""
-    attempt = loop.Loop._attempt
+    attempt = loop.Loop._next_attempt
 
     def broken(self: loop.Loop) -> None:
         attempt(self)
         if self.position.step == 5:
-            self._updater._parameters[0].data[0, 0] = math.nan
+            self.trainer.model.parameters[0].data[0, 0] = math.nan
 
-    monkeypatch.setattr(loop.Loop, "_attempt", broken)
-    monkeypatch.setattr(run, "SHARE_OF_CHECKPOINTS", 1e9)
+    monkeypatch.setattr(loop.Loop, "_next_attempt", broken)
+    monkeypatch.setattr(checkpoint, "SHARE_OF_CHECKPOINTS", 1e9)
 
 
 UNVALIDATED = {"data": {"validation_fraction": 0.0}, "training": {"max_steps": 8}}
@@ -207,7 +210,7 @@ def test_a_run_whose_weights_broke_goes_on_from_the_last_checkpoint_that_worked(
 def test_going_back_is_neither_offered_nor_done_where_no_checkpoint_is_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "FIRST_CHECKPOINT", 5)
+    monkeypatch.setattr(checkpoint, "FIRST_CHECKPOINT", 5)
     done = Trained(tmp_path, UNVALIDATED, _Answering("restore_checkpoint"))
     with pytest.raises(TrainingError):
         done.go()  # stopped then, with weights that cannot be saved
@@ -268,12 +271,8 @@ def test_rows_that_fail_after_others_were_left_out_are_told_too(
 
 
 def test_one_remedy_after_another_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def undefined(self: Any, *arguments: Any, **options: Any) -> Any:
-        attempt = apply(self, *arguments, **options)
-        return type(attempt)(attempt.loss, math.inf, math.inf)
-
-    apply = update.Updater.apply
-    monkeypatch.setattr(update.Updater, "apply", undefined)
+    decide = trainer.decide
+    monkeypatch.setattr(trainer, "decide", lambda loss, norm, *others: decide(loss, math.inf, *others))
     control = _Answering("lower_learning_rate", "lower_learning_rate", "restore_checkpoint")
     done = Trained(tmp_path, {"training": {"learning_rate": 1e-2}}, control).go()
     changes = [event.changes for event in done.of(RunResumed) if event.changes]
@@ -324,17 +323,18 @@ def test_a_change_of_precision_keeps_weights_and_optimizer(tmp_path: Path) -> No
     constant = {"training": {"schedule": "constant", "warmup_ratio": 0.0}}
     plain = Trained(tmp_path, constant).go()
     changed = Trained(tmp_path, constant)
-    original = run._Run._run
+    original = run._Run._train
 
-    def twice(self: Any) -> str:
-        whole, self._live.loop.planned = self._live.loop.planned, 3
-        original(self)
-        self._apply_remedy("use_fp32", type("V", (), {"evidence": {}})())
-        assert self._live.loop.planned == whole
-        return original(self)
+    def twice(self: Any, prepared: Any) -> str:
+        whole, self._loop.planned = self._loop.planned, 3
+        original(self, prepared)
+        asked = loop.RemedyAsked("use_fp32", type("V", (), {"evidence": {}})())
+        prepared = self._apply_remedy(prepared, asked)
+        assert self._loop.planned == whole
+        return original(self, prepared)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run._Run, "_run", twice)
+        patch.setattr(run._Run, "_train", twice)
         changed.go()
     assert [s.loss for s in changed.steps] == [s.loss for s in plain.steps]
     assert all(torch.equal(tensor, changed.weights[name]) for name, tensor in plain.weights.items())
@@ -342,7 +342,7 @@ def test_a_change_of_precision_keeps_weights_and_optimizer(tmp_path: Path) -> No
 
 def test_checkpoints_are_complete_and_the_newest_two_are_kept(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "SHARE_OF_CHECKPOINTS", 1e9)
+        patch.setattr(checkpoint, "SHARE_OF_CHECKPOINTS", 1e9)
         done = Trained(tmp_path, {"training": {"evaluate_every": 6}}).go()
     saved = [event.path for event in done.of(CheckpointSaved)]
     assert [Path(path).name for path in saved] == [f"step-{step:06d}" for step in (3, 4, 5, 6)]

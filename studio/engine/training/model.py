@@ -1,4 +1,4 @@
-"""From a configuration and a base model to something that trains: model, optimizer, scaler."""
+"""The model under training: the base model with the method attached, every weight in its format."""
 
 from __future__ import annotations
 
@@ -18,14 +18,9 @@ from studio.engine.methods import METHODS
 from studio.engine.models.load import load_model
 from studio.engine.models.quantise import count_parameters
 from studio.engine.precision import Precision
-from studio.engine.precision.scaling import LossScaler, make_scaler
 from studio.engine.seed import seed_step
-from studio.engine.training import checkpoint
-from studio.engine.training.loop import Position
 from studio.engine.training.loss import SupervisedLoss
-from studio.engine.training.optimizer import make_optimizer
 from studio.engine.training.storage import attach_stored
-from studio.engine.training.update import Updater
 from studio.errors import TrainingError
 from studio.i18n import tr
 
@@ -34,8 +29,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """The model under training: `model` is what is trained, `base` the transformers model inside it."""
+class TrainableModel:
+    """What is trained, and what computes its loss.
+
+    Attributes:
+        model: what is trained; the method may have wrapped it.
+        base: the transformers model inside it.
+        loss: computes the loss of a micro-batch.
+        parameters: the trained ones, in the order of `model.parameters()`.
+        total_parameters: count of all parameters; a quantised one counts once.
+    """
 
     model: nn.Module
     base: PreTrainedModel
@@ -53,7 +56,9 @@ class Trained:
         return all(bool(torch.isfinite(parameter).all()) for parameter in self.parameters)
 
 
-def attach(path: Path, config: RunConfig, precision: Precision, device: torch.device, progress: Progress) -> Trained:
+def load_trainable(
+    path: Path, config: RunConfig, precision: Precision, device: torch.device, progress: Progress
+) -> TrainableModel:
     """Load the base model and attach the method to it, on `device`.
 
     Raises:
@@ -62,6 +67,18 @@ def attach(path: Path, config: RunConfig, precision: Precision, device: torch.de
     """
     base = load_model(path, "fp32", progress)
     seed_step(config.training.seed, 0)
+    return make_trainable(base, config, precision, device)
+
+
+def make_trainable(
+    base: PreTrainedModel, config: RunConfig, precision: Precision, device: torch.device
+) -> TrainableModel:
+    """Attach the method to an fp32 base model, which changes in place; random weights come from torch's generator.
+
+    Raises:
+        ConfigError: the method cannot be used with this model.
+        TrainingError: nothing would be trained.
+    """
     model = attach_stored(base, config.method, precision, config.precision, device).train()
     if precision.autocast:
         keep_head_converted(base, DTYPES[precision.autocast])
@@ -70,31 +87,5 @@ def attach(path: Path, config: RunConfig, precision: Precision, device: torch.de
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         raise TrainingError(tr("Nothing is left to train; freeze less."))
-    virtual_tokens = METHODS.get(config.method.name).virtual_tokens(config.method)
-    loss = SupervisedLoss(model, base, virtual_tokens)
-    return Trained(model, base, loss, parameters, count_parameters(model))
-
-
-@dataclass(frozen=True)
-class Machinery:
-    """What turns gradients into updates."""
-
-    updater: Updater
-    optimizer: torch.optim.Optimizer
-    scaler: LossScaler | None
-
-    def snapshot(self, trained: Trained, position: Position, *, copy: bool = True) -> checkpoint.Snapshot:
-        """Return the state of the run; without `copy` it goes on changing with the run."""
-        return checkpoint.take(trained.model, self.optimizer, self.scaler, position, copy=copy)
-
-    def put_back(self, snapshot: checkpoint.Snapshot, trained: Trained, position: Position) -> None:
-        """Bring the run to the state of a snapshot."""
-        checkpoint.put_back(snapshot, trained.model, self.optimizer, self.scaler, position)
-
-
-def assemble(config: RunConfig, trained: Trained, precision: Precision) -> Machinery:
-    """Make optimizer, scaler and updater anew."""
-    scaler = make_scaler(precision, config.precision)
-    optimizer = make_optimizer(trained.parameters, config.training, precision, config.precision)
-    updater = Updater(trained.loss, trained.parameters, optimizer, precision, scaler, config.training.max_grad_norm)
-    return Machinery(updater, optimizer, scaler)
+    loss = SupervisedLoss(model, base, METHODS.get(config.method.name).virtual_tokens(config.method))
+    return TrainableModel(model, base, loss, parameters, count_parameters(model))

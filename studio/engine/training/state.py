@@ -1,0 +1,57 @@
+"""How far a run has come, what it tells while it runs, and what it notes in state.json."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from studio.engine.control import Control, Progress
+from studio.events import EvaluationCompleted, ProgressReported, RunEvent, StepCompleted, spell_non_finite
+
+Emit: TypeAlias = Callable[[RunEvent | ProgressReported], None]
+
+
+@dataclass
+class Position:
+    """How far a run has come: `step` attempts, `update` applied updates, `batch` batches taken from the data."""
+
+    step: int = 0
+    update: int = 0
+    batch: int = 0
+
+    def advance(self, *, skipped: bool, retry: bool) -> None:
+        """Count one attempt. After a skipped step the next batch comes, unless the same rows are to be tried again."""
+        self.step += 1
+        self.update += not skipped
+        self.batch += not retry
+
+
+class Losses:
+    """The losses of a run so far, from its own events, so that a list of runs need not read every journal.
+
+    All are means per supervised token, in nats.
+    """
+
+    def __init__(self) -> None:
+        self._training: float | None = None
+        self._validation: list[float] = []
+
+    def note(self, event: RunEvent | ProgressReported) -> None:
+        """Take in one event of the run."""
+        if isinstance(event, StepCompleted):
+            self._training = event.loss
+        elif isinstance(event, EvaluationCompleted):
+            self._validation.append(event.loss)
+
+    def state(self) -> dict[str, Any]:
+        """Return the entries for state.json: `loss`, the last one, and `validation_loss`, first, last and best."""
+        measured = self._validation
+        validation = {"first": measured[0], "last": measured[-1], "best": min(measured)} if measured else {}
+        state: dict[str, Any] = spell_non_finite({"loss": self._training, "validation_loss": validation})
+        return state
+
+
+def progress_events(control: Control, emit: Emit) -> Progress:
+    """Return a progress function that emits events, and raises `Cancelled` once a stop was requested."""
+    return control.reporting(lambda stage, done, total: emit(ProgressReported(stage=stage, done=done, total=total)))

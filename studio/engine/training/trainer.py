@@ -1,0 +1,197 @@
+"""One attempted step of training, from rows to changed weights.
+
+Loss scaling and the fp32 master copy follow Micikevicius et al. 2018 (arXiv 1710.03740), clipping follows Pascanu et
+al. 2013 (arXiv 1211.5063), and the optimizer is AdamW, Loshchilov & Hutter 2019 (arXiv 1711.05101).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from studio.config import RunConfig
+from studio.engine.autocast import autocast
+from studio.engine.data.batching import MicroBatch, micro_batches
+from studio.engine.numerics.replay import Replay
+from studio.engine.precision import Precision
+from studio.engine.precision.scaling import LossScaler, make_scaler
+from studio.engine.seed import seed_step
+from studio.engine.training.model import TrainableModel
+from studio.engine.training.optimizer import make_optimizer
+
+if TYPE_CHECKING:
+    from studio.engine.data.rows import TokenizedRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """What one attempted step measured, and what follows from it.
+
+    Attributes:
+        loss: mean over the supervised tokens of the update, nats per token; may be non-finite.
+        grad_norm: L2 norm of all gradients, unscaled and before clipping. It is also non-finite where its square
+            leaves fp32 (a norm above 1.8e19).
+        grad_norm_clipped: the same after clipping.
+        grad_scale: the loss scale of this step, None where the loss is not scaled.
+        could_back_off: before this step, the scaler could still have lowered the scale.
+        batches: the micro-batches, on the processor.
+    """
+
+    loss: float
+    grad_norm: float
+    grad_norm_clipped: float
+    grad_scale: float | None
+    could_back_off: bool
+    batches: Sequence[MicroBatch] = field(default=(), compare=False)
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the weights were left as they were, because the loss or a gradient is not finite."""
+        return not (math.isfinite(self.loss) and math.isfinite(self.grad_norm))
+
+    @property
+    def retry(self) -> bool:
+        """Whether the same rows are to be tried again: a smaller loss scale may be all that they need."""
+        return self.skipped and math.isfinite(self.loss) and self.could_back_off
+
+
+def decide(loss: float, grad_norm: float, scaler: LossScaler | None, max_grad_norm: float) -> Attempt:
+    """Judge a step by its loss and its unscaled gradient norm, and choose the loss scale of the next step."""
+    clips = 0.0 < max_grad_norm < grad_norm < math.inf
+    attempt = Attempt(
+        loss=loss,
+        grad_norm=grad_norm,
+        grad_norm_clipped=max_grad_norm if clips else grad_norm,
+        grad_scale=scaler.scale if scaler else None,
+        could_back_off=scaler is not None and scaler.can_back_off,
+    )
+    # The loss is computed before it is scaled. A loss that is not finite says nothing about the scale.
+    if scaler and math.isfinite(loss):
+        scaler.update(overflowed=attempt.skipped)
+    return attempt
+
+
+class StepObserver:
+    """Looks at an attempted step from inside. This one looks at nothing; subclasses override what they need."""
+
+    def first_micro_batch(self, step: int) -> AbstractContextManager[object]:
+        """Return the context for the forward and backward pass of the first, largest micro-batch."""
+        return nullcontext()
+
+    def see_gradients(self, step: int) -> None:
+        """See the gradients of the whole update in `.grad`: unscaled, not yet clipped, perhaps not finite."""
+
+    def optimizer_step(self, step: int) -> AbstractContextManager[object]:
+        """Return the context for the optimizer's step."""
+        return nullcontext()
+
+
+class Trainer:
+    """A model with all it needs to be trained.
+
+    Attributes:
+        optimizer: holds the moments of the trained parameters.
+        scaler: None where the loss is not scaled.
+        pad_id: token that fills up short rows; padding is masked by position, so any token will do.
+        token_budget: padded tokens of a micro-batch. It changes speed and memory, never the result.
+    """
+
+    def __init__(
+        self, config: RunConfig, model: TrainableModel, precision: Precision, *, pad_id: int = 0, token_budget: int
+    ) -> None:
+        self.config = config
+        self.model = model
+        self.precision = precision
+        self.scaler = make_scaler(precision, config.precision)
+        self.optimizer = make_optimizer(model.parameters, config.training, precision, config.precision)
+        self.pad_id = pad_id
+        self.token_budget = token_budget
+
+    @property
+    def device(self) -> torch.device:
+        """Where the trained parameters are."""
+        return self.model.parameters[0].device
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context in which the forward pass computes."""
+        return autocast(self.precision, self.device)
+
+    def attempt(
+        self,
+        rows: Sequence[TokenizedRow],
+        *,
+        step: int,
+        learning_rate: float,
+        observer: StepObserver | None = None,
+        before_micro_batch: Callable[[], None] = lambda: None,
+    ) -> Attempt:
+        """Try to apply one update on `rows`; leave the weights as they are where a number is not finite.
+
+        Args:
+            rows: all rows of the update.
+            step: number of the attempt, from 1. Its random numbers follow from it.
+            learning_rate: of this update.
+            observer: what looks at the numbers inside.
+            before_micro_batch: called before each micro-batch. What it raises ends the attempt; no weight has
+                changed then.
+        """
+        observer = observer or StepObserver()
+        # Dropout is drawn from the step's number alone, so that a resumed run draws what the whole run would have.
+        seed_step(self.config.training.seed, step)
+        batches = micro_batches(rows, self.token_budget, self.pad_id, self.model.loss.virtual_tokens)
+        supervised = sum(batch.supervised for batch in batches)
+
+        # Forward and backward, adding up gradients over the micro-batches. Each sum of losses is divided by the tokens
+        # of the whole update: how an update is split then changes nothing. (A mean of the micro-batches' means would
+        # give the tokens of short answers more weight.)
+        self.optimizer.zero_grad(set_to_none=True)
+        scale = self.scaler.scale if self.scaler else 1.0
+        loss = torch.zeros((), device=self.device)
+        for number, batch in enumerate(batches):
+            before_micro_batch()
+            on_device = batch.to(self.device)
+            with observer.first_micro_batch(step) if number == 0 else nullcontext():
+                with self.autocast():
+                    part = self.model.loss(on_device) / supervised
+                # Scaled, the small gradients of fp16 stay above its smallest number, 2^-24, on their way backward.
+                (part * scale).backward()
+            loss += part.detach()
+
+        # Unscale before anything looks at the gradients: the norm, clipping and AdamW's epsilon mean true sizes.
+        gradients = [parameter.grad for parameter in self.model.parameters if parameter.grad is not None]
+        if self.scaler:
+            torch._foreach_div_(gradients, scale)
+        norm = torch.nn.utils.get_total_norm(gradients)
+        observer.see_gradients(step)
+
+        # The only synchronisation with the device in a step: all that was queued above is waited for here.
+        mean_loss, grad_norm = torch.stack([loss, norm]).tolist()
+        attempt = decide(mean_loss, grad_norm, self.scaler, self.config.training.max_grad_norm)
+
+        # The guard. A single nan in a gradient would reach every weight through the norm, and Adam's averages would
+        # keep it for good. It stands here in every precision, because fp32 can overflow too.
+        if not attempt.skipped:
+            if attempt.grad_norm_clipped < attempt.grad_norm:
+                torch._foreach_mul_(gradients, attempt.grad_norm_clipped / attempt.grad_norm)
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate
+            with observer.optimizer_step(step):
+                self.optimizer.step()
+        return dataclasses.replace(attempt, batches=batches)
+
+    def replay(self, attempt: Attempt) -> Replay:
+        """Return what repeats the micro-batches of an attempt, one by one, at its loss scale."""
+        return Replay(
+            model=self.model.model,
+            base=self.model.base,
+            loss=self.model.loss,
+            autocast=self.autocast,
+            scale=attempt.grad_scale,
+            supervised=sum(batch.supervised for batch in attempt.batches),
+        )
