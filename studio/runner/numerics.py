@@ -128,12 +128,13 @@ def sample_at(samples: Sequence[NumericsSampled], step: int | None) -> NumericsS
 def largest_product(sample: NumericsSampled) -> float:
     """Return the largest |gradient| that a matrix product made, unscaled; of one that overflowed, fp16's limit.
 
-    nan after activations that were not finite: no loss scale can help there, and none is the largest that could.
+    nan where gradients overflowed after activations that were not finite: no loss scale can help there, and none is
+    the largest that could. An infinity among the activations of a step that worked does no harm.
     """
-    if any(share > 0 for share in sample.activation_non_finite):
-        return math.nan
     if not _overflowed(sample):
         return sample.products_largest
+    if any(share > 0 for share in sample.activation_non_finite):
+        return math.nan
     return max(sample.products_largest, FP16.overflow / (sample.grad_scale or 1.0))
 
 

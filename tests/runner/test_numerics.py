@@ -148,6 +148,12 @@ def test_no_scale_is_best_where_the_activations_overflowed() -> None:
     assert headroom(seen) == -math.inf
 
 
+def test_an_infinity_before_a_relu_does_not_hide_the_best_scale() -> None:
+    seen = sample(grad_scale=1024.0, activation_non_finite=[0.2, 0.0])
+    assert best_scales(histogram_of(np.array([1e-3, 0.5])), largest_product(seen)) is not None
+    assert headroom(seen) == pytest.approx(math.log2(65504.0 / 512.0))
+
+
 @pytest.mark.parametrize("scale", [1.0, 1024.0])
 def test_what_is_zero_by_nature_is_not_lost(scale: float) -> None:
     numbers = 2.0 ** np.random.default_rng(0).normal(-14.0, 3.0, 20_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from contextlib import nullcontext
 
@@ -16,6 +17,9 @@ from studio.engine.numerics.recorder import Recorder
 from studio.engine.numerics.replay import Replay
 from studio.engine.numerics.trace import Place, Trace, check_finite
 
+# fp16 flushes all but the largest gradients at this scale, and none overflows.
+TINY_SCALE = 2.0**-24
+
 log = logging.getLogger(__name__)
 
 
@@ -29,18 +33,25 @@ def locate_first(replay: Replay, batch: MicroBatch, *, recorder: Recorder | None
     the loss itself. Backward, values are scaled as they are computed. `recorder` watches the replay as well, and
     can then be asked for its sample.
 
+    An infinity in the weights or in the forward pass is passed over where it does no harm: the loss is finite, and so
+    are the gradients as soon as the loss scale is small enough.
+
     The training state stays as it is: gradients, modes, random numbers. Dropout draws anew. For the moment the
     gradients of the trained parameters exist a second time.
     """
     damaged = _in_weights(replay.model)
     beside = _trained_beside(replay.model, replay.base)
     trace = Trace(replay.base, replay.scale or 1.0, beside)
-    if damaged is None or recorder is not None:
-        gradients: list[Tensor | None] = []
-        look = recorder.watching(replay.scale, lambda: gradients) if recorder else nullcontext()
-        with trace.watching(), look:
-            gradients += replay.run(batch, trace.see_loss)
+    gradients: list[Tensor | None] = []
+    look = recorder.watching(replay.scale, lambda: gradients) if recorder else nullcontext()
+    with trace.watching(), look:
+        gradients += replay.run(batch, trace.see_loss)
     place = trace.first
+    if place is not None and place.direction == "backward" and (damaged or trace.infinity):
+        if _finite_at_a_tiny_scale(replay, batch):
+            damaged = None
+        else:
+            place = trace.infinity or place
     if damaged is not None or place is None:
         return damaged
     return FirstNonFinite(
@@ -49,6 +60,16 @@ def locate_first(replay: Replay, batch: MicroBatch, *, recorder: Recorder | None
         largest_before=place.largest,
         exceeds_fp16=None if place.module in beside.values() else _in_fp32(replay, batch, place),
     )
+
+
+def _finite_at_a_tiny_scale(replay: Replay, batch: MicroBatch) -> bool:
+    """Whether the loss scale alone breaks the gradients.
+
+    If not, an infinity was multiplied by a zero in the backward pass, as at `where(mask, exp(x), 0)`: that is nan at
+    every scale.
+    """
+    gradients = dataclasses.replace(replay, scale=TINY_SCALE).run(batch)
+    return all(bool(torch.isfinite(gradient).all()) for gradient in gradients if gradient is not None)
 
 
 def _in_fp32(replay: Replay, batch: MicroBatch, place: Place) -> bool | None:

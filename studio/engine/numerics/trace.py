@@ -41,11 +41,17 @@ def check_finite(values: Tensor) -> FiniteCheck:
 
 
 class Trace:
-    """Watches what enters and what leaves every module, in both directions, until something is not finite.
+    """Watches what enters and what leaves every module, in both directions, for what is not finite.
 
     Whatever is not finite first was made between the innermost module that was entered by finite numbers and there.
     So the module to blame is found by going outwards from what was seen: from a module itself when it was something
     that left it, from the one round it when it was something that was about to enter it.
+
+    An infinity does no harm where the next operation makes a number of it, as a ReLU does of -inf and a soft cap
+    (tanh) of both. It is dropped when the module that it was made in, or one round it, returns finite numbers alone.
+
+    Attributes:
+        infinity: the first place of the forward pass that is not finite, whether it was dropped or not.
     """
 
     def __init__(self, base: nn.Module, scale: float, beside: Mapping[nn.Parameter, str] | None = None) -> None:
@@ -53,7 +59,8 @@ class Trace:
 
         `beside`: what is trained outside `base`, as virtual tokens are, with the names of its modules.
         """
-        self.first: Place | None = None
+        self.infinity: Place | None = None
+        self._places: dict[Direction, Place | None] = {"forward": None, "loss": None, "backward": None}
         self._modules = dict(visible_modules(base))
         self._beside = beside or {}
         self._entered: dict[Direction, dict[str, float]] = {"forward": {}, "backward": {}}
@@ -82,10 +89,17 @@ class Trace:
             for handle in handles:
                 handle.remove()
 
+    @property
+    def first(self) -> Place | None:
+        """Where the failure begins: on the way to a loss that is not finite, or else in the backward pass."""
+        if self._places["loss"] is not None:
+            return self._places["forward"] or self._places["loss"]
+        return self._places["backward"]
+
     def see_loss(self, loss: Tensor) -> None:
         """Look at the loss, between the two passes."""
-        if self.first is None and not check_finite(loss).finite:
-            self.first = Place(None, "loss", self._output)
+        if not check_finite(loss).finite:
+            self._places["loss"] = Place(None, "loss", self._output)
 
     def _before(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # The first tensor is what is computed with; masks come after it and may hold infinities on purpose.
@@ -98,12 +112,17 @@ class Trace:
         return _tapped(args, leave), {key: _tapped(value, leave) for key, value in kwargs.items()}
 
     def _after(self, name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        for tensor in tensors(output):
-            self._leave("forward", name, tensor)
+        place = self._places["forward"]
+        if place is not None and _is_inside(place.module, name):
+            if all(check_finite(tensor).finite for tensor in tensors(output)):
+                self._places["forward"] = None
+        else:
+            for tensor in tensors(output):
+                self._leave("forward", name, tensor)
         return _tapped(output, functools.partial(self._enter, "backward", name))
 
     def _enter(self, direction: Direction, name: str, values: Tensor) -> None:
-        if self.first is not None:
+        if self._is_settled(direction):
             return
         seen = check_finite(values)
         if seen.finite:
@@ -112,7 +131,7 @@ class Trace:
             self._blame(direction, _outer(name))
 
     def _leave(self, direction: Direction, name: str, values: Tensor) -> None:
-        if self.first is not None:
+        if self._is_settled(direction):
             return
         seen = check_finite(values)
         if not seen.finite:
@@ -122,15 +141,21 @@ class Trace:
 
     def _reach(self, name: str, gradient: Tensor) -> None:
         """A gradient came out of the modules on a way of its own, as that of a prefix does out of the attention."""
-        if self.first is None and not (seen := check_finite(gradient)).finite:
-            self.first = Place(name, "backward", seen.largest)
+        if not self._is_settled("backward") and not (seen := check_finite(gradient)).finite:
+            self._places["backward"] = Place(name, "backward", seen.largest)
+
+    def _is_settled(self, direction: Direction) -> bool:
+        return self._places[direction] is not None or self._places["loss"] is not None
 
     def _blame(self, direction: Direction, name: str | None) -> None:
         entered = self._entered[direction]
         while name is not None and name not in entered:
             name = _outer(name)
         outside = self._scale if direction == "backward" else math.nan
-        self.first = Place(name, direction, outside if name is None else entered[name])
+        place = Place(name, direction, outside if name is None else entered[name])
+        self._places[direction] = place
+        if direction == "forward":
+            self.infinity = self.infinity or place
 
 
 def _tapped(value: Any, observe: Any) -> Any:
@@ -156,6 +181,11 @@ def tensors(value: Any) -> list[Tensor]:
 def _own(module: nn.Module) -> list[nn.Parameter]:
     is_whole = type(module).__module__.startswith("peft.")
     return list(module.parameters(recurse=is_whole))
+
+
+def _is_inside(name: str | None, outer: str) -> bool:
+    """Whether the module `name` is `outer` or inside of it."""
+    return name is not None and (outer in ("", name) or name.startswith(f"{outer}."))
 
 
 def _outer(name: str) -> str | None:

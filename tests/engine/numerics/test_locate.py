@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -321,6 +322,76 @@ def test_a_residual_gradient_beyond_fp16_is_found_in_the_block_that_rounds_it() 
     assert found is not None
     assert (found.module, found.direction) == ("model.layers.1", "backward")
     assert found.largest_before > 65504.0
+
+
+def _infinite(module: nn.Module, inputs: object, output: Tensor, sign: float = -math.inf) -> Tensor:
+    """The first entry of each vector becomes infinite, as a bias beyond fp16 makes it."""
+    return output + torch.zeros_like(output).index_fill(-1, torch.tensor(0), sign)
+
+
+def _before_a_relu(tiny: Bench, make: Make) -> None:
+    tiny.base.get_submodule(f"{LAYERS[make]}.0.{WIDENING[make]}").register_forward_hook(_infinite)
+    activation = {llama: "mlp.up_proj", gpt2: "mlp.act"}[make]
+    tiny.base.get_submodule(f"{LAYERS[make]}.0.{activation}").register_forward_hook(
+        lambda module, inputs, output: torch.relu(inputs[0] if make is gpt2 else output)
+    )
+
+
+def _under_a_soft_cap(tiny: Bench, make: Make) -> None:
+    made, capped = {llama: ("mlp.down_proj", "mlp"), gpt2: ("mlp.c_fc", "mlp.act")}[make]
+    tiny.base.get_submodule(f"{LAYERS[make]}.0.{made}").register_forward_hook(partial(_infinite, sign=math.inf))
+    tiny.base.get_submodule(f"{LAYERS[make]}.0.{capped}").register_forward_hook(
+        lambda module, inputs, output: 30.0 * torch.tanh((output if make is llama else inputs[0]) / 30.0)
+    )
+
+
+def _like_a_mask(tiny: Bench, make: Make) -> None:
+    tiny.base.get_output_embeddings().register_forward_hook(_infinite)  # type: ignore[union-attr]
+
+
+HARMLESS = {"before a ReLU": _before_a_relu, "under a soft cap": _under_a_soft_cap, "like a mask": _like_a_mask}
+
+
+@pytest.mark.parametrize("plant", HARMLESS.values(), ids=HARMLESS)
+@pytest.mark.parametrize(("make", "method"), [(llama, "lora"), (llama, "full"), (gpt2, "prefix-tuning")])
+def test_an_infinity_that_does_no_harm_is_not_blamed_for_what_the_scale_does(
+    make: Make, method: str, plant: Callable[[Bench, Make], None]
+) -> None:
+    tiny = _bench(make, method)
+    plant(tiny, make)
+    assert _locate(tiny, scale=1.0) is None
+    found = _locate(tiny, scale=2.0**24)
+    assert found is not None
+    assert found.direction == "backward"
+    # Something else that fails is found beside it.
+    other = f"{LAYERS[make]}.1.{WIDENING[make]}"
+    tiny.base.get_submodule(other).register_forward_hook(lambda module, inputs, output: output * math.nan)
+    found = _locate(tiny)
+    assert found is not None
+    assert (found.module, found.direction) == (other, "forward")
+
+
+def test_an_infinity_that_breaks_the_gradients_at_every_scale_is_blamed_although_the_loss_is_finite() -> None:
+    tiny = _bench(llama, "full")
+    name = "model.layers.0.mlp"
+    tiny.base.get_submodule(f"{name}.down_proj").register_forward_hook(_infinite)
+    tiny.base.get_submodule(name).register_forward_hook(
+        lambda module, inputs, output: torch.where(output.isfinite(), output, 0.0) + 0.0 * output.exp().sqrt()
+    )
+    found = _locate(tiny, scale=1.0)
+    assert found is not None
+    assert (found.module, found.direction) == (f"{name}.down_proj", "forward")
+
+
+def test_a_weight_that_is_infinite_on_purpose_is_not_blamed_for_what_the_scale_does() -> None:
+    tiny = _bench(gpt2, "full")
+    final = tiny.base.get_submodule("transformer.h.1.mlp.c_fc")
+    final.bias.data[3] = -math.inf
+    tiny.base.get_submodule("transformer.h.1.mlp.act").register_forward_hook(
+        lambda module, inputs, output: torch.relu(inputs[0])
+    )
+    assert _locate(tiny, scale=2.0**24) is not None
+    assert _locate(tiny, scale=2.0**24).direction == "backward"  # type: ignore[union-attr]
 
 
 def test_a_scale_that_the_gradient_of_the_loss_does_not_survive_is_no_modules_fault() -> None:
