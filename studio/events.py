@@ -27,7 +27,11 @@ class _Event:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunStarted(_Event):
-    """The run exists and begins to load. `precision` and `device` are what `auto` became."""
+    """The run exists and begins to load. `precision` and `device` are what `auto` became.
+
+    `precision_because` are codes of `studio.engine.precision.choose.REASONS`, which speak of `frozen_dtype`, the format
+    of frozen weights; both are empty in journals of earlier versions.
+    """
 
     type: ClassVar[str] = "run_started"
     run: str
@@ -35,9 +39,10 @@ class RunStarted(_Event):
     kind: str
     method: str
     precision: str
-    precision_reason: str
     device: str
     versions: dict[str, str]
+    precision_because: list[str] = field(default_factory=list)
+    frozen_dtype: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,7 +195,8 @@ class RunResumed(_Event):
     """The run goes on after this step. `changes` are settings, by dotted key, that it goes on with from here,
     `rows left out`, and `back to update` where it went back to a checkpoint.
 
-    `refused` says why the remedy that was asked for was not applied, where that is so.
+    `refused` says why the remedy that was asked for was not applied, where that is so: a code of
+    `studio.text.words.REFUSALS`, or an error's sentence.
     """
 
     type: ClassVar[str] = "run_resumed"

@@ -91,13 +91,15 @@ def _follow(controller: Controller, record: RunRecord, console: Console) -> None
 
 def _tell(update: Update, state: RunState, console: Console) -> None:
     from studio.engine.methods import METHODS
+    from studio.engine.precision.choose import reason_text
     from studio.runner.method_words import unmergeable_text
     from studio.runner.numerics import verdict_words
 
     match update:
         case RunStarted():
             console.note(f"{update.model} ({update.kind}), {update.method}, {update.precision}, {update.device}")
-            console.note(update.precision_reason)
+            if update.precision_because:
+                console.note(reason_text(update.precision_because, update.precision, update.frozen_dtype))
             if warning := unmergeable_text(METHODS.get(update.method)):
                 console.note(warning)
         case DataPrepared():

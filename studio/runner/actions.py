@@ -211,12 +211,13 @@ def explain_precision(config: RunConfig, info: ModelInfo) -> tuple[str, str]:
     """Return the precision that will be used and why. Raises `ConfigError` for one that cannot be used here."""
     from studio.engine.device import resolve_device
     from studio.engine.methods import METHODS
-    from studio.engine.precision.choose import choose_precision, explain_storage
+    from studio.engine.precision.choose import choose_precision, choose_storage, reason_text, storage_reason
 
     precision, reason = choose_precision(config.precision, resolve_device(config.training.device), info.dtype)
+    reasons = [reason]
     if METHODS.get(config.method.name).quantised_base:
-        reason = f"{reason} {explain_storage(config.precision, precision, info.dtype)}"
-    return precision.name, reason
+        reasons.append(storage_reason(config.precision, precision, info.dtype))
+    return precision.name, reason_text(reasons, precision.name, choose_storage(config.precision, precision))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +233,7 @@ def advise_precisions(device: str = "auto") -> tuple[PrecisionAdvice, ...]:
     """Say of every precision whether it works on a device. Raises `TrainingError` when there is no such device."""
     from studio.engine.device import resolve_device
     from studio.engine.precision import PRECISIONS
-    from studio.engine.precision.choose import choose_precision, remark
+    from studio.engine.precision.choose import choose_precision, reason_text, remark
 
     place = resolve_device(device)
 
@@ -241,7 +242,8 @@ def advise_precisions(device: str = "auto") -> tuple[PrecisionAdvice, ...]:
             choose_precision(PrecisionConfig(name=name), place, "fp32")
         except ConfigError as error:
             return PrecisionAdvice(name=name, works=False, reason=str(error))
-        return PrecisionAdvice(name=name, works=True, reason=remark(name, place, "fp32"))
+        against = remark(name, place, "fp32")
+        return PrecisionAdvice(name=name, works=True, reason=reason_text([against], name) if against else "")
 
     return tuple(advise(name) for name in PRECISIONS.names())
 

@@ -63,7 +63,6 @@ class RunState:
     kind: str = ""
     method: str = ""
     precision: str = ""
-    precision_reason: str = ""
     compute: str = ""
     device: str = ""
     planned_updates: int = 0
@@ -185,7 +184,6 @@ class RunRecord:
             kind=event.kind,
             method=event.method,
             precision=event.precision,
-            precision_reason=event.precision_reason,
             device=event.device,
         )
         self._set_compute(_compute_of(event.precision))

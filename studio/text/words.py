@@ -1,4 +1,4 @@
-"""The words for stages of a long action and for components of a memory estimate."""
+"""The words for stages of a long action, for components of a memory estimate and for refused remedies."""
 
 from __future__ import annotations
 
@@ -35,10 +35,21 @@ COMPONENTS = {
     "logits": gettext_noop("Logits"),
 }
 
+# Why a remedy was not applied.
+REFUSALS = {
+    "not_asked_for": gettext_noop("Nothing that was found asks for this remedy; the run goes on as it is."),
+    "left_out_already": gettext_noop("These rows have been left out already; the run goes on as it is."),
+}
+
 
 def stage_text(stage: str) -> str:
     """Return a stage of `studio.engine.control.Progress` in words."""
     return tr(STAGES[stage]) if stage in STAGES else stage
+
+
+def refusal_text(reason: str) -> str:
+    """Return why a remedy was not applied in words; an error's sentence, or an earlier version's, is one already."""
+    return tr(REFUSALS[reason]) if reason in REFUSALS else reason
 
 
 def component_text(name: str) -> str:

@@ -15,6 +15,7 @@ from studio.runner.numerics import ended_words, remedy_words
 from studio.runner.record import RunRecord
 from studio.runner.task import Action, Task
 from studio.runs import RunFolder
+from studio.text.words import refusal_text
 from studio.ui.settings import Settings
 
 POLL_MILLISECONDS = 33
@@ -173,7 +174,7 @@ class AppContext(QObject):
         """Say what came of a remedy, where that is not what its name says already."""
         back = resumed.changes.get("back to update")
         if resumed.refused:
-            self.message.emit(resumed.refused)
+            self.message.emit(refusal_text(resumed.refused))
         elif back is not None:
             self.message.emit(tr("The run went back to update {update}, and goes on.").format(update=back))
 

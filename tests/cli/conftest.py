@@ -85,7 +85,6 @@ def two_updates(config: Any, folder: RunFolder, control: Control, emit: Callable
             kind="chat",
             method="lora",
             precision="fp16-mixed",
-            precision_reason="Chosen by you.",
             device="cpu",
             versions={},
         )

@@ -51,7 +51,7 @@ def test_a_method_that_cannot_be_merged_is_announced_before_it_trains(
     command: Callable[..., Any], config: Path, tmp_path: Path, engine: Callable[..., None]
 ) -> None:
     def begin(_: Any, folder: Any, control: Any, emit: Callable[[Any], None]) -> None:
-        about = {"kind": "chat", "precision": "fp32", "precision_reason": "", "device": "cpu", "versions": {}}
+        about = {"kind": "chat", "precision": "fp32", "device": "cpu", "versions": {}}
         emit(RunStarted(run=folder.name, model="tiny", method="bottleneck-adapter", **about))  # type: ignore[arg-type]
         raise DataError("enough")
 

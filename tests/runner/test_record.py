@@ -48,7 +48,6 @@ EVENTS: list[RunEvent] = [
         kind="chat",
         method="lora",
         precision="fp16-mixed",
-        precision_reason="Chosen by you.",
         device="cpu",
         versions={},
     ),

@@ -55,7 +55,6 @@ def scripted_events(steps: int = 212, initial_scale: float = 2.0**23) -> list[Ru
             kind="chat",
             method="lora",
             precision="fp16-mixed",
-            precision_reason="asked for",
             device="cpu",
             versions={},
         ),

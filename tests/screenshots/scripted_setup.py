@@ -191,7 +191,6 @@ def _falling(config: RunConfig, steps: int, offset: float) -> Iterator[RunEvent]
         kind="base",
         method="lora",
         precision=config.precision.name,
-        precision_reason="asked for",
         device="cpu",
         versions={},
     )

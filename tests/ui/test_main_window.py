@@ -45,7 +45,6 @@ STARTED = RunStarted(
     kind="chat",
     method="lora",
     precision="fp16-mixed",
-    precision_reason="",
     device="cpu",
     versions={},
 )  # fmt: skip
@@ -374,6 +373,10 @@ def test_a_remedy_that_acts_on_the_run_itself_opens_no_settings_once_that_has_en
     ("resumed", "words"),
     [
         (RunResumed(step=5, refused="There is no good checkpoint."), "There is no good checkpoint."),
+        (
+            RunResumed(step=5, refused="left_out_already"),
+            "These rows have been left out already; the run goes on as it is.",
+        ),
         (RunResumed(step=5, changes={"back to update": 3}), "The run went back to update 3, and goes on."),
     ],
 )

@@ -3,21 +3,57 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from studio.config.precision import PrecisionConfig, check_precision
 from studio.engine.precision import PRECISIONS, Precision
 from studio.errors import ConfigError
-from studio.i18n import tr
+from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
     import torch
 
 QUANTISED = ("int8", "nf4")
 
+# Why a precision was taken, or what there is to say against it; and why frozen weights are stored in a {format}.
+REASONS = {
+    "chosen": gettext_noop("Chosen by you."),
+    "gpu_has_bf16": gettext_noop("This GPU has bf16: the range of fp32 at the speed of 16 bits, without loss scaling."),
+    "gpu_without_bf16": gettext_noop("This GPU has no bf16; fp16 with dynamic loss scaling is its fast choice."),
+    "gpu_without_bf16_for_bf16_model": gettext_noop(
+        "This model is stored in bf16, which this GPU does not have, and its activations may exceed what fp16 can "
+        "hold (65504); fp32 is slower but safe."
+    ),
+    "apple_gpu": gettext_noop("On Apple GPUs fp32 is the choice that always works."),
+    "processor_has_bf16": gettext_noop("This processor has bf16 instructions: faster than fp32, with the same range."),
+    "processor_without_bf16": gettext_noop(
+        "This processor has no fast 16-bit arithmetic; fp32 is both the safest and the quickest."
+    ),
+    "bf16_weights_lose_updates": gettext_noop(
+        "Without a master copy updates that are too small for bf16 are lost; switch on stochastic rounding."
+    ),
+    "fp16_for_bf16_model": gettext_noop(
+        "This model is stored in bf16; its activations may exceed what fp16 can hold (65504)."
+    ),
+    "fp16_on_processor": gettext_noop("On a processor fp16 is for seeing its numerics; bf16 or fp32 is faster there."),
+    "frozen_as_asked": gettext_noop("Frozen weights are stored in {format}, as you asked."),
+    "frozen_like_all": gettext_noop("Frozen weights are in {format}, like all others."),
+    "frozen_as_in_the_files": gettext_noop("Frozen weights stay in {format}, the model's own format."),
+    "frozen_as_products_take_them": gettext_noop(
+        "Frozen weights are stored in {format}, as the products take them: the same result, less memory."
+    ),
+}
+
+
+def reason_text(reasons: Iterable[str], precision: str, frozen: str = "") -> str:
+    """Return reasons for a precision in words; `frozen` is the format of frozen weights, where they speak of it."""
+    words = (tr(PRECISIONS.get(precision).for_study if code == "for_study" else REASONS[code]) for code in reasons)
+    return " ".join(words).format(format=frozen)
+
 
 def choose_precision(config: PrecisionConfig, device: torch.device, stored: str) -> tuple[Precision, str]:
-    """Return the precision to train in and the reason, one sentence.
+    """Return the precision to train in and the reason, a code of `REASONS` or "for_study".
 
     Args:
         config: `name` may be auto.
@@ -32,7 +68,7 @@ def choose_precision(config: PrecisionConfig, device: torch.device, stored: str)
         name, reason = _automatic(device, stored)
     else:
         name = config.name
-        reason = remark(name, device, stored, config.stochastic_rounding) or tr("Chosen by you.")
+        reason = remark(name, device, stored, config.stochastic_rounding) or "chosen"
     precision = PRECISIONS.get(name)
     check_precision(config, name)
     if precision.autocast == "bf16" and not has_bf16(device):
@@ -63,18 +99,13 @@ def choose_storage(config: PrecisionConfig, precision: Precision) -> str:
     return (precision.autocast or "fp32") if config.base_dtype == "auto" else config.base_dtype
 
 
-def explain_storage(config: PrecisionConfig, precision: Precision, stored: str) -> str:
-    """Return why frozen weights are stored as they are, one sentence; `stored` is the format of the model's files."""
-    chosen = choose_storage(config, precision)
+def storage_reason(config: PrecisionConfig, precision: Precision, stored: str) -> str:
+    """Return why frozen weights are stored as they are, a code; `stored` is the format of the model's files."""
     if config.base_dtype != "auto":
-        return tr("Frozen weights are stored in {format}, as you asked.").format(format=chosen)
+        return "frozen_as_asked"
     if precision.pure or precision.autocast is None:
-        return tr("Frozen weights are in {format}, like all others.").format(format=chosen)
-    if stored == chosen:
-        return tr("Frozen weights stay in {format}, the model's own format.").format(format=chosen)
-    return tr("Frozen weights are stored in {format}, as the products take them: the same result, less memory.").format(
-        format=chosen
-    )
+        return "frozen_like_all"
+    return "frozen_as_in_the_files" if stored == precision.autocast else "frozen_as_products_take_them"
 
 
 def has_bf16(device: torch.device) -> bool:
@@ -88,36 +119,23 @@ def has_bf16(device: torch.device) -> bool:
 
 def _automatic(device: torch.device, stored: str) -> tuple[str, str]:
     if device.type == "cuda":
-        return _automatic_on_nvidia(has_bf16(device), stored)
+        if has_bf16(device):
+            return "bf16-mixed", "gpu_has_bf16"
+        return ("fp32", "gpu_without_bf16_for_bf16_model") if stored == "bf16" else ("fp16-mixed", "gpu_without_bf16")
     if device.type == "mps":
-        return "fp32", tr("On Apple GPUs fp32 is the choice that always works.")
+        return "fp32", "apple_gpu"
     from studio.engine.kernels.products import cpu_has_bf16
 
-    if cpu_has_bf16():
-        return "bf16-mixed", tr("This processor has bf16 instructions: faster than fp32, with the same range.")
-    return "fp32", tr("This processor has no fast 16-bit arithmetic; fp32 is both the safest and the quickest.")
-
-
-def _automatic_on_nvidia(bf16: bool, stored: str) -> tuple[str, str]:
-    if bf16:
-        return "bf16-mixed", tr("This GPU has bf16: the range of fp32 at the speed of 16 bits, without loss scaling.")
-    if stored == "bf16":
-        return "fp32", tr(
-            "This model is stored in bf16, which this GPU does not have, and its activations may exceed what fp16 can "
-            "hold (65504); fp32 is slower but safe."
-        )
-    return "fp16-mixed", tr("This GPU has no bf16; fp16 with dynamic loss scaling is its fast choice.")
+    return ("bf16-mixed", "processor_has_bf16") if cpu_has_bf16() else ("fp32", "processor_without_bf16")
 
 
 def remark(name: str, device: torch.device, stored: str, stochastic_rounding: bool = False) -> str:
-    """Return what there is to say against a precision that works here, or nothing."""
+    """Return what there is to say against a precision that works here, a code of `REASONS` or "for_study", or ""."""
     precision = PRECISIONS.get(name)
     if precision.for_study:
-        return tr(precision.for_study)
+        return "for_study"
     if precision.pure and not stochastic_rounding:
-        return tr("Without a master copy updates that are too small for bf16 are lost; switch on stochastic rounding.")
+        return "bf16_weights_lose_updates"
     if name == "fp16-mixed" and stored == "bf16":
-        return tr("This model is stored in bf16; its activations may exceed what fp16 can hold (65504).")
-    if name == "fp16-mixed" and device.type == "cpu":
-        return tr("On a processor fp16 is for seeing its numerics; bf16 or fp32 is faster there.")
-    return ""
+        return "fp16_for_bf16_model"
+    return "fp16_on_processor" if name == "fp16-mixed" and device.type == "cpu" else ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from studio.engine.precision import PRECISIONS
+from studio.engine.precision.choose import reason_text
 from studio.i18n import tr
 from studio.text.numbers import share_text, size_text
 
@@ -38,7 +39,8 @@ class ProbeRow:
         status: measured; or why not: the numbers were not finite, the device or the settings do not allow the
             precision, or its process failed.
         sentence: why it was not measured or where it was not finite; for a measured one, how it compares.
-        remark: what there is to say against it on this device and for this model, whatever was measured.
+        remark: what there is to say against it on this device and for this model, whatever was measured: a code of
+            `studio.engine.precision.choose.REASONS`.
         losses: mean per supervised token of every applied update; `attempts` counts the skipped steps too.
         loss_differences: relative to fp32's loss, per update.
         gradient_cosine: between the gradients of the first update and fp32's, over the trained parameters.
@@ -112,7 +114,7 @@ def objection(row: ProbeRow) -> str:
         )
     if PRECISIONS.get(row.precision).for_study:
         return tr("For study: such few updates do not show what it loses in the long run.")
-    return row.remark
+    return reason_text([row.remark], row.precision) if row.remark else ""
 
 
 def judgement(row: ProbeRow) -> str:

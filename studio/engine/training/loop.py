@@ -99,10 +99,10 @@ class Loop:
         """What was found harmful so far."""
         return self._monitor.verdicts
 
-    def refuse(self, sentence: str) -> None:
-        """Say why a remedy was not applied."""
-        log.warning("%s", sentence)
-        self._emit(RunResumed(step=self.position.step, refused=sentence))
+    def refuse(self, reason: str) -> None:
+        """Say why a remedy was not applied: a code of `studio.text.words.REFUSALS`, or an error's sentence."""
+        log.warning("The remedy was not applied: %s", reason)
+        self._emit(RunResumed(step=self.position.step, refused=reason))
 
     @property
     def _evaluation_interval(self) -> int:
@@ -186,14 +186,14 @@ class Loop:
             return None
         verdict = next((v for v in reversed(self._monitor.verdicts) if name in v.remedies), None)
         if verdict is None:
-            self.refuse(tr("Nothing that was found asks for this remedy; the run goes on as it is."))
+            self.refuse("not_asked_for")
             return None
         if name != "skip_rows":
             return RemedyAsked(name, verdict)
         rows = verdict.evidence["rows"]
         left_out = {(row["source"], row["number"]) for row in rows}
         if left_out <= self.left_out:
-            self.refuse(tr("These rows have been left out already; the run goes on as it is."))
+            self.refuse("left_out_already")
             return None
         self.left_out |= left_out
         self._monitor.mended(verdict)

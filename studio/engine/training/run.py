@@ -23,7 +23,7 @@ from studio.engine.models.inspect import inspect_model
 from studio.engine.models.load import load_tokenizer
 from studio.engine.numerics.remedies import changed
 from studio.engine.precision import Precision
-from studio.engine.precision.choose import choose_precision, explain_storage
+from studio.engine.precision.choose import choose_precision, choose_storage, storage_reason
 from studio.engine.precision.tf32 import tf32
 from studio.engine.training import checkpoint
 from studio.engine.training.checkpoint import Checkpoints
@@ -138,9 +138,10 @@ class _Run:
         info = inspect_model(resolve_model(self._config.model.path, progress), progress)
         kind = info.kind if self._config.model.kind == "auto" else self._config.model.kind
         precision, reason = choose_precision(self._config.precision, self._device, info.dtype)
+        reasons = [reason]
         if METHODS.get(self._config.method.name).quantised_base:
-            reason = f"{reason} {explain_storage(self._config.precision, precision, info.dtype)}"
-        self._announce(info, kind, precision, reason)
+            reasons.append(storage_reason(self._config.precision, precision, info.dtype))
+        self._announce(info, kind, precision, reasons)
         tokenizer = load_tokenizer(info.path)
         data = prepare_data(self._config.data, tokenizer, kind, self._config.training.seed, progress)
         check_positions(self._config, info, data)
@@ -149,7 +150,7 @@ class _Run:
         prepared = Prepared(info, data, precision, _pad_id(tokenizer))
         return prepared, load_trainable(info.path, self._config, precision, self._device, progress)
 
-    def _announce(self, info: ModelInfo, kind: str, precision: Precision, reason: str) -> None:
+    def _announce(self, info: ModelInfo, kind: str, precision: Precision, reasons: list[str]) -> None:
         name = info.path.name
         self._folder.write_state(
             "running",
@@ -164,7 +165,8 @@ class _Run:
                 kind=kind,
                 method=self._config.method.name,
                 precision=precision.name,
-                precision_reason=reason,
+                precision_because=reasons,
+                frozen_dtype=choose_storage(self._config.precision, precision),
                 device=str(self._device),
                 versions=library_versions(),
             )

@@ -8,7 +8,7 @@ import torch
 from studio.config import PrecisionConfig
 from studio.engine.kernels import products
 from studio.engine.precision import PRECISIONS
-from studio.engine.precision.choose import choose_precision, choose_storage, explain_storage, remark
+from studio.engine.precision.choose import choose_precision, choose_storage, reason_text, remark, storage_reason
 from studio.errors import ConfigError
 
 CPU, CUDA, MPS = (torch.device(kind) for kind in ("cpu", "cuda", "mps"))
@@ -34,7 +34,7 @@ def _capability(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 def test_on_nvidia_the_choice_follows_the_gpu_and_the_checkpoint(stored: str, name: str, said: str) -> None:
     precision, reason = choose_precision(PrecisionConfig(), CUDA, stored)
     assert precision.name == name
-    assert said in reason
+    assert said in reason_text([reason], name)
 
 
 @pytest.mark.parametrize(("has", "name"), [(True, "bf16-mixed"), (False, "fp32")])
@@ -69,12 +69,12 @@ def test_a_quantised_base_is_refused_on_apple_gpus() -> None:
 
 def test_a_bf16_model_in_fp16_is_warned_about() -> None:
     _, reason = choose_precision(PrecisionConfig(name="fp16-mixed"), CUDA, "bf16")
-    assert "65504" in reason
+    assert "65504" in reason_text([reason], "fp16-mixed")
 
 
 def test_a_precision_for_study_says_so_and_plain_bf16_weights_ask_for_stochastic_rounding() -> None:
-    assert remark("fp16-pure", CPU, "fp32").startswith("For study only")
-    assert "stochastic rounding" in remark("bf16-pure", CPU, "fp32")
+    assert reason_text([remark("fp16-pure", CPU, "fp32")], "fp16-pure").startswith("For study only")
+    assert "stochastic rounding" in reason_text([remark("bf16-pure", CPU, "fp32")], "bf16-pure")
     assert remark("bf16-pure", CPU, "fp32", stochastic_rounding=True) == ""
     assert [entry.name for entry in PRECISIONS if entry.for_study] == ["fp16-pure"]
 
@@ -96,6 +96,6 @@ def test_frozen_weights_are_stored_as_the_products_take_them_with_the_reason(
     config = PrecisionConfig.model_validate({"name": name, "base_dtype": base_dtype})
     precision = PRECISIONS.get(name)
     assert choose_storage(config, precision) == chosen
-    reason = explain_storage(config, precision, stored)
+    reason = reason_text([storage_reason(config, precision, stored)], name, chosen)
     assert chosen in reason
     assert said in reason

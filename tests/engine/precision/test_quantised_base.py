@@ -181,7 +181,8 @@ def test_a_qlora_run_learns_and_its_adapter_opens_on_the_plain_base(tmp_path: Pa
     done = Qlora(tmp_path, QLORA)
     losses = [event.loss for event in done.of(EvaluationCompleted)]
     assert losses[-1] < losses[0]
-    assert "nf4" in done.of(RunStarted)[0].precision_reason
+    assert done.of(RunStarted)[0].precision_because[-1] == "frozen_as_asked"
+    assert done.of(RunStarted)[0].frozen_dtype == "nf4"
     base = AutoModelForCausalLM.from_pretrained(done.model)
     total = sum(p.numel() for p in base.parameters())
     (finished,) = done.of(RunFinished)

@@ -38,7 +38,7 @@ BAD = {
 
 BF16 = _row("bf16-mixed")
 FP16 = _row("fp16-mixed")
-ON_PROCESSOR = {"remark": "On a processor fp16 is for seeing its numerics; bf16 or fp32 is faster there."}
+ON_PROCESSOR = {"remark": "fp16_on_processor"}
 NO_BF16 = ProbeRow(precision="bf16-mixed", status="unavailable", sentence="This GPU has no bf16.")
 EMULATED = {"native": False}
 
@@ -123,4 +123,7 @@ def test_each_row_says_how_it_compares() -> None:
     assert "0.900" in judgement(_row("bf16-mixed", **BAD["gradients"]))
     assert "60 %" in judgement(_row("bf16-pure", updates_lost=0.6))
     assert judgement(_row("fp16-pure")).startswith("For study")
-    assert judgement(replace(FP16, **ON_PROCESSOR)) == ON_PROCESSOR["remark"]
+    assert (
+        judgement(replace(FP16, **ON_PROCESSOR))
+        == "On a processor fp16 is for seeing its numerics; bf16 or fp32 is faster there."
+    )

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 import torch
 
+from studio import i18n
 from studio.engine.control import Control
 from studio.engine.data import batching
 from studio.engine.models.load import load_model
+from studio.engine.numerics.verdicts import verdict_words
+from studio.engine.precision.choose import reason_text
 from studio.engine.training import checkpoint, loop, monitor, run, trainer
 from studio.engine.training import model as trainable
 from studio.errors import TrainingError
@@ -27,7 +30,10 @@ from studio.events import (
     RunFinished,
     RunPaused,
     RunResumed,
+    RunStarted,
+    to_json,
 )
+from studio.text.words import refusal_text
 from tests.engine.training.trained import Trained
 
 
@@ -354,3 +360,22 @@ def test_checkpoints_are_complete_and_the_newest_two_are_kept(tmp_path: Path) ->
     (Path(saved[-1]) / "trained.safetensors").write_bytes(b"half")
     with pytest.raises(TrainingError, match="damaged"):
         checkpoint.read(Path(saved[-1]))
+
+
+@pytest.mark.usefixtures("_overflowing", "marked_chinese")
+@pytest.mark.parametrize(("made", "shown"), [("zh_CN", "en"), ("en", "zh_CN")])
+def test_a_run_of_one_language_reads_right_in_another(tmp_path: Path, made: str, shown: str) -> None:
+    i18n.set_language(made)
+    done = Trained(tmp_path, {"precision": {"name": "fp16-mixed"}}, _Answering("use_no_numbers", "use_fp32")).go()
+
+    written = "\n".join(map(to_json, done.events)) + done.folder.state.read_text(encoding="utf-8")
+    assert "译" not in written
+    i18n.set_language(shown)
+    (begun,), (verdict,) = done.of(RunStarted), done.of(OverflowDiagnosed)
+    (refused,) = [event.refused for event in done.of(RunResumed) if event.refused]
+    texts = (
+        reason_text(begun.precision_because, begun.precision, begun.frozen_dtype),
+        refusal_text(refused),
+        verdict_words(verdict)[0],
+    )
+    assert [text.startswith("译") for text in texts] == [shown == "zh_CN"] * 3
