@@ -71,7 +71,9 @@ class TrainingConfig(Section):
     weight_decay: float = option(
         0.0,
         title=gettext_noop("Weight decay"),
-        help=gettext_noop("Pulls the trained weights towards zero at every update (AdamW)."),
+        help=gettext_noop(
+            "Pulls the trained matrices towards zero at every update (AdamW), not biases and gains of norms."
+        ),
         ge=0.0,
         le=1.0,
         advanced=True,

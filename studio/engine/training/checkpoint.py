@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from studio.engine.training.optimizer import PureAdamW
 from studio.engine.training.state import Emit, Position
 from studio.engine.training.trainer import Trainer
 from studio.errors import TrainingError
@@ -138,9 +139,8 @@ def put_back(snapshot: Snapshot, trainer: Trainer, position: Position) -> None:
         number, _, name = key.partition(".")
         parameter = trainer.model.parameters[int(number)]
         optimizer.state[parameter][name] = value.to(parameter.device, copy=True)
-    for group in optimizer.param_groups:
-        if "updates" in group:
-            group["updates"] = snapshot.position["update"]
+    if isinstance(optimizer, PureAdamW):
+        optimizer.updates = snapshot.position["update"]
     if trainer.scaler and snapshot.scaler:
         trainer.scaler.scale = snapshot.scaler["scale"]
         trainer.scaler.good_updates = int(snapshot.scaler["good_updates"])

@@ -19,10 +19,26 @@ def make_optimizer(
     parameters: Sequence[nn.Parameter], training: TrainingConfig, precision: Precision, config: PrecisionConfig
 ) -> torch.optim.Optimizer:
     """Return AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) for weights of this precision, without a rate yet."""
+    groups = decay_groups(parameters, training.weight_decay)
     if precision.pure:
-        seed = training.seed if config.stochastic_rounding else None
-        return PureAdamW(parameters, weight_decay=training.weight_decay, stochastic_seed=seed)
-    return torch.optim.AdamW(parameters, weight_decay=training.weight_decay, fused=_can_fuse(parameters[0]))
+        return PureAdamW(groups, stochastic_seed=training.seed if config.stochastic_rounding else None)
+    return torch.optim.AdamW(groups, fused=_can_fuse(parameters[0]))
+
+
+def decay_groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Return the parameter groups of an optimizer: matrices decay, and vectors (norm gains, biases) do not.
+
+    Decay keeps the products of many terms small. A gain is a scale around 1 and a bias an offset: pulling them to zero
+    changes what a layer computes instead. Embeddings are matrices and decay, as in GPT-2's training and in the
+    Trainer of transformers; a tied one is the output layer, too. IA3 stores its gains as (n, 1): a vector in any shape.
+    """
+    if not weight_decay:
+        return [{"params": list(parameters), "weight_decay": 0.0}]
+    matrices = [parameter for parameter in parameters if max(parameter.shape, default=1) < parameter.numel()]
+    known = set(matrices)
+    vectors = [parameter for parameter in parameters if parameter not in known]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
 
 
 class PureAdamW(torch.optim.Optimizer):
@@ -32,14 +48,18 @@ class PureAdamW(torch.optim.Optimizer):
     infinite; in bf16 an average that forgets a thousandth a step would stand still. So what fails here fails for
     want of a master copy alone. A weight that its format cannot hold any more keeps its last value.
 
+    Attributes:
+        updates: applied so far; the random numbers of an update follow from it.
+
     Args:
+        parameters: parameters, or groups of them.
         stochastic_seed: round stochastically (bf16 only), with numbers that follow from this seed and the count of
             updates; None rounds to the nearest.
     """
 
     def __init__(
         self,
-        parameters: Sequence[nn.Parameter],
+        parameters: Sequence[nn.Parameter] | Sequence[dict[str, Any]],
         *,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
@@ -47,17 +67,17 @@ class PureAdamW(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         stochastic_seed: int | None = None,
     ) -> None:
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "updates": 0}
-        super().__init__(parameters, defaults)
+        super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        self.updates = 0
         self._seed = stochastic_seed
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Apply one update from the gradients, which must be finite."""
         loss = closure() if closure else None
+        self.updates += 1
+        generator = self._generator()
         for group in self.param_groups:
-            group["updates"] += 1
-            generator = self._generator(group)
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     self._update(parameter, group, generator)
@@ -94,12 +114,12 @@ class PureAdamW(torch.optim.Optimizer):
         state: dict[str, Tensor] = self.state[parameter]
         return state
 
-    def _generator(self, group: dict[str, Any]) -> torch.Generator | None:
+    def _generator(self) -> torch.Generator | None:
         """Drawing from the seed and the count alone, so that a resumed run rounds as one that was never stopped."""
         if self._seed is None:
             return None
-        generator = torch.Generator(group["params"][0].device)
-        return generator.manual_seed(step_seed(self._seed, -group["updates"]))
+        generator = torch.Generator(self.param_groups[0]["params"][0].device)
+        return generator.manual_seed(step_seed(self._seed, -self.updates))
 
 
 def _can_fuse(parameter: Tensor) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from studio.config import PrecisionConfig, TrainingConfig
+from studio.engine.autocast import DTYPES
 from studio.engine.precision import PRECISIONS
 from studio.engine.training import checkpoint
 from studio.engine.training.optimizer import PureAdamW, make_optimizer
@@ -174,6 +176,38 @@ def test_training_goes_on_bit_for_bit_from_a_checkpoint(precision: dict[str, obj
         for seed in (1, 2):
             tiny.update(rows(8, seed=seed), rate=1e-3)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters, resumed.parameters, strict=True))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16-pure", "fp16-pure"])
+def test_matrices_decay_and_vectors_of_any_shape_do_not(precision: str) -> None:
+    chosen = PRECISIONS.get(precision)
+    weights = [nn.Parameter(torch.ones(shape, dtype=DTYPES[chosen.parameters])) for shape in ((2, 2), (4,), (4, 1), ())]
+    optimizer = make_optimizer(weights, TrainingConfig(weight_decay=0.5), chosen, PrecisionConfig())
+    for weight in weights:
+        weight.grad = torch.zeros_like(weight)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.5
+    optimizer.step()
+    assert [float(weight.detach().mean()) for weight in weights] == [0.75, 1.0, 1.0, 1.0]
+
+
+def test_a_checkpoint_from_when_all_parameters_were_one_group_fits(tmp_path: Path) -> None:
+    """It numbers the optimizer's tensors in the order of the model's parameters, whatever the groups are now."""
+    tiny, resumed = bench({"name": "full"}), bench({"name": "full"}, weight_decay=0.1)
+    tiny.update(rows(8))
+    one_group = tiny.trainer.optimizer.state_dict()
+    assert [group["params"] for group in one_group["param_groups"]] == [list(range(len(tiny.parameters)))]
+    tensors = {f"{number}.{name}": v for number, state in one_group["state"].items() for name, v in state.items()}
+    trained = {name: weight.detach() for name, weight in tiny.model.named_parameters()}
+    position = {"step": 1, "update": 1, "batch": 1}
+    checkpoint.write(checkpoint.Snapshot(trained, tensors, None, position), tmp_path / "step-000001")
+    checkpoint.put_back(checkpoint.read(tmp_path / "step-000001"), resumed.trainer, Position())
+    assert len(resumed.trainer.optimizer.param_groups) == 2
+    for ours, theirs in zip(resumed.parameters, tiny.parameters, strict=True):
+        assert torch.equal(
+            resumed.trainer.optimizer.state[ours]["exp_avg"], tiny.trainer.optimizer.state[theirs]["exp_avg"]
+        )
+    assert not resumed.update(rows(8)).skipped
 
 
 def test_stochastic_rounding_follows_the_seed_of_the_run_alone() -> None:
