@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable
 
 from studio.config import RunConfig
-from studio.engine.numerics.facts import Cause, FirstNonFinite, StepFacts
+from studio.engine.numerics.facts import FAR_BELOW, Cause, FirstNonFinite, StepFacts
 from studio.engine.numerics.loss_scale import WINDOW, LossScaleHistory
 from studio.engine.numerics.verdict import Detector, Evidence, Options, Verdict, Watched
 from studio.engine.numerics.verdicts import VERDICTS
@@ -78,6 +78,15 @@ class Diagnosis:
         """Whether the last step did not fail beyond the help of a smaller loss scale, nor seems to be an explosion."""
         return self._bad_in_a_row == 0 and not any(detector.suspects for detector in self._detectors.values())
 
+    def suspects_rows(self, facts: StepFacts) -> bool:
+        """Whether single rows may be why the gradients of a skipped step are not finite.
+
+        That is so where a smaller loss scale cannot help, or where it would be far below one that worked just before.
+        An ordinary search for the scale ends long before.
+        """
+        too_small = facts.scale * FAR_BELOW <= (self._run.loss_scale.last_good or 0.0)
+        return facts.finite_loss and (too_small or not facts.can_back_off)
+
     def forget(self, name: str) -> None:
         """Take a kind of verdict for one that was never seen."""
         if detector := VERDICTS.get(name).detector(self._run):
@@ -90,6 +99,8 @@ class Diagnosis:
         facts = self._with_cause(facts)
         if self._run.fp16 and facts.cause in (None, "gradients"):
             self._run.loss_scale.update(facts)
+        elif facts.cause == "rows":
+            self._run.loss_scale.forget_descent()
         found = {name: detector.observe(facts) for name, detector in self._detectors.items()}
         return self._events(facts.step, found)
 
@@ -117,7 +128,9 @@ class Diagnosis:
             return "range" if located.exceeds_fp16 else "weights"
         if located and located.direction == "forward" and self._run.fp16 and located.exceeds_fp16 is not False:
             return "range"
-        return "gradients" if facts.finite_loss else "loss"
+        if not facts.finite_loss:
+            return "loss"
+        return "rows" if facts.rows_tried else "gradients"
 
     def _events(self, step: int, found: dict[str, Evidence | None]) -> list[OverflowDiagnosed]:
         return [

@@ -12,8 +12,11 @@ Direction: TypeAlias = Literal["forward", "backward", "loss", "weights"]
 # Source file, row number in it from 1, tokens.
 Row: TypeAlias = tuple[str, int, int]
 # Why a step failed: weights that are not numbers; a forward pass, or stored weights, beyond the range of fp16; a loss
-# that is not a number for another reason; gradients that are not numbers behind a loss that is.
-Cause: TypeAlias = Literal["weights", "range", "loss", "gradients"]
+# that is not a number for another reason; gradients that are not numbers behind a loss that is, of single rows or not.
+Cause: TypeAlias = Literal["weights", "range", "loss", "rows", "gradients"]
+# The largest gradients of different rows lie within a few powers of two of each other. A row that needs a loss scale
+# so many times smaller than others is an outlier.
+FAR_BELOW = 64.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,9 +48,10 @@ def locate_first(replay: Replay, batch: MicroBatch, *, recorder: Recorder | None
         gradients += replay.run(batch, trace.see_loss)
     place = trace.first
     if place is not None and place.direction == "backward" and (damaged or trace.infinity):
-        if _finite_at_a_tiny_scale(replay, batch):
+        if dataclasses.replace(replay, scale=TINY_SCALE).has_finite_gradients(batch):
             damaged = None
         else:
+            # It was multiplied by a zero in the backward pass, as at `where(mask, exp(x), 0)`: nan at every scale.
             place = trace.infinity or place
     if damaged is not None or place is None:
         return damaged
@@ -60,16 +61,6 @@ def locate_first(replay: Replay, batch: MicroBatch, *, recorder: Recorder | None
         largest_before=place.largest,
         exceeds_fp16=None if place.module in beside.values() else _in_fp32(replay, batch, place),
     )
-
-
-def _finite_at_a_tiny_scale(replay: Replay, batch: MicroBatch) -> bool:
-    """Whether the loss scale alone breaks the gradients.
-
-    If not, an infinity was multiplied by a zero in the backward pass, as at `where(mask, exp(x), 0)`: that is nan at
-    every scale.
-    """
-    gradients = dataclasses.replace(replay, scale=TINY_SCALE).run(batch)
-    return all(bool(torch.isfinite(gradient).all()) for gradient in gradients if gradient is not None)
 
 
 def _in_fp32(replay: Replay, batch: MicroBatch, place: Place) -> bool | None:

@@ -58,6 +58,7 @@ class LossScaleHistory:
         search: descents to scales that had not been tried, joined; None where none has been since the last was told.
         ended: the descent that this step ended.
         good_in_a_row: updates without an overflow, up to now.
+        last_good: the scale of the last step that was applied, None before the first.
     """
 
     def __init__(self, config: PrecisionConfig, scaling: str, established: int) -> None:
@@ -71,6 +72,7 @@ class LossScaleHistory:
         self.search: Descent | None = None
         self.ended: Descent | None = None
         self.good_in_a_row = 0
+        self.last_good: float | None = None
         self._descent: Descent | None = None
         self._before_growth: float | None = None
         self._last_scale: float | None = None
@@ -87,6 +89,10 @@ class LossScaleHistory:
             self._overflowed(facts)
         else:
             self._applied(scale)
+
+    def forget_descent(self) -> None:
+        """Take it that the present descent says nothing about the model: single rows led to it."""
+        self._descent = self.search = None
 
     def keeps_overflowing(self, step: int) -> bool:
         """Return whether enough overflows, none of which a smaller scale could answer, happened lately."""
@@ -109,6 +115,7 @@ class LossScaleHistory:
         self.recent.append((True, repeated))
 
     def _applied(self, scale: float) -> None:
+        self.last_good = scale
         self._lowest_good = min(self._lowest_good, scale)
         self.overflowed_at = math.inf if scale >= self.overflowed_at else self.overflowed_at
         self.good_in_a_row += 1

@@ -45,6 +45,10 @@ class Replay:
                 see(loss.detach())
             return torch.autograd.grad(loss * (self.scale or 1.0), trained, allow_unused=True)
 
+    def has_finite_gradients(self, batch: MicroBatch) -> bool:
+        """Go forward and backward, and return whether all gradients of what is trained are finite."""
+        return all(bool(torch.isfinite(gradient).all()) for gradient in self.run(batch) if gradient is not None)
+
     def is_finite(self, batch: MicroBatch) -> bool:
         """Go forward alone, and return whether the loss is finite."""
         gpus = [batch.input_ids.device] if batch.input_ids.is_cuda else []

@@ -197,6 +197,8 @@ class Loop:
             return None
         self.left_out |= left_out
         self._monitor.mended(verdict)
+        if (scaler := self.trainer.scaler) and scaler.dynamic:
+            scaler.scale = max(scaler.scale, verdict.evidence.get("scale_before") or 0.0)  # before these rows came
         log.info("Left out from here on, %d rows: %s", len(rows), rows)
         self._emit(RunResumed(step=self.position.step, changes={"rows left out": rows}))
         return None

@@ -14,7 +14,7 @@ from typing_extensions import override
 from studio.config import RunConfig
 from studio.engine.data.batching import collate
 from studio.engine.numerics.diagnosis import ESTABLISHED, Diagnosis, no_checkpoint
-from studio.engine.numerics.facts import FirstNonFinite, Row, StepFacts
+from studio.engine.numerics.facts import FAR_BELOW, FirstNonFinite, Row, StepFacts
 from studio.engine.numerics.locate import locate_first
 from studio.engine.numerics.lost_updates import LostUpdates
 from studio.engine.numerics.recorder import Recorder
@@ -80,7 +80,10 @@ class NumericsMonitor(StepObserver):
             "mends itself": CostThrottle(1),
             "gradients": CostThrottle(ESTABLISHED),
             "loss": CostThrottle(ESTABLISHED),
+            "rows": CostThrottle(ESTABLISHED),
         }
+        self._outliers: set[Row] = set()
+        self._applied_row: TokenizedRow | None = None
         self._samples_at, self._samples_after = CostThrottle(SAMPLES_OF_SKIPS), CostThrottle(SAMPLES_OF_SKIPS)
         self._after_skip = False
         self._harmful_at: int | None = None
@@ -124,7 +127,11 @@ class NumericsMonitor(StepObserver):
             sample=self._sample,
             lost_updates=None if self._lost is None or math.isnan(self._lost.share) else self._lost.share,
         )
-        if done.skipped and self._worth_a_look(facts):
+        if not done.skipped:
+            self._applied_row = attempt.batches[-1].rows[0]
+        elif facts.finite_loss and (outliers := self._outliers.intersection(_facts_of(attempt.rows))):
+            facts = dataclasses.replace(facts, rows=tuple(sorted(outliers)), rows_tried=len(attempt.rows))
+        elif self._worth_a_look(facts):
             facts = self._look_into(facts, attempt)
         self._announce(self._diagnosis.observe(facts))
 
@@ -179,6 +186,8 @@ class NumericsMonitor(StepObserver):
         """A run about to wait or to end is looked into again: something else may have joined what is known."""
         mends_itself = facts.finite_loss and facts.can_back_off
         looks = self._looks["mends itself" if mends_itself else "gradients" if facts.finite_loss else "loss"]
+        if mends_itself and self._diagnosis.suspects_rows(facts):
+            looks = self._looks["rows"]
         return looks.passes(facts.step, STEPS_BETWEEN_LOOKS) or (not mends_itself and self._diagnosis.next_pauses)
 
     def _look_into(self, facts: StepFacts, attempt: Attempt) -> StepFacts:
@@ -191,7 +200,9 @@ class NumericsMonitor(StepObserver):
         if failure is None:
             log.warning("Step %d failed, but none of its micro-batches does when repeated alone", facts.step)
             return facts
-        rows: tuple[Row, ...] = tuple((row.source, row.number, len(row.input_ids)) for row in failure.rows)
+        rows = _facts_of(failure.rows)
+        if facts.finite_loss and failure.rows_tried:
+            self._outliers.update(rows)
         log.warning("Step %d: %s, %s", facts.step, failure.located, ", ".join(f"{row[0]}:{row[1]}" for row in rows))
         if failure.sample is not None:
             self._tell(failure.sample)
@@ -206,21 +217,42 @@ class NumericsMonitor(StepObserver):
             if located is not None:
                 seen = recorder is not None and located.direction != "weights"
                 sample = recorder.sample(facts.step, attempt.grad_scale, "skip") if recorder and seen else None
-                rows, tried = self._at_fault(replay, located, batch.rows)
+                if located.direction == "backward" and self._diagnosis.suspects_rows(facts):
+                    rows, tried = self._outlier_rows(replay, attempt)
+                else:
+                    rows, tried = self._at_fault(replay, located, batch.rows)
                 return _Failure(located, rows, tried, sample)
         return None
 
     def _at_fault(
         self, replay: Replay, located: FirstNonFinite, rows: Sequence[TokenizedRow]
     ) -> tuple[Sequence[TokenizedRow], int]:
-        """Return the rows that fail by themselves, and how many were tried for that: all and 0 if none does.
-
-        Gradients and weights are nobody's fault among the rows.
-        """
+        """Return the rows whose loss is not finite by itself, and how many were tried: all and 0 if none is."""
         if located.direction not in ("forward", "loss") or len(rows) == 1:
             return rows, 0
         found = [row for row in rows if not replay.is_finite(collate([row], 0).to(self._trainer.device))]
         return (found, len(rows)) if found else (rows, 0)
+
+    def _outlier_rows(self, replay: Replay, attempt: Attempt) -> tuple[Sequence[TokenizedRow], int]:
+        """Return the rows of an update whose gradients alone are far too large, and how many were tried.
+
+        Those are to blame that fail at a scale when as many others do not fail at one that is far larger. A row of
+        the last update that was applied counts among the others: it tells one bad row, alone in its update, from a
+        model on which every row fails. All rows and 0 are returned if none is to blame.
+        """
+        rows, before = attempt.rows, [self._applied_row] if self._applied_row else []
+
+        def works(row: TokenizedRow, scale: float) -> bool:
+            batch = collate([row], 0).to(self._trainer.device)
+            return dataclasses.replace(replay, scale=scale).has_finite_gradients(batch)
+
+        scale = replay.scale or 1.0
+        for smaller in (scale, scale / FAR_BELOW):
+            failing = [row for row in rows if not works(row, smaller)]
+            others = [row for row in rows if row not in failing] + before
+            if failing and len(failing) <= sum(works(row, smaller * FAR_BELOW) for row in others):
+                return failing, len(rows)
+        return rows, 0
 
     def _tell(self, sample: NumericsSampled) -> None:
         self._sample = sample
@@ -233,3 +265,7 @@ class NumericsMonitor(StepObserver):
                 self.verdicts.append(verdict)
                 self._harmful_at = verdict.step
                 log.warning("%s %s", *verdict_words(verdict))
+
+
+def _facts_of(rows: Sequence[TokenizedRow]) -> tuple[Row, ...]:
+    return tuple((row.source, row.number, len(row.input_ids)) for row in rows)

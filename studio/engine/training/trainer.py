@@ -51,6 +51,11 @@ class Attempt:
     batches: Sequence[MicroBatch] = field(default=(), compare=False)
 
     @property
+    def rows(self) -> list[TokenizedRow]:
+        """All rows of the update, in the order in which they went through the model."""
+        return [row for batch in self.batches for row in batch.rows]
+
+    @property
     def skipped(self) -> bool:
         """Whether the weights were left as they were, because the loss or a gradient is not finite."""
         return not (math.isfinite(self.loss) and math.isfinite(self.grad_norm))

@@ -56,6 +56,7 @@ class Step:
     flowing: np.ndarray | None = None
     located: FirstNonFinite | None = None
     rows: tuple[Row, ...] = ()
+    rows_tried: int = 0
     lost_updates: float | None = None
     learning_rate: float = 1e-4
 
@@ -114,6 +115,7 @@ def play(
                 can_back_off=attempt.could_back_off,
                 located=now.located if attempt.skipped else None,
                 rows=now.rows,
+                rows_tried=now.rows_tried,
                 sample=_sample(number, scale, now),
                 lost_updates=now.lost_updates,
             )

@@ -405,6 +405,37 @@ def test_what_is_remembered_of_a_run_does_not_grow_with_its_length() -> None:
     assert sizes[1] < 1.02 * sizes[0]
 
 
+ROW, OTHER = ("rows.jsonl", 7, 40), ("rows.jsonl", 9, 40)
+
+
+def test_rows_with_huge_gradients_are_told_once_each_and_nothing_else_is_said_of_their_steps() -> None:
+    """At the floor of the scale, epoch after epoch: the scale did not collapse, nor was it searched for."""
+
+    def at(batch: int) -> Step:
+        row = OTHER if batch > 60 and batch % 2 else ROW
+        return Step(largest=1e9, rows=(row,), rows_tried=8, located=BACKWARD) if batch % 5 == 4 else Step(largest=0.01)
+
+    outcome = play(run_config(), at, attempts=150)
+    assert outcome.names == ["outlier_rows"] * 2
+    assert [verdict.evidence["rows"][0]["number"] for verdict in outcome.verdicts] == [7, 9]
+    assert outcome.verdicts[0].remedies == ["skip_rows", "use_bf16", "use_fp32"]
+    assert outcome.verdicts[0].evidence["scale_before"] == 65536.0
+
+
+def test_single_rows_are_suspected_at_the_floor_or_far_below_a_scale_that_worked_and_in_no_search() -> None:
+    diagnosis = Diagnosis(PRECISIONS.get("fp16-mixed"), run_config(), has_bf16=True)
+
+    def suspects(scale: float, loss: float = 2.0, *, can_back_off: bool = True) -> bool:
+        done = completed(step=2, loss=loss, grad_norm=math.inf, skipped=True, grad_scale=scale)
+        return diagnosis.suspects_rows(StepFacts(done=done, can_back_off=can_back_off))
+
+    assert not suspects(1.0)
+    assert suspects(1.0, can_back_off=False)
+    assert not suspects(1.0, math.nan, can_back_off=False)
+    diagnosis.observe(StepFacts(done=completed(step=1, grad_scale=1024.0), can_back_off=True))
+    assert [suspects(scale) for scale in (2048.0, 512.0, 32.0, 16.0, 8.0)] == [False, False, False, True, True]
+
+
 def test_every_class_of_verdict_can_be_reached() -> None:
     """The names that the streams above end in are all there are."""
     assert set(VERDICTS.names()) == {
@@ -412,6 +443,7 @@ def test_every_class_of_verdict_can_be_reached() -> None:
         "growth_probe",
         "chronic_overflow",
         "scale_collapse",
+        "outlier_rows",
         "forward_overflow",
         "underflow",
         "bf16_stall",

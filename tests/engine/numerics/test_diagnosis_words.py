@@ -36,6 +36,7 @@ EXPLAINED = {
     "norm": ["length"],
     "stochastic rounding": ["small updates count by chance"],
 }
+OUTLIERS = Step(largest=1e9, rows=ROWS[:2], rows_tried=8, located=BACKWARD)
 
 
 def streams() -> dict[str, OverflowDiagnosed]:
@@ -49,6 +50,13 @@ def streams() -> dict[str, OverflowDiagnosed]:
         "static": play(run_config(loss_scaling="static", initial_scale=1e6), lambda batch: Step(largest=3.0), 90),
         "off": play(run_config(loss_scaling="off"), lambda batch: Step(largest=1e6), 90),
         "collapse": play(run_config(), lambda batch: Step(largest=1e9, located=BACKWARD), 90),
+        "outliers": play(run_config(), lambda batch: OUTLIERS if batch == 9 else Step(), 90),
+        "fixed outliers": play(run_config(loss_scaling="off"), lambda batch: OUTLIERS if batch == 9 else Step(), 90),
+        "undefined outliers": play(
+            run_config("bf16-mixed"),
+            lambda batch: dataclasses.replace(OUTLIERS, largest=math.inf) if batch == 9 else Step(),
+            90,
+        ),
         "forward": play(run_config(), lambda batch: Step(loss=math.inf, located=FORWARD, rows=ROWS[:1]), 90),
         "no bf16": play(run_config(), lambda batch: Step(loss=math.inf, located=FORWARD), 90, has_bf16=False),
         "underflow": play(run_config(loss_scaling="off"), lambda batch: Step(grad_norm=0.0), 9),
@@ -86,6 +94,9 @@ NAMED: dict[str, list[str]] = {
     "static": ["100 %", "1,000,000", "65,504"],
     "off": ["100 %", "65,504", "without loss scaling"],
     "collapse": ["lowest, 1", "3", "q_proj"],
+    "outliers": ["64", "scale 65,536", "65,504", "q_proj", "2 of 8 rows", "row 12"],
+    "fixed outliers": ["scale 1 ", "2 of 8 rows", "every update"],
+    "undefined outliers": ["infinite", "q_proj", "2 of 8 rows", "every update"],
     "forward": ["model.layers.5.mlp", "65,504", "train 1.jsonl row 11 (100 tokens)"],
     "no bf16": ["fp32", "no bf16"],
     "underflow": ["100 %", "off"],

@@ -19,6 +19,7 @@ from studio.engine.numerics.verdicts import verdict_words
 from studio.engine.precision.choose import reason_text
 from studio.engine.training import checkpoint, loop, monitor, run, trainer
 from studio.engine.training import model as trainable
+from studio.engine.training.loss import SupervisedLoss
 from studio.errors import TrainingError
 from studio.events import (
     CheckpointSaved,
@@ -246,8 +247,6 @@ def test_a_checkpoint_that_was_damaged_is_passed_over(tmp_path: Path) -> None:
 def test_rows_that_fail_after_others_were_left_out_are_told_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from studio.engine.training.loss import SupervisedLoss
-
     whole = SupervisedLoss.__call__
     bad: list[torch.Tensor] = []
 
@@ -274,6 +273,42 @@ def test_rows_that_fail_after_others_were_left_out_are_told_too(
     assert told[0] != told[1]
     assert sum(step.skipped for step in done.steps) == 2
     assert done.of(RunFinished)[0].status == "finished"
+
+
+def test_a_row_with_huge_gradients_is_left_out_and_the_scale_goes_back_to_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = SupervisedLoss.__call__
+    bad: list[Any] = []
+
+    def steep(self: SupervisedLoss, batch: batching.MicroBatch) -> torch.Tensor:
+        loss = whole(self, batch)
+        if not any(row.number == bad[0].number for row in batch.rows):
+            return loss
+        return loss + 1e9 * (loss - loss.detach())
+
+    monkeypatch.setattr(SupervisedLoss, "__call__", steep)
+    prepared = run.prepare_data
+
+    def choose(*arguments: Any) -> Any:
+        data = prepared(*arguments)
+        bad.append(data.train[int(data.order.epoch(0)[9])])
+        return data
+
+    monkeypatch.setattr(run, "prepare_data", choose)
+    sections = {
+        "data": {"validation_fraction": 0.0},
+        "precision": {"name": "fp16-mixed", "initial_scale": 4096.0},
+        "numerics": {"pause_after": 1},
+        "training": {"max_steps": 8, "learning_rate": 1e-4},
+    }
+    done = Trained(tmp_path, sections, _Answering("skip_rows")).go()
+    (told,) = done.of(OverflowDiagnosed)
+    assert told.verdict == "outlier_rows"
+    assert [row["number"] for row in told.evidence["rows"]] == [bad[0].number]
+    assert done.of(RunFinished)[0].status == "finished"
+    assert min(step.grad_scale for step in done.steps) <= 64.0
+    assert (done.steps[0].grad_scale, done.steps[-1].grad_scale) == (4096.0, 4096.0)
 
 
 def test_one_remedy_after_another_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
