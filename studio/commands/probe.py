@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 from studio.commands.console import Commands, Console, add_command, at_least
 from studio.commands.progress import clip
 from studio.i18n import tr
-from studio.text.numbers import share_text, size_text, speed_text
+from studio.text.numbers import NONE, share_text, size_text, speed_text
 
 if TYPE_CHECKING:
     from studio.runner.probe import ProbeResult, ProbeRow
-
-NONE = "–"
 
 
 def add_to(commands: Commands) -> None:

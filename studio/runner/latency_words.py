@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from studio.i18n import gettext_noop, tr
+from studio.text.numbers import brief, share_text
 
 if TYPE_CHECKING:
     from studio.engine.inference.figures import FormLatency, Latency
@@ -23,7 +24,7 @@ def ratio_text(ratio: float) -> str:
     """Return a ratio to the base: how much slower or faster, or that it is as fast."""
     if abs(ratio - 1.0) < NOISE:
         return tr("as fast")
-    share = f"{100 * abs(ratio - 1.0):.0f} %"
+    share = share_text(abs(ratio - 1.0), 1.0)
     return (tr("{share} slower") if ratio > 1 else tr("{share} faster")).format(share=share)
 
 
@@ -61,4 +62,4 @@ def conditions(found: Latency) -> str:
     if found.switch_ms is None:
         return sentence
     switched = tr("Switching the trained part on, with the base loaded, took {milliseconds} ms.")
-    return f"{sentence} {switched.format(milliseconds=f'{found.switch_ms:.2g}')}"
+    return f"{sentence} {switched.format(milliseconds=brief(found.switch_ms))}"

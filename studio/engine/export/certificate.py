@@ -68,7 +68,7 @@ class Check:
 class Certificate:
     """What is known of one export: the checks, what it was made from, and the SHA-256 of each of its files.
 
-    `base` holds the base model's name and the prints of its files; `prompts` says which rows the outputs were
+    `base` holds the base model's name and the SHA-256 of its files; `prompts` says which rows the outputs were
     compared on. No text of the dataset and no path of this machine stands in it, so it can be passed on.
     """
 
@@ -131,13 +131,10 @@ def _read_check(values: dict[str, Any]) -> Check:
     return Check(**known | {"limit": limit})
 
 
-def print_files(folder: Path) -> dict[str, FilePrint]:
+def fingerprint_files(folder: Path) -> dict[str, FilePrint]:
     """Return size and SHA-256 of every file below `folder` but the certificate and hidden files, by relative path."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and _counts(file, folder))
     return {
-        file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in files
+        file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256(file)}
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and file != folder / FILE_NAME and not file.name.startswith(".")
     }
-
-
-def _counts(file: Path, folder: Path) -> bool:
-    return file != folder / FILE_NAME and not file.name.startswith(".")

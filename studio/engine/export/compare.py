@@ -77,6 +77,7 @@ def record(
         if extra.left_out:
             strays.append(_probability(logits, extra.left_out))
             logits = _without(logits, extra.left_out)
+        # Every stride-th position of every row, so that all rows together stay within KEPT_BYTES.
         stride = math.ceil(tokens * logits.shape[-1] * logits.element_size() / KEPT_BYTES)
         kept.append(logits[::stride].clone())
     # torch's max() returns a NaN where there is one; Python's may pass over it.
@@ -89,6 +90,7 @@ def _probability(logits: Tensor, tokens: Sequence[int]) -> Tensor:
 
 
 def _without(logits: Tensor, tokens: Sequence[int]) -> Tensor:
+    """Return (positions, vocabulary) logits without the columns of these tokens."""
     kept = torch.ones(logits.shape[-1], dtype=torch.bool)
     kept[list(tokens)] = False
     return logits[:, kept]
@@ -96,6 +98,7 @@ def _without(logits: Tensor, tokens: Sequence[int]) -> Tensor:
 
 @torch.no_grad()
 def _logits(model: nn.Module, row: Sequence[int], opening: Sequence[int]) -> Tensor:
+    """Return the fp32 logits at each token of the row, (tokens of the row, vocabulary)."""
     ids = torch.tensor([[*opening, *row]])
     logits: Tensor = model(input_ids=ids, use_cache=False).logits
     # Methods with virtual tokens answer for those too, in front.
@@ -108,7 +111,7 @@ def compare(reference: Outputs, other: Outputs) -> Comparison:
     for a, b in zip(reference.chunks(), other.chunks(), strict=True):
         largest.append((a - b).abs().max())
         p, q = F.log_softmax(a, dim=-1), F.log_softmax(b, dim=-1)
-        divergence += float((p.exp() * (p - q)).sum())
+        divergence += float((p.exp() * (p - q)).sum())  # KL(p ‖ q) = Σ p·(log p − log q), summed over positions
         agreed += int((a.argmax(-1) == b.argmax(-1)).sum())
         positions += len(a)
     return Comparison(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,10 +11,11 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from studio.engine.export.certificate import FILE_NAME, print_files, read_certificate
+from studio.engine.export.certificate import FILE_NAME, fingerprint_files, read_certificate
 from studio.errors import ExportError
 from studio.i18n import tr
 from studio.runs import RunFolder
+from studio.text.numbers import size_text
 
 # Tokenizer, configuration, card and the temporary files of writing them.
 _SMALL_FILES = 64 * 2**20
@@ -26,7 +28,8 @@ def choose_destination(run: RunFolder, label: str, out: Path | None) -> Path:
         ExportError: `out` is a file, or holds files that no export of ours wrote.
     """
     if out is None:
-        return _unused(run.exports, label)
+        names = itertools.chain([label], (f"{label}-{number}" for number in itertools.count(2)))
+        return next(path for name in names if not (path := run.exports / name).exists())
     out = out.expanduser().absolute()
     if out.exists() and not (out.is_dir() and _replaceable(out)):
         raise ExportError(
@@ -37,21 +40,13 @@ def choose_destination(run: RunFolder, label: str, out: Path | None) -> Path:
     return out
 
 
-def _unused(exports: Path, label: str) -> Path:
-    path, number = exports / label, 1
-    while path.exists():
-        number += 1
-        path = exports / f"{label}-{number}"
-    return path
-
-
 def _replaceable(folder: Path) -> bool:
     """An empty folder, or an earlier export in which nobody has put anything of their own."""
     if not any(folder.iterdir()):
         return True
     if not (folder / FILE_NAME).exists():
         return False
-    return print_files(folder).keys() <= read_certificate(folder).files.keys()
+    return fingerprint_files(folder).keys() <= read_certificate(folder).files.keys()
 
 
 @contextmanager
@@ -91,9 +86,9 @@ def _refuse_full(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise ExportError(
-            tr(
-                "The export needs {needed} GB and {folder} has {free} GB free; make room, or choose another folder."
-            ).format(needed=f"{needed / 1e9:.1f}", folder=folder, free=f"{free / 1e9:.1f}")
+            tr("The export needs {needed} and {folder} has {free} free; make room, or choose another folder.").format(
+                needed=size_text(needed), folder=folder, free=size_text(free)
+            )
         )
 
 

@@ -37,6 +37,7 @@ def copy_weights(model: nn.Module, stored: torch.dtype) -> dict[str, Tensor]:
 
 
 def _compact(weight: Tensor, stored: torch.dtype) -> Tensor:
+    """Return a copy of a weight in `stored`, or in its own format where `stored` would round it."""
     small = weight.to(stored, copy=True)
     return (small if torch.equal(small.to(weight.dtype), weight) else weight.clone()).contiguous()
 
@@ -57,6 +58,7 @@ def round_weights(model: nn.Module, before: dict[str, Tensor], dtype: torch.dtyp
         parts = (torch.split(flat, _CHUNK) for flat in (parameter.data.view(-1), old_weight.view(-1)))
         for new, old in zip(*parts, strict=True):
             rounded, start = new.to(dtype).float(), old.float()
+            # delta: what training changed. kept: what is left of it once base and result are both rounded.
             delta, kept = (new - start).double(), rounded - start.to(dtype).float()
             error += float((kept.double() - delta).square().sum())
             change += float(delta.square().sum())
@@ -69,6 +71,7 @@ def round_weights(model: nn.Module, before: dict[str, Tensor], dtype: torch.dtyp
 
 
 def _as_long(before: Tensor, now: Tensor) -> Tensor:
+    """Return `before` with rows of zeros appended until it has as many rows as `now`."""
     missing = len(now) - len(before)
     return torch.cat([before, before.new_zeros(missing, *before.shape[1:])]) if missing else before
 
@@ -83,12 +86,12 @@ def release(model: nn.Module) -> None:
         parameter.data = torch.empty(0)
 
 
-def print_weights(model: nn.Module) -> dict[str, str]:
+def fingerprint_weights(model: nn.Module) -> dict[str, str]:
     """Return a SHA-256 of format, shape and bytes of each weight, by name."""
-    return {name: _print(tensor) for name, tensor in model.state_dict().items()}
+    return {name: _fingerprint(tensor) for name, tensor in model.state_dict().items()}
 
 
-def _print(tensor: Tensor) -> str:
+def _fingerprint(tensor: Tensor) -> str:
     head = f"{tensor.dtype} {tuple(tensor.shape)} ".encode()
     body = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
     return hashlib.sha256(head + body.tobytes()).hexdigest()

@@ -13,7 +13,7 @@ from studio.engine.export import stopping
 from studio.engine.export.base import Target
 from studio.engine.export.carry import generation_config, stop_ids
 from studio.engine.export.compare import EQUAL, Comparison, Extra, Outputs, compare, record
-from studio.engine.export.merge import NOTHING_LOST, DeltaLoss, copy_weights, print_weights, round_weights
+from studio.engine.export.merge import NOTHING_LOST, DeltaLoss, copy_weights, fingerprint_weights, round_weights
 from studio.engine.export.prefix import Prefix
 from studio.engine.export.prompts import Prompt
 from studio.engine.export.rounded_base import is_rounded, round_base
@@ -43,7 +43,7 @@ class Reference:
         rounding: what rounding the merged model to the save format alone does to its outputs, in memory; nothing
             for fp32, and nothing where the merge is wrong.
         delta: what that rounding does to the change of the weights.
-        weights: prints of the finished weights that are to be written; None when nothing is.
+        weights: SHA-256 of each finished weight that is to be written, by name; None when an export is checked again.
     """
 
     prompts: tuple[Prompt, ...]
@@ -113,7 +113,7 @@ def gather(
         merge=merge,
         rounding=rounding,
         delta=delta,
-        weights=print_weights(finished),
+        weights=fingerprint_weights(finished),
     )
     return reference, finished
 

@@ -11,7 +11,7 @@ from studio.engine.device import library_versions
 from studio.engine.export import TARGETS, Target
 from studio.engine.export.card import write_card
 from studio.engine.export.carry import carry_over
-from studio.engine.export.certificate import FILE_NAME, Certificate, Check, print_files
+from studio.engine.export.certificate import FILE_NAME, Certificate, Check, fingerprint_files
 from studio.engine.export.destination import choose_destination, explained, staged
 from studio.engine.export.measure import examine
 from studio.engine.export.merge import release
@@ -112,7 +112,7 @@ def _make(
         target=target.name,
         dtype=dtype,
         prompts=tuple(prompt.describe() for prompt in prompts),
-        files=print_files(place),
+        files=fingerprint_files(place),
         run=source.folder.name,
         versions=library_versions(),
     )

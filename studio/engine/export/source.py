@@ -24,7 +24,7 @@ class Source:
     """A run that can be exported.
 
     Attributes:
-        base: the folder of the base model; `base_files` are the prints of its files.
+        base: the folder of the base model; `base_files` are the sizes and SHA-256 of its files.
         kind: what the run treated the base as.
         name: what the base is called in the export; never a path of this machine.
     """

@@ -28,7 +28,7 @@ class Stops:
 
 
 class _Report(StoppingCriteria):
-    """Reports progress after each token; a cancel leaves generation as an exception."""
+    """Reports progress after each token; `progress` raises `Cancelled` through generate()."""
 
     def __init__(self, progress: Progress, stage: str, limit: int) -> None:
         self._progress, self._stage, self._limit, self._done = progress, stage, limit, 0

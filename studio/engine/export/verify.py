@@ -11,7 +11,7 @@ from torch import Tensor
 
 from studio.engine.control import Progress, no_progress
 from studio.engine.export import TARGETS
-from studio.engine.export.certificate import Certificate, Check, print_files, read_certificate
+from studio.engine.export.certificate import Certificate, Check, fingerprint_files, read_certificate
 from studio.engine.export.checks.weights import finite_check, unloadable
 from studio.engine.export.measure import examine
 from studio.engine.export.merge import count_non_finite, release
@@ -57,7 +57,7 @@ def verify_export(path: Path, progress: Progress = no_progress) -> Certificate:
 
 
 def _files_check(certified: Certificate, path: Path) -> Check:
-    before, now = certified.files, print_files(path)
+    before, now = certified.files, fingerprint_files(path)
     evidence = {
         "missing": sorted(before.keys() - now.keys()),
         "changed": sorted(name for name in before.keys() & now.keys() if before[name] != now[name]),

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from studio.engine.export import carry, reference, run
-from studio.engine.export.certificate import Certificate, Check, print_files, read_certificate
+from studio.engine.export.certificate import Certificate, Check, fingerprint_files, read_certificate
 from studio.engine.export.run import ExportResult, export_run
 from studio.engine.export.verify import verify_export
 from studio.errors import ExportError
@@ -231,7 +231,7 @@ def test_an_export_away_from_its_run_is_verified_by_its_bytes(export: ExportResu
 def certify_again(folder: Path) -> None:
     """Write into the certificate, as whoever tampers with an export might, what its files are now."""
     values = json.loads((folder / "certificate.json").read_text())
-    values["files"] = print_files(folder)
+    values["files"] = fingerprint_files(folder)
     (folder / "certificate.json").write_text(json.dumps(values))
 
 

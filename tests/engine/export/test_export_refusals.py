@@ -69,10 +69,10 @@ def test_an_adapter_of_a_fully_trained_model(make_run: MakeRun) -> None:
 
 def test_a_full_disk(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(2**40, 2**40, 5 * 2**20))
     run = make_run()
 
-    with pytest.raises(ExportError, match="GB free"):
+    with pytest.raises(ExportError, match=r"needs 6\d MB and .* has 5 MB free"):
         export_run(run, "merged")
     assert list(run.exports.iterdir()) == []
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from studio.engine.export.certificate import Check
-from studio.engine.export.merge import count_non_finite, print_weights
+from studio.engine.export.merge import count_non_finite, fingerprint_weights
 from studio.engine.export.reload import Reloaded
 
 # Weights that a sentence names; the others are counted.
@@ -20,7 +20,7 @@ def unloadable(error: Exception) -> Check:
 
 
 def weight_checks(reloaded: Reloaded, expected: dict[str, str] | None, dtype: str) -> tuple[Check, ...]:
-    """Return the checks of the weights as they came back from disk; `expected` are prints by name."""
+    """Return the checks of the weights as they came back from disk; `expected` is the SHA-256 of each."""
     written = () if expected is None else (_written(reloaded, expected),)
     # Weights that are written as intended, and are not finite, were too large for fp16.
     overflowed = dtype == "fp16" and all(check.passed for check in written)
@@ -37,7 +37,7 @@ def finite_check(count: int, *, overflowed: bool = False) -> Check:
 
 
 def _written(reloaded: Reloaded, expected: dict[str, str]) -> Check:
-    found = print_weights(reloaded.model)
+    found = fingerprint_weights(reloaded.model)
     wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     return _names_check("weights_as_written", wrong)
 
