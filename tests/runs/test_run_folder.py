@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from studio.errors import RunFolderError
-from studio.events import DataPrepared, EvaluationCompleted, RunFailed, StepCompleted, from_json, to_json
+from studio.events import DataPrepared, EvaluationCompleted, RunFailed, RunStarted, StepCompleted, from_json, to_json
 from studio.runs import Journal, create_run, list_runs, open_run, read_journal, write_atomically
 
 
@@ -51,6 +51,14 @@ def test_type_and_time_come_first_and_non_finite_numbers_are_spelled() -> None:
 def test_an_event_of_a_later_version_with_more_keys_is_read() -> None:
     values = json.loads(to_json(RunFailed(step=1, sentence="No.")))
     assert isinstance(from_json(json.dumps(values | {"colour": "red"})), RunFailed)
+
+
+def test_the_beginning_of_a_run_of_an_earlier_version_is_read() -> None:
+    """It had a sentence, in the language of its session, where there are codes now."""
+    event = RunStarted(run="r", model="m", kind="chat", method="lora", precision="fp32", device="cpu", versions={})
+    values = json.loads(to_json(event))
+    del values["precision_because"], values["frozen_dtype"]
+    assert from_json(json.dumps(values | {"precision_reason": "Chosen by you."})) == event
 
 
 @pytest.mark.parametrize("line", ["", "{", "[]", '{"type": "unheard_of"}', '{"type": "run_failed", "time": 1}'])
