@@ -202,7 +202,8 @@ def _rows(model: str, steps: int) -> list[dict[str, list[int]]]:
     order = [int(index) for index in data.order.epoch(0)][: steps * BATCH]
     chosen = [data.train[index] for index in order]
     return [
-        {"input_ids": row.input_ids, "completion_mask": [int(label != -100) for label in row.labels]} for row in chosen
+        {"input_ids": row.input_ids.tolist(), "completion_mask": [int(label != -100) for label in row.labels]}
+        for row in chosen
     ]
 
 
