@@ -11,12 +11,15 @@ from studio.i18n import gettext_noop
 
 
 class DataSource(Section):
-    """One dataset file: `[[data.sources]]`."""
+    """One dataset, a file or of the hub: `[[data.sources]]`."""
 
     path: Annotated[str, StringConstraints(strip_whitespace=False)] = option(
         REQUIRED,
         title=gettext_noop("File"),
-        help=gettext_noop("A JSON, JSONL, CSV, Parquet or text file. It is read, never changed."),
+        help=gettext_noop(
+            "A JSON, JSONL, CSV, Parquet or text file, or a dataset of the hub: owner/name, owner/name:split or "
+            "owner/name:configuration:split. It is read, never changed."
+        ),
     )
     role: Literal["domain", "general"] = option(
         "domain",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config import DataSource
@@ -12,11 +13,12 @@ from studio.engine.control import Progress, no_progress
 from studio.engine.data.encoder import Encoding
 from studio.engine.data.examples import OpenSource, open_source
 from studio.engine.data.formats.base import Example
+from studio.engine.data.hub import local_sources
 from studio.engine.data.readers.base import Row
 from studio.engine.data.readers.files import shown
 from studio.engine.data.readers.open import source_path
 from studio.engine.data.render import Renderer
-from studio.engine.data.report import Remark, SkippedRow
+from studio.engine.data.report import Remark, SkippedRow, Tally
 from studio.engine.data.tokenise import chunks, encode_chunk
 from studio.i18n import gettext_noop
 
@@ -89,7 +91,7 @@ def inspect_data(
     rows: int = 5,
     progress: Progress = no_progress,
 ) -> DataInspection:
-    """Read a whole file, count what it holds, and render its first rows.
+    """Read a whole source, count what it holds, and render its first rows.
 
     Without a tokenizer rows are shown as plain text, and nothing is said of their length.
 
@@ -99,29 +101,31 @@ def inspect_data(
         Cancelled: the user cancelled.
     """
     renderer = Renderer(tokenizer, kind, train_on, max_length) if tokenizer is not None else None
-    opened = open_source(source, progress)
+    tally = Tally()
+    opened = (open_source(file, progress, tally=tally) for file in local_sources(source, progress))
+    first = next(opened)
     columns = _Columns()
     rendered: list[RenderedRow] = []
-    for chunk in chunks(_looked_at(opened, columns)):
+    for chunk in chunks(_looked_at(chain([first], opened), columns)):
         if renderer is None:
             rendered += [_as_text(number, example) for number, example in chunk[: rows - len(rendered)]]
-        elif opened.tally.rows <= ENCODED or len(rendered) < rows:
-            kept = encode_chunk(chunk, renderer, opened.tally)
+        elif tally.rows <= ENCODED or len(rendered) < rows:
+            kept = encode_chunk(chunk, renderer, tally)
             rendered += [_as_tokens(number, encoded[0]) for number, encoded in kept[: rows - len(rendered)]]
-    return _inspection(opened, columns, rendered, max_length)
+    return _inspection(source, first, columns, rendered, max_length)
 
 
-def _looked_at(opened: OpenSource, columns: _Columns) -> Iterator[tuple[int, Example]]:
-    """Yield the examples while counting columns and duplicates."""
+def _looked_at(files: Iterable[OpenSource], columns: _Columns) -> Iterator[tuple[int, Example]]:
+    """Yield the examples of all files while counting columns and duplicates."""
     seen: set[int] = set()
-    for row in opened.rows:
+    for file, row in ((opened, row) for opened in files for row in opened.rows):
         columns.count(row)
-        example = opened.example(row)
+        example = file.example(row)
         if example is None:
             continue
         known = hash((example.pieces, example.messages))
         if known in seen:
-            opened.tally.notes[DUPLICATES] += 1
+            file.tally.notes[DUPLICATES] += 1
         elif len(seen) < _REMEMBERED:
             seen.add(known)
         yield row.number, example
@@ -162,8 +166,10 @@ def _as_text(number: int, example: Example) -> RenderedRow:
     return RenderedRow(number=number, segments=segments, tokens=0, supervised_tokens=0)
 
 
-def _inspection(opened: OpenSource, columns: _Columns, rendered: list[RenderedRow], max_length: int) -> DataInspection:
-    tally, file = opened.tally, shown(source_path(opened.source))
+def _inspection(
+    source: DataSource, opened: OpenSource, columns: _Columns, rendered: list[RenderedRow], max_length: int
+) -> DataInspection:
+    tally, file = opened.tally, shown(source_path(source))
     problems = tally.problems(file)
     if tally.skipped.total() == tally.rows:
         problems.insert(0, tally.why_nothing_is_left(file, max_length))

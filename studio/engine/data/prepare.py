@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from studio.config import DataConfig, DataSource
 from studio.engine.control import Progress, no_progress
+from studio.engine.data.hub import local_sources
 from studio.engine.data.mixing import TrainingOrder
 from studio.engine.data.readers.files import shown
 from studio.engine.data.readers.open import source_path
@@ -81,6 +82,8 @@ def prepare_data(
     from datasets import concatenate_datasets
 
     _refuse_missing_roles(config)
+    files = [file for source in config.sources for file in local_sources(source, progress)]
+    config = config.model_copy(update={"sources": tuple(files)})
     renderer = Renderer(tokenizer, kind, config.train_on, config.max_length)
     parts = [tokenise(source, renderer, progress) for source in config.sources]
     table = concatenate_datasets([part.rows for part in parts])

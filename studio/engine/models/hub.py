@@ -12,14 +12,14 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from studio.engine.control import Progress
 from studio.engine.models.child import ChildFailed, download_with
 from studio.i18n import tr
 
 if TYPE_CHECKING:
-    from huggingface_hub import ModelInfo
+    from huggingface_hub import DatasetInfo, ModelInfo
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class HubError(Exception):
 
 def download_into(repository: str, folder: Path, progress: Progress) -> None:
     """Download a model into `folder`. Raises `HubError`."""
-    size = _look_up(repository)
+    size = _wanted_bytes(ask(repository, "model"))
     _download(repository, size, folder, progress, local_dir=str(folder))
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
@@ -47,7 +47,7 @@ def download_cached(repository: str, progress: Progress) -> Path:
     from huggingface_hub import constants
 
     try:
-        size = _look_up(repository)
+        size = _wanted_bytes(ask(repository, "model"))
     except HubError:
         if cached := find_cached(repository):
             return cached
@@ -67,7 +67,7 @@ def find_cached(repository: str) -> Path | None:
 
 
 def is_repository_id(text: str) -> bool:
-    """Return whether `text` could be the id of a model on the hub, such as `owner/name`."""
+    """Return whether `text` could be the id of a repository on the hub, such as `owner/name`."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils._validators import validate_repo_id
 
@@ -78,27 +78,36 @@ def is_repository_id(text: str) -> bool:
     return True
 
 
-def _look_up(repository: str) -> int:
-    """Return the bytes that a download will take; learns within seconds whether there can be one."""
+def ask(repository: str, kind: Literal["model", "dataset"]) -> ModelInfo | DatasetInfo:
+    """Return what the hub says of a repository, within seconds.
+
+    Raises:
+        HubError: the hub cannot be reached, or has no such repository that is open to us.
+    """
     from huggingface_hub import HfApi, errors
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # httpx's or httpx2's, by its version
 
     if _offline():
         raise HubError(tr("HF_HUB_OFFLINE is set"))
+    hub = HfApi(endpoint=_endpoint())
+    look = hub.model_info if kind == "model" else hub.dataset_info
     try:
-        info = HfApi(endpoint=_endpoint()).model_info(repository, timeout=_TIMEOUT_SECONDS, files_metadata=True)
+        return look(repository, timeout=_TIMEOUT_SECONDS, files_metadata=True)
     except errors.GatedRepoError as error:
         raise HubError(
             tr("{repository} wants its licence accepted on the hub first").format(repository=repository)
         ) from error
     except errors.RepositoryNotFoundError as error:
-        raise HubError(tr("there is no public model {repository}").format(repository=repository)) from error
+        unknown = tr("there is no public model {repository}")
+        if kind == "dataset":
+            unknown = tr("there is no public dataset {repository}")
+        raise HubError(unknown.format(repository=repository)) from error
     except (HTTPError, OSError) as error:
         raise HubError(tr("{hub} cannot be reached").format(hub=_endpoint() or "huggingface.co")) from error
-    return _wanted_bytes(info)
 
 
-def _wanted_bytes(info: ModelInfo) -> int:
+def _wanted_bytes(info: ModelInfo | DatasetInfo) -> int:
+    """Return the bytes that a download of a model will take."""
     from huggingface_hub.utils._paths import filter_repo_objects
 
     files = list(filter_repo_objects(info.siblings or (), key=lambda file: file.rfilename, **_SELECTION))

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 
 from studio.engine.models import starter
 from studio.engine.models.find import resolve_model
 from studio.engine.models.hub import download_into
 from studio.errors import Cancelled, ModelError
+from tests.hub import local_hub
 
-COMMIT = "a" * 40
 FILES = {
     "config.json": b"{}",
     "tokenizer.json": b"{}",
@@ -29,60 +24,11 @@ FILES = {
 REPOSITORIES = {"own/model": FILES, "own/pickled": {"config.json": b"{}", "pytorch_model.bin": b"pickle"}}
 
 
-class _Hub(BaseHTTPRequestHandler):
-    """As much of the hub's interface as a download needs."""
-
-    requests: list[str]
-
-    def do_GET(self) -> None:
-        self.requests.append(self.path)
-        path = self.path.partition("?")[0].removeprefix("/api/models")
-        name = "/".join(path.split("/")[1:3])
-        files = REPOSITORIES.get(name)
-        if files is None:
-            self._answer(b"{}", 404, {"X-Error-Code": "RepoNotFound"})
-        elif "/resolve/" in path:
-            content = files[path.partition(f"/resolve/{COMMIT}/")[2]]
-            tag = hashlib.sha1(content, usedforsecurity=False).hexdigest()
-            self._answer(content, 200, {"ETag": f'"{tag}"', "X-Repo-Commit": COMMIT})
-        elif "/tree/" in path:
-            tree = [{"type": "file", "path": n, "size": len(c), "oid": "0" * 40} for n, c in files.items()]
-            self._answer(json.dumps(tree).encode(), 200)
-        else:
-            siblings = [{"rfilename": n, "size": len(c)} for n, c in files.items()]
-            self._answer(json.dumps({"id": name, "sha": COMMIT, "siblings": siblings}).encode(), 200)
-
-    do_HEAD = do_GET  # noqa: N815 - http.server's name
-
-    def _answer(self, content: bytes, status: int, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for key, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ThreadingHTTPServer]:
-    monkeypatch.setattr(_Hub, "requests", [], raising=False)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Hub)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    # The variables are read when the library is imported, which in this process was before.
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub" / "hub"))
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
+    """The paths that are asked of the hub."""
+    with local_hub(REPOSITORIES, tmp_path, monkeypatch) as requests:
+        yield requests
 
 
 @pytest.mark.usefixtures("hub")
@@ -92,19 +38,17 @@ def test_a_model_is_downloaded_without_code_and_without_pickles() -> None:
     assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 
-@pytest.mark.usefixtures("hub")
-def test_a_downloaded_model_is_found_again_without_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_downloaded_model_is_found_again_without_the_hub(hub: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     folder = resolve_model("own/model")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    _Hub.requests.clear()
+    hub.clear()
     assert resolve_model("own/model") == folder
-    assert _Hub.requests == []
+    assert hub == []
 
 
-@pytest.mark.usefixtures("hub")
-def test_nothing_but_the_model_is_asked_of_the_hub(tmp_path: Path) -> None:
+def test_nothing_but_the_model_is_asked_of_the_hub(hub: list[str], tmp_path: Path) -> None:
     download_into("own/model", tmp_path, lambda *_: None)
-    assert all("own/model" in request for request in _Hub.requests)
+    assert all("own/model" in request for request in hub)
 
 
 @pytest.mark.usefixtures("hub")

@@ -20,8 +20,8 @@ from studio.errors import DataError
 from studio.i18n import gettext_noop, tr
 
 UNREADABLE = Remark(gettext_noop("their lines cannot be read"))
-_CSV = (".csv", ".tsv", ".tab")
-_JSON = (".json", ".jsonl", ".ndjson")
+CSV = (".csv", ".tsv", ".tab")
+JSON = (".json", ".jsonl", ".ndjson")
 _JSON_ROWS = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"')
 
 
@@ -75,9 +75,9 @@ def _read(source: DataSource, progress: Progress, stage: str) -> Iterator[Row | 
     if head.startswith(PARQUET_MAGIC) or suffix == ".parquet":
         return read_parquet(path, progress, stage)
     file = TextFile(path, source.encoding, progress, stage)
-    if suffix in _CSV:
+    if suffix in CSV:
         return read_csv(file)
-    if suffix in _JSON or _JSON_ROWS.match(head):
+    if suffix in JSON or _JSON_ROWS.match(head):
         return read_json(file)
     return read_text(file)
 

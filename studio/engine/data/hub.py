@@ -1,0 +1,142 @@
+"""Datasets of the hub: `datasets` finds and downloads their files, and our own readers read them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio.config import DataSource
+from studio.engine.control import Progress
+from studio.engine.data.cache import cache_folder
+from studio.engine.data.readers.open import CSV, JSON, source_path
+from studio.engine.models.child import ChildFailed, download_with
+from studio.engine.models.hub import HubError, ask, is_repository_id
+from studio.errors import DataError
+from studio.i18n import tr
+
+log = logging.getLogger(__name__)
+
+_FILES = (*CSV, *JSON, ".parquet", ".txt", ".md", ".gz", ".zip", ".xz", ".zst")
+# A process of its own can be killed in the middle of a transfer, and reads HF_ENDPOINT as it is now. It runs no code of
+# the dataset: `datasets` has none run. A packed file is unpacked under a name that still tells its kind.
+_CHILD = """
+import json, os, sys
+from pathlib import Path
+import datasets
+
+name, config, split = json.loads(sys.argv[1])
+manager = datasets.DownloadManager(download_config=datasets.DownloadConfig(cache_dir=sys.argv[2]))
+
+def local(url):
+    file = manager.download(url)
+    plain = manager.extract(file)
+    if plain == file:
+        return file
+    named = Path(plain + Path(Path(file).stem).suffix)
+    if not named.exists():
+        os.link(plain, named)
+    return str(named)
+
+found = {"configs": [], "splits": [], "files": []}
+try:
+    files = datasets.load_dataset_builder(name, config).config.data_files or {}
+    found["splits"] = [str(one) for one in files]
+    chosen = split or ("train" if "train" in files or len(files) != 1 else found["splits"][0])
+    found["files"] = [local(url) for url in files.get(chosen, [])]
+except ValueError:  # no such configuration, or there are several and none is the default
+    found["configs"] = datasets.get_dataset_config_names(name)
+except (FileNotFoundError, RuntimeError) as error:  # no data files, or a program in their place
+    print(error, file=sys.stderr)
+print(json.dumps(found))
+"""
+
+
+@dataclass(frozen=True)
+class _Dataset:
+    """`owner/name`, `owner/name:split` or `owner/name:config:split`."""
+
+    name: str
+    config: str | None
+    split: str | None
+
+
+def local_sources(source: DataSource, progress: Progress) -> list[DataSource]:
+    """Return a source for each of its files on this machine: itself, or the files of a dataset of the hub.
+
+    Raises:
+        DataError: the hub cannot give such a dataset.
+        Cancelled: by `progress`.
+    """
+    dataset = _hub_dataset(source)
+    if dataset is None:
+        return [source]
+    try:
+        files = _download(dataset, progress)
+    except HubError as error:
+        raise DataError(
+            tr("There is no file {dataset}, and the hub cannot give such a dataset: {reason}.").format(
+                dataset=source.path.strip(), reason=error
+            )
+        ) from error
+    return [source.model_copy(update={"path": file}) for file in files]
+
+
+def _hub_dataset(source: DataSource) -> _Dataset | None:
+    """Return which dataset of the hub a source means; None where it means a file."""
+    if os.path.lexists(source_path(source)):
+        return None
+    name, *parts = source.path.strip().split(":")
+    is_file = name.lower().endswith(_FILES) or name.startswith((".", "~"))
+    if is_file or "/" not in name or not is_repository_id(name) or len(parts) > 2 or not all(parts):
+        return None
+    return _Dataset(name, parts[0] if len(parts) == 2 else None, parts[-1] if parts else None)
+
+
+def _download(dataset: _Dataset, progress: Progress) -> list[str]:
+    """Return the dataset's files; where the hub cannot be reached, those that were downloaded before."""
+    from huggingface_hub import constants
+
+    arguments = json.dumps([dataset.name, dataset.config, dataset.split])
+    record = cache_folder() / f"{hashlib.sha256(arguments.encode()).hexdigest()[:32]}.hub.json"
+    try:
+        ask(dataset.name, "dataset")
+        store = Path(constants.HF_HUB_CACHE) / f"datasets--{dataset.name.replace('/', '--')}"
+        command = [sys.executable, "-P", "-c", _CHILD, arguments, str(record.parent / "unpacked")]
+        found = json.loads(download_with(command, store, 0, progress).strip().splitlines()[-1])
+    except HubError:
+        if files := _downloaded_before(record):
+            return files
+        raise
+    except ChildFailed as error:
+        log.warning("The download of %s failed: %s", dataset.name, error)
+        raise HubError(tr("the download of {repository} broke off").format(repository=dataset.name)) from error
+    if not found["files"]:
+        raise HubError(_why_no_files(dataset, **found))
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(found["files"]), encoding="utf-8")
+    return list(found["files"])
+
+
+def _downloaded_before(record: Path) -> list[str]:
+    """Return the files of an earlier download, if they are all still there."""
+    try:
+        files = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return files if all(Path(file).is_file() for file in files) else []
+
+
+def _why_no_files(dataset: _Dataset, configs: Collection[str], splits: Collection[str], **_: object) -> str:
+    if configs and dataset.config not in configs and len(configs) > 1:
+        words = tr("{repository} has several configurations ({names}); write {repository}:CONFIGURATION:SPLIT")
+        return words.format(repository=dataset.name, names=", ".join(configs))
+    if splits:
+        words = tr("{repository} has these splits: {names}; write {repository}:SPLIT")
+        return words.format(repository=dataset.name, names=", ".join(splits))
+    return tr("{repository} holds no data files that can be read").format(repository=dataset.name)
