@@ -5,34 +5,30 @@ So a crash, or a system that ends a process for want of memory, is a row in the 
 
 from __future__ import annotations
 
-import json
-import os
+import dataclasses
+import logging
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import studio
-from studio import errors
-from studio.config import RunConfig
+from studio.config import RunConfig, parse_config
+from studio.engine.child import ChildFailed, run_in_child
 from studio.engine.control import Progress, no_progress
 from studio.engine.precision import PRECISIONS
 from studio.engine.probe.recommend import REFERENCE, ProbeRow, judgement, objection, recommend
 from studio.errors import StudioError
-from studio.i18n import language, tr
+from studio.i18n import tr
 from studio.runner import actions
 from studio.text.words import stage_text
 
 __all__ = ["DEFAULT_STEPS", "ProbeResult", "ProbeRow", "objection", "precisions_in_order", "probe"]
 
+log = logging.getLogger(__name__)
+
 DEFAULT_STEPS = 3
-POLL_SECONDS = 0.1
-# `-P` keeps files of the current folder from being taken for modules; the package is found by its own path.
-COMMAND: Sequence[str] = (sys.executable, "-P", "-m", "studio.runner.probe_child")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +65,7 @@ def probe(
     with TemporaryDirectory(prefix="finetune-studio-probe-") as folder:
         for place, name in enumerate(names):
             share = _share(progress, name, place, len(names), steps)
-            row = _Child(config, name, steps, Path(folder)).measure(share)
+            row = _measure_in_child(config, name, steps, folder, share)
             rows.append(replace(row, sentence=judgement(row)) if row.status == "measured" else row)
             if see is not None:
                 see(rows[-1])
@@ -88,80 +84,42 @@ def _share(progress: Progress, name: str, place: int, count: int, steps: int) ->
     return report
 
 
-class _Child:
-    """The process of one precision."""
-
-    def __init__(self, config: RunConfig, name: str, steps: int, folder: Path) -> None:
-        self._name = name
-        self._told = folder / f"{name}.jsonl"
-        self._job = folder / f"{name}.json"
-        self._seen = 0
-        job = {
-            "config": config.model_dump(mode="json", exclude_none=True),
-            "precision": name,
-            "steps": steps,
-            "reference": str(folder / "reference.safetensors"),
-            "told": str(self._told),
-            "language": language(),
-        }
-        self._job.write_text(json.dumps(job), encoding="utf-8")
-
-    def measure(self, progress: Progress) -> ProbeRow:
-        """Run it to its end and return its row."""
-        last: tuple[str, int, int] = ("starting", 0, 0)
-        with self._start() as process:
-            try:
-                progress(*last)
-                while not _ended(process):
-                    last = [last, *self._reports()][-1]
-                    progress(*last)
-            except BaseException:
-                process.kill()
-                raise
-        return self._row(process.returncode)
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        root = str(Path(studio.__file__).parents[1])
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
-        return subprocess.Popen(
-            (*COMMAND, str(self._job)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
-
-    def _reports(self) -> Iterator[tuple[str, int, int]]:
-        """The progress told since the last call."""
-        for word, *values in self._lines(self._seen):
-            self._seen += 1
-            if word == "progress":
-                yield values[0], values[1], values[2]
-
-    def _row(self, code: int) -> ProbeRow:
-        for word, *values in self._lines(0):
-            if word == "row":
-                return ProbeRow.from_dict(values[0])
-            if word == "refused":
-                kind: type[StudioError] = getattr(errors, values[0])
-                raise kind(values[1])
-        return ProbeRow(precision=self._name, status="failed", sentence=_obituary(code))
-
-    def _lines(self, first: int) -> list[Any]:
-        """What was told from a line on; one that is still being written has no end yet."""
-        if not self._told.exists():
-            return []
-        lines = self._told.read_text(encoding="utf-8").split("\n")[:-1]
-        return [json.loads(line) for line in lines[first:]]
-
-
-def _ended(process: subprocess.Popen[bytes]) -> bool:
+def _measure_in_child(config: RunConfig, name: str, steps: int, folder: str, progress: Progress) -> ProbeRow:
+    job = {
+        "config": config.model_dump(mode="json", exclude_none=True),
+        "precision": name,
+        "steps": steps,
+        "reference": str(Path(folder, "reference.safetensors")),
+    }
     try:
-        process.wait(POLL_SECONDS)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
+        return ProbeRow.from_dict(run_in_child(_measure, job, progress))
+    except ChildFailed as error:
+        log.warning("The probe of %s ended with %d: %s", name, error.code, error)
+        return ProbeRow(precision=name, status="failed", sentence=_obituary(error.code))
+
+
+def _measure(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Measure one precision, in the child, and return its row."""
+    name = job["precision"]
+    try:
+        from studio.engine.probe.measure import measure
+
+        row = measure(parse_config(job["config"]), name, job["steps"], Path(job["reference"]), progress)
+    except StudioError:
+        raise
+    except Exception as error:
+        log.exception("The probe of %s failed", name)
+        row = ProbeRow(precision=name, status="failed", sentence=_sentence(error))
+    return dataclasses.asdict(row)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
+        return tr("The memory was not enough.")
+    reason = str(error).split("\n")[0][:200].rstrip(".")
+    return tr("An unexpected {kind}: {reason}. The log has the details.").format(
+        kind=type(error).__name__, reason=reason
+    )
 
 
 def _obituary(code: int) -> str:

