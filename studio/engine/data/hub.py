@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
 import os
-import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from studio.config import DataSource
+from studio.engine.child import ChildFailed
 from studio.engine.control import Progress
 from studio.engine.data.cache import cache_folder
 from studio.engine.data.readers.open import CSV, JSON, source_path
-from studio.engine.models.child import ChildFailed, download_with
+from studio.engine.models.download import download_in_child
 from studio.engine.models.hub import HubError, ask, is_repository_id
 from studio.errors import DataError
 from studio.i18n import tr
@@ -23,38 +25,6 @@ from studio.i18n import tr
 log = logging.getLogger(__name__)
 
 _FILES = (*CSV, *JSON, ".parquet", ".txt", ".md", ".gz", ".zip", ".xz", ".zst")
-# A process of its own can be killed in the middle of a transfer, and reads HF_ENDPOINT as it is now. It runs no code of
-# the dataset: `datasets` has none run. A packed file is unpacked under a name that still tells its kind.
-_CHILD = """
-import json, os, sys
-from pathlib import Path
-import datasets
-
-name, config, split = json.loads(sys.argv[1])
-manager = datasets.DownloadManager(download_config=datasets.DownloadConfig(cache_dir=sys.argv[2]))
-
-def local(url):
-    file = manager.download(url)
-    plain = manager.extract(file)
-    if plain == file:
-        return file
-    named = Path(plain + Path(Path(file).stem).suffix)
-    if not named.exists():
-        os.link(plain, named)
-    return str(named)
-
-found = {"configs": [], "splits": [], "files": []}
-try:
-    files = datasets.load_dataset_builder(name, config).config.data_files or {}
-    found["splits"] = [str(one) for one in files]
-    chosen = split or ("train" if "train" in files or len(files) != 1 else found["splits"][0])
-    found["files"] = [local(url) for url in files.get(chosen, [])]
-except ValueError:  # no such configuration, or there are several and none is the default
-    found["configs"] = datasets.get_dataset_config_names(name)
-except (FileNotFoundError, RuntimeError) as error:  # no data files, or a program in their place
-    print(error, file=sys.stderr)
-print(json.dumps(found))
-"""
 
 
 @dataclass(frozen=True)
@@ -102,13 +72,13 @@ def _download(dataset: _Dataset, progress: Progress) -> list[str]:
     """Return the dataset's files; where the hub cannot be reached, those that were downloaded before."""
     from huggingface_hub import constants
 
-    arguments = json.dumps([dataset.name, dataset.config, dataset.split])
-    record = cache_folder() / f"{hashlib.sha256(arguments.encode()).hexdigest()[:32]}.hub.json"
+    wanted = json.dumps([dataset.name, dataset.config, dataset.split])
+    record = cache_folder() / f"{hashlib.sha256(wanted.encode()).hexdigest()[:32]}.hub.json"
     try:
         ask(dataset.name, "dataset")
         store = Path(constants.HF_HUB_CACHE) / f"datasets--{dataset.name.replace('/', '--')}"
-        command = [sys.executable, "-P", "-c", _CHILD, arguments, str(record.parent / "unpacked")]
-        found = json.loads(download_with(command, store, 0, progress).strip().splitlines()[-1])
+        job = {**dataclasses.asdict(dataset), "unpacked": str(record.parent / "unpacked")}
+        found = download_in_child(_fetch, job, store, 0, progress)
     except HubError:
         if files := _downloaded_before(record):
             return files
@@ -121,6 +91,39 @@ def _download(dataset: _Dataset, progress: Progress) -> list[str]:
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(found["files"]), encoding="utf-8")
     return list(found["files"])
+
+
+def _fetch(job: dict[str, Any], _: Progress) -> dict[str, list[str]]:
+    """Download the files of a split, in a child: there `datasets` is imported anew and reads HF_ENDPOINT as it is now.
+
+    No code of the dataset runs: `datasets` has none run. A packed file is unpacked under a name that still tells its
+    kind.
+    """
+    import datasets
+
+    manager = datasets.DownloadManager(download_config=datasets.DownloadConfig(cache_dir=job["unpacked"]))
+
+    def local(url: str) -> str:
+        file = str(manager.download(url))
+        plain = str(manager.extract(file))
+        if plain == file:
+            return file
+        named = Path(plain + Path(Path(file).stem).suffix)
+        if not named.exists():
+            os.link(plain, named)
+        return str(named)
+
+    found: dict[str, list[str]] = {"configs": [], "splits": [], "files": []}
+    try:
+        files = datasets.load_dataset_builder(job["name"], job["config"]).config.data_files or {}
+        found["splits"] = [str(one) for one in files]
+        chosen = job["split"] or ("train" if "train" in files or len(files) != 1 else found["splits"][0])
+        found["files"] = [local(url) for url in files.get(chosen, [])]
+    except ValueError:  # no such configuration, or there are several and none is the default
+        found["configs"] = datasets.get_dataset_config_names(job["name"])
+    except (FileNotFoundError, RuntimeError) as error:  # no data files, or a program in their place
+        log.warning("%s cannot be read: %s", job["name"], error)
+    return found
 
 
 def _downloaded_before(record: Path) -> list[str]:
