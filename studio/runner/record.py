@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -243,7 +244,8 @@ class RunRecord:
         first = self.state.first_validation_loss
         self._set(
             validation_loss=event.loss,
-            first_validation_loss=event.loss if first is None else first,
+            # One that is not finite is nothing that later ones can be compared with.
+            first_validation_loss=event.loss if first is None or not math.isfinite(first) else first,
             seconds=self.state.seconds + event.seconds,
         )
 

@@ -163,3 +163,10 @@ def test_a_run_that_was_cut_off_shows_the_state_it_left(tmp_path: Path) -> None:
     folder.write_state("failed", error="The power went.")
     record = RunRecord.of_folder(folder)
     assert (record.state.status, record.state.sentence) == ("failed", "The power went.")
+
+
+def test_a_validation_loss_that_is_no_number_is_not_what_later_ones_are_compared_with() -> None:
+    record = RunRecord()
+    for step, loss in enumerate((math.nan, 2.5, 2.0)):
+        record.apply(EvaluationCompleted(step=step, update=step, loss=loss, rows=4, supervised_tokens=9, seconds=0.1))
+    assert (record.state.first_validation_loss, record.state.validation_loss) == (2.5, 2.0)

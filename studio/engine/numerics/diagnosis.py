@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable
 
 from studio.config import RunConfig
-from studio.engine.numerics.facts import FAR_BELOW, Cause, FirstNonFinite, StepFacts
+from studio.engine.numerics.facts import FAR_BELOW, Cause, FirstNonFinite, StepFacts, ValidationFacts
 from studio.engine.numerics.loss_scale import WINDOW, LossScaleHistory
 from studio.engine.numerics.verdict import Detector, Evidence, Options, Verdict, Watched
 from studio.engine.numerics.verdicts import VERDICTS
@@ -103,6 +103,11 @@ class Diagnosis:
             self._run.loss_scale.forget_descent()
         found = {name: detector.observe(facts) for name, detector in self._detectors.items()}
         return self._events(facts.step, found)
+
+    def validated(self, facts: ValidationFacts) -> None:
+        """Take in a measurement on the held-out rows."""
+        for detector in self._detectors.values():
+            detector.validated(facts)
 
     def finish(self, step: int) -> list[OverflowDiagnosed]:
         """Return what is still to be told when the run has ended after `step`."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from studio.events import NumericsSampled, StepCompleted
+from studio.events import EvaluationCompleted, NumericsSampled, StepCompleted
 
 Direction: TypeAlias = Literal["forward", "backward", "loss", "weights"]
 # Source file, row number in it from 1, tokens.
@@ -83,3 +83,20 @@ class StepFacts:
     def backward_module(self) -> str:
         """Where gradients stop being numbers, empty where that is not known."""
         return self.located.module if self.located and self.located.direction == "backward" else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationFacts:
+    """What is known about one measurement on the held-out rows.
+
+    Attributes:
+        done: what the measurement itself reports.
+        located: where the first non-finite value appeared, where there is one and it was looked for.
+        rows: the rows to blame; none where all held-out rows fail, so that none of them is special.
+        rows_tried: of how many, repeated one at a time, these `rows` are; 0 where that was not tried.
+    """
+
+    done: EvaluationCompleted
+    located: FirstNonFinite | None = None
+    rows: tuple[Row, ...] = ()
+    rows_tried: int = 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from studio.config import RunConfig
-from studio.engine.numerics.facts import StepFacts
+from studio.engine.numerics.facts import StepFacts, ValidationFacts
 from studio.engine.numerics.loss_scale import LossScaleHistory
 from studio.engine.precision import Precision
 
@@ -63,6 +63,9 @@ class Detector:
     def observe(self, facts: StepFacts) -> Evidence | None:
         """Take in the next attempted step; return the evidence where the verdict is to be told now."""
         return None
+
+    def validated(self, facts: ValidationFacts) -> None:
+        """Take in a measurement on the held-out rows. What follows from it is told with a step, or at the end."""
 
     def finish(self, step: int) -> Evidence | None:
         """Return the evidence where it is to be told now that the run has ended after `step`."""

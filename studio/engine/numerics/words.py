@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any
 
-from studio.engine.numerics.facts import StepFacts
+from studio.engine.numerics.facts import StepFacts, ValidationFacts
 from studio.engine.numerics.verdict import Evidence, Remedies
 from studio.i18n import tr
 
@@ -28,8 +28,8 @@ def begins_in(evidence: Evidence) -> str:
     return " " + tr("It begins in {module}.").format(module=module) if module else ""
 
 
-def rows_evidence(facts: StepFacts) -> dict[str, Any]:
-    """Return the rows of a step that failed, as evidence."""
+def rows_evidence(facts: StepFacts | ValidationFacts) -> dict[str, Any]:
+    """Return the rows of what failed, as evidence."""
     rows = [{"source": source, "number": number, "tokens": tokens} for source, number, tokens in facts.rows]
     return {"rows": rows, "rows_tried": facts.rows_tried}
 

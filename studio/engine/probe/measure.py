@@ -160,7 +160,7 @@ class _Probe(StepObserver):
             self.speeds.append((sum(batch.tokens for batch in attempt.batches), time.monotonic() - started))
         elif not attempt.retry:
             self.broken = True
-            replay = trainer.replay(attempt)
+            replay = trainer.replay(attempt.batches, attempt.grad_scale)
             places = (locate_first(replay, batch.to(trainer.device)) for batch in attempt.batches)
             self.located = next(filter(None, places), None)
         return not attempt.skipped

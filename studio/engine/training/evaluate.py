@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
 from studio.engine.control import Progress
-from studio.engine.data.batching import collate, group_by_length
+from studio.engine.data.batching import MicroBatch, collate, group_by_length
 from studio.engine.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -18,25 +19,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`loss` is in nats per supervised token."""
+    """A measurement on the held-out rows.
+
+    Attributes:
+        loss: nats per supervised token; nan where there was no row.
+        rows, supervised_tokens: what was measured on.
+        batches: number of micro-batches.
+        failed: those of them whose loss is not finite.
+    """
 
     loss: float
     rows: int
     supervised_tokens: int
+    batches: int
+    failed: Sequence[MicroBatch]
 
 
-def evaluate(trainer: Trainer, rows: RowStore, progress: Progress) -> Evaluation:
-    """Return the loss over all rows, in the precision of training, without dropout. Raises `Cancelled`."""
+def evaluate(
+    trainer: Trainer, rows: RowStore, progress: Progress, left_out: Collection[tuple[str, int]] = ()
+) -> Evaluation:
+    """Measure the loss over all rows, in the precision of training, without dropout.
+
+    `left_out` are rows to leave out, by file and number. Raises `Cancelled`.
+    """
     loss = trainer.model.loss
-    # Summed in fp64: thousands of micro-batches would lose digits in fp32.
-    total = torch.zeros((), dtype=torch.float64)
+    # Python's floats are fp64: in fp32 the sum of thousands of micro-batches would lose digits.
+    total, supervised, measured = 0.0, 0, 0
+    failed: list[MicroBatch] = []
     lengths = (rows.lengths + loss.virtual_tokens).tolist()
     groups: Sequence[list[int]] = group_by_length(lengths, trainer.token_budget)
-    supervised = 0
     with loss.without_dropout(), torch.no_grad(), trainer.autocast():
         for number, group in enumerate(groups):
             progress("evaluating", number, len(groups))
-            batch = collate([rows[index] for index in group], trainer.pad_id).to(trainer.device)
-            total += loss(batch).double().cpu()
+            kept = [row for row in (rows[index] for index in group) if (row.source, row.number) not in left_out]
+            if not kept:
+                continue
+            batch = collate(kept, trainer.pad_id)
+            found = float(loss(batch.to(trainer.device)))
+            if not math.isfinite(found):
+                failed.append(batch)
+            total += found
             supervised += batch.supervised
-    return Evaluation(float(total) / supervised, len(rows), supervised)
+            measured += len(kept)
+    mean = total / supervised if supervised else math.nan
+    return Evaluation(mean, measured, supervised, len(groups), failed)

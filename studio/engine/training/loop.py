@@ -216,18 +216,21 @@ class Loop:
         if len(self._data.validation) == 0 or self._evaluated_at == self.position.update:
             return
         started = time.monotonic()
-        result = evaluate(self.trainer, self._data.validation, progress_events(self._control, self._emit))
+        progress = progress_events(self._control, self._emit)
+        result = evaluate(self.trainer, self._data.validation, progress, self.left_out)
         self._evaluated_at = self.position.update
-        self._emit(
-            EvaluationCompleted(
-                step=self.position.step,
-                update=self.position.update,
-                loss=result.loss,
-                rows=result.rows,
-                supervised_tokens=result.supervised_tokens,
-                seconds=time.monotonic() - started,
-            )
+        if not result.rows:
+            return
+        done = EvaluationCompleted(
+            step=self.position.step,
+            update=self.position.update,
+            loss=result.loss,
+            rows=result.rows,
+            supervised_tokens=result.supervised_tokens,
+            seconds=time.monotonic() - started,
         )
+        self._emit(done)
+        self._monitor.judge_validation(done, result.failed, result.batches)
 
     def _giving_up(self, done: StepCompleted, rows: Sequence[TokenizedRow]) -> str:
         kept = tr("The weights are those of the last good update, {update}.").format(update=self.position.update)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from studio.config import RunConfig
-from studio.engine.data.batching import collate
+from studio.engine.data.batching import MicroBatch, collate
 from studio.engine.numerics.diagnosis import ESTABLISHED, Diagnosis, no_checkpoint
-from studio.engine.numerics.facts import FAR_BELOW, FirstNonFinite, Row, StepFacts
+from studio.engine.numerics.facts import FAR_BELOW, FirstNonFinite, Row, StepFacts, ValidationFacts
 from studio.engine.numerics.locate import locate_first
 from studio.engine.numerics.lost_updates import LostUpdates
 from studio.engine.numerics.recorder import Recorder
@@ -24,7 +24,7 @@ from studio.engine.numerics.verdicts import verdict_words
 from studio.engine.precision.choose import has_bf16
 from studio.engine.training.state import Emit
 from studio.engine.training.trainer import Attempt, StepObserver, Trainer
-from studio.events import NumericsSampled, OverflowDiagnosed, StepCompleted
+from studio.events import EvaluationCompleted, NumericsSampled, OverflowDiagnosed, StepCompleted
 
 if TYPE_CHECKING:
     from studio.engine.data.rows import TokenizedRow
@@ -81,6 +81,7 @@ class NumericsMonitor(StepObserver):
             "gradients": CostThrottle(ESTABLISHED),
             "loss": CostThrottle(ESTABLISHED),
             "rows": CostThrottle(ESTABLISHED),
+            "validation": CostThrottle(ESTABLISHED),
         }
         self._outliers: set[Row] = set()
         self._applied_row: TokenizedRow | None = None
@@ -135,6 +136,16 @@ class NumericsMonitor(StepObserver):
             facts = self._look_into(facts, attempt)
         self._announce(self._diagnosis.observe(facts))
 
+    def judge_validation(self, done: EvaluationCompleted, failed: Sequence[MicroBatch], of: int) -> None:
+        """Take in a measurement on the held-out rows, of which some of `of` micro-batches failed."""
+        facts = ValidationFacts(done=done)
+        if failed and self._looks["validation"].passes(done.step, STEPS_BETWEEN_LOOKS):
+            try:
+                facts = self._look_into_validation(facts, failed, of)
+            except Exception:
+                log.exception("The validation after step %d failed, and so did looking into it", done.step)
+        self._diagnosis.validated(facts)
+
     def finish(self, step: int) -> None:
         """Tell what is only certain once the run has ended."""
         self._announce(self._diagnosis.finish(step))
@@ -142,7 +153,7 @@ class NumericsMonitor(StepObserver):
     def mended(self, verdict: OverflowDiagnosed) -> None:
         """Take it that the cause of this verdict is gone: should it be seen again, that is news."""
         self._diagnosis.forget(verdict.verdict)
-        self._looks["loss"] = CostThrottle(ESTABLISHED)
+        self._looks["loss"] = self._looks["validation"] = CostThrottle(ESTABLISHED)
 
     @property
     def newest(self) -> OverflowDiagnosed | None:
@@ -210,7 +221,7 @@ class NumericsMonitor(StepObserver):
 
     def _find(self, facts: StepFacts, attempt: Attempt) -> _Failure | None:
         """Repeat the micro-batches, at the scale that failed, until the one at fault is found."""
-        replay = self._trainer.replay(attempt)
+        replay = self._trainer.replay(attempt.batches, attempt.grad_scale)
         recorder = self._recorder if self._samples(self._samples_at, facts.step) else None
         for batch in attempt.batches:
             located = locate_first(replay, batch.to(self._trainer.device), recorder=recorder)
@@ -223,6 +234,20 @@ class NumericsMonitor(StepObserver):
                     rows, tried = self._at_fault(replay, located, batch.rows)
                 return _Failure(located, rows, tried, sample)
         return None
+
+    def _look_into_validation(self, facts: ValidationFacts, failed: Sequence[MicroBatch], of: int) -> ValidationFacts:
+        """Add where the first micro-batch fails, and its rows if not all held-out rows fail."""
+        batch = failed[0]
+        replay = self._trainer.replay([batch], None)
+        with self._model.loss.without_dropout():
+            located = locate_first(replay, batch.to(self._trainer.device))
+            if located is None:
+                return facts
+            rows, tried = self._at_fault(replay, located, batch.rows)
+        # Where every row fails, the model is to blame and no row.
+        if len(failed) == of and len(rows) == len(batch.rows):
+            rows, tried = (), 0
+        return dataclasses.replace(facts, located=located, rows=_facts_of(rows), rows_tried=tried)
 
     def _at_fault(
         self, replay: Replay, located: FirstNonFinite, rows: Sequence[TokenizedRow]

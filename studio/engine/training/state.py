@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -45,9 +46,13 @@ class Losses:
             self._validation.append(event.loss)
 
     def state(self) -> dict[str, Any]:
-        """Return the entries for state.json: `loss`, the last one, and `validation_loss`, first, last and best."""
+        """Return the entries for state.json: `loss`, the last one, and `validation_loss`: first, last and best.
+
+        First and best are of the finite ones where there are any: nothing can be compared with nan.
+        """
         measured = self._validation
-        validation = {"first": measured[0], "last": measured[-1], "best": min(measured)} if measured else {}
+        comparable = [loss for loss in measured if math.isfinite(loss)] or measured
+        validation = {"first": comparable[0], "last": measured[-1], "best": min(comparable)} if measured else {}
         state: dict[str, Any] = spell_non_finite({"loss": self._training, "validation_loss": validation})
         return state
 

@@ -190,13 +190,13 @@ class Trainer:
                 self.optimizer.step()
         return dataclasses.replace(attempt, batches=batches)
 
-    def replay(self, attempt: Attempt) -> Replay:
-        """Return what repeats the micro-batches of an attempt, one by one, at its loss scale."""
+    def replay(self, batches: Sequence[MicroBatch], scale: float | None) -> Replay:
+        """Return what repeats the micro-batches of an update, one by one, at its loss scale."""
         return Replay(
             model=self.model.model,
             base=self.model.base,
             loss=self.model.loss,
             autocast=self.autocast,
-            scale=attempt.grad_scale,
-            supervised=sum(batch.supervised for batch in attempt.batches),
+            scale=scale,
+            supervised=sum(batch.supervised for batch in batches),
         )

@@ -12,12 +12,12 @@ import numpy as np
 from studio.config import RunConfig
 from studio.config.run import parse_config
 from studio.engine.numerics.diagnosis import Diagnosis
-from studio.engine.numerics.facts import FirstNonFinite, Row, StepFacts
+from studio.engine.numerics.facts import FirstNonFinite, Row, StepFacts, ValidationFacts
 from studio.engine.precision import PRECISIONS
 from studio.engine.precision.scaling import make_scaler
 from studio.engine.training.state import Position
 from studio.engine.training.trainer import decide
-from studio.events import NumericsSampled, OverflowDiagnosed, StepCompleted
+from studio.events import EvaluationCompleted, NumericsSampled, OverflowDiagnosed, StepCompleted
 from studio.exponents import Histogram
 
 FP16_LARGEST = 65504.0
@@ -125,6 +125,17 @@ def play(
             return outcome
     outcome.verdicts += diagnosis.finish(attempts)
     return outcome
+
+
+def validate(config: RunConfig, loss: float = math.nan, then: Step | None = None, **located: Any) -> Outcome:
+    """A measurement on held-out rows, and the step that follows it, which goes well if not told otherwise."""
+    diagnosis = Diagnosis(PRECISIONS.get(config.precision.name), config, has_bf16=True)
+    measured = EvaluationCompleted(step=0, update=0, loss=loss, rows=4, supervised_tokens=32, seconds=0.1)
+    diagnosis.validated(ValidationFacts(done=measured, **located))
+    now = then or Step()
+    done = completed(step=1, update=1, loss=now.loss, skipped=not math.isfinite(now.loss))
+    facts = StepFacts(done=done, located=now.located)
+    return Outcome(verdicts=[*diagnosis.observe(facts), *diagnosis.finish(1)])
 
 
 def completed(**values: Any) -> StepCompleted:

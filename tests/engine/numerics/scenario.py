@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
@@ -13,7 +13,14 @@ from studio.config import parse_config, write_config
 from studio.engine.control import Control
 from studio.engine.training import run
 from studio.errors import StudioError
-from studio.events import NumericsSampled, OverflowDiagnosed, ProgressReported, RunEvent, StepCompleted
+from studio.events import (
+    EvaluationCompleted,
+    NumericsSampled,
+    OverflowDiagnosed,
+    ProgressReported,
+    RunEvent,
+    StepCompleted,
+)
 from studio.runs import create_run
 from tests.tiny import tokenizer
 
@@ -52,6 +59,7 @@ class Scenario:
         self._sections = sections
         self.error = ""
         self.steps: list[StepCompleted] = []
+        self.validated: list[EvaluationCompleted] = []
         self.diagnosed: list[OverflowDiagnosed] = []
         self.samples: dict[int, NumericsSampled] = {}
 
@@ -69,8 +77,8 @@ class Scenario:
         with torch.no_grad():
             self._model.get_input_embeddings().weight[number] = 1e30
 
-    def train(self) -> Scenario:
-        """Train for real, with nobody watching."""
+    def train(self, control: Control | None = None, **options: Any) -> Self:
+        """Train for real, with nobody watching unless there is a `control`."""
         model, data = self._folder / "model", self._folder / "rows.jsonl"
         self._model.save_pretrained(model)
         tokenizer().save_pretrained(model)
@@ -80,8 +88,9 @@ class Scenario:
         tables["data"]["sources"] = [{"path": str(data)}]
         tables["numerics"] = self._sections.get("numerics", {})
         config = parse_config(tables)
+        self.folder = create_run(self._folder, "run", write_config(config))
         try:
-            run.train(config, create_run(self._folder, "run", write_config(config)), Control(), self._emit)
+            run.train(config, self.folder, control or Control(), self._emit, **options)
         except StudioError as error:
             self.error = str(error)
         return self
@@ -89,6 +98,8 @@ class Scenario:
     def _emit(self, event: RunEvent | ProgressReported) -> None:
         if isinstance(event, StepCompleted):
             self.steps.append(event)
+        elif isinstance(event, EvaluationCompleted):
+            self.validated.append(event)
         elif isinstance(event, OverflowDiagnosed):
             self.diagnosed.append(event)
         elif isinstance(event, NumericsSampled):

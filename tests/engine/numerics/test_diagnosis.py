@@ -450,4 +450,5 @@ def test_every_class_of_verdict_can_be_reached() -> None:
         "nonfinite_weights",
         "nonfinite_loss",
         "exploding_gradients",
+        "validation_overflow",
     }

@@ -20,7 +20,7 @@ from studio.engine.numerics.verdict import Options
 from studio.engine.numerics.verdicts import VERDICTS as KINDS
 from studio.engine.numerics.verdicts import verdict_words
 from studio.events import OverflowDiagnosed, from_json, to_json
-from tests.engine.numerics.diagnosis_streams import DAMAGED, Step, play, run_config
+from tests.engine.numerics.diagnosis_streams import DAMAGED, Step, play, run_config, validate
 
 ROWS = tuple((f"/data/train {place}.jsonl", 10 + place, 100 * place) for place in range(1, 6))
 FORWARD = FirstNonFinite(module="model.layers.5.mlp", direction="forward", largest_before=41216.0)
@@ -77,6 +77,9 @@ def streams() -> dict[str, OverflowDiagnosed]:
             lambda batch: Step(grad_norm=5e3 if batch > 9 else 0.5),
             50,
         ),
+        "validation": validate(run_config(), located=FORWARD, rows=ROWS[:2], rows_tried=6),
+        "validation forward": validate(run_config("fp32"), located=FORWARD),
+        "validation unknown": validate(run_config("fp32")),
         "undefined": play(run_config("fp32"), lambda batch: Step(largest=math.inf, located=BACKWARD), 50),
     }
     assert {name: len(run.verdicts) for name, run in runs.items()} == dict.fromkeys(runs, 1)
@@ -111,8 +114,15 @@ NAMED: dict[str, list[str]] = {
     "loss unknown": ["nan", "not known"],
     "explosion": ["5,000", "20 steps", "clipped", "to 1,"],
     "unclipped": ["5,000", "20 steps"],
+    "validation": ["nan", "model.layers.5.mlp", "65,504", "train 1.jsonl row 11", "2 of 6"],
+    "validation forward": ["nan", "model.layers.5.mlp"],
+    "validation unknown": ["nan", "training are in order"],
     "undefined": ["3", "q_proj"],
 }
+
+
+# There is nothing that a button could do about these.
+WITHOUT_REMEDY = ("came damaged", "loss unknown", "validation forward", "validation unknown")
 
 
 def test_every_class_is_among_them() -> None:
@@ -150,7 +160,7 @@ def test_a_benign_verdict_says_that_there_is_nothing_to_do_and_a_harmful_one_doe
     verdict = VERDICTS[name]
     assert verdict.advice.startswith("Nothing to do") != verdict.harmful
     assert verdict.harmful == KINDS.get(verdict.verdict).harmful
-    assert bool(verdict.remedies) == (verdict.harmful and name not in ("came damaged", "loss unknown"))
+    assert bool(verdict.remedies) == (verdict.harmful and name not in WITHOUT_REMEDY)
 
 
 @every_verdict

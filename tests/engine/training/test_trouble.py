@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from studio import i18n
-from studio.engine.control import Control
 from studio.engine.data import batching
 from studio.engine.models.load import load_model
 from studio.engine.numerics.verdicts import verdict_words
@@ -35,21 +34,7 @@ from studio.events import (
     to_json,
 )
 from studio.text.words import refusal_text
-from tests.engine.training.trained import Trained
-
-
-class _Answering(Control):
-    """Somebody who watches: whenever the run waits they choose the next of these remedies, after the last they stop."""
-
-    def __init__(self, *remedies: str) -> None:
-        super().__init__(attended=True)
-        self._remedies = list(remedies)
-
-    def wait_while_paused(self) -> None:
-        if self._remedies:
-            self.request_remedy(self._remedies.pop(0))
-        else:
-            self.stop()
+from tests.engine.training.trained import Answering, Trained
 
 
 @pytest.fixture
@@ -69,7 +54,7 @@ def _overflowing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_overflowing")
 def test_a_hopeless_run_waits_for_who_watches_and_can_be_stopped_with_its_weights(tmp_path: Path) -> None:
-    done = Trained(tmp_path, {"precision": {"name": "fp16-mixed"}}, _Answering()).go()
+    done = Trained(tmp_path, {"precision": {"name": "fp16-mixed"}}, Answering()).go()
     (verdict,) = done.of(OverflowDiagnosed)
     assert verdict.verdict == "forward_overflow"
     assert verdict.evidence["module"] == "model.layers.1.mlp.up_proj"
@@ -82,7 +67,7 @@ def test_a_hopeless_run_waits_for_who_watches_and_can_be_stopped_with_its_weight
 @pytest.mark.usefixtures("_overflowing")
 @pytest.mark.parametrize("remedy", ["use_bf16", "use_fp32"])
 def test_a_remedy_lets_the_run_go_on_in_another_precision(tmp_path: Path, remedy: str) -> None:
-    done = Trained(tmp_path, {"precision": {"name": "fp16-mixed"}}, _Answering(remedy)).go()
+    done = Trained(tmp_path, {"precision": {"name": "fp16-mixed"}}, Answering(remedy)).go()
     assert remedy in done.of(OverflowDiagnosed)[0].remedies
     changes = [event.changes for event in done.of(RunResumed) if event.changes]
     assert changes == [{"precision.name": "bf16-mixed" if remedy == "use_bf16" else "fp32"}]
@@ -105,7 +90,7 @@ def test_another_precision_does_not_hold_two_models_in_memory(tmp_path: Path, mo
         return trained
 
     monkeypatch.setattr(run, "load_trainable", load)
-    done = Trained(tmp_path, {"precision": {"name": "fp16-mixed"}}, _Answering("use_fp32")).go()
+    done = Trained(tmp_path, {"precision": {"name": "fp16-mixed"}}, Answering("use_fp32")).go()
     assert done.of(RunFinished)[0].status == "finished"
     assert len(models) == 2
 
@@ -122,7 +107,7 @@ def test_without_anybody_watching_a_hopeless_run_ends_with_the_verdict(tmp_path:
 def test_rows_that_were_left_out_stay_out_after_another_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained_on: list[tuple[int, int]] = []
     sections = {"precision": {"name": "fp16-mixed"}, "training": {"max_steps": 12}}
-    done = Trained(tmp_path, sections, _Answering("skip_rows", "use_fp32"))
+    done = Trained(tmp_path, sections, Answering("skip_rows", "use_fp32"))
 
     collate = batching.collate
 
@@ -201,7 +186,7 @@ UNVALIDATED = {"data": {"validation_fraction": 0.0}, "training": {"max_steps": 8
 @pytest.mark.usefixtures("_breaking")
 @pytest.mark.parametrize("remedy", ["restore_checkpoint", "lower_learning_rate"])
 def test_a_run_whose_weights_broke_goes_on_from_the_last_checkpoint_that_worked(tmp_path: Path, remedy: str) -> None:
-    done = Trained(tmp_path, UNVALIDATED, _Answering(remedy)).go()
+    done = Trained(tmp_path, UNVALIDATED, Answering(remedy)).go()
     (verdict,) = done.of(OverflowDiagnosed)
     assert (verdict.verdict, verdict.remedies[0]) == ("nonfinite_weights", "restore_checkpoint")
     (changes,) = [event.changes for event in done.of(RunResumed) if event.changes]
@@ -218,7 +203,7 @@ def test_going_back_is_neither_offered_nor_done_where_no_checkpoint_is_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoint, "FIRST_CHECKPOINT", 5)
-    done = Trained(tmp_path, UNVALIDATED, _Answering("restore_checkpoint"))
+    done = Trained(tmp_path, UNVALIDATED, Answering("restore_checkpoint"))
     with pytest.raises(TrainingError):
         done.go()  # stopped then, with weights that cannot be saved
     assert done.of(OverflowDiagnosed)[0].remedies == []
@@ -227,7 +212,7 @@ def test_going_back_is_neither_offered_nor_done_where_no_checkpoint_is_good(
 
 @pytest.mark.usefixtures("_breaking")
 def test_a_checkpoint_that_was_damaged_is_passed_over(tmp_path: Path) -> None:
-    control = _Answering("restore_checkpoint")
+    control = Answering("restore_checkpoint")
     done = Trained(tmp_path, UNVALIDATED, control)
     emit = done.emit
 
@@ -257,7 +242,7 @@ def test_rows_that_fail_after_others_were_left_out_are_told_too(
 
     monkeypatch.setattr(SupervisedLoss, "__call__", poisoned)
     sections = {"data": {"validation_fraction": 0.0}, "numerics": {"pause_after": 1}, "training": {"max_steps": 20}}
-    done = Trained(tmp_path, sections, _Answering("skip_rows", "skip_rows"))
+    done = Trained(tmp_path, sections, Answering("skip_rows", "skip_rows"))
     prepared = run.prepare_data
 
     def choose(*arguments: Any) -> Any:
@@ -302,7 +287,7 @@ def test_a_row_with_huge_gradients_is_left_out_and_the_scale_goes_back_to_where_
         "numerics": {"pause_after": 1},
         "training": {"max_steps": 8, "learning_rate": 1e-4},
     }
-    done = Trained(tmp_path, sections, _Answering("skip_rows")).go()
+    done = Trained(tmp_path, sections, Answering("skip_rows")).go()
     (told,) = done.of(OverflowDiagnosed)
     assert told.verdict == "outlier_rows"
     assert [row["number"] for row in told.evidence["rows"]] == [bad[0].number]
@@ -314,7 +299,7 @@ def test_a_row_with_huge_gradients_is_left_out_and_the_scale_goes_back_to_where_
 def test_one_remedy_after_another_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decide = trainer.decide
     monkeypatch.setattr(trainer, "decide", lambda loss, norm, *others: decide(loss, math.inf, *others))
-    control = _Answering("lower_learning_rate", "lower_learning_rate", "restore_checkpoint")
+    control = Answering("lower_learning_rate", "lower_learning_rate", "restore_checkpoint")
     done = Trained(tmp_path, {"training": {"learning_rate": 1e-2}}, control).go()
     changes = [event.changes for event in done.of(RunResumed) if event.changes]
     assert [change["training.learning_rate"] for change in changes] == [pytest.approx(1e-3), pytest.approx(1e-4)]
@@ -401,7 +386,7 @@ def test_checkpoints_are_complete_and_the_newest_two_are_kept(tmp_path: Path) ->
 @pytest.mark.parametrize(("made", "shown"), [("zh_CN", "en"), ("en", "zh_CN")])
 def test_a_run_of_one_language_reads_right_in_another(tmp_path: Path, made: str, shown: str) -> None:
     i18n.set_language(made)
-    done = Trained(tmp_path, {"precision": {"name": "fp16-mixed"}}, _Answering("use_no_numbers", "use_fp32")).go()
+    done = Trained(tmp_path, {"precision": {"name": "fp16-mixed"}}, Answering("use_no_numbers", "use_fp32")).go()
 
     written = "\n".join(map(to_json, done.events)) + done.folder.state.read_text(encoding="utf-8")
     assert "译" not in written

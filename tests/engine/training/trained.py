@@ -22,6 +22,20 @@ from tests.tiny import save_model, save_rows
 LORA = {"name": "lora", "rank": 4}
 
 
+class Answering(Control):
+    """Somebody who watches: whenever the run waits they choose the next of these remedies, after the last they stop."""
+
+    def __init__(self, *remedies: str) -> None:
+        super().__init__(attended=True)
+        self._remedies = list(remedies)
+
+    def wait_while_paused(self) -> None:
+        if self._remedies:
+            self.request_remedy(self._remedies.pop(0))
+        else:
+            self.stop()
+
+
 class Trained:
     """One run and what it said."""
 
