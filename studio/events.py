@@ -47,14 +47,18 @@ class RunStarted(_Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataPrepared(_Event):
-    """Rows are tokenised and split. `skipped` counts rows by reason; lengths and totals are tokens."""
+    """Rows are tokenised and split. Lengths and totals are tokens.
+
+    `skipped` has for each reason its `code` and `values` (words: `studio.text.data`) and its `count` of rows; in
+    journals of earlier versions it is a dict of sentence to count.
+    """
 
     type: ClassVar[str] = "data_prepared"
     train_rows: int
     validation_rows: int
     general_rows: int
     skipped_rows: int
-    skipped: dict[str, int]
+    skipped: list[dict[str, Any]] | dict[str, int]
     tokens: int
     supervised_tokens: int
     longest: int

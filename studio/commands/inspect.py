@@ -68,8 +68,8 @@ def _data(args: argparse.Namespace, console: Console) -> int:
         "format": data.format,
         "rows": data.rows,
         "skipped": data.skipped,
-        "reasons": data.reasons,
-        "problems": data.problems,
+        "reasons": {reason.text(): count for reason, count in data.reasons.items()},
+        "problems": [problem.text() for problem in data.problems],
         "columns": [{"name": column.name, "coverage": column.coverage} for column in data.columns],
         "rendered": [_row_values(row) for row in data.rendered],
     }
@@ -91,8 +91,8 @@ def _data_lines(data: DataInspection, marks: tuple[str, str]) -> Iterator[str]:
     yield tr("{format}: {rows} rows, {skipped} skipped").format(
         format=data.format, rows=data.rows, skipped=data.skipped
     )
-    yield from _listed(tr("Skipped:"), (f"{reason}: {count}" for reason, count in data.reasons.items()))
-    yield from _listed(tr("Problems:"), data.problems)
+    yield from _listed(tr("Skipped:"), (f"{reason.text()}: {count}" for reason, count in data.reasons.items()))
+    yield from _listed(tr("Problems:"), (problem.text() for problem in data.problems))
     yield from _listed(tr("Columns:"), (f"{column.name} ({column.coverage:.0%})" for column in data.columns))
     for row in data.rendered:
         yield _row_title(row)

@@ -95,7 +95,7 @@ def two_updates(config: Any, folder: RunFolder, control: Control, emit: Callable
             validation_rows=2,
             general_rows=0,
             skipped_rows=1,
-            skipped={"empty answer": 1},
+            skipped=[{"code": "empty_answer", "values": {}, "count": 1}],
             tokens=100,
             supervised_tokens=50,
             longest=20,

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from studio.engine.data.report import Remark
 from studio.engine.export.certificate import Certificate, Check
 from studio.errors import Cancelled, ExportError, ModelError
 from studio.runner import actions
@@ -48,7 +49,7 @@ ROWS = SimpleNamespace(
     format="alpaca",
     rows=12,
     skipped=1,
-    reasons={"empty answer": 1},
+    reasons={Remark("empty_answer"): 1},
     problems=(),
     columns=(SimpleNamespace(name="instruction", coverage=1.0),),
     rendered=(

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -162,13 +163,18 @@ def test_text_is_on_the_disk_before_its_file_takes_the_place_of_the_old_one(
     assert synced == [(len("newer"), "old")]
 
 
-def test_data_prepared_keeps_the_reasons() -> None:
+@pytest.mark.parametrize(
+    "skipped",
+    [[{"code": "empty_field", "values": {"field": "output"}, "count": 2}], {"the answer is empty": 2}],
+    ids=["codes", "sentences of earlier versions"],
+)
+def test_data_prepared_keeps_the_reasons(skipped: Any) -> None:
     event = DataPrepared(
         train_rows=1,
         validation_rows=0,
         general_rows=0,
         skipped_rows=2,
-        skipped={"empty answer": 2},
+        skipped=skipped,
         tokens=3,
         supervised_tokens=2,
         longest=3,

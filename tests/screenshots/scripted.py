@@ -64,7 +64,7 @@ def scripted_events(steps: int = 212, initial_scale: float = 2.0**23) -> list[Ru
             validation_rows=22,
             general_rows=60,
             skipped_rows=3,
-            skipped={"empty answer": 3},
+            skipped=[{"code": "empty_answer", "values": {}, "count": 3}],
             tokens=91_200,
             supervised_tokens=48_000,
             longest=512,

@@ -10,6 +10,7 @@ from typing import Any
 from PySide6.QtWidgets import QWidget
 
 from studio.config import RunConfig, Suggestion, write_config
+from studio.engine.data.report import Remark
 from studio.engine.methods import METHODS
 from studio.errors import ConfigError, DataError, ModelError
 from studio.runner.actions import Estimate, MethodRow
@@ -61,8 +62,8 @@ class FakeInspection:
     format: str = "messages"
     rows: int = 412
     skipped: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
+    reasons: dict[Remark, int] = field(default_factory=dict)
+    problems: tuple[Remark, ...] = ()
     columns: tuple[Any, ...] = ()
     rendered: tuple[FakeRow, ...] = (FakeRow(1), FakeRow(2))
 

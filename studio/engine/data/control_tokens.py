@@ -17,7 +17,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from studio.engine.data.report import Remark, Unteachable
-from studio.i18n import gettext_noop
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -30,10 +29,8 @@ _CUT = "\U0010fffc"
 PROBE = "\U0010fffb"
 _RESERVED = re.compile("[\U00100000-\U0010ffff]")
 
-_RESERVED_CHARACTERS = Remark(
-    gettext_noop("it holds characters of Unicode's last private-use plane beside control tokens")
-)
-_INSEPARABLE = Remark(gettext_noop("its text cannot be kept apart from the control tokens of the model"))
+_RESERVED_CHARACTERS = Remark("reserved_characters")
+_INSEPARABLE = Remark("inseparable_control_tokens")
 
 
 class ControlTokens:

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 
 from studio.engine.data.control_tokens import ControlTokens
 from studio.engine.data.report import TRUNCATED, Remark, Unteachable
-from studio.i18n import gettext_noop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-NO_ROOM = Remark(gettext_noop("the answer begins behind the longest length"))
-SPELLED = Remark(
-    gettext_noop("{file}: {count} of {rows} rows spell control tokens of the model; they are learnt as plain text.")
-)
+NO_ROOM = Remark("answer_cut_off")
+SPELLED = Remark("spelled_control_tokens")
 # Very long texts are encoded only as far as rows may reach: so many characters a token, and tokens to spare,
 # because where a text is cut the last tokens come out differently.
 _CHARACTERS = 8

@@ -18,11 +18,11 @@ from studio.engine.data.readers.open import read_rows, refuse_or_skip, source_pa
 from studio.engine.data.recognise import recognise
 from studio.engine.data.report import Remark, Tally, Unteachable
 from studio.errors import DataError
-from studio.i18n import gettext_noop, tr
+from studio.i18n import tr
 
 _SAMPLE = 100
 _PLACEHOLDER = re.compile(r"\{\{\s*[A-Za-z_][\w.\- ]*\}\}")
-PLACEHOLDERS = Remark(gettext_noop("{file}: {count} of {rows} rows hold unfilled placeholders such as {{{{name}}}}."))
+PLACEHOLDERS = Remark("placeholders")
 
 
 @dataclass
@@ -79,7 +79,7 @@ def open_source(
     rows = read_rows(source, tally, progress, stage)
     first = list(islice(rows, _SAMPLE))
     if not first:
-        raise DataError(tally.why_nothing_is_left(shown(source_path(source)), max_length=0))
+        raise DataError(tally.why_nothing_is_left(shown(source_path(source)), max_length=0).text())
     names = tuple(dict.fromkeys(name for row in first for name in row.values))
     chosen, columns = recognise(source, names)
     return OpenSource(source, chosen, columns, names, chain(first, rows), tally)

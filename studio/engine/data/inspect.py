@@ -20,7 +20,6 @@ from studio.engine.data.readers.open import source_path
 from studio.engine.data.render import Renderer
 from studio.engine.data.report import Remark, SkippedRow, Tally
 from studio.engine.data.tokenise import chunks, encode_chunk
-from studio.i18n import gettext_noop
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,7 +29,7 @@ ENCODED = 5000
 
 _NAMES = 1000  # columns that are counted; data with more has no columns but keys
 _REMEMBERED = 2_000_000  # rows among which duplicates are looked for
-DUPLICATES = Remark(gettext_noop("{file}: {count} of {rows} rows repeat an earlier row exactly."))
+DUPLICATES = Remark("duplicates")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +66,7 @@ class DataInspection:
         format: the name of its format.
         rows: all rows, the skipped ones among them.
         skipped: rows that cannot teach; `reasons` counts them by reason and `examples` names the first few.
-        problems: sentences for the user.
+        problems: what the user should know, the worst first.
         columns: its columns, in the order of the file.
         rendered: the first rows that can teach.
     """
@@ -75,9 +74,9 @@ class DataInspection:
     format: str
     rows: int
     skipped: int
-    reasons: dict[str, int]
+    reasons: dict[Remark, int]
     examples: tuple[SkippedRow, ...]
-    problems: tuple[str, ...]
+    problems: tuple[Remark, ...]
     columns: tuple[ColumnInfo, ...]
     rendered: tuple[RenderedRow, ...]
 
@@ -178,8 +177,8 @@ def _inspection(
         format=opened.format.name,
         rows=tally.rows,
         skipped=tally.skipped.total(),
-        reasons={reason.text(): count for reason, count in tally.skipped.items()},
-        examples=tuple(SkippedRow(str(file), number, reason.text()) for number, reason in tally.examples),
+        reasons=dict(tally.skipped),
+        examples=tuple(SkippedRow(file, number, reason) for number, reason in tally.examples),
         problems=tuple(problems),
         columns=tuple(
             ColumnInfo(

@@ -18,7 +18,7 @@ from studio.engine.data.mixing import TrainingOrder
 from studio.engine.data.readers.files import shown
 from studio.engine.data.readers.open import source_path
 from studio.engine.data.render import Renderer
-from studio.engine.data.report import TRUNCATED, DataReport, SkippedRow
+from studio.engine.data.report import TRUNCATED, DataReport, Remark, SkippedRow
 from studio.engine.data.rows import RowStore, TokenizedRow, column
 from studio.engine.data.split import held_out
 from studio.engine.data.tokenise import TokenisedSource, tokenise
@@ -62,7 +62,7 @@ class _Division:
     domain: NDArray[np.int64]
     general: NDArray[np.int64]
     validation: NDArray[np.int64]
-    problems: tuple[str, ...]
+    problems: tuple[Remark, ...]
 
 
 def prepare_data(
@@ -121,30 +121,24 @@ def _divide(config: DataConfig, digests: NDArray[np.int64], source_of: NDArray[n
     leaks = np.isin(digests[general], digests[validation])
     problems = []
     if config.validation_fraction > 0 and not held.any():
-        problems.append(tr("Nothing is held out for validation, because there are not two different rows."))
+        problems.append(Remark("nothing_held_out"))
     if leaks.any() and config.replay_ratio > 0:
-        problems.append(
-            tr("General rows that are also held out for validation: {count}; they are not trained on.").format(
-                count=int(leaks.sum())
-            )
-        )
+        problems.append(Remark.of("general_rows_held_out", count=int(leaks.sum())))
     used = general[~leaks] if config.replay_ratio > 0 else general[:0]
     return _Division(domain[~held], used, validation, tuple(problems))
 
 
-def _about_settings(config: DataConfig, order: TrainingOrder, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+def _about_settings(config: DataConfig, order: TrainingOrder, tokenizer: PreTrainedTokenizerBase) -> list[Remark]:
     problems = []
     if tokenizer.eos_token is None:
-        problems.append(tr("The tokenizer has no end token, so the model cannot learn where to stop."))
+        problems.append(Remark("no_end_token"))
     if config.replay_ratio > 0 and not order.general_per_epoch:
-        problems.append(tr("The general share rounds to no row at all; raise it, or add domain rows."))
+        problems.append(Remark("general_share_too_small"))
     if config.replay_ratio == 0 and any(source.role == "general" for source in config.sources):
-        problems.append(tr("The general rows are not used, because the general share is 0."))
+        problems.append(Remark("general_rows_unused"))
     paths = Counter(source_path(source).resolve() for source in config.sources)
     problems += [
-        tr("{file} is listed {count} times.").format(file=shown(path), count=count)
-        for path, count in paths.items()
-        if count > 1
+        Remark.of("listed_repeatedly", file=shown(path), count=count) for path, count in paths.items() if count > 1
     ]
     return problems
 
@@ -159,22 +153,18 @@ def _duplicates(table: Dataset, source_of: NDArray[np.int64]) -> int:
 
 
 def _report(
-    sources: Sequence[DataSource], parts: Sequence[TokenisedSource], problems: Sequence[str], duplicates: int
+    sources: Sequence[DataSource], parts: Sequence[TokenisedSource], problems: Sequence[Remark], duplicates: int
 ) -> DataReport:
     named = [(source_path(source), part) for source, part in zip(sources, parts, strict=True)]
-    skipped: Counter[str] = Counter()
-    for part in parts:
-        skipped.update({reason.text(): count for reason, count in part.tally.skipped.items()})
+    skipped = sum((part.tally.skipped for part in parts), Counter[Remark]())
     about_rows = [problem for path, part in named for problem in part.tally.problems(shown(path))]
     if duplicates:
-        about_rows.append(tr("Rows that repeat an earlier row exactly: {count}.").format(count=duplicates))
+        about_rows.append(Remark.of("duplicates_in_all", count=duplicates))
     return DataReport(
         rows=sum(part.tally.rows for part in parts),
         skipped=dict(skipped),
         examples=tuple(
-            SkippedRow(str(path), number, reason.text())
-            for path, part in named
-            for number, reason in part.tally.examples
+            SkippedRow(str(path), number, reason) for path, part in named for number, reason in part.tally.examples
         ),
         problems=(*problems, *about_rows),
         truncated=sum(part.tally.notes[TRUNCATED] for part in parts),

@@ -1,4 +1,4 @@
-"""What happened to the rows: counted while they are read, told in sentences afterwards."""
+"""What happened to the rows, counted while they are read."""
 
 from __future__ import annotations
 
@@ -6,36 +6,35 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from studio.i18n import gettext_noop, tr
+from studio.text.data import remark_text
 
 EXAMPLES = 5
 
 
 @dataclass(frozen=True)
 class Remark:
-    """Something to say about rows. It is stored untranslated, so that a cached report speaks every language.
+    """Something to say about rows: a code, with pairs of name and value. `studio.text.data` has the words."""
 
-    Attributes:
-        template: the words, through `gettext_noop`, with `{name}` for each value.
-        values: pairs of name and value.
-    """
-
-    template: str
-    values: tuple[tuple[str, str], ...] = ()
-
-    def text(self, **more: object) -> str:
-        """Return the words in the language of the session; `more` fills what is known only now."""
-        return tr(self.template).format(**dict(self.values), **more)
-
-    def to_json(self) -> list[Any]:
-        """Return the remark as values of JSON."""
-        return [self.template, [list(pair) for pair in self.values]]
+    code: str
+    values: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
-    def from_json(cls, values: list[Any]) -> Remark:
+    def of(cls, code: str, **values: Any) -> Remark:
+        """Return a remark with values, which must be of JSON."""
+        return cls(code, tuple(values.items()))
+
+    def text(self) -> str:
+        """Return the words in the language of the session."""
+        return remark_text(self.code, self.values)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the remark as values of JSON."""
+        return {"code": self.code, "values": dict(self.values)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Remark:
         """Read what `to_json` wrote."""
-        template, pairs = values
-        return cls(str(template), tuple((str(name), str(value)) for name, value in pairs))
+        return cls.of(str(values["code"]), **values["values"])
 
 
 class Unteachable(Exception):
@@ -45,7 +44,7 @@ class Unteachable(Exception):
     """
 
     def __init__(self, remark: Remark, needed: int | None = None) -> None:
-        super().__init__(remark.template)
+        super().__init__(remark.code)
         self.remark = remark
         self.needed = needed
 
@@ -76,17 +75,17 @@ class Tally:
         if reason.needed is not None:
             self.needed.append(reason.needed)
 
-    def problems(self, file: str) -> list[str]:
-        """Return one sentence for each reason to skip rows, and for each note."""
+    def problems(self, file: str) -> list[Remark]:
+        """Return a remark for each reason to skip rows, and for each note."""
         skipped = [self._skipped(file, reason, count) for reason, count in self.skipped.items()]
-        return skipped + [note.text(file=file, count=count, rows=self.rows) for note, count in self.notes.items()]
+        return skipped + [
+            Remark.of(note.code, **dict(note.values), file=file, count=count, rows=self.rows)
+            for note, count in self.notes.items()
+        ]
 
-    def _skipped(self, file: str, reason: Remark, count: int) -> str:
-        numbers = [str(number) for number, remark in self.examples if remark == reason]
-        listed = ", ".join(numbers) + (", …" if count > len(numbers) else "")
-        return tr("{file}: {count} of {rows} rows are skipped because {reason} (row {numbers}).").format(
-            file=file, count=count, rows=self.rows, reason=reason.text(), numbers=listed
-        )
+    def _skipped(self, file: str, reason: Remark, count: int) -> Remark:
+        numbers = tuple(number for number, remark in self.examples if remark == reason)
+        return _because("rows_skipped", reason, file=file, count=count, rows=self.rows, numbers=numbers)
 
     def to_json(self) -> dict[str, Any]:
         """Return the tally as values of JSON; `from_json` gives back an equal one."""
@@ -109,24 +108,20 @@ class Tally:
             needed=[int(length) for length in values["needed"]],
         )
 
-    def why_nothing_is_left(self, file: str, max_length: int) -> str:
-        """Return the sentence for a source none of whose rows can teach."""
+    def why_nothing_is_left(self, file: str, max_length: int) -> Remark:
+        """Return what to say of a source none of whose rows can teach."""
         if self.rows == 0:
-            return tr("{file} has no rows.").format(file=file)
+            return Remark.of("no_rows", file=file)
         if len(self.needed) * 2 > self.rows:
             return self._all_too_long(file, max_length)
         reason, count = self.skipped.most_common(1)[0]
         first = next(number for number, remark in self.examples if remark == reason)
-        return tr(
-            "No row of {file} can teach: {count} of {rows} are skipped because {reason} (the first is row {first})."
-        ).format(file=file, count=count, rows=self.rows, reason=reason.text(), first=first)
+        return _because("no_row_teaches", reason, file=file, count=count, rows=self.rows, first=first)
 
-    def _all_too_long(self, file: str, max_length: int) -> str:
+    def _all_too_long(self, file: str, max_length: int) -> Remark:
         lengths = sorted(self.needed)
-        return tr(
-            "No answer in {file} begins within the first {limit} tokens (rows have {shortest} to {longest}, half "
-            "of them up to {median}); set the longest row to {suggested}."
-        ).format(
+        return Remark.of(
+            "all_too_long",
             file=file,
             limit=max_length,
             shortest=lengths[0],
@@ -142,7 +137,7 @@ class SkippedRow:
 
     source: str
     number: int
-    reason: str
+    reason: Remark
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,16 +148,16 @@ class DataReport:
         rows: rows read, the skipped ones among them.
         skipped: rows by reason.
         examples: the first few skipped rows of each reason.
-        problems: sentences about what training can live with.
+        problems: what training can live with.
         truncated: rows cut at the longest length.
         duplicates: rows that stand in the data once more, exactly.
         fingerprints: SHA-256 of each source file, by path.
     """
 
     rows: int
-    skipped: dict[str, int]
+    skipped: dict[Remark, int]
     examples: tuple[SkippedRow, ...]
-    problems: tuple[str, ...]
+    problems: tuple[Remark, ...]
     truncated: int
     duplicates: int
     fingerprints: dict[str, str]
@@ -174,4 +169,9 @@ def _suggested_length(lengths: list[int]) -> int:
     return -(-wanted // 64) * 64
 
 
-TRUNCATED = Remark(gettext_noop("{file}: {count} of {rows} rows are cut off at the longest length that was set."))
+def _because(code: str, reason: Remark, **values: Any) -> Remark:
+    """Return a remark that names a reason; the values of the reason are among its own."""
+    return Remark.of(code, reason=reason.code, **dict(reason.values), **values)
+
+
+TRUNCATED = Remark("truncated")

@@ -10,27 +10,17 @@ from studio.engine.data.encoder import Rendered
 from studio.engine.data.formats.base import Message
 from studio.engine.data.report import Remark, Unteachable
 from studio.errors import ModelError
-from studio.i18n import gettext_noop, tr
+from studio.i18n import tr
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _GROWTH = 1_000_000  # characters that a template may add to a conversation
 _FAULTS = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError, MemoryError)
-_REFUSED = gettext_noop("the chat template refuses it ({reason})")
-_TOO_MUCH = Remark(gettext_noop("the chat template makes far too much text of it"))
-_NO_BEGINNING = Remark(gettext_noop("the chat template does not show where the answer begins"))
-_EACH_ALONE = Remark(
-    gettext_noop(
-        "{file}: in {count} of {rows} rows the chat template rewrites earlier turns; each answer becomes its own row."
-    )
-)
-_OPENS_DIFFERENTLY = Remark(
-    gettext_noop(
-        "{file}: in {count} of {rows} rows the chat template opens an answer differently from how it will ask for one, "
-        "such as with a thought that the rows do not have."
-    )
-)
+_TOO_MUCH = Remark("endless_template")
+_NO_BEGINNING = Remark("answer_not_found")
+_EACH_ALONE = Remark("rewritten_turns")
+_OPENS_DIFFERENTLY = Remark("answer_opens_differently")
 
 
 class ChatTemplate:
@@ -126,8 +116,8 @@ class ChatTemplate:
                 )
             ) from error
         except (TemplateError, *_FAULTS) as error:
-            reason = str(error).strip().rstrip(".")[:200] or type(error).__name__
-            raise Unteachable(Remark(_REFUSED, (("reason", reason),))) from error
+            words = str(error).strip().rstrip(".")[:200] or type(error).__name__
+            raise Unteachable(Remark.of("refused_by_template", error=words)) from error
         if len(text) > sum(len(message.content) for message in messages) * 2 + _GROWTH:
             raise Unteachable(_TOO_MUCH)
         return text

@@ -126,7 +126,7 @@ def _rows(source: DataSource, renderer: Renderer, tally: Tally, progress: Progre
     if state(source_path(source)) != before:
         raise DataError(tr("{file} changed while it was read; start again.").format(file=shown(source_path(source))))
     if not taught:
-        raise DataError(tally.why_nothing_is_left(shown(source_path(source)), renderer.max_length))
+        raise DataError(tally.why_nothing_is_left(shown(source_path(source)), renderer.max_length).text())
 
 
 def _digest(rows: tuple[Encoding, ...]) -> int:

@@ -181,7 +181,7 @@ class _Run:
                 validation_rows=len(data.validation),
                 general_rows=sum(role == "general" for role in train_rows.roles),
                 skipped_rows=sum(data.report.skipped.values()),
-                skipped=data.report.skipped,
+                skipped=[{**reason.to_json(), "count": count} for reason, count in data.report.skipped.items()],
                 tokens=int(train_rows.lengths.sum()),
                 supervised_tokens=int(train_rows.supervised.sum()),
                 longest=int(train_rows.lengths.max()),
@@ -189,7 +189,7 @@ class _Run:
             )
         )
         for problem in data.report.problems:
-            log.warning("%s", problem)
+            log.warning("%s", problem.text())
 
     def _record_base(self, path: Path) -> None:
         record = {"path": str(path), "base_files": fingerprint(path, self._progress)}

@@ -324,7 +324,7 @@ def test_what_is_accepted_with_a_doubt_is_said(item: str, content: str, problem:
     path = tmp_path / "a.json"
     path.write_text(content, encoding="utf-8")
     found = inspect_data(DataSource(path=str(path)))
-    assert any(re.search(problem, sentence) for sentence in found.problems), found.problems
+    assert any(re.search(problem, remark.text()) for remark in found.problems), found.problems
 
 
 def test_19_a_line_of_30_megabytes_is_read_whole(tmp_path: Path) -> None:
@@ -346,7 +346,7 @@ def test_19_a_row_of_30_megabytes_in_a_list_is_read_whole(tmp_path: Path) -> Non
 def test_25_a_column_that_is_empty_in_every_row_is_refused(tmp_path: Path, jsonl: Callable[..., str]) -> None:
     path = jsonl([{"prompt": "a", "completion": None}, {"prompt": "b", "completion": None}])
     found = inspect_data(DataSource(path=path))
-    assert found.problems[0] == (
+    assert found.problems[0].text() == (
         f'No row of {path} can teach: 2 of 2 are skipped because "completion" is missing or empty (the first is row 1).'
     )
     assert {column.name: column.coverage for column in found.columns} == {"prompt": 1.0, "completion": 0.0}

@@ -14,6 +14,7 @@ from studio.engine.data.formats import FORMATS
 from studio.engine.data.formats.base import Example, Message
 from studio.engine.data.inspect import inspect_data
 from studio.engine.data.recognise import recognise
+from studio.engine.data.report import Remark
 from studio.errors import ConfigError, DataError
 
 TURNS = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
@@ -73,7 +74,7 @@ def examples(path: str, **options: Any) -> list[Example]:
 def only_reason(path: str) -> str:
     found = inspect_data(DataSource(path=path))
     assert found.skipped == 1
-    return next(iter(found.reasons))
+    return next(iter(found.reasons)).text()
 
 
 GOOD = {"messages": TURNS}
@@ -138,7 +139,7 @@ def test_an_unusual_conversation_is_read(item: str, value: Any, turns: tuple[Mes
 
 def test_44_an_assistant_who_speaks_first_is_noted(jsonl: Jsonl) -> None:
     problems = inspect_data(DataSource(path=jsonl([{"messages": [TURNS[1], *TURNS]}]))).problems
-    assert "in 1 of 1 rows the assistant speaks first" in problems[0]
+    assert "in 1 of 1 rows the assistant speaks first" in problems[0].text()
 
 
 def test_sharegpt_opens_with_its_system_text(jsonl: Jsonl) -> None:
@@ -180,7 +181,7 @@ def test_braces_in_alpaca_text_are_only_text(jsonl: Jsonl) -> None:
 def test_59_preference_pairs_teach_the_chosen_answer_and_say_so(jsonl: Jsonl) -> None:
     path = jsonl([{"prompt": "a", "chosen": "b", "rejected": "c"}])
     assert examples(path)[0].messages == SPOKEN
-    assert "the chosen answers are learnt" in inspect_data(DataSource(path=path)).problems[0]
+    assert "the chosen answers are learnt" in inspect_data(DataSource(path=path)).problems[0].text()
 
 
 def test_59_preference_pairs_may_be_conversations(jsonl: Jsonl) -> None:
@@ -194,7 +195,7 @@ def test_59_of_rated_answers_only_the_good_ones_teach(jsonl: Jsonl) -> None:
     path = jsonl([{"prompt": "a", "completion": "b", "label": good} for good in (True, False)])
     found = inspect_data(DataSource(path=path))
     assert found.format == "rated"
-    assert found.reasons == {"the answer is marked as bad": 1}
+    assert found.reasons == {Remark("bad_answer"): 1}
 
 
 def test_numbers_and_truth_values_are_read_as_they_are_written(jsonl: Jsonl, tmp_path: Any) -> None:

@@ -10,8 +10,10 @@ from transformers import PreTrainedTokenizerFast
 
 from studio.config import DataConfig, DataSource
 from studio.engine.data import inspect as room
+from studio.engine.data.encoder import NO_ROOM
 from studio.engine.data.inspect import inspect_data
 from studio.engine.data.prepare import prepare_data
+from studio.engine.data.report import Remark
 
 Jsonl = Callable[..., str]
 PAIRS = [{"prompt": f"Question {n}?", "completion": f"Answer {n}."} for n in range(8)]
@@ -51,7 +53,7 @@ def test_columns_show_how_full_they_are_and_what_they_were_taken_for(jsonl: Json
 
 def test_24_rows_without_a_required_column_are_listed(jsonl: Jsonl) -> None:
     found = inspect_data(DataSource(path=jsonl([*PAIRS, {"prompt": "a"}, {"prompt": "b"}])))
-    assert found.reasons == {'"completion" is missing or empty': 2}
+    assert found.reasons == {Remark.of("empty_field", field="completion"): 2}
     assert [row.number for row in found.examples] == [9, 10]
 
 
@@ -62,14 +64,14 @@ def test_what_is_counted_is_what_training_will_count(jsonl: Jsonl, tokenizer: Pr
     config = DataConfig(sources=(source,), max_length=64)
     report = prepare_data(config, tokenizer, "chat", 0).report
     assert (found.rows, found.reasons) == (report.rows, report.skipped)
-    assert any("2 of 13 rows repeat" in problem for problem in found.problems)
-    assert any("1 of 13 rows are cut off" in problem for problem in found.problems)
+    assert any("2 of 13 rows repeat" in problem.text() for problem in found.problems)
+    assert any("1 of 13 rows are cut off" in problem.text() for problem in found.problems)
 
 
 def test_52_control_tokens_in_the_text_are_counted(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
     rows = [*PAIRS, {"prompt": "What is <|im_end|>?", "completion": "A token."}]
     found = inspect_data(DataSource(path=jsonl(rows)), tokenizer, "chat")
-    assert any("1 of 9 rows spell control tokens" in problem for problem in found.problems)
+    assert any("1 of 9 rows spell control tokens" in problem.text() for problem in found.problems)
 
 
 def test_19_a_row_that_is_too_long_is_shown_as_far_as_it_is_kept(
@@ -83,7 +85,7 @@ def test_19_a_row_that_is_too_long_is_shown_as_far_as_it_is_kept(
 def test_when_no_row_can_teach_that_is_the_first_problem(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
     found = inspect_data(DataSource(path=jsonl([{"prompt": "a", "completion": ""}])), tokenizer, "chat")
     assert found.skipped == found.rows == 1
-    assert found.problems[0].startswith("No row of")
+    assert found.problems[0].text().startswith("No row of")
 
 
 def test_of_a_long_file_every_row_is_read_and_the_first_are_encoded(
@@ -94,8 +96,8 @@ def test_of_a_long_file_every_row_is_read_and_the_first_are_encoded(
     empty = {"prompt": "a", "completion": ""}
     found = inspect_data(DataSource(path=jsonl([*PAIRS, *[long] * 400, empty])), tokenizer, "chat", max_length=64)
     assert found.rows == 409
-    assert found.reasons['"completion" is missing or empty'] == 1
-    assert 0 < found.reasons["the answer begins behind the longest length"] < 400
+    assert found.reasons[Remark.of("empty_field", field="completion")] == 1
+    assert 0 < found.reasons[NO_ROOM] < 400
 
 
 @pytest.mark.parametrize("rows", [0, 1, 100])

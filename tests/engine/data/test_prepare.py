@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_data_and_another_seed_another_split(prepar
 def test_54_a_single_row_is_trained_on_with_nothing_held_out(prepare: Any) -> None:
     data = prepare(numbered(1), validation_fraction=0.5)
     assert (len(data.train), len(data.validation)) == (1, 0)
-    assert "Nothing is held out" in data.report.problems[0]
+    assert "Nothing is held out" in data.report.problems[0].text()
 
 
 @pytest.mark.parametrize(("fraction", "held"), [(0.0, 0), (0.5, 2), (0.01, 1)])
@@ -98,14 +98,14 @@ def test_53_repeated_rows_are_counted_and_never_on_both_sides(prepare: Any, toke
     assert data.report.duplicates == 15
     assert not set(texts(data.train, tokenizer)) & set(texts(data.validation, tokenizer))
     assert len(data.validation) > 0
-    assert any("repeat an earlier row" in problem for problem in data.report.problems)
+    assert any("repeat an earlier row" in problem.text() for problem in data.report.problems)
 
 
 def test_38_a_file_given_twice_leaks_nothing_and_is_said(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
     source = DataSource(path=jsonl(numbered(10)))
     data = prepare_data(DataConfig(sources=(source, source), validation_fraction=0.2), tokenizer, "chat", 0)
     assert not set(texts(data.train, tokenizer)) & set(texts(data.validation, tokenizer))
-    assert any("is listed 2 times" in problem for problem in data.report.problems)
+    assert any("is listed 2 times" in problem.text() for problem in data.report.problems)
 
 
 def test_general_rows_are_mixed_in_at_the_share_that_was_set(prepare: Any) -> None:
@@ -122,7 +122,7 @@ def test_general_rows_are_never_held_out_and_held_out_rows_are_never_rehearsed(
     data = prepare(numbered(10), numbered(10), replay_ratio=0.5, validation_fraction=0.5)
     assert set(data.validation.roles) == {"domain"}
     assert not set(texts(data.train, tokenizer)) & set(texts(data.validation, tokenizer))
-    assert any("are not trained on" in problem for problem in data.report.problems)
+    assert any("are not trained on" in problem.text() for problem in data.report.problems)
 
 
 def test_a_share_of_general_rows_without_any_is_refused(prepare: Any) -> None:
@@ -133,7 +133,7 @@ def test_a_share_of_general_rows_without_any_is_refused(prepare: Any) -> None:
 def test_general_rows_without_a_share_are_left_out_and_said(prepare: Any) -> None:
     data = prepare(numbered(5), numbered(5, "general"))
     assert "general" not in data.train.roles
-    assert any("general share is 0" in problem for problem in data.report.problems)
+    assert any("general share is 0" in problem.text() for problem in data.report.problems)
 
 
 def test_data_without_a_domain_source_is_refused(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -146,16 +146,16 @@ def test_rows_that_cannot_teach_are_skipped_and_counted_by_reason(prepare: Any) 
     rows = [*numbered(4), chat("a", ""), {"messages": None}, chat("b", " "), chat("long " * 900, "c")]
     report = prepare(rows, max_length=64).report
     assert report.rows == 8
-    assert report.skipped == {
+    assert {reason.text(): count for reason, count in report.skipped.items()} == {
         "the answer is empty": 2,
         '"messages" is not a list of messages': 1,
         "the answer begins behind the longest length": 1,
     }
-    assert [(row.number, row.reason) for row in report.examples][:2] == [
+    assert [(row.number, row.reason.text()) for row in report.examples][:2] == [
         (5, "the answer is empty"),
         (6, '"messages" is not a list of messages'),
     ]
-    assert any("(row 5, 7)" in problem for problem in report.problems)
+    assert any("(row 5, 7)" in problem.text() for problem in report.problems)
 
 
 def test_45_rows_that_the_template_refuses_are_listed(jsonl: Jsonl, make_tokenizer: Any) -> None:
@@ -167,7 +167,7 @@ def test_45_rows_that_the_template_refuses_are_listed(jsonl: Jsonl, make_tokeniz
     twice = {"messages": [{"role": "user", "content": "a"}, *chat("b", "c")["messages"]]}
     source = DataSource(path=jsonl([*numbered(2), twice]))
     report = prepare_data(DataConfig(sources=(source,)), strict, "chat", 0).report
-    assert [(row.number, row.reason) for row in report.examples] == [
+    assert [(row.number, row.reason.text()) for row in report.examples] == [
         (3, "the chat template refuses it (roles must alternate)")
     ]
 
@@ -192,7 +192,7 @@ def test_57_a_cut_row_is_kept_while_part_of_its_answer_is_left(prepare: Any) -> 
     assert data.train.lengths.max() == 32
     assert data.train.supervised.min() > 0
     assert data.report.truncated == 1
-    assert any("1 of 4 rows are cut off" in problem for problem in data.report.problems)
+    assert any("1 of 4 rows are cut off" in problem.text() for problem in data.report.problems)
 
 
 def test_rows_of_one_conversation_stay_on_one_side(jsonl: Jsonl, make_tokenizer: Any) -> None:
@@ -211,7 +211,7 @@ def test_rows_of_one_conversation_stay_on_one_side(jsonl: Jsonl, make_tokenizer:
 def test_a_model_without_an_end_token_is_warned_of(jsonl: Jsonl, make_tokenizer: Any) -> None:
     config = DataConfig(sources=(DataSource(path=jsonl([{"text": "hello"}, {"text": "world"}])),))
     problems = prepare_data(config, make_tokenizer(None, eos_token=None), "base", 0).report.problems
-    assert "no end token" in problems[0]
+    assert "no end token" in problems[0].text()
 
 
 # The cache
@@ -289,9 +289,9 @@ def test_tables_that_nobody_used_for_long_are_removed(prepare: Any) -> None:
 
 def test_a_report_comes_back_from_the_cache_as_it_was() -> None:
     tally = Tally(rows=7)
-    tally.skip(3, Unteachable(Remark("{field} is missing", (("field", "a"),))))
-    tally.skip(4, Unteachable(Remark("too long"), needed=99))
-    tally.notes[Remark("{file}: {count}")] += 2
+    tally.skip(3, Unteachable(Remark.of("empty_field", field="a")))
+    tally.skip(4, Unteachable(Remark("answer_cut_off"), needed=99))
+    tally.notes[Remark("truncated")] += 2
     assert Tally.from_json(json.loads(json.dumps(tally.to_json()))) == tally
 
 

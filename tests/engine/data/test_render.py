@@ -141,7 +141,7 @@ def test_where_earlier_turns_are_rewritten_each_answer_is_its_own_row(make_token
         "<think>\n\n</think>\n\nSecond.<|im_end|>",
     ]
     assert "<|im_start|>assistant\nFirst.<|im_end|>" in tokenizer.decode(rows[1].input_ids)
-    assert all("rewrites earlier turns" in row.notes[0].template for row in rows)
+    assert all(row.notes[0].code == "rewritten_turns" for row in rows)
 
 
 def test_a_template_that_asks_with_an_open_thought_still_shows_where_answers_begin(make_tokenizer: Any) -> None:
@@ -150,7 +150,7 @@ def test_a_template_that_asks_with_an_open_thought_still_shows_where_answers_beg
     tokenizer = make_tokenizer(plain + asking)
     row = only(Renderer(tokenizer, "chat").encode(talk("a", "<the answer")))
     assert learnt(tokenizer, row) == "<the answer<|im_end|>"
-    assert "opens an answer differently" in row.notes[0].template
+    assert row.notes[0].code == "answer_opens_differently"
 
 
 def test_a_template_without_a_generation_prompt_teaches_the_header_as_well(make_tokenizer: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from studio.engine.data.formats.base import Columns, Example, Field, Format, Piece
-from studio.engine.data.formats.values import EMPTY, NO_ANSWER, exchange, text
+from studio.engine.data.formats.values import NO_ANSWER, exchange, text
 from studio.engine.data.report import Remark, Unteachable
 from studio.i18n import gettext_noop
 
@@ -28,7 +28,7 @@ def read(row: Mapping[str, Any], columns: Columns) -> Example:
     given = [value for name in ("instruction", "input") if (value := text(row, columns, name)).strip()]
     answer = text(row, columns, "output")
     if not given:
-        raise Unteachable(Remark(EMPTY, (("field", columns["instruction"]),)))
+        raise Unteachable(Remark.of("empty_field", field=columns["instruction"]))
     if not answer.strip():
         raise Unteachable(NO_ANSWER)
     layout = WITH_INPUT if len(given) == 2 else WITHOUT_INPUT

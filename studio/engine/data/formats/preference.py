@@ -11,9 +11,7 @@ from studio.engine.data.formats.prompt_completion import continuation
 from studio.engine.data.report import Remark
 from studio.i18n import gettext_noop
 
-CHOSEN = Remark(
-    gettext_noop("{file} is preference data (DPO): the chosen answers are learnt, the rejected ones are not used.")
-)
+CHOSEN = Remark("preference_data")
 
 
 def read(row: Mapping[str, Any], columns: Columns) -> Example:

@@ -12,8 +12,8 @@ from studio.engine.data.formats.values import text
 from studio.engine.data.report import Remark, Unteachable
 from studio.i18n import gettext_noop
 
-LIKED = Remark(gettext_noop("{file} is rated data (KTO): only the answers marked as good are learnt."))
-DISLIKED = Remark(gettext_noop("the answer is marked as bad"))
+LIKED = Remark("rated_data")
+DISLIKED = Remark("bad_answer")
 
 
 def read(row: Mapping[str, Any], columns: Columns) -> Example:

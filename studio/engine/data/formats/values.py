@@ -10,11 +10,9 @@ from typing import Any
 
 from studio.engine.data.formats.base import Columns, Example, Message, Piece
 from studio.engine.data.report import Remark, Unteachable
-from studio.i18n import gettext_noop
 
-EMPTY = gettext_noop('"{field}" is missing or empty')
-NO_ANSWER = Remark(gettext_noop("the answer is empty"))
-ASSISTANT_FIRST = Remark(gettext_noop("{file}: in {count} of {rows} rows the assistant speaks first."))
+NO_ANSWER = Remark("empty_answer")
+ASSISTANT_FIRST = Remark("assistant_first")
 
 _ROLES = {
     "system": "system",
@@ -50,7 +48,7 @@ def required_text(row: Mapping[str, Any], columns: Columns, field: str) -> str:
     """Return a field as text. Raises `Unteachable` when there is none."""
     value = text(row, columns, field)
     if not value.strip():
-        raise Unteachable(Remark(EMPTY, (("field", columns.get(field, field)),)))
+        raise Unteachable(Remark.of("empty_field", field=columns.get(field, field)))
     return value
 
 
@@ -66,7 +64,7 @@ def as_text(value: Any, field: str) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float | Decimal | datetime | date | time):
         return str(value)
-    raise Unteachable(Remark(_NOT_TEXT, (("field", field),)))
+    raise Unteachable(Remark.of("not_text", field=field))
 
 
 def turns(value: Any, field: str) -> tuple[Message, ...]:
@@ -77,7 +75,7 @@ def turns(value: Any, field: str) -> tuple[Message, ...]:
     """
     if not isinstance(value, list) or not value:
         is_encoded = isinstance(value, str) and value.lstrip().startswith("[")
-        raise Unteachable(Remark(_ENCODED if is_encoded else _NO_LIST, (("field", field),)))
+        raise Unteachable(Remark.of("list_as_text" if is_encoded else "not_a_list", field=field))
     return tuple(_turn(item) for item in value)
 
 
@@ -116,17 +114,13 @@ def exchange(prompt: str, answer: str, system: str = "") -> tuple[Message, ...]:
     return (*opening, Message("user", prompt), Message("assistant", answer))
 
 
-_NO_LIST = gettext_noop('"{field}" is not a list of messages')
-_ENCODED = gettext_noop('"{field}" is a list written as text; save it as a list')
-_NO_OBJECT = Remark(gettext_noop("a message is not an object with a role and a content"))
-_NO_ROLE = Remark(gettext_noop("a message has no role"))
-_UNKNOWN_ROLE = gettext_noop("the role {role} is not known")
-_TOOLS = Remark(gettext_noop("it calls tools, which cannot be learnt yet"))
-_NO_CONTENT = Remark(gettext_noop("a message has no content"))
-_NOT_TEXT = gettext_noop('"{field}" is not text')
-_IMAGES = Remark(gettext_noop("it contains an image, a sound or a file"))
-_LAST_IS_NO_ANSWER = Remark(gettext_noop("the last message is not an answer"))
-_EMPTY_QUESTION = Remark(gettext_noop("a question is empty"))
+_NO_OBJECT = Remark("message_not_object")
+_NO_ROLE = Remark("message_without_role")
+_TOOLS = Remark("calls_tools")
+_NO_CONTENT = Remark("message_without_content")
+_IMAGES = Remark("holds_media")
+_LAST_IS_NO_ANSWER = Remark("last_is_no_answer")
+_EMPTY_QUESTION = Remark("empty_question")
 
 
 def _turn(item: Any) -> Message:
@@ -139,7 +133,7 @@ def _turn(item: Any) -> Message:
         raise Unteachable(_TOOLS)
     role = _ROLES.get(name.strip().lower())
     if role is None:
-        raise Unteachable(Remark(_UNKNOWN_ROLE, (("role", ascii(name[:30])),)))
+        raise Unteachable(Remark.of("unknown_role", role=ascii(name[:30])))
     content = item.get("content", item.get("value"))
     if content is None:
         raise Unteachable(_NO_CONTENT)

@@ -13,9 +13,8 @@ from studio.engine.data.readers.lines import Line, TextFile
 from studio.engine.data.report import Remark
 from studio.i18n import gettext_noop, tr
 
-UNWRAPPED = gettext_noop('{file}: {count} of {rows} rows were taken from the list "{key}" that wraps them.')
 _USUAL_WRAPPERS = ("data", "rows", "train", "items", "examples", "records", "instances")
-STRINGS = Remark(gettext_noop("{file}: {count} of {rows} rows are bare strings; they are learnt as plain text."))
+STRINGS = Remark("bare_strings")
 
 
 def read_json(file: TextFile) -> Iterator[Row | Broken]:
@@ -116,6 +115,6 @@ def _is_list_of_rows(value: Any) -> bool:
 
 
 def _inner_rows(wrapper: Row, key: str) -> Iterator[Row]:
-    note = Remark(UNWRAPPED, (("key", key),))
+    note = Remark.of("unwrapped", key=key)
     for number, item in enumerate(wrapper.values[key], start=1):
         yield Row(number, item, (*wrapper.notes, note))

@@ -7,10 +7,10 @@ import re
 from typing import Any
 
 from studio.engine.data.report import Remark
-from studio.i18n import gettext_noop, tr
+from studio.i18n import tr
 
 MAX_DEPTH = 100
-REPEATED_KEY = Remark(gettext_noop("{file}: in {count} of {rows} rows a key stands twice; the last one counts."))
+REPEATED_KEY = Remark("repeated_key")
 
 _BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")

@@ -17,9 +17,9 @@ from studio.engine.data.readers.lines import Line, TextFile
 from studio.engine.data.readers.parquet_rows import read_parquet
 from studio.engine.data.report import Remark, Tally, Unteachable
 from studio.errors import DataError
-from studio.i18n import gettext_noop, tr
+from studio.i18n import tr
 
-UNREADABLE = Remark(gettext_noop("their lines cannot be read"))
+UNREADABLE = Remark("unreadable_line")
 CSV = (".csv", ".tsv", ".tab")
 JSON = (".json", ".jsonl", ".ndjson")
 _JSON_ROWS = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"')

@@ -136,8 +136,8 @@ class SourceEditor(QFrame):
         facts = [tr(_format_title(inspection.format)), tr("{rows} rows").format(rows=f"{inspection.rows:,}")]
         if inspection.skipped:
             facts.append(tr("{rows} skipped").format(rows=f"{inspection.skipped:,}"))
-        lines = [" · ".join(facts), *inspection.problems]
-        lines += [f"{count:,} × {reason}" for reason, count in inspection.reasons.items()]
+        lines = [" · ".join(facts), *(problem.text() for problem in inspection.problems)]
+        lines += [f"{count:,} × {reason.text()}" for reason, count in inspection.reasons.items()]
         self._verdict.set("\n".join(lines), "bad" if self.error else "warning" if len(lines) > 1 else "good")
         self.preview.show_rows(inspection.rendered)
         self._disclosure.setVisible(bool(inspection.rendered))
@@ -158,4 +158,4 @@ def _format_title(name: str) -> str:
 
 def _nothing_left(inspection: DataInspection) -> str:
     """The sentence for a file that was read well and holds no row that can teach, or nothing."""
-    return inspection.problems[0] if inspection.problems and inspection.skipped >= inspection.rows else ""
+    return inspection.problems[0].text() if inspection.problems and inspection.skipped >= inspection.rows else ""

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QLineEdit
 from pytestqt.qtbot import QtBot
 
 from studio.config import parse_config, write_config
+from studio.engine.data.report import Remark
 from studio.ui.bridge import AppContext
 from studio.ui.main_window import MainWindow
 from studio.ui.pages.setup.page import SetupPage
@@ -63,7 +64,7 @@ def test_each_card_judges_in_words(ready: MainWindow) -> None:
 def test_skipped_rows_are_a_warning_with_their_reasons(
     page: SetupPage, engine: FakeEngine, rows: str, qtbot: QtBot
 ) -> None:
-    engine.data = FakeInspection(skipped=3, reasons={"the answer is empty": 3})
+    engine.data = FakeInspection(skipped=3, reasons={Remark("empty_answer"): 3})
     page.data.add_files([rows])
     wait_for_verdict(qtbot, page.data, "412 rows, 3 skipped")
     assert page.data.verdict[1] == "warning"
@@ -258,7 +259,7 @@ def test_an_entry_of_the_outline_leads_to_its_card(ready: MainWindow, qtbot: QtB
 def test_a_file_of_rows_that_cannot_teach_stops_the_start(
     page: SetupPage, engine: FakeEngine, model_folder: str, rows: str, qtbot: QtBot
 ) -> None:
-    engine.data = FakeInspection(rows=2, skipped=2, problems=("No row of rows.jsonl has an answer.",))
+    engine.data = FakeInspection(rows=2, skipped=2, problems=(Remark.of("no_rows", file="rows.jsonl"),))
     page.set_tables({"model": {"path": model_folder}, "data": {"sources": [{"path": rows}]}})
-    qtbot.waitUntil(lambda: page.start_problem() == "No row of rows.jsonl has an answer.")
+    qtbot.waitUntil(lambda: page.start_problem() == "rows.jsonl has no rows.")
     assert page.data.verdict[1] == "bad"

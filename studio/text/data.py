@@ -1,0 +1,96 @@
+"""What there is to say of the rows of a dataset, in words made from a code and its values.
+
+The codes are given by `studio.engine.data`, as `Remark`s. `{file}` is the source, `{count}` the rows that it is about
+and `{rows}` all rows of the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from studio.i18n import gettext_noop, tr
+
+WORDS = {
+    # Why a row is skipped: parts of a sentence.
+    "unreadable_line": gettext_noop("their lines cannot be read"),
+    "empty_field": gettext_noop('"{field}" is missing or empty'),
+    "empty_answer": gettext_noop("the answer is empty"),
+    "empty_question": gettext_noop("a question is empty"),
+    "not_text": gettext_noop('"{field}" is not text'),
+    "not_a_list": gettext_noop('"{field}" is not a list of messages'),
+    "list_as_text": gettext_noop('"{field}" is a list written as text; save it as a list'),
+    "message_not_object": gettext_noop("a message is not an object with a role and a content"),
+    "message_without_role": gettext_noop("a message has no role"),
+    "message_without_content": gettext_noop("a message has no content"),
+    "unknown_role": gettext_noop("the role {role} is not known"),
+    "calls_tools": gettext_noop("it calls tools, which cannot be learnt yet"),
+    "holds_media": gettext_noop("it contains an image, a sound or a file"),
+    "last_is_no_answer": gettext_noop("the last message is not an answer"),
+    "bad_answer": gettext_noop("the answer is marked as bad"),
+    "answer_cut_off": gettext_noop("the answer begins behind the longest length"),
+    "refused_by_template": gettext_noop("the chat template refuses it ({error})"),
+    "endless_template": gettext_noop("the chat template makes far too much text of it"),
+    "answer_not_found": gettext_noop("the chat template does not show where the answer begins"),
+    "reserved_characters": gettext_noop(
+        "it holds characters of Unicode's last private-use plane beside control tokens"
+    ),
+    "inseparable_control_tokens": gettext_noop("its text cannot be kept apart from the control tokens of the model"),
+    # Of rows that are learnt all the same.
+    "unwrapped": gettext_noop('{file}: {count} of {rows} rows were taken from the list "{key}" that wraps them.'),
+    "bare_strings": gettext_noop("{file}: {count} of {rows} rows are bare strings; they are learnt as plain text."),
+    "repeated_key": gettext_noop("{file}: in {count} of {rows} rows a key stands twice; the last one counts."),
+    "assistant_first": gettext_noop("{file}: in {count} of {rows} rows the assistant speaks first."),
+    "preference_data": gettext_noop(
+        "{file} is preference data (DPO): the chosen answers are learnt, the rejected ones are not used."
+    ),
+    "rated_data": gettext_noop("{file} is rated data (KTO): only the answers marked as good are learnt."),
+    "placeholders": gettext_noop("{file}: {count} of {rows} rows hold unfilled placeholders such as {{{{name}}}}."),
+    "spelled_control_tokens": gettext_noop(
+        "{file}: {count} of {rows} rows spell control tokens of the model; they are learnt as plain text."
+    ),
+    "rewritten_turns": gettext_noop(
+        "{file}: in {count} of {rows} rows the chat template rewrites earlier turns; each answer becomes its own row."
+    ),
+    "answer_opens_differently": gettext_noop(
+        "{file}: in {count} of {rows} rows the chat template opens an answer differently from how it will ask for one, "
+        "such as with a thought that the rows do not have."
+    ),
+    "truncated": gettext_noop("{file}: {count} of {rows} rows are cut off at the longest length that was set."),
+    "duplicates": gettext_noop("{file}: {count} of {rows} rows repeat an earlier row exactly."),
+    # Of skipped rows.
+    "rows_skipped": gettext_noop("{file}: {count} of {rows} rows are skipped because {reason} (row {numbers})."),
+    "no_rows": gettext_noop("{file} has no rows."),
+    "no_row_teaches": gettext_noop(
+        "No row of {file} can teach: {count} of {rows} are skipped because {reason} (the first is row {first})."
+    ),
+    "all_too_long": gettext_noop(
+        "No answer in {file} begins within the first {limit} tokens (rows have {shortest} to {longest}, half "
+        "of them up to {median}); set the longest row to {suggested}."
+    ),
+    # Of all sources of a run and its settings.
+    "duplicates_in_all": gettext_noop("Rows that repeat an earlier row exactly: {count}."),
+    "nothing_held_out": gettext_noop("Nothing is held out for validation, because there are not two different rows."),
+    "general_rows_held_out": gettext_noop(
+        "General rows that are also held out for validation: {count}; they are not trained on."
+    ),
+    "no_end_token": gettext_noop("The tokenizer has no end token, so the model cannot learn where to stop."),
+    "general_share_too_small": gettext_noop("The general share rounds to no row at all; raise it, or add domain rows."),
+    "general_rows_unused": gettext_noop("The general rows are not used, because the general share is 0."),
+    "listed_repeatedly": gettext_noop("{file} is listed {count} times."),
+}
+
+
+def remark_text(code: str, values: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> str:
+    """Return a remark in the language of the session.
+
+    Raises:
+        KeyError: there are no words for the code, or values are missing.
+    """
+    given = dict(values)
+    if "reason" in given:
+        given["reason"] = remark_text(given.pop("reason"), given)
+    if "numbers" in given:  # of the first few rows
+        more = ", …" if given["count"] > len(given["numbers"]) else ""
+        given["numbers"] = ", ".join(map(str, given["numbers"])) + more
+    return tr(WORDS[code]).format(**given)
