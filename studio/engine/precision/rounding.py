@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-_LOST_BITS = 16  # fp32 has so many bits of detail more than bf16, and the same exponent
+_LOST_BITS = 16  # bits of detail that fp32 has and bf16 has not; the exponents are the same
 
 
 def round_stochastically(wide: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Return finite fp32 numbers as bf16, rounded up in magnitude with the probability of what would be cut off."""
+    """Return finite fp32 numbers of any shape as bf16, rounded up in magnitude with the probability of the remainder.
+
+    A bf16 number is the upper half of an fp32 number's bits. The lower half, as an integer below 2^16, is the
+    remainder: the share of the way to the next bf16 number.
+    """
     import torch
 
     # Added to the bits, the noise carries into the kept ones as often as the remainder asks for.

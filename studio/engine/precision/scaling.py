@@ -15,7 +15,7 @@ from studio.engine.precision.base import Precision
 
 @dataclass
 class LossScaler:
-    """The scale of the next step, and how it follows what the last one met.
+    """The scale of the next step, and how it changes with the outcome of each step.
 
     Attributes:
         scale: factor on the loss.
@@ -43,9 +43,11 @@ class LossScaler:
             self.scale = max(self.scale * self.config.backoff_factor, self.config.minimum_scale)
             self.good_updates = 0
             return
+        # Growing now and then finds the largest scale that fits: the larger, the fewer small gradients are lost.
         self.good_updates += 1
         if self.good_updates == self.config.growth_interval:
             grown = self.scale * self.config.growth_factor
+            # The scale is multiplied into an fp32 loss, so it must be an fp32 number.
             self.scale = grown if grown <= FP32_MAX else self.scale
             self.good_updates = 0
 

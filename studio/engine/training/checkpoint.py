@@ -113,10 +113,10 @@ def take(trainer: Trainer, position: Position, *, copy: bool = True) -> Snapshot
     Without `copy`, what is there already is shared with the run and changes with it. That is enough to write it down
     at once, and saves twelve bytes for each trained parameter.
     """
-    trained = {name: _at_hand(p, copy) for name, p in trainer.model.model.named_parameters() if p.requires_grad}
+    trained = {name: _on_cpu(p, copy) for name, p in trainer.model.model.named_parameters() if p.requires_grad}
     moments = trainer.optimizer.state
     tensors = {
-        f"{number}.{name}": _at_hand(value, copy)
+        f"{number}.{name}": _on_cpu(value, copy)
         for number, parameter in enumerate(trainer.model.parameters)
         for name, value in moments.get(parameter, {}).items()
     }
@@ -170,9 +170,10 @@ def write(snapshot: Snapshot, place: Path) -> None:
     (draft / MANIFEST).write_text(json.dumps({"files": files}, indent=2) + "\n", encoding="utf-8")
     for file in draft.iterdir():
         _flush(file)
+    # The rename is the moment at which the checkpoint exists; whatever stops the process before leaves a draft alone.
     shutil.rmtree(place, ignore_errors=True)
     draft.replace(place)
-    # By number: the names sort like it up to a million steps alone.
+    # By number: as text, step-1000000 would sort before step-999999.
     for old in sorted(place.parent.glob("step-*"), key=lambda one: int(one.name.removeprefix("step-")))[:-KEPT]:
         shutil.rmtree(old)
 
@@ -206,7 +207,7 @@ def _damaged(place: Path) -> TrainingError:
     return TrainingError(tr("The checkpoint {folder} is damaged or incomplete.").format(folder=place))
 
 
-def _at_hand(value: Tensor, copy: bool) -> Tensor:
+def _on_cpu(value: Tensor, copy: bool) -> Tensor:
     return value.detach().to("cpu", copy=copy).contiguous()
 
 

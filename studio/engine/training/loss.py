@@ -1,4 +1,4 @@
-"""The loss: cross-entropy summed over supervised tokens, with logits computed only where there is a label."""
+"""The loss: cross-entropy summed over the supervised tokens. Logits are computed only where some row has a label."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SupervisedLoss:
     """Computes the loss of micro-batches through the model's public forward."""
 
     def __init__(self, model: nn.Module, base: nn.Module, virtual_tokens: int = 0) -> None:
-        """Look once at what the base model's forward offers; peft hands the arguments through.
+        """Check once whether the forward of `base` takes `logits_to_keep`; peft passes arguments on to it.
 
         `virtual_tokens` is the number of positions that the method puts in front of every row, in the output too.
         """
@@ -32,7 +32,8 @@ class SupervisedLoss:
     def __call__(self, batch: MicroBatch) -> Tensor:
         """Return the summed cross-entropy, fp32, scalar, in nats."""
         supervised = batch.targets != IGNORED
-        # The vocabulary is the widest layer by far: positions that no row is trained on need no logits.
+        # The output layer is the widest by far (one logit per word), and most positions are prompt or padding:
+        # those that no row is trained on need no logits.
         kept = supervised.any(dim=0).nonzero().squeeze(1)
         logits = self._logits(batch, kept + self.virtual_tokens)
         return cross_entropy_sum(logits, batch.targets[:, kept], IGNORED)
@@ -47,7 +48,7 @@ class SupervisedLoss:
             self._model.train()
 
     def _logits(self, batch: MicroBatch, kept: Tensor) -> Tensor:
-        """Return the logits at these positions of the model's output."""
+        """Return the logits at the positions `kept` (int64, (positions,)): (rows, positions, vocabulary)."""
         inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
         if self._keeps_logits:
             logits: Tensor = self._model(**inputs, logits_to_keep=kept).logits

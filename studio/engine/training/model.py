@@ -66,6 +66,7 @@ def load_trainable(
         TrainingError: nothing would be trained.
     """
     base = load_model(path, "fp32", progress)
+    # Step 0 is the initialisation: the method's random weights follow from the seed, not from what was drawn before.
     seed_step(config.training.seed, 0)
     return make_trainable(base, config, precision, device)
 
@@ -81,6 +82,7 @@ def make_trainable(
     """
     model = attach_stored(base, config.method, precision, config.precision, device).train()
     if precision.autocast:
+        # The output layer is converted once, not in every pass; on a processor, attention runs faster in fp32.
         keep_head_converted(base, DTYPES[precision.autocast])
         if device.type == "cpu":
             widen_attention(base)

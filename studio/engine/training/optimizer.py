@@ -1,4 +1,4 @@
-"""The optimizer: torch's AdamW where there is an fp32 master copy; where there is none, its step and one rounding."""
+"""The optimizer: AdamW of torch for fp32 master weights, and its step with one rounding for 16-bit weights."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def decay_groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> lis
 class PureAdamW(torch.optim.Optimizer):
     """AdamW for 16-bit weights without a master copy: every step is computed in fp32, and rounded once into the weight.
 
-    Both averages are fp32: in fp16 the squares of small gradients and ε = 1e-8 would be zero and the quotient
-    infinite; in bf16 an average that forgets a thousandth a step would stand still. So what fails here fails for
-    want of a master copy alone. A weight that its format cannot hold any more keeps its last value.
+    Both averages stay fp32. In fp16 the squares of small gradients and ε = 1e-8 would be zero, and their quotient
+    infinite. In bf16 the second average, which changes by a thousandth per step, would never change. A weight whose
+    next value its format cannot hold keeps its last value.
 
     Attributes:
         updates: applied so far; the random numbers of an update follow from it.
@@ -84,9 +84,11 @@ class PureAdamW(torch.optim.Optimizer):
         return loss
 
     def _update(self, parameter: Tensor, group: dict[str, Any], generator: torch.Generator | None) -> None:
+        """Update one weight of any shape in place: widen to fp32, take AdamW's step there, round once."""
         state = self.state[parameter] or self._start(parameter)
         beta1, beta2 = group["betas"]
         wide = parameter.float()
+        # torch's own function: the result is that of torch.optim.AdamW on fp32 weights, bit for bit, before rounding.
         adamw(
             [wide],
             [parameter.grad.float()],  # type: ignore[union-attr]
@@ -105,6 +107,7 @@ class PureAdamW(torch.optim.Optimizer):
             maximize=False,
         )
         rounded = round_stochastically(wide, generator) if generator else wide.to(parameter.dtype)
+        # fp16 ends at 65504: a larger value would be stored as infinity and never come back.
         parameter.copy_(torch.where(wide.isfinite() & rounded.isfinite(), rounded, parameter))
 
     def _start(self, parameter: Tensor) -> dict[str, Tensor]:
@@ -115,7 +118,7 @@ class PureAdamW(torch.optim.Optimizer):
         return state
 
     def _generator(self) -> torch.Generator | None:
-        """Drawing from the seed and the count alone, so that a resumed run rounds as one that was never stopped."""
+        """Seeded by the seed and the count alone, so that a resumed run rounds as one that was never stopped."""
         if self._seed is None:
             return None
         generator = torch.Generator(self.param_groups[0]["params"][0].device)
@@ -123,4 +126,5 @@ class PureAdamW(torch.optim.Optimizer):
 
 
 def _can_fuse(parameter: Tensor) -> bool:
+    # One kernel for the whole step; torch has none for Apple GPUs.
     return parameter.device.type != "mps"

@@ -1,8 +1,8 @@
-"""Storage of weights: the frozen ones in the format of the products they enter, the trained ones in the precision's.
+"""The format of each stored weight: frozen ones as matrix products take them, trained ones as the precision says.
 
-Autocast would convert every frozen weight at every forward pass; storing it converted gives the same products,
-bit for bit. Embeddings, norms and everything trained keep fp32, so the sums between the layers stay fp32; in a pure
-precision all of it is in 16 bits.
+Autocast would convert every frozen weight to 16 bits in every forward pass. Stored in 16 bits, it gives the same
+products, bit for bit. Embeddings, norms and all that is trained stay in fp32, so the sums between the layers stay
+fp32, too. In a pure precision everything is in 16 bits.
 """
 
 from __future__ import annotations
