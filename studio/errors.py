@@ -36,3 +36,10 @@ class RunFolderError(StudioError):
 
 class Cancelled(StudioError):
     """The user cancelled; not a failure."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's own error, CUDA's, or that of torch's allocator for processors."""
+    return isinstance(error, MemoryError) or any(
+        words in str(error).lower() for words in ("out of memory", "can't allocate")
+    )

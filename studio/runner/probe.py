@@ -19,7 +19,7 @@ from studio.engine.child import ChildFailed, run_in_child
 from studio.engine.control import Progress, no_progress
 from studio.engine.precision import PRECISIONS
 from studio.engine.probe.recommend import REFERENCE, ProbeRow, judgement, objection, recommend
-from studio.errors import StudioError
+from studio.errors import StudioError, is_out_of_memory
 from studio.i18n import tr
 from studio.runner import actions
 from studio.text.words import stage_text
@@ -114,7 +114,7 @@ def _measure(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 def _sentence(error: Exception) -> str:
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
+    if is_out_of_memory(error):
         return tr("The memory was not enough.")
     reason = str(error).split("\n")[0][:200].rstrip(".")
     return tr("An unexpected {kind}: {reason}. The log has the details.").format(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from studio.config import RunConfig
 from studio.engine.control import Control
-from studio.errors import StudioError
+from studio.errors import StudioError, is_out_of_memory
 from studio.events import ProgressReported, RunEvent, RunFailed, StepCompleted
 from studio.i18n import tr
 from studio.runner.record import LogLine, Update
@@ -46,7 +46,7 @@ def run_training(config: RunConfig, folder: RunFolder, control: Control, put: Ca
 def _sentence(error: BaseException) -> str:
     if isinstance(error, StudioError):
         return str(error)
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
+    if is_out_of_memory(error):
         return tr(
             "The memory was not enough; shorten the longest row, store frozen weights in 16 bits, or take a "
             "smaller model."

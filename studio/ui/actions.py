@@ -145,7 +145,7 @@ COMMANDS = (
 )
 
 
-def build_actions(bar: QMenuBar, owner: QObject, handlers: Mapping[str, Callable[[], None]]) -> dict[str, QAction]:
+def build_actions(bar: QMenuBar, owner: QObject, handlers: Mapping[str, Callable[[], object]]) -> dict[str, QAction]:
     """Fill the menu bar with an action for every command, connected to the handler of its name.
 
     Args:

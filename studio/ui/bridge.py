@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
@@ -16,19 +15,10 @@ from studio.runner.record import RunRecord
 from studio.runner.task import Action, Task
 from studio.runs import RunFolder
 from studio.text.words import refusal_text
+from studio.ui.page import Page
 from studio.ui.settings import Settings
 
 POLL_MILLISECONDS = 33
-
-
-class Page(Protocol):
-    """What the bridge asks of a page."""
-
-    def show_record(self, record: RunRecord | None) -> None:
-        """Show another run, or none."""
-
-    def refresh(self) -> None:
-        """Show what the present run has become. Called only while the page is visible and the record changed."""
 
 
 class AppContext(QObject):

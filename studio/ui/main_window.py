@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
 
 from PySide6.QtCore import QObject, QSize, Qt, QTimer, QUrl
 from PySide6.QtGui import QCloseEvent, QDesktopServices
@@ -32,18 +32,12 @@ from studio.ui.actions import build_actions
 from studio.ui.bridge import AppContext
 from studio.ui.closing import Closing
 from studio.ui.job import Job
+from studio.ui.page import Page
 from studio.ui.pages.setup.page import SetupPage
 from studio.ui.widgets.banner import Banner
 from studio.ui.widgets.run_bar import RunBar
 
-if TYPE_CHECKING:
-    from studio.ui.pages.export.page import ExportPage
-    from studio.ui.pages.numerics.page import NumericsPage
-    from studio.ui.pages.runs.page import RunsPage
-    from studio.ui.pages.train.page import TrainPage
-
 PAGES = ("setup", "train", "numerics", "export", "runs")
-ShownPage: TypeAlias = "SetupPage | TrainPage | NumericsPage | ExportPage | RunsPage"
 
 
 class MainWindow(QMainWindow):
@@ -119,7 +113,7 @@ class MainWindow(QMainWindow):
         self._commands = QObject(self)
         self.actions_by_name = build_actions(self.menuBar(), self._commands, self._handlers())
         self.setup = SetupPage(self.context)
-        self.pages: dict[str, ShownPage] = {"setup": self.setup}
+        self.pages: dict[str, Page] = {"setup": self.setup}
         self.banner = Banner()
         actions = self.actions_by_name
         self.run_bar = RunBar(self.context, actions["start"], actions["pause"], actions["stop"])
@@ -188,30 +182,31 @@ class MainWindow(QMainWindow):
         button.clicked.connect(partial(self.go_to, name))
         return button
 
-    def _handlers(self) -> dict[str, partial[None]]:
-        handlers = {
-            "open_configuration": partial(self._on_setup, "open_configuration"),
-            "save_configuration": partial(self._on_setup, "save_configuration"),
-            "runs_folder": partial(self._choose_runs_folder),
-            "laboratory": partial(self._open_laboratory),
-            "quit": partial(self._quit),
-            "start": partial(self.start),
-            "pause": partial(self._pause),
-            "stop": partial(self._stop),
-            "open_run_folder": partial(self._open_run_folder),
+    def _handlers(self) -> dict[str, Callable[[], object]]:
+        handlers: dict[str, Callable[[], object]] = {
+            "open_configuration": self._open_configuration,
+            "save_configuration": self._save_configuration,
+            "runs_folder": self._choose_runs_folder,
+            "laboratory": self._open_laboratory,
+            "quit": self.close,
+            "start": self.start,
+            "pause": self.context.toggle_pause,
+            "stop": self._stop,
+            "open_run_folder": self._open_run_folder,
             "export": partial(self.go_to, "export"),
-            "about": partial(self._about),
+            "about": self._about,
         }
         handlers |= {f"page_{name}": partial(self.go_to, name) for name in PAGES}
         handlers |= {f"theme_{choice}": partial(self._choose_theme, choice) for choice in theme.CHOICES}
         return handlers | {f"language_{key}": partial(self._choose_language, key) for key in LANGUAGES}
 
-    def _on_setup(self, name: str) -> None:
+    def _open_configuration(self) -> None:
         self.go_to("setup")
-        if name == "open_configuration":
-            self.setup.open_configuration()
-        else:
-            self.setup.save_configuration()
+        self.setup.open_configuration()
+
+    def _save_configuration(self) -> None:
+        self.go_to("setup")
+        self.setup.save_configuration()
 
     def _show_configuration(self, path: Path) -> None:
         self.go_to("setup")
@@ -245,12 +240,6 @@ class MainWindow(QMainWindow):
         else:
             self.go_to("setup")
             self.setup.set_tables(config.model_dump(mode="json", exclude_none=True))
-
-    def _quit(self) -> None:
-        self.close()
-
-    def _pause(self) -> None:
-        self.context.toggle_pause()
 
     def _stop(self) -> None:
         self.context.controller.stop()
@@ -318,7 +307,7 @@ class MainWindow(QMainWindow):
         self.run_bar.refresh()
 
 
-def _make_page(name: str, context: AppContext) -> ShownPage:
+def _make_page(name: str, context: AppContext) -> Page:
     """Make a page; its module, and pyqtgraph with it, is imported when it is first needed."""
     if name == "train":
         from studio.ui.pages.train.page import TrainPage

@@ -18,6 +18,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.job import Job
 from studio.ui.models.exports import ExportsModel, PastExport, read_exports
 from studio.ui.models.summary import RunSummary, read_summaries
+from studio.ui.page import Page
 from studio.ui.pages.export.certificate import CertificateView
 from studio.ui.pages.export.form import ExportForm
 from studio.ui.pages.export.latency import LatencyCard
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 EXPORTABLE = ("finished", "stopped")
 
 
-class ExportPage(QWidget):
+class ExportPage(Page):
     """Shows the run of the other pages first; any other that has ended can be chosen."""
 
     def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
@@ -49,13 +50,11 @@ class ExportPage(QWidget):
         self._lay_out()
         self._connect()
 
+    @override
     def show_record(self, record: RunRecord | None) -> None:
         """Choose the run that the other pages show, if it can be exported."""
         if self.isVisible():
             self.reload()
-
-    def refresh(self) -> None:
-        """An export follows the end of a run, not its steps."""
 
     def reload(self) -> None:
         """Read anew, in the background, which runs can be exported. While one is exported, it stays chosen."""

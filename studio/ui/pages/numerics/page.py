@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QScrollArea, QStackedLayout, QVBoxLayout, QWidget
+from typing_extensions import override
 
 from studio.events import NumericsSampled
 from studio.i18n import tr
@@ -13,6 +14,7 @@ from studio.runner.record import RunRecord
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.models.runs import method_title
+from studio.ui.page import Page
 from studio.ui.pages.no_run import NoRun
 from studio.ui.pages.numerics.events import EventPanel
 from studio.ui.pages.numerics.figures import NumericsFigures
@@ -29,7 +31,7 @@ from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.text import ElidedLabel
 
 
-class NumericsPage(QWidget):
+class NumericsPage(Page):
     """Shows the run that trains, or a past one: both are a record.
 
     The histogram follows the newest sample, unless a cell of the map or an event was clicked, whose sample it then
@@ -63,6 +65,7 @@ class NumericsPage(QWidget):
         self._connect()
         self.show_record(context.record)
 
+    @override
     def show_record(self, record: RunRecord | None) -> None:
         """Show another run, or none."""
         self._stack.setCurrentIndex(0 if record is None else 1)
@@ -75,6 +78,7 @@ class NumericsPage(QWidget):
         if record is not None:
             self._catch_up()
 
+    @override
     def refresh(self) -> None:
         """Take in what the run has become: draw now, or as soon as the pace allows."""
         if self._record is not None:

@@ -29,6 +29,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.job import Job
 from studio.ui.models.runs import RunsFilter, RunsModel
 from studio.ui.models.summary import RunSummary, read_summaries
+from studio.ui.page import Page
 from studio.ui.pages.no_run import NoRun
 from studio.ui.pages.runs import delete as runs_delete
 from studio.ui.pages.runs.detail import RunDetail
@@ -37,7 +38,7 @@ from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
 
-class RunsPage(QWidget):
+class RunsPage(Page):
     """Lists, opens, uses again and deletes runs; reading and deleting happen in the background."""
 
     def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
@@ -55,12 +56,6 @@ class RunsPage(QWidget):
         self.setFocusProxy(self.table)
         self._connect()
         self._show_selected()
-
-    def show_record(self, record: RunRecord | None) -> None:
-        """The list is about all runs; which one the other pages show changes nothing here."""
-
-    def refresh(self) -> None:
-        """The list follows the state of the runs, not every step."""
 
     def reload(self) -> None:
         """Read the list of runs anew, in the background."""

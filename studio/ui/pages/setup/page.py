@@ -14,13 +14,13 @@ from studio.errors import ConfigError, StudioError
 from studio.i18n import tr
 from studio.runner import actions
 from studio.runner.actions import Estimate
-from studio.runner.record import RunRecord
 from studio.runs import write_atomically
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.method_comparison import MethodComparison
 from studio.ui.dialogs.precision_probe import PrecisionProbe
 from studio.ui.job import Job
+from studio.ui.page import Page
 from studio.ui.pages.setup.data_card import DataCard
 from studio.ui.pages.setup.method_card import MethodCard
 from studio.ui.pages.setup.model_card import ModelCard
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 TOML = "TOML (*.toml)"
 
 
-class SetupPage(QWidget):
+class SetupPage(Page):
     """`changed` is emitted when the configuration, or what is known of it, has changed."""
 
     changed = Signal()
@@ -120,12 +120,6 @@ class SetupPage(QWidget):
         """No longer want an answer to anything that was asked in the background."""
         for job in self.findChildren(Job):
             job.drop()
-
-    def show_record(self, record: RunRecord | None) -> None:
-        """The page is about the next run, not about the one that is shown elsewhere."""
-
-    def refresh(self) -> None:
-        """Nothing here follows a run."""
 
     def save_configuration(self) -> None:
         """Ask for a file and write the configuration to it."""

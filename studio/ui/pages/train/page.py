@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
+from typing_extensions import override
 
 from studio.config import read_config
 from studio.errors import ConfigError
@@ -11,6 +12,7 @@ from studio.runner.record import RunRecord, RunState
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.models.runs import method_title
+from studio.ui.page import Page
 from studio.ui.pages.no_run import NoRun
 from studio.ui.pages.train.banner import EndBanner
 from studio.ui.pages.train.figures import KeyFigures
@@ -20,7 +22,7 @@ from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.text import ElidedLabel
 
 
-class TrainPage(QWidget):
+class TrainPage(Page):
     """Shows the run that trains, or a past one: both are a record."""
 
     def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
@@ -43,6 +45,7 @@ class TrainPage(QWidget):
         self.progress.cancelled.connect(context.controller.stop)
         self.show_record(context.record)
 
+    @override
     def show_record(self, record: RunRecord | None) -> None:
         """Show another run, or none."""
         self._stack.setCurrentIndex(0 if record is None else 1)
@@ -51,6 +54,7 @@ class TrainPage(QWidget):
         self.log.show_record(record)
         self.refresh()
 
+    @override
     def refresh(self) -> None:
         """Show what the run has become."""
         record = self._context.record
