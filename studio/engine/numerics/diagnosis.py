@@ -101,6 +101,8 @@ class Diagnosis:
             self._run.loss_scale.update(facts)
         elif facts.cause == "rows":
             self._run.loss_scale.forget_descent()
+        if not facts.done.skipped:
+            self._run.losses.add(facts.done.loss)
         found = {name: detector.observe(facts) for name, detector in self._detectors.items()}
         return self._events(facts.step, found)
 

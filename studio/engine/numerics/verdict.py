@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from studio.config import RunConfig
 from studio.engine.numerics.facts import StepFacts, ValidationFacts
+from studio.engine.numerics.loss_history import LossHistory
 from studio.engine.numerics.loss_scale import LossScaleHistory
 from studio.engine.precision import Precision
 
@@ -30,13 +31,15 @@ class Watched:
     Attributes:
         precision: what `config.precision` became.
         established: so many times something without a certain sign must happen to be no chance.
-        loss_scale: the history of the loss scale; it is up to date when the detectors observe a step.
+        loss_scale, losses: the history of the loss scale and of the losses; they are up to date when the detectors
+            observe a step.
     """
 
     config: RunConfig
     precision: Precision
     established: int
-    loss_scale: LossScaleHistory = field(compare=False)
+    loss_scale: LossScaleHistory
+    losses: LossHistory = field(default_factory=LossHistory)
 
     @property
     def fp16(self) -> bool:
@@ -78,11 +81,13 @@ class Verdict(ABC):
     Attributes:
         title: a few words, to be translated where they are shown.
         harmful: it alarms, and counts towards the pause of a run; one that is not only explains.
+        order: of two that a step may be told with, the one with the lower number goes first.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     harmful: ClassVar[bool] = True
+    order: ClassVar[int] = 100
 
     @abstractmethod
     def detector(self, run: Watched) -> Detector | None:

@@ -55,7 +55,7 @@ class Scenario:
     def __init__(self, folder: Path, model: PreTrainedModel, *, rows: int = 18, **sections: dict[str, Any]) -> None:
         self._folder = folder
         self._model = model
-        self._rows = _reversals(rows)
+        self._rows = reversals(rows)
         self._sections = sections
         self.error = ""
         self.steps: list[StepCompleted] = []
@@ -106,7 +106,7 @@ class Scenario:
             self.samples[event.step] = event
 
 
-def _reversals(count: int) -> list[dict[str, str]]:
+def reversals(count: int) -> list[dict[str, str]]:
     """Rows that ask for words in reverse order."""
     generator = torch.Generator().manual_seed(5)
 

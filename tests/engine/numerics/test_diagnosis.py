@@ -451,4 +451,5 @@ def test_every_class_of_verdict_can_be_reached() -> None:
         "nonfinite_loss",
         "exploding_gradients",
         "validation_overflow",
+        "divergence",
     }

@@ -1,0 +1,78 @@
+"""The loss has risen far above what it was, and stays there, with gradients of ordinary size."""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+
+from studio.engine.numerics.facts import StepFacts
+from studio.engine.numerics.loss_history import STEPS
+from studio.engine.numerics.loss_scale import WINDOW
+from studio.engine.numerics.throttle import NewsThrottle
+from studio.engine.numerics.verdict import Detector, Evidence, Options, Remedies, Verdict, Watched, Words
+from studio.engine.numerics.words import number
+from studio.i18n import gettext_noop, tr
+
+
+class Divergence(Verdict):
+    """The loss has diverged."""
+
+    name = "divergence"
+    title = gettext_noop("The loss has risen")
+
+    def detector(self, run: Watched) -> Detector | None:
+        return DivergenceDetector(run)
+
+    def words(self, evidence: Evidence, remedies: Remedies) -> Words:
+        sentence = tr(
+            "The loss has risen to about {loss}, from {before}, and stays there: the updates make the model worse "
+            "(it diverges). The learning rate is {rate:g}."
+        ).format(
+            loss=number(evidence["loss"], exact=False),
+            before=number(evidence["loss_before"], exact=False),
+            rate=evidence["learning_rate"],
+        )
+        if "restore_checkpoint" in remedies:
+            return sentence, tr("Go back to the last good checkpoint, and lower the learning rate.")
+        return sentence, tr("Start again at a lower learning rate; a tenth of it is the usual next try.")
+
+    def remedies(self, evidence: Evidence, options: Options) -> tuple[str, ...]:
+        return ("lower_learning_rate", *(("restore_checkpoint",) if options.can_restore else ()))
+
+
+class DivergenceDetector(Detector):
+    """Compares the losses of late with those of before, at every update and at the end of the run."""
+
+    def __init__(self, run: Watched) -> None:
+        self._losses = run.losses
+        self._norms: deque[float] = deque(maxlen=STEPS)
+        self._rate = 0.0
+        self._news = NewsThrottle(WINDOW)
+
+    @property
+    def suspects(self) -> bool:
+        return self._losses.last_is_high
+
+    def observe(self, facts: StepFacts) -> Evidence | None:
+        if facts.done.skipped:
+            return None
+        self._norms.append(facts.done.grad_norm)
+        self._rate = max(self._rate, facts.done.learning_rate)
+        return self._told(facts.step) if self._losses.risen else None
+
+    def finish(self, step: int) -> Evidence | None:
+        return self._told(step) if self._losses.ended_high else None
+
+    def _told(self, step: int) -> Evidence | None:
+        if self._losses.told_by not in ("", Divergence.name) or not self._news.passes(step):
+            return None
+        self._losses.told_by = Divergence.name
+        return {
+            "loss": self._losses.of_late,
+            "loss_before": self._losses.level,
+            "grad_norm": statistics.median(self._norms),
+            "learning_rate": self._rate,
+        }
+
+
+VERDICT = Divergence()
