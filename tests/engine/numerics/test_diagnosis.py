@@ -311,6 +311,65 @@ def test_a_spike_of_a_few_steps_is_no_explosion() -> None:
     assert outcome.verdicts == []
 
 
+@pytest.mark.parametrize("good", [1, 2, 15, 29, 31, 70, 400])
+@pytest.mark.parametrize("precision", ["fp32", "bf16-mixed", "fp16-mixed"])
+def test_a_loss_that_rises_and_stays_there_is_a_divergence_whenever_it_begins(precision: str, good: int) -> None:
+    rng = np.random.default_rng(good)
+
+    def at(batch: int) -> Step:
+        return Step(loss=2.5 + rng.normal(0, 0.3) if batch < good else 7.0 + rng.normal(0, 1.0))
+
+    outcome = play(run_config(precision), at, attempts=good + 40)
+    assert outcome.names == ["divergence"]
+    assert outcome.verdicts[0].remedies == ["lower_learning_rate", "restore_checkpoint"]
+    assert outcome.verdicts[0].step <= good + 21
+
+
+def test_a_loss_that_rises_slowly_from_the_first_step_on_is_a_divergence() -> None:
+    outcome = play(run_config("fp32"), lambda batch: Step(loss=2.0 + 0.05 * batch), attempts=120)
+    assert outcome.names == ["divergence"]
+
+
+@pytest.mark.parametrize(("attempts", "told"), [(5, []), (6, ["divergence"]), (12, ["divergence"])])
+def test_a_short_run_that_ends_far_above_where_it_began_is_told_at_its_end(attempts: int, told: list[str]) -> None:
+    outcome = play(run_config("fp32"), lambda batch: Step(loss=9.0 if batch > 1 else 2.0), attempts=attempts)
+    assert outcome.names == told
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("attempts", [8, 13, 21, 41, 900])
+def test_losses_of_single_rows_that_scatter_widely_are_no_divergence(attempts: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    losses = rng.gamma(4.0, 0.6, size=attempts)
+    losses[0] = 0.6  # and the first happened to be an easy one
+    assert play(run_config("fp32"), lambda batch: Step(loss=float(losses[batch])), attempts).verdicts == []
+
+
+def test_a_loss_that_rises_by_less_than_a_nat_is_no_divergence() -> None:
+    risen = play(run_config("fp32"), lambda batch: Step(loss=2.0 if batch < 30 else 2.9), attempts=200)
+    assert risen.verdicts == []
+
+
+def test_a_loss_that_comes_down_again_within_twenty_steps_is_no_divergence() -> None:
+    spike = play(run_config("fp32"), lambda batch: Step(loss=8.0 if batch % 50 in range(15) else 2.0), attempts=200)
+    assert spike.verdicts == []
+
+
+def test_a_loss_that_has_risen_is_not_calm() -> None:
+    diagnosis = Diagnosis(PRECISIONS.get("fp32"), run_config("fp32"), has_bf16=True)
+    diagnosis.observe(StepFacts(done=completed(step=1, update=1, loss=2.0)))
+    assert diagnosis.calm
+    diagnosis.observe(StepFacts(done=completed(step=2, update=2, loss=3.2)))
+    assert not diagnosis.calm
+
+
+def test_long_gradients_under_a_loss_that_has_risen_are_an_explosion_and_nothing_else() -> None:
+    def at(batch: int) -> Step:
+        return Step(loss=2.0 if batch < 3 else 40.0, grad_norm=5.0 if batch < 3 else 90.0 if batch % 3 == 0 else 300.0)
+
+    assert play(run_config("fp32"), at, attempts=80).names == ["exploding_gradients"]
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16-mixed"])
 def test_gradients_that_are_infinite_without_any_scale_explode(precision: str) -> None:
     outcome = play(run_config(precision), lambda batch: Step(largest=math.inf, located=BACKWARD), attempts=50)

@@ -34,6 +34,7 @@ EXPLAINED = {
     "infinity": ["not numbers", "no longer numbers"],
     "clipped": ["shortened"],
     "norm": ["length"],
+    "diverges": ["make the model worse"],
     "stochastic rounding": ["small updates count by chance"],
 }
 OUTLIERS = Step(largest=1e9, rows=ROWS[:2], rows_tried=8, located=BACKWARD)
@@ -80,6 +81,7 @@ def streams() -> dict[str, OverflowDiagnosed]:
         "validation": validate(run_config(), located=FORWARD, rows=ROWS[:2], rows_tried=6),
         "validation forward": validate(run_config("fp32"), located=FORWARD),
         "validation unknown": validate(run_config("fp32")),
+        "risen": play(run_config("fp32"), lambda batch: Step(loss=9.5 if batch > 1 else 2.25), 50),
         "undefined": play(run_config("fp32"), lambda batch: Step(largest=math.inf, located=BACKWARD), 50),
     }
     assert {name: len(run.verdicts) for name, run in runs.items()} == dict.fromkeys(runs, 1)
@@ -117,6 +119,7 @@ NAMED: dict[str, list[str]] = {
     "validation": ["nan", "model.layers.5.mlp", "65,504", "train 1.jsonl row 11", "2 of 6"],
     "validation forward": ["nan", "model.layers.5.mlp"],
     "validation unknown": ["nan", "training are in order"],
+    "risen": ["9.14", "2.25", "0.0001", "checkpoint"],
     "undefined": ["3", "q_proj"],
 }
 
