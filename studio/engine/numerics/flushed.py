@@ -72,13 +72,18 @@ def lost_gradients(sample: NumericsSampled) -> Flushed | None:
 
 
 def flushed(histogram: Histogram, scale: float) -> Flushed:
-    """Estimate what was flushed to zero when `histogram` (unscaled) was computed in fp16 under this loss scale."""
+    """Estimate what was flushed to zero when gradients were computed in fp16.
+
+    Args:
+        histogram: of the gradients divided by the loss scale.
+        scale: the loss scale at which they were computed.
+    """
     kept = sum(histogram.counts)
     if not histogram.zeros or not kept:
         lost = [float(histogram.zeros)] if histogram.zeros else []
         return Flushed(share=1.0 if lost else 0.0, octaves=BLIND_RAISE if lost else 0)
     below = _below_the_edge(histogram, scale, kept)
-    total = min(float(histogram.zeros), sum(below))
+    total = min(float(histogram.zeros), sum(below))  # what was lost is among the zeros
     remaining, octaves = total, 0
     while remaining > TOLERATED * (total + kept) and octaves < len(below):
         remaining -= below[octaves]
@@ -106,13 +111,19 @@ def flushed_in_modules(zeros: Sequence[float], subnormal: Sequence[float]) -> fl
 
 
 def _below_the_edge(histogram: Histogram, scale: float, kept: int) -> list[float]:
-    """Numbers in each power of two below the edge, from the edge down."""
+    """Estimate how many numbers were in each power of two below the edge of fp16, from the edge down.
+
+    The logarithm of a bell curve is a parabola. Its value, slope and bend at the edge are measured on what was kept
+    in the octaves above the edge; below it, the parabola goes on. Where too few numbers are there to measure a slope,
+    or where the top of the hill must lie below the edge, no parabola can be had, and a rough answer is given.
+    """
     # A smaller scale would have lost the numbers that now stand just above the edge. The edge is that of a whole bin:
     # bins are powers of two, which a scale need not be.
     whole = 2.0 ** math.ceil(math.log2(scale))
     lost = [_would_lose(histogram, whole / 2.0**octaves) for octaves in (0, 2, 3, 4, 8)]
     bins = [more - less for less, more in itertools.pairwise(lost[:4])]
     low, high = sum(bins), lost[4] - lost[3]
+    # `bins`: of the octaves 0 to 2, 2 to 3 and 3 to 4 above the edge; `low`: of 0 to 4; `high`: of 4 to 8.
     if min(bins[:2]) < 1 and low > CROWDED * kept:
         return [float(histogram.zeros) / BLIND_RAISE] * BLIND_RAISE
     if min(bins[:2]) < 1 or low < FOOT * kept:
@@ -122,10 +133,12 @@ def _below_the_edge(histogram: Histogram, scale: float, kept: int) -> list[float
         max(count, 1.0) / (up - down) for count, (down, up) in zip(bins, itertools.pairwise(edges), strict=True)
     ]
     middles = [(down + up) / 2 for down, up in itertools.pairwise(edges)]
-    # Slopes and bend of the hill's logarithm, per octave towards zero.
+    # Slope (per octave) and bend (per octave squared) of the hill's logarithm, both towards zero.
     slope = math.log(densities[0] / densities[1]) / (middles[1] - middles[0])
     if low > CROWDED * kept and slope > 0:
         return [float(histogram.zeros) / BLIND_RAISE] * BLIND_RAISE
+    # The slope from `high` to `low`, whose middles are 4 octaves apart, is that at 4 octaves above the edge; `slope` is
+    # that at 1.5.
     bend = (slope - math.log(max(low, 1.0) / max(high, 1.0)) / 4) / 2.5
     if bend > -1.0 / WIDEST_HILL**2:  # two hills: look at the nearer one alone
         farther = math.log(densities[1] / densities[2]) / (middles[2] - middles[1])
@@ -146,7 +159,12 @@ def _edges(smallest: float) -> list[float]:
 
 
 def _continued(density: float, slope: float, bend: float) -> list[float]:
-    """Masses of the octaves below the edge of a hill whose logarithm is a parabola."""
+    """Return how many numbers are in each octave below the edge.
+
+    Args:
+        density: numbers per octave in the middle of the lowest bin.
+        slope, bend: of the logarithm of the density there, towards zero.
+    """
     distances = [TO_EDGE + octave + 0.5 for octave in range(OCTAVES)]
     return [density * math.exp(slope * x + bend * x * x / 2) for x in distances]
 

@@ -1,7 +1,7 @@
 """Counting on a GPU, where launching a kernel takes longer than what most of them do.
 
-A look at a model is a thousand tensors, many of them small for a GPU. Counted one by one they cost some eighteen
-kernels each, and a look at a small model took longer than its training step. Here the numbers are gathered in a
+A sample of a model is a thousand tensors, many of them small for a GPU. Counted one by one they cost some eighteen
+kernels each, and a sample of a small model took longer than its training step. Here the numbers are gathered in a
 buffer, a few tensors at a time, and a buffer is counted as a whole.
 """
 
@@ -58,7 +58,7 @@ class GpuTallies:
         self._counted: list[_Counted] = []
 
     def add(self, stream: int, numbers: Tensor, scale: Scale = UNSCALED) -> None:
-        """Count `numbers` (of any shape and floating-point format), which were multiplied by `scale`."""
+        """Count `numbers` (any shape and floating-point format), which were multiplied by `scale`."""
         self.add_all(stream, [numbers], scale)
 
     def add_all(self, stream: int, tensors: Iterable[Tensor], scale: Scale = UNSCALED) -> None:
@@ -122,6 +122,7 @@ class GpuTallies:
         if not self._segments:
             return
         bits = statistics.magnitude_bits(self._numbers[: self._filled])
+        # Each segment gets a range of 513 bins of its own, so that one histogram counts all of them.
         bins = statistics.bins_of(bits, self._mantissa).masked_fill_(bits == 0, BINS)
         for number, segment in enumerate(self._segments[1:], start=1):
             bins[segment.begin : segment.end] += number * _WIDTH

@@ -38,6 +38,7 @@ class LostUpdates:
         before, self._before = self._before, []
         if error is not None or not before:
             return
+        # The optimizer moves every weight whose gradient is not zero. One that is still the same was rounded back.
         lost, intended = torch.zeros(2, dtype=torch.int64, device=before[0].device)
         for old, parameter in zip(before, self._parameters, strict=True):
             assert parameter.grad is not None

@@ -51,7 +51,7 @@ def in_forward_order(modules: dict[str, nn.Module], forward: Callable[[], object
 
 
 def own_name(parameter: str) -> str:
-    """Return a parameter's name in the base model's own terms, without what peft puts round it."""
+    """Return a parameter's name as the base model has it, without what peft puts round it."""
     for added in ("base_layer.", "original_module.", "modules_to_save.default.", "default."):
         parameter = parameter.replace(f".{added}", ".")
     return parameter.removeprefix("base_model.model.")

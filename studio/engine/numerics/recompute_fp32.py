@@ -18,6 +18,9 @@ from studio.engine.numerics.trace import Place, tensors
 def exceeds_fp16(replay: Replay, batch: MicroBatch, place: Place) -> bool | None:
     """Compute the module at `place` once more, alone, in fp32, on what it was given when the batch is repeated.
 
+    What enters it is still what 16 bits made of it; so a result that is finite now was too large for 16 bits here, and
+    nowhere before.
+
     Returns:
         Whether the result (the output, or backward the gradients by inputs and weights) is finite then; None where
         no single module is to blame, or only the whole network.
@@ -55,12 +58,15 @@ class _ModuleCall:
             handle.remove()
 
     def outputs(self) -> list[Tensor]:
-        """Return the output in fp32."""
+        """Return the tensors of the output, fp32."""
         with torch.no_grad():
             return tensors(self._compute(self._wide_weights()))
 
     def gradients(self) -> list[Tensor]:
-        """Return the gradients by the inputs and the weights in fp32, of the gradient by the output as it was."""
+        """Return the gradients by the inputs and the weights, fp32, from the gradient by the output as it was.
+
+        Gradients are scaled as they were in the step: the loss scale is part of what was too large.
+        """
         weights = {name: weight.requires_grad_() for name, weight in self._wide_weights().items()}
         inputs = tensors((*self._args, *self._kwargs.values()))
         for tensor in inputs:
@@ -91,6 +97,7 @@ class _ModuleCall:
     def _compute(self, weights: dict[str, Tensor]) -> Any:
         given = tensors((*self._args, *self._kwargs.values()))
         device = given[0].device.type if given else "cpu"
+        # A random state of its own, so that dropout does not change what the training draws next.
         with torch.autocast(device, enabled=False), products_in_fp32(self._module), torch.random.fork_rng(devices=[]):
             return functional_call(self._module, weights, self._args, self._kwargs)
 

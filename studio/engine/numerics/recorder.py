@@ -46,7 +46,12 @@ class Recorder:
         precision: Precision,
         config: NumericsConfig,
     ) -> None:
-        """Run `model` once over two tokens, without gradients, to learn the order of the modules of `base`."""
+        """Run `model` once over two tokens, without gradients, to learn the order of the modules of `base`.
+
+        Args:
+            model: what is trained; `base` is the transformers model inside it.
+            parameters: the trained ones, whose gradients are counted.
+        """
         self._parameters = parameters
         products = _made_by_products(model)
         self._by_products = any(parameter in products for parameter in parameters)
@@ -189,7 +194,10 @@ class _HookedCounts:
 
 
 def _made_by_products(model: nn.Module) -> set[nn.Parameter]:
-    """Weights and biases of linear layers: autocast computes their gradients in 16 bits, and all others in fp32."""
+    """Weights and biases of linear layers: autocast computes their gradients in 16 bits, and all others in fp32.
+
+    Only what is computed in 16 bits can be flushed or overflow there.
+    """
     return {parameter for layer in _linear_layers(model) for parameter in layer.parameters(recurse=False)}
 
 

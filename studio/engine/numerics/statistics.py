@@ -18,12 +18,13 @@ from torch import Tensor
 from studio.exponents import FP16, Histogram
 
 _MANTISSA_BITS = 23
-_BIAS = 127
-_INFINITY = 0x7F800000
-_MANTISSA = 0x007FFFFF
+_BIAS = 127  # the stored exponent of 2^0
+_INFINITY = 0x7F800000  # the bits of infinity; those of every nan are larger
+_MANTISSA = 0x007FFFFF  # masks for the mantissa, and for all but the sign
 _MAGNITUDE = 0x7FFFFFFF
-# Two bins an exponent: below and from the mantissa of the scale on, so that a scale that is no power of two shifts
-# the histogram exactly.
+# Bins are wanted of the numbers divided by the loss scale, but are counted before that division. With a scale of
+# 2^p (1 + m), a number with the stored exponent e lies in bin e - p after the division if its mantissa is at least m,
+# and in bin e - p - 1 if not. So each of the 256 exponents has two bins, split at m, and the division is exact.
 BINS = 512
 _CHUNK = 1 << 18  # numbers looked at together: they stay in a processor's cache
 
@@ -52,7 +53,10 @@ UNSCALED = Scale()
 
 
 class CpuTallies:
-    """Counts of several streams of numbers, for processors; GPUs have `gpu_tally.GpuTallies`."""
+    """Counts of several streams of numbers, for processors; GPUs have `gpu_tally.GpuTallies`.
+
+    A stream is whatever is to have counts of its own, such as the output of one module.
+    """
 
     def __init__(self, streams: int) -> None:
         self._counts = torch.zeros((streams, BINS), dtype=torch.int64)
@@ -63,9 +67,9 @@ class CpuTallies:
         self._bins = torch.empty_like(self._numbers, dtype=torch.int32)
 
     def add(self, stream: int, numbers: Tensor, scale: Scale = UNSCALED) -> None:
-        """Count `numbers` (of any shape and floating-point format), which were multiplied by `scale`.
+        """Count `numbers` (any shape and floating-point format), which were multiplied by `scale`.
 
-        Nothing of them is kept. One that is not contiguous is copied for the time.
+        Nothing of them is kept. A tensor that is not contiguous is copied for the time.
         """
         flat = numbers.detach().reshape(-1)
         for chunk in flat.split(len(self._numbers)) if len(flat) else ():
@@ -92,23 +96,33 @@ class CpuTallies:
 
 
 def magnitude_bits(numbers: Tensor) -> Tensor:
-    """Return the bits of fp32 numbers without the sign, int32, in their place: integers in the same order."""
+    """Return the bits of fp32 numbers (any shape) without the sign, int32, in their place.
+
+    As integers these have the order of the magnitudes, nan above infinity.
+    """
     return numbers.view(torch.int32).bitwise_and_(_MAGNITUDE)
 
 
 def bins_of(bits: Tensor, mantissa: int, out: Tensor | None = None) -> Tensor:
-    """Return the bin, 0 to 511, of each number by its bits, int32; `mantissa` is that of the scale."""
-    bins = torch.bitwise_right_shift(bits, _MANTISSA_BITS - 1, out=out)
-    bins.bitwise_or_(1)
+    """Return the bin, 0 to 511, of each number.
+
+    Args:
+        bits: from `magnitude_bits`, int32, any shape.
+        mantissa: of the scale, 0 to 2^23 - 1.
+        out: int32, of the shape of `bits`, for the result.
+    """
+    bins = torch.bitwise_right_shift(bits, _MANTISSA_BITS - 1, out=out)  # the exponent, and one bit of the mantissa
+    bins.bitwise_or_(1)  # that bit set: the upper bin of the exponent
     if mantissa:
         bins.add_((bits & _MANTISSA) < mantissa, alpha=-1)
     return bins
 
 
 def move_finite_up(bits: Tensor) -> Tensor:
-    """Move the bits of finite numbers up to the end of the range and the others below its start, in their place.
+    """Make the maximum of the bits that of the finite numbers alone, in their place; `tally` undoes it.
 
-    The maximum is then that of the finite ones; `tally` moves it back.
+    Less the bits of infinity, finite numbers are negative, and infinity and nan are not. Without the sign bit a
+    negative integer becomes large and keeps its order, so the finite numbers are then above the others.
     """
     return bits.sub_(_INFINITY).bitwise_and_(_MAGNITUDE)
 
@@ -118,8 +132,8 @@ class Tally:
     """What one stream of numbers was like, as computed (scaled, where it was).
 
     Attributes:
-        counts: bin 2e+1 counts numbers whose biased exponent is e and whose mantissa is at least that of the scale,
-            bin 2e those with a smaller one.
+        counts: 512 bins. Bin 2e+1 counts numbers whose stored exponent is e and whose mantissa is at least that of
+            the scale, bin 2e those with a smaller one.
         non_zero: numbers that are not exactly zero, nan and infinities among them.
         largest: the largest finite magnitude.
     """
@@ -154,6 +168,7 @@ class Tally:
 
         Numbers below 2⁻¹²⁶ as computed, fp32's own subnormals, stand in the one bin below that.
         """
+        # The upper bin of one exponent and the lower bin of the next are the same power of two once the scale is gone.
         lower, upper = self.counts[:-2:2], self.counts[1:-2:2]
         by_power = [below + above for below, above in zip((0, *upper), (*lower, 0), strict=True)]
         by_power[:2] = [0, by_power[0] + by_power[1] - self.zeros]
@@ -168,7 +183,12 @@ class Tally:
 
 
 def tally(counts: Sequence[int], *, zeros: int, largest: int) -> Tally:
-    """Return the tally of a stream; `largest` is the maximum after `move_finite_up`, 0 where there was none."""
+    """Return the tally of a stream.
+
+    Args:
+        counts: 512 bins, the zeros among them; `zeros`: how many these are.
+        largest: the maximum after `move_finite_up`, 0 where there was none.
+    """
     bits = max(largest + _INFINITY - _MAGNITUDE - 1, 0)
     return Tally(tuple(counts), sum(counts) - zeros, _as_float(bits))
 

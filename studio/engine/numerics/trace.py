@@ -159,7 +159,10 @@ class Trace:
 
 
 def _tapped(value: Any, observe: Any) -> Any:
-    """Return `value` with views in place of its tensors: `observe` sees the gradient of what uses this view only."""
+    """Return `value` with views in place of its tensors: `observe` sees the gradient of what uses this view only.
+
+    A hook on the tensor itself would see the sum over all its users, as of a residual stream that several modules read.
+    """
     if isinstance(value, Tensor) and value.requires_grad:
         view = value.view_as(value)
         view.register_hook(observe)
