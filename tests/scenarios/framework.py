@@ -21,7 +21,14 @@ from studio.config import parse_config, write_config
 from studio.engine.control import Control
 from studio.engine.training import run
 from studio.errors import StudioError
-from studio.events import EvaluationCompleted, OverflowDiagnosed, ProgressReported, RunEvent, StepCompleted
+from studio.events import (
+    EvaluationCompleted,
+    NumericsSampled,
+    OverflowDiagnosed,
+    ProgressReported,
+    RunEvent,
+    StepCompleted,
+)
 from studio.runs import create_run
 from tests.engine.numerics.scenario import reversals
 from tests.tiny import tokenizer
@@ -42,6 +49,7 @@ class Outcome:
     steps: list[StepCompleted] = field(default_factory=list)
     evaluations: list[EvaluationCompleted] = field(default_factory=list)
     verdicts: list[OverflowDiagnosed] = field(default_factory=list)
+    samples: dict[int, NumericsSampled] = field(default_factory=dict)  # by the step
     error: str = ""
 
     @property
@@ -56,6 +64,8 @@ class Outcome:
             self.evaluations.append(event)
         elif isinstance(event, OverflowDiagnosed):
             self.verdicts.append(event)
+        elif isinstance(event, NumericsSampled):
+            self.samples[event.step] = event
 
 
 @dataclass(frozen=True, kw_only=True)

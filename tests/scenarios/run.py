@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import tempfile
 import time
@@ -14,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def main(words: list[str]) -> int:
     """Run the scenarios whose kind is, or whose name contains, one of the words; all without words."""
     sys.path.insert(0, str(ROOT))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in the tests: tiny models are many times slower with more
     from tests.scenarios.framework import run_scenario, scenarios
 
     logging.disable(logging.ERROR)

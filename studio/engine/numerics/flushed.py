@@ -137,8 +137,8 @@ def _below_the_edge(histogram: Histogram, scale: float, kept: int) -> list[float
     slope = math.log(densities[0] / densities[1]) / (middles[1] - middles[0])
     if low > CROWDED * kept and slope > 0:
         return [float(histogram.zeros) / BLIND_RAISE] * BLIND_RAISE
-    # The slope from `high` to `low`, whose middles are 4 octaves apart, is that at 4 octaves above the edge; `slope` is
-    # that at 1.5.
+    # The slope from `high` to `low`, whose middles are 4 octaves apart, is the one half way between these, which is 2.5
+    # octaves above the place where `slope` is measured.
     bend = (slope - math.log(max(low, 1.0) / max(high, 1.0)) / 4) / 2.5
     if bend > -1.0 / WIDEST_HILL**2:  # two hills: look at the nearer one alone
         farther = math.log(densities[1] / densities[2]) / (middles[2] - middles[1])

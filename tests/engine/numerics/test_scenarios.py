@@ -6,7 +6,6 @@ Models and rows are of other sizes, families and seeds than those that the thres
 from __future__ import annotations
 
 import math
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from studio.engine.numerics.verdicts import VERDICTS
 from studio.engine.training import loop
 from studio.runner.numerics import share_lost
 from tests.engine.numerics.scenario import LORA, Scenario, gpt2, llama
-from tests.tiny import tokenizer
 
 BENIGN = {verdict.name for verdict in VERDICTS if not verdict.harmful}
 FULL = {"name": "full"}
@@ -210,51 +208,6 @@ def test_rows_on_which_the_loss_is_no_number_are_named(tmp_path: Path) -> None:
     assert "1 of " in done.diagnosed[0].sentence
     assert done.diagnosed[0].remedies[0] == "skip_rows"
     assert not done.error
-
-
-def dread(model: PreTrainedModel, token: str) -> PreTrainedModel:
-    """Hold a token for impossible: a row in which it is to be learnt has a large loss, and huge gradients."""
-    (number,) = tokenizer()(token)["input_ids"]
-    with torch.no_grad():
-        model.get_input_embeddings().weight[:, 0] = 0.2
-        head = model.get_output_embeddings().weight
-        head[number] = 300.0 * torch.sign(torch.randn(head.shape[1], generator=torch.Generator().manual_seed(2)))
-        head[number, 0] = -9000.0
-    return model
-
-
-OUTLIERS = {
-    "llama, all weights": (partial(llama, tie_word_embeddings=False), FULL, {}),
-    "gpt2, LoRA, at the floor": (
-        partial(gpt2, tie_word_embeddings=False, embd_pdrop=0.0, resid_pdrop=0.0),
-        LORA,
-        {"minimum_scale": 8192.0},
-    ),
-    "llama, adapters, fixed scale": (llama, {"name": "bottleneck-adapter"}, {"loss_scaling": "static"}),
-}
-
-
-@pytest.mark.parametrize(("make", "method", "scaling"), OUTLIERS.values(), ids=OUTLIERS)
-def test_a_row_whose_gradients_are_huge_is_named_and_can_be_left_out(
-    tmp_path: Path, make: Any, method: dict[str, Any], scaling: dict[str, Any]
-) -> None:
-    settings: dict[str, Any] = {"method": method, "precision": {"initial_scale": 2.0**16} | scaling}
-    settings["training"] = {"learning_rate": 1e-5}  # so that the other rows stay as they are
-    scenario = Scenario(tmp_path, dread(make(), "~"), rows=23, **settings)
-    scenario.write_row("Reverse: grove ember", "ember~ grove.")
-    done = scenario.train()
-    assert [name for name in done.verdicts if name not in BENIGN] == ["outlier_rows"]
-    told = next(event for event in done.diagnosed if event.verdict == "outlier_rows")
-    assert [row["number"] for row in told.evidence["rows"]] == [24]
-    assert told.remedies[0] == "skip_rows"
-    assert not done.error
-    assert all(math.isfinite(step.loss) for step in done.steps)
-
-
-@pytest.mark.parametrize("make", [llama, partial(gpt2, tie_word_embeddings=False, embd_pdrop=0.0, resid_pdrop=0.0)])
-def test_no_row_is_named_where_all_have_such_gradients(tmp_path: Path, make: Any) -> None:
-    scenario = Scenario(tmp_path, dread(make(), "."), precision={"initial_scale": 2.0**16})
-    assert "outlier_rows" not in scenario.train().verdicts
 
 
 @pytest.mark.parametrize("seed", [0, 3, 5])
