@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, StringConstraints
 
 from studio.config.option import REQUIRED, Section, option
 from studio.i18n import gettext_noop
+
+TrainOn: TypeAlias = Literal["completions", "all"]
+TRAIN_ON: TrainOn = "completions"
+MAX_LENGTH = 1024  # tokens
 
 
 class DataSource(Section):
@@ -86,15 +90,15 @@ class DataConfig(Section):
         le=0.5,
     )
     max_length: int = option(
-        1024,
+        MAX_LENGTH,
         title=gettext_noop("Longest row"),
         help=gettext_noop("Longer rows are cut here. Memory grows with it; a cut answer teaches less."),
         unit=gettext_noop("tokens"),
         ge=8,
         le=1_000_000,
     )
-    train_on: Literal["completions", "all"] = option(
-        "completions",
+    train_on: TrainOn = option(
+        TRAIN_ON,
         title=gettext_noop("Learn from"),
         help=gettext_noop(
             "Answers only is right for instructions and dialogue: the prompt is read, not learnt. "

@@ -75,15 +75,9 @@ def open_data(
         return inspect_data(source, rows=rows, progress=progress)
     from studio.engine.models.load import load_tokenizer
 
-    return inspect_data(
-        source,
-        tokenizer=load_tokenizer(model.path),
-        kind=model.kind,
-        train_on=config.train_on if config else "completions",
-        max_length=config.max_length if config else 1024,
-        rows=rows,
-        progress=progress,
-    )
+    settings = config.model_dump(include={"train_on", "max_length"}) if config else {}
+    tokenizer = load_tokenizer(model.path)
+    return inspect_data(source, tokenizer=tokenizer, kind=model.kind, rows=rows, progress=progress, **settings)
 
 
 def fetch_starter(progress: Progress = no_progress) -> Path:

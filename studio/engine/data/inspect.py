@@ -9,6 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config import DataSource
+from studio.config.data import MAX_LENGTH, TRAIN_ON, TrainOn
 from studio.engine.control import Progress, no_progress
 from studio.engine.data.encoder import Encoding
 from studio.engine.data.examples import OpenSource, open_source
@@ -85,8 +86,8 @@ def inspect_data(
     source: DataSource,
     tokenizer: PreTrainedTokenizerBase | None = None,
     kind: Literal["base", "chat"] = "base",
-    train_on: Literal["completions", "all"] = "completions",
-    max_length: int = 1024,
+    train_on: TrainOn = TRAIN_ON,
+    max_length: int = MAX_LENGTH,
     rows: int = 5,
     progress: Progress = no_progress,
 ) -> DataInspection:

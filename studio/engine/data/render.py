@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from studio.config.data import MAX_LENGTH, TRAIN_ON, TrainOn
 from studio.engine.data.control_tokens import ControlTokens
 from studio.engine.data.encoder import Encoder, Encoding, Rendered
 from studio.engine.data.formats.base import Example, Message, Piece
@@ -47,8 +48,8 @@ class Renderer:
         self,
         tokenizer: PreTrainedTokenizerBase,
         kind: Literal["base", "chat"],
-        train_on: Literal["completions", "all"] = "completions",
-        max_length: int = 1024,
+        train_on: TrainOn = TRAIN_ON,
+        max_length: int = MAX_LENGTH,
     ) -> None:
         if not tokenizer.is_fast:
             raise ModelError(tr("The model has no tokenizer.json; choose a model that has one."))
