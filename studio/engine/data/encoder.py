@@ -9,13 +9,14 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from studio.engine.data.control_tokens import ControlTokens
-from studio.engine.data.report import TRUNCATED, Remark, Unteachable
+from studio.engine.data.report import Remark, Unteachable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 NO_ROOM = Remark("answer_cut_off")
 SPELLED = Remark("spelled_control_tokens")
+TRUNCATED = Remark("truncated")
 # Very long texts are encoded only as far as rows may reach: so many characters a token, and tokens to spare,
 # because where a text is cut the last tokens come out differently.
 _CHARACTERS = 8

@@ -13,7 +13,7 @@ from studio.engine.data.formats import Format
 from studio.engine.data.formats.base import Example
 from studio.engine.data.formats.values import NotText
 from studio.engine.data.readers.base import Broken, Row
-from studio.engine.data.readers.files import shown
+from studio.engine.data.readers.files import printable
 from studio.engine.data.readers.open import read_rows, refuse_or_skip, source_path
 from studio.engine.data.recognise import recognise
 from studio.engine.data.report import Remark, Tally, Unteachable
@@ -79,7 +79,7 @@ def open_source(
     rows = read_rows(source, tally, progress, stage)
     first = list(islice(rows, _SAMPLE))
     if not first:
-        raise DataError(tally.why_nothing_is_left(shown(source_path(source)), max_length=0).text())
+        raise DataError(tally.why_nothing_is_left(printable(source_path(source)), max_length=0).text())
     names = tuple(dict.fromkeys(name for row in first for name in row.values))
     chosen, columns = recognise(source, names)
     return OpenSource(source, chosen, columns, names, chain(first, rows), tally)

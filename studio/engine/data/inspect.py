@@ -1,4 +1,4 @@
-"""A look at a dataset before training: its columns, what is wrong with it, and rows as the model will see them."""
+"""Inspect a dataset before training: its columns, its problems, and its first rows as the model will see them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from studio.engine.data.examples import OpenSource, open_source
 from studio.engine.data.formats.base import Example
 from studio.engine.data.hub import local_sources
 from studio.engine.data.readers.base import Row
-from studio.engine.data.readers.files import shown
+from studio.engine.data.readers.files import printable
 from studio.engine.data.readers.open import source_path
 from studio.engine.data.render import Renderer
-from studio.engine.data.report import Remark, SkippedRow, Tally
+from studio.engine.data.report import Remark, Tally
 from studio.engine.data.tokenise import chunks, encode_chunk
 
 if TYPE_CHECKING:
@@ -28,14 +28,20 @@ if TYPE_CHECKING:
 ENCODED = 5000
 """Rows that are encoded; in a longer file the rest is read and checked, but not encoded."""
 
-_NAMES = 1000  # columns that are counted; data with more has no columns but keys
-_REMEMBERED = 2_000_000  # rows among which duplicates are looked for
+_NAMES = 1000  # columns that are counted at most: JSON rows may use a new key in every row
+_REMEMBERED = 2_000_000  # hashes of rows that are kept to find duplicates
 DUPLICATES = Remark("duplicates")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnInfo:
-    """One column: the share of rows (0 to 1) that have something in it, the field it was taken for, a value of it."""
+    """One column.
+
+    Attributes:
+        coverage: share of rows (0 to 1) with a value in it.
+        field: the field of the format that it is used for; None when it is not used.
+        example: the first value, as text.
+    """
 
     name: str
     coverage: float
@@ -49,8 +55,8 @@ class RenderedRow:
 
     Attributes:
         number: its line or position in the file, from 1.
-        segments: its text in stretches, each with whether it is learnt.
-        tokens, supervised_tokens: their counts; 0 when no model was chosen.
+        segments: its text in order, in pieces; each with whether it is learnt (supervised).
+        tokens, supervised_tokens: how many there are; 0 when no model was chosen.
     """
 
     number: int
@@ -65,18 +71,17 @@ class DataInspection:
 
     Attributes:
         format: the name of its format.
-        rows: all rows, the skipped ones among them.
-        skipped: rows that cannot teach; `reasons` counts them by reason and `examples` names the first few.
+        rows: all rows, including the skipped ones.
+        skipped: rows that cannot be used; `reasons` counts them by reason.
         problems: what the user should know, the worst first.
         columns: its columns, in the order of the file.
-        rendered: the first rows that can teach.
+        rendered: the first rows that can be used.
     """
 
     format: str
     rows: int
     skipped: int
     reasons: dict[Remark, int]
-    examples: tuple[SkippedRow, ...]
     problems: tuple[Remark, ...]
     columns: tuple[ColumnInfo, ...]
     rendered: tuple[RenderedRow, ...]
@@ -106,7 +111,7 @@ def inspect_data(
     first = next(opened)
     columns = _Columns()
     rendered: list[RenderedRow] = []
-    for chunk in chunks(_looked_at(chain([first], opened), columns)):
+    for chunk in chunks(_counted(chain([first], opened), columns)):
         if renderer is None:
             rendered += [_as_text(number, example) for number, example in chunk[: rows - len(rendered)]]
         elif tally.rows <= ENCODED or len(rendered) < rows:
@@ -115,7 +120,7 @@ def inspect_data(
     return _inspection(source, first, columns, rendered, max_length)
 
 
-def _looked_at(files: Iterable[OpenSource], columns: _Columns) -> Iterator[tuple[int, Example]]:
+def _counted(files: Iterable[OpenSource], columns: _Columns) -> Iterator[tuple[int, Example]]:
     """Yield the examples of all files while counting columns and duplicates."""
     seen: set[int] = set()
     for file, row in ((opened, row) for opened in files for row in opened.rows):
@@ -169,7 +174,7 @@ def _as_text(number: int, example: Example) -> RenderedRow:
 def _inspection(
     source: DataSource, opened: OpenSource, columns: _Columns, rendered: list[RenderedRow], max_length: int
 ) -> DataInspection:
-    tally, file = opened.tally, shown(source_path(source))
+    tally, file = opened.tally, printable(source_path(source))
     problems = tally.problems(file)
     if tally.skipped.total() == tally.rows:
         problems.insert(0, tally.why_nothing_is_left(file, max_length))
@@ -179,7 +184,6 @@ def _inspection(
         rows=tally.rows,
         skipped=tally.skipped.total(),
         reasons=dict(tally.skipped),
-        examples=tuple(SkippedRow(file, number, reason) for number, reason in tally.examples),
         problems=tuple(problems),
         columns=tuple(
             ColumnInfo(

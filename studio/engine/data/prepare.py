@@ -15,10 +15,10 @@ from studio.config import DataConfig, DataSource
 from studio.engine.control import Progress, no_progress
 from studio.engine.data.hub import local_sources
 from studio.engine.data.mixing import TrainingOrder
-from studio.engine.data.readers.files import shown
+from studio.engine.data.readers.files import printable
 from studio.engine.data.readers.open import source_path
 from studio.engine.data.render import Renderer
-from studio.engine.data.report import TRUNCATED, DataReport, Remark, SkippedRow
+from studio.engine.data.report import DataReport, Remark
 from studio.engine.data.rows import RowStore, TokenizedRow, column
 from studio.engine.data.split import held_out
 from studio.engine.data.tokenise import TokenisedSource, tokenise
@@ -38,7 +38,7 @@ class PreparedData:
         train: the domain rows, then the general rows.
         validation: domain rows that are never trained on; may be empty.
         order: which rows of `train` each epoch takes.
-        report: what became of every row.
+        report: how many rows were read and skipped, and why.
     """
 
     train: RowStore
@@ -57,7 +57,7 @@ class PreparedData:
 
 @dataclass(frozen=True)
 class _Division:
-    """Indices into the table of all rows, and what was noticed."""
+    """Which of all rows are for training and which for validation, as indices; `problems` says what was noticed."""
 
     domain: NDArray[np.int64]
     general: NDArray[np.int64]
@@ -72,7 +72,9 @@ def prepare_data(
     seed: int,
     progress: Progress = no_progress,
 ) -> PreparedData:
-    """Read, render, tokenise, split and order the data of a run: a pure function of its arguments and the files.
+    """Read, render, tokenise, split and order the data of a run.
+
+    The result depends on nothing but the arguments and the content of the files.
 
     Raises:
         DataError: a file cannot be read or teaches nothing, or the sources do not fit the settings.
@@ -138,13 +140,13 @@ def _about_settings(config: DataConfig, order: TrainingOrder, tokenizer: PreTrai
         problems.append(Remark("general_rows_unused"))
     paths = Counter(source_path(source).resolve() for source in config.sources)
     problems += [
-        Remark.of("listed_repeatedly", file=shown(path), count=count) for path, count in paths.items() if count > 1
+        Remark.of("listed_repeatedly", file=printable(path), count=count) for path, count in paths.items() if count > 1
     ]
     return problems
 
 
 def _duplicates(table: Dataset, source_of: NDArray[np.int64]) -> int:
-    """Number of examples that are equal to an earlier one. Rows of one example follow each other."""
+    """Return how many examples equal an earlier one. The rows of one example are neighbours in the table."""
     places = np.stack([source_of, column(table, "number")])
     begins = np.ones(places.shape[1], dtype=np.bool_)
     begins[1:] = (places[:, 1:] != places[:, :-1]).any(axis=0)
@@ -157,17 +159,12 @@ def _report(
 ) -> DataReport:
     named = [(source_path(source), part) for source, part in zip(sources, parts, strict=True)]
     skipped = sum((part.tally.skipped for part in parts), Counter[Remark]())
-    about_rows = [problem for path, part in named for problem in part.tally.problems(shown(path))]
+    about_rows = [problem for path, part in named for problem in part.tally.problems(printable(path))]
     if duplicates:
         about_rows.append(Remark.of("duplicates_in_all", count=duplicates))
     return DataReport(
         rows=sum(part.tally.rows for part in parts),
         skipped=dict(skipped),
-        examples=tuple(
-            SkippedRow(str(path), number, reason) for path, part in named for number, reason in part.tally.examples
-        ),
         problems=(*problems, *about_rows),
-        truncated=sum(part.tally.notes[TRUNCATED] for part in parts),
-        duplicates=duplicates,
         fingerprints={str(path): part.fingerprint for path, part in named},
     )

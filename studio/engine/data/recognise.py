@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from studio.config import DataSource
 from studio.engine.data.formats import FORMATS, Format
-from studio.engine.data.readers.files import shown
+from studio.engine.data.readers.files import printable
 from studio.engine.data.readers.open import source_path
 from studio.errors import DataError
 from studio.i18n import tr
@@ -38,7 +38,7 @@ def _refuse_absent_columns(source: DataSource, names: Collection[str]) -> None:
         if column not in names:
             raise DataError(
                 tr("{file} has no column {column} for {field}; it has {columns}.").format(
-                    file=shown(source_path(source)), column=repr(column), field=field, columns=listed(names)
+                    file=printable(source_path(source)), column=repr(column), field=field, columns=listed(names)
                 )
             )
 
@@ -49,7 +49,7 @@ def _refuse_absent_fields(source: DataSource, chosen: Format, names: Collection[
     if strange:
         raise DataError(
             tr("The format {format} has no field {field} to map a column of {file} to; it has {fields}.").format(
-                format=chosen.name, field=strange[0], file=shown(source_path(source)), fields=listed(fields)
+                format=chosen.name, field=strange[0], file=printable(source_path(source)), fields=listed(fields)
             )
         )
     found = chosen.columns(names, source.columns)
@@ -59,7 +59,7 @@ def _refuse_absent_fields(source: DataSource, chosen: Format, names: Collection[
             tr(
                 "{file} has no column {field}, which the format {format} needs; it has {columns}: "
                 "map one of them, or choose another format."
-            ).format(file=shown(source_path(source)), field=absent[0], format=chosen.name, columns=listed(names))
+            ).format(file=printable(source_path(source)), field=absent[0], format=chosen.name, columns=listed(names))
         )
 
 
@@ -68,7 +68,7 @@ def _unknown_layout(source: DataSource, names: Collection[str]) -> DataError:
         tr(
             "The columns of {file} fit no known format ({columns}); rename them, such as to prompt and completion, "
             "or say which column holds what."
-        ).format(file=shown(source_path(source)), columns=listed(names))
+        ).format(file=printable(source_path(source)), columns=listed(names))
     )
 
 

@@ -13,14 +13,14 @@ EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Remark:
-    """Something to say about rows: a code, with pairs of name and value. `studio.text.data` has the words."""
+    """A finding about rows: a code, and the values that its words need. `studio.text.data` has the words."""
 
     code: str
     values: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
     def of(cls, code: str, **values: Any) -> Remark:
-        """Return a remark with values, which must be of JSON."""
+        """Return a remark with values, which must be values of JSON."""
         return cls(code, tuple(values.items()))
 
     def text(self) -> str:
@@ -38,9 +38,9 @@ class Remark:
 
 
 class Unteachable(Exception):
-    """A row that cannot teach, and why. It is skipped and counted.
+    """Nothing can be learnt from a row; the remark says why. The row is skipped and counted.
 
-    `needed` is the number of tokens at which the row would teach, None when length is not what it lacks.
+    `needed` is the `max_length` with which the row could be used; None when its length is not the reason.
     """
 
     def __init__(self, remark: Remark, needed: int | None = None) -> None:
@@ -54,11 +54,11 @@ class Tally:
     """The counts of one source.
 
     Attributes:
-        rows: rows read, the skipped ones among them.
-        skipped: rows by the reason they were skipped for.
-        notes: rows by what else is to be said of them.
-        examples: number and reason of the first few rows skipped for each reason.
-        needed: of rows that were too long, the tokens that each needs to teach.
+        rows: all rows read, including the skipped ones.
+        skipped: number of skipped rows by reason.
+        notes: number of rows by remark, for rows that are used.
+        examples: number and reason of the first few skipped rows of each reason.
+        needed: for each row that was too long, the `max_length` with which it could be used.
     """
 
     rows: int = 0
@@ -109,7 +109,7 @@ class Tally:
         )
 
     def why_nothing_is_left(self, file: str, max_length: int) -> Remark:
-        """Return what to say of a source none of whose rows can teach."""
+        """Return why no row of a source can be used."""
         if self.rows == 0:
             return Remark.of("no_rows", file=file)
         if len(self.needed) * 2 > self.rows:
@@ -131,35 +131,20 @@ class Tally:
         )
 
 
-@dataclass(frozen=True)
-class SkippedRow:
-    """One skipped row, to look it up: `number` is its line or row in `source`, from 1."""
-
-    source: str
-    number: int
-    reason: Remark
-
-
 @dataclass(frozen=True, kw_only=True)
 class DataReport:
-    """What became of all rows of a run.
+    """What happened to the rows of a run.
 
     Attributes:
         rows: rows read, the skipped ones among them.
         skipped: rows by reason.
-        examples: the first few skipped rows of each reason.
-        problems: what training can live with.
-        truncated: rows cut at the longest length.
-        duplicates: rows that stand in the data once more, exactly.
+        problems: what the user should know; training can go on.
         fingerprints: SHA-256 of each source file, by path.
     """
 
     rows: int
     skipped: dict[Remark, int]
-    examples: tuple[SkippedRow, ...]
     problems: tuple[Remark, ...]
-    truncated: int
-    duplicates: int
     fingerprints: dict[str, str]
 
 
@@ -172,6 +157,3 @@ def _suggested_length(lengths: list[int]) -> int:
 def _because(code: str, reason: Remark, **values: Any) -> Remark:
     """Return a remark that names a reason; the values of the reason are among its own."""
     return Remark.of(code, reason=reason.code, **dict(reason.values), **values)
-
-
-TRUNCATED = Remark("truncated")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ class TokenizedRow:
     number: int
 
 
-class RowStore(Sequence[TokenizedRow]):
+class RowStore:
     """A selection of tokenised rows, in order.
 
     Args:
@@ -59,20 +59,14 @@ class RowStore(Sequence[TokenizedRow]):
         self._paths = [path for path, _ in sources]
         self._source_of = source_of[selected]
         self.lengths = column(rows, "length")[selected]
-        self.supervised = column(rows, "learnt")[selected]
+        self.supervised = column(rows, "supervised_tokens")[selected]
         self.roles = np.array([role for _, role in sources])[self._source_of]
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    @overload
-    def __getitem__(self, place: int) -> TokenizedRow: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[TokenizedRow]: ...
-    def __getitem__(self, place: int | slice) -> TokenizedRow | list[TokenizedRow]:
+    def __getitem__(self, place: int) -> TokenizedRow:
         """Return the row at a place, read from disk."""
-        if isinstance(place, slice):
-            return [self[one] for one in range(*place.indices(len(self)))]
         row = self._rows[int(place)]
         ids, supervised = (row[name][0].values.to_numpy(zero_copy_only=False) for name in ("input_ids", "supervised"))
         labels = np.where(supervised, ids, np.int32(IGNORED))

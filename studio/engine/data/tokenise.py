@@ -1,4 +1,4 @@
-"""From one source to a dataset of tokenised rows, a handful at a time, so that memory and the window stay free."""
+"""Tokenise one source into a dataset, one chunk of rows at a time, so that memory stays bounded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from studio.engine.data.cache import cached_dataset
 from studio.engine.data.encoder import Encoding
 from studio.engine.data.examples import open_source
 from studio.engine.data.formats.base import Example
-from studio.engine.data.readers.files import fingerprint, shown, state
+from studio.engine.data.readers.files import fingerprint, printable, size_and_mtime
 from studio.engine.data.readers.open import source_path
 from studio.engine.data.render import Renderer
 from studio.engine.data.report import Tally, Unteachable
@@ -26,7 +26,8 @@ from studio.i18n import tr
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_ROWS = 32  # that are encoded together
+# What is encoded in one call of the tokenizer.
+_ROWS = 32
 _CHARACTERS = 2**18
 
 
@@ -35,9 +36,9 @@ class TokenisedSource:
     """The rows of one source.
 
     Attributes:
-        rows: columns input_ids, supervised (whether each token is learnt), length and learnt (their counts),
-            number (the row in the file) and digest (equal for rows with equal tokens and mask).
-        tally: what became of all rows of the file.
+        rows: columns `input_ids`, `supervised` (the loss mask), `length` and `supervised_tokens` (their counts),
+            `number` (of the row in the file) and `digest` (equal for rows with equal tokens and mask).
+        tally: counts of the rows that were used and skipped.
         fingerprint: SHA-256 of the file.
     """
 
@@ -47,10 +48,10 @@ class TokenisedSource:
 
 
 def tokenise(source: DataSource, renderer: Renderer, progress: Progress) -> TokenisedSource:
-    """Return the tokenised rows of a source, from the cache where they are.
+    """Return the tokenised rows of a source; from the cache, if they are there.
 
     Raises:
-        DataError: the file cannot be read, or none of its rows can teach.
+        DataError: the file cannot be read, or none of its rows can be used.
         ModelError: the model's template is not valid.
         Cancelled: the user cancelled.
     """
@@ -60,18 +61,18 @@ def tokenise(source: DataSource, renderer: Renderer, progress: Progress) -> Toke
         input_ids=List(Value("int32")),
         supervised=List(Value("bool")),
         length=Value("int32"),
-        learnt=Value("int32"),
+        supervised_tokens=Value("int32"),
         number=Value("int64"),
         digest=Value("int64"),
     )
     digest = fingerprint(source_path(source), progress)
-    key = _key(source, digest, renderer)
+    key = _key(source, digest, renderer, str(features))
     rows, tally = cached_dataset(key, features, lambda tally: _rows(source, renderer, tally, progress), progress)
     return TokenisedSource(rows, tally, digest)
 
 
 def chunks(examples: Iterable[tuple[int, Example]]) -> Iterator[list[tuple[int, Example]]]:
-    """Yield examples in handfuls of bounded number and size."""
+    """Yield examples in chunks of at most `_ROWS` rows and about `_CHARACTERS` characters."""
     chunk: list[tuple[int, Example]] = []
     size = 0
     for number, example in examples:
@@ -87,7 +88,7 @@ def chunks(examples: Iterable[tuple[int, Example]]) -> Iterator[list[tuple[int, 
 def encode_chunk(
     chunk: list[tuple[int, Example]], renderer: Renderer, tally: Tally
 ) -> list[tuple[int, tuple[Encoding, ...]]]:
-    """Return number and rows of each example that can teach; count the others and the notes."""
+    """Return the number and the encoded rows of each example that can be used; count the others, and all remarks."""
     outcomes = renderer.encode_all([example for _, example in chunk])
     kept = []
     for (number, _), outcome in zip(chunk, outcomes, strict=True):
@@ -99,15 +100,15 @@ def encode_chunk(
     return kept
 
 
-def _key(source: DataSource, digest: str, renderer: Renderer) -> str:
+def _key(source: DataSource, digest: str, renderer: Renderer, columns: str) -> str:
     read = source.model_dump(include={"format", "columns", "encoding", "bad_rows"})
-    made_from = [digest, source_path(source).suffix.lower(), read, renderer.fingerprint]
+    made_from = [digest, source_path(source).suffix.lower(), read, renderer.fingerprint, columns]
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:40]
 
 
 def _rows(source: DataSource, renderer: Renderer, tally: Tally, progress: Progress) -> Iterator[dict[str, Any]]:
     """Yield the tokenised rows of a source."""
-    before = state(source_path(source))
+    before = size_and_mtime(source_path(source))
     opened = open_source(source, progress, "tokenising", tally)
     taught = 0
     for chunk in chunks(opened.examples()):
@@ -119,18 +120,20 @@ def _rows(source: DataSource, renderer: Renderer, tally: Tally, progress: Progre
                     "input_ids": encoding.input_ids,
                     "supervised": encoding.supervised,
                     "length": len(encoding.input_ids),
-                    "learnt": sum(encoding.supervised),
+                    "supervised_tokens": sum(encoding.supervised),
                     "number": number,
                     "digest": digest,
                 }
-    if state(source_path(source)) != before:
-        raise DataError(tr("{file} changed while it was read; start again.").format(file=shown(source_path(source))))
+    if size_and_mtime(source_path(source)) != before:
+        raise DataError(
+            tr("{file} changed while it was read; start again.").format(file=printable(source_path(source)))
+        )
     if not taught:
-        raise DataError(tally.why_nothing_is_left(shown(source_path(source)), renderer.max_length).text())
+        raise DataError(tally.why_nothing_is_left(printable(source_path(source)), renderer.max_length).text())
 
 
 def _digest(rows: tuple[Encoding, ...]) -> int:
-    """One number for all rows of an example, so that they stay together and equal examples are found."""
+    """Return one number for all rows of an example; equal examples have equal numbers."""
     digest = hashlib.blake2b(digest_size=8)
     for row in rows:
         digest.update(np.array(row.input_ids, dtype=np.int32).tobytes())

@@ -54,7 +54,7 @@ def test_columns_show_how_full_they_are_and_what_they_were_taken_for(jsonl: Json
 def test_24_rows_without_a_required_column_are_listed(jsonl: Jsonl) -> None:
     found = inspect_data(DataSource(path=jsonl([*PAIRS, {"prompt": "a"}, {"prompt": "b"}])))
     assert found.reasons == {Remark.of("empty_field", field="completion"): 2}
-    assert [row.number for row in found.examples] == [9, 10]
+    assert found.problems[0].text().endswith("(row 9, 10).")
 
 
 def test_what_is_counted_is_what_training_will_count(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:

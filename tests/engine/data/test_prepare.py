@@ -95,10 +95,9 @@ def test_60_the_share_held_out_may_be_nothing_or_half(fraction: float, held: int
 
 def test_53_repeated_rows_are_counted_and_never_on_both_sides(prepare: Any, tokenizer: PreTrainedTokenizerFast) -> None:
     data = prepare(numbered(5) * 4, validation_fraction=0.3)
-    assert data.report.duplicates == 15
     assert not set(texts(data.train, tokenizer)) & set(texts(data.validation, tokenizer))
     assert len(data.validation) > 0
-    assert any("repeat an earlier row" in problem.text() for problem in data.report.problems)
+    assert Remark.of("duplicates_in_all", count=15) in data.report.problems
 
 
 def test_38_a_file_given_twice_leaks_nothing_and_is_said(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -151,11 +150,8 @@ def test_rows_that_cannot_teach_are_skipped_and_counted_by_reason(prepare: Any) 
         '"messages" is not a list of messages': 1,
         "the answer begins behind the longest length": 1,
     }
-    assert [(row.number, row.reason.text()) for row in report.examples][:2] == [
-        (5, "the answer is empty"),
-        (6, '"messages" is not a list of messages'),
-    ]
-    assert any("(row 5, 7)" in problem.text() for problem in report.problems)
+    numbers = [problem.text().rpartition("because ")[2] for problem in report.problems]
+    assert numbers[:2] == ["the answer is empty (row 5, 7).", '"messages" is not a list of messages (row 6).']
 
 
 def test_45_rows_that_the_template_refuses_are_listed(jsonl: Jsonl, make_tokenizer: Any) -> None:
@@ -167,9 +163,7 @@ def test_45_rows_that_the_template_refuses_are_listed(jsonl: Jsonl, make_tokeniz
     twice = {"messages": [{"role": "user", "content": "a"}, *chat("b", "c")["messages"]]}
     source = DataSource(path=jsonl([*numbered(2), twice]))
     report = prepare_data(DataConfig(sources=(source,)), strict, "chat", 0).report
-    assert [(row.number, row.reason.text()) for row in report.examples] == [
-        (3, "the chat template refuses it (roles must alternate)")
-    ]
+    assert report.problems[0].text().endswith("because the chat template refuses it (roles must alternate) (row 3).")
 
 
 def test_when_no_row_can_teach_the_sentence_names_the_main_reason(prepare: Any) -> None:
@@ -184,14 +178,13 @@ def test_56_when_every_row_is_too_long_a_length_is_suggested(prepare: Any) -> No
     suggested = int(str(refusal.value).removesuffix(".").rsplit(" ", 1)[1])
     data = prepare(rows, max_length=suggested)
     assert data.report.skipped == {}
-    assert data.report.truncated == 0
+    assert not any("cut off" in problem.text() for problem in data.report.problems)
 
 
 def test_57_a_cut_row_is_kept_while_part_of_its_answer_is_left(prepare: Any) -> None:
     data = prepare([chat("a", "word " * 200), *numbered(3)], max_length=32, validation_fraction=0.0)
     assert data.train.lengths.max() == 32
     assert data.train.supervised.min() > 0
-    assert data.report.truncated == 1
     assert any("1 of 4 rows are cut off" in problem.text() for problem in data.report.problems)
 
 
@@ -205,7 +198,7 @@ def test_rows_of_one_conversation_stay_on_one_side(jsonl: Jsonl, make_tokenizer:
     data = prepare_data(config, rewriting, "chat", 0)
     assert (len(data.train), len(data.validation)) == (14, 6)
     assert not {row.number for row in data.train} & {row.number for row in data.validation}
-    assert data.report.duplicates == 0
+    assert "duplicates_in_all" not in {problem.code for problem in data.report.problems}
 
 
 def test_a_model_without_an_end_token_is_warned_of(jsonl: Jsonl, make_tokenizer: Any) -> None:

@@ -10,12 +10,12 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from studio.engine.data import render
-from studio.engine.data.encoder import NO_ROOM, SPELLED, Encoding
+from studio.engine.data.encoder import NO_ROOM, SPELLED, TRUNCATED, Encoding
 from studio.engine.data.formats import FORMATS
 from studio.engine.data.formats.base import Example, Message, Piece
 from studio.engine.data.formats.values import conversation
 from studio.engine.data.render import Renderer
-from studio.engine.data.report import TRUNCATED, Unteachable
+from studio.engine.data.report import Unteachable
 from studio.errors import DataError, ModelError
 
 IM_END = 2

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from studio.engine.data.readers.base import MAX_ROW_BYTES, Broken, Row
-from studio.engine.data.readers.files import shown
+from studio.engine.data.readers.files import printable
 from studio.engine.data.readers.lines import Line, TextFile
 from studio.errors import DataError
 from studio.i18n import tr
@@ -106,13 +106,13 @@ def _header(file: TextFile, cells: list[str]) -> list[str]:
             tr(
                 "{file}, line 1, does not look like column names ({cells}); "
                 "put a line of names first, such as {example}."
-            ).format(file=shown(file.path), cells=", ".join(n[:30] for n in names[:4]), example="prompt,completion")
+            ).format(file=printable(file.path), cells=", ".join(n[:30] for n in names[:4]), example="prompt,completion")
         )
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise DataError(
             tr("{file}, line 1: two columns are called {name}; give each its own name.").format(
-                file=shown(file.path), name=repr(repeated[0])
+                file=printable(file.path), name=repr(repeated[0])
             )
         )
     return names

@@ -75,8 +75,8 @@ def fingerprint(path: Path, progress: Progress) -> str:
     return digest.hexdigest()
 
 
-def state(path: Path) -> tuple[int, int]:
-    """Return size and time of the last change, which tell whether a file stayed as it was. Raises `DataError`."""
+def size_and_mtime(path: Path) -> tuple[int, int]:
+    """Return the size in bytes and the time of the last change in nanoseconds. Raises `DataError`."""
     try:
         found = path.stat()
     except (OSError, ValueError) as error:
@@ -87,31 +87,33 @@ def state(path: Path) -> tuple[int, int]:
 def unreadable(path: Path, error: OSError | ValueError) -> DataError:
     """Return the error for a file that the system will not open or read."""
     reason = getattr(error, "strerror", None) or error
-    return DataError(tr("{file} cannot be read: {reason}.").format(file=shown(path), reason=str(reason).lower()))
+    return DataError(tr("{file} cannot be read: {reason}.").format(file=printable(path), reason=str(reason).lower()))
 
 
-def shown(path: Path) -> str:
-    """Return a path as a message shows it: line breaks and other control characters spelled out."""
+def printable(path: Path) -> str:
+    """Return a path for a message, with line breaks and other control characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(path))
 
 
 def _refuse_special(path: Path, mode: int) -> None:
     if stat.S_ISDIR(mode):
-        raise DataError(tr("{file} is a folder; choose a file inside it.").format(file=shown(path)))
+        raise DataError(tr("{file} is a folder; choose a file inside it.").format(file=printable(path)))
     if not stat.S_ISREG(mode):
         kind = tr(_KINDS.get(stat.S_IFMT(mode), gettext_noop("something else")))
         raise DataError(
             tr("{file} is not an ordinary file but {kind}; choose a JSON, CSV, Parquet or text file.").format(
-                file=shown(path), kind=kind
+                file=printable(path), kind=kind
             )
         )
 
 
 def _refuse_packed(path: Path, magic: bytes, size: int) -> None:
     if size == 0:
-        raise DataError(tr("{file} is empty: it has no rows.").format(file=shown(path)))
+        raise DataError(tr("{file} is empty: it has no rows.").format(file=printable(path)))
     for prefix, kind in _PACKED:
         if magic.startswith(prefix):
             raise DataError(
-                tr("{file} is {kind}; unpack it and choose the file inside.").format(file=shown(path), kind=tr(kind))
+                tr("{file} is {kind}; unpack it and choose the file inside.").format(
+                    file=printable(path), kind=tr(kind)
+                )
             )

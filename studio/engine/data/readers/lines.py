@@ -10,7 +10,7 @@ from pathlib import Path
 
 from studio.engine.control import Progress
 from studio.engine.data.readers.base import MAX_ROW_BYTES, Broken, Meter
-from studio.engine.data.readers.files import HEAD, open_file, shown
+from studio.engine.data.readers.files import HEAD, open_file, printable
 from studio.errors import DataError
 from studio.i18n import tr
 
@@ -118,7 +118,7 @@ class TextFile:
         line += error.object[: error.start].count(b"\n")
         return DataError(
             tr("{file}, line {line}: {what}; name its encoding or save it as UTF-8.").format(
-                file=shown(self.path), line=line, what=_not_text(error.object, start, error)
+                file=printable(self.path), line=line, what=_not_text(error.object, start, error)
             )
         )
 
@@ -126,7 +126,7 @@ class TextFile:
         if len(line) > MAX_ROW_BYTES:
             raise DataError(
                 tr("{file}, line {line}, is longer than {limit} MB; is it a dataset?").format(
-                    file=shown(self.path), line=number, limit=MAX_ROW_BYTES // 2**20
+                    file=printable(self.path), line=number, limit=MAX_ROW_BYTES // 2**20
                 )
             )
 
@@ -162,7 +162,7 @@ def _known(path: Path, named: str) -> str:
     except (LookupError, ValueError) as error:
         raise DataError(
             tr("{encoding} is not a known text encoding for {file}; take one such as utf-8, gb18030 or cp1252.").format(
-                encoding=repr(named), file=shown(path)
+                encoding=repr(named), file=printable(path)
             )
         ) from error
     return "utf-8" if name == "utf-8-sig" else name
@@ -176,7 +176,7 @@ def _codec(encoding: str) -> str:
 def _wide_file(path: Path, name: str) -> DataError:
     return DataError(
         tr("{file} is not UTF-8 but {name} text; set its text encoding to {encoding}, or save it as UTF-8.").format(
-            file=shown(path), name=name.upper(), encoding=name
+            file=printable(path), name=name.upper(), encoding=name
         )
     )
 

@@ -11,7 +11,7 @@ from studio.config import DataSource
 from studio.engine.control import Progress
 from studio.engine.data.readers.base import Broken, Row
 from studio.engine.data.readers.csv_rows import read_csv
-from studio.engine.data.readers.files import PARQUET_MAGIC, read_head, shown, unreadable
+from studio.engine.data.readers.files import PARQUET_MAGIC, printable, read_head, unreadable
 from studio.engine.data.readers.json_rows import read_json
 from studio.engine.data.readers.lines import Line, TextFile
 from studio.engine.data.readers.parquet_rows import read_parquet
@@ -56,7 +56,7 @@ def refuse_or_skip(source: DataSource, broken: Broken, tally: Tally) -> None:
     advice = tr("mend the file") if broken.fatal else tr("mend the line or choose to skip broken lines")
     raise DataError(
         tr("{file}, line {line}: {what}; {advice}.").format(
-            file=shown(source_path(source)), line=broken.line, what=broken.what, advice=advice
+            file=printable(source_path(source)), line=broken.line, what=broken.what, advice=advice
         )
     )
 

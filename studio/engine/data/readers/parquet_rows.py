@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from studio.engine.control import Progress
 from studio.engine.data.readers.base import Meter, Row
-from studio.engine.data.readers.files import PARQUET_MAGIC, open_file, shown
+from studio.engine.data.readers.files import PARQUET_MAGIC, open_file, printable
 from studio.errors import DataError
 from studio.i18n import tr
 
@@ -37,7 +37,7 @@ def read_parquet(path: Path, progress: Progress, stage: str) -> Iterator[Row]:
         except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
             raise DataError(
                 tr("{file} is not a Parquet file, or it is damaged or cut off; fetch or write it again.").format(
-                    file=shown(path)
+                    file=printable(path)
                 )
             ) from error
 
