@@ -273,10 +273,30 @@ def test_a_cache_that_cannot_be_written_is_named(prepare: Any, tmp_path: Path, m
 
 def test_tables_that_nobody_used_for_long_are_removed(prepare: Any) -> None:
     prepare(numbered(9))
+    (cache.cache_folder() / "0123.arrow").write_bytes(b"as versions before wrote it")
     long_ago = time.time() - 40 * 86400
     for file in cache.cache_folder().iterdir():
         os.utime(file, (long_ago, long_ago))
     prepare(numbered(10))
+    assert len(list(cache.cache_folder().iterdir())) == 1
+
+
+def test_two_that_make_the_same_rows_at_once_do_not_disturb_each_other(
+    jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = DataConfig(sources=(DataSource(path=jsonl(numbered(9))),))
+    real = tokenise._rows
+    others: list[PreparedData] = []
+
+    def rows(*arguments: Any) -> Iterator[dict[str, Any]]:
+        for place, row in enumerate(real(*arguments)):
+            if place == 4 and not others:
+                monkeypatch.setattr(tokenise, "_rows", real)
+                others.append(prepare_data(config, tokenizer, "chat", 0))
+            yield row
+
+    monkeypatch.setattr(tokenise, "_rows", rows)
+    assert content(prepare_data(config, tokenizer, "chat", 0).train) == content(others[0].train)
     assert len(list(cache.cache_folder().iterdir())) == 1
 
 

@@ -35,6 +35,15 @@ from studio.events import (
 from tests.engine.training.trained import LORA, Trained
 
 
+def test_a_run_tells_by_code_which_rows_it_skips(tmp_path: Path) -> None:
+    done = Trained(tmp_path, {"training": {"max_steps": 1}})
+    with (tmp_path / "rows.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"messages": []}\n')
+    (prepared,) = done.go().of(DataPrepared)
+    assert prepared.skipped_rows == 1
+    assert prepared.skipped == [{"code": "not_a_list", "values": {"field": "messages"}, "count": 1}]
+
+
 def test_a_run_tells_its_story_and_leaves_an_adapter_that_peft_loads(tmp_path: Path) -> None:
     done = Trained(tmp_path, {}).go()
     begun = [RunStarted, DataPrepared, NumericsStarted, EvaluationCompleted]
