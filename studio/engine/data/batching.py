@@ -1,4 +1,4 @@
-"""From rows to micro-batches: rows of like length together, as many as a token budget allows, right-padded."""
+"""Make micro-batches: rows of similar length together, as many as a token budget allows, padded on the right."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from studio.engine.data.report import Remark, Unteachable
+from studio.engine.data.report import Remark, RowSkipped
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -58,13 +58,13 @@ class ControlTokens:
         """Return text from a row with the control tokens that it spells under their aliases.
 
         Raises:
-            Unteachable: it spells some, and has characters that the aliases are made of.
+            RowSkipped: it spells some, and has characters that the aliases are made of.
         """
         pattern = self._special if in_answer else self._any
         if not pattern.search(text):
             return text
         if _RESERVED.search(text):
-            raise Unteachable(_RESERVED_CHARACTERS)
+            raise RowSkipped(_RESERVED_CHARACTERS)
         return pattern.sub(lambda found: self._alias[found[0]], text)
 
     def reveal(self, text: str) -> str:
@@ -96,7 +96,7 @@ class ControlTokens:
             The tokens, and for each the place in `text` where it ends.
 
         Raises:
-            Unteachable: the two cannot be kept apart.
+            RowSkipped: the two cannot be kept apart.
         """
         places = [0, *cuts, len(text)]
         parts = (text[begin:end] for begin, end in pairwise(places))
@@ -110,7 +110,7 @@ class ControlTokens:
                 ids.append(token)
                 ends.append(end - passed)
         if passed != len(cuts) or not self.agree(text, ids):
-            raise Unteachable(_INSEPARABLE)
+            raise RowSkipped(_INSEPARABLE)
         return ids, ends
 
     @cached_property

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from studio.engine.data.control_tokens import ControlTokens
-from studio.engine.data.report import Remark, Unteachable
+from studio.engine.data.report import Remark, RowSkipped
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 NO_ROOM = Remark("answer_cut_off")
 SPELLED = Remark("spelled_control_tokens")
 TRUNCATED = Remark("truncated")
-# Very long texts are encoded only as far as rows may reach: so many characters a token, and tokens to spare,
-# because where a text is cut the last tokens come out differently.
+# Of a very long text only the beginning is encoded: enough characters for the longest row at 8 characters a token. The
+# last tokens before such a cut can differ from those of the whole text, so 64 more tokens than needed must come out.
 _CHARACTERS = 8
 _SPARE = 64
 
@@ -28,11 +28,11 @@ class Rendered:
     """Text as the model will see it.
 
     Attributes:
-        text: with the control tokens that rows spell under their aliases.
-        spans: stretches of the text to learn, as places where they begin and end.
-        opened: whether the tokenizer puts its own first token, such as BOS, before it; templates write their own.
-        guarded: whether the text has aliases in it.
-        notes: what is to be said of it.
+        text: the text; control tokens that the row itself spells are replaced by aliases (control_tokens.py).
+        spans: the parts to learn, as pairs of begin and end in `text`, in characters.
+        opened: whether the tokenizer's own first tokens, such as BOS, are put before it. Templates write their own.
+        guarded: whether the text contains aliases.
+        notes: remarks on the row.
     """
 
     text: str
@@ -44,7 +44,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class _Tokens:
-    """The tokens of a text, and for each the place where it ends."""
+    """The tokens of a text, and for each the position in the text, in characters, where it ends."""
 
     text: str
     ids: list[int]
@@ -57,9 +57,9 @@ class Encoding:
 
     Attributes:
         input_ids: the tokens, cut at the longest length.
-        supervised: whether each is learnt. The first never is: nothing stands before it to tell it from.
-        segments: the text of these tokens, in stretches that are learnt or not.
-        notes: what is to be said of the row.
+        supervised: the loss mask. The first token is never learnt, because no token precedes it to predict it from.
+        segments: the text of these tokens in order, in parts that are learnt or not.
+        notes: remarks on the row.
     """
 
     input_ids: list[int]
@@ -82,8 +82,8 @@ class Encoder:
         self._max_length = max_length
         self._opening = _opening(tokenizer)
 
-    def encode(self, rendered: Sequence[Rendered]) -> list[Encoding | Unteachable]:
-        """Return the tokens of each text, or why it cannot teach."""
+    def encode(self, rendered: Sequence[Rendered]) -> list[Encoding | RowSkipped]:
+        """Return the tokens of each text, or why nothing can be learnt from it."""
         heads = [one.text[: self._max_length * _CHARACTERS + 4096] for one in rendered]
         return [self._one(one, tokens) for one, tokens in zip(rendered, self._tokens(heads), strict=True)]
 
@@ -109,12 +109,12 @@ class Encoder:
             for text, ids, offsets in zip(texts, batch["input_ids"], batch["offset_mapping"], strict=True)
         ]
 
-    def _one(self, rendered: Rendered, tokens: _Tokens) -> Encoding | Unteachable:
+    def _one(self, rendered: Rendered, tokens: _Tokens) -> Encoding | RowSkipped:
         if len(tokens.text) < len(rendered.text) and len(tokens.ids) < self._max_length + _SPARE:
             tokens = self._tokens([rendered.text])[0]
         try:
             return self._limited(rendered, self._settled(rendered, tokens))
-        except Unteachable as reason:
+        except RowSkipped as reason:
             return reason
 
     def _settled(self, rendered: Rendered, tokens: _Tokens) -> _Tokens:
@@ -137,7 +137,7 @@ class Encoder:
         if not any(mask[: self._max_length]):
             # Where the text was not encoded to its end, its number of tokens is estimated from the beginning.
             rest = len(rendered.text) / max(1, len(tokens.text))
-            raise Unteachable(NO_ROOM, needed=round(len(mask) * rest))
+            raise RowSkipped(NO_ROOM, needed=round(len(mask) * rest))
         room = self._max_length - len(opening)
         notes = (*rendered.notes, *((SPELLED,) if rendered.guarded else ()))
         return Encoding(

@@ -1,4 +1,4 @@
-"""From a source to its examples: rows are read, the format is recognised, what cannot teach is counted."""
+"""Read the examples of a source: its rows, its format, and counts of the rows that cannot be used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from studio.engine.data.readers.base import Broken, Row
 from studio.engine.data.readers.files import printable
 from studio.engine.data.readers.open import read_rows, refuse_or_skip, source_path
 from studio.engine.data.recognise import recognise
-from studio.engine.data.report import Remark, Tally, Unteachable
+from studio.engine.data.report import Remark, RowSkipped, Tally
 from studio.errors import DataError
 from studio.i18n import tr
 
@@ -30,10 +30,10 @@ class OpenSource:
     """A source that is being read, once.
 
     Attributes:
-        format: what its rows are; `columns` says which column holds each field.
+        format: the format of its rows; `columns` names the column of each field.
         names: the columns that its first rows have.
-        rows: the rows, as they stand in the file.
-        tally: what became of the rows read so far.
+        rows: the rows, unchanged.
+        tally: counts of the rows read so far.
     """
 
     source: DataSource
@@ -44,10 +44,10 @@ class OpenSource:
     tally: Tally
 
     def example(self, row: Row) -> Example | None:
-        """Return the example of a row, or None when it cannot teach and is counted as skipped."""
+        """Return the example of a row; None when the row cannot be used, which is counted."""
         try:
             example = self.format.read(row.values, self.columns)
-        except Unteachable as reason:
+        except RowSkipped as reason:
             self.tally.skip(row.number, reason)
             return None
         except NotText as error:
@@ -60,7 +60,7 @@ class OpenSource:
         return example
 
     def examples(self) -> Iterator[tuple[int, Example]]:
-        """Yield the number and the example of each row that can teach."""
+        """Yield the number and the example of each row that can be used."""
         for row in self.rows:
             example = self.example(row)
             if example is not None:

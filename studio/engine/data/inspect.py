@@ -98,7 +98,7 @@ def inspect_data(
 ) -> DataInspection:
     """Read a whole source, count what it holds, and render its first rows.
 
-    Without a tokenizer rows are shown as plain text, and nothing is said of their length.
+    Without a tokenizer, rows are shown as plain text, and their lengths are not checked.
 
     Raises:
         DataError: the file cannot be read, has no rows, or no known format.

@@ -1,4 +1,4 @@
-"""The order of training rows: every domain row once an epoch, general rows rehearsed between them."""
+"""The order of training rows: every domain row once an epoch, and general rows mixed in between."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-_GENERAL = 1  # keeps the general rows' random numbers apart from the epochs'
+_GENERAL = 1  # makes the random numbers of the general rows differ from those of the epochs
 
 
 class TrainingOrder:
@@ -59,7 +59,7 @@ class TrainingOrder:
         return _interleave(domain, general)
 
     def _rehearsed(self, number: int) -> NDArray[np.int64]:
-        """The general rows of an epoch: the next ones of an endless series of shuffled rounds through all of them."""
+        """Return the next general rows of an endless series of rounds, each a permutation of all general rows."""
         if not self._general:
             return np.empty(0, dtype=np.int64)
         begin, end = number * self._general, (number + 1) * self._general

@@ -1,4 +1,4 @@
-"""Everything that training needs of the data: rows to train on, rows held out, their order, and a report."""
+"""Prepare the data of a run: training rows, validation rows, their order, and a report."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def prepare_data(
     The result depends on nothing but the arguments and the content of the files.
 
     Raises:
-        DataError: a file cannot be read or teaches nothing, or the sources do not fit the settings.
+        DataError: a file cannot be read or has no usable row, or the sources do not fit the settings.
         ModelError: the tokenizer or its template cannot be used.
         Cancelled: the user cancelled.
     """

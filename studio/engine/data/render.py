@@ -1,4 +1,4 @@
-"""The one way from an example to tokens: training, validation, preview, certificate and chat all take it."""
+"""Render and tokenise examples. Training, validation, preview, certificate and chat all use this one path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from studio.engine.data.control_tokens import ControlTokens
 from studio.engine.data.encoder import Encoder, Encoding, Rendered
 from studio.engine.data.formats.base import Example, Message, Piece
 from studio.engine.data.formats.values import layout
-from studio.engine.data.report import Unteachable
+from studio.engine.data.report import RowSkipped
 from studio.engine.data.template import ChatTemplate
 from studio.engine.data.timelimit import TimeLimit, TimeLimitExceeded
 from studio.errors import DataError, ModelError
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SECONDS = 20.0
-"""How long templates may take for one call, for which sound ones need milliseconds."""
+"""Time limit of the chat template for one call. Usual templates need milliseconds."""
 
 _VERSION = 1
-"""Part of the fingerprint: to be raised when the same example would be rendered differently."""
+"""Part of the fingerprint. Raise it when a change of this code renders the same example differently."""
 
 
 class Renderer:
@@ -63,7 +63,7 @@ class Renderer:
 
     @property
     def fingerprint(self) -> str:
-        """What decides how an example is rendered, as hexadecimal digits."""
+        """A hash of all that decides how an example is rendered, as hexadecimal digits."""
         backend = self._tokenizer.backend_tokenizer
         backend.no_truncation()  # left behind by earlier calls; every call sets its own
         backend.no_padding()
@@ -75,21 +75,21 @@ class Renderer:
         """Return the row of an example; several when the template forces each answer to be a row of its own.
 
         Raises:
-            Unteachable: no token of it would be learnt.
+            RowSkipped: no token of it would be learnt.
             ModelError: the model's template is not valid, or does not come to an end.
         """
         outcome = self.encode_all([example])[0]
-        if isinstance(outcome, Unteachable):
+        if isinstance(outcome, RowSkipped):
             raise outcome
         return outcome
 
-    def encode_all(self, examples: Sequence[Example]) -> list[tuple[Encoding, ...] | Unteachable]:
-        """Return for each example its rows, or why it cannot teach. Faster than one by one."""
+    def encode_all(self, examples: Sequence[Example]) -> list[tuple[Encoding, ...] | RowSkipped]:
+        """Return for each example its rows, or why it is skipped. Faster than one by one."""
         rendered = self._render_all(examples)
-        texts = [text for texts in rendered if not isinstance(texts, Unteachable) for text in texts]
+        texts = [text for texts in rendered if not isinstance(texts, RowSkipped) for text in texts]
         encoded = iter(self._encoder.encode(texts))
         return [
-            texts if isinstance(texts, Unteachable) else _together([next(encoded) for _ in texts]) for texts in rendered
+            texts if isinstance(texts, RowSkipped) else _together([next(encoded) for _ in texts]) for texts in rendered
         ]
 
     def prompt(self, messages: Sequence[Message | Mapping[str, str]]) -> list[int]:
@@ -101,24 +101,24 @@ class Renderer:
             return self._encoder.ids(rendered)
         except TimeLimitExceeded as error:
             raise _endless() from error
-        except Unteachable as reason:
+        except RowSkipped as reason:
             raise DataError(
                 tr("The conversation cannot be shown to the model: {reason}.").format(reason=reason.remark.text())
             ) from reason
 
-    def _render_all(self, examples: Sequence[Example]) -> list[list[Rendered] | Unteachable]:
+    def _render_all(self, examples: Sequence[Example]) -> list[list[Rendered] | RowSkipped]:
         try:
             with TimeLimit(SECONDS):
                 return [self._render(example) for example in examples]
         except TimeLimitExceeded as error:
             raise _endless() from error
 
-    def _render(self, example: Example) -> list[Rendered] | Unteachable:
+    def _render(self, example: Example) -> list[Rendered] | RowSkipped:
         try:
             if self._template and example.messages:
                 return self._template.render(example.messages, self._everything)
             return [self._plain(example.pieces)]
-        except Unteachable as reason:
+        except RowSkipped as reason:
             return reason
 
     def _plain(self, pieces: Sequence[Piece]) -> Rendered:
@@ -135,10 +135,10 @@ class Renderer:
         return Rendered(text, learnt, opened=True, guarded=guarded)
 
 
-def _together(parts: list[Encoding | Unteachable]) -> tuple[Encoding, ...] | Unteachable:
-    """The parts of one example that can teach, or why none of them can."""
+def _together(parts: list[Encoding | RowSkipped]) -> tuple[Encoding, ...] | RowSkipped:
+    """Return the parts of one example that can be used, or why none can."""
     rows = tuple(part for part in parts if isinstance(part, Encoding))
-    return rows or next(part for part in parts if isinstance(part, Unteachable))
+    return rows or next(part for part in parts if isinstance(part, RowSkipped))
 
 
 def _endless() -> ModelError:

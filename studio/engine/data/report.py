@@ -37,7 +37,7 @@ class Remark:
         return cls.of(str(values["code"]), **values["values"])
 
 
-class Unteachable(Exception):
+class RowSkipped(Exception):
     """Nothing can be learnt from a row; the remark says why. The row is skipped and counted.
 
     `needed` is the `max_length` with which the row could be used; None when its length is not the reason.
@@ -67,7 +67,7 @@ class Tally:
     examples: list[tuple[int, Remark]] = field(default_factory=list)
     needed: list[int] = field(default_factory=list)
 
-    def skip(self, number: int, reason: Unteachable) -> None:
+    def skip(self, number: int, reason: RowSkipped) -> None:
         """Count a row as skipped."""
         self.skipped[reason.remark] += 1
         if self.skipped[reason.remark] <= EXAMPLES:

@@ -1,4 +1,4 @@
-"""Which rows are held out for validation: a pure function of the rows, the share and the seed."""
+"""Choose the rows that are held out for validation; the rows, the share and the seed alone decide."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def held_out(digests: NDArray[np.int64], fraction: float, seed: int) -> NDArray[
     if fraction <= 0 or len(sizes) < 2:
         return held
     target = min(max(1, round(fraction * len(digests))), len(digests) - 1)
-    # Groups in the order in which they appear, so that the outcome hangs on the places of rows alone.
+    # Groups in order of appearance: `np.unique` sorts by digest, and the result must not depend on hash values.
     by_appearance = np.argsort(first)
     shuffled = by_appearance[np.random.default_rng([seed, 0, 2]).permutation(len(by_appearance))]
     return np.isin(group_of, _fill(shuffled, sizes, target))

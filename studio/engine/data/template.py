@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from studio.engine.data.control_tokens import PROBE, ControlTokens
 from studio.engine.data.encoder import Rendered
 from studio.engine.data.formats.base import Message
-from studio.engine.data.report import Remark, Unteachable
+from studio.engine.data.report import Remark, RowSkipped
 from studio.errors import ModelError
 from studio.i18n import tr
 
@@ -50,7 +50,7 @@ class ChatTemplate:
             everything: make one span of the whole text.
 
         Raises:
-            Unteachable: the template refuses the conversation.
+            RowSkipped: the template refuses the conversation.
         """
         hidden = self._hidden(messages)
         guarded = hidden != list(messages)
@@ -70,7 +70,7 @@ class ChatTemplate:
         ]
 
     def ask(self, messages: Sequence[Message]) -> Rendered:
-        """Return the conversation up to where the next answer begins. Raises `Unteachable`."""
+        """Return the conversation up to where the next answer begins. Raises `RowSkipped`."""
         hidden = self._hidden(messages)
         return Rendered(self._text(hidden, ask=True), (), guarded=hidden != list(messages))
 
@@ -93,7 +93,7 @@ class ChatTemplate:
         probed = self._text([*before, Message("assistant", PROBE)])
         place = probed.find(PROBE)
         if place < 0 or probed[:place] != text[:place]:
-            raise Unteachable(_NO_BEGINNING)
+            raise RowSkipped(_NO_BEGINNING)
         return place
 
     def _ended(self, text: str) -> str:
@@ -117,7 +117,7 @@ class ChatTemplate:
             ) from error
         except (TemplateError, *_FAULTS) as error:
             words = str(error).strip().rstrip(".")[:200] or type(error).__name__
-            raise Unteachable(Remark.of("refused_by_template", error=words)) from error
+            raise RowSkipped(Remark.of("refused_by_template", error=words)) from error
         if len(text) > sum(len(message.content) for message in messages) * 2 + _GROWTH:
-            raise Unteachable(_TOO_MUCH)
+            raise RowSkipped(_TOO_MUCH)
         return text

@@ -19,7 +19,7 @@ from studio.engine.data.formats.base import Example
 from studio.engine.data.readers.files import fingerprint, printable, size_and_mtime
 from studio.engine.data.readers.open import source_path
 from studio.engine.data.render import Renderer
-from studio.engine.data.report import Tally, Unteachable
+from studio.engine.data.report import RowSkipped, Tally
 from studio.errors import DataError
 from studio.i18n import tr
 
@@ -92,7 +92,7 @@ def encode_chunk(
     outcomes = renderer.encode_all([example for _, example in chunk])
     kept = []
     for (number, _), outcome in zip(chunk, outcomes, strict=True):
-        if isinstance(outcome, Unteachable):
+        if isinstance(outcome, RowSkipped):
             tally.skip(number, outcome)
         else:
             tally.notes.update({note for row in outcome for note in row.notes})

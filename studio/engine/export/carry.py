@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from studio.engine.data.formats.base import Example
 from studio.engine.data.formats.values import exchange, layout
 from studio.engine.data.render import Renderer
-from studio.engine.data.report import Unteachable
+from studio.engine.data.report import RowSkipped
 from studio.engine.export.prefix import Prefix
 from studio.engine.export.source import Source
 
@@ -68,7 +68,7 @@ def _last_learnt(source: Source, tokenizer: PreTrainedTokenizerBase) -> int | No
     messages = exchange("Hello?", "Yes")
     try:
         row = Renderer(tokenizer, source.kind).encode(Example(layout(messages), messages))[-1]
-    except Unteachable:
+    except RowSkipped:
         return None  # the template wants another conversation than this one; the end of text remains
     return next(
         (token for token, learnt in zip(row.input_ids[::-1], row.supervised[::-1], strict=True) if learnt), None

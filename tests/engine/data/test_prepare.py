@@ -18,7 +18,7 @@ from studio.engine.data import cache, tokenise
 from studio.engine.data.examples import open_source
 from studio.engine.data.inspect import inspect_data
 from studio.engine.data.prepare import PreparedData, prepare_data
-from studio.engine.data.report import Remark, Tally, Unteachable
+from studio.engine.data.report import Remark, RowSkipped, Tally
 from studio.engine.data.rows import RowStore
 from studio.errors import Cancelled, DataError
 
@@ -302,8 +302,8 @@ def test_two_that_make_the_same_rows_at_once_do_not_disturb_each_other(
 
 def test_a_report_comes_back_from_the_cache_as_it_was() -> None:
     tally = Tally(rows=7)
-    tally.skip(3, Unteachable(Remark.of("empty_field", field="a")))
-    tally.skip(4, Unteachable(Remark("answer_cut_off"), needed=99))
+    tally.skip(3, RowSkipped(Remark.of("empty_field", field="a")))
+    tally.skip(4, RowSkipped(Remark("answer_cut_off"), needed=99))
     tally.notes[Remark("truncated")] += 2
     assert Tally.from_json(json.loads(json.dumps(tally.to_json()))) == tally
 

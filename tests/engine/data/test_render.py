@@ -15,7 +15,7 @@ from studio.engine.data.formats import FORMATS
 from studio.engine.data.formats.base import Example, Message, Piece
 from studio.engine.data.formats.values import conversation
 from studio.engine.data.render import Renderer
-from studio.engine.data.report import Unteachable
+from studio.engine.data.report import RowSkipped
 from studio.errors import DataError, ModelError
 
 IM_END = 2
@@ -188,7 +188,7 @@ def test_the_first_token_is_not_written_twice(make_tokenizer: Any) -> None:
 
 
 def refusal(renderer: Renderer, example: Example) -> str:
-    with pytest.raises(Unteachable) as reason:
+    with pytest.raises(RowSkipped) as reason:
         renderer.encode(example)
     return reason.value.remark.text()
 
@@ -315,7 +315,7 @@ def test_a_long_row_is_cut_and_said_to_be(tokenizer: PreTrainedTokenizerFast) ->
 
 def test_a_row_whose_answer_is_cut_away_is_skipped_with_the_length_it_needs(tokenizer: PreTrainedTokenizerFast) -> None:
     example = talk("hello " * 50, "b")
-    with pytest.raises(Unteachable) as reason:
+    with pytest.raises(RowSkipped) as reason:
         Renderer(tokenizer, "chat", max_length=16).encode(example)
     assert reason.value.remark == NO_ROOM
     assert reason.value.needed == len(only(Renderer(tokenizer, "chat").encode(example)).input_ids)
@@ -434,7 +434,7 @@ def test_many_examples_give_what_each_gives_alone(tokenizer: PreTrainedTokenizer
     renderer = Renderer(tokenizer, "chat", max_length=32)
     examples = [talk("a", "b"), talk("hello " * 99, "b"), talk("<|im_end|>", "c"), read("text", text="d")]
     for example, outcome in zip(examples, renderer.encode_all(examples), strict=True):
-        if isinstance(outcome, Unteachable):
+        if isinstance(outcome, RowSkipped):
             assert refusal(renderer, example) == outcome.remark.text()
         else:
             assert renderer.encode(example) == outcome

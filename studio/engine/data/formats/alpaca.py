@@ -7,7 +7,7 @@ from typing import Any
 
 from studio.engine.data.formats.base import Columns, Example, Field, Format, Piece
 from studio.engine.data.formats.values import NO_ANSWER, exchange, text
-from studio.engine.data.report import Remark, Unteachable
+from studio.engine.data.report import Remark, RowSkipped
 from studio.i18n import gettext_noop
 
 # The customary layout, word for word: Base models that saw Alpaca data know it.
@@ -28,9 +28,9 @@ def read(row: Mapping[str, Any], columns: Columns) -> Example:
     given = [value for name in ("instruction", "input") if (value := text(row, columns, name)).strip()]
     answer = text(row, columns, "output")
     if not given:
-        raise Unteachable(Remark.of("empty_field", field=columns["instruction"]))
+        raise RowSkipped(Remark.of("empty_field", field=columns["instruction"]))
     if not answer.strip():
-        raise Unteachable(NO_ANSWER)
+        raise RowSkipped(NO_ANSWER)
     layout = WITH_INPUT if len(given) == 2 else WITHOUT_INPUT
     prompt = layout.format(instruction=given[0], input=given[-1])
     return Example(

@@ -1,4 +1,4 @@
-"""What a data format is: the fields it reads, how it is recognised, and how a row becomes an example."""
+"""A data format: the fields it reads, how it is recognised, and how it makes an example of a row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of plain text. `learnt` marks what the model is to say; it ends with the end token."""
+    """A part of plain text. A `learnt` part is supervised, and the end token follows it."""
 
     text: str
     learnt: bool
@@ -28,13 +28,13 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What one row teaches, in the two forms in which a model can be told.
+    """What is to be learnt from one row, in two forms.
 
     Attributes:
-        pieces: how a Base model sees it: plain text.
-        messages: how a Chat model sees it, through its own template; empty for what is no dialogue, which a
-            Chat model then sees as plain text too.
-        notes: what is to be said of the row.
+        pieces: plain text, for Base models.
+        messages: a conversation, for Chat models, which render it with their template. Empty where the row is no
+            conversation; then Chat models see the plain text too.
+        notes: remarks on the row.
     """
 
     pieces: tuple[Piece, ...]
@@ -44,14 +44,14 @@ class Example:
 
 @dataclass(frozen=True)
 class Field:
-    """A field of a format, under the names it goes by in the world, the first of them ours."""
+    """A field of a format. `aliases` are other names for it that datasets use."""
 
     name: str
     aliases: tuple[str, ...] = ()
     required: bool = True
 
     def find(self, columns: Collection[str]) -> str | None:
-        """Return the column that holds this field, if one does; its own name before others, case ignored last."""
+        """Return the column of this field, or None. Exact names come first, then names that differ only in case."""
         names = (self.name, *self.aliases)
         lowered = {column.lower(): column for column in columns}
         return next((name for name in names if name in columns), None) or next(
@@ -69,7 +69,7 @@ class Format(Spec):
 
     Attributes:
         fields: what it reads; `DataSource.columns` maps them by name.
-        read: `(row, columns)` returns the row's example. Raises `Unteachable` for a row that cannot teach and
+        read: `(row, columns)` returns the row's example. Raises `RowSkipped` for a row that cannot be used and
             `NotText` where text should stand and something else does.
     """
 

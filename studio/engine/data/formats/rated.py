@@ -9,7 +9,7 @@ from typing import Any
 from studio.engine.data.formats.base import Columns, Example, Field, Format
 from studio.engine.data.formats.prompt_completion import continuation
 from studio.engine.data.formats.values import text
-from studio.engine.data.report import Remark, Unteachable
+from studio.engine.data.report import Remark, RowSkipped
 from studio.i18n import gettext_noop
 
 LIKED = Remark("rated_data")
@@ -19,7 +19,7 @@ DISLIKED = Remark("bad_answer")
 def read(row: Mapping[str, Any], columns: Columns) -> Example:
     """Return the prompt and the answer, unless the answer is marked as bad."""
     if text(row, columns, "label").strip().lower() in ("false", "0", "0.0"):
-        raise Unteachable(DISLIKED)
+        raise RowSkipped(DISLIKED)
     example = continuation(row, columns, "completion")
     return replace(example, notes=(*example.notes, LIKED))
 

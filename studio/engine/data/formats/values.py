@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from studio.engine.data.formats.base import Columns, Example, Message, Piece
-from studio.engine.data.report import Remark, Unteachable
+from studio.engine.data.report import Remark, RowSkipped
 
 NO_ANSWER = Remark("empty_answer")
 ASSISTANT_FIRST = Remark("assistant_first")
@@ -45,10 +45,10 @@ def text(row: Mapping[str, Any], columns: Columns, field: str) -> str:
 
 
 def required_text(row: Mapping[str, Any], columns: Columns, field: str) -> str:
-    """Return a field as text. Raises `Unteachable` when there is none."""
+    """Return a field as text. Raises `RowSkipped` when there is none."""
     value = text(row, columns, field)
     if not value.strip():
-        raise Unteachable(Remark.of("empty_field", field=columns.get(field, field)))
+        raise RowSkipped(Remark.of("empty_field", field=columns.get(field, field)))
     return value
 
 
@@ -64,24 +64,24 @@ def as_text(value: Any, field: str) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float | Decimal | datetime | date | time):
         return str(value)
-    raise Unteachable(Remark.of("not_text", field=field))
+    raise RowSkipped(Remark.of("not_text", field=field))
 
 
 def turns(value: Any, field: str) -> tuple[Message, ...]:
     """Return the turns of a conversation, with keys role and content or from and value.
 
     Raises:
-        Unteachable: it is no list of turns, or a turn lacks its role or content, or uses tools or images.
+        RowSkipped: it is no list of turns, or a turn lacks its role or content, or uses tools or images.
     """
     if not isinstance(value, list) or not value:
         is_encoded = isinstance(value, str) and value.lstrip().startswith("[")
-        raise Unteachable(Remark.of("list_as_text" if is_encoded else "not_a_list", field=field))
+        raise RowSkipped(Remark.of("list_as_text" if is_encoded else "not_a_list", field=field))
     return tuple(_turn(item) for item in value)
 
 
 def conversation(messages: Sequence[Message]) -> Example:
-    """Return the example of a conversation. Raises `Unteachable` unless it ends with an answer that has text."""
-    _refuse_unteachable(messages)
+    """Return the example of a conversation. Raises `RowSkipped` unless it ends with an answer that has text."""
+    _refuse_turns(messages)
     speakers = [message.role for message in messages if message.role != "system"]
     notes = (ASSISTANT_FIRST,) if speakers[0] == "assistant" else ()
     return Example(layout(messages), tuple(messages), notes)
@@ -125,36 +125,36 @@ _EMPTY_QUESTION = Remark("empty_question")
 
 def _turn(item: Any) -> Message:
     if not isinstance(item, Mapping):
-        raise Unteachable(_NO_OBJECT)
+        raise RowSkipped(_NO_OBJECT)
     name = item.get("role", item.get("from"))
     if not isinstance(name, str) or not name.strip():
-        raise Unteachable(_NO_ROLE)
+        raise RowSkipped(_NO_ROLE)
     if name.lower() in _TOOL_ROLES or item.get("tool_calls") or item.get("function_call"):
-        raise Unteachable(_TOOLS)
+        raise RowSkipped(_TOOLS)
     role = _ROLES.get(name.strip().lower())
     if role is None:
-        raise Unteachable(Remark.of("unknown_role", role=ascii(name[:30])))
+        raise RowSkipped(Remark.of("unknown_role", role=ascii(name[:30])))
     content = item.get("content", item.get("value"))
     if content is None:
-        raise Unteachable(_NO_CONTENT)
+        raise RowSkipped(_NO_CONTENT)
     if isinstance(content, list):
         return Message(role, "".join(_part(part) for part in content))
     return Message(role, as_text(content, "content"))
 
 
-def _refuse_unteachable(messages: Sequence[Message]) -> None:
+def _refuse_turns(messages: Sequence[Message]) -> None:
     if not messages or messages[-1].role != "assistant":
-        raise Unteachable(_LAST_IS_NO_ANSWER)
+        raise RowSkipped(_LAST_IS_NO_ANSWER)
     for message in messages:
         if not message.content.strip() and message.role == "assistant":
-            raise Unteachable(NO_ANSWER)
+            raise RowSkipped(NO_ANSWER)
         if not message.content.strip() and message.role == "user":
-            raise Unteachable(_EMPTY_QUESTION)
+            raise RowSkipped(_EMPTY_QUESTION)
 
 
 def _part(part: Any) -> str:
     if isinstance(part, Mapping):
         if part.get("type", "text") != "text":
-            raise Unteachable(_IMAGES)
+            raise RowSkipped(_IMAGES)
         part = part.get("text")
     return as_text(part, "content")

@@ -1,4 +1,4 @@
-"""What every reader gives: rows as they stand in the file, and lines that could not be read."""
+"""What every reader yields: unchanged rows, and lines that cannot be read."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 from studio.engine.control import Progress
 from studio.engine.data.report import Remark
 
-# One row larger than this is not a row of a dataset but a file of another kind; it also bounds the memory.
+# Bounds the memory. A longer row is not a row of a dataset; the file is of another kind.
 MAX_ROW_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row. Text is as it stands in the file, and so are numbers: as text.
+    """One row. Text is unchanged, and numbers are the text that is in the file, so that nothing is rounded.
 
     Attributes:
         number: the line it begins in, or its position from 1 in a list or a Parquet file.
         values: its fields by column name.
-        notes: what is to be said of it.
+        notes: remarks on the row.
     """
 
     number: int
@@ -34,8 +34,8 @@ class Broken:
 
     Attributes:
         line: the line, from 1.
-        what: the part of a sentence that says what is wrong with it.
-        fatal: whether what follows it cannot be read either, so that it cannot be skipped.
+        what: what is wrong with it, as part of a sentence.
+        fatal: whether the rest of the file cannot be read either, so that the line cannot be skipped.
     """
 
     line: int
@@ -44,7 +44,7 @@ class Broken:
 
 
 class Meter:
-    """Reports bytes done of a file, at most twenty times a second, so that Cancel works and costs nothing."""
+    """Reports how many bytes of a file are done, at most 20 times a second. Cancel works through these reports."""
 
     def __init__(self, progress: Progress, stage: str, total: int) -> None:
         self._progress = progress

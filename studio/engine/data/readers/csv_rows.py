@@ -1,4 +1,4 @@
-"""Rows from CSV: the delimiter is found, every cell stays the text it is."""
+"""Rows from CSV: the delimiter is found from the file, and every cell stays text."""
 
 from __future__ import annotations
 

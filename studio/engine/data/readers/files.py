@@ -1,4 +1,4 @@
-"""Opening a file that somebody chose: only regular files, and a plain sentence for everything else."""
+"""Open a file that the user chose: only regular files; everything else is refused with one sentence."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def open_file(path: Path) -> tuple[BinaryIO, int]:
 
 
 def read_head(path: Path) -> bytes:
-    """Return the first bytes of a file, to tell what it is."""
+    """Return the first bytes of a file, which tell its kind."""
     file, _ = open_file(path)
     with file:
         return file.read(HEAD)

@@ -1,4 +1,4 @@
-"""The elements of a JSON list, or values one after another, found in a stream without holding the whole file."""
+"""Split a stream of JSON into the elements of a list, or into values that follow each other, in bounded memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Element:
 
 
 class ElementScanner:
-    """Cuts text into elements by counting brackets outside strings; what is inside is for the parser to judge.
+    """Cuts text into elements by counting brackets outside strings. The parser checks the inside later.
 
     Args:
         blocks: the text of the file.

@@ -1,4 +1,4 @@
-"""One JSON value from its text: strict, with numbers left as the text they are."""
+"""Parse one JSON value strictly, and keep numbers as text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Number(str):
-    """A number as it stands in the file."""
+    """A number, as the text that is in the file."""
 
     __slots__ = ()
 
@@ -33,7 +33,7 @@ class Malformed(Exception):
 
 
 class JsonValues:
-    """Parses values and notices what is legal JSON but wrong all the same.
+    """Parses values, and finds what is legal JSON but harmful.
 
     Numbers come back as the text that stands in the file, so that nothing is rounded or reformatted; the
     literals NaN and Infinity come back as floats, the only ones there are.

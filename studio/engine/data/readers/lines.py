@@ -1,4 +1,4 @@
-"""From bytes to lines of text, without losing a character and without trusting one."""
+"""Decode a file into lines of text; lines that are not text in its encoding are reported, never changed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _RAW_CONTROL = re.compile("[\0-\x08\x0e-\x1f]")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: its number from 1, and its text with the line end as it stands in the file."""
+    """One line: its number from 1, and its unchanged text, including the line end."""
 
     number: int
     text: str
@@ -42,7 +42,7 @@ class TextFile:
 
     Attributes:
         encoding: the name of its codec.
-        head: how its text begins, to tell what it is.
+        head: the beginning of its text, which tells the kind of the file.
     """
 
     def __init__(self, path: Path, encoding: str, progress: Progress, stage: str) -> None:

@@ -1,4 +1,4 @@
-"""One way to read any dataset file: the kind of the file is found, and broken lines are dealt with as was chosen."""
+"""Read a dataset file of any kind; broken lines stop the reading or are skipped, as the user chose."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from studio.engine.data.readers.files import PARQUET_MAGIC, printable, read_head
 from studio.engine.data.readers.json_rows import read_json
 from studio.engine.data.readers.lines import Line, TextFile
 from studio.engine.data.readers.parquet_rows import read_parquet
-from studio.engine.data.report import Remark, Tally, Unteachable
+from studio.engine.data.report import Remark, RowSkipped, Tally
 from studio.errors import DataError
 from studio.i18n import tr
 
@@ -51,7 +51,7 @@ def read_rows(source: DataSource, tally: Tally, progress: Progress, stage: str =
 def refuse_or_skip(source: DataSource, broken: Broken, tally: Tally) -> None:
     """Count a broken line when the user chose to skip such lines. Raises `DataError` otherwise."""
     if source.bad_rows == "skip" and not broken.fatal:
-        tally.skip(broken.line, Unteachable(UNREADABLE))
+        tally.skip(broken.line, RowSkipped(UNREADABLE))
         return
     advice = tr("mend the file") if broken.fatal else tr("mend the line or choose to skip broken lines")
     raise DataError(
