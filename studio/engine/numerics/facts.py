@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -53,6 +54,8 @@ class StepFacts:
         sample: what was recorded of this step, where it was sampled.
         lost_updates: share (0 to 1) of the weights whose update was not zero and yet left them as they were; None
             where that is not known. It matters in pure precisions alone.
+        recount: repeats a micro-batch with and without the range of fp16, and returns which share (0 to 1) of the
+            gradients that are not zero by nature fp16 makes zero; None where that cannot be told. It costs two passes.
         cause: why the step failed, None where it was applied. The diagnosis adds it.
     """
 
@@ -64,6 +67,7 @@ class StepFacts:
     rows_tried: int = 0
     sample: NumericsSampled | None = None
     lost_updates: float | None = None
+    recount: Callable[[], float | None] = lambda: None
     cause: Cause | None = None
 
     @property

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from studio.engine.data.batching import MicroBatch
 from studio.engine.numerics.facts import FirstNonFinite
-from studio.engine.numerics.modules import own_name
+from studio.engine.numerics.modules import own_name, visible_modules
 from studio.engine.numerics.recompute_fp32 import exceeds_fp16
 from studio.engine.numerics.recorder import Recorder
 from studio.engine.numerics.replay import Replay
-from studio.engine.numerics.trace import Place, Trace, check_finite
+from studio.engine.numerics.trace import Place, Trace, check_finite, own_parameters
 
 # fp16 flushes all but the largest gradients at this scale, and none overflows.
 TINY_SCALE = 2.0**-24
@@ -39,7 +39,7 @@ def locate_first(replay: Replay, batch: MicroBatch, *, recorder: Recorder | None
     The training state stays as it is: gradients, modes, random numbers. Dropout draws anew. For the moment the
     gradients of the trained parameters exist a second time.
     """
-    damaged = _in_weights(replay.model)
+    damaged = _in_weights(replay.model, replay.base)
     beside = _trained_beside(replay.model, replay.base)
     trace = Trace(replay.base, replay.scale or 1.0, beside)
     gradients: list[Tensor | None] = []
@@ -82,13 +82,18 @@ def _trained_beside(model: nn.Module, base: nn.Module) -> dict[nn.Parameter, str
     }
 
 
-def _in_weights(model: nn.Module) -> FirstNonFinite | None:
+def _in_weights(model: nn.Module, base: nn.Module) -> FirstNonFinite | None:
+    # The same names as for outputs and gradients: the module that a person sees, not the parameter inside it.
+    owners: dict[int, str] = {}
+    for name, module in visible_modules(base):
+        for parameter in own_parameters(module):
+            owners.setdefault(id(parameter), name)
     for name, parameter in model.named_parameters():
         if parameter.is_floating_point():
             seen = check_finite(parameter)
             if not seen.finite:
                 return FirstNonFinite(
-                    module=own_name(name),
+                    module=owners.get(id(parameter), own_name(name).rpartition(".")[0]),
                     direction="weights",
                     largest_before=seen.largest,
                     exceeds_fp16=_too_large(parameter),

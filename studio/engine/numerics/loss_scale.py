@@ -21,6 +21,9 @@ from studio.engine.numerics.facts import StepFacts
 CHRONIC_SHARE = 0.05
 # So many steps are looked back on: the shortest window in which 5 % is a number of steps that chance does not give.
 WINDOW = 100
+# Where the scale grows less often than that, so many growths are looked back on, up to a length that memory bears.
+GROWTHS = 3
+LONGEST = 10_000
 # After so many good updates in a row a search has ended: fewer than 5 % are skipped then.
 SETTLED = round(1 / CHRONIC_SHARE)
 
@@ -54,6 +57,7 @@ class LossScaleHistory:
         scaling: dynamic, static or off.
         overflowed_at: the smallest scale that overflowed and has not worked since, inf where there is none.
         recent: the last steps, (skipped, counts as a repetition) each.
+        repeats: where the last two descents began that repeated what was known.
         unanswered: the last steps that overflowed while the scale could not fall.
         search: descents to scales that had not been tried, joined; None where none has been since the last was told.
         ended: the descent that this step ended.
@@ -67,7 +71,9 @@ class LossScaleHistory:
         self.scaling = scaling
         self.established = established
         self.overflowed_at = math.inf
-        self.recent: deque[tuple[bool, bool]] = deque(maxlen=WINDOW)
+        window = max(WINDOW, GROWTHS * config.growth_interval if scaling == "dynamic" else 0)
+        self.recent: deque[tuple[bool, bool]] = deque(maxlen=min(window, LONGEST))
+        self.repeats: deque[int] = deque(maxlen=2)
         self.unanswered: deque[int] = deque(maxlen=established)
         self.search: Descent | None = None
         self.ended: Descent | None = None
@@ -125,14 +131,20 @@ class LossScaleHistory:
             self.search = self.ended if self.search is None else _joined(self.search, self.ended)
 
     def _descend(self, facts: StepFacts) -> bool:
-        """Extend the present descent, or begin one; return whether one began that repeats what was known."""
+        """Extend the present descent, or begin one; return whether the step only repeats what was known.
+
+        That is so above a scale that worked before the scale grew. Without a growth in between, it falls for the first
+        time from there, and follows gradients that have grown.
+        """
         scale = facts.scale
         lower = facts.next_scale if facts.next_scale is not None else scale * self.config.backoff_factor
         if self._descent is not None:
             self._descent.skipped += 1
             self._descent.to_scale = lower
-            return False
+            return self._descent.repeated and self._descent.before_growth is not None and scale > self._lowest_good
         repeated = scale > self._lowest_good
+        if repeated:
+            self.repeats.append(facts.step)
         self._descent = Descent(facts.step, scale, lower, 1, repeated, self._before_growth)
         self._before_growth = None
         return repeated

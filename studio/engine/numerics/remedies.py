@@ -22,6 +22,9 @@ CUSTOMARY_SCALING = {
     "precision.backoff_factor": 0.5,
 }
 
+# Below a scale of 1 the loss would be made smaller, not larger: scaling is there for the opposite.
+CUSTOMARY_FLOOR = 1.0
+
 Overrides: TypeAlias = dict[str, Any]
 
 
@@ -96,6 +99,14 @@ def _use_dynamic_scaling(config: RunConfig, evidence: Evidence) -> Overrides:
     return {**CUSTOMARY_SCALING, "precision.minimum_scale": floor, **pure}
 
 
+def _lower_floor(config: RunConfig, evidence: Evidence) -> Overrides:
+    return {"precision.minimum_scale": min(config.precision.minimum_scale, CUSTOMARY_FLOOR)}
+
+
+def _use_automatic_storage(config: RunConfig, evidence: Evidence) -> Overrides:
+    return {"precision.base_dtype": "auto"}
+
+
 def _raise_scale(config: RunConfig, evidence: Evidence) -> Overrides:
     return {"precision.initial_scale": min(float(evidence["suggested_scale"]), FP32_MAX)}
 
@@ -141,6 +152,20 @@ REMEDIES = {
             title=gettext_noop("Raise the loss scale"),
             explanation=gettext_noop("Go on with a loss scale that lifts the small gradients into the range of fp16."),
             overrides=_raise_scale,
+        ),
+        Remedy(
+            name="lower_floor",
+            title=gettext_noop("Lower the floor of the loss scale"),
+            explanation=gettext_noop("Go on with a loss scale that may fall to 1, where it was kept above that."),
+            overrides=_lower_floor,
+        ),
+        Remedy(
+            name="use_automatic_storage",
+            title=gettext_noop("Store the weights in the compute format"),
+            explanation=gettext_noop(
+                "Go on with frozen weights in the format that the run computes in, which has the range of fp32."
+            ),
+            overrides=_use_automatic_storage,
         ),
         Remedy(
             name="skip_rows",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from studio.engine.data.batching import MicroBatch
+
+# So many times larger than the loss scale in question is one under which what was lost shows.
+RAISED = 1024.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,21 @@ class Replay:
             if see is not None:
                 see(loss.detach())
             return torch.autograd.grad(loss * (self.scale or 1.0), trained, allow_unused=True)
+
+    def lost_to_fp16(self, batch: MicroBatch, wide: Callable[[], AbstractContextManager[object]]) -> float | None:
+        """Return which share (0 to 1) of the gradients is zero here and is not with the range of fp32.
+
+        `wide` makes a context in which the products have that range. What is stored in fp16 is kept from vanishing by
+        a loss scale that is far larger there. None where gradients are not finite.
+        """
+        raised = replace(self, autocast=wide, scale=(self.scale or 1.0) * RAISED)
+        pairs = zip(self.run(batch), raised.run(batch), strict=True)
+        here, there = zip(*((a, b) for a, b in pairs if a is not None and b is not None), strict=True)
+        if not all(bool(torch.isfinite(gradient).all()) for gradient in (*here, *there)):
+            return None
+        not_zero = sum(int((gradient != 0).sum()) for gradient in there)
+        lost = sum(int(((b != 0) & (a == 0)).sum()) for a, b in zip(here, there, strict=True))
+        return lost / not_zero if not_zero else 0.0
 
     def has_finite_gradients(self, batch: MicroBatch) -> bool:
         """Go forward and backward, and return whether all gradients of what is trained are finite."""

@@ -77,7 +77,7 @@ class Trace:
             handles.append(module.register_forward_hook(functools.partial(self._after, name)))
         # The last module with a weight counts as its owner: a tied one belongs to the output layer, which alone
         # computes its gradient in 16 bits.
-        owners = {parameter: name for name, module in self._modules.items() for parameter in _own(module)}
+        owners = {parameter: name for name, module in self._modules.items() for parameter in own_parameters(module)}
         for parameter, name in owners.items():
             if parameter.requires_grad:
                 handles.append(parameter.register_hook(functools.partial(self._leave, "backward", name)))
@@ -181,7 +181,8 @@ def tensors(value: Any) -> list[Tensor]:
     return [inner for inner in inside if isinstance(inner, Tensor) and inner.is_floating_point()]
 
 
-def _own(module: nn.Module) -> list[nn.Parameter]:
+def own_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters of a module that no module inside it owns; what peft puts round a layer counts as one."""
     is_whole = type(module).__module__.startswith("peft.")
     return list(module.parameters(recurse=is_whole))
 

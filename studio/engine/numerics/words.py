@@ -13,7 +13,7 @@ SHOWN_ROWS = 3
 
 
 def wider_format(remedies: Remedies, otherwise: str = "") -> str:
-    """Advise the precision with more range that there is here."""
+    """Advise a run in fp16 on the precision with more range that there is here."""
     advice = (
         tr("Use bf16, which has the range of fp32")
         if "use_bf16" in remedies

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from studio.config import RunConfig
+from studio.engine.autocast import autocast
 from studio.engine.data.batching import MicroBatch, collate
 from studio.engine.numerics.diagnosis import ESTABLISHED, Diagnosis, no_checkpoint
 from studio.engine.numerics.facts import FAR_BELOW, FirstNonFinite, Row, StepFacts, ValidationFacts
@@ -21,6 +23,7 @@ from studio.engine.numerics.recorder import Recorder
 from studio.engine.numerics.replay import Replay
 from studio.engine.numerics.throttle import CostThrottle
 from studio.engine.numerics.verdicts import verdict_words
+from studio.engine.precision import PRECISIONS
 from studio.engine.precision.choose import has_bf16
 from studio.engine.training.state import Emit
 from studio.engine.training.trainer import Attempt, StepObserver, Trainer
@@ -34,6 +37,8 @@ log = logging.getLogger(__name__)
 # A look into a failure costs up to a step, and more where rows are repeated one by one. What a smaller scale mends by
 # itself is looked into once in so many steps; any other kind of failure until it is established, and then as rarely.
 STEPS_BETWEEN_LOOKS = 100
+# Updates that are looked at one by one for what rounding undoes: that costs a copy of a million weights at most.
+FIRST_UPDATES = 20
 # Samples of skips, and of the steps after them, that are taken whenever they come; then they keep to the cadence.
 SAMPLES_OF_SKIPS = 8
 
@@ -113,10 +118,14 @@ class NumericsMonitor(StepObserver):
     def optimizer_step(self, step: int) -> AbstractContextManager[object]:
         """Count the updates that rounding undoes, where there is no master copy."""
         stochastic = self._trainer.config.precision.stochastic_rounding
-        if not self._trainer.precision.pure or stochastic or not self.looks_at(step):
+        if not self._trainer.precision.pure or stochastic or not self._looks_at_updates(step):
             return nullcontext()
         self._lost = LostUpdates(self._model.parameters)
         return self._lost
+
+    def _looks_at_updates(self, step: int) -> bool:
+        """Look at every update at first, so that a short run is looked at often enough; later at the cadence."""
+        return step % max(1, min(self._trainer.config.numerics.every, step // FIRST_UPDATES)) == 0
 
     def judge(self, done: StepCompleted, attempt: Attempt) -> None:
         """Draw the conclusions of an attempt, and tell them."""
@@ -127,6 +136,7 @@ class NumericsMonitor(StepObserver):
             can_back_off=attempt.could_back_off,
             sample=self._sample,
             lost_updates=None if self._lost is None or math.isnan(self._lost.share) else self._lost.share,
+            recount=functools.partial(self._recount, attempt),
         )
         if not done.skipped:
             self._applied_row = attempt.batches[-1].rows[0]
@@ -192,6 +202,16 @@ class NumericsMonitor(StepObserver):
 
     def _samples(self, budget: CostThrottle, step: int) -> bool:
         return self._recorder is not None and budget.passes(step, self._recorder.every)
+
+    def _recount(self, attempt: Attempt) -> float | None:
+        """Return which share of the gradients fp16 makes zero, on the largest micro-batch. It never ends the run."""
+        try:
+            batch = attempt.batches[0].to(self._trainer.device)
+            wide = functools.partial(autocast, PRECISIONS.get("bf16-mixed"), self._trainer.device)
+            return self._trainer.replay(attempt.batches, attempt.grad_scale).lost_to_fp16(batch, wide)
+        except Exception:
+            log.exception("The gradients could not be counted again")
+            return None
 
     def _worth_a_look(self, facts: StepFacts) -> bool:
         """A run about to wait or to end is looked into again: something else may have joined what is known."""

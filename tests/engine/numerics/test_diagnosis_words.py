@@ -227,6 +227,8 @@ def test_only_skipping_rows_and_restoring_a_checkpoint_act_on_the_run_itself() -
         "skip_rows",
         "restore_checkpoint",
         "stochastic_rounding",
+        "lower_floor",
+        "use_automatic_storage",
     }
 
 

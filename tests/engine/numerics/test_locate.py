@@ -417,7 +417,8 @@ def test_a_weight_that_is_no_number_is_named_whichever_it_is(make: Make, method:
         parameter.data.view(-1)[0] = first
         assert found is not None
         assert found.direction == "weights"
-        assert found.module == name.removeprefix("base_model.model.").replace(".base_layer", "").replace(".default", "")
+        module = name.removeprefix("base_model.model.").replace(".base_layer", "").partition(".lora_")[0]
+        assert found.module == module.removesuffix(".weight").removesuffix(".bias")
 
 
 def test_the_training_state_stays_as_it_was() -> None:

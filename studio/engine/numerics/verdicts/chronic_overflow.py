@@ -48,7 +48,12 @@ class ChronicOverflow(Verdict):
         )
         sentence += begins_in(evidence)
         if "use_dynamic_scaling" not in remedies:
-            return sentence, wider_format(remedies, tr("or lower the learning rate"))
+            lower = tr("or lower the learning rate") if "lower_learning_rate" in remedies else ""
+            return sentence, wider_format(remedies, lower)
+        if evidence["scaling"] == "dynamic" and _grows_too_far(evidence):
+            return sentence, tr(
+                "Use the customary loss scaling: halved when a step overflows, doubled after 2000 good updates."
+            )
         if evidence["scaling"] == "dynamic":
             advice = tr("The scale grows after only {interval} good updates; let it wait for 2000, as is customary.")
             return sentence, advice.format(interval=evidence["growth_interval"])
@@ -56,10 +61,21 @@ class ChronicOverflow(Verdict):
 
     def remedies(self, evidence: Evidence, options: Options) -> tuple[str, ...]:
         # Dynamic scaling with customary settings, unless that is in use, or cannot help because nothing is scaled.
-        customary = evidence["growth_interval"] >= CUSTOMARY_SCALING["precision.growth_interval"]
+        customary = not _grows_too_often(evidence) and not _grows_too_far(evidence)
         in_use = evidence["scaling"] == "dynamic" and customary
         scaling = () if in_use or evidence["scaling"] == "off" else ("use_dynamic_scaling",)
-        return (*scaling, *wider_formats(evidence, options), "lower_learning_rate")
+        rate = ("lower_learning_rate",) if evidence["update"] else ()
+        return (*scaling, *wider_formats(evidence, options), *rate)
+
+
+def _grows_too_often(evidence: Evidence) -> bool:
+    return bool(evidence["growth_interval"] < CUSTOMARY_SCALING["precision.growth_interval"])
+
+
+def _grows_too_far(evidence: Evidence) -> bool:
+    """Whether a growth that fails takes several skipped steps back; journals of earlier versions do not tell."""
+    factors = [evidence.get(key, CUSTOMARY_SCALING[f"precision.{key}"]) for key in ("growth_factor", "backoff_factor")]
+    return bool(factors[0] * factors[1] > 1.0)
 
 
 class ChronicOverflowDetector(Detector):
@@ -77,7 +93,9 @@ class ChronicOverflowDetector(Detector):
         recent = history.recent
         skipped = sum(skip for skip, _ in recent)
         repetitions = sum(repeated for _, repeated in recent)
-        often = repetitions >= FEWEST and repetitions > CHRONIC_SHARE * len(recent)
+        # One growth that fails, however many steps it takes back, is no habit yet.
+        twice = not dynamic or (len(history.repeats) == 2 and facts.step - history.repeats[0] < len(recent))
+        often = twice and repetitions >= FEWEST and repetitions > CHRONIC_SHARE * len(recent)
         in_a_row = all(skip for skip, _ in list(recent)[-self._established :])
         unanswered = not dynamic and in_a_row and history.keeps_overflowing(facts.step)
         if not (often or unanswered) or not self._news.passes(facts.step, skipped / len(recent)):
@@ -90,6 +108,9 @@ class ChronicOverflowDetector(Detector):
             "steps": len(recent),
             "scale": facts.scale,
             "growth_interval": history.config.growth_interval,
+            "growth_factor": history.config.growth_factor,
+            "backoff_factor": history.config.backoff_factor,
+            "update": facts.done.update,
         }
 
 

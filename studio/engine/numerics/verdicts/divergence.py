@@ -47,6 +47,7 @@ class DivergenceDetector(Detector):
         self._losses = run.losses
         self._norms: deque[float] = deque(maxlen=STEPS)
         self._rate = 0.0
+        self._failing = False
         self._news = NewsThrottle(WINDOW)
 
     @property
@@ -54,6 +55,7 @@ class DivergenceDetector(Detector):
         return self._losses.last_is_high
 
     def observe(self, facts: StepFacts) -> Evidence | None:
+        self._failing = facts.done.skipped
         if facts.done.skipped:
             return None
         self._norms.append(facts.done.grad_norm)
@@ -61,7 +63,8 @@ class DivergenceDetector(Detector):
         return self._told(facts.step) if self._losses.risen else None
 
     def finish(self, step: int) -> Evidence | None:
-        return self._told(step) if self._losses.ended_high else None
+        # Steps that failed to the end have a verdict of their own.
+        return self._told(step) if self._losses.ended_high and not self._failing else None
 
     def _told(self, step: int) -> Evidence | None:
         if self._losses.told_by not in ("", Divergence.name) or not self._news.passes(step):

@@ -37,11 +37,39 @@ class ForwardOverflow(Verdict):
             limit=number(FP16.largest),
             largest=number(evidence["largest_before"], exact=False),
         )
-        advice = tr("Loss scaling cannot help here, because it only acts on gradients.") + " " + wider_format(remedies)
+        if "use_automatic_storage" in remedies:
+            advice = tr("Store the frozen weights in the format that the run computes in, which has the range of fp32.")
+        elif "lower_learning_rate" in remedies and "restore_checkpoint" in remedies:
+            advice = tr(
+                "The updates led to this: lower the learning rate, and go back to the last good checkpoint. Loss "
+                "scaling cannot help, because it only acts on gradients."
+            )
+        elif "lower_learning_rate" in remedies:
+            advice = tr(
+                "The updates may have led to this: lower the learning rate. Loss scaling cannot help, because it only "
+                "acts on gradients."
+            )
+        else:
+            advice = tr("Loss scaling cannot help here, because it only acts on gradients.")
+            advice += " " + wider_format(remedies)
         return sentence + on_rows(evidence), advice
 
     def remedies(self, evidence: Evidence, options: Options) -> tuple[str, ...]:
-        return (*wider_formats(evidence, options), *(("skip_rows",) if evidence["rows"] else ()))
+        wide = wider_formats(evidence, options)
+        rows = ("skip_rows",) if evidence["rows"] else ()
+        if "fp16" not in evidence["precision"]:  # then only the storage of frozen weights is in fp16
+            return ("use_automatic_storage", *wide)
+        if not by_training(evidence):
+            return (*wide, *rows)
+        # In a model that could compute these rows when it came, the weights have grown; a wider format would only let
+        # them grow on.
+        back = ("restore_checkpoint",) if options.can_restore else ()
+        return ("lower_learning_rate", *back, *wide, *(rows if len(evidence["rows"]) == 1 else ()))
+
+
+def by_training(evidence: Evidence) -> bool:
+    """Return whether updates may have led to it: some were applied, and it is not some rows among others that fail."""
+    return bool(evidence.get("update")) and len(evidence["rows"]) >= evidence.get("rows_tried", 0)
 
 
 class ForwardOverflowDetector(Detector):
@@ -56,8 +84,9 @@ class ForwardOverflowDetector(Detector):
             return None
         evidence = {"module": located.module, "largest_before": located.largest_before}
         if located.direction == "weights":
-            return {**evidence, "rows": [], "weights": True}
-        return {**evidence, **rows_evidence(facts)}
+            # Frozen weights are stored once, before the first update.
+            return {**evidence, "rows": [], "weights": True, "update": 0}
+        return {**evidence, **rows_evidence(facts), "update": facts.done.update}
 
 
 VERDICT = ForwardOverflow()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from studio.engine.numerics.facts import StepFacts
 from studio.engine.numerics.loss_scale import WINDOW
-from studio.engine.numerics.remedies import wider_formats
+from studio.engine.numerics.remedies import CUSTOMARY_FLOOR, wider_formats
 from studio.engine.numerics.throttle import NewsThrottle
 from studio.engine.numerics.verdict import Detector, Evidence, Options, Remedies, Verdict, Watched, Words
 from studio.engine.numerics.words import begins_in, number, wider_format
@@ -25,12 +25,18 @@ class ScaleCollapse(Verdict):
             "The loss scale, a factor that lifts small gradients into the range of fp16, is at its lowest, {scale}, "
             "and gradients still overflow; steps lost there so far: {count}."
         ).format(scale=number(evidence["scale"]), count=evidence["overflows"])
-        advice = wider_format(remedies, tr("or lower the learning rate if this began while training"))
+        lower = tr("or lower the learning rate if this began while training")
+        advice = wider_format(remedies, lower if "lower_learning_rate" in remedies else "")
+        if "lower_floor" in remedies:
+            advice = tr("Lower the floor of the scale, so that it can fall to where the gradients fit.")
         return sentence + begins_in(evidence), advice
 
     def remedies(self, evidence: Evidence, options: Options) -> tuple[str, ...]:
+        floor = ("lower_floor",) if evidence["scale"] > CUSTOMARY_FLOOR else ()
+        # Before the first update the model is as it came, whatever the rate.
         back = ("restore_checkpoint",) if options.can_restore else ()
-        return (*wider_formats(evidence, options), "lower_learning_rate", *back)
+        rate = ("lower_learning_rate", *back) if evidence["update"] else ()
+        return (*floor, *wider_formats(evidence, options), *rate)
 
 
 class ScaleCollapseDetector(Detector):
@@ -45,7 +51,12 @@ class ScaleCollapseDetector(Detector):
             return None
         if not self._history.keeps_overflowing(facts.step) or not self._news.passes(facts.step):
             return None
-        return {"module": facts.backward_module, "scale": facts.scale, "overflows": len(self._history.unanswered)}
+        return {
+            "module": facts.backward_module,
+            "scale": facts.scale,
+            "overflows": len(self._history.unanswered),
+            "update": facts.done.update,
+        }
 
 
 VERDICT = ScaleCollapse()

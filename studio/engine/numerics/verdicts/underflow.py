@@ -74,6 +74,10 @@ class UnderflowDetector(Detector):
         self._in_a_row = self._in_a_row + 1 if lost.share >= UNDERFLOW_SHARE else 0
         if self._in_a_row < UNDERFLOW_SAMPLES or not self._news.passes(self._samples, lost.share):
             return None
+        # The estimate cannot tell zeros of a gradient that nothing can flow to. No loss scale helps these.
+        counted = facts.recount()
+        if counted is not None and counted < UNDERFLOW_SHARE:
+            return None
         evidence = {
             "share": lost.share,
             "scale": facts.scale,
