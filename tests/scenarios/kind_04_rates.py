@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -21,12 +22,11 @@ WIDE = ("use_bf16", "use_fp32")
 @contextmanager
 def grown(factor: float, update: int) -> Iterator[None]:
     """Multiply what the first block's feed-forward layer makes, after so many updates, as a rate far too high does."""
-    attempt = Trainer.attempt
+    attempt, seen = Trainer.attempt, itertools.count(1)
 
     def with_growth(self: Trainer, *args: Any, **kwargs: Any) -> Any:
         done = attempt(self, *args, **kwargs)
-        self._updates_seen = getattr(self, "_updates_seen", 0) + 1
-        if self._updates_seen == update:
+        if next(seen) == update:
             layer = next(
                 m for n, m in self.model.base.named_modules() if n.endswith(("up_proj", "c_fc", "dense_h_to_4h"))
             )

@@ -117,6 +117,31 @@ def test_a_scale_that_grows_too_soon_overflows_chronically(interval: int, seed: 
     assert outcome.verdicts[0].remedies[0] == "use_dynamic_scaling"
 
 
+@pytest.mark.parametrize("interval", [50, 120, 150])
+def test_growths_that_take_many_steps_back_are_chronic_by_their_share(interval: int) -> None:
+    """They begin less often than once in twenty steps, and cost more than one step in twenty."""
+    config = run_config(growth_interval=interval, growth_factor=1024.0, initial_scale=1024.0)
+    outcome = play(config, lambda batch: Step(largest=60.0), attempts=5 * (interval + 10))
+    assert outcome.harmful == ["chronic_overflow"]
+    assert outcome.verdicts[-1].evidence["share"] > 0.05
+    assert outcome.verdicts[-1].remedies[0] == "use_dynamic_scaling"
+    assert "customary" in next(verdict for verdict in outcome.verdicts if verdict.harmful).advice
+
+
+def test_one_growth_that_takes_many_steps_back_is_not_chronic_and_nor_are_rare_ones() -> None:
+    once = run_config(growth_interval=50, growth_factor=1024.0, initial_scale=1024.0)
+    assert play(once, lambda batch: Step(largest=60.0), attempts=100).harmful == []
+    rare = run_config(growth_interval=400, growth_factor=1024.0, initial_scale=1024.0)
+    assert play(rare, lambda batch: Step(largest=60.0), attempts=4000).harmful == []
+
+
+def test_gradients_that_outgrow_a_scale_of_long_standing_are_not_chronic() -> None:
+    """The scale is where it was before, but it did not grow on the way down: it follows the gradients."""
+    sizes = [80.0] * 3 + [0.5] * 900 + [2.0**octave for octave in range(7) for _ in range(4)] + [80.0] * 100
+    config = run_config(growth_interval=100)
+    assert play(config, lambda batch: Step(largest=sizes[batch]), attempts=1000).harmful == []
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_static_scale_that_is_too_large_for_some_batches_overflows_chronically(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -157,6 +182,29 @@ def test_overflow_at_the_floor_is_a_collapse(floor: float, share: float) -> None
     assert set(outcome.names) == {"scale_collapse"}
     assert outcome.verdicts[0].evidence["scale"] == floor
     assert outcome.verdicts[0].evidence["module"] == BACKWARD.module
+
+
+def test_a_lower_rate_is_offered_only_after_updates_and_a_lower_floor_only_above_the_customary_one() -> None:
+    def remedies(floor: float, good: int) -> list[str]:
+        at = Step(largest=1e12)
+        outcome = play(run_config(minimum_scale=floor), lambda batch: at if batch >= good else Step(largest=1e-3), 90)
+        return outcome.verdicts[-1].remedies
+
+    assert remedies(1.0, 0) == ["use_bf16", "use_fp32"]
+    assert remedies(128.0, 0) == ["lower_floor", "use_bf16", "use_fp32"]
+    assert remedies(1.0, 5) == ["use_bf16", "use_fp32", "lower_learning_rate", "restore_checkpoint"]
+
+
+@pytest.mark.parametrize(("failing", "tried"), [(2, 2), (2, 0), (1, 2)])
+def test_activations_that_updates_led_beyond_fp16_want_a_lower_rate_unless_single_rows_do(
+    failing: int, tried: int
+) -> None:
+    bad = Step(loss=math.nan, located=FORWARD, rows=ROWS[:failing], rows_tried=tried)
+    verdict = play(run_config(), lambda batch: bad if batch >= 5 else Step(), attempts=9).verdicts[-1]
+    rate = ["lower_learning_rate", "restore_checkpoint"]
+    assert verdict.remedies == (
+        ["use_bf16", "use_fp32", "skip_rows"] if failing < tried else [*rate, "use_bf16", "use_fp32"]
+    )
 
 
 def test_a_single_overflow_at_the_floor_is_not_a_collapse() -> None:
