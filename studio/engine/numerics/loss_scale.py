@@ -133,15 +133,14 @@ class LossScaleHistory:
     def _descend(self, facts: StepFacts) -> bool:
         """Extend the present descent, or begin one; return whether the step only repeats what was known.
 
-        That is so above a scale that worked before the scale grew. Without a growth in between, it falls for the first
-        time from there, and follows gradients that have grown.
+        That is so in every step of it that is above a scale which has worked.
         """
         scale = facts.scale
         lower = facts.next_scale if facts.next_scale is not None else scale * self.config.backoff_factor
         if self._descent is not None:
             self._descent.skipped += 1
             self._descent.to_scale = lower
-            return self._descent.repeated and self._descent.before_growth is not None and scale > self._lowest_good
+            return self._descent.repeated and scale > self._lowest_good
         repeated = scale > self._lowest_good
         if repeated:
             self.repeats.append(facts.step)

@@ -14,6 +14,9 @@ from studio.text.numbers import share_text
 
 # One sample may be a strange batch.
 UNDERFLOW_SAMPLES = 2
+# An estimate is wrong by a factor of two at most, unless the zeros are there by nature. The count is of all trained
+# weights and one update later, so that it need not be above the same limit.
+BY_NATURE = UNDERFLOW_SHARE / 2
 # Samples without underflow after which another one is news.
 QUIET_SAMPLES = 5
 
@@ -76,7 +79,7 @@ class UnderflowDetector(Detector):
             return None
         # The estimate cannot tell zeros of a gradient that nothing can flow to. No loss scale helps these.
         counted = facts.recount()
-        if counted is not None and counted < UNDERFLOW_SHARE:
+        if counted is not None and counted < BY_NATURE:
             return None
         evidence = {
             "share": lost.share,
