@@ -15,10 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from studio.engine.dtypes import torch_dtype
 from studio.engine.kernels.products import cpu_has_fp16, mm
 from studio.engine.precision import Precision
-
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @contextmanager
@@ -27,7 +26,7 @@ def autocast(precision: Precision, device: torch.device) -> Iterator[None]:
     if precision.autocast is None:
         yield
         return
-    with torch.autocast(device.type, DTYPES[precision.autocast]):
+    with torch.autocast(device.type, torch_dtype(precision.autocast)):
         if precision.autocast == "fp16" and device.type == "cpu" and not cpu_has_fp16():
             with _HalfProducts():
                 yield

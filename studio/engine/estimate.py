@@ -11,17 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from studio.config import PrecisionConfig, RunConfig
+from studio.engine.dtypes import BYTES
 from studio.engine.methods import METHODS
 from studio.engine.methods.base import BytesPerWeight
 from studio.engine.models.activations import BytesPerActivation, hidden_size, model_bytes
+from studio.engine.models.headers import BITS
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.shapes import ModelShapes
 from studio.engine.precision import Precision
 from studio.engine.precision.choose import choose_storage
 
-# nf4: half a byte, and for every 64 weights a scale of one byte (QLoRA, section 3).
-BYTES: dict[str, float] = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1, "nf4": 0.5 + 1 / 64}
-STORED_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _ADAMW_STATES = 2
 # Of fp32 in work at a time beside the logits: a piece of them, its exponentials, and what is written back.
 _LOGITS_PIECE, _PIECES = 1 << 21, 3
@@ -186,7 +185,7 @@ def _logits(shapes: ModelShapes, config: RunConfig, precision: Precision, work: 
 
 def _loading(shapes: ModelShapes, weights: int) -> int:
     """The file, mapped into memory, beside the weights as they will be trained."""
-    return weights + sum(shapes.size(name) * STORED_BYTES.get(dtype, 4) for name, dtype in shapes.dtypes.items())
+    return weights + sum(shapes.size(name) * BITS[dtype] // 8 for name, dtype in shapes.dtypes.items())
 
 
 def _runtime(form: str) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
 from studio.engine.control import Progress
+from studio.engine.dtypes import DTYPES, torch_dtype
 from studio.engine.export import stopping
 from studio.engine.export.base import Target
 from studio.engine.export.carry import generation_config, stop_ids
@@ -19,7 +19,7 @@ from studio.engine.export.prompts import Prompt
 from studio.engine.export.rounded_base import is_rounded, round_base
 from studio.engine.export.source import Source
 from studio.engine.export.stopping import Stops, first_stop
-from studio.engine.models.load import DTYPES, load_model
+from studio.engine.models.load import load_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -88,7 +88,8 @@ def gather(
         original, base = base, record(model, rows, progress, "merging", unused)
         quantisation = compare(original, base)
         del original
-    before = copy_weights(model, DTYPES.get(source.info.dtype, torch.float32)) if target.plain_model else {}
+    stored = source.info.dtype if source.info.dtype in DTYPES else "fp32"
+    before = copy_weights(model, torch_dtype(stored)) if target.plain_model else {}
     loaded = source.method.load(model, source.folder.adapter)
     trained = record(loaded, rows, progress, "merging", unused)
     ends = stop_ids(generation_config(source, tokenizer, prefix))
@@ -99,10 +100,10 @@ def gather(
         finished = finished_model(source, loaded, target, tokenizer)
         extra = Extra(opening=prefix.ids, left_out=prefix.ids)
         merge = compare(trained, record(finished, rows, progress, "merging", extra))
-        delta = round_weights(finished, before, DTYPES[dtype])
+        delta = round_weights(finished, before, torch_dtype(dtype))
         if dtype != "fp32" and merge.max_logit_difference <= LOGIT_TOLERANCE:  # a wrong merge may not excuse itself
             rounding = compare(trained, record(finished, rows, progress, "merging", extra))
-        finished = finished.to(DTYPES[dtype])
+        finished = finished.to(torch_dtype(dtype))
     reference = Reference(
         prompts=prompts,
         prefix=prefix,

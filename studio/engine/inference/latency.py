@@ -21,11 +21,11 @@ from transformers.generation.streamers import BaseStreamer
 
 from studio.engine.control import Progress, no_progress
 from studio.engine.device import resolve_device
+from studio.engine.dtypes import DTYPES, torch_dtype
 from studio.engine.export.rounded_base import load_base
 from studio.engine.export.source import Source, open_source
 from studio.engine.inference.figures import FormLatency, Latency
 from studio.engine.inference.patches import Patches
-from studio.engine.models.load import DTYPES
 from studio.engine.models.quiet import ignore_positions
 from studio.errors import ExportError
 from studio.i18n import tr
@@ -66,7 +66,7 @@ def measure_latency(
     place = resolve_device(device)
     dtype = "fp32" if place.type == "cpu" or source.info.dtype not in DTYPES else source.info.dtype
     switches: list[float] = []
-    forms = _forms(source, place, DTYPES[dtype], switches, progress)
+    forms = _forms(source, place, torch_dtype(dtype), switches, progress)
     prompt = _prompt(source, prompt_tokens, place)
     times: dict[str, list[tuple[float, float]]] = {form.name: [] for form in forms}
     for number in range(rounds + 1):  # the first one warms up

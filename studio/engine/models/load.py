@@ -14,6 +14,7 @@ import psutil
 import torch
 
 from studio.engine.control import Progress, no_progress
+from studio.engine.dtypes import torch_dtype
 from studio.engine.models.config_safety import sanitised
 from studio.engine.models.files import damaged, member
 from studio.engine.models.inspect import read_config, unknown_model
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _CHUNK = 1 << 24  # numbers looked at together; bounds the memory of the scan
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
@@ -80,10 +80,10 @@ def load_model(path: Path, dtype: str = "fp32", progress: Progress = no_progress
     config = load_config(path)
     empty = _empty_model(path, config)
     _check_shapes(path, empty, weights)
-    _check_memory(path, empty, DTYPES[dtype])
+    _check_memory(path, empty, torch_dtype(dtype))
     _check_finite(weights, progress)
     progress("loading_model", 0, 1)
-    model = _load(path, config, empty, DTYPES[dtype])
+    model = _load(path, config, empty, torch_dtype(dtype))
     progress("loading_model", 1, 1)
     return model
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from studio.engine.dtypes import SAFETENSORS_NAMES
 from studio.engine.models.files import INDEX, WEIGHTS, damaged, read_json, weight_files
 from studio.engine.models.headers import TensorHeader, read_header
 from studio.engine.models.shapes import ModelShapes, is_output
 from studio.errors import ModelError
 from studio.i18n import tr
 
-DTYPE_NAMES = {"F32": "fp32", "F16": "fp16", "BF16": "bf16", "F64": "fp64"}
 # Constant tables that old files carry along: causal masks and rotary frequencies. No parameters.
 _BUFFERS = re.compile(r"(\.attn\.(masked_)?bias|\.rotary_emb\.inv_freq)$")
 
@@ -39,7 +39,7 @@ class Weights:
         for tensor in self.tensors.values():
             sizes[tensor.dtype] += tensor.end - tensor.begin
         dtype = sizes.most_common(1)[0][0]
-        return DTYPE_NAMES.get(dtype, dtype.lower())
+        return SAFETENSORS_NAMES.get(dtype, dtype.lower())
 
 
 def read_weights(folder: Path) -> Weights:
@@ -97,7 +97,7 @@ def _check_formats(folder: Path, tensors: dict[str, TensorHeader]) -> None:
     if not tensors:
         raise ModelError(tr("The weight files in {folder} are empty; download the model again.").format(folder=folder))
     large = [tensor for tensor in tensors.values() if len(tensor.shape) >= 2]
-    if any(tensor.dtype not in (*DTYPE_NAMES, "BOOL") for tensor in large):
+    if any(tensor.dtype not in (*SAFETENSORS_NAMES, "BOOL") for tensor in large):
         raise ModelError(
             tr("The model in {folder} is stored quantised; choose its original, unquantised version.").format(
                 folder=folder

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from studio.config.numerics import NumericsConfig
-from studio.engine.autocast import DTYPES, autocast
+from studio.engine.autocast import autocast
+from studio.engine.dtypes import torch_dtype
 from studio.engine.numerics.gpu_tally import GpuTallies
 from studio.engine.numerics.modules import in_forward_order, watched_modules
 from studio.engine.numerics.statistics import CpuTallies, Scale, Tally, together
@@ -102,7 +103,7 @@ class Recorder:
         self._collected += 1
         if self._collected % SAMPLES_PER_CADENCE == 0:
             self.every *= 2
-        sample = counts.read(step, scale, because, DTYPES[self._compute], of_weights=self._by_products)
+        sample = counts.read(step, scale, because, torch_dtype(self._compute), of_weights=self._by_products)
         return dataclasses.replace(sample, every=self.every)
 
     def _new_counts(

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from studio.config import RunConfig
-from studio.engine.autocast import DTYPES
 from studio.engine.control import Progress
+from studio.engine.dtypes import torch_dtype
 from studio.engine.kernels.attention import widen_attention
 from studio.engine.kernels.head import keep_head_converted
 from studio.engine.methods import METHODS
@@ -83,7 +83,7 @@ def make_trainable(
     model = attach_stored(base, config.method, precision, config.precision, device).train()
     if precision.autocast:
         # The output layer is converted once, not in every pass; on a processor, attention runs faster in fp32.
-        keep_head_converted(base, DTYPES[precision.autocast])
+        keep_head_converted(base, torch_dtype(precision.autocast))
         if device.type == "cpu":
             widen_attention(base)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]

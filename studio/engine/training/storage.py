@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from studio.config import MethodConfig, PrecisionConfig
-from studio.engine.autocast import DTYPES
+from studio.engine.dtypes import torch_dtype
 from studio.engine.methods import METHODS
 from studio.engine.models.quantise import quantise_base
 from studio.engine.precision import Precision
@@ -29,12 +29,12 @@ def attach_stored(
     """Return the model to train, on `device`, with every weight in its format; changes `base`, an fp32 model."""
     stored = choose_storage(config, precision)
     if stored in QUANTISED:
-        quantise_base(base, stored, DTYPES[precision.autocast or "fp32"], device)
+        quantise_base(base, stored, torch_dtype(precision.autocast or "fp32"), device)
     trained = METHODS.get(method.name).attach(base, method)
     if precision.pure:
-        _store_pure(trained, DTYPES[precision.parameters])
+        _store_pure(trained, torch_dtype(precision.parameters))
     if stored not in QUANTISED:
-        _store_frozen(trained, base, DTYPES[stored])
+        _store_frozen(trained, base, torch_dtype(stored))
     return trained.to(device)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from studio.config.method import read_method
-from studio.engine.autocast import DTYPES
+from studio.engine.dtypes import torch_dtype
 from studio.engine.kernels.attention import widen_attention
 from studio.engine.kernels.head import keep_head_converted
 from studio.engine.methods import METHODS
@@ -48,7 +48,7 @@ def saved_by_autograd(layout: str, table: dict[str, Any], precision: str, layers
     base = deep(layout, layers)
     tiny = bench(table, {"name": precision}, base=base)
     if dtype := PRECISIONS.get(precision).autocast:
-        keep_head_converted(base, DTYPES[dtype])
+        keep_head_converted(base, torch_dtype(dtype))
         widen_attention(base)
     weights = {p.untyped_storage().data_ptr() for p in tiny.model.parameters()}
     saved: dict[int, Tensor] = {}

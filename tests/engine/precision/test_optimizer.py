@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from studio.config import PrecisionConfig, TrainingConfig
-from studio.engine.autocast import DTYPES
+from studio.engine.dtypes import torch_dtype
 from studio.engine.precision import PRECISIONS
 from studio.engine.training import checkpoint
 from studio.engine.training.optimizer import PureAdamW, make_optimizer
@@ -181,7 +181,9 @@ def test_training_goes_on_bit_for_bit_from_a_checkpoint(precision: dict[str, obj
 @pytest.mark.parametrize("precision", ["fp32", "bf16-pure", "fp16-pure"])
 def test_matrices_decay_and_vectors_of_any_shape_do_not(precision: str) -> None:
     chosen = PRECISIONS.get(precision)
-    weights = [nn.Parameter(torch.ones(shape, dtype=DTYPES[chosen.parameters])) for shape in ((2, 2), (4,), (4, 1), ())]
+    weights = [
+        nn.Parameter(torch.ones(shape, dtype=torch_dtype(chosen.parameters))) for shape in ((2, 2), (4,), (4, 1), ())
+    ]
     optimizer = make_optimizer(weights, TrainingConfig(weight_decay=0.5), chosen, PrecisionConfig())
     for weight in weights:
         weight.grad = torch.zeros_like(weight)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from studio.engine.export.targets.merged import BYTES, PlainModel
+from studio.engine.dtypes import BYTES
+from studio.engine.export.targets.merged import PlainModel
 from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Baked(PlainModel):
         rows, width = source.info.shapes.embedding or (0, 0)
         untied = rows * width if source.info.shapes.tied_embeddings else 0
         added = 2 * width * source.method.virtual_tokens(source.config.method)
-        return (source.info.parameters + untied + added) * BYTES[dtype]
+        return int((source.info.parameters + untied + added) * BYTES[dtype])
 
     def prefix(self, source: Source, tokenizer: PreTrainedTokenizerBase) -> Prefix:
         from studio.engine.export.prefix import extend

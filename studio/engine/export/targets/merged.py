@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from studio.engine.dtypes import BYTES, DTYPES
 from studio.engine.export.base import Target
 from studio.i18n import gettext_noop, tr
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from studio.engine.export.source import Source
     from studio.engine.methods import Method
 
-BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 USAGE = """\
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -34,7 +34,7 @@ class PlainModel(Target):
 
     library = "transformers"
     usage = USAGE
-    dtypes = ("fp32", "fp16", "bf16")
+    dtypes = DTYPES
     plain_model = True
 
     def write(self, model: nn.Module, source: Source, folder: Path) -> None:
@@ -78,7 +78,7 @@ class Merged(PlainModel):
         return tr("{method} cannot be folded into the base's weights.").format(method=tr(method.title))
 
     def weight_bytes(self, source: Source, dtype: str) -> int:
-        return source.info.parameters * BYTES[dtype]
+        return int(source.info.parameters * BYTES[dtype])
 
     def finish(self, source: Source, loaded: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
         merged: nn.Module = source.method.merge(loaded)
