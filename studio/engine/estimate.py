@@ -14,7 +14,7 @@ from studio.config import PrecisionConfig, RunConfig
 from studio.engine.dtypes import BYTES
 from studio.engine.methods import METHODS
 from studio.engine.methods.base import BytesPerWeight
-from studio.engine.models.activations import BytesPerActivation, hidden_size, model_bytes
+from studio.engine.models.activations import BytesPerActivation, model_bytes
 from studio.engine.models.headers import BITS
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.shapes import ModelShapes
@@ -154,7 +154,7 @@ def _conversions(shapes: ModelShapes, config: RunConfig, precision: Precision) -
     method = METHODS.get(config.method.name)
     linear = sum(layer.inputs * layer.outputs for layer in shapes.linear())
     trained = linear if method.form == "model" else method.trainable_parameters(shapes, config.method)
-    return int((_vocabulary(shapes) * hidden_size(shapes) + trained) * compute)
+    return int((_vocabulary(shapes) * shapes.hidden_size + trained) * compute)
 
 
 def _bytes_per_activation(precision: Precision, on_cpu: bool) -> BytesPerActivation:
@@ -179,7 +179,7 @@ def _logits(shapes: ModelShapes, config: RunConfig, precision: Precision, work: 
     entries = work.tokens * _vocabulary(shapes)
     beside = entries * compute + min(entries, _LOGITS_PIECE) * 4 * _PIECES
     if METHODS.get(config.method.name).form == "model" and work.several:
-        beside = max(beside, _vocabulary(shapes) * hidden_size(shapes) * (4 + (compute if compute < 4 else 0)))
+        beside = max(beside, _vocabulary(shapes) * shapes.hidden_size * (4 + (compute if compute < 4 else 0)))
     return int(entries * compute + beside)
 
 

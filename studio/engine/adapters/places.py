@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from torch import nn
 
+from studio.engine.models.shapes import is_attention
 from studio.errors import ModelError
 from studio.i18n import tr
 
@@ -81,7 +82,7 @@ def _decoder_layers(model: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
 def _sublayers(name: str, layer: nn.Module) -> tuple[str, str]:
     """Return the names of attention and feed-forward part within a layer."""
     parts = {child: module for child, module in layer.named_children() if _multiplies(module)}
-    attention = [child for child, module in parts.items() if _is_attention(child, module)]
+    attention = [child for child, module in parts.items() if is_attention(f"{child} {type(module).__name__}")]
     others = [child for child in parts if child not in attention]
     bare = all(outputs_of(parts[child]) is not None for child in others)
     if len(attention) != 1 or not others or (len(others) > 1 and not bare):
@@ -92,11 +93,6 @@ def _sublayers(name: str, layer: nn.Module) -> tuple[str, str]:
             ).format(layer=name, kind=type(layer).__name__)
         )
     return attention[0], others[-1]
-
-
-def _is_attention(name: str, module: nn.Module) -> bool:
-    words = f"{name} {type(module).__name__}".lower()
-    return "attention" in words or "attn" in words
 
 
 def _projection(layer: nn.Module, part: str, hidden: int) -> str:

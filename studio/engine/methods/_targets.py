@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from studio.config import Suggestion
-from studio.engine.models.shapes import LinearShape, ModelShapes, is_embedding, is_output
+from studio.engine.models.shapes import LinearShape, ModelShapes, is_attention, is_embedding, is_output
 from studio.errors import ConfigError
 from studio.i18n import tr
 
@@ -26,7 +26,6 @@ AUTO = "auto"
 LINEAR_LAYERS = "linear_layers"  # what `option(suggestions=…)` asks the model for
 
 _IN_BLOCK = re.compile(r"(?:^|\.)\d+\.(.+)$")
-_ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 _PARTS = [re.compile(rf"(^|_)({part})", re.IGNORECASE) for part in ("q_|q$|query", "k_|k$|key", "v_|v$|value")]
 _KEYS_OR_VALUES = re.compile(r"(^|_)(k|v|kv)(_|$)|key|value|qkv", re.IGNORECASE)
 
@@ -147,7 +146,7 @@ def _returning(layers: Sequence[LinearShape]) -> list[LinearShape]:
 
 def _of_attention(layer: LinearShape) -> bool:
     found = _IN_BLOCK.search(layer.name)
-    return found is not None and _ATTENTION.search(found[1]) is not None
+    return found is not None and is_attention(found[1])
 
 
 def _names(layers: Iterable[LinearShape]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from studio.config.method import MethodConfig
 from studio.config.option import option
 from studio.engine.methods.base import BytesPerWeight, Method
-from studio.engine.models.activations import ActivationBytes, BytesPerActivation, hidden_size, trained_norm_bytes
+from studio.engine.models.activations import ActivationBytes, BytesPerActivation, trained_norm_bytes
 from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
 
@@ -124,7 +124,7 @@ class Bottleneck(Method[BottleneckAdapterConfig]):
 
     def trainable_parameters(self, shapes: ModelShapes, config: BottleneckAdapterConfig) -> int:
         """(2·m·d + d + m) for each adapter, and the norms where they are trained."""
-        d = hidden_size(shapes)
+        d = shapes.hidden_size
         if not d or not shapes.layers:
             raise ConfigError(tr("The model names no hidden size or has no layers, so no adapter can be put into it."))
         m = config.inner_size(d)
@@ -142,7 +142,7 @@ class Bottleneck(Method[BottleneckAdapterConfig]):
         self, shapes: ModelShapes, config: BottleneckAdapterConfig, sizes: BytesPerActivation
     ) -> ActivationBytes:
         """Of each adapter its input, W_down·x and f of it."""
-        d = hidden_size(shapes)
+        d = shapes.hidden_size
         adapters = sizes.compute * _adapters(shapes, config) * (d + 2 * config.inner_size(d))
         return ActivationBytes(adapters + (trained_norm_bytes(shapes, sizes) if config.train_layer_norms else 0.0))
 

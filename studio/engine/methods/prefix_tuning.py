@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config.method import MethodConfig
 from studio.config.option import option
-from studio.engine.methods._peft import CAUSAL_LM, PeftMethod, encoder_of, import_peft, vector_size_of
+from studio.engine.methods._peft import CAUSAL_LM, PeftMethod, encoder_of, import_peft
 from studio.engine.methods._virtual_tokens import common_tokens, keys_and_values
 from studio.i18n import gettext_noop
 
@@ -68,11 +68,7 @@ class PrefixTuning(PeftMethod[PrefixTuningConfig]):
 
     def trainable_parameters(self, shapes: ModelShapes, config: PrefixTuningConfig) -> int:
         """n · 2 · layers · d_kv, with d_kv the numbers in the keys of one position."""
-        heads = shapes.setting("num_attention_heads", "n_head") or 1
-        hidden = shapes.setting("hidden_size", "n_embd", "d_model") or vector_size_of(shapes)
-        head_dim = shapes.setting("head_dim") or hidden // heads
-        d_kv = head_dim * (shapes.setting("num_key_value_heads") or heads)
-        return config.virtual_tokens * 2 * shapes.layers * d_kv
+        return config.virtual_tokens * 2 * shapes.layers * shapes.key_width
 
 
 METHOD = PrefixTuning()

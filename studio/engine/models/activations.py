@@ -17,10 +17,8 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from studio.engine.models.shapes import LinearShape, ModelShapes, layer_number
+from studio.engine.models.shapes import LinearShape, ModelShapes, is_attention, layer_number
 
-_ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
-_POSITIONS = re.compile(r"(^|\.)(wpe|embed_positions|position_embeddings)\.weight$")
 # Functions that transformers writes out in single operations; the others keep their input or output alone.
 _KEPT_BY_FUNCTION = {"gelu_new": 4, "gelu_fast": 6, "quick_gelu": 2}
 
@@ -52,7 +50,7 @@ def model_bytes(shapes: ModelShapes, sizes: BytesPerActivation, length: int, *, 
     attention = _attention(shapes, sizes)
     if masked and not _is_capped(shapes):
         # Each layer turns the mask into numbers, and repeats keys and values for the heads that share them.
-        attention += length + 2 * (attention_width(shapes) - keys_width(shapes))
+        attention += length + 2 * (shapes.attention_width - shapes.key_width)
     return (
         _norm_inputs(shapes, sizes)
         + sizes.attention * shapes.layers * attention
@@ -81,31 +79,13 @@ def input_bytes(
     return sizes.compute * sum(t.inputs for t in kept if not _kept_before(shapes, t, free))
 
 
-def hidden_size(shapes: ModelShapes) -> int:
-    """Return d, the width of the stream between the layers."""
-    embedding = shapes.embedding
-    return shapes.setting("hidden_size", "n_embd", "d_model") or (embedding[1] if embedding else 0)
-
-
-def attention_width(shapes: ModelShapes) -> int:
-    """Return a: what the heads put out together."""
-    heads = shapes.setting("num_attention_heads", "n_head") or 1
-    return heads * (shapes.setting("head_dim") or hidden_size(shapes) // heads)
-
-
-def keys_width(shapes: ModelShapes) -> int:
-    """Return k: fewer than a where several heads share keys and values."""
-    heads = shapes.setting("num_attention_heads", "n_head") or 1
-    return attention_width(shapes) * (shapes.setting("num_key_value_heads") or heads) // heads
-
-
 def _norms(shapes: ModelShapes) -> list[tuple[int, bool]]:
     """The width that each norm is applied to, and whether it is an RMSNorm: those have no bias.
 
     Norms of single heads (Qwen3, Gemma3) have the width of one head but see all of them.
     """
-    queries = (_ending(shapes, "q_norm", "q_layernorm"), attention_width(shapes))
-    keys = (_ending(shapes, "k_norm", "k_layernorm"), keys_width(shapes))
+    queries = (_ending(shapes, "q_norm", "q_layernorm"), shapes.attention_width)
+    keys = (_ending(shapes, "k_norm", "k_layernorm"), shapes.key_width)
     found = []
     for name, shape in shapes.tensors.items():
         if len(shape) == 1 and name.endswith(".weight"):
@@ -123,7 +103,7 @@ def _norm_inputs(shapes: ModelShapes, sizes: BytesPerActivation) -> float:
     """RMSNorm computes on an fp32 copy; norms that read the same stream side by side keep one input."""
     total = sum(width * (4 if is_rms else sizes.residual) for width, is_rms in _norms(shapes))
     parallel = shapes.config.get("use_parallel_residual") is True
-    return total - sizes.residual * hidden_size(shapes) * shapes.layers if parallel else total
+    return total - sizes.residual * shapes.hidden_size * shapes.layers if parallel else total
 
 
 def _attention(shapes: ModelShapes, sizes: BytesPerActivation) -> int:
@@ -132,18 +112,17 @@ def _attention(shapes: ModelShapes, sizes: BytesPerActivation) -> int:
     Where one layer makes q, k and v, a view of v holds on to all three, unless it has to be converted; rotary
     positions make new q and k in any case.
     """
-    a, k = attention_width(shapes), keys_width(shapes)
-    fused = any(t.outputs == a + 2 * k and _is_attention(t) for t in shapes.linear())
+    a, k = shapes.attention_width, shapes.key_width
+    fused = any(t.outputs == a + 2 * k and is_attention(t.name) for t in shapes.linear())
     if not fused or sizes.attention != sizes.compute:
         return 2 * a + 2 * k
-    rotary = not any(_POSITIONS.search(name) for name in shapes.tensors)
-    return a + (a + 2 * k) + (a + k if rotary else 0)
+    return a + (a + 2 * k) + (0 if shapes.learnt_positions else a + k)
 
 
 def _mlp(shapes: ModelShapes) -> int:
     """Numbers that the MLPs of all layers keep, but for the input of their last layer."""
-    layers = [t for t in shapes.linear() if not _is_attention(t) and layer_number(t.name) is not None]
-    d = hidden_size(shapes)
+    layers = [t for t in shapes.linear() if not is_attention(t.name) and layer_number(t.name) is not None]
+    d = shapes.hidden_size
     entering = sum(t.outputs for t in layers if t.inputs == d)
     inner = sum(t.inputs for t in layers if t.inputs != d)
     if entering > inner:  # gate and up
@@ -154,7 +133,7 @@ def _mlp(shapes: ModelShapes) -> int:
 def _dropped(shapes: ModelShapes) -> int:
     """Numbers of the masks with which the model itself drops what attention and MLP put out."""
     rates = (shapes.config.get(name) for name in ("resid_pdrop", "dropout", "hidden_dropout"))
-    return 2 * hidden_size(shapes) * shapes.layers if any(isinstance(rate, float) and rate > 0 for rate in rates) else 0
+    return 2 * shapes.hidden_size * shapes.layers if any(isinstance(rate, float) and rate > 0 for rate in rates) else 0
 
 
 def _scores(shapes: ModelShapes, sizes: BytesPerActivation, length: int) -> float:
@@ -163,7 +142,7 @@ def _scores(shapes: ModelShapes, sizes: BytesPerActivation, length: int) -> floa
     Where it drops out: scores, mask and their product. Where it caps the scores (Gemma2): tanh and softmax, eight bytes
     in every precision, because softmax computes in fp32.
     """
-    scores = length * (shapes.setting("num_attention_heads", "n_head") or 1)
+    scores = length * shapes.heads
     rates = (shapes.config.get(name) for name in ("attn_pdrop", "attention_dropout"))
     dropped = any(isinstance(rate, float) and rate > 0 for rate in rates)
     return scores * (8 * _is_capped(shapes) + 3 * sizes.attention * dropped)
@@ -175,7 +154,7 @@ def _is_capped(shapes: ModelShapes) -> bool:
 
 def _one_per_input(layers: Iterable[LinearShape]) -> list[LinearShape]:
     """Layers of one block that stand side by side, q, k and v or gate and up, read the same input."""
-    return list({(layer_number(t.name), _is_attention(t), t.inputs, _returns(t)): t for t in layers}.values())
+    return list({(layer_number(t.name), is_attention(t.name), t.inputs, _returns(t)): t for t in layers}.values())
 
 
 def _returns(layer: LinearShape) -> bool:
@@ -185,7 +164,7 @@ def _returns(layer: LinearShape) -> bool:
 
 def _kept_before(shapes: ModelShapes, layer: LinearShape, attention_is_free: bool) -> bool:
     """Whether an input is kept as the output of what made it: by attention, or by ReLU, which needs nothing else."""
-    made_by_relu = _function(shapes) == "relu" and not _is_attention(layer) and layer.inputs != hidden_size(shapes)
+    made_by_relu = _function(shapes) == "relu" and not is_attention(layer.name) and layer.inputs != shapes.hidden_size
     return made_by_relu or (attention_is_free and _leaves_attention(shapes, layer))
 
 
@@ -194,10 +173,6 @@ def _function(shapes: ModelShapes) -> str:
 
 
 def _leaves_attention(shapes: ModelShapes, layer: LinearShape) -> bool:
-    if not _is_attention(layer) or layer.inputs != attention_width(shapes):
+    if not is_attention(layer.name) or layer.inputs != shapes.attention_width:
         return False
-    return layer.inputs != hidden_size(shapes) or _returns(layer)
-
-
-def _is_attention(layer: LinearShape) -> bool:
-    return _ATTENTION.search(layer.name) is not None
+    return layer.inputs != shapes.hidden_size or _returns(layer)

@@ -10,7 +10,7 @@ from studio.engine.models.config_safety import sanitised
 from studio.engine.models.files import read_json
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.kind import tell_kind
-from studio.engine.models.shapes import ModelShapes
+from studio.engine.models.shapes import HIDDEN_SIZE, ModelShapes
 from studio.engine.models.template import Trial, try_template
 from studio.engine.models.tokenizer_files import TokenizerFiles, read_tokenizer
 from studio.engine.models.weights import model_shapes, read_weights
@@ -126,7 +126,7 @@ def _check_agreement(folder: Path, shapes: ModelShapes) -> None:
     pairs = (
         (tr("layers"), shapes.setting("num_hidden_layers", "n_layer", "n_layers", "num_layers"), shapes.layers),
         (tr("tokens in the vocabulary"), shapes.setting("vocab_size"), rows),
-        (tr("as hidden size"), shapes.setting("hidden_size", "n_embd", "d_model"), columns),
+        (tr("as hidden size"), shapes.setting(*HIDDEN_SIZE), columns),
     )
     for what, declared, stored in pairs:
         if declared is not None and stored is not None and declared != stored:

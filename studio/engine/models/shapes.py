@@ -12,7 +12,10 @@ _CONV1D_MODELS = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
 _EMBEDDINGS = re.compile(r"(^|[._])(embed(?!_out\b)\w*|wte|wpe|word_embeddings)\.")
 _OUTPUT = re.compile(r"(^|\.)(lm_head|embed_out)\.")
 _POSITIONS = re.compile(r"(^|\.)(wpe|embed_positions|position_embeddings)\.")
+_ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 _LAYER = re.compile(r"\.(\d+)\.")
+# What config.json calls the hidden size, by family.
+HIDDEN_SIZE = ("hidden_size", "n_embd", "d_model")
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,26 @@ class ModelShapes:
         return None
 
     @property
+    def hidden_size(self) -> int:
+        """d, the width of the residual stream; 0 where neither config.json nor an embedding tells."""
+        return self.setting(*HIDDEN_SIZE) or (self.embedding or (0, 0))[1]
+
+    @property
+    def heads(self) -> int:
+        """Number of heads of attention."""
+        return self.setting("num_attention_heads", "n_head") or 1
+
+    @property
+    def attention_width(self) -> int:
+        """Numbers that the heads of one layer put out for a token: heads · head size."""
+        return self.heads * (self.setting("head_dim") or self.hidden_size // self.heads)
+
+    @property
+    def key_width(self) -> int:
+        """Numbers in the keys of one layer for a token: fewer where several heads share keys and values."""
+        return self.attention_width * (self.setting("num_key_value_heads") or self.heads) // self.heads
+
+    @property
     def learnt_positions(self) -> bool:
         """Whether the model looks its positions up in a table, so that there are no more than the table has."""
         return any(_POSITIONS.search(name) for name in self.tensors)
@@ -105,6 +128,11 @@ def is_word_embedding(name: str) -> bool:
 def is_output(name: str) -> bool:
     """Return whether a parameter belongs to the output layer."""
     return _OUTPUT.search(name) is not None
+
+
+def is_attention(name: str) -> bool:
+    """Return whether a module or parameter belongs to attention: its name says so, in every family of transformers."""
+    return _ATTENTION.search(name) is not None
 
 
 def layer_number(name: str) -> int | None:
