@@ -102,6 +102,44 @@ def test_the_gradient_with_dropout_is_that_of_the_masked_layer() -> None:
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
 
 
+def _fused_layer() -> nn.Module:
+    _, fused = _pair()
+    layer: nn.Module = fused.base_model.model.model.layers[0].self_attn.q_proj
+    return layer
+
+
+def _in_16_bits(layer: nn.Module, x: torch.Tensor, precision: str = "bf16-mixed") -> torch.Tensor:
+    with autocast(PRECISIONS.get(precision), CPU):
+        result: torch.Tensor = layer(x)
+    return result
+
+
+def test_a_fused_layer_reads_an_input_anew_that_was_changed_in_place() -> None:
+    """The graph of the first pass keeps the first 16-bit copy alive, so it could be taken for that of the new values."""
+    layer, x = _fused_layer(), torch.randn(2, 5, 32)
+    before = _in_16_bits(layer, x)
+    x.neg_()
+    after = _in_16_bits(layer, x)
+    assert torch.equal(after, -before)  # no bias, and rounding is symmetric
+
+
+def test_a_fused_layer_takes_no_copy_of_another_input_or_in_another_format() -> None:
+    layer, x, other = _fused_layer(), torch.randn(2, 5, 32), torch.randn(2, 5, 32)
+    first = _in_16_bits(layer, x)
+    assert torch.equal(_in_16_bits(layer, other), _in_16_bits(_fused_layer(), other.clone()))
+    again = _in_16_bits(layer, x)
+    assert torch.equal(again, first)
+    assert _in_16_bits(layer, x, "fp16-mixed").dtype is torch.float16
+
+
+def test_layers_that_read_the_same_input_share_one_copy_of_it() -> None:
+    _, fused = _pair()
+    attention = fused.base_model.model.model.layers[0].self_attn
+    x = torch.randn(2, 5, 32)
+    saved = [_in_16_bits(layer, x).grad_fn.saved_tensors[0] for layer in (attention.q_proj, attention.k_proj)]
+    assert saved[0].data_ptr() == saved[1].data_ptr()
+
+
 def test_what_the_fused_layer_does_not_cover_stays_with_peft() -> None:
     _, dora = _pair(use_dora=True)
     assert not any("forward" in vars(module) for module in dora.modules())
