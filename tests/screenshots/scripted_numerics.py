@@ -251,7 +251,7 @@ def chronic_overflow() -> RunRecord:
     recent = sum(step > 80 for step in skipped)
     chronic = verdict(
         "chronic_overflow", 180, share=recent / 100, skipped=recent, steps=100, scale=scales[180], growth_interval=6,
-        module="model.layers.29.mlp.down_proj",
+        growth_factor=2.0, backoff_factor=0.5, update=180 - len(skipped), module="model.layers.29.mlp.down_proj",
     )  # fmt: skip
     return numerics_record(
         Script(
