@@ -11,6 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import OPTConfig, OPTForCausalLM, PreTrainedModel
 
+from studio.config import PrecisionConfig
+from studio.engine.precision.scaling import LossScaler
+from studio.engine.training.trainer import decide
 from tests.tiny import VOCABULARY, Bench, Row, bench, gpt2, llama, micro_batches, rows
 
 LORA = {"name": "lora", "rank": 4, "dropout": 0.0}
@@ -213,3 +216,31 @@ def test_the_output_layer_stays_tied_when_frozen_weights_are_stored_in_16_bits()
     embedding, output = tiny.base.get_input_embeddings().weight, tiny.base.get_output_embeddings().weight
     assert embedding is output
     assert embedding.dtype == torch.float32
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_no_number_says_nothing_about_the_scale(loss: float) -> None:
+    """It is computed before it is scaled. A scale that backs off at it would fall to its floor for nothing."""
+    scaler = LossScaler(PrecisionConfig(growth_interval=3), 1024.0)
+    for grad_norm in (math.nan, math.inf, 1.0):
+        attempt = decide(loss, grad_norm, scaler, 1.0)
+        assert attempt.skipped
+        assert not attempt.retry
+    assert (scaler.scale, scaler.good_updates) == (1024.0, 0)
+    assert decide(2.0, math.inf, scaler, 1.0).retry
+    assert scaler.scale == 512.0
+
+
+def test_dropout_is_drawn_from_the_number_of_the_step_alone() -> None:
+    tiny = bench(LORA | {"dropout": 0.5})
+    chosen = rows(4)
+    for adapter in tiny.parameters:  # so that what is dropped matters
+        torch.nn.init.normal_(adapter, generator=torch.Generator().manual_seed(0))
+
+    def loss_of(step: int) -> float:
+        torch.rand(step)  # whatever was drawn before
+        return tiny.trainer.attempt(chosen, step=step, learning_rate=0.0).loss  # type: ignore[arg-type]
+
+    first = {step: loss_of(step) for step in (1, 2, 3)}
+    assert len(set(first.values())) == 3
+    assert {step: loss_of(step) for step in (3, 1, 2)} == first
