@@ -233,3 +233,15 @@ def test_full_fine_tuning_saves_a_whole_model(tmp_path: Path) -> None:
     assert torch.equal(trained.get_input_embeddings().weight, base.get_input_embeddings().weight)
     name = "model.layers.0.self_attn.q_proj.weight"
     assert not torch.equal(trained.state_dict()[name], base.state_dict()[name])
+
+
+def test_an_overflow_of_the_scale_is_tried_again_on_the_same_rows(tmp_path: Path) -> None:
+    precision = {"name": "fp16-mixed", "initial_scale": 2.0**28}
+    steps = Trained(tmp_path, {"precision": precision, "training": {"max_steps": 3}}).go().steps
+    skipped = list(itertools.takewhile(lambda step: step.skipped, steps))
+    applied = steps[len(skipped)]
+    assert len(skipped) >= 3
+    assert {step.epoch for step in skipped} == {0.0}
+    assert applied.epoch > 0.0
+    counts = {(step.tokens, step.supervised_tokens) for step in skipped}
+    assert counts == {(applied.tokens, applied.supervised_tokens)}
