@@ -19,38 +19,34 @@ class DataSource(Section):
 
     path: Annotated[str, StringConstraints(strip_whitespace=False)] = option(
         REQUIRED,
-        title=gettext_noop("File"),
-        help=gettext_noop(
-            "A JSON, JSONL, CSV, Parquet or text file, or a dataset of the hub: owner/name, owner/name:split or "
-            "owner/name:configuration:split. It is read, never changed."
-        ),
+        "File",
+        "A JSON, JSONL, CSV, Parquet or text file, or a dataset of the hub: owner/name, owner/name:split or "
+        "owner/name:configuration:split. It is read, never changed.",
     )
     role: Literal["domain", "general"] = option(
         "domain",
-        title=gettext_noop("Role"),
-        help=gettext_noop(
-            "Domain rows teach the new task. General rows are rehearsed beside them so that the model "
-            "forgets less of what it could do before."
-        ),
+        "Role",
+        "Domain rows teach the new task. General rows are rehearsed beside them so that the model "
+        "forgets less of what it could do before.",
         labels={"domain": gettext_noop("Domain (new task)"), "general": gettext_noop("General (rehearsal)")},
     )
     format: str = option(
         "auto",
-        title=gettext_noop("Format"),
-        help=gettext_noop("How the rows are laid out. Automatic recognises it from the column names."),
+        "Format",
+        "How the rows are laid out. Automatic recognises it from the column names.",
         advanced=True,
     )
     columns: dict[str, str] = Field(default_factory=dict)
     encoding: str = option(
         "auto",
-        title=gettext_noop("Text encoding"),
-        help=gettext_noop("Automatic reads UTF-8. Name another, such as gbk or latin-1, when the file is older."),
+        "Text encoding",
+        "Automatic reads UTF-8. Name another, such as gbk or latin-1, when the file is older.",
         advanced=True,
     )
     bad_rows: Literal["stop", "skip"] = option(
         "stop",
-        title=gettext_noop("Broken lines"),
-        help=gettext_noop("Stop at the first line that cannot be read, or skip such lines and count them."),
+        "Broken lines",
+        "Stop at the first line that cannot be read, or skip such lines and count them.",
         labels={"stop": gettext_noop("Stop and tell me"), "skip": gettext_noop("Skip and count")},
         advanced=True,
     )
@@ -62,47 +58,38 @@ class DataConfig(Section):
     sources: tuple[DataSource, ...] = Field(min_length=1)
     replay_ratio: float = option(
         0.0,
-        title=gettext_noop("General share"),
-        help=gettext_noop(
-            "Share of general rows in training. A model forgets when the new data is narrow; mixing in "
-            "10 to 30 % general rows is the customary remedy. Needs a source with the role General."
-        ),
+        "General share",
+        "Share of general rows in training. A model forgets when the new data is narrow; mixing in "
+        "10 to 30 % general rows is the customary remedy. Needs a source with the role General.",
         ge=0.0,
         le=0.9,
     )
     mixing: Literal["shuffle", "alternate"] = option(
         "shuffle",
-        title=gettext_noop("Mixing"),
-        help=gettext_noop(
-            "Shuffle mixes domain and general rows at random. Alternate spreads the general rows evenly, so "
-            "that every update rehearses."
-        ),
+        "Mixing",
+        "Shuffle mixes domain and general rows at random. Alternate spreads the general rows evenly, so "
+        "that every update rehearses.",
         labels={"shuffle": gettext_noop("Shuffle"), "alternate": gettext_noop("Alternate")},
     )
     validation_fraction: float = option(
         0.05,
-        title=gettext_noop("Held out for validation"),
-        help=gettext_noop(
-            "Share of domain rows never trained on. Their loss tells learning from memorising; "
-            "0 switches validation off."
-        ),
+        "Held out for validation",
+        "Share of domain rows never trained on. Their loss tells learning from memorising; 0 switches validation off.",
         ge=0.0,
         le=0.5,
     )
     max_length: int = option(
         MAX_LENGTH,
-        title=gettext_noop("Longest row"),
-        help=gettext_noop("Longer rows are cut here. Memory grows with it; a cut answer teaches less."),
+        "Longest row",
+        "Longer rows are cut here. Memory grows with it; a cut answer teaches less.",
         unit=gettext_noop("tokens"),
         ge=8,
         le=1_000_000,
     )
     train_on: TrainOn = option(
         TRAIN_ON,
-        title=gettext_noop("Learn from"),
-        help=gettext_noop(
-            "Answers only is right for instructions and dialogue: the prompt is read, not learnt. "
-            "Everything suits plain text."
-        ),
+        "Learn from",
+        "Answers only is right for instructions and dialogue: the prompt is read, not learnt. "
+        "Everything suits plain text.",
         labels={"completions": gettext_noop("Answers only"), "all": gettext_noop("Everything")},
     )

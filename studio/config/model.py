@@ -15,16 +15,14 @@ class ModelConfig(Section):
 
     path: str = option(
         REQUIRED,
-        title=gettext_noop("Model"),
-        help=gettext_noop("A folder in Hugging Face layout (config.json and safetensors files), or a hub id."),
+        "Model",
+        "A folder in Hugging Face layout (config.json and safetensors files), or a hub id.",
     )
     kind: ModelKind = option(
         "auto",
-        title=gettext_noop("Kind"),
-        help=gettext_noop(
-            "Chat models speak through their own chat template: take one for dialogue. Base models only "
-            "continue text: take one for non-dialogue tasks and for formats of your own. "
-            "Automatic looks at the template and the special tokens."
-        ),
+        "Kind",
+        "Chat models speak through their own chat template: take one for dialogue. Base models only "
+        "continue text: take one for non-dialogue tasks and for formats of your own. "
+        "Automatic looks at the template and the special tokens.",
         labels={"auto": gettext_noop("Automatic"), "base": gettext_noop("Base"), "chat": gettext_noop("Chat")},
     )

@@ -11,19 +11,15 @@ class NumericsConfig(Section):
 
     record: bool = option(
         True,
-        title=gettext_noop("Record the numerics"),
-        help=gettext_noop(
-            "Look inside the model now and then: the largest activations and gradients of each layer, and how many "
-            "fp16 would lose. It costs less than 2 % of the time; losses, norms and scales are kept either way."
-        ),
+        "Record the numerics",
+        "Look inside the model now and then: the largest activations and gradients of each layer, and how many "
+        "fp16 would lose. It costs less than 2 % of the time; losses, norms and scales are kept either way.",
         advanced=True,
     )
     every: int = option(
         20,
-        title=gettext_noop("Look every"),
-        help=gettext_noop(
-            "Steps between two looks inside the model. Skipped steps are looked at besides, the first of them always."
-        ),
+        "Look every",
+        "Steps between two looks inside the model. Skipped steps are looked at besides, the first of them always.",
         unit=gettext_noop("steps"),
         ge=1,
         le=1_000_000,
@@ -31,11 +27,9 @@ class NumericsConfig(Section):
     )
     pause_after: int = option(
         5,
-        title=gettext_noop("Pause after"),
-        help=gettext_noop(
-            "So many bad steps in a row, which no smaller loss scale can help, pause the run in the window and end it "
-            "on the command line. The weights stay those of the last good update."
-        ),
+        "Pause after",
+        "So many bad steps in a row, which no smaller loss scale can help, pause the run in the window and end it "
+        "on the command line. The weights stay those of the last good update.",
         unit=gettext_noop("bad steps"),
         ge=1,
         le=10_000,

@@ -23,9 +23,9 @@ class Section(BaseModel):
 
 def option(
     default: Any,
-    *,
     title: str,
     help: str,
+    *,
     unit: str = "",
     ge: float | None = None,
     gt: float | None = None,
@@ -40,7 +40,8 @@ def option(
 
     Args:
         default: its value when it is not given, or `REQUIRED`.
-        title: its label; `help`: what it does, what it costs, when to take it. Both through `gettext_noop`.
+        title, help: its label; what it does, what it costs, when to take it. The catalogue takes both from the call,
+            by their places (`option:2,3` among the keywords of the extraction).
         unit: shown behind the value, such as "tokens".
         ge, gt, le, lt: its bounds.
         labels: a title for each choice of a `Literal`, or for each word that may stand in place of a list of names.

@@ -36,93 +36,77 @@ class PrecisionConfig(Section):
 
     name: str = option(
         "auto",
-        title=gettext_noop("Precision"),
-        help=gettext_noop(
-            "fp32 is the most stable and the dearest; fp16 is fast but narrow and needs loss scaling; bf16 has "
-            "the range of fp32 and is the recommended balance on hardware that has it."
-        ),
+        "Precision",
+        "fp32 is the most stable and the dearest; fp16 is fast but narrow and needs loss scaling; bf16 has "
+        "the range of fp32 and is the recommended balance on hardware that has it.",
     )
     loss_scaling: Literal["dynamic", "static", "off"] = option(
         "dynamic",
-        title=gettext_noop("Loss scaling"),
-        help=gettext_noop(
-            "fp16 only. The loss is multiplied before the backward pass so that small gradients do not "
-            "flush to zero, and the gradients are divided again in fp32. Dynamic searches the largest scale "
-            "that does not overflow; static keeps one, such as 1024; off shows what is lost without."
-        ),
+        "Loss scaling",
+        "fp16 only. The loss is multiplied before the backward pass so that small gradients do not "
+        "flush to zero, and the gradients are divided again in fp32. Dynamic searches the largest scale "
+        "that does not overflow; static keeps one, such as 1024; off shows what is lost without.",
         labels={"dynamic": gettext_noop("Dynamic"), "static": gettext_noop("Static"), "off": gettext_noop("Off")},
     )
     initial_scale: float = option(
         65536.0,
-        title=gettext_noop("Initial scale"),
-        help=gettext_noop(
-            "The first loss scale; with static scaling, the scale. A few skipped steps at the start are normal."
-        ),
+        "Initial scale",
+        "The first loss scale; with static scaling, the scale. A few skipped steps at the start are normal.",
         ge=1.0,
         le=FP32_MAX,
     )
     growth_interval: int = option(
         2000,
-        title=gettext_noop("Growth interval"),
-        help=gettext_noop(
-            "Dynamic scaling multiplies the scale by the growth factor after this many good updates in a row."
-        ),
+        "Growth interval",
+        "Dynamic scaling multiplies the scale by the growth factor after this many good updates in a row.",
         unit=gettext_noop("updates"),
         ge=1,
         advanced=True,
     )
     growth_factor: float = option(
         2.0,
-        title=gettext_noop("Growth factor"),
-        help=gettext_noop("What the scale is multiplied by when it grows."),
+        "Growth factor",
+        "What the scale is multiplied by when it grows.",
         gt=1.0,
         le=1024.0,
         advanced=True,
     )
     backoff_factor: float = option(
         0.5,
-        title=gettext_noop("Backoff factor"),
-        help=gettext_noop("What the scale is multiplied by when a gradient overflows and the step is skipped."),
+        "Backoff factor",
+        "What the scale is multiplied by when a gradient overflows and the step is skipped.",
         gt=0.0,
         lt=1.0,
         advanced=True,
     )
     minimum_scale: float = option(
         1.0,
-        title=gettext_noop("Lowest scale"),
-        help=gettext_noop(
-            "The floor under the dynamic scale: without one, enough overflows would take it to zero for good."
-        ),
+        "Lowest scale",
+        "The floor under the dynamic scale: without one, enough overflows would take it to zero for good.",
         gt=0.0,
         le=FP32_MAX,
         advanced=True,
     )
     stochastic_rounding: bool = option(
         False,
-        title=gettext_noop("Stochastic rounding"),
-        help=gettext_noop(
-            "bf16-pure only. Round an updated weight up or down at random, so that updates too small for bf16 arrive "
-            "on average. Without it such weights stop moving."
-        ),
+        "Stochastic rounding",
+        "bf16-pure only. Round an updated weight up or down at random, so that updates too small for bf16 arrive "
+        "on average. Without it such weights stop moving.",
     )
     base_dtype: Literal["auto", "fp32", "fp16", "bf16", "int8", "nf4"] = option(
         "auto",
-        title=gettext_noop("Storage of frozen weights"),
-        help=gettext_noop(
-            "Automatic stores frozen weights in the compute format: the same result in half the memory of fp32. nf4 "
-            "(4 bits) with LoRA is QLoRA, an eighth of the memory and slower; int8 takes a quarter. Both round the "
-            "base, so take them when it does not fit otherwise."
-        ),
+        "Storage of frozen weights",
+        "Automatic stores frozen weights in the compute format: the same result in half the memory of fp32. nf4 "
+        "(4 bits) with LoRA is QLoRA, an eighth of the memory and slower; int8 takes a quarter. Both round the "
+        "base, so take them when it does not fit otherwise.",
         labels={"auto": gettext_noop("Automatic")},
         advanced=True,
     )
     tf32: bool = option(
         False,
-        title=gettext_noop("TF32 products"),
-        help=gettext_noop(
-            "NVIDIA, Ampere and later: fp32 products with 10 bits of detail in place of 23, several times as fast. "
-            "Off, so that fp32 stays the reference that the others are measured against; bf16 is faster still."
-        ),
+        "TF32 products",
+        "NVIDIA, Ampere and later: fp32 products with 10 bits of detail in place of 23, several times as fast. "
+        "Off, so that fp32 stays the reference that the others are measured against; bf16 is faster still.",
         advanced=True,
     )
 

@@ -15,15 +15,15 @@ class TrainingConfig(Section):
 
     epochs: float = option(
         1.0,
-        title=gettext_noop("Epochs"),
-        help=gettext_noop("How often each row is seen. Small datasets take 2 to 5; more memorises and forgets."),
+        "Epochs",
+        "How often each row is seen. Small datasets take 2 to 5; more memorises and forgets.",
         gt=0.0,
         le=10_000.0,
     )
     max_steps: int | None = option(
         None,
-        title=gettext_noop("Stop after"),
-        help=gettext_noop("A number of updates that replaces the number of epochs."),
+        "Stop after",
+        "A number of updates that replaces the number of epochs.",
         unit=gettext_noop("updates"),
         ge=1,
         le=10**9,
@@ -31,29 +31,25 @@ class TrainingConfig(Section):
     )
     batch_size: int = option(
         8,
-        title=gettext_noop("Rows per update"),
-        help=gettext_noop(
-            "How many rows each update learns from. It does not change the memory needed: rows are computed in "
-            "micro-batches that fit, with the same result."
-        ),
+        "Rows per update",
+        "How many rows each update learns from. It does not change the memory needed: rows are computed in "
+        "micro-batches that fit, with the same result.",
         unit=gettext_noop("rows"),
         ge=1,
         le=1_000_000,
     )
     learning_rate: float = option(
         2e-4,
-        title=gettext_noop("Learning rate"),
-        help=gettext_noop(
-            "The size of the steps. 2e-4 suits LoRA; full fine-tuning wants about ten times less. "
-            "Too large diverges and forgets; too small learns nothing."
-        ),
+        "Learning rate",
+        "The size of the steps. 2e-4 suits LoRA; full fine-tuning wants about ten times less. "
+        "Too large diverges and forgets; too small learns nothing.",
         gt=0.0,
         le=10.0,
     )
     schedule: Literal["cosine", "linear", "constant"] = option(
         "cosine",
-        title=gettext_noop("Schedule"),
-        help=gettext_noop("How the learning rate falls after the warm-up: along a cosine, a line, or not at all."),
+        "Schedule",
+        "How the learning rate falls after the warm-up: along a cosine, a line, or not at all.",
         labels={
             "cosine": gettext_noop("Cosine"),
             "linear": gettext_noop("Linear"),
@@ -62,50 +58,48 @@ class TrainingConfig(Section):
     )
     warmup_ratio: float = option(
         0.03,
-        title=gettext_noop("Warm-up"),
-        help=gettext_noop("Share of the updates over which the learning rate rises from zero."),
+        "Warm-up",
+        "Share of the updates over which the learning rate rises from zero.",
         ge=0.0,
         le=1.0,
         advanced=True,
     )
     weight_decay: float = option(
         0.0,
-        title=gettext_noop("Weight decay"),
-        help=gettext_noop(
-            "Pulls the trained matrices towards zero at every update (AdamW), not biases and gains of norms."
-        ),
+        "Weight decay",
+        "Pulls the trained matrices towards zero at every update (AdamW), not biases and gains of norms.",
         ge=0.0,
         le=1.0,
         advanced=True,
     )
     max_grad_norm: float = option(
         1.0,
-        title=gettext_noop("Clip gradients at"),
-        help=gettext_noop("The largest gradient norm; longer gradients are shortened to it. 0 switches clipping off."),
+        "Clip gradients at",
+        "The largest gradient norm; longer gradients are shortened to it. 0 switches clipping off.",
         ge=0.0,
         le=1e9,
         advanced=True,
     )
     evaluate_every: int | None = option(
         None,
-        title=gettext_noop("Validate every"),
-        help=gettext_noop("Updates between two validations. Automatic: about ten times in a run."),
+        "Validate every",
+        "Updates between two validations. Automatic: about ten times in a run.",
         unit=gettext_noop("updates"),
         ge=1,
         advanced=True,
     )
     seed: int = option(
         0,
-        title=gettext_noop("Seed"),
-        help=gettext_noop("Same seed, same machine, same settings: the same run, bit for bit."),
+        "Seed",
+        "Same seed, same machine, same settings: the same run, bit for bit.",
         ge=0,
         lt=2**63,
         advanced=True,
     )
     device: str = option(
         "auto",
-        title=gettext_noop("Device"),
-        help=gettext_noop("Automatic takes the GPU where there is one. Otherwise cpu, cuda, cuda:1, mps."),
+        "Device",
+        "Automatic takes the GPU where there is one. Otherwise cpu, cuda, cuda:1, mps.",
         advanced=True,
     )
 

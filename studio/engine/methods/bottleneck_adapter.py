@@ -25,11 +25,9 @@ class BottleneckAdapterConfig(MethodConfig):
     name: Literal["bottleneck-adapter"] = "bottleneck-adapter"
     placement: Literal["houlsby", "pfeiffer"] = option(
         "houlsby",
-        title=gettext_noop("Placement"),
-        help=gettext_noop(
-            "Houlsby puts an adapter behind attention and one behind the MLP of every layer. Pfeiffer puts one behind "
-            "the MLP alone: half the size and half the latency, and often as good."
-        ),
+        "Placement",
+        "Houlsby puts an adapter behind attention and one behind the MLP of every layer. Pfeiffer puts one behind "
+        "the MLP alone: half the size and half the latency, and often as good.",
         labels={
             "houlsby": gettext_noop("Houlsby: after attention and MLP"),
             "pfeiffer": gettext_noop("Pfeiffer: after the MLP only"),
@@ -37,36 +35,30 @@ class BottleneckAdapterConfig(MethodConfig):
     )
     reduction_factor: int = option(
         16,
-        title=gettext_noop("Reduction factor"),
-        help=gettext_noop(
-            "The bottleneck is the hidden size divided by this. 2 to 64 are customary; smaller can learn more."
-        ),
+        "Reduction factor",
+        "The bottleneck is the hidden size divided by this. 2 to 64 are customary; smaller can learn more.",
         ge=1,
         le=4096,
         when=("bottleneck", None),
     )
     bottleneck: int | None = option(
         None,
-        title=gettext_noop("Bottleneck"),
-        help=gettext_noop("m, the inner size of the adapter, in place of a reduction factor. Not set: by the factor."),
+        "Bottleneck",
+        "m, the inner size of the adapter, in place of a reduction factor. Not set: by the factor.",
         ge=1,
         le=65536,
     )
     activation: Literal["relu", "gelu", "silu"] = option(
         "gelu",
-        title=gettext_noop("Activation"),
-        help=gettext_noop(
-            "f, the non-linearity in the bottleneck. It matters little; it is why the adapter cannot be merged."
-        ),
+        "Activation",
+        "f, the non-linearity in the bottleneck. It matters little; it is why the adapter cannot be merged.",
         labels={"relu": "ReLU", "gelu": "GELU", "silu": "SiLU"},
         advanced=True,
     )
     train_layer_norms: bool = option(
         False,
-        title=gettext_noop("Train layer norms"),
-        help=gettext_noop(
-            "Also train the gains of the model's layer norms, as Houlsby et al. did: few numbers, saved along."
-        ),
+        "Train layer norms",
+        "Also train the gains of the model's layer norms, as Houlsby et al. did: few numbers, saved along.",
         advanced=True,
     )
 

@@ -34,16 +34,14 @@ class FullConfig(MethodConfig):
     name: Literal["full"] = "full"
     freeze_embeddings: bool = option(
         False,
-        title=gettext_noop("Freeze embeddings"),
-        help=gettext_noop(
-            "Keep the word vectors as they are: less memory and less forgetting. An output layer that shares their "
-            "weights stays as it is too; one with weights of its own is trained."
-        ),
+        "Freeze embeddings",
+        "Keep the word vectors as they are: less memory and less forgetting. An output layer that shares their "
+        "weights stays as it is too; one with weights of its own is trained.",
     )
     freeze_layers: int = option(
         0,
-        title=gettext_noop("Freeze first layers"),
-        help=gettext_noop("Keep this many layers, counted from the input, as they are."),
+        "Freeze first layers",
+        "Keep this many layers, counted from the input, as they are.",
         unit=gettext_noop("layers"),
         ge=0,
         le=1000,

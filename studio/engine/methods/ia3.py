@@ -35,8 +35,8 @@ class Ia3Config(MethodConfig):
     name: Literal["ia3"] = "ia3"
     target_modules: TargetModules = option(
         (AUTO,),
-        title=gettext_noop("Where"),
-        help=gettext_noop("Automatic scales keys, values, and the inside of the MLPs, as in the paper."),
+        "Where",
+        "Automatic scales keys, values, and the inside of the MLPs, as in the paper.",
         labels={AUTO: gettext_noop("Automatic")},
         suggestions=LINEAR_LAYERS,
     )

@@ -41,61 +41,51 @@ class LoraConfig(MethodConfig):
     name: Literal["lora"] = "lora"
     rank: int = option(
         16,
-        title=gettext_noop("Rank"),
-        help=gettext_noop(
-            "r, the inner size of B·A. 4 to 32 is customary; a larger one can learn more and weighs more."
-        ),
+        "Rank",
+        "r, the inner size of B·A. 4 to 32 is customary; a larger one can learn more and weighs more.",
         ge=1,
         le=4096,
     )
     alpha: float = option(
         32.0,
-        title=gettext_noop("Alpha"),
-        help=gettext_noop("The change is scaled by alpha / rank. Twice the rank is customary."),
+        "Alpha",
+        "The change is scaled by alpha / rank. Twice the rank is customary.",
         gt=0.0,
         le=1e6,
     )
     dropout: float = option(
         0.05,
-        title=gettext_noop("Dropout"),
-        help=gettext_noop("Share of the inputs of A that are zeroed at random in training, against memorising."),
+        "Dropout",
+        "Share of the inputs of A that are zeroed at random in training, against memorising.",
         ge=0.0,
         lt=1.0,
     )
     target_modules: TargetModules = option(
         (ALL_LINEAR,),
-        title=gettext_noop("Where"),
-        help=gettext_noop(
-            "Every linear layer but the output learns best for its size; those of attention alone are a third as many "
-            "numbers to learn."
-        ),
+        "Where",
+        "Every linear layer but the output learns best for its size; those of attention alone are a third as many "
+        "numbers to learn.",
         labels={ALL_LINEAR: gettext_noop("All linear layers"), ATTENTION_ONLY: gettext_noop("Attention only")},
         suggestions=LINEAR_LAYERS,
     )
     rslora: bool = option(
         False,
-        title=gettext_noop("Rank-stabilised (rsLoRA)"),
-        help=gettext_noop(
-            "Scale by alpha / √rank, so that large ranks learn as fast as small ones (Kalajdzievski 2023)."
-        ),
+        "Rank-stabilised (rsLoRA)",
+        "Scale by alpha / √rank, so that large ranks learn as fast as small ones (Kalajdzievski 2023).",
         advanced=True,
     )
     dora: bool = option(
         False,
-        title=gettext_noop("Weight-decomposed (DoRA)"),
-        help=gettext_noop(
-            "Also learn each output's length apart from its direction (Liu et al. 2024). Better at small ranks, slower."
-        ),
+        "Weight-decomposed (DoRA)",
+        "Also learn each output's length apart from its direction (Liu et al. 2024). Better at small ranks, slower.",
         advanced=True,
     )
     init: Literal["kaiming", "gaussian", "pissa"] = option(
         "kaiming",
-        title=gettext_noop("Start"),
-        help=gettext_noop(
-            "Kaiming and Gaussian are random values for A; B starts at zero, so training starts at the base. PiSSA "
-            "starts A and B at the principal components of the weights (Meng et al. 2024), which learns faster; it "
-            "needs a base that is not quantised, goes without dropout, and is saved as a LoRA of twice the rank."
-        ),
+        "Start",
+        "Kaiming and Gaussian are random values for A; B starts at zero, so training starts at the base. PiSSA "
+        "starts A and B at the principal components of the weights (Meng et al. 2024), which learns faster; it "
+        "needs a base that is not quantised, goes without dropout, and is saved as a LoRA of twice the rank.",
         labels={
             "kaiming": gettext_noop("Kaiming uniform"),
             "gaussian": gettext_noop("Gaussian"),

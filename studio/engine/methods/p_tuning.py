@@ -28,30 +28,24 @@ class PTuningConfig(MethodConfig):
     name: Literal["p-tuning"] = "p-tuning"
     virtual_tokens: int = option(
         20,
-        title=gettext_noop("Virtual tokens"),
-        help=gettext_noop(
-            "n, the vectors in front of every row. 20 to 100 is customary; each is one more position to read, in "
-            "training and in use."
-        ),
+        "Virtual tokens",
+        "n, the vectors in front of every row. 20 to 100 is customary; each is one more position to read, in "
+        "training and in use.",
         unit=gettext_noop("tokens"),
         ge=1,
         le=4096,
     )
     encoder: Literal["mlp", "lstm"] = option(
         "mlp",
-        title=gettext_noop("Encoder"),
-        help=gettext_noop(
-            "What computes the vectors while they are learnt. The MLP has three layers and is the quicker; the LSTM "
-            "of the paper reads the vectors in both directions, so that each knows of the others, and is far larger."
-        ),
+        "Encoder",
+        "What computes the vectors while they are learnt. The MLP has three layers and is the quicker; the LSTM "
+        "of the paper reads the vectors in both directions, so that each knows of the others, and is far larger.",
         labels={"mlp": gettext_noop("MLP"), "lstm": gettext_noop("LSTM")},
     )
     hidden_size: int | None = option(
         None,
-        title=gettext_noop("Hidden size"),
-        help=gettext_noop(
-            "h, the width of the encoder. Automatic: that of a word vector. It costs memory in training only."
-        ),
+        "Hidden size",
+        "h, the width of the encoder. Automatic: that of a word vector. It costs memory in training only.",
         ge=1,
         le=65536,
         advanced=True,

@@ -23,11 +23,9 @@ class PrefixTuningConfig(MethodConfig):
     name: Literal["prefix-tuning"] = "prefix-tuning"
     virtual_tokens: int = option(
         20,
-        title=gettext_noop("Virtual tokens"),
-        help=gettext_noop(
-            "n, the learnt positions that attention finds in front of every row, in each layer. 10 to 200 is "
-            "customary; they cost attention, not another pass through the layers."
-        ),
+        "Virtual tokens",
+        "n, the learnt positions that attention finds in front of every row, in each layer. 10 to 200 is "
+        "customary; they cost attention, not another pass through the layers.",
         unit=gettext_noop("tokens"),
         ge=1,
         le=4096,

@@ -26,22 +26,18 @@ class PromptTuningConfig(MethodConfig):
     name: Literal["prompt-tuning"] = "prompt-tuning"
     virtual_tokens: int = option(
         20,
-        title=gettext_noop("Virtual tokens"),
-        help=gettext_noop(
-            "n, the learnt vectors in front of every row. 20 to 100 is customary; each is one more position to read, "
-            "in training and in use."
-        ),
+        "Virtual tokens",
+        "n, the learnt vectors in front of every row. 20 to 100 is customary; each is one more position to read, "
+        "in training and in use.",
         unit=gettext_noop("tokens"),
         ge=1,
         le=4096,
     )
     init: Literal["random", "vocabulary", "text"] = option(
         "vocabulary",
-        title=gettext_noop("Start"),
-        help=gettext_noop(
-            "Vocabulary starts at common words of the model, text at the words of a text that says what is asked, and "
-            "random at noise of the size of words. Words learn faster, most of all in small models."
-        ),
+        "Start",
+        "Vocabulary starts at common words of the model, text at the words of a text that says what is asked, and "
+        "random at noise of the size of words. Words learn faster, most of all in small models.",
         labels={
             "random": gettext_noop("Random"),
             "vocabulary": gettext_noop("Vocabulary"),
@@ -50,8 +46,8 @@ class PromptTuningConfig(MethodConfig):
     )
     init_text: str = option(
         "",
-        title=gettext_noop("Text to start at"),
-        help=gettext_noop("Only for Start = Text: an instruction, cut or repeated to the number of virtual tokens."),
+        "Text to start at",
+        "Only for Start = Text: an instruction, cut or repeated to the number of virtual tokens.",
         when=("init", "text"),
     )
 
