@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from studio import __version__
-from studio.commands import doctor, estimate, export, inspect, laboratory, latency, probe, runs, starter, train, window
+from studio.commands import doctor, estimate, export, first_steps, inspect, latency, probe, runs, train, window
 from studio.commands.console import Console
 from studio.errors import ConfigError, StudioError
 from studio.i18n import set_language, tr
@@ -26,7 +26,10 @@ log = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; argparse exits with 2 on wrong arguments."""
     set_language(_language())
-    _survive_narrow_encodings()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A terminal that cannot show a character gets an escape in its place, not an error.
+            stream.reconfigure(errors="backslashreplace")
     args = _parser().parse_args(arguments)
     log_file = log_to_file()
     with Console(as_json=args.json) as console:
@@ -68,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"Finetune Studio {__version__}")
     parser.set_defaults(action=window.open_window, json=False)
     commands = parser.add_subparsers(title=tr("commands"), metavar=tr("COMMAND"))
-    for module in (train, estimate, runs, export, latency, probe, inspect, starter, laboratory, doctor):
+    for module in (train, estimate, runs, export, latency, probe, inspect, first_steps, doctor):
         module.add_to(commands)
     return parser
 
@@ -77,10 +80,3 @@ def _language() -> str:
     """The terminal's language, where there is a catalogue for it."""
     chosen = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
     return "zh_CN" if chosen.startswith("zh") else "en"
-
-
-def _survive_narrow_encodings() -> None:
-    """A terminal that cannot show a character gets an escape in its place, not an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")

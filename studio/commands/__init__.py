@@ -1,1 +1,1 @@
-"""The commands of the command line, one module each or a few that belong together. None imports anything heavy."""
+"""The commands of the command line. Each module adds its own to the parser in `add_to`, and imports nothing heavy."""

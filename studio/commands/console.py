@@ -6,11 +6,11 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TextIO, TypeAlias
 
-from studio.commands.progress import ProgressLine
+from studio.commands.progress import ProgressLine, width_of
 from studio.events import spell_non_finite
 from studio.i18n import tr
 
@@ -84,3 +84,14 @@ def at_least(least: int) -> Callable[[str], int]:
         return int(text)
 
     return count
+
+
+def table_lines(rows: Sequence[Sequence[str]], words: Collection[int] = (0,)) -> Iterator[str]:
+    """Lay out rows of cells in columns. The columns numbered in `words` are aligned left, the others right."""
+    widths = [max(map(width_of, column)) for column in zip(*rows, strict=True)]
+    for cells in rows:
+        padded = []
+        for column, cell in enumerate(cells):
+            room = " " * (widths[column] - width_of(cell))
+            padded.append(cell + room if column in words else room + cell)
+        yield "  ".join(padded).rstrip()

@@ -14,6 +14,7 @@ from studio.commands.console import Commands, Console, add_command
 from studio.commands.window import has_display
 from studio.home import default_runs_root
 from studio.i18n import tr
+from studio.runner import actions
 from studio.text.numbers import size_text
 
 LIBRARIES = (
@@ -33,7 +34,6 @@ LIBRARIES = (
 
 
 def add_to(commands: Commands) -> None:
-    """Add the command to the parser."""
     add_command(commands, "doctor", tr("hardware, libraries, and what will work here"), _examine)
 
 
@@ -45,8 +45,6 @@ def _examine(args: argparse.Namespace, console: Console) -> int:
 
 def findings() -> dict[str, Any]:
     """Return everything that is known of this machine, as JSON holds it."""
-    from studio.runner import actions
-
     starter = actions.starter_folder()
     return {
         "version": __version__,

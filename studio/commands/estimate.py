@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from studio.commands.console import Commands, Console, add_command
 from studio.commands.train import add_config
+from studio.config import read_config
+from studio.engine.methods import METHODS, Method
 from studio.i18n import tr
+from studio.runner import actions
+from studio.runner.actions import Estimate, MethodRow
+from studio.runner.words import exports_text, merging_text, unmergeable_text
 from studio.text.numbers import count_text, share_text, size_text
 from studio.text.words import component_text
 
-if TYPE_CHECKING:
-    from studio.engine.methods import Method
-    from studio.runner.actions import Estimate, MethodRow
-
 
 def add_to(commands: Commands) -> None:
-    """Add the command to the parser."""
     about = tr("memory by component, trainable parameters, size of the result, merging and exports")
     parser = add_command(commands, "estimate", about, _estimate)
     add_config(parser)
@@ -26,15 +27,11 @@ def add_to(commands: Commands) -> None:
 
 
 def _estimate(args: argparse.Namespace, console: Console) -> int:
-    from studio.config import read_config
-    from studio.engine.methods import METHODS
-    from studio.runner import actions
-
     config = read_config(args.config, args.set)
     info = actions.open_model(config.model.path, console.progress)
     method = METHODS.get(config.method.name)
     needs = actions.estimate(info, config)
-    values = _estimate_values(needs) | _method_values(method)
+    values = dataclasses.asdict(needs) | _method_values(method)
     lines = [*_component_lines(needs), *_method_lines(method, needs)]
     if args.methods:
         rows = actions.compare_methods(info, config)
@@ -44,20 +41,7 @@ def _estimate(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _estimate_values(needs: Estimate) -> dict[str, Any]:
-    return {
-        "trainable_parameters": needs.trainable_parameters,
-        "total_parameters": needs.total_parameters,
-        "patch_bytes": needs.patch_bytes,
-        "bytes": needs.bytes,
-        "total_bytes": needs.total_bytes,
-        "available_bytes": needs.available_bytes,
-    }
-
-
 def _method_values(method: Method) -> dict[str, Any]:
-    from studio.runner import actions
-
     return {
         "method": method.name,
         "mergeable": method.mergeable,
@@ -67,17 +51,14 @@ def _method_values(method: Method) -> dict[str, Any]:
 
 
 def _row_values(row: MethodRow) -> dict[str, Any]:
-    from studio.engine.methods import METHODS
-
-    known = _estimate_values(row.estimate) if row.estimate else {"error": row.problem}
+    known = dataclasses.asdict(row.estimate) if row.estimate else {"error": row.problem}
     return _method_values(METHODS.get(row.name)) | known
 
 
 def _component_lines(needs: Estimate) -> Iterator[str]:
     for name, size in needs.bytes.items():
-        if size == 0:
-            continue
-        yield f"{component_text(name):<26}{size_text(size):>10}"
+        if size:
+            yield f"{component_text(name):<26}{size_text(size):>10}"
     yield tr("{total} of {available} available; {trainable} of {parameters} parameters are trained").format(
         total=size_text(needs.total_bytes),
         available=size_text(needs.available_bytes),
@@ -87,8 +68,6 @@ def _component_lines(needs: Estimate) -> Iterator[str]:
 
 
 def _method_lines(method: Method, needs: Estimate) -> Iterator[str]:
-    from studio.runner.method_words import exports_text, unmergeable_text
-
     yield tr("Saved patch: {size}").format(size=size_text(needs.patch_bytes))
     yield tr("Cost in use: {cost}").format(cost=tr(method.cost_in_use))
     yield unmergeable_text(method) or tr("Exports: {exports}").format(exports=exports_text(method))
@@ -96,9 +75,6 @@ def _method_lines(method: Method, needs: Estimate) -> Iterator[str]:
 
 def _table_lines(rows: tuple[MethodRow, ...]) -> Iterator[str]:
     """A line for each method: name, trained and their share, saved patch, memory, merging, exports."""
-    from studio.engine.methods import METHODS
-    from studio.runner.method_words import exports_text, merging_text
-
     width = max(len(row.name) for row in rows) + 2
     columns = (tr("trained"), tr("share"), tr("patch"), tr("memory"))
     yield " " * width + "".join(f"{title:>10}" for title in columns) + f"  {tr('merges'):<12}{tr('exports')}"

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 
 def add_to(commands: Commands) -> None:
-    """Add the commands to the parser."""
     parser = add_command(commands, "export", tr("export a run's model and check the export"), _export)
     parser.add_argument("run", type=Path, metavar="RUN_DIR", help=tr("the run folder"))
     parser.add_argument("--to", required=True, metavar="TARGET", help=_targets())

@@ -8,19 +8,20 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from studio.commands.console import Commands, Console, add_command, at_least
+from studio.config import DataSource
+from studio.engine.models.info import ModelInfo
 from studio.i18n import tr
+from studio.runner import actions
 from studio.text.numbers import count_text, size_text
 
 if TYPE_CHECKING:
     from studio.engine.data.inspect import DataInspection, RenderedRow
-    from studio.engine.models.info import ModelInfo
 
 SUPERVISED_ON_A_TERMINAL = ("\x1b[1;32m", "\x1b[0m")
 SUPERVISED_IN_TEXT = ("⟦", "⟧")
 
 
 def add_to(commands: Commands) -> None:
-    """Add the commands to the parser."""
     parser = add_command(commands, "inspect-model", tr("Base or Chat, with reasons; size; problems"), _model)
     parser.add_argument("model", metavar="DIR", help=tr("a folder in Hugging Face layout, or a hub id"))
     parser = add_command(commands, "inspect-data", tr("format, counts, problems, and rows as they are taught"), _data)
@@ -30,8 +31,6 @@ def add_to(commands: Commands) -> None:
 
 
 def _model(args: argparse.Namespace, console: Console) -> int:
-    from studio.runner import actions
-
     info = actions.open_model(args.model, console.progress)
     values = {
         "path": str(info.path),
@@ -59,9 +58,6 @@ def _model_lines(info: ModelInfo) -> Iterator[str]:
 
 
 def _data(args: argparse.Namespace, console: Console) -> int:
-    from studio.config import DataSource
-    from studio.runner import actions
-
     info = actions.open_model(args.model, console.progress) if args.model else None
     data = actions.open_data(DataSource(path=args.file), info, rows=args.rows, progress=console.progress)
     values = {

@@ -6,21 +6,15 @@ import argparse
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from studio.commands.console import Commands, Console, add_command, at_least
+from studio.commands.console import Commands, Console, add_command, at_least, table_lines
+from studio.engine.inference.figures import Latency
 from studio.i18n import tr
-from studio.runner import actions, latency_words
+from studio.runner import actions, words
 from studio.runs import open_run
-
-if TYPE_CHECKING:
-    from studio.engine.inference.figures import Latency
-
-_WIDTHS = (22, 14, 14, 14, 14, 14)
 
 
 def add_to(commands: Commands) -> None:
-    """Add the command to the parser."""
     parser = add_command(commands, "latency", tr("tokens/s of base, trained and merged model, in one run"), _latency)
     parser.add_argument("run", type=Path, metavar="RUN_DIR", help=tr("the run folder"))
     for option, default, least, text in (
@@ -47,25 +41,18 @@ def _latency(args: argparse.Namespace, console: Console) -> int:
 
 def _lines(found: Latency) -> Iterator[str]:
     header = (tr("Form"), tr("Prompt, ms"), tr("ms/token"), tr("Tokens/s"), tr("Prompt vs base"), tr("Token vs base"))
-    yield _line(header)
-    for form in found.forms:
-        yield _line(
-            (
-                latency_words.form_text(form.form),
-                f"{form.prefill_ms:.1f}",
-                f"{form.ms_per_token:.2f}",
-                f"{form.tokens_per_second:.1f}",
-                f"{form.prefill_ratio:.3f}",
-                f"{form.token_ratio:.3f}",
-            )
+    figures = (
+        (
+            words.form_text(form.form),
+            f"{form.prefill_ms:.1f}",
+            f"{form.ms_per_token:.2f}",
+            f"{form.tokens_per_second:.1f}",
+            f"{form.prefill_ratio:.3f}",
+            f"{form.token_ratio:.3f}",
         )
-    yield ""
-    yield latency_words.conclusion(found)
-    yield latency_words.conditions(found)
-
-
-def _line(cells: tuple[str, ...]) -> str:
-    first, *others = (
-        f"{cell:<{w}}" if not i else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(cells, _WIDTHS, strict=True))
+        for form in found.forms
     )
-    return "  ".join((first, *others)).rstrip()
+    yield from table_lines([header, *figures])
+    yield ""
+    yield words.latency_sentence(found)
+    yield words.latency_conditions(found)

@@ -76,3 +76,8 @@ def clip(text: str, columns: int) -> tuple[str, int]:
             return text[:place], width
         width += wide
     return text, width
+
+
+def width_of(text: str) -> int:
+    """Return the columns that a text takes on a terminal."""
+    return clip(text, 10**6)[1]

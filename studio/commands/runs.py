@@ -14,7 +14,6 @@ from studio.runs import RunFolder, list_runs
 
 
 def add_to(commands: Commands) -> None:
-    """Add the command to the parser."""
     parser = add_command(commands, "runs", tr("list runs, newest first"), _list)
     add_runs_option(parser)
 

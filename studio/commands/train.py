@@ -13,8 +13,13 @@ from typing import TYPE_CHECKING
 
 from studio.commands.console import Commands, Console, add_command
 from studio.commands.runs import add_runs_option
+from studio.config import read_config
+from studio.engine.methods import METHODS
+from studio.engine.numerics.verdicts import verdict_words
+from studio.engine.precision.choose import reason_text
 from studio.events import DataPrepared, EvaluationCompleted, OverflowDiagnosed, RunFinished, RunStarted
 from studio.i18n import tr
+from studio.runner.words import unmergeable_text
 from studio.text.numbers import duration_text, speed_text
 
 if TYPE_CHECKING:
@@ -26,7 +31,6 @@ INTERRUPTED = 130  # what shells report for a program ended by Ctrl-C
 
 
 def add_to(commands: Commands) -> None:
-    """Add the commands to the parser."""
     parser = add_command(commands, "train", tr("train, and print the run folder"), _train)
     add_config(parser)
     add_runs_option(parser)
@@ -45,7 +49,6 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace, console: Console) -> int:
-    from studio.config import read_config
     from studio.runner.controller import Controller
     from studio.runner.record import RunRecord
 
@@ -90,11 +93,6 @@ def _follow(controller: Controller, record: RunRecord, console: Console) -> None
 
 
 def _tell(update: Update, state: RunState, console: Console) -> None:
-    from studio.engine.methods import METHODS
-    from studio.engine.precision.choose import reason_text
-    from studio.runner.method_words import unmergeable_text
-    from studio.runner.numerics import verdict_words
-
     match update:
         case RunStarted():
             console.note(f"{update.model} ({update.kind}), {update.method}, {update.precision}, {update.device}")
@@ -103,7 +101,15 @@ def _tell(update: Update, state: RunState, console: Console) -> None:
             if warning := unmergeable_text(METHODS.get(update.method)):
                 console.note(warning)
         case DataPrepared():
-            console.note(_data_line(update))
+            words = tr("{rows} rows to learn from, {held_out} to validate with, {skipped} skipped; {updates} updates.")
+            console.note(
+                words.format(
+                    rows=update.train_rows,
+                    held_out=update.validation_rows,
+                    skipped=update.skipped_rows,
+                    updates=update.planned_updates,
+                )
+            )
         case EvaluationCompleted():
             console.note(
                 tr("Update {update}: validation loss {loss}").format(update=update.update, loss=f"{update.loss:.4f}")
@@ -118,12 +124,6 @@ def _tell(update: Update, state: RunState, console: Console) -> None:
                     duration=duration_text(update.seconds),
                 )
             )
-
-
-def _data_line(data: DataPrepared) -> str:
-    return tr("{rows} rows to learn from, {held_out} to validate with, {skipped} skipped; {updates} updates.").format(
-        rows=data.train_rows, held_out=data.validation_rows, skipped=data.skipped_rows, updates=data.planned_updates
-    )
 
 
 def _details(state: RunState) -> Iterator[str]:

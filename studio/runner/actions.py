@@ -1,4 +1,7 @@
-"""What the window and the command line may ask of the engine, besides training. The engine is imported when asked."""
+"""What the window and the command line ask of the engine, besides training.
+
+Modules of the engine that import torch or numpy are imported inside the functions, so that the window opens at once.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 from studio.config import DataConfig, DataSource, PrecisionConfig, RunConfig, Suggestion, parse_config
 from studio.engine.control import Progress, no_progress
+from studio.engine.device import available_memory, resolve_device
+from studio.engine.device import hardware as hardware
+from studio.engine.estimate import estimate_memory, estimate_patch
+from studio.engine.export import TARGETS, Target
+from studio.engine.methods import METHODS, Method, suggestions_of
+from studio.engine.models.find import resolve_model
+from studio.engine.models.info import ModelInfo
+from studio.engine.models.inspect import inspect_model
+from studio.engine.models.starter import fetch_starter as fetch_starter
+from studio.engine.models.starter import starter_folder as starter_folder
+from studio.engine.precision import PRECISIONS
+from studio.engine.precision.choose import choose_precision, choose_storage, reason_text, remark, storage_reason
 from studio.errors import ConfigError, StudioError
 from studio.i18n import tr
 from studio.runs import RunFolder
 
 if TYPE_CHECKING:
     from studio.engine.data.inspect import DataInspection
-    from studio.engine.device import Hardware
-    from studio.engine.export import Target
     from studio.engine.export.certificate import Certificate
     from studio.engine.export.run import ExportResult
     from studio.engine.inference.figures import Latency
-    from studio.engine.methods import Method
-    from studio.engine.models.info import ModelInfo
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +66,6 @@ class MethodRow:
 
 def open_model(path_or_id: str, progress: Progress = no_progress) -> ModelInfo:
     """Find a model by folder or hub id and look at it, without loading its weights. Raises `ModelError`."""
-    from studio.engine.models.find import resolve_model
-    from studio.engine.models.inspect import inspect_model
-
     return inspect_model(resolve_model(path_or_id, progress), progress)
 
 
@@ -80,20 +88,6 @@ def open_data(
     return inspect_data(source, tokenizer=tokenizer, kind=model.kind, rows=rows, progress=progress, **settings)
 
 
-def fetch_starter(progress: Progress = no_progress) -> Path:
-    """Get the starter model into the user's data folder; return its path. Raises `ModelError`."""
-    from studio.engine.models import starter
-
-    return starter.fetch_starter(progress)
-
-
-def starter_folder() -> Path | None:
-    """Return where the starter model is, or None while it is not there."""
-    from studio.engine.models import starter
-
-    return starter.starter_folder()
-
-
 def export(
     folder: RunFolder, target: str, dtype: str = "auto", out: Path | None = None, progress: Progress = no_progress
 ) -> ExportResult:
@@ -112,27 +106,20 @@ def verify(path: Path, progress: Progress = no_progress) -> Certificate:
 
 def check_method(info: ModelInfo, config: RunConfig) -> None:
     """Raise `ConfigError` where the method with its options cannot be used on a model. Needs no thread."""
-    from studio.engine.methods import METHODS
-
     METHODS.get(config.method.name).trainable_parameters(info.shapes, config.method)
 
 
 def suggestions(info: ModelInfo) -> dict[str, tuple[Suggestion, ...]]:
     """Return what a model offers for the options that choose among its parts, by `OptionSpec.suggestions`."""
-    from studio.engine.methods import suggestions_of
-
     return suggestions_of(info.shapes)
 
 
 def estimate(info: ModelInfo, config: RunConfig) -> Estimate:
     """Return what training will need, from the shapes in the weight files alone. Raises as `check_method`."""
-    from studio.engine.device import available_memory
-    from studio.engine.estimate import estimate_memory, estimate_patch
-    from studio.engine.methods import METHODS
-
-    trainable = METHODS.get(config.method.name).trainable_parameters(info.shapes, config.method)
+    method = METHODS.get(config.method.name)
+    trainable = method.trainable_parameters(info.shapes, config.method)
     memory = estimate_memory(info, config)
-    added = 0 if METHODS.get(config.method.name).form == "model" else trainable
+    added = 0 if method.form == "model" else trainable
     return Estimate(
         trainable_parameters=trainable,
         total_parameters=info.parameters + added,
@@ -152,8 +139,6 @@ def compare_methods(
         tables: `[method]` tables of methods that are not to be taken with their defaults; that of the configuration's
             own method is always taken from there.
     """
-    from studio.engine.methods import METHODS
-
     given = {str(table.get("name")): table for table in (*tables, config.method.model_dump(exclude_none=True))}
     return tuple(_estimate_method(info, config, given.get(name, {"name": name})) for name in METHODS.names())
 
@@ -174,39 +159,21 @@ def _estimate_method(info: ModelInfo, config: RunConfig, table: Mapping[str, Any
 
 def exports_of(method: Method) -> tuple[Target, ...]:
     """Return the forms of export that take what a method trains, in the order in which they are offered."""
-    from studio.engine.export import TARGETS
-
     return tuple(target for target in TARGETS if not target.refuse(method))
 
 
-def latency(
-    folder: RunFolder,
-    *,
-    prompt_tokens: int | None = None,
-    new_tokens: int = 32,
-    rounds: int = 5,
-    device: str = "auto",
-    progress: Progress = no_progress,
-) -> Latency:
-    """Measure what a run's result costs when it answers: base, live and merged. Raises `ExportError`, `Cancelled`."""
+def latency(folder: RunFolder, progress: Progress = no_progress, **settings: Any) -> Latency:
+    """Measure what a run's result costs when it answers: base, live and merged. Raises `ExportError`, `Cancelled`.
+
+    `settings` are the other arguments of `measure_latency`.
+    """
     from studio.engine.inference.latency import measure_latency
 
-    return measure_latency(
-        folder,
-        prompt_tokens=prompt_tokens,
-        new_tokens=new_tokens,
-        rounds=rounds,
-        device=device,
-        progress=progress,
-    )
+    return measure_latency(folder, progress=progress, **settings)
 
 
 def explain_precision(config: RunConfig, info: ModelInfo) -> tuple[str, str]:
     """Return the precision that will be used and why. Raises `ConfigError` for one that cannot be used here."""
-    from studio.engine.device import resolve_device
-    from studio.engine.methods import METHODS
-    from studio.engine.precision.choose import choose_precision, choose_storage, reason_text, storage_reason
-
     precision, reason = choose_precision(config.precision, resolve_device(config.training.device), info.dtype)
     reasons = [reason]
     if METHODS.get(config.method.name).quantised_base:
@@ -225,10 +192,6 @@ class PrecisionAdvice:
 
 def advise_precisions(device: str = "auto") -> tuple[PrecisionAdvice, ...]:
     """Say of every precision whether it works on a device. Raises `TrainingError` when there is no such device."""
-    from studio.engine.device import resolve_device
-    from studio.engine.precision import PRECISIONS
-    from studio.engine.precision.choose import choose_precision, reason_text, remark
-
     place = resolve_device(device)
 
     def advise(name: str) -> PrecisionAdvice:
@@ -240,10 +203,3 @@ def advise_precisions(device: str = "auto") -> tuple[PrecisionAdvice, ...]:
         return PrecisionAdvice(name=name, works=True, reason=reason_text([against], name) if against else "")
 
     return tuple(advise(name) for name in PRECISIONS.names())
-
-
-def hardware() -> Hardware:
-    """Return what this machine has."""
-    from studio.engine.device import hardware as look
-
-    return look()

@@ -13,7 +13,7 @@ from typing_extensions import override
 from studio.engine.methods import METHODS, Method
 from studio.i18n import gettext_noop, tr
 from studio.runner.actions import Estimate, MethodRow
-from studio.runner.method_words import exports_text, merging_text
+from studio.runner.words import exports_text, merging_text
 from studio.text import numbers
 from studio.text.numbers import count_text, share_text, size_text
 from studio.ui import theme

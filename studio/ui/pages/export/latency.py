@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QWidget
 
 from studio.i18n import gettext_noop, tr
-from studio.runner import actions, latency_words
+from studio.runner import actions, words
 from studio.runs import RunFolder
 from studio.ui import theme
 from studio.ui.bridge import AppContext
@@ -94,13 +94,13 @@ class LatencyCard(Card):
         for row, form in enumerate(found.forms, start=1):
             for column, text in enumerate(_cells(form)):
                 self._put(label(text, "value" if column == 0 else "body"), row, column)
-        sentence = latency_words.conclusion(found)
+        sentence = words.latency_sentence(found)
         self._table.setAccessibleName(tr("Speed of each form"))
         self._table.setAccessibleDescription(sentence)
         self._about.hide()
         self._table.show()
         self.set_verdict(sentence, "note")
-        self._conditions.setText(latency_words.conditions(found))
+        self._conditions.setText(words.latency_conditions(found))
         self._conditions.show()
 
     def _put(self, cell: QLabel, row: int, column: int) -> None:
@@ -143,7 +143,7 @@ class LatencyCard(Card):
 def _cells(form: FormLatency) -> tuple[str, ...]:
     """Times, and beside them how many times the base's they are."""
     return (
-        latency_words.form_text(form.form),
+        words.form_text(form.form),
         _time(form.prefill_ms, form.prefill_ratio, form.form),
         _time(form.ms_per_token, form.token_ratio, form.form),
         f"{form.tokens_per_second:.{0 if form.tokens_per_second >= 100 else 1}f}",

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QVBoxLay
 from studio.engine.methods import Method
 from studio.i18n import tr
 from studio.runner.actions import Estimate
-from studio.runner.method_words import exports_text, merging_text, unmergeable_text
+from studio.runner.words import exports_text, merging_text, unmergeable_text
 from studio.text import numbers
 from studio.text.numbers import count_text, share_text, size_text
 from studio.ui import theme

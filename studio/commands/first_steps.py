@@ -1,4 +1,4 @@
-"""`laboratory`: configurations that show each failure of the numerics on purpose, ready for `train`."""
+"""`starter` and `laboratory`: a model to begin with, and experiments on the numerics."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import argparse
 
 from studio.commands.console import Commands, Console, add_command
 from studio.i18n import tr
+from studio.runner import actions, laboratory
 
 
 def add_to(commands: Commands) -> None:
-    """Add the command to the parser."""
+    add_command(commands, "starter", tr("fetch the starter model and print its path"), _fetch_starter)
     about = tr("experiments on overflow and underflow: list them, or print the configurations of one for train")
     parser = add_command(commands, "laboratory", about, _laboratory)
     parser.add_argument("name", nargs="?", metavar="NAME", help=tr("the experiment; without one all are listed"))
 
 
-def _laboratory(args: argparse.Namespace, console: Console) -> int:
-    from studio.runner import laboratory
+def _fetch_starter(args: argparse.Namespace, console: Console) -> int:
+    path = str(actions.fetch_starter(console.progress).absolute())
+    console.result({"path": path}, path)
+    return 0
 
+
+def _laboratory(args: argparse.Namespace, console: Console) -> int:
     if args.name is None:
         found = laboratory.experiments()
         listed = [{"name": one.name, "title": one.title, "verdict": one.verdict} for one in found]

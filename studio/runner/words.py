@@ -1,18 +1,38 @@
-"""What a measurement of latency says, in words: the same in the window and on the command line."""
+"""Sentences about methods and latency, the same in the window and on the command line."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from studio.engine.inference.figures import FormLatency, Latency
+from studio.engine.methods import Method
 from studio.i18n import gettext_noop, tr
+from studio.runner.actions import exports_of
 from studio.text.numbers import brief, share_text
-
-if TYPE_CHECKING:
-    from studio.engine.inference.figures import FormLatency, Latency
 
 FORMS = {"base": gettext_noop("Base"), "live": gettext_noop("Base + trained part"), "merged": gettext_noop("Merged")}
 # Two measurements of the same model differ by so much on a machine that does other things as well.
 NOISE = 0.05
+
+
+def exports_text(method: Method) -> str:
+    """Return the forms of export that take a method, such as "Merged model, Adapter"; empty when there is none."""
+    return ", ".join(tr(target.title) for target in exports_of(method))
+
+
+def merging_text(method: Method) -> tuple[str, str]:
+    """Return whether a method merges, and a word about it."""
+    if method.form == "model":
+        return tr("Not needed"), tr("is a whole model")
+    return (tr("Yes"), tr("into the base")) if method.mergeable else (tr("No"), tr("stays apart"))
+
+
+def unmergeable_text(method: Method) -> str:
+    """Say before training that a method cannot be merged, and what its exports are instead; empty when it can."""
+    if method.mergeable:
+        return ""
+    exports = exports_text(method)
+    if not exports:
+        return tr("It cannot be merged into the base, and there is no export for it yet.")
+    return tr("It cannot be merged into the base. What you can export: {exports}.").format(exports=exports)
 
 
 def form_text(name: str) -> str:
@@ -28,7 +48,7 @@ def ratio_text(ratio: float) -> str:
     return (tr("{share} slower") if ratio > 1 else tr("{share} faster")).format(share=share)
 
 
-def conclusion(found: Latency) -> str:
+def latency_sentence(found: Latency) -> str:
     """Return in a sentence or two what the figures show."""
     forms = {form.form: form for form in found.forms}
     sentences = []
@@ -48,7 +68,7 @@ def _about(subject: str, form: FormLatency) -> str:
     )
 
 
-def conditions(found: Latency) -> str:
+def latency_conditions(found: Latency) -> str:
     """Return what was measured, and how."""
     sentence = tr(
         "{rounds} rounds, {new} tokens after a prompt of {prompt}, {dtype} on {device}; medians, forms taking turns."
