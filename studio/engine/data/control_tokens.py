@@ -29,9 +29,6 @@ _CUT = "\U0010fffc"
 PROBE = "\U0010fffb"
 _RESERVED = re.compile("[\U00100000-\U0010ffff]")
 
-_RESERVED_CHARACTERS = Remark("reserved_characters")
-_INSEPARABLE = Remark("inseparable_control_tokens")
-
 
 class ControlTokens:
     """The control tokens of a tokenizer: its special tokens, and the added tokens that its template writes.
@@ -64,16 +61,12 @@ class ControlTokens:
         if not pattern.search(text):
             return text
         if _RESERVED.search(text):
-            raise RowSkipped(_RESERVED_CHARACTERS)
+            raise RowSkipped(Remark("reserved_characters"))
         return pattern.sub(lambda found: self._alias[found[0]], text)
 
     def reveal(self, text: str) -> str:
         """Return text as people see it: everything under its own name."""
         return self._any_alias.sub(lambda found: self._token[found[0]], text)
-
-    def _exchange(self, text: str) -> str:
-        """Return text with names and aliases in each other's place."""
-        return self._any_name.sub(lambda found: self._alias.get(found[0]) or self._token[found[0]], text)
 
     def end(self, text: str) -> bool:
         """Return whether text ends with a control token that the template wrote."""
@@ -99,8 +92,9 @@ class ControlTokens:
             RowSkipped: the two cannot be kept apart.
         """
         places = [0, *cuts, len(text)]
-        parts = (text[begin:end] for begin, end in pairwise(places))
-        encoding = self._guarded.encode(_CUT.join(map(self._exchange, parts)), add_special_tokens=False)
+        parts = _CUT.join(text[begin:end] for begin, end in pairwise(places))
+        exchanged = self._any_name.sub(lambda found: self._alias.get(found[0]) or self._token[found[0]], parts)
+        encoding = self._guarded.encode(exchanged, add_special_tokens=False)
         cut = self._guarded.token_to_id(_CUT)
         ids, ends, passed = [], [], 0
         for token, (_, end) in zip(encoding.ids, encoding.offsets, strict=True):
@@ -110,7 +104,7 @@ class ControlTokens:
                 ids.append(token)
                 ends.append(end - passed)
         if passed != len(cuts) or not self.agree(text, ids):
-            raise RowSkipped(_INSEPARABLE)
+            raise RowSkipped(Remark("inseparable_control_tokens"))
         return ids, ends
 
     @cached_property

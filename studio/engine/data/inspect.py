@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from studio.config import DataSource
 from studio.config.data import MAX_LENGTH, TRAIN_ON, TrainOn
 from studio.engine.control import Progress, no_progress
-from studio.engine.data.encoder import Encoding
 from studio.engine.data.examples import OpenSource, open_source
 from studio.engine.data.formats.base import Example
 from studio.engine.data.hub import local_sources
@@ -30,7 +29,6 @@ ENCODED = 5000
 
 _NAMES = 1000  # columns that are counted at most: JSON rows may use a new key in every row
 _REMEMBERED = 2_000_000  # hashes of rows that are kept to find duplicates
-DUPLICATES = Remark("duplicates")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +114,11 @@ def inspect_data(
             rendered += [_as_text(number, example) for number, example in chunk[: rows - len(rendered)]]
         elif tally.rows <= ENCODED or len(rendered) < rows:
             kept = encode_chunk(chunk, renderer, tally)
-            rendered += [_as_tokens(number, encoded[0]) for number, encoded in kept[: rows - len(rendered)]]
+            for number, (encoding, *_) in kept[: rows - len(rendered)]:
+                tokens, learnt = len(encoding.input_ids), sum(encoding.supervised)
+                rendered.append(
+                    RenderedRow(number=number, segments=encoding.segments, tokens=tokens, supervised_tokens=learnt)
+                )
     return _inspection(source, first, columns, rendered, max_length)
 
 
@@ -130,7 +132,7 @@ def _counted(files: Iterable[OpenSource], columns: _Columns) -> Iterator[tuple[i
             continue
         known = hash((example.pieces, example.messages))
         if known in seen:
-            file.tally.notes[DUPLICATES] += 1
+            file.tally.notes[Remark("duplicates")] += 1
         elif len(seen) < _REMEMBERED:
             seen.add(known)
         yield row.number, example
@@ -148,22 +150,9 @@ class _Columns:
             if name not in self.values and len(self.values) >= _NAMES:
                 continue
             self.values.setdefault(name, "")
-            if _has_something(value):
+            if value is not None and value not in ("", [], {}):
                 self.filled[name] += 1
                 self.values[name] = self.values[name] or str(value)[:200]
-
-
-def _has_something(value: Any) -> bool:
-    return value is not None and value not in ("", [], {})
-
-
-def _as_tokens(number: int, encoding: Encoding) -> RenderedRow:
-    return RenderedRow(
-        number=number,
-        segments=encoding.segments,
-        tokens=len(encoding.input_ids),
-        supervised_tokens=sum(encoding.supervised),
-    )
 
 
 def _as_text(number: int, example: Example) -> RenderedRow:

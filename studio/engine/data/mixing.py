@@ -20,6 +20,9 @@ class TrainingOrder:
             D domain rows. They are taken in turn, over all epochs, so that each is seen as often as the others.
         mixing: "shuffle" puts them anywhere, "alternate" at even distances.
         seed: together with the number of the epoch, decides the order.
+
+    Attributes:
+        rows_per_epoch: domain and general rows of one epoch; `general_per_epoch` are the general ones alone.
     """
 
     def __init__(
@@ -27,20 +30,11 @@ class TrainingOrder:
     ) -> None:
         self._domain = domain
         self._pool = general
-        self._general = round(domain * replay_ratio / (1 - replay_ratio)) if general else 0
+        self.general_per_epoch = round(domain * replay_ratio / (1 - replay_ratio)) if general else 0
+        self.rows_per_epoch = domain + self.general_per_epoch
         self._mixing = mixing
         self._seed = seed
         self._last: tuple[int, NDArray[np.int64]] | None = None
-
-    @property
-    def rows_per_epoch(self) -> int:
-        """Domain and general rows of one epoch."""
-        return self._domain + self._general
-
-    @property
-    def general_per_epoch(self) -> int:
-        """General rows of one epoch."""
-        return self._general
 
     def epoch(self, number: int) -> NDArray[np.int64]:
         """Return the indices of an epoch's rows, in order, int64, (rows_per_epoch,). Epochs count from 0."""
@@ -60,9 +54,10 @@ class TrainingOrder:
 
     def _rehearsed(self, number: int) -> NDArray[np.int64]:
         """Return the next general rows of an endless series of rounds, each a permutation of all general rows."""
-        if not self._general:
+        if not self.general_per_epoch:
             return np.empty(0, dtype=np.int64)
-        begin, end = number * self._general, (number + 1) * self._general
+        begin = number * self.general_per_epoch
+        end = begin + self.general_per_epoch
         rounds = range(begin // self._pool, -(-end // self._pool))
         shuffled = [np.random.default_rng([self._seed, r, _GENERAL]).permutation(self._pool) for r in rounds]
         skipped = rounds[0] * self._pool

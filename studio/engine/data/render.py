@@ -85,7 +85,11 @@ class Renderer:
 
     def encode_all(self, examples: Sequence[Example]) -> list[tuple[Encoding, ...] | RowSkipped]:
         """Return for each example its rows, or why it is skipped. Faster than one by one."""
-        rendered = self._render_all(examples)
+        try:
+            with TimeLimit(SECONDS):
+                rendered = [self._render(example) for example in examples]
+        except TimeLimitExceeded as error:
+            raise _endless() from error
         texts = [text for texts in rendered if not isinstance(texts, RowSkipped) for text in texts]
         encoded = iter(self._encoder.encode(texts))
         return [
@@ -105,13 +109,6 @@ class Renderer:
             raise DataError(
                 tr("The conversation cannot be shown to the model: {reason}.").format(reason=reason.remark.text())
             ) from reason
-
-    def _render_all(self, examples: Sequence[Example]) -> list[list[Rendered] | RowSkipped]:
-        try:
-            with TimeLimit(SECONDS):
-                return [self._render(example) for example in examples]
-        except TimeLimitExceeded as error:
-            raise _endless() from error
 
     def _render(self, example: Example) -> list[Rendered] | RowSkipped:
         try:

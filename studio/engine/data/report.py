@@ -77,15 +77,13 @@ class Tally:
 
     def problems(self, file: str) -> list[Remark]:
         """Return a remark for each reason to skip rows, and for each note."""
-        skipped = [self._skipped(file, reason, count) for reason, count in self.skipped.items()]
-        return skipped + [
-            Remark.of(note.code, **dict(note.values), file=file, count=count, rows=self.rows)
-            for note, count in self.notes.items()
-        ]
-
-    def _skipped(self, file: str, reason: Remark, count: int) -> Remark:
-        numbers = tuple(number for number, remark in self.examples if remark == reason)
-        return _because("rows_skipped", reason, file=file, count=count, rows=self.rows, numbers=numbers)
+        problems = []
+        for reason, count in self.skipped.items():
+            numbers = tuple(number for number, remark in self.examples if remark == reason)
+            problems.append(_because("rows_skipped", reason, file=file, count=count, rows=self.rows, numbers=numbers))
+        for note, count in self.notes.items():
+            problems.append(Remark.of(note.code, **dict(note.values), file=file, count=count, rows=self.rows))
+        return problems
 
     def to_json(self) -> dict[str, Any]:
         """Return the tally as values of JSON; `from_json` gives back an equal one."""
@@ -127,7 +125,8 @@ class Tally:
             shortest=lengths[0],
             longest=lengths[-1],
             median=lengths[len(lengths) // 2],
-            suggested=_suggested_length(lengths),
+            # 19 of 20 rows fit in it; rounded up to a multiple of 64.
+            suggested=-(-lengths[min(len(lengths) - 1, len(lengths) * 19 // 20)] // 64) * 64,
         )
 
 
@@ -146,12 +145,6 @@ class DataReport:
     skipped: dict[Remark, int]
     problems: tuple[Remark, ...]
     fingerprints: dict[str, str]
-
-
-def _suggested_length(lengths: list[int]) -> int:
-    """Return a length that 19 of 20 rows fit in, rounded up to a multiple of 64. `lengths` are sorted."""
-    wanted = lengths[min(len(lengths) - 1, len(lengths) * 19 // 20)]
-    return -(-wanted // 64) * 64
 
 
 def _because(code: str, reason: Remark, **values: Any) -> Remark:

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 
 _GROWTH = 1_000_000  # characters that a template may add to a conversation
 _FAULTS = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError, MemoryError)
-_TOO_MUCH = Remark("endless_template")
-_NO_BEGINNING = Remark("answer_not_found")
-_EACH_ALONE = Remark("rewritten_turns")
-_OPENS_DIFFERENTLY = Remark("answer_opens_differently")
 
 
 class ChatTemplate:
@@ -60,14 +56,16 @@ class ChatTemplate:
         places = [place for place, message in enumerate(hidden) if message.role == "assistant"]
         texts = [whole if place == len(hidden) - 1 else self._text(hidden[: place + 1]) for place in places]
         spans = [self._span(hidden, place, text) for place, text in zip(places, texts, strict=True)]
-        notes = (_OPENS_DIFFERENTLY,) if any(differs for _, differs in spans) else ()
+        notes = (Remark("answer_opens_differently"),) if any(differs for _, differs in spans) else ()
         if all(whole.startswith(text) for text in texts):
             return [Rendered(whole, tuple(span for span, _ in spans), guarded=guarded, notes=notes)]
-        notes = (*notes, _EACH_ALONE)
-        return [
-            Rendered(self._ended(text), (self._to_end(text, span),), guarded=guarded, notes=notes)
-            for text, (span, _) in zip(texts, spans, strict=True)
-        ]
+        notes = (*notes, Remark("rewritten_turns"))
+        rows = []
+        for text, ((begin, end), _) in zip(texts, spans, strict=True):
+            ended = self._ended(text)
+            span = (begin, end + len(ended) - len(text))
+            rows.append(Rendered(ended, (span,), guarded=guarded, notes=notes))
+        return rows
 
     def ask(self, messages: Sequence[Message]) -> Rendered:
         """Return the conversation up to where the next answer begins. Raises `RowSkipped`."""
@@ -93,15 +91,12 @@ class ChatTemplate:
         probed = self._text([*before, Message("assistant", PROBE)])
         place = probed.find(PROBE)
         if place < 0 or probed[:place] != text[:place]:
-            raise RowSkipped(_NO_BEGINNING)
+            raise RowSkipped(Remark("answer_not_found"))
         return place
 
     def _ended(self, text: str) -> str:
         """Return text with the end token where the template writes none: a model that never sees it never stops."""
         return text if self._control.end(text.rstrip()) else text + self._end
-
-    def _to_end(self, text: str, span: tuple[int, int]) -> tuple[int, int]:
-        return (span[0], span[1] + len(self._ended(text)) - len(text))
 
     def _text(self, messages: Sequence[Message], ask: bool = False) -> str:
         from jinja2 import TemplateError, TemplateSyntaxError
@@ -119,5 +114,5 @@ class ChatTemplate:
             words = str(error).strip().rstrip(".")[:200] or type(error).__name__
             raise RowSkipped(Remark.of("refused_by_template", error=words)) from error
         if len(text) > sum(len(message.content) for message in messages) * 2 + _GROWTH:
-            raise RowSkipped(_TOO_MUCH)
+            raise RowSkipped(Remark("endless_template"))
         return text

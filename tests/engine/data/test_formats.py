@@ -9,11 +9,10 @@ import pytest
 
 from studio.config import DataSource
 from studio.engine.control import no_progress
-from studio.engine.data.examples import open_source
+from studio.engine.data.examples import open_source, recognise
 from studio.engine.data.formats import FORMATS
 from studio.engine.data.formats.base import Example, Message
 from studio.engine.data.inspect import inspect_data
-from studio.engine.data.recognise import recognise
 from studio.engine.data.report import Remark
 from studio.errors import ConfigError, DataError
 

@@ -11,13 +11,11 @@ from studio.engine.data.formats.prompt_completion import continuation
 from studio.engine.data.report import Remark
 from studio.i18n import gettext_noop
 
-CHOSEN = Remark("preference_data")
-
 
 def read(row: Mapping[str, Any], columns: Columns) -> Example:
     """Return the prompt and the chosen answer."""
     example = continuation(row, columns, "chosen")
-    return replace(example, notes=(*example.notes, CHOSEN))
+    return replace(example, notes=(*example.notes, Remark("preference_data")))
 
 
 FORMAT = Format(

@@ -12,16 +12,13 @@ from studio.engine.data.formats.values import text
 from studio.engine.data.report import Remark, RowSkipped
 from studio.i18n import gettext_noop
 
-LIKED = Remark("rated_data")
-DISLIKED = Remark("bad_answer")
-
 
 def read(row: Mapping[str, Any], columns: Columns) -> Example:
     """Return the prompt and the answer, unless the answer is marked as bad."""
     if text(row, columns, "label").strip().lower() in ("false", "0", "0.0"):
-        raise RowSkipped(DISLIKED)
+        raise RowSkipped(Remark("bad_answer"))
     example = continuation(row, columns, "completion")
-    return replace(example, notes=(*example.notes, LIKED))
+    return replace(example, notes=(*example.notes, Remark("rated_data")))
 
 
 FORMAT = Format(

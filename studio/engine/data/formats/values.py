@@ -12,7 +12,6 @@ from studio.engine.data.formats.base import Columns, Example, Message, Piece
 from studio.engine.data.report import Remark, RowSkipped
 
 NO_ANSWER = Remark("empty_answer")
-ASSISTANT_FIRST = Remark("assistant_first")
 
 _ROLES = {
     "system": "system",
@@ -81,9 +80,15 @@ def turns(value: Any, field: str) -> tuple[Message, ...]:
 
 def conversation(messages: Sequence[Message]) -> Example:
     """Return the example of a conversation. Raises `RowSkipped` unless it ends with an answer that has text."""
-    _refuse_turns(messages)
+    if not messages or messages[-1].role != "assistant":
+        raise RowSkipped(Remark("last_is_no_answer"))
+    for message in messages:
+        if not message.content.strip() and message.role == "assistant":
+            raise RowSkipped(NO_ANSWER)
+        if not message.content.strip() and message.role == "user":
+            raise RowSkipped(Remark("empty_question"))
     speakers = [message.role for message in messages if message.role != "system"]
-    notes = (ASSISTANT_FIRST,) if speakers[0] == "assistant" else ()
+    notes = (Remark("assistant_first"),) if speakers[0] == "assistant" else ()
     return Example(layout(messages), tuple(messages), notes)
 
 
@@ -114,47 +119,28 @@ def exchange(prompt: str, answer: str, system: str = "") -> tuple[Message, ...]:
     return (*opening, Message("user", prompt), Message("assistant", answer))
 
 
-_NO_OBJECT = Remark("message_not_object")
-_NO_ROLE = Remark("message_without_role")
-_TOOLS = Remark("calls_tools")
-_NO_CONTENT = Remark("message_without_content")
-_IMAGES = Remark("holds_media")
-_LAST_IS_NO_ANSWER = Remark("last_is_no_answer")
-_EMPTY_QUESTION = Remark("empty_question")
-
-
 def _turn(item: Any) -> Message:
     if not isinstance(item, Mapping):
-        raise RowSkipped(_NO_OBJECT)
+        raise RowSkipped(Remark("message_not_object"))
     name = item.get("role", item.get("from"))
     if not isinstance(name, str) or not name.strip():
-        raise RowSkipped(_NO_ROLE)
+        raise RowSkipped(Remark("message_without_role"))
     if name.lower() in _TOOL_ROLES or item.get("tool_calls") or item.get("function_call"):
-        raise RowSkipped(_TOOLS)
+        raise RowSkipped(Remark("calls_tools"))
     role = _ROLES.get(name.strip().lower())
     if role is None:
         raise RowSkipped(Remark.of("unknown_role", role=ascii(name[:30])))
     content = item.get("content", item.get("value"))
     if content is None:
-        raise RowSkipped(_NO_CONTENT)
+        raise RowSkipped(Remark("message_without_content"))
     if isinstance(content, list):
         return Message(role, "".join(_part(part) for part in content))
     return Message(role, as_text(content, "content"))
 
 
-def _refuse_turns(messages: Sequence[Message]) -> None:
-    if not messages or messages[-1].role != "assistant":
-        raise RowSkipped(_LAST_IS_NO_ANSWER)
-    for message in messages:
-        if not message.content.strip() and message.role == "assistant":
-            raise RowSkipped(NO_ANSWER)
-        if not message.content.strip() and message.role == "user":
-            raise RowSkipped(_EMPTY_QUESTION)
-
-
 def _part(part: Any) -> str:
     if isinstance(part, Mapping):
         if part.get("type", "text") != "text":
-            raise RowSkipped(_IMAGES)
+            raise RowSkipped(Remark("holds_media"))
         part = part.get("text")
     return as_text(part, "content")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain, islice
 
 from studio.engine.data.readers.base import MAX_ROW_BYTES, Broken, Row
@@ -28,21 +27,16 @@ def read_csv(file: TextFile) -> Iterator[Row | Broken]:
         if isinstance(record, Broken):
             yield record
         elif header is None:
-            header = _header(file, record.cells)
-        elif len(record.cells) != len(header):
-            yield Broken(record.line, _ragged(len(record.cells), len(header)))
+            header = _header(file, record[1])
+        elif len(record[1]) != len(header):
+            what = tr("the row has {found} cells and the header has {expected}; is a quote or a delimiter missing?")
+            yield Broken(record[0], what.format(found=len(record[1]), expected=len(header)))
         else:
-            yield Row(record.line, dict(zip(header, record.cells, strict=True)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    line: int
-    cells: list[str]
+            yield Row(record[0], dict(zip(header, record[1], strict=True)))
 
 
 class _Records:
-    """The records of the lines, each with the line it begins in. Empty lines between records are passed over."""
+    """The records of the lines, as (line it begins in, cells). Empty lines between records are passed over."""
 
     def __init__(self, lines: Iterable[Line | Broken], delimiter: str) -> None:
         self._lines = lines
@@ -50,7 +44,7 @@ class _Records:
         self._number = 0
         self._reader = _reader(self._texts(), delimiter)
 
-    def __iter__(self) -> Iterator[_Record | Broken]:
+    def __iter__(self) -> Iterator[tuple[int, list[str]] | Broken]:
         while True:
             begins = self._number + 1
             try:
@@ -66,7 +60,7 @@ class _Records:
             yield from self._broken
             self._broken.clear()
             if cells:
-                yield _Record(begins, cells)
+                yield begins, cells
 
     def _texts(self) -> Iterator[str]:
         for line in self._lines:
@@ -101,7 +95,8 @@ def _fit(texts: list[str], delimiter: str) -> tuple[bool, float, int]:
 
 def _header(file: TextFile, cells: list[str]) -> list[str]:
     names = [cell.strip() or f"column {place}" for place, cell in enumerate(cells, start=1)]
-    if not all(_looks_like_a_name(name) for name in names) or not any(cell.strip() for cell in cells):
+    sentences = [n for n in names if len(n) > 64 or n.endswith((".", "?", "!", "。", "？", "！")) or "\n" in n]
+    if sentences or not any(cell.strip() for cell in cells):
         raise DataError(
             tr(
                 "{file}, line 1, does not look like column names ({cells}); "
@@ -116,13 +111,3 @@ def _header(file: TextFile, cells: list[str]) -> list[str]:
             )
         )
     return names
-
-
-def _looks_like_a_name(name: str) -> bool:
-    return len(name) <= 64 and not name.endswith((".", "?", "!", "。", "？", "！")) and "\n" not in name
-
-
-def _ragged(found: int, expected: int) -> str:
-    return tr("the row has {found} cells and the header has {expected}; is a quote or a delimiter missing?").format(
-        found=found, expected=expected
-    )

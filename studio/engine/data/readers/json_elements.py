@@ -53,7 +53,10 @@ class ElementScanner:
             yield from self._scan()
             if len(self._text) - self._start > MAX_ROW_BYTES:
                 raise self._malformed(tr("a row longer than {limit} MB").format(limit=MAX_ROW_BYTES // 2**20))
-        self._finish()
+        if self._open or self._depth:
+            raise self._malformed(tr("cut off in the middle of a row; the file may be incomplete"))
+        if self._take(len(self._text)) is not None:
+            raise self._malformed(tr("not valid JSON (something stands after the last row)"))
 
     def _scan(self) -> Iterator[Element]:
         while self._pass_string() and (found := _SIGN.search(self._text, self._at)):
@@ -82,7 +85,10 @@ class ElementScanner:
             self._depth += _step(sign)
             return None
         if self._depth == 0:
-            self._begin_list(sign)
+            if not self._open or sign != "[" or self._take(self._at - 1) is not None:
+                raise self._malformed(tr("not valid JSON (something stands outside the list)"))
+            self._advance(self._at)
+            self._depth = 1
             return None
         if sign == "}":
             raise self._malformed(tr("not valid JSON (a closing brace too many)"))
@@ -94,12 +100,6 @@ class ElementScanner:
         if sign == "]":
             self._depth, self._open = 0, False
         return element
-
-    def _begin_list(self, sign: str) -> None:
-        if not self._open or sign != "[" or self._take(self._at - 1) is not None:
-            raise self._malformed(tr("not valid JSON (something stands outside the list)"))
-        self._advance(self._at)
-        self._depth = 1
 
     def _following(self, sign: str) -> Element | None:
         """One punctuation mark of values that follow each other; return the value that it ends."""
@@ -125,12 +125,6 @@ class ElementScanner:
         self._line += lines
         self._column = end - last if lines else self._column + end - self._start
         self._start = end
-
-    def _finish(self) -> None:
-        if self._open or self._depth:
-            raise self._malformed(tr("cut off in the middle of a row; the file may be incomplete"))
-        if self._take(len(self._text)) is not None:
-            raise self._malformed(tr("not valid JSON (something stands after the last row)"))
 
     def _malformed(self, what: str) -> Malformed:
         return Malformed(what, self._line, self._column)

@@ -14,7 +14,6 @@ from studio.engine.data.report import Remark
 from studio.i18n import gettext_noop, tr
 
 _USUAL_WRAPPERS = ("data", "rows", "train", "items", "examples", "records", "instances")
-STRINGS = Remark("bare_strings")
 
 
 def read_json(file: TextFile) -> Iterator[Row | Broken]:
@@ -52,14 +51,10 @@ def _by_line(lines: Iterator[Line | Broken]) -> Iterator[Row | Broken]:
         try:
             yield _row(values.parse(line.text), line.number, line.number, values.repeated_key)
         except Malformed as error:
-            yield Broken(line.number, _incomplete(line, error))
-
-
-def _incomplete(line: Line, error: Malformed) -> str:
-    what = tr("{what} at column {column}").format(what=error.what, column=error.column)
-    if line.text.endswith(("\n", "\r")):
-        return what
-    return tr("{what}, and the line has no end: the file may be incomplete").format(what=what)
+            what = _at(error.what, error.column)
+            if not line.text.endswith(("\n", "\r")):
+                what = tr("{what}, and the line has no end: the file may be incomplete").format(what=what)
+            yield Broken(line.number, what)
 
 
 def _by_element(file: TextFile, listed: bool) -> Iterator[Row | Broken]:
@@ -84,7 +79,7 @@ def _row(value: Any, number: int, line: int, repeated_key: bool) -> Row | Broken
     if isinstance(value, dict):
         return Row(number, value, notes)
     if isinstance(value, str) and not isinstance(value, Number):
-        return Row(number, {"text": value}, (*notes, STRINGS))
+        return Row(number, {"text": value}, (*notes, Remark("bare_strings")))
     kinds = {type(None): gettext_noop("null"), list: gettext_noop("a list"), bool: gettext_noop("true or false")}
     kind = tr(kinds.get(type(value), gettext_noop("a number")))
     return Broken(line, tr("a row must be an object with named fields, and this is {kind}").format(kind=kind))
@@ -94,27 +89,20 @@ def _unwrapped(rows: Iterator[Row | Broken]) -> Iterator[Row | Broken]:
     first = list(islice(rows, 2))
     only = first[0] if len(first) == 1 else None
     if isinstance(only, Row) and (key := _wrapper_key(only)):
-        return _inner_rows(only, key)
+        notes = (*only.notes, Remark.of("unwrapped", key=key))
+        return (Row(number, item, notes) for number, item in enumerate(only.values[key], start=1))
     return chain(first, rows)
 
 
 def _wrapper_key(row: Row) -> str | None:
     """Return the field that holds the rows when an only row is really a wrapper round them."""
-    names = [key for key, value in row.values.items() if _is_list_of_rows(value)]
+    names = [
+        key
+        for key, value in row.values.items()
+        # A list of objects that are not the turns of one conversation.
+        if isinstance(value, list)
+        and value
+        and all(isinstance(item, dict) and not {"role", "from"} & item.keys() for item in value)
+    ]
     usual = [name for name in names if name.lower() in _USUAL_WRAPPERS or len(row.values) == 1]
     return usual[0] if len(usual) == 1 else None
-
-
-def _is_list_of_rows(value: Any) -> bool:
-    """A list of objects that are not the turns of one conversation."""
-    return (
-        isinstance(value, list)
-        and len(value) > 0
-        and all(isinstance(item, dict) and not {"role", "from"} & item.keys() for item in value)
-    )
-
-
-def _inner_rows(wrapper: Row, key: str) -> Iterator[Row]:
-    note = Remark.of("unwrapped", key=key)
-    for number, item in enumerate(wrapper.values[key], start=1):
-        yield Row(number, item, (*wrapper.notes, note))

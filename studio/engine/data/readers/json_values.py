@@ -52,8 +52,13 @@ class JsonValues:
         except json.JSONDecodeError as error:
             what = tr("not valid JSON ({reason})").format(reason=error.msg)
             raise Malformed(what, error.lineno, error.colno) from error
-        if _ESCAPED_SURROGATE.search(text):
-            _refuse_lone_surrogates(value, text)
+        if escape := _ESCAPED_SURROGATE.search(text):
+            # Half a character, such as the escape \ud800 alone, can be neither tokenised nor saved.
+            try:
+                json.dumps(value, ensure_ascii=False).encode("utf-8")
+            except UnicodeEncodeError as error:
+                what = tr("half a character (a lone surrogate such as {example})").format(example="\\ud800")
+                raise _malformed(what, text, escape.start()) from error
         return value
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -69,22 +74,8 @@ def _refuse_deep(text: str) -> None:
     for found in _BRACKETS.finditer(text):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
         if depth > MAX_DEPTH:
-            raise Malformed(
-                tr("nested more than {limit} levels deep").format(limit=MAX_DEPTH),
-                text.count("\n", 0, found.start()) + 1,
-                found.start() - text.rfind("\n", 0, found.start()),
-            )
+            raise _malformed(tr("nested more than {limit} levels deep").format(limit=MAX_DEPTH), text, found.start())
 
 
-def _refuse_lone_surrogates(value: Any, text: str) -> None:
-    """Half a character, such as the escape \\ud800 alone, can be neither tokenised nor saved."""
-    try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError as error:
-        escape = _ESCAPED_SURROGATE.search(text)
-        start = escape.start() if escape else 0
-        raise Malformed(
-            tr("half a character (a lone surrogate such as {example})").format(example="\\ud800"),
-            text.count("\n", 0, start) + 1,
-            start - text.rfind("\n", 0, start),
-        ) from error
+def _malformed(what: str, text: str, place: int) -> Malformed:
+    return Malformed(what, text.count("\n", 0, place) + 1, place - text.rfind("\n", 0, place))

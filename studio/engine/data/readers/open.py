@@ -19,7 +19,6 @@ from studio.engine.data.report import Remark, RowSkipped, Tally
 from studio.errors import DataError
 from studio.i18n import tr
 
-UNREADABLE = Remark("unreadable_line")
 CSV = (".csv", ".tsv", ".tab")
 JSON = (".json", ".jsonl", ".ndjson")
 _JSON_ROWS = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"')
@@ -51,7 +50,7 @@ def read_rows(source: DataSource, tally: Tally, progress: Progress, stage: str =
 def refuse_or_skip(source: DataSource, broken: Broken, tally: Tally) -> None:
     """Count a broken line when the user chose to skip such lines. Raises `DataError` otherwise."""
     if source.bad_rows == "skip" and not broken.fatal:
-        tally.skip(broken.line, RowSkipped(UNREADABLE))
+        tally.skip(broken.line, RowSkipped(Remark("unreadable_line")))
         return
     advice = tr("mend the file") if broken.fatal else tr("mend the line or choose to skip broken lines")
     raise DataError(
