@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
-from PySide6.QtGui import QFont
+from PySide6.QtCore import Qt
 from typing_extensions import override
 
 from studio.engine.methods import METHODS, Method
@@ -17,19 +16,16 @@ from studio.runner.words import exports_text, merging_text
 from studio.text import numbers
 from studio.text.numbers import count_text, share_text, size_text
 from studio.ui import theme
+from studio.ui.models.table import LEFT, Column, Index, TableModel, bold_font
 from studio.ui.widgets.cells import MEMORY_ROLE, MemoryCell
 from studio.ui.widgets.memory_bar import parts_text
 from studio.ui.widgets.verdict import sign_pixmap
 
-Index = QModelIndex | QPersistentModelIndex
 
+@dataclass(frozen=True, kw_only=True)
+class MethodColumn(Column):
+    """A column whose text is made from the estimate or from the method."""
 
-@dataclass(frozen=True)
-class Column:
-    """A column: its title, what it means, and its text from the estimate or from the method."""
-
-    title: str
-    meaning: str
     size: Callable[[Estimate], str] | None = None
     fact: Callable[[Method], str] | None = None
 
@@ -40,42 +36,44 @@ def _memory_text(needs: Estimate) -> str:
 
 
 COLUMNS = (
-    Column(
+    MethodColumn(
         gettext_noop("Method"),
         gettext_noop("In the order in which they are offered."),
         fact=lambda method: tr(method.title),
     ),
-    Column(
+    MethodColumn(
         gettext_noop("Trained"),
         gettext_noop("Parameters that are trained, and their share of all."),
+        right=True,
         size=lambda needs: (
             f"{count_text(needs.trainable_parameters)}\n"
             f"{share_text(needs.trainable_parameters, needs.total_parameters)}"
         ),
     ),
-    Column(
+    MethodColumn(
         gettext_noop("Saved patch"),
         gettext_noop("Size of the trained part, as a run saves it."),
+        right=True,
         size=lambda needs: size_text(needs.patch_bytes),
     ),
-    Column(
+    MethodColumn(
         gettext_noop("Memory"),
         gettext_noop(
             "Most memory that training will take. All bars have one scale; a line marks the memory that is there."
         ),
         size=_memory_text,
     ),
-    Column(
+    MethodColumn(
         gettext_noop("Merges"),
         gettext_noop("Whether the trained part can be folded into the weights, at no cost in use."),
         fact=lambda method: merging_text(method)[0],
     ),
-    Column(
+    MethodColumn(
         gettext_noop("Cost in use"),
         gettext_noop("What the trained part costs when the model answers."),
         fact=lambda method: tr(method.cost_in_use),
     ),
-    Column(
+    MethodColumn(
         gettext_noop("Exports"),
         gettext_noop("The forms in which the result can be exported."),
         fact=lambda method: exports_text(method) or tr("None yet"),
@@ -84,11 +82,11 @@ COLUMNS = (
 NAME, TRAINED, MEMORY, COST, EXPORTS = 0, 1, 3, 5, 6
 
 
-class MethodModel(QAbstractTableModel):
+class MethodModel(TableModel):
     """Every method of the registry; the rows are waiting until they are shown."""
 
     def __init__(self, chosen: str) -> None:
-        super().__init__()
+        super().__init__(COLUMNS)
         self._chosen = chosen
         self._methods = {method.name: method for method in METHODS}
         self._rows: Sequence[MethodRow] = tuple(MethodRow(name=name) for name in self._methods)
@@ -118,23 +116,6 @@ class MethodModel(QAbstractTableModel):
         return 0 if parent is not None and parent.isValid() else len(self._rows)
 
     @override
-    def columnCount(self, parent: Index | None = None) -> int:
-        return 0 if parent is not None and parent.isValid() else len(COLUMNS)
-
-    @override
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if orientation == Qt.Orientation.Vertical:
-            return None
-        match role:
-            case Qt.ItemDataRole.DisplayRole:
-                return tr(COLUMNS[section].title)
-            case Qt.ItemDataRole.ToolTipRole:
-                return tr(COLUMNS[section].meaning)
-            case Qt.ItemDataRole.TextAlignmentRole:
-                return _alignment(section)
-        return None
-
-    @override
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         row, column = self._rows[index.row()], index.column()
         match role:
@@ -145,13 +126,13 @@ class MethodModel(QAbstractTableModel):
             case Qt.ItemDataRole.AccessibleTextRole if column == MEMORY and row.estimate is not None:
                 return f"{self._text(row, column)}: {parts_text(row.estimate.bytes)}"
             case Qt.ItemDataRole.TextAlignmentRole:
-                return _alignment(column, spanning=bool(row.problem))
+                return LEFT if row.problem else COLUMNS[column].alignment
             case Qt.ItemDataRole.DecorationRole if column == TRAINED and row.problem:
                 return sign_pixmap("bad", theme.space(2), theme.application().devicePixelRatio())
             case Qt.ItemDataRole.ForegroundRole:
                 return self._colour(row, column)
             case Qt.ItemDataRole.FontRole if column == NAME and row.name == self._chosen:
-                return _bold()
+                return bold_font()
         if role == MEMORY_ROLE and column == MEMORY and row.estimate is not None:
             return MemoryCell(row.estimate, self._whole)
         return None
@@ -181,14 +162,3 @@ class MethodModel(QAbstractTableModel):
         if column == MEMORY and row.estimate is not None and not row.estimate.fits:
             return colours.warning
         return None
-
-
-def _alignment(column: int, *, spanning: bool = False) -> Qt.AlignmentFlag:
-    right = TRAINED <= column < MEMORY and not spanning
-    return (Qt.AlignmentFlag.AlignRight if right else Qt.AlignmentFlag.AlignLeft) | Qt.AlignmentFlag.AlignVCenter
-
-
-def _bold() -> QFont:
-    font = QFont(theme.application().font())
-    font.setWeight(QFont.Weight.DemiBold)
-    return font

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
-from PySide6.QtGui import QFont
+from PySide6.QtCore import Qt
 from typing_extensions import override
 
 from studio.engine.precision import PRECISIONS
@@ -16,17 +15,15 @@ from studio.runner.probe import ProbeRow, objection, precisions_in_order
 from studio.text import numbers
 from studio.text.numbers import share_text, size_text
 from studio.ui import theme
+from studio.ui.models.table import Column, Index, TableModel, bold_font
 from studio.ui.widgets.verdict import Level, sign_pixmap
 
-Index = QModelIndex | QPersistentModelIndex
 
+@dataclass(frozen=True, kw_only=True)
+class ProbeColumn(Column):
+    """A column of numbers."""
 
-@dataclass(frozen=True)
-class Column:
-    """A column of numbers: its title, what it means, and its text."""
-
-    title: str
-    meaning: str
+    right: bool = True
     text: Callable[[ProbeRow], str]
 
 
@@ -34,48 +31,50 @@ def _share(value: float | None) -> str:
     return numbers.NONE if value is None else share_text(value, 1.0)
 
 
-NUMBERS = (
-    Column(
+COLUMNS: tuple[Column, ...] = (
+    Column(gettext_noop("Precision")),
+    ProbeColumn(
         gettext_noop("Loss vs fp32"),
         gettext_noop("The largest relative difference to the loss of fp32, over all updates."),
-        lambda row: _share(row.loss_difference),
+        text=lambda row: _share(row.loss_difference),
     ),
-    Column(
+    ProbeColumn(
         gettext_noop("Gradient cosine"),
         gettext_noop(
             "How far the gradients of the first update point where those of fp32 do: 1 is the same direction."
         ),
-        lambda row: numbers.NONE if row.gradient_cosine is None else f"{row.gradient_cosine:.4f}",
+        text=lambda row: numbers.NONE if row.gradient_cosine is None else f"{row.gradient_cosine:.4f}",
     ),
-    Column(
+    ProbeColumn(
         gettext_noop("Gradients lost"),
         gettext_noop("Gradients that are zero here and not in fp32."),
-        lambda row: _share(row.gradients_lost),
+        text=lambda row: _share(row.gradients_lost),
     ),
-    Column(
+    ProbeColumn(
         gettext_noop("Subnormal"),
         gettext_noop("Gradients that fp16 keeps with less detail, because they are below 2⁻¹⁴ at the loss scale."),
-        lambda row: _share(row.gradients_subnormal),
+        text=lambda row: _share(row.gradients_subnormal),
     ),
-    Column(
+    ProbeColumn(
         gettext_noop("Tokens/s"),
         gettext_noop("Speed, without the first update."),
-        lambda row: numbers.whole(row.tokens_per_second),
+        text=lambda row: numbers.whole(row.tokens_per_second),
     ),
-    Column(
+    ProbeColumn(
         gettext_noop("Memory"),
         gettext_noop("Peak memory: of the process on a processor, of the tensors on a GPU."),
-        lambda row: numbers.NONE if row.peak_memory is None else size_text(row.peak_memory),
+        text=lambda row: numbers.NONE if row.peak_memory is None else size_text(row.peak_memory),
     ),
+    Column(gettext_noop("Result")),
 )
-RESULT = len(NUMBERS) + 1  # the last column; the first is the precision
+RESULT = len(COLUMNS) - 1
 
 
-class ProbeModel(QAbstractTableModel):
+class ProbeModel(TableModel):
     """The rows in the order in which they are measured."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(COLUMNS)
         self._rows: Sequence[ProbeRow] = ()
         self._measuring = False
         self._recommended: str | None = None
@@ -100,38 +99,21 @@ class ProbeModel(QAbstractTableModel):
         return 0 if parent is not None and parent.isValid() else len(precisions_in_order())
 
     @override
-    def columnCount(self, parent: Index | None = None) -> int:
-        return 0 if parent is not None and parent.isValid() else RESULT + 1
-
-    @override
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if orientation == Qt.Orientation.Vertical:
-            return None
-        match role:
-            case Qt.ItemDataRole.DisplayRole:
-                return tr(_title(section))
-            case Qt.ItemDataRole.ToolTipRole:
-                return tr(_meaning(section))
-            case Qt.ItemDataRole.TextAlignmentRole:
-                return _alignment(section)
-        return None
-
-    @override
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         place, column = index.row(), index.column()
         match role:
             case Qt.ItemDataRole.DisplayRole:
                 return self._text(place, column)
             case Qt.ItemDataRole.ToolTipRole:
-                return tr(_meaning(column)) if 0 < column < RESULT else self._text(place, RESULT)
+                return tr(COLUMNS[column].meaning) if 0 < column < RESULT else self._text(place, RESULT)
             case Qt.ItemDataRole.TextAlignmentRole:
-                return _alignment(column)
+                return COLUMNS[column].alignment
             case Qt.ItemDataRole.DecorationRole if column == RESULT:
                 return sign_pixmap(self._level(place), theme.space(2), theme.application().devicePixelRatio())
             case Qt.ItemDataRole.ForegroundRole if column == RESULT:
                 return self._colour(place)
             case Qt.ItemDataRole.FontRole if self._is_best(place):
-                return _bold()
+                return bold_font()
         return None
 
     def _is_best(self, place: int) -> bool:
@@ -139,14 +121,14 @@ class ProbeModel(QAbstractTableModel):
         return row is not None and row.precision == self._recommended
 
     def _text(self, place: int, column: int) -> str:
-        row = self.row(place)
+        row, described = self.row(place), COLUMNS[column]
         if column == 0:
             return tr(PRECISIONS.get(precisions_in_order()[place]).title)
         if row is None:
             waiting = tr("Measuring …") if self._measuring and place == len(self._rows) else tr("Not measured yet")
             return waiting if column == RESULT else numbers.NONE
-        if column < RESULT:
-            return NUMBERS[column - 1].text(row)
+        if isinstance(described, ProbeColumn):
+            return described.text(row)
         return tr("Best here. {result}").format(result=row.sentence) if self._is_best(place) else row.sentence
 
     def _level(self, place: int) -> Level:
@@ -162,28 +144,3 @@ class ProbeModel(QAbstractTableModel):
         return {"good": colours.text, "warning": colours.warning, "bad": colours.bad}.get(
             self._level(place), colours.muted
         )
-
-
-def _title(column: int) -> str:
-    return (
-        gettext_noop("Precision")
-        if column == 0
-        else gettext_noop("Result")
-        if column == RESULT
-        else NUMBERS[column - 1].title
-    )
-
-
-def _meaning(column: int) -> str:
-    return NUMBERS[column - 1].meaning if 0 < column < RESULT else ""
-
-
-def _alignment(column: int) -> Qt.AlignmentFlag:
-    side = Qt.AlignmentFlag.AlignRight if 0 < column < RESULT else Qt.AlignmentFlag.AlignLeft
-    return side | Qt.AlignmentFlag.AlignVCenter
-
-
-def _bold() -> QFont:
-    font = QFont(theme.application().font())
-    font.setWeight(QFont.Weight.DemiBold)
-    return font

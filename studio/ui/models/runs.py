@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSortFilterProxyModel, Qt
+from PySide6.QtCore import QSortFilterProxyModel, Qt
 from typing_extensions import override
 
 from studio.engine.methods import METHODS
@@ -17,8 +17,8 @@ from studio.text import numbers
 from studio.text.numbers import duration_text
 from studio.ui import theme
 from studio.ui.models.summary import RunSummary
+from studio.ui.models.table import Column, Index, TableModel
 
-Index = QModelIndex | QPersistentModelIndex
 SORT_ROLE = Qt.ItemDataRole.UserRole
 STATUSES = {
     "created": gettext_noop("Unfinished"),
@@ -32,14 +32,12 @@ STATUSES = {
 _COLOURS = {"finished": "good", "failed": "bad", "damaged": "bad"}
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column: its title, its text, and what it is sorted by."""
+@dataclass(frozen=True, kw_only=True)
+class RunColumn(Column):
+    """A column of texts, and what it is sorted by."""
 
-    title: str
     text: Callable[[RunSummary], str]
     key: Callable[[RunSummary], Any]
-    right: bool = False
 
 
 def method_title(name: str) -> str:
@@ -66,30 +64,37 @@ def _least(value: float | None) -> float:
 
 
 COLUMNS = (
-    Column(gettext_noop("Started"), lambda run: when_text(run.created), lambda run: _least(run.created)),
-    Column(gettext_noop("Name"), lambda run: run.folder.name, lambda run: run.folder.name),
-    Column(gettext_noop("Model"), lambda run: run.model or numbers.NONE, lambda run: run.model.lower()),
-    Column(gettext_noop("Method"), lambda run: method_title(run.method) or numbers.NONE, lambda run: run.method),
-    Column(gettext_noop("Precision"), lambda run: run.precision or numbers.NONE, lambda run: run.precision),
-    Column(gettext_noop("Status"), lambda run: tr(STATUSES[run.status]), lambda run: run.status),
-    Column(
-        gettext_noop("Updates"), lambda run: numbers.whole(run.updates), lambda run: _least(run.updates), right=True
+    RunColumn(gettext_noop("Started"), text=lambda run: when_text(run.created), key=lambda run: _least(run.created)),
+    RunColumn(gettext_noop("Name"), text=lambda run: run.folder.name, key=lambda run: run.folder.name),
+    RunColumn(gettext_noop("Model"), text=lambda run: run.model or numbers.NONE, key=lambda run: run.model.lower()),
+    RunColumn(
+        gettext_noop("Method"),
+        text=lambda run: method_title(run.method) or numbers.NONE,
+        key=lambda run: run.method,
     ),
-    Column(gettext_noop("Validation loss"), loss_text, lambda run: _least(run.last_loss), right=True),
-    Column(
-        gettext_noop("Duration"),
-        lambda run: numbers.NONE if run.seconds is None else duration_text(run.seconds),
-        lambda run: _least(run.seconds),
+    RunColumn(gettext_noop("Precision"), text=lambda run: run.precision or numbers.NONE, key=lambda run: run.precision),
+    RunColumn(gettext_noop("Status"), text=lambda run: tr(STATUSES[run.status]), key=lambda run: run.status),
+    RunColumn(
+        gettext_noop("Updates"),
         right=True,
+        text=lambda run: numbers.whole(run.updates),
+        key=lambda run: _least(run.updates),
+    ),
+    RunColumn(gettext_noop("Validation loss"), right=True, text=loss_text, key=lambda run: _least(run.last_loss)),
+    RunColumn(
+        gettext_noop("Duration"),
+        right=True,
+        text=lambda run: numbers.NONE if run.seconds is None else duration_text(run.seconds),
+        key=lambda run: _least(run.seconds),
     ),
 )
 
 
-class RunsModel(QAbstractTableModel):
+class RunsModel(TableModel):
     """Runs as rows. `live` is the folder that trains now, which is called running whatever its file says."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(COLUMNS)
         self._runs: Sequence[RunSummary] = ()
 
     def set_runs(self, runs: Sequence[RunSummary]) -> None:
@@ -106,18 +111,6 @@ class RunsModel(QAbstractTableModel):
         return 0 if parent is not None and parent.isValid() else len(self._runs)
 
     @override
-    def columnCount(self, parent: Index | None = None) -> int:
-        return 0 if parent is not None and parent.isValid() else len(COLUMNS)
-
-    @override
-    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return tr(COLUMNS[section].title)
-        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.TextAlignmentRole:
-            return _alignment(COLUMNS[section])
-        return None
-
-    @override
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         run, column = self._runs[index.row()], COLUMNS[index.column()]
         match role:
@@ -126,7 +119,7 @@ class RunsModel(QAbstractTableModel):
             case Qt.ItemDataRole.UserRole:
                 return column.key(run)
             case Qt.ItemDataRole.TextAlignmentRole:
-                return _alignment(column)
+                return column.alignment
             case Qt.ItemDataRole.ToolTipRole:
                 return run.problem or column.text(run)
             case Qt.ItemDataRole.ForegroundRole if column.title == "Status" and run.status in _COLOURS:
@@ -148,8 +141,3 @@ class RunsFilter(QSortFilterProxyModel):
     def run(self, index: Index) -> RunSummary:
         """Return the run of a row of the table as it is shown."""
         return self._model.run(self.mapToSource(index).row())
-
-
-def _alignment(column: Column) -> Qt.AlignmentFlag:
-    side = Qt.AlignmentFlag.AlignRight if column.right else Qt.AlignmentFlag.AlignLeft
-    return side | Qt.AlignmentFlag.AlignVCenter
