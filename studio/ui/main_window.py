@@ -12,12 +12,10 @@ from PySide6.QtWidgets import (
     QButtonGroup,
     QFileDialog,
     QFrame,
-    QHBoxLayout,
     QMainWindow,
     QMessageBox,
     QStackedWidget,
     QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 from typing_extensions import override
@@ -35,6 +33,7 @@ from studio.ui.job import Job
 from studio.ui.page import Page
 from studio.ui.pages.setup.page import SetupPage
 from studio.ui.widgets.banner import Banner
+from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.run_bar import RunBar
 
 PAGES = ("setup", "train", "numerics", "export", "runs")
@@ -129,21 +128,10 @@ class MainWindow(QMainWindow):
     def _lay_out(self) -> None:
         self.stack = QStackedWidget()
         self.stack.addWidget(self.setup)
-        right = QVBoxLayout()
-        right.setContentsMargins(0, 0, 0, 0)
-        right.setSpacing(0)
-        right.addWidget(self.banner)
-        right.addWidget(self.stack, 1)
-        upper = QHBoxLayout()
-        upper.setSpacing(0)
-        upper.addWidget(self._rail())
-        upper.addLayout(right, 1)
+        right = vbox(self.banner, (self.stack, 1), spacing=0)
+        upper = hbox(self._rail(), (right, 1), spacing=0)
         centre = QWidget()
-        whole = QVBoxLayout(centre)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.setSpacing(0)
-        whole.addLayout(upper, 1)
-        whole.addWidget(self.run_bar)
+        vbox((upper, 1), self.run_bar, spacing=0, parent=centre)
         self.setCentralWidget(centre)
 
     def _prepare(self, name: str) -> None:
@@ -154,16 +142,11 @@ class MainWindow(QMainWindow):
     def _rail(self) -> QFrame:
         frame = QFrame()
         frame.setProperty("kind", "rail")
-        column = QVBoxLayout(frame)
-        column.setContentsMargins(theme.space(0.75), theme.space(1.5), theme.space(0.75), theme.space(1.5))
-        column.setSpacing(theme.space(0.75))
         group = QButtonGroup(frame)
-        self.rail = {}
-        for name in PAGES:
-            self.rail[name] = button = self._rail_button(name)
+        self.rail = {name: self._rail_button(name) for name in PAGES}
+        for button in self.rail.values():
             group.addButton(button)
-            column.addWidget(button)
-        column.addStretch(1)
+        vbox(*self.rail.values(), STRETCH, spacing=0.75, margins=(0.75, 1.5, 0.75, 1.5), parent=frame)
         return frame
 
     def _rail_button(self, name: str) -> QToolButton:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QDialog, QFrame, QGridLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QGridLayout, QWidget
 from typing_extensions import override
 
 from studio.i18n import tr
@@ -17,6 +18,7 @@ from studio.ui.dialogs.laboratory_comparison import Comparison
 from studio.ui.job import Job
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.card import Card
+from studio.ui.widgets.layout import STRETCH, hbox, scrolled, vbox
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
@@ -26,27 +28,17 @@ COLUMNS = 2
 class ExperimentCard(Card):
     """One experiment in words, with a button that starts it."""
 
-    wanted = Signal(object)
-
     def __init__(self, experiment: Experiment) -> None:
         super().__init__(experiment.title)
         self.experiment = experiment
         words = tr("Compare") if experiment.compares else tr("Start")
         self.start = push_button(words, "plain", "play")
         self.start.setAccessibleName(tr("{action}: {experiment}").format(action=words, experiment=experiment.title))
-        self.start.clicked.connect(lambda: self.wanted.emit(experiment))
-        foot = QHBoxLayout()
-        foot.setSpacing(theme.space(2))
-        foot.addWidget(label(experiment.look_at, "muted", wrap=True), 1)
-        foot.addWidget(self.start, 0, Qt.AlignmentFlag.AlignBottom)
+        self.start.setAutoDefault(False)
+        look_at = label(experiment.look_at, "muted", wrap=True)
         self.body.addWidget(label(experiment.explanation, wrap=True))
         self.body.addStretch(1)
-        self.body.addLayout(foot)
-
-    def allow(self, problem: str) -> None:
-        """Allow the start, unless there is a problem, which the tooltip then tells."""
-        self.start.setEnabled(not problem)
-        self.start.setToolTip(problem)
+        self.body.addLayout(hbox((look_at, 1), (self.start, 0, Qt.AlignmentFlag.AlignBottom), spacing=2))
 
 
 class Laboratory(QDialog):
@@ -66,8 +58,7 @@ class Laboratory(QDialog):
         self.leave.setAutoDefault(False)
         self._lay_out()
         for card in self.cards.values():
-            card.start.setAutoDefault(False)
-            card.wanted.connect(self.begin)
+            card.start.clicked.connect(partial(self.begin, card.experiment))
         self._preparation.finished.connect(self._run)
         self._preparation.failed.connect(self._fail)
         self.leave.clicked.connect(self.reject)
@@ -107,30 +98,28 @@ class Laboratory(QDialog):
         busy = self._context.controller.running or self._preparation.running or self.comparison.running
         problem = tr("Something is running; stop it, or wait until it has ended.") if busy else ""
         for card in self.cards.values():
-            card.allow(problem)
+            card.start.setEnabled(not problem)
+            card.start.setToolTip(problem)
 
     def _lay_out(self) -> None:
         about = tr(
             "What happens when numbers become too large or too small for 16 bits, shown for real on a tiny model that "
             "is made on this computer. Each takes seconds, and fills the Setup page with settings to play with."
         )
-        whole = QVBoxLayout(self)
-        margin = theme.space(3)
-        whole.setContentsMargins(margin, margin, margin, theme.space(2))
-        whole.setSpacing(theme.space(1.5))
-        whole.addWidget(label(tr("Overflow laboratory"), "title"))
-        whole.addWidget(label(about, "muted", wrap=True))
-        whole.addWidget(self.verdict)
-        whole.addWidget(self.comparison)
-        whole.addWidget(self._make_area(), 1)
-        foot = QHBoxLayout()
-        foot.addStretch(1)
-        foot.addWidget(self.leave)
-        whole.addLayout(foot)
+        vbox(
+            label(tr("Overflow laboratory"), "title"),
+            label(about, "muted", wrap=True),
+            self.verdict,
+            self.comparison,
+            (scrolled(self._make_cards()), 1),
+            hbox(STRETCH, self.leave),
+            spacing=1.5,
+            margins=(3, 3, 3, 2),
+            parent=self,
+        )
 
-    def _make_area(self) -> QScrollArea:
+    def _make_cards(self) -> QWidget:
         inside = QWidget()
-        inside.setProperty("kind", "page")
         grid = QGridLayout(inside)
         grid.setContentsMargins(0, 0, theme.space(1), 0)
         grid.setSpacing(theme.space(1.5))
@@ -138,8 +127,4 @@ class Laboratory(QDialog):
             grid.addWidget(card, place // COLUMNS, place % COLUMNS)
         for column in range(COLUMNS):
             grid.setColumnStretch(column, 1)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setWidget(inside)
-        return area
+        return inside

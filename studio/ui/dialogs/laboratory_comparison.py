@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from studio.config import read_config
 from studio.errors import StudioError
@@ -17,6 +17,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.plots.overlaid import OverlaidChart
 from studio.ui.plots.panel import ChartPanel
 from studio.ui.plots.timeline import Timeline
+from studio.ui.widgets.layout import vbox
 from studio.ui.widgets.verdict import Verdict
 
 
@@ -34,9 +35,7 @@ class Comparison(QWidget):
         self.records: list[RunRecord] = []
         self.panel: ChartPanel | None = None
         self.verdict = Verdict()
-        self._column = QVBoxLayout(self)
-        self._column.setContentsMargins(0, 0, 0, 0)
-        self._column.addWidget(self.verdict)
+        self._column = vbox(self.verdict, parent=self)
         context.progressed.connect(self._refresh)
         context.run_state_changed.connect(self._go_on)
         self.hide()

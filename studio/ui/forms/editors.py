@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QSlider, QWidget
+from PySide6.QtWidgets import QLineEdit, QSlider, QWidget
 from typing_extensions import override
 
 from studio.config import OptionSpec, Suggestion
@@ -16,6 +16,7 @@ from studio.i18n import tr
 from studio.ui import theme
 from studio.ui.forms.numbers import number_text, parse_number
 from studio.ui.widgets.combo import ComboBox
+from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.segmented import Segmented
 from studio.ui.widgets.switch import Switch
 from studio.ui.widgets.text import label
@@ -33,8 +34,7 @@ class Editor(QWidget):
         super().__init__()
         self.spec = spec
         self.below: QWidget | None = None
-        self.row = QHBoxLayout(self)
-        self.row.setContentsMargins(0, 0, 0, 0)
+        self._row = hbox(parent=self)
 
     def value(self) -> Any:
         """Return the value; text that is not a value is returned as it was typed."""
@@ -64,7 +64,7 @@ class Editor(QWidget):
 
     def _take(self, main: QWidget) -> None:
         self.main = main
-        self.row.addWidget(main)
+        self._row.addWidget(main)
         self.setFocusProxy(main)
 
 

@@ -14,6 +14,7 @@ from studio.ui.forms.editors import ChoiceEditor, Editor, FlagEditor, ListEditor
 from studio.ui.forms.names import NamesEditor
 from studio.ui.forms.row import FormRow
 from studio.ui.widgets.disclosure import Disclosure
+from studio.ui.widgets.layout import vbox
 
 EditorFactory: TypeAlias = Callable[[OptionSpec], Editor]
 _EDITORS: dict[str, EditorFactory] = {
@@ -50,9 +51,7 @@ class Form(QWidget):
         self.section = section
         self._more_title = more or tr("More options")
         self.rows: dict[str, FormRow] = {}
-        self._layout = QVBoxLayout(self)
-        self._layout.setContentsMargins(0, 0, 0, 0)
-        self._layout.setSpacing(0)
+        self._layout = vbox(spacing=0, parent=self)
         specs = [spec for spec in options(section) if keys is None or spec.key in keys]
         self._add_rows(self._layout, [spec for spec in specs if not spec.advanced], editors or {})
         self._add_more([spec for spec in specs if spec.advanced], editors or {})

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from PySide6.QtWidgets import QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLineEdit, QWidget
 from typing_extensions import override
 
 from studio.config import OptionSpec, Suggestion
 from studio.i18n import tr
-from studio.ui import theme
 from studio.ui.forms.editors import Editor, choice_widget, split_words
 from studio.ui.widgets.check_list import CheckList
+from studio.ui.widgets.layout import vbox
 
 BY_NAME = ""
 
@@ -34,10 +34,7 @@ class NamesEditor(Editor):
         self.line, self.list = QLineEdit(), CheckList()
         self.line.setPlaceholderText(tr("Names, separated by commas"))
         self.list.setToolTip(tr("Arrow keys move, Space ticks"))
-        column = QVBoxLayout(self._field)
-        column.setContentsMargins(0, 0, 0, theme.space(1.25))
-        column.addWidget(self.line)
-        column.addWidget(self.list)
+        vbox(self.line, self.list, margins=(0, 0, 0, 1.25), parent=self._field)
         self._take(self.choice)
         self.choice.changed.connect(self._chosen)
         self.line.textEdited.connect(self._typed)

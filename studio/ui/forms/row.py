@@ -6,14 +6,14 @@ from collections.abc import Collection
 
 from pydantic import ValidationError
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QWidget
 
 from studio.config import Section
 from studio.errors import ConfigError
 from studio.i18n import tr
-from studio.ui import theme
 from studio.ui.forms.editors import Editor, ShareEditor
 from studio.ui.forms.numbers import bounds_text
+from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.text import label
 
 
@@ -49,30 +49,14 @@ class FormRow(QWidget):
 
     def _lay_out(self, first: bool) -> None:
         self._help = label(tr(self.editor.spec.help), "caption", wrap=True)
-        words = QVBoxLayout()
-        words.setSpacing(theme.space(0.25))
-        for part in (self._name, self._help, self._error):
-            words.addWidget(part)
-        line = QHBoxLayout()
-        line.setContentsMargins(0, theme.space(1.25), 0, theme.space(1.25))
-        line.setSpacing(theme.space(3))
-        line.addLayout(words, 1)
-        line.addLayout(self._control())
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.setSpacing(0)
+        words = vbox(self._name, self._help, self._error, spacing=0.25)
+        control = hbox(self._value, (self.editor, 0, Qt.AlignmentFlag.AlignVCenter), spacing=1)
+        whole = vbox(spacing=0, parent=self)
         if not first:
             whole.addWidget(rule())
-        whole.addLayout(line)
+        whole.addLayout(hbox((words, 1), control, spacing=3, margins=(0, 1.25, 0, 1.25)))
         if self.editor.below is not None:
             whole.addWidget(self.editor.below)
-
-    def _control(self) -> QHBoxLayout:
-        control = QHBoxLayout()
-        control.setSpacing(theme.space(1))
-        control.addWidget(self._value)
-        control.addWidget(self.editor, 0, Qt.AlignmentFlag.AlignVCenter)
-        return control
 
     def _tooltip(self) -> str:
         bounds = bounds_text(self.editor.spec)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QWidget
 
-from studio.ui import theme
+from studio.ui.widgets.layout import STRETCH, Margins, hbox, set_margins, vbox
 from studio.ui.widgets.text import ElidedLabel, label
 from studio.ui.widgets.verdict import Level, Verdict
 
@@ -19,20 +19,13 @@ class Card(QFrame):
         self.title = label(title, "heading")
         self._summary = ElidedLabel()
         self._verdict = Verdict()
-        self.header = QHBoxLayout()
-        self.header.setSpacing(theme.space(1.5))
-        self.header.addWidget(self.title)
-        self.header.addStretch(1)
-        self.header.addWidget(self._summary)
-        self.body = QVBoxLayout()
-        self.body.setSpacing(theme.space(1.25))
-        whole = QVBoxLayout(self)
-        margin = theme.space(2)
-        whole.setContentsMargins(margin, margin, margin, margin)
-        whole.setSpacing(theme.space(1))
-        whole.addLayout(self.header)
-        whole.addWidget(self._verdict)
-        whole.addLayout(self.body, 1)
+        self.header = hbox(self.title, STRETCH, self._summary, spacing=1.5)
+        self.body = vbox(spacing=1.25)
+        self._whole = vbox(self.header, self._verdict, (self.body, 1), spacing=1, margins=2, parent=self)
+
+    def set_margins(self, margins: Margins) -> None:
+        """Set the space around everything on the card, in units of `theme.space`."""
+        set_margins(self._whole, margins)
 
     @property
     def summary(self) -> str:

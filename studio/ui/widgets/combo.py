@@ -41,6 +41,11 @@ class ComboBox(QComboBox):
         if index >= 0:
             self.setCurrentIndex(index)
 
+    def describe(self, name: str, description: str = "") -> None:
+        """Give the box its name for screen readers."""
+        self.setAccessibleName(name)
+        self.setAccessibleDescription(description)
+
     @override
     def initStyleOption(self, option: QStyleOptionComboBox) -> None:
         """Qt cuts a text off that is too long; an ellipsis says that there is more of it."""

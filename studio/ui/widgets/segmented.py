@@ -46,7 +46,7 @@ class Segmented(QFrame):
         """Return the button of one choice."""
         return self._buttons[value]
 
-    def describe(self, name: str, description: str) -> None:
+    def describe(self, name: str, description: str = "") -> None:
         """Give every button its name for screen readers, such as "Kind: Chat"."""
         self.setAccessibleName(name)
         for button in self._buttons.values():

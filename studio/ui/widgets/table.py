@@ -1,8 +1,8 @@
-"""Tables that compare a few things, a row each: chosen by row, wrapped, as high as their words."""
+"""Tables of which a row can be selected, and those that compare a few things: wrapped, as high as their words."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QAbstractItemModel, Qt
+from PySide6.QtCore import QAbstractItemModel, QItemSelectionModel, QModelIndex, Qt
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from studio.ui import theme
@@ -28,3 +28,15 @@ def comparison_table(model: QAbstractItemModel, name: str, stretched: int) -> QT
     header.setSectionResizeMode(stretched, QHeaderView.ResizeMode.Stretch)
     header.sectionResized.connect(lambda *_: table.resizeRowsToContents())
     return table
+
+
+def selected_row(table: QTableView) -> QModelIndex | None:
+    """Return the first cell of the selected row."""
+    rows = table.selectionModel().selectedRows()
+    return rows[0] if rows else None
+
+
+def select_row(table: QTableView, index: QModelIndex) -> None:
+    """Select the row of a cell, and no other."""
+    flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
+    table.selectionModel().setCurrentIndex(index, flags)

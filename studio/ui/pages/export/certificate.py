@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QWidget
 
 from studio.engine.export.certificate import Certificate, Check
 from studio.i18n import gettext_noop, tr
@@ -17,6 +17,7 @@ from studio.ui.models.exports import PastExport, target_title
 from studio.ui.models.runs import when_text
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.empty import EmptyState
+from studio.ui.widgets.layout import hbox, scrolled, vbox
 from studio.ui.widgets.text import ElidedLabel, label
 
 UNTOLD = gettext_noop("Nothing is called exported here until it was read back from disk and its outputs were compared.")
@@ -45,32 +46,16 @@ class CertificateView(QFrame):
         super().__init__(parent)
         self.setProperty("kind", "card")
         self.setAccessibleName(tr("Certificate"))
-        self.path: Path | None = None
         self.open = push_button(tr("Open folder"), "plain", "folder", tr("Show the exported files"))
         self.copy = push_button(tr("Copy path"), "plain", "copy", tr("Put the path of the export on the clipboard"))
         self.open.clicked.connect(self._open_folder)
         self.copy.clicked.connect(self._copy_path)
         self._where = ElidedLabel("", "caption", mode=Qt.TextElideMode.ElideMiddle)
-        self._area = QScrollArea(widgetResizable=True)
-        self._area.setFrameShape(QFrame.Shape.NoFrame)
+        self._area = scrolled(QWidget())
         self._area.setAccessibleName(tr("Checks and files"))
-        column = QVBoxLayout(self)
-        margin = theme.space(2)
-        column.setContentsMargins(margin, margin, margin, theme.space(1.5))
-        column.setSpacing(theme.space(1))
-        column.addWidget(self._area, 1)
-        foot = QHBoxLayout()
-        foot.setSpacing(theme.space(1))
-        foot.addWidget(self._where, 1)
-        foot.addWidget(self.copy)
-        foot.addWidget(self.open)
-        column.addLayout(foot)
+        foot = hbox((self._where, 1), self.copy, self.open, spacing=1)
+        vbox((self._area, 1), foot, spacing=1, margins=(2, 2, 2, 1.5), parent=self)
         self.show_nothing()
-
-    @property
-    def verdict(self) -> str:
-        """The verdict as it is read out."""
-        return self._verdict
 
     def show_nothing(self) -> None:
         """Say what will stand here."""
@@ -88,32 +73,31 @@ class CertificateView(QFrame):
             self._show(tr("Not certified"), export.problem, False, export.path)
             return
         about = _about(certificate)
-        if certificate.passed:
-            self._show(tr("Passed: it does what the trained model does"), about, True, export.path)
-        else:
-            self._show(tr("Failed: do not use this export"), about, False, export.path)
-        for check in sorted(certificate.checks, key=lambda check: check.passed):
-            self._content.insertWidget(self._content.count() - 1, _check_row(check))
-        self._content.insertWidget(self._content.count() - 1, _files(certificate))
+        verdict = (
+            tr("Passed: it does what the trained model does")
+            if certificate.passed
+            else tr("Failed: do not use this export")
+        )
+        rows = [_check_row(check) for check in sorted(certificate.checks, key=lambda check: check.passed)]
+        self._show(verdict, about, certificate.passed, export.path, *rows, _files(certificate))
 
     def _begin(self, verdict: str, about: str, path: Path | None) -> None:
-        self._verdict = verdict
+        self.verdict = verdict
         self.path = path
         self.setAccessibleDescription(f"{verdict}. {about}")
         self._where.set_text("" if path is None else str(path))
         for button in (self.open, self.copy):
             button.setVisible(path is not None)
 
-    def _show(self, verdict: str, about: str, good: bool, path: Path | None) -> None:
+    def _show(self, verdict: str, about: str, good: bool, path: Path | None, *parts: QWidget) -> None:
         self._begin(verdict, about, path)
         holder = QWidget()
         holder.setProperty("kind", "page")
-        self._content = QVBoxLayout(holder)
-        self._content.setContentsMargins(0, 0, theme.space(1), 0)
-        self._content.setSpacing(theme.space(1.25))
-        self._content.addWidget(_head(verdict, about, good))
-        self._content.addSpacing(theme.space(0.5))
-        self._content.addStretch(1)
+        content = vbox(_head(verdict, about, good), spacing=1.25, margins=(0, 0, 1, 0), parent=holder)
+        content.addSpacing(theme.space(0.5))
+        for part in parts:
+            content.addWidget(part)
+        content.addStretch(1)
         self._area.setWidget(holder)
 
     def _open_folder(self) -> None:
@@ -124,35 +108,24 @@ class CertificateView(QFrame):
 
 
 def _head(verdict: str, about: str, good: bool) -> QWidget:
-    widget = QWidget()
-    row = QHBoxLayout(widget)
-    row.setContentsMargins(0, 0, 0, 0)
-    row.setSpacing(theme.space(1.5))
-    row.addWidget(Sign(good, 4), 0, Qt.AlignmentFlag.AlignTop)
-    words = QVBoxLayout()
-    words.setSpacing(theme.space(0.25))
     title = label(verdict, "title", wrap=True)
     title.setProperty("level", "good" if good else "bad")
-    words.addWidget(title)
-    words.addWidget(label(about, "muted", wrap=True))
-    row.addLayout(words, 1)
+    words = vbox(title, label(about, "muted", wrap=True), spacing=0.25)
+    widget = QWidget()
+    hbox((Sign(good, 4), 0, Qt.AlignmentFlag.AlignTop), (words, 1), spacing=1.5, parent=widget)
     return widget
 
 
 def _check_row(check: Check) -> QWidget:
-    widget = QWidget()
-    widget.setAccessibleName(f"{tr('passed') if check.passed else tr('failed')}: {check.text}")
-    row = QHBoxLayout(widget)
-    row.setContentsMargins(0, 0, 0, 0)
-    row.setSpacing(theme.space(1.25))
-    row.addWidget(Sign(check.passed, 2), 0, Qt.AlignmentFlag.AlignTop)
     meaning = label(check.text, wrap=True)
     meaning.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
-    row.addWidget(meaning, 1)
     value = label(_value_text(check), "caption")
     value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop)
     value.setToolTip(tr("What was measured, and the limit it is held against"))
-    row.addWidget(value, 0, Qt.AlignmentFlag.AlignTop)
+    widget = QWidget()
+    widget.setAccessibleName(f"{tr('passed') if check.passed else tr('failed')}: {check.text}")
+    above = Qt.AlignmentFlag.AlignTop
+    hbox((Sign(check.passed, 2), 0, above), (meaning, 1), (value, 0, above), spacing=1.25, parent=widget)
     return widget
 
 

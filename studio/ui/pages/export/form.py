@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QButtonGroup, QWidget
 
 from studio.engine.export import TARGETS, Target
 from studio.engine.methods import METHODS
 from studio.i18n import gettext_noop, tr
 from studio.runs import RunFolder
-from studio.ui import theme
 from studio.ui.models.runs import method_title, when_text
 from studio.ui.models.summary import RunSummary
 from studio.ui.pages.export.target import TargetCard
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.card import Card
 from studio.ui.widgets.combo import ComboBox
+from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
@@ -36,10 +36,8 @@ DTYPES = {
 
 
 class ExportForm(Card):
-    """`export_wanted` and `cancel_wanted` come from the buttons, `run_chosen` when another run is chosen."""
+    """`run_chosen` is emitted when another run is chosen."""
 
-    export_wanted = Signal()
-    cancel_wanted = Signal()
     run_chosen = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -57,7 +55,10 @@ class ExportForm(Card):
         self.button = push_button("", "primary", "export")
         self.progress, self.refusal = TaskProgress(), Verdict()
         self._lay_out()
-        self._connect()
+        self.run.changed.connect(self._show_run)
+        self.dtype.changed.connect(self._show_dtype)
+        self.group.buttonToggled.connect(self._show_target)
+        self.button.setShortcut("Ctrl+Return")
         self._show_target()
         self._show_button()
 
@@ -117,14 +118,6 @@ class ExportForm(Card):
             card.setEnabled(not self._busy and not card.reason)
         self.refusal.set("" if self._busy else problem, "warning")
 
-    def _connect(self) -> None:
-        self.run.changed.connect(self._show_run)
-        self.dtype.changed.connect(self._show_dtype)
-        self.group.buttonToggled.connect(self._show_target)
-        self.button.clicked.connect(self.export_wanted)
-        self.button.setShortcut("Ctrl+Return")
-        self.progress.cancelled.connect(self.cancel_wanted)
-
     def _lay_out(self) -> None:
         self.group = QButtonGroup(self)
         self.body.addWidget(self.run)
@@ -133,12 +126,7 @@ class ExportForm(Card):
             self.body.addWidget(card)
         next(iter(self.cards.values())).setChecked(True)
         self._dtype_row = QWidget()
-        row = QHBoxLayout(self._dtype_row)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.space(1.5))
-        row.addWidget(label(tr("Save format")))
-        row.addWidget(self.dtype)
-        row.addWidget(self._about_dtype, 1)
+        hbox(label(tr("Save format")), self.dtype, (self._about_dtype, 1), spacing=1.5, parent=self._dtype_row)
         for widget in (self._dtype_row, self.refusal, self.button, self.progress):
             self.body.addWidget(widget)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QWidget
+from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
 from studio.i18n import gettext_noop, tr
 from studio.runner import actions, words
@@ -15,8 +15,10 @@ from studio.ui.bridge import AppContext
 from studio.ui.job import Job
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.card import Card
+from studio.ui.widgets.layout import STRETCH, hbox
 from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.text import label
+from studio.ui.widgets.verdict import Level
 
 if TYPE_CHECKING:
     from studio.engine.inference.figures import FormLatency, Latency
@@ -49,7 +51,7 @@ class LatencyCard(Card):
         self.button.clicked.connect(self.measure)
         self.progress.cancelled.connect(self.cancel)
         self._measurement.finished.connect(self._show)
-        self._measurement.failed.connect(self._fail)
+        self._measurement.failed.connect(lambda sentence: self._clear(sentence, "bad"))
         self._measurement.progressed.connect(self.progress.report)
         context.run_state_changed.connect(self._show_button)
         self.set_folder(None)
@@ -76,11 +78,11 @@ class LatencyCard(Card):
         self._measurement.drop()
         self._clear()
 
-    def _clear(self) -> None:
+    def _clear(self, verdict: str = "", level: Level = "none") -> None:
         self.progress.hide()
         self._table.hide()
         self._about.show()
-        self.set_verdict("")
+        self.set_verdict(verdict, level)
         self._conditions.hide()
         self._show_button()
 
@@ -107,10 +109,6 @@ class LatencyCard(Card):
         side = Qt.AlignmentFlag.AlignLeft if column == 0 else Qt.AlignmentFlag.AlignRight
         self._grid.addWidget(cell, row, column, side | Qt.AlignmentFlag.AlignVCenter)
 
-    def _fail(self, sentence: str) -> None:
-        self._clear()
-        self.set_verdict(sentence, "bad")
-
     def _show_button(self) -> None:
         problem = self._problem()
         self.button.setEnabled(not problem)
@@ -132,12 +130,9 @@ class LatencyCard(Card):
         self._grid.setHorizontalSpacing(theme.space(2))
         self._grid.setVerticalSpacing(theme.space(0.75))
         self._grid.setColumnStretch(0, 1)
-        row = QHBoxLayout()
-        row.addWidget(self.button)
-        row.addStretch(1)
         for widget in (self._about, self._table, self._conditions, self.progress):
             self.body.addWidget(widget)
-        self.body.addLayout(row)
+        self.body.addLayout(hbox(self.button, STRETCH))
 
 
 def _cells(form: FormLatency) -> tuple[str, ...]:

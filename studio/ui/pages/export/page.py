@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QModelIndex
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QListView, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QListView, QScrollArea, QWidget
 from typing_extensions import override
 
 from studio.i18n import tr
@@ -23,6 +23,7 @@ from studio.ui.pages.export.certificate import CertificateView
 from studio.ui.pages.export.form import ExportForm
 from studio.ui.pages.export.latency import LatencyCard
 from studio.ui.widgets.card import Card
+from studio.ui.widgets.layout import STRETCH, hbox, scrolled, vbox
 from studio.ui.widgets.text import label
 
 if TYPE_CHECKING:
@@ -82,8 +83,7 @@ class ExportPage(Page):
 
     def _show_run(self) -> None:
         """List the exports of the chosen run, and show the newest."""
-        folder = self.form.folder
-        self.latency.set_folder(folder)
+        self.latency.set_folder(self.form.folder)
         self._list_exports(None)
 
     def _show_result(self, result: ExportResult) -> None:
@@ -126,8 +126,8 @@ class ExportPage(Page):
         return shown if shown != before else None
 
     def _connect(self) -> None:
-        self.form.export_wanted.connect(self.start)
-        self.form.cancel_wanted.connect(self.cancel)
+        self.form.button.clicked.connect(self.start)
+        self.form.progress.cancelled.connect(self.cancel)
         self.form.run_chosen.connect(self._show_run)
         self.past.selectionModel().currentChanged.connect(self._show_chosen)
         self._export.finished.connect(self._show_result)
@@ -140,19 +140,10 @@ class ExportPage(Page):
             reading.failed.connect(self.certificate.show_failure)
 
     def _lay_out(self) -> None:
-        words = QVBoxLayout()
-        words.setSpacing(theme.space(0.25))
-        words.addWidget(label(tr("Export"), "title"))
-        words.addWidget(label(tr("A model is called exported only after it was read back and compared."), "muted"))
-        halves = QHBoxLayout()
-        halves.setSpacing(theme.space(2))
-        halves.addWidget(self._make_left(), 5)
-        halves.addWidget(self.certificate, 6)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(theme.space(3), theme.space(2.5), theme.space(3), theme.space(2))
-        whole.setSpacing(theme.space(2))
-        whole.addLayout(words)
-        whole.addLayout(halves, 1)
+        sentence = tr("A model is called exported only after it was read back and compared.")
+        words = vbox(label(tr("Export"), "title"), label(sentence, "muted"), spacing=0.25)
+        halves = hbox((self._make_left(), 5), (self.certificate, 6), spacing=2)
+        vbox(words, (halves, 1), spacing=2, margins=(3, 2.5, 3, 2), parent=self)
 
     def _make_left(self) -> QScrollArea:
         self.past.setModel(self.exports)
@@ -162,18 +153,8 @@ class ExportPage(Page):
         self._past_card.body.addWidget(self.past)
         self._past_card.hide()
         holder = QWidget()
-        holder.setProperty("kind", "page")
-        column = QVBoxLayout(holder)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.space(2))
-        column.addWidget(self.form)
-        column.addWidget(self._past_card)
-        column.addWidget(self.latency)
-        column.addStretch(1)
-        area = QScrollArea(widgetResizable=True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setWidget(holder)
-        return area
+        vbox(self.form, self._past_card, self.latency, STRETCH, spacing=2, parent=holder)
+        return scrolled(holder)
 
     @override
     def showEvent(self, event: QShowEvent) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QEnterEvent, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QWidget
 from typing_extensions import override
 
 from studio.engine.export import Target
 from studio.i18n import tr
 from studio.ui import theme
+from studio.ui.widgets.layout import vbox
 from studio.ui.widgets.text import label
 
 
@@ -23,12 +24,10 @@ class TargetCard(QAbstractButton):
         self.setAutoExclusive(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._explanation = label("", "caption", wrap=True)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(theme.space(4), theme.space(1.25), theme.space(1.5), theme.space(1.25))
-        column.setSpacing(theme.space(0.4))
-        for part in (label(tr(target.title), "value"), self._explanation):
+        parts = (label(tr(target.title), "value"), self._explanation)
+        for part in parts:
             part.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-            column.addWidget(part)
+        vbox(*parts, spacing=0.4, margins=(4, 1.25, 1.5, 1.25), parent=self)
         policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)

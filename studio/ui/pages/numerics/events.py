@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFormLayout, QFrame, QGridLayout, QMenu, QScrollArea, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFormLayout, QGridLayout, QMenu, QToolButton, QWidget
 
 from studio.events import NumericsSampled, OverflowDiagnosed
 from studio.i18n import tr
@@ -19,6 +19,7 @@ from studio.ui.plots.heatmap.words import hottest
 from studio.ui.plots.lane.events import VERDICT, Event
 from studio.ui.widgets.buttons import icon_button, push_button
 from studio.ui.widgets.card import Card
+from studio.ui.widgets.layout import STRETCH, scrolled, vbox
 from studio.ui.widgets.text import ElidedLabel, label
 from studio.ui.widgets.verdict import Verdict
 
@@ -68,9 +69,7 @@ class Remedies(QWidget):
 
 
 class EventPanel(Card):
-    """The newest verdict, unless an event was picked in the lane. `remedy_chosen` carries a remedy's name."""
-
-    remedy_chosen = Signal(str)
+    """The newest verdict, unless an event was picked in the lane."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(tr("Verdict"), parent)
@@ -83,7 +82,6 @@ class EventPanel(Card):
         self.sentence, self.advice = label("", "body", wrap=True), label("", "body", wrap=True)
         self.instead, self.where = label("", "caption", wrap=True), label("", "caption", wrap=True)
         self.remedies = Remedies()
-        self.remedies.chosen.connect(self.remedy_chosen)
         self._evidence_words: list[str] = []
         self.before = icon_button("chevron-left", tr("Earlier verdict"))
         self.after = icon_button("chevron-right", tr("Later verdict"))
@@ -209,21 +207,13 @@ class EventPanel(Card):
         for button in (self.before, self.after):
             self.header.addWidget(button)
         inside = QWidget()
-        inside.setProperty("kind", "page")
         self._evidence = QFormLayout()
         self._evidence.setHorizontalSpacing(theme.space(1.5))
         self._evidence.setVerticalSpacing(theme.space(0.5))
-        self._body = QVBoxLayout(inside)
-        self._body.setContentsMargins(0, 0, theme.space(0.5), 0)
-        self._body.setSpacing(theme.space(1))
-        for widget in (self.heading, self.sentence, self.advice, self.instead, self.where):
-            self._body.addWidget(widget)
-        self._body.addLayout(self._evidence)
-        self._body.addStretch(1)
-        self._scroll = QScrollArea(widgetResizable=True)
-        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
+        words = (self.heading, self.sentence, self.advice, self.instead, self.where)
+        vbox(*words, self._evidence, STRETCH, spacing=1, margins=(0, 0, 0.5, 0), parent=inside)
+        self._scroll = scrolled(inside)
         self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._scroll.setWidget(inside)
         self.body.addWidget(self._scroll, 1)
         self.body.addWidget(self.remedies)
 

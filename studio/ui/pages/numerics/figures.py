@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QWidget
 
 from studio.events import NumericsSampled
 from studio.exponents import FP16
@@ -13,11 +13,11 @@ from studio.runner.numerics import headroom, recorded_scale, sampling_interval, 
 from studio.runner.record import RunRecord
 from studio.text import numbers
 from studio.text.numbers import share_text
-from studio.ui import theme
 from studio.ui.plots.headroom import HeadroomGauge, headroom_level, headroom_text
 from studio.ui.plots.heatmap.axis import title_of
 from studio.ui.plots.scale import scale_figure
 from studio.ui.widgets.figure import Figure
+from studio.ui.widgets.layout import hbox
 
 
 class HeadroomFigure(QWidget):
@@ -31,11 +31,7 @@ class HeadroomFigure(QWidget):
         )
         self.gauge = HeadroomGauge()
         self.gauge.setToolTip(self.figure.toolTip())
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.space(1))
-        row.addWidget(self.figure, 3)
-        row.addWidget(self.gauge, 2)
+        hbox((self.figure, 3), (self.gauge, 2), spacing=1, parent=self)
 
     def show_sample(self, sample: NumericsSampled | None, scale: float | None) -> None:
         """Show the headroom of a sample at its `recorded_scale`."""
@@ -59,12 +55,8 @@ class NumericsFigures(QFrame):
         self.setAccessibleName(tr("Key figures"))
         self.headroom = HeadroomFigure()
         self.figures = {key: Figure(name, tooltip) for key, name, tooltip in _figures()}
-        row = QHBoxLayout(self)
-        row.setContentsMargins(theme.space(2), theme.space(1.25), theme.space(2), theme.space(1.25))
-        row.setSpacing(theme.space(2))
-        row.addWidget(self.headroom, 6)
-        for figure in self.figures.values():
-            row.addWidget(figure, 3)
+        figures = ((figure, 3) for figure in self.figures.values())
+        hbox((self.headroom, 6), *figures, spacing=2, margins=(2, 1.25, 2, 1.25), parent=self)
 
     def show_record(self, record: RunRecord) -> None:
         """Show a run as it stands."""
@@ -99,8 +91,7 @@ def _applied(record: RunRecord) -> tuple[str, str]:
     state = record.state
     if not state.step:
         return numbers.NONE, ""
-    attempted = tr("of {attempted} attempted").format(attempted=f"{state.step:,}")
-    return f"{state.update:,}", attempted
+    return f"{state.update:,}", tr("of {attempted} attempted").format(attempted=f"{state.step:,}")
 
 
 def _largest(record: RunRecord, sample: NumericsSampled | None) -> tuple[str, str]:

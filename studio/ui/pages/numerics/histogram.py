@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from PySide6.QtCore import QRectF, Qt, Signal
+from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
-from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSizePolicy, QWidget
 from typing_extensions import override
 
 from studio.events import NumericsSampled
@@ -19,6 +19,7 @@ from studio.ui.plots.exponents.view import ExponentView
 from studio.ui.plots.exponents.words import ZONES, Zone, best_text, recorded_text, share_of
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.card import Card
+from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.segmented import Segmented
 from studio.ui.widgets.text import ElidedLabel, label
 
@@ -31,13 +32,8 @@ class ZoneTile(QWidget):
         self._zone = zone
         self.setToolTip(tr(zone.tooltip))
         self.share = label(numbers.NONE, "value")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.space(0.75))
-        row.addWidget(_Swatch(zone.colour))
-        row.addWidget(ElidedLabel(tr(zone.title), "caption"))
-        row.addWidget(self.share)
-        row.addStretch(1)
+        title = ElidedLabel(tr(zone.title), "caption")
+        hbox(_Swatch(zone.colour), title, self.share, STRETCH, spacing=0.75, parent=self)
 
     def show_share(self, text: str) -> None:
         """Show another share."""
@@ -64,9 +60,7 @@ class _Swatch(QWidget):
 
 
 class HistogramCard(Card):
-    """Shows the sample that it is given. `follow_wanted` asks for the newest one again."""
-
-    follow_wanted = Signal()
+    """Shows the sample that it is given. The page connects `follow`, which asks for the newest one again."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(tr("Exponents"), parent)
@@ -86,7 +80,6 @@ class HistogramCard(Card):
         self.format.changed.connect(lambda: self.view.show_format(FORMATS[self.format.value()]))
         self.view.changed.connect(self._show_words)
         self.back.clicked.connect(lambda: self.view.explore(None))
-        self.follow.clicked.connect(self.follow_wanted)
         self._show_words()
 
     def show_sample(self, sample: NumericsSampled | None, scale: float | None, message: str, *, newest: bool) -> None:
@@ -111,10 +104,8 @@ class HistogramCard(Card):
         if histogram is not None and not histogram.total:
             histogram = None
         largest = largest_product(sample) if sample else math.nan
-        self.view.show_histogram(histogram, self._scale, largest, self._message_for(sample))
-
-    def _message_for(self, sample: NumericsSampled | None) -> str:
-        return self._message if sample is None else tr("No gradient was recorded in this sample.")
+        message = self._message if sample is None else tr("No gradient was recorded in this sample.")
+        self.view.show_histogram(histogram, self._scale, largest, message)
 
     def _show_words(self) -> None:
         shares, histogram = self.view.shares, self.view.histogram
@@ -143,21 +134,8 @@ class HistogramCard(Card):
         for switch in (self.of, self.format):
             self.header.addWidget(switch)
         self.header.setSpacing(theme.space(1))
-        tiles = QHBoxLayout()
-        tiles.setSpacing(theme.space(1))
-        for tile in self.tiles.values():
-            tiles.addWidget(tile)
-        foot = QHBoxLayout()
-        foot.setSpacing(theme.space(0.5))
-        foot.addWidget(self.source, 1)
-        foot.addWidget(self.back)
-        foot.addWidget(self.follow)
-        words = QVBoxLayout()
-        words.setSpacing(theme.space(0.25))
-        words.addLayout(foot)
-        words.addWidget(self.best)
-        words.addWidget(self.lost)
+        foot = hbox((self.source, 1), self.back, self.follow, spacing=0.5)
         self.body.setSpacing(theme.space(0.75))
-        self.body.addLayout(tiles)
+        self.body.addLayout(hbox(*self.tiles.values(), spacing=1))
         self.body.addWidget(self.view, 1)
-        self.body.addLayout(words)
+        self.body.addLayout(vbox(foot, self.best, self.lost, spacing=0.25))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 from typing_extensions import override
 
 from studio.i18n import tr
@@ -20,6 +20,7 @@ from studio.ui.plots.panel import ChartPanel
 from studio.ui.plots.timeline import Timeline
 from studio.ui.widgets.card import Card
 from studio.ui.widgets.combo import ComboBox
+from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.segmented import Segmented
 from studio.ui.widgets.text import ElidedLabel
 
@@ -69,16 +70,10 @@ class MapCard(Card):
         self.header.addWidget(self.statistic)
         self.picture = QWidget()
         self.picture.setAccessibleName(self.title.text())
-        row = QHBoxLayout(self.picture)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.space(0.5))
-        row.addWidget(self.map, 1)
-        row.addWidget(self.bar)
+        hbox((self.map, 1), self.bar, spacing=0.5, parent=self.picture)
         self.body.setSpacing(theme.space(0.25))
         self.body.addWidget(self.picture, 1)
         self.body.addWidget(self.reading)
-        margins = theme.space(2), theme.space(1.25), theme.space(1.25), theme.space(0.75)
-        cast(QVBoxLayout, self.layout()).setContentsMargins(*margins)
 
 
 class HistoryCard(ChartPanel):
@@ -93,11 +88,7 @@ class HistoryCard(ChartPanel):
         self.heading = ElidedLabel(self.history.title, "heading")
         self.header.insertWidget(0, self.heading)
         self.name = ElidedLabel("", "caption", mode=Qt.TextElideMode.ElideLeft)
-        foot = QHBoxLayout()
-        foot.setSpacing(theme.space(1))
-        foot.addWidget(self.name, 1)
-        foot.addWidget(self.reading)
-        self.body.addLayout(foot)
+        self.body.addLayout(hbox((self.name, 1), self.reading, spacing=1))
 
     def follow(self, heat: HeatMap) -> None:
         """Show the module that the map has chosen, as far as its samples go."""

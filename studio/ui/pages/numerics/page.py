@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QScrollArea, QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QStackedLayout, QWidget
 from typing_extensions import override
 
 from studio.events import NumericsSampled
@@ -28,6 +26,7 @@ from studio.ui.plots.panel import ChartPanel
 from studio.ui.plots.scale import ScaleChart
 from studio.ui.plots.timeline import Timeline
 from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.layout import hbox, scrolled, vbox
 from studio.ui.widgets.text import ElidedLabel
 
 
@@ -141,8 +140,8 @@ class NumericsPage(Page):
         self.modules.map.chosen.connect(self._choose)
         self.modules.direction.changed.connect(self._show_samples)
         self.modules.statistic.changed.connect(self._show_samples)
-        self.histogram.follow_wanted.connect(lambda: self._pin(None))
-        self.events.remedy_chosen.connect(self._context.apply_remedy)
+        self.histogram.follow.clicked.connect(lambda: self._pin(None))
+        self.events.remedies.chosen.connect(self._context.apply_remedy)
         self.fit.clicked.connect(self.scale.chart.fit)
         self._show_fit()
 
@@ -151,12 +150,8 @@ class NumericsPage(Page):
 
     def _pictures(self) -> dict[str, tuple[str, QWidget]]:
         self.scale_picture = QWidget()
-        column = QVBoxLayout(self.scale_picture)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
         self.scale.body.removeWidget(self.scale.chart)
-        column.addWidget(self.scale.chart, 1)
-        column.addWidget(self.lane)
+        vbox((self.scale.chart, 1), self.lane, spacing=0, parent=self.scale_picture)
         self.scale.body.addWidget(self.scale_picture, 1)
         self.scale.body.addWidget(self.counts)
         return {
@@ -171,28 +166,14 @@ class NumericsPage(Page):
         """Titles stand in line across the page, whether or not there is a switch beside them."""
         for card in (self.scale, self.histogram, self.events, self.modules, self.history):
             card.header.addStrut(self.histogram.of.sizeHint().height())
-            margins = theme.space(2), theme.space(0.75), theme.space(1.25), theme.space(0.75)
-            cast(QVBoxLayout, card.layout()).setContentsMargins(*margins)
+            card.set_margins((2, 0.75, 1.25, 0.75))
 
     def _make_body(self) -> QWidget:
         body = QWidget()
-        body.setProperty("kind", "page")
-        column = QVBoxLayout(body)
-        column.setContentsMargins(theme.space(2), theme.space(1.25), theme.space(2), theme.space(1.25))
-        column.setSpacing(theme.space(1.25))
-        title = QHBoxLayout()
-        title.setSpacing(theme.space(1.5))
-        title.addWidget(self.heading)
-        title.addWidget(self.about, 1)
-        title.addWidget(self.fit)
-        title.addWidget(self.save.button)
-        column.addLayout(title)
-        column.addWidget(self.figures)
-        column.addLayout(self._make_grid(), 1)
-        area = QScrollArea(widgetResizable=True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setWidget(body)
-        return area
+        title = hbox(self.heading, (self.about, 1), self.fit, self.save.button, spacing=1.5)
+        parts = (title, self.figures, (self._make_grid(), 1))
+        vbox(*parts, spacing=1.25, margins=(2, 1.25, 2, 1.25), parent=body)
+        return scrolled(body)
 
     def _make_grid(self) -> QGridLayout:
         """Scale, histogram and verdict above; the map and a module's history below, in line with them."""

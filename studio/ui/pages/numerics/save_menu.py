@@ -31,7 +31,18 @@ class SaveMenu:
         self.button: QPushButton = push_button(tr("Save as"), tooltip=tr("Save the numbers or a picture in a file"))
         self.button.setProperty("menu", True)
         menu = QMenu(self.button)
-        for name, title, rows in _tables():
+        tables: tuple[tuple[str, str, Callable[[RunRecord], Rows]], ...] = (
+            ("modules", tr("Modules over steps"), _modules),
+            ("exponents", tr("Exponents"), lambda record: csv_export.histogram_rows(list(record.samples))),
+            (
+                "scales",
+                tr("Shares at every scale"),
+                lambda record: csv_export.scale_rows(record.samples[-1:], range(33)),
+            ),
+            ("steps", tr("Losses, norms, scales and skips"), csv_export.step_rows),
+            ("verdicts", tr("Verdicts"), csv_export.verdict_rows),
+        )
+        for name, title, rows in tables:
             menu.addAction(tr("{title} (CSV) …").format(title=title), partial(self._save_numbers, name, rows))
         menu.addSeparator()
         for name, (title, widget) in pictures.items():
@@ -80,20 +91,6 @@ def _ending(kind: str) -> str:
     return kind[-5:-1]
 
 
-def _tables() -> tuple[tuple[str, str, Callable[[RunRecord], Rows]], ...]:
-    return (
-        ("modules", tr("Modules over steps"), _modules),
-        ("exponents", tr("Exponents"), lambda record: csv_export.histogram_rows(list(record.samples))),
-        ("scales", tr("Shares at every scale"), _scales),
-        ("steps", tr("Losses, norms, scales and skips"), csv_export.step_rows),
-        ("verdicts", tr("Verdicts"), csv_export.verdict_rows),
-    )
-
-
 def _modules(record: RunRecord) -> Rows:
     names = record.numerics.modules if record.numerics else []
     return csv_export.module_rows(names, list(record.samples))
-
-
-def _scales(record: RunRecord) -> Rows:
-    return csv_export.scale_rows(record.samples[-1:], range(33))

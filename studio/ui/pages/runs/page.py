@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from PySide6.QtCore import QItemSelectionModel, Qt, QUrl
+from PySide6.QtCore import Qt, QUrl
 from PySide6.QtGui import QDesktopServices, QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QHBoxLayout,
     QHeaderView,
     QLineEdit,
     QSplitter,
     QStackedLayout,
     QTableView,
-    QVBoxLayout,
     QWidget,
 )
 from typing_extensions import override
@@ -34,6 +32,8 @@ from studio.ui.pages.no_run import NoRun
 from studio.ui.pages.runs import delete as runs_delete
 from studio.ui.pages.runs.detail import RunDetail
 from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.layout import hbox, vbox
+from studio.ui.widgets.table import select_row, selected_row
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
@@ -64,8 +64,8 @@ class RunsPage(Page):
 
     def selected(self) -> RunSummary | None:
         """Return the run that is selected in the table."""
-        rows = self.table.selectionModel().selectedRows()
-        return self.rows.run(rows[0]) if rows else None
+        index = selected_row(self.table)
+        return None if index is None else self.rows.run(index)
 
     def open_selected(self) -> None:
         """Read the journal of the selected run in the background, and show its plots."""
@@ -125,10 +125,8 @@ class RunsPage(Page):
     def _select(self, folder: RunFolder | None) -> None:
         """Keep the selection over a reload; with none before, or none left, take the first row."""
         indexes = [self.rows.index(row, 0) for row in range(self.rows.rowCount())]
-        found = [index for index in indexes if self.rows.run(index).folder == folder] or indexes[:1]
-        flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
-        for index in found:
-            self.table.selectionModel().setCurrentIndex(index, flags)
+        for index in [index for index in indexes if self.rows.run(index).folder == folder] or indexes[:1]:
+            select_row(self.table, index)
 
     def _show_selected(self) -> None:
         run = self.selected()
@@ -210,11 +208,7 @@ class RunsPage(Page):
             shortcut.activated.connect(slot)
 
     def _lay_out(self) -> None:
-        bar = QHBoxLayout()
-        bar.setSpacing(theme.space(1))
-        bar.addWidget(label(tr("Runs"), "title"), 1)
-        for widget in (self.search, self.folder, self.delete, self.open):
-            bar.addWidget(widget)
+        bar = hbox((label(tr("Runs"), "title"), 1), self.search, self.folder, self.delete, self.open, spacing=1)
         halves = QSplitter(Qt.Orientation.Vertical)
         halves.setHandleWidth(theme.space(1.5))
         halves.setChildrenCollapsible(False)
@@ -223,12 +217,7 @@ class RunsPage(Page):
         halves.setStretchFactor(0, 3)
         halves.setStretchFactor(1, 2)
         listing = QWidget()
-        column = QVBoxLayout(listing)
-        column.setContentsMargins(theme.space(3), theme.space(2.5), theme.space(3), theme.space(2))
-        column.setSpacing(theme.space(1.5))
-        column.addLayout(bar)
-        column.addWidget(self.problem)
-        column.addWidget(halves, 1)
+        vbox(bar, self.problem, (halves, 1), spacing=1.5, margins=(3, 2.5, 3, 2), parent=listing)
         self._stack = QStackedLayout(self)
         sentence = tr("Every run is kept here with its configuration and plots.")
         self.empty = NoRun(self._context, "runs", tr("No runs yet"), sentence, past_runs=False)

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
 from studio.config import DataConfig
 from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
 from studio.resources import resource
-from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.forms.editors import ShareEditor
 from studio.ui.forms.form import Form
@@ -22,6 +21,7 @@ from studio.ui.pages.setup.section_card import SectionCard
 from studio.ui.pages.setup.source_editor import SourceEditor
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.drop_area import DropArea
+from studio.ui.widgets.layout import hbox, vbox
 
 if TYPE_CHECKING:
     from studio.engine.models.info import ModelInfo
@@ -47,8 +47,7 @@ class DataCard(SectionCard):
         self._rendering: tuple[Any, ...] = ()
         self.form = Form(DataConfig, editors={"replay_ratio": ShareEditor, "validation_fraction": ShareEditor})
         self.form.changed.connect(self._form_changed)
-        self._list = QVBoxLayout()
-        self._list.setSpacing(theme.space(1))
+        self._list = vbox(spacing=1)
         self.drop_area = DropArea(tr("Drop dataset files here: JSON, JSONL, CSV, Parquet or text"), self._buttons())
         self.drop_area.dropped.connect(self.add_files)
         self.body.addLayout(self._list)
@@ -106,11 +105,7 @@ class DataCard(SectionCard):
             menu.addAction(tr(title), partial(self.add_sample, name))
         samples.setMenu(menu)
         holder = QWidget()
-        row = QHBoxLayout(holder)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.space(1))
-        row.addWidget(add)
-        row.addWidget(samples)
+        hbox(add, samples, spacing=1, parent=holder)
         return holder
 
     def _browse(self) -> None:

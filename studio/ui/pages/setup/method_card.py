@@ -6,31 +6,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from studio.config import Suggestion
 from studio.engine.methods import METHODS, Method
 from studio.i18n import tr
 from studio.runner.actions import Estimate
 from studio.text.numbers import count_text, share_text
-from studio.ui import theme
 from studio.ui.forms.editors import choice_widget
 from studio.ui.forms.form import Form
 from studio.ui.pages.setup.method_facts import MethodFacts
 from studio.ui.pages.setup.section_card import SectionCard
 from studio.ui.widgets.buttons import push_button
-from studio.ui.widgets.segmented import Segmented
+from studio.ui.widgets.layout import STRETCH, hbox
 from studio.ui.widgets.text import label
 
 
 class MethodCard(SectionCard):
     """Lists the method registry; the chosen method brings its own form.
 
-    `chosen` carries the method's name; `comparison_wanted`: the user wants all methods compared for the model.
+    `chosen` carries the method's name. The page connects `compare`, which compares all methods for the model.
     """
 
     chosen = Signal(str)
-    comparison_wanted = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("method", tr("Method"), parent)
@@ -45,7 +43,6 @@ class MethodCard(SectionCard):
         self._lay_out()
         self.set_values({"name": "lora"})
         self.choice.changed.connect(self._chosen)
-        self.compare.clicked.connect(self.comparison_wanted)
 
     @property
     def name(self) -> str:
@@ -115,16 +112,8 @@ class MethodCard(SectionCard):
             self.judge(summary, words.format(count=count_text(estimate.trainable_parameters), share=share), "good")
 
     def _lay_out(self) -> None:
-        if isinstance(self.choice, Segmented):
-            self.choice.describe(tr("Method"), "")
-        else:
-            self.choice.setAccessibleName(tr("Method"))
-        first = QHBoxLayout()
-        first.setSpacing(theme.space(1))
-        first.addWidget(self.choice)
-        first.addWidget(self.compare)
-        first.addStretch(1)
-        self.body.addLayout(first)
+        self.choice.describe(tr("Method"))
+        self.body.addLayout(hbox(self.choice, self.compare, STRETCH, spacing=1))
         self.body.addWidget(self._explanation)
         self.body.addWidget(self.facts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QWidget
 
 from studio.engine.methods import Method
 from studio.i18n import tr
@@ -13,6 +13,7 @@ from studio.text import numbers
 from studio.text.numbers import count_text, share_text, size_text
 from studio.ui import theme
 from studio.ui.widgets.figure import Figure
+from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
@@ -26,13 +27,9 @@ class MethodFacts(QFrame):
         self.setAccessibleName(tr("What the method amounts to"))
         self.figures = {key: Figure(name, tooltip) for key, name, tooltip in _figures()}
         self.cost, self.exports, self.notice = label("", wrap=True), label("", wrap=True), Verdict()
-        whole = QVBoxLayout(self)
-        side, above = theme.space(1.5), theme.space(1.25)
-        whole.setContentsMargins(side, above, side, above)
-        whole.setSpacing(theme.space(1.25))
-        whole.addLayout(self._strip())
-        whole.addLayout(self._lines())
-        whole.addWidget(self.notice)
+        strip = hbox(*((figure, 1) for figure in self.figures.values()), spacing=1.5)
+        parts = (strip, self._lines(), self.notice)
+        vbox(*parts, spacing=1.25, margins=(1.5, 1.25, 1.5, 1.25), parent=self)
 
     def show_method(self, method: Method) -> None:
         """Say what holds of the method whatever the model."""
@@ -56,13 +53,6 @@ class MethodFacts(QFrame):
         words = tr("of {available} available") if estimate.fits else tr("may not fit in {available}")
         there = words.format(available=size_text(estimate.available_bytes))
         self.figures["memory"].set(size_text(estimate.total_bytes), there, None if estimate.fits else "warning")
-
-    def _strip(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        row.setSpacing(theme.space(1.5))
-        for figure in self.figures.values():
-            row.addWidget(figure, 1)
-        return row
 
     def _lines(self) -> QGridLayout:
         grid = QGridLayout()

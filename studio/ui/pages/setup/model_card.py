@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QLineEdit, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QLineEdit, QMenu, QWidget
 
 from studio.config import ModelConfig
 from studio.i18n import tr
 from studio.runner import actions
 from studio.text.numbers import count_text, size_text
-from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.forms.form import Form
 from studio.ui.job import Job
 from studio.ui.pages.setup.section_card import SectionCard
 from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.text import label
 
@@ -114,32 +114,17 @@ class ModelCard(SectionCard):
         menu = QMenu(recent)
         menu.aboutToShow.connect(lambda: self._fill_recent(menu))
         recent.setMenu(menu)
-        row = QHBoxLayout()
-        row.setSpacing(theme.space(1))
-        row.addWidget(self.path, 1)
-        for button in (self._fetch, browse, recent):
-            row.addWidget(button)
-        return row
+        return hbox((self.path, 1), self._fetch, browse, recent, spacing=1)
 
     def _starter_offer(self) -> QFrame:
         self._offer = QFrame()
         self._offer.setProperty("kind", "inset")
-        words = QVBoxLayout()
-        words.setSpacing(theme.space(0.25))
-        words.addWidget(label(tr("No model at hand?"), "value"))
-        words.addWidget(
-            label(
-                tr("The starter model, SmolLM2-135M-Instruct, is small enough to be trained on any computer."),
-                "caption",
-                wrap=True,
-            )
-        )
+        sentence = tr("The starter model, SmolLM2-135M-Instruct, is small enough to be trained on any computer.")
+        heading = label(tr("No model at hand?"), "value")
+        words = vbox(heading, label(sentence, "caption", wrap=True), spacing=0.25)
         get = push_button(tr("Get the starter model"), icon="download")
         get.clicked.connect(self.get_starter)
-        row = QHBoxLayout(self._offer)
-        row.setContentsMargins(theme.space(1.5), theme.space(1.25), theme.space(1.5), theme.space(1.25))
-        row.addLayout(words, 1)
-        row.addWidget(get)
+        hbox((words, 1), get, margins=(1.5, 1.25, 1.5, 1.25), parent=self._offer)
         return self._offer
 
     def _fill_recent(self, menu: QMenu) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QAbstractButton, QFrame, QGridLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractButton, QFrame, QGridLayout, QLabel, QSizePolicy, QWidget
 from typing_extensions import override
 
 from studio.i18n import tr
 from studio.ui import theme
 from studio.ui.pages.setup.section_card import SectionCard
+from studio.ui.widgets.layout import vbox
 from studio.ui.widgets.text import ElidedLabel, label
 from studio.ui.widgets.verdict import sign_pixmap
 
@@ -75,12 +76,8 @@ class Outline(QFrame):
         self.entries = [OutlineEntry(card) for card in cards]
         self.setProperty("kind", "card")
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Maximum)
-        whole = QVBoxLayout(self)
-        margin = theme.space(1)
-        whole.setContentsMargins(margin, margin, margin, margin)
-        whole.setSpacing(theme.space(0.25))
+        vbox(*self.entries, spacing=0.25, margins=1, parent=self)
         for entry in self.entries:
-            whole.addWidget(entry)
             entry.clicked.connect(lambda _=False, card=entry.card: self.chosen.emit(card))
         theme.notifier().changed.connect(self.refresh)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
 from studio.config import RunConfig, parse_config, read_config, write_config
 from studio.errors import ConfigError, StudioError
@@ -29,6 +29,7 @@ from studio.ui.pages.setup.precision_card import PrecisionCard
 from studio.ui.pages.setup.section_card import SectionCard
 from studio.ui.pages.setup.training_card import TrainingCard
 from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.layout import STRETCH, hbox, scrolled, vbox
 from studio.ui.widgets.text import label
 
 if TYPE_CHECKING:
@@ -156,46 +157,22 @@ class SetupPage(Page):
 
     def _lay_out(self) -> None:
         self._column = column = QWidget()
-        column.setProperty("kind", "page")
-        cards = QVBoxLayout(column)
-        cards.setContentsMargins(0, 0, theme.space(1), theme.space(3))
-        cards.setSpacing(theme.space(2))
-        for card in self.cards:
-            cards.addWidget(card)
-        cards.addStretch(1)
-        self.area = QScrollArea()
-        self.area.setWidgetResizable(True)
-        self.area.setFrameShape(QFrame.Shape.NoFrame)
-        self.area.setWidget(column)
+        vbox(*self.cards, STRETCH, spacing=2, margins=(0, 0, 1, 3), parent=column)
+        self.area = scrolled(column)
         self.outline = Outline(self.cards)
         self.outline.setFixedWidth(theme.characters(34))
         self.outline.chosen.connect(self._reveal)
-        below = QHBoxLayout()
-        below.setSpacing(theme.space(3))
-        below.addWidget(self.area, 1)
-        below.addWidget(self.outline, 0, Qt.AlignmentFlag.AlignTop)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(theme.space(3), theme.space(2.5), theme.space(2), 0)
-        whole.setSpacing(theme.space(2))
-        whole.addLayout(self._header())
-        whole.addLayout(below, 1)
+        below = hbox((self.area, 1), (self.outline, 0, Qt.AlignmentFlag.AlignTop), spacing=3)
+        vbox(self._header(), (below, 1), spacing=2, margins=(3, 2.5, 2, 0), parent=self)
 
     def _header(self) -> QHBoxLayout:
-        words = QVBoxLayout()
-        words.setSpacing(theme.space(0.25))
-        words.addWidget(label(tr("New run"), "title"))
-        words.addWidget(
-            label(tr("A model and a dataset are enough to start. Everything else has sensible defaults."), "muted")
-        )
+        sentence = tr("A model and a dataset are enough to start. Everything else has sensible defaults.")
+        words = vbox(label(tr("New run"), "title"), label(sentence, "muted"), spacing=0.25)
         opening = push_button(tr("Open configuration …"), "quiet", "folder")
         opening.clicked.connect(self.open_configuration)
         saving = push_button(tr("Save configuration …"), "quiet", "save")
         saving.clicked.connect(self.save_configuration)
-        row = QHBoxLayout()
-        row.addLayout(words, 1)
-        row.addWidget(opening)
-        row.addWidget(saving)
-        return row
+        return hbox((words, 1), opening, saving)
 
     def _connect(self) -> None:
         for card in self.cards:
@@ -207,8 +184,8 @@ class SetupPage(Page):
         self._explain.failed.connect(self.precision.show_problem)
         self.model.info_changed.connect(self._model_changed)
         self.method.chosen.connect(self.training.suggest_for)
-        self.method.comparison_wanted.connect(self.compare_methods)
-        self.precision.probe_wanted.connect(self.probe_precisions)
+        self.method.compare.clicked.connect(self.compare_methods)
+        self.precision.probe.clicked.connect(self.probe_precisions)
         self._context.run_state_changed.connect(self._judged)
         theme.application().focusChanged.connect(self._follow_focus)
         # Signs and Start follow once per turn of the event loop, however many cards spoke in it.

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from studio.config import PrecisionConfig, options
 from studio.engine.precision import PRECISIONS, Precision
 from studio.i18n import tr
-from studio.ui import theme
 from studio.ui.forms.editors import choice_widget
 from studio.ui.forms.form import Form
 from studio.ui.pages.setup.section_card import SectionCard
 from studio.ui.widgets.buttons import push_button
-from studio.ui.widgets.segmented import Segmented
+from studio.ui.widgets.layout import STRETCH, hbox
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Level
 
@@ -24,32 +22,21 @@ _OPTIONS = {spec.key for spec in options(PrecisionConfig)} - {"name"}
 
 
 class PrecisionCard(SectionCard):
-    """Lists the precision registry, with Automatic first. `probe_wanted`: the user wants them compared here."""
-
-    probe_wanted = Signal()
+    """Lists the precision registry, with Automatic first. The page connects `probe`, which compares them here."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("precision", tr("Precision"), parent)
         self._became = ""
         choices = [("auto", tr("Automatic")), *((entry.name, tr(entry.title)) for entry in PRECISIONS)]
         self.choice = choice_widget(choices)
-        if isinstance(self.choice, Segmented):
-            self.choice.describe(tr("Precision"), "")
-        else:
-            self.choice.setAccessibleName(tr("Precision"))
+        self.choice.describe(tr("Precision"))
         self._explanation = label("", "muted", wrap=True)
         self.form = Form(PrecisionConfig, _OPTIONS)
         self.probe = push_button(tr("Compare on this machine …"), "quiet", "numerics")
         self.allow_probe(tr("Choose a model and a dataset first."))
-        first = QHBoxLayout()
-        first.setSpacing(theme.space(1))
-        first.addWidget(self.choice)
-        first.addWidget(self.probe)
-        first.addStretch(1)
-        self.body.addLayout(first)
+        self.body.addLayout(hbox(self.choice, self.probe, STRETCH, spacing=1))
         for part in (self._explanation, self.form):
             self.body.addWidget(part)
-        self.probe.clicked.connect(self.probe_wanted)
         self.choice.changed.connect(self._chosen)
         self.form.changed.connect(self._form_changed)
         self._show_precision()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from studio.i18n import tr
 from studio.text.numbers import share_text
-from studio.ui import theme
 from studio.ui.widgets.buttons import icon_button
+from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.mask_preview import MaskPreview
 from studio.ui.widgets.text import label
 
@@ -31,16 +31,8 @@ class RenderedRows(QWidget):
         self.on = icon_button("chevron-right", tr("Next row"))
         self.back.clicked.connect(lambda: self._turn(-1))
         self.on.clicked.connect(lambda: self._turn(1))
-        line = QHBoxLayout()
-        line.setSpacing(theme.space(0.5))
-        line.addWidget(self.words, 1)
-        line.addWidget(self.back)
-        line.addWidget(self.on)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.setSpacing(theme.space(0.5))
-        whole.addWidget(self.preview)
-        whole.addLayout(line)
+        line = hbox((self.words, 1), self.back, self.on, spacing=0.5)
+        vbox(self.preview, line, spacing=0.5, parent=self)
 
     def show_rows(self, rows: Sequence[RenderedRow]) -> None:
         """Show other rows, the first of them first."""

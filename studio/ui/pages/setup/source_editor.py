@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
 
 from studio.config import DataConfig, DataSource, OptionSpec, options
 from studio.engine.data.formats import FORMATS
 from studio.i18n import tr
 from studio.runner import actions
-from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.forms.editors import ChoiceEditor
 from studio.ui.forms.form import Form
@@ -22,6 +21,7 @@ from studio.ui.job import Job
 from studio.ui.pages.setup.rendered_rows import RenderedRows
 from studio.ui.widgets.buttons import icon_button
 from studio.ui.widgets.disclosure import Disclosure
+from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.segmented import Segmented
 from studio.ui.widgets.text import ElidedLabel, label
@@ -92,12 +92,8 @@ class SourceEditor(QFrame):
         self._more = Form(DataSource, {"format", "encoding", "bad_rows"}, {"format": FormatEditor})
         self._more.set_values(self._given)
         self._more.changed.connect(self.changed)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(theme.space(1.5), theme.space(1), theme.space(1), theme.space(1))
-        whole.setSpacing(theme.space(0.5))
-        whole.addLayout(self._head(name))
-        for part in (self._verdict, self._progress, self._disclosure, self._more):
-            whole.addWidget(part)
+        parts = (self._head(name), self._verdict, self._progress, self._disclosure, self._more)
+        vbox(*parts, spacing=0.5, margins=(1.5, 1, 1, 1), parent=self)
 
     def _head(self, name: str) -> QHBoxLayout:
         self._role = Segmented([("domain", tr("Domain")), ("general", tr("General"))])
@@ -108,16 +104,8 @@ class SourceEditor(QFrame):
         self._role.changed.connect(self.changed)
         remove = icon_button("remove", tr("Remove {file}").format(file=name))
         remove.clicked.connect(self.removed)
-        words = QVBoxLayout()
-        words.setSpacing(0)
-        words.addWidget(label(name, "value"))
-        words.addWidget(ElidedLabel(str(Path(self.path).parent), "caption", mode=Qt.TextElideMode.ElideMiddle))
-        row = QHBoxLayout()
-        row.setSpacing(theme.space(1))
-        row.addLayout(words, 1)
-        row.addWidget(self._role)
-        row.addWidget(remove)
-        return row
+        folder = ElidedLabel(str(Path(self.path).parent), "caption", mode=Qt.TextElideMode.ElideMiddle)
+        return hbox((vbox(label(name, "value"), folder, spacing=0), 1), self._role, remove, spacing=1)
 
     def _cancel(self) -> None:
         self._look.drop()

@@ -2,48 +2,36 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QFrame, QWidget
 
 from studio.i18n import tr
 from studio.runner.numerics import verdict_title
 from studio.runner.record import RunState
 from studio.text import numbers
 from studio.text.numbers import duration_text
-from studio.ui import theme
 from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.verdict import Verdict
 
 
 class EndBanner(QFrame):
-    """Hidden while the run goes on."""
-
-    export_wanted = Signal()
-    numerics_wanted = Signal()
-    log_wanted = Signal()
+    """Hidden while the run goes on. The page connects the buttons."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("kind", "card")
         self.verdict = Verdict()
         self.export = push_button(tr("Export…"), "primary", "export", tr("Merge, export and check this run's result"))
-        self.export.clicked.connect(self.export_wanted)
         self.numerics = push_button(
             tr("See why and choose"),
             "primary",
             "numerics",
             tr("See what is the matter with the numbers, and what helps"),
         )
-        self.numerics.clicked.connect(self.numerics_wanted)
         self.log = push_button(tr("Show the log"), "plain", tooltip=tr("See what the run logged before it failed"))
-        self.log.clicked.connect(self.log_wanted)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(theme.space(2), theme.space(1), theme.space(1.25), theme.space(1))
-        row.setSpacing(theme.space(1.5))
-        row.addWidget(self.verdict, 1, Qt.AlignmentFlag.AlignVCenter)
-        row.addWidget(self.log)
-        row.addWidget(self.numerics)
-        row.addWidget(self.export)
+        verdict = (self.verdict, 1, Qt.AlignmentFlag.AlignVCenter)
+        hbox(verdict, self.log, self.numerics, self.export, spacing=1.5, margins=(2, 1, 1.25, 1), parent=self)
         self.hide()
 
     def show_state(self, state: RunState) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QWidget
 
 from studio.i18n import gettext_noop, tr
 from studio.runner.record import RunState
 from studio.text import numbers
 from studio.text.numbers import duration_text
 from studio.text.words import stage_text
-from studio.ui import theme
 from studio.ui.plots.scale import scale_figure
 from studio.ui.widgets.figure import Figure
+from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.verdict import Level
 
 # More skipped steps than this share are no longer the search for a scale (FIELD: chronic overflow).
@@ -37,17 +37,15 @@ class KeyFigures(QFrame):
         self.setProperty("kind", "card")
         self.setAccessibleName(tr("Key figures"))
         self.figures = {key: Figure(name, tooltip) for key, name, tooltip in _figures()}
-        row = QHBoxLayout(self)
-        row.setContentsMargins(theme.space(2), theme.space(1.25), theme.space(2), theme.space(1.25))
-        row.setSpacing(theme.space(1.5))
-        for key, figure in self.figures.items():
-            row.addWidget(figure, 4 if key in ("status", "validation") else 3)
+        parts = ((figure, 4 if key in ("status", "validation") else 3) for key, figure in self.figures.items())
+        hbox(*parts, spacing=1.5, margins=(2, 1.25, 2, 1.25), parent=self)
 
     def show_state(self, state: RunState) -> None:
         """Show a run as it stands."""
         show = {key: figure.set for key, figure in self.figures.items()}
+        epoch = tr("epoch {epoch}").format(epoch=f"{state.epoch:.2f}") if state.step else ""
         show["status"](tr(STATUSES[state.status]), _progress(state), _LEVELS.get(state.status))
-        show["loss"](numbers.number(state.loss), _epoch(state), _finite_level(state.loss))
+        show["loss"](numbers.number(state.loss), epoch, _finite_level(state.loss))
         show["validation"](numbers.number(state.validation_loss), *_change(state))
         show["scale"](*scale_figure(state))
         show["skipped"](*_skipped(state))
@@ -75,10 +73,6 @@ def _progress(state: RunState) -> str:
     if not state.planned_updates:
         return ""
     return tr("update {update} of {planned}").format(update=f"{state.update:,}", planned=f"{state.planned_updates:,}")
-
-
-def _epoch(state: RunState) -> str:
-    return tr("epoch {epoch}").format(epoch=f"{state.epoch:.2f}") if state.step else ""
 
 
 def _finite_level(value: float | None) -> Level | None:

@@ -28,7 +28,7 @@ class LogView(Disclosure):
         self.text.setTabChangesFocus(True)
         self.text.setFixedHeight(theme.space(2 * VISIBLE_LINES + 2))
         self.copy = push_button(tr("Copy the log"), "quiet", "copy", tr("Put the whole log on the clipboard"))
-        self.copy.clicked.connect(self._copy)
+        self.copy.clicked.connect(lambda: theme.application().clipboard().setText(self.text.toPlainText()))
         self.content.addWidget(self.text)
         self.content.addWidget(self.copy, 0, Qt.AlignmentFlag.AlignRight)
         self._record: RunRecord | None = None
@@ -55,6 +55,3 @@ class LogView(Disclosure):
                 break
             new.append(line)
         return new[::-1]
-
-    def _copy(self) -> None:
-        theme.application().clipboard().setText(self.text.toPlainText())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QStackedLayout, QWidget
 from typing_extensions import override
 
 from studio.config import read_config
 from studio.errors import ConfigError
 from studio.i18n import tr
 from studio.runner.record import RunRecord, RunState
-from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.models.runs import method_title
 from studio.ui.page import Page
@@ -18,6 +17,7 @@ from studio.ui.pages.train.banner import EndBanner
 from studio.ui.pages.train.figures import KeyFigures
 from studio.ui.pages.train.log import LogView
 from studio.ui.pages.train.plots import RunPlots
+from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.text import ElidedLabel
 
@@ -39,9 +39,9 @@ class TrainPage(Page):
         self._stack = QStackedLayout(self)
         self._stack.addWidget(self.empty)
         self._stack.addWidget(self._make_body())
-        self.banner.export_wanted.connect(lambda: context.go_to("export"))
-        self.banner.numerics_wanted.connect(lambda: context.go_to("numerics"))
-        self.banner.log_wanted.connect(self.log.open)
+        self.banner.export.clicked.connect(lambda: context.go_to("export"))
+        self.banner.numerics.clicked.connect(lambda: context.go_to("numerics"))
+        self.banner.log.clicked.connect(self.log.open)
         self.progress.cancelled.connect(context.controller.stop)
         self.show_record(context.record)
 
@@ -61,7 +61,7 @@ class TrainPage(Page):
         if record is None:
             return
         state = record.state
-        self.heading.set_text(_name(state, record))
+        self.heading.set_text(state.model or (record.folder.name if record.folder else tr("New run")))
         self.about.set_text(_about(state))
         self.figures.show_state(state)
         self._show_progress(record)
@@ -81,31 +81,15 @@ class TrainPage(Page):
     def _make_progress_card(self) -> QFrame:
         card = QFrame()
         card.setProperty("kind", "card")
-        row = QHBoxLayout(card)
-        row.setContentsMargins(theme.space(2), theme.space(1), theme.space(1.25), theme.space(1))
-        row.addWidget(self.progress)
+        hbox(self.progress, margins=(2, 1, 1.25, 1), parent=card)
         return card
 
     def _make_body(self) -> QWidget:
         body = QWidget()
-        column = QVBoxLayout(body)
-        column.setContentsMargins(theme.space(2), theme.space(1.5), theme.space(2), theme.space(1))
-        column.setSpacing(theme.space(1.5))
-        title = QHBoxLayout()
-        title.setSpacing(theme.space(1.5))
-        title.addWidget(self.heading)
-        title.addWidget(self.about, 1)
-        title.addWidget(self.plots.controls)
-        column.addLayout(title)
-        for widget in (self.figures, self._progress_card, self.banner):
-            column.addWidget(widget)
-        column.addWidget(self.plots, 1)
-        column.addWidget(self.log)
+        title = hbox(self.heading, (self.about, 1), self.plots.controls, spacing=1.5)
+        parts = (self.figures, self._progress_card, self.banner, (self.plots, 1), self.log)
+        vbox(title, *parts, spacing=1.5, margins=(2, 1.5, 2, 1), parent=body)
         return body
-
-
-def _name(state: RunState, record: RunRecord) -> str:
-    return state.model or (record.folder.name if record.folder else tr("New run"))
 
 
 def _about(state: RunState) -> str:

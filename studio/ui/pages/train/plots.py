@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QGridLayout, QWidget
 
 from studio.i18n import tr
 from studio.runner.record import RunRecord
@@ -17,6 +17,7 @@ from studio.ui.plots.scale import ScaleChart
 from studio.ui.plots.timeline import Timeline
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.combo import ComboBox
+from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.text import ElidedLabel, label
 
 WINDOWS = (1, 4, 8, 16, 32, 64, 128, 256, 1024)
@@ -89,10 +90,7 @@ class RunPlots(QWidget):
         )
         self.fit.clicked.connect(self.loss.fit)
         self.controls = QWidget()
-        row = QHBoxLayout(self.controls)
-        row.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.fit, label(tr("Training loss"), "muted"), self.smoothing):
-            row.addWidget(widget)
+        hbox(self.fit, label(tr("Training loss"), "muted"), self.smoothing, parent=self.controls)
 
     def _lay_out(self) -> None:
         grid = QGridLayout(self)
