@@ -1,4 +1,4 @@
-"""Every command of the window, once: menu, words, shortcut and icon stand in one table."""
+"""The table of all commands of the window: menu, title, tooltip, shortcut and icon."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ MENUS = {
     "help": gettext_noop("&Help"),
 }
 _INSIDE = {"theme": "view", "language": "view"}
+PAGES = {
+    "setup": gettext_noop("Setup"),
+    "train": gettext_noop("Train"),
+    "numerics": gettext_noop("Numerics"),
+    "export": gettext_noop("Export"),
+    "runs": gettext_noop("Runs"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,20 +126,10 @@ COMMANDS = (
         shortcut="Ctrl+E",
         icon="export",
     ),
-    Command(name="page_setup", menu="view", title=gettext_noop("Setup"), shortcut="Ctrl+1", icon="setup", group="page"),
-    Command(name="page_train", menu="view", title=gettext_noop("Train"), shortcut="Ctrl+2", icon="train", group="page"),
-    Command(
-        name="page_numerics",
-        menu="view",
-        title=gettext_noop("Numerics"),
-        shortcut="Ctrl+3",
-        icon="numerics",
-        group="page",
+    *(
+        Command(name=f"page_{name}", menu="view", title=title, shortcut=f"Ctrl+{number}", icon=name, group="page")
+        for number, (name, title) in enumerate(PAGES.items(), start=1)
     ),
-    Command(
-        name="page_export", menu="view", title=gettext_noop("Export"), shortcut="Ctrl+4", icon="export", group="page"
-    ),
-    Command(name="page_runs", menu="view", title=gettext_noop("Runs"), shortcut="Ctrl+5", icon="runs", group="page"),
     Command(name="theme_system", menu="theme", title=gettext_noop("Like the &system"), group="theme"),
     Command(name="theme_light", menu="theme", title=gettext_noop("&Light"), group="theme"),
     Command(name="theme_dark", menu="theme", title=gettext_noop("&Dark"), group="theme"),
@@ -149,7 +146,7 @@ def build_actions(bar: QMenuBar, owner: QObject, handlers: Mapping[str, Callable
     """Fill the menu bar with an action for every command, connected to the handler of its name.
 
     Args:
-        owner: the actions' parent; with it they go, and their shortcuts with them.
+        owner: the parent of the actions; deleting it deletes them and their shortcuts.
     """
     menus = _build_menus(bar)
     groups: dict[str, QActionGroup] = {}

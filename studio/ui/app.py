@@ -1,4 +1,4 @@
-"""The application: fonts, language, theme, the way in and the way out."""
+"""The application: fonts, language, theme, start and end."""
 
 from __future__ import annotations
 

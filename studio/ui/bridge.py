@@ -1,4 +1,4 @@
-"""The one meeting place of the window and the work in the background: polled by a timer, never called back."""
+"""What connects the window with its background work: a timer polls the workers, which never call the window."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class AppContext(QObject):
         self._announce_status()
 
     def choose_runs_root(self, folder: Path) -> None:
-        """Keep new runs in another folder; the pages hear of it as of another run."""
+        """Keep new runs in another folder, and tell the pages as if another run were shown."""
         self.settings.runs_root = folder
         self.record_changed.emit()
 
@@ -131,7 +131,7 @@ class AppContext(QObject):
     def tick(self) -> None:
         """Take in what the workers have sent since the last time; the timer calls this."""
         if not self.busy:
-            # The last look: at what the workers sent before they ended. Whatever starts meanwhile starts the timer.
+            # This tick still reads what the workers sent before they ended. New work starts the timer again.
             self._timer.stop()
         self._drain()
         self.polled.emit()

@@ -34,8 +34,7 @@ class Job(QObject):
         self._task: Task | None = None
         self._dropped = False
         self._reported: tuple[str, int, int] | None = None
-        self._pause = QTimer(self)
-        self._pause.setSingleShot(True)
+        self._pause = QTimer(self, singleShot=True)
         self._pause.timeout.connect(self._begin)
         # The worker never emits: a slot without a thread of its own, such as a lambda, would then run in the worker.
         context.polled.connect(self._poll)

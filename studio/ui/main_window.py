@@ -1,4 +1,4 @@
-"""The one window: rail, pages, run bar, menus. It wires; what things do stands in the pages and in the context."""
+"""The main window: rail, pages, run bar and menus. It connects them; the pages and the context do the work."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from PySide6.QtWidgets import (
 from typing_extensions import override
 
 from studio import __version__
-from studio.config import read_config
+from studio.config import RunConfig, read_config
 from studio.errors import StudioError
 from studio.i18n import LANGUAGES, set_language, tr
 from studio.runner.numerics import remedied
 from studio.ui import icons, theme
-from studio.ui.actions import build_actions
+from studio.ui.actions import PAGES, build_actions
 from studio.ui.bridge import AppContext
 from studio.ui.closing import Closing
 from studio.ui.job import Job
@@ -35,8 +35,6 @@ from studio.ui.pages.setup.page import SetupPage
 from studio.ui.widgets.banner import Banner
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.run_bar import RunBar
-
-PAGES = ("setup", "train", "numerics", "export", "runs")
 
 
 class MainWindow(QMainWindow):
@@ -78,13 +76,7 @@ class MainWindow(QMainWindow):
 
     def start(self) -> None:
         """Start training with the configuration of the Setup page, and show it."""
-        try:
-            self.context.start_run(self.setup.config())
-        except StudioError as error:
-            self._show_message(str(error))
-        else:
-            self.banner.hide()
-            self.go_to("train")
+        self._start(self.setup.config, "train")
 
     def quit_saving(self) -> None:
         """Stop and save, then close: what a logout or a termination signal asks for."""
@@ -206,13 +198,16 @@ class MainWindow(QMainWindow):
     def _run_experiment(self, path: Path) -> None:
         """Show an experiment's settings on the Setup page, start it, and watch its numbers."""
         self._show_configuration(path)
+        self._start(partial(read_config, path), "numerics")
+
+    def _start(self, config: Callable[[], RunConfig], page: str) -> None:
         try:
-            self.context.start_run(read_config(path))
+            self.context.start_run(config())
         except StudioError as error:
             self._show_message(str(error))
         else:
             self.banner.hide()
-            self.go_to("numerics")
+            self.go_to(page)
 
     def _offer_remedy(self, name: str) -> None:
         assert self.context.record is not None

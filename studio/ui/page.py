@@ -1,4 +1,4 @@
-"""What every page of the window is."""
+"""The base class of the pages."""
 
 from __future__ import annotations
 

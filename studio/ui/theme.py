@@ -163,7 +163,7 @@ def application() -> QApplication:
 
 def space(units: float) -> int:
     """Return a distance in pixels on the window's rhythm; one unit is half a line of text, about 8 at 10 points."""
-    return max(1, round(units * _line_height() * 0.5))
+    return max(1, round(units * QFontMetricsF(application().font()).height() * 0.5))
 
 
 def characters(count: float) -> int:
@@ -181,10 +181,6 @@ def caption_font() -> QFont:
     font = QFont(application().font())
     font.setPointSizeF(points(CAPTION))
     return font
-
-
-def _line_height() -> float:
-    return QFontMetricsF(application().font()).height()
 
 
 def _follow_system() -> None:

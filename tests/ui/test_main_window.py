@@ -33,9 +33,9 @@ from studio.events import (
     StepCompleted,
 )
 from studio.ui import theme
-from studio.ui.actions import COMMANDS, MENUS
+from studio.ui.actions import COMMANDS, MENUS, PAGES
 from studio.ui.bridge import AppContext
-from studio.ui.main_window import PAGES, MainWindow
+from studio.ui.main_window import MainWindow
 from tests.ui.fakes import FakeController
 
 CONTROLS = (QAbstractButton, QLineEdit, QComboBox, QAbstractSlider, QTextEdit)

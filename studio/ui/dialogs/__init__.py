@@ -1,1 +1,1 @@
-"""Windows above the window, one module each."""
+"""The dialogs of the window, one module each."""

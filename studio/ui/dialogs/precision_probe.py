@@ -51,7 +51,7 @@ class PrecisionProbe(ComparisonDialog):
         self.measure()
 
     def measure(self) -> None:
-        """Start anew."""
+        """Measure every precision, from the start."""
         config, seen = self._config, list[ProbeRow]()
         self._seen = seen
         self._show_rows(measuring=True)
@@ -61,7 +61,7 @@ class PrecisionProbe(ComparisonDialog):
         self._job.start(lambda progress: probe(config, DEFAULT_STEPS, progress, seen.append))
 
     def cancel(self) -> None:
-        """Give up; what was measured stays in sight."""
+        """Stop measuring, and keep showing what was measured."""
         if self._job.running:
             self._job.drop()
             self._show_rows(measuring=False)

@@ -253,5 +253,5 @@ def choice_widget(choices: list[tuple[str, str]]) -> Segmented | ComboBox:
 
 
 def split_words(text: str) -> list[str]:
-    """Return the words of a text, whatever people put between them."""
+    """Return the words of a text that are separated by spaces, commas or semicolons."""
     return [word for word in re.split(r"[\s,，、;；]+", text) if word]

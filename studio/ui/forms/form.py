@@ -49,12 +49,14 @@ class Form(QWidget):
     ) -> None:
         super().__init__(parent)
         self.section = section
-        self._more_title = more or tr("More options")
         self.rows: dict[str, FormRow] = {}
-        self._layout = vbox(spacing=0, parent=self)
+        layout = vbox(spacing=0, parent=self)
         specs = [spec for spec in options(section) if keys is None or spec.key in keys]
-        self._add_rows(self._layout, [spec for spec in specs if not spec.advanced], editors or {})
-        self._add_more([spec for spec in specs if spec.advanced], editors or {})
+        self._add_rows(layout, [spec for spec in specs if not spec.advanced], editors or {})
+        if advanced := [spec for spec in specs if spec.advanced]:
+            self.more = Disclosure(more or tr("More options"))
+            layout.addWidget(self.more)
+            self._add_rows(self.more.content, advanced, editors or {})
         self.changed.connect(self._follow)
         self.set_values({})
 
@@ -86,13 +88,6 @@ class Form(QWidget):
         for row in self.rows.values():
             if (when := row.editor.spec.when) is not None and when[0] in self.rows:
                 row.set_enabled(self.rows[when[0]].editor.value() == when[1])
-
-    def _add_more(self, specs: list[OptionSpec], editors: Mapping[str, EditorFactory]) -> None:
-        if not specs:
-            return
-        self.more = Disclosure(self._more_title)
-        self._layout.addWidget(self.more)
-        self._add_rows(self.more.content, specs, editors)
 
     def _add_rows(self, layout: QVBoxLayout, specs: list[OptionSpec], editors: Mapping[str, EditorFactory]) -> None:
         taken = {row.mnemonic for row in self.rows.values()}

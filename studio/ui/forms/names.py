@@ -60,7 +60,7 @@ class NamesEditor(Editor):
     def offer(self, suggestions: Sequence[Suggestion]) -> None:
         self._offered = tuple(suggestions)
         if self.choice.value() != BY_NAME:
-            self._names = []  # those of another model would come back with the next look at the list
+            self._names = []  # the names of another model must not come back when the list is shown again
         self._show()
 
     @override
@@ -81,7 +81,7 @@ class NamesEditor(Editor):
             field.setAccessibleDescription(description)
 
     def _chosen(self) -> None:
-        """Whoever wants names begins with those that the choice before took in."""
+        """Begin a choice by name with the names that the choice before it included."""
         word = self.choice.value()
         if word != BY_NAME:
             self._last = word

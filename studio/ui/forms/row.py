@@ -35,7 +35,8 @@ class FormRow(QWidget):
         self._error.hide()
         self._value = label("", "value")
         editor.describe(self.title, tr(editor.spec.help))
-        editor.setToolTip(self._tooltip())
+        if bounds := bounds_text(editor.spec):
+            editor.setToolTip(tr("Allowed: {bounds}.").format(bounds=bounds))
         self._lay_out(first)
         self._show_share()
         editor.changed.connect(self._changed)
@@ -53,14 +54,12 @@ class FormRow(QWidget):
         control = hbox(self._value, (self.editor, 0, Qt.AlignmentFlag.AlignVCenter), spacing=1)
         whole = vbox(spacing=0, parent=self)
         if not first:
-            whole.addWidget(rule())
+            hairline = QFrame()
+            hairline.setProperty("kind", "rule")
+            whole.addWidget(hairline)
         whole.addLayout(hbox((words, 1), control, spacing=3, margins=(0, 1.25, 0, 1.25)))
         if self.editor.below is not None:
             whole.addWidget(self.editor.below)
-
-    def _tooltip(self) -> str:
-        bounds = bounds_text(self.editor.spec)
-        return tr("Allowed: {bounds}.").format(bounds=bounds) if bounds else ""
 
     def _changed(self) -> None:
         self._show_share()
@@ -90,13 +89,6 @@ def _sentence(message: str) -> str:
     """A message of pydantic's as it stands below a field."""
     words = message.removeprefix("Value error, ")
     return f"{words[:1].upper()}{words[1:].rstrip('.')}."
-
-
-def rule() -> QFrame:
-    """Return a hairline."""
-    line = QFrame()
-    line.setProperty("kind", "rule")
-    return line
 
 
 def with_mnemonic(title: str, taken: Collection[str]) -> tuple[str, str]:

@@ -48,8 +48,8 @@ class CertificateView(QFrame):
         self.setAccessibleName(tr("Certificate"))
         self.open = push_button(tr("Open folder"), "plain", "folder", tr("Show the exported files"))
         self.copy = push_button(tr("Copy path"), "plain", "copy", tr("Put the path of the export on the clipboard"))
-        self.open.clicked.connect(self._open_folder)
-        self.copy.clicked.connect(self._copy_path)
+        self.open.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.path))))
+        self.copy.clicked.connect(lambda: theme.application().clipboard().setText(str(self.path)))
         self._where = ElidedLabel("", "caption", mode=Qt.TextElideMode.ElideMiddle)
         self._area = scrolled(QWidget())
         self._area.setAccessibleName(tr("Checks and files"))
@@ -99,12 +99,6 @@ class CertificateView(QFrame):
             content.addWidget(part)
         content.addStretch(1)
         self._area.setWidget(holder)
-
-    def _open_folder(self) -> None:
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.path)))
-
-    def _copy_path(self) -> None:
-        theme.application().clipboard().setText(str(self.path))
 
 
 def _head(verdict: str, about: str, good: bool) -> QWidget:

@@ -57,7 +57,7 @@ class LatencyCard(Card):
         self.set_folder(None)
 
     def set_folder(self, folder: RunFolder | None) -> None:
-        """Another run is chosen: what was measured belongs to the one before."""
+        """Choose another run, and clear what was measured of the run before."""
         if folder == self._folder and folder is not None:
             return
         self._folder = folder
@@ -74,7 +74,7 @@ class LatencyCard(Card):
         self._show_button()
 
     def cancel(self) -> None:
-        """Give up; nothing is shown of a measurement that has not ended."""
+        """Stop measuring, and show nothing of it."""
         self._measurement.drop()
         self._clear()
 

@@ -108,5 +108,5 @@ class HistoryCard(ChartPanel):
 
     @override
     def _show_reading(self, text: str) -> None:
-        """Below, beside the whole name: the header is for the module."""
+        """Show the reading below the chart, beside the full name of the module."""
         self.reading.set_text(text)

@@ -100,7 +100,7 @@ class NumericsPage(Page):
         self._show_samples()
 
     def _show_samples(self) -> None:
-        """The pictures of the samples change when there is a new one."""
+        """Draw the charts of the samples again when there is a new sample."""
         heat = self.modules.map
         if self._record is not None and len(heat.matrix) != len(self._record.samples):
             heat.take_in()
@@ -130,14 +130,11 @@ class NumericsPage(Page):
         if event is not None:
             self._pin(event.step)
 
-    def _choose(self, _module: int, step: int) -> None:
-        self._pin(step)
-
     def _connect(self) -> None:
         self.timeline.cursor_changed.connect(self._show_histogram)
         self.timeline.range_changed.connect(self._show_fit)
         self.lane.picked.connect(self._pick)
-        self.modules.map.chosen.connect(self._choose)
+        self.modules.map.chosen.connect(lambda _module, step: self._pin(step))
         self.modules.direction.changed.connect(self._show_samples)
         self.modules.statistic.changed.connect(self._show_samples)
         self.histogram.follow.clicked.connect(lambda: self._pin(None))
@@ -163,7 +160,7 @@ class NumericsPage(Page):
         }
 
     def _level_headers(self) -> None:
-        """Titles stand in line across the page, whether or not there is a switch beside them."""
+        """Give all headers the same height, whether or not they hold a switch, so that the titles are level."""
         for card in (self.scale, self.histogram, self.events, self.modules, self.history):
             card.header.addStrut(self.histogram.of.sizeHint().height())
             card.set_margins((2, 0.75, 1.25, 0.75))

@@ -100,7 +100,7 @@ class MethodCard(SectionCard):
 
     def show_estimate(self, estimate: Estimate | None, problem: str = "") -> None:
         """Say how much is trained, why that is not known, or nothing yet."""
-        summary, problem = tr(self.method.title), self.problem() or problem  # the form says it in plainer words
+        summary, problem = tr(self.method.title), self.problem() or problem  # the form explains it better
         self.facts.show_estimate(None if problem else estimate)
         if problem:
             self.judge(summary, problem, "bad")

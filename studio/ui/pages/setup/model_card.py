@@ -144,7 +144,7 @@ class ModelCard(SectionCard):
             self._choose(folder)
 
     def _typed(self) -> None:
-        """A folder is looked at while typing; a hub id only when it is complete, which only the user knows."""
+        """Check a folder while it is typed. A hub id is checked on Enter: only the user knows when it is complete."""
         wanted = self.path.text().strip()
         self._forget()
         if wanted and Path(wanted).expanduser().is_dir():

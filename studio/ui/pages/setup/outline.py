@@ -1,4 +1,4 @@
-"""The whole set-up at a glance: one entry for each card, with its sign; a click leads there."""
+"""The outline of the Setup page: one entry for each card, with its sign; a click scrolls to the card."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from studio.runner.actions import Estimate
 from studio.runs import write_atomically
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.comparison import ComparisonDialog
 from studio.ui.dialogs.method_comparison import MethodComparison
 from studio.ui.dialogs.precision_probe import PrecisionProbe
 from studio.ui.job import Job
@@ -90,10 +91,7 @@ class SetupPage(Page):
         if problem:
             self._context.message.emit(problem)
             return
-        dialog = PrecisionProbe(self._context, self.config(), self)
-        dialog.taken.connect(self.precision.take)
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+        self._open(PrecisionProbe(self._context, self.config(), self), self.precision)
 
     def _probe_problem(self) -> str:
         """Why the precisions cannot be compared now, in a sentence, or nothing."""
@@ -108,14 +106,13 @@ class SetupPage(Page):
         if info is None or config is None:
             self._context.message.emit(refusal or tr("Choose a model first."))
             return
-        dialog = MethodComparison(self._context, info, config, self.method.tables(), self)
-        dialog.taken.connect(self.method.take)
+        self._open(MethodComparison(self._context, info, config, self.method.tables(), self), self.method)
+
+    def _open(self, dialog: ComparisonDialog, card: MethodCard | PrecisionCard) -> None:
+        """Open a comparison; the card gets the choice that is taken."""
+        dialog.taken.connect(card.take)
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
-
-    def _comparison_problem(self) -> str:
-        """Why the methods cannot be compared now, in a sentence, or nothing."""
-        return tr("Choose a model first.") if self.model.info is None else self._provisional()[1]
 
     def drop_questions(self) -> None:
         """No longer want an answer to anything that was asked in the background."""
@@ -176,8 +173,9 @@ class SetupPage(Page):
 
     def _connect(self) -> None:
         for card in self.cards:
-            card.changed.connect(self._values_changed)
-            card.judged.connect(self._judged)
+            card.changed.connect(self._ask)
+            card.changed.connect(self._settle_soon)
+            card.judged.connect(self._settle_soon)
         self._estimate.finished.connect(self._show_estimate)
         self._estimate.failed.connect(lambda sentence: self._show_estimate(None, sentence))
         self._explain.finished.connect(lambda answer: self.precision.show_choice(*answer))
@@ -186,11 +184,10 @@ class SetupPage(Page):
         self.method.chosen.connect(self.training.suggest_for)
         self.method.compare.clicked.connect(self.compare_methods)
         self.precision.probe.clicked.connect(self.probe_precisions)
-        self._context.run_state_changed.connect(self._judged)
+        self._context.run_state_changed.connect(self._settle_soon)
         theme.application().focusChanged.connect(self._follow_focus)
-        # Signs and Start follow once per turn of the event loop, however many cards spoke in it.
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
+        # Signs and Start follow once per turn of the event loop, however many cards changed in it.
+        self._soon = QTimer(self, singleShot=True)
         self._soon.timeout.connect(self._settle)
 
     def _model_changed(self) -> None:
@@ -198,22 +195,18 @@ class SetupPage(Page):
         self.data.set_model(info)
         self.method.offer(actions.suggestions(info) if info else {})
 
-    def _values_changed(self) -> None:
-        self._ask()
-        self._soon.start(0)
-
-    def _judged(self) -> None:
+    def _settle_soon(self) -> None:
         self._soon.start(0)
 
     def _settle(self) -> None:
         self._context.settings.draft = self.tables()
         self.outline.refresh()
         self.precision.allow_probe(self._probe_problem())
-        self.method.allow_comparison(self._comparison_problem())
+        self.method.allow_comparison(self._provisional()[1] if self.model.info else tr("Choose a model first."))
         self.changed.emit()
 
     def _follow_focus(self, _before: QWidget | None, now: QWidget | None) -> None:
-        """Whatever the keyboard leads to is scrolled into sight."""
+        """Scroll to the control that has got the keyboard focus."""
         if now is not None and self._column.isAncestorOf(now):
             self.area.ensureWidgetVisible(now, 0, theme.space(3))
 

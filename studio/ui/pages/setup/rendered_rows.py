@@ -1,4 +1,4 @@
-"""Turns the pages of a few rendered rows: one row at a time, with its counts."""
+"""Shows a few rendered rows, one at a time, with their token counts."""
 
 from __future__ import annotations
 

@@ -36,10 +36,10 @@ class SectionCard(Card):
         raise NotImplementedError
 
     def judge(self, summary: str, verdict: str, level: Level, brief: str = "") -> None:
-        """Show the summary and the verdict; whoever mirrors them hears of it.
+        """Show the summary and the verdict, and emit `judged`.
 
         Args:
-            brief: what stands for both where there is room for a few words only; the verdict unless given.
+            brief: a few words for both, for the outline; the first line of the verdict unless given.
         """
         self.brief = brief or verdict.split("\n")[0] or summary
         self.set_summary(summary)

@@ -35,7 +35,9 @@ class TrainPage(Page):
         self.banner, self.log, self.progress = EndBanner(), LogView(), TaskProgress()
         sentence = tr("Choose a model and some data, press Start, and watch loss and gradient scale here as they move.")
         self.empty = NoRun(context, "train", tr("No run yet"), sentence)
-        self._progress_card = self._make_progress_card()
+        self._progress_card = QFrame()
+        self._progress_card.setProperty("kind", "card")
+        hbox(self.progress, margins=(2, 1, 1.25, 1), parent=self._progress_card)
         self._stack = QStackedLayout(self)
         self._stack.addWidget(self.empty)
         self._stack.addWidget(self._make_body())
@@ -70,19 +72,13 @@ class TrainPage(Page):
         self.log.refresh()
 
     def _show_progress(self, record: RunRecord) -> None:
-        """Until the first step is done there are no curves: then the stage is what matters."""
+        """Show the stage of the preparation until the first step is done; there are no curves before it."""
         state = record.state
         preparing = not state.step and not state.ended
         self._progress_card.setVisible(preparing)
         if preparing:
             self.progress.report(state.stage or "starting", state.done, state.total)
             self.progress.cancel.setVisible(record is self._context.live and self._context.controller.running)
-
-    def _make_progress_card(self) -> QFrame:
-        card = QFrame()
-        card.setProperty("kind", "card")
-        hbox(self.progress, margins=(2, 1, 1.25, 1), parent=card)
-        return card
 
     def _make_body(self) -> QWidget:
         body = QWidget()

@@ -20,7 +20,7 @@ from studio.ui.widgets.combo import ComboBox
 from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.text import ElidedLabel, label
 
-WINDOWS = (1, 4, 8, 16, 32, 64, 128, 256, 1024)
+WINDOWS = (4, 8, 16, 32, 64, 128, 256, 1024)
 
 
 class RunPlots(QWidget):
@@ -80,7 +80,8 @@ class RunPlots(QWidget):
         self.counts.set_text(self._picked.text if self._picked else self.lane.counts())
 
     def _make_controls(self) -> None:
-        self.smoothing = ComboBox((str(window), _window_text(window)) for window in WINDOWS)
+        means = ((str(window), tr("Mean of {steps} steps").format(steps=f"{window:,}")) for window in WINDOWS)
+        self.smoothing = ComboBox([("1", tr("Raw values only")), *means])
         self.smoothing.set_value(str(DEFAULT_WINDOW))
         self.smoothing.setAccessibleName(tr("Smoothing of the training loss"))
         self.smoothing.setToolTip(tr("The bold line is the mean of so many steps; the thin line is every raw value"))
@@ -98,7 +99,7 @@ class RunPlots(QWidget):
         grid.setSpacing(theme.space(1.5))
         grid.addWidget(self.panels[self.loss], 0, 0, 1, 8)
         grid.addWidget(self.panels[self.scale], 0, 8, 1, 4)
-        # The norm has the most to say above its chart.
+        # The gradient norm is wider than the others: the header above its chart holds the most words.
         grid.addWidget(self.panels[self.grad_norm], 1, 0, 1, 5)
         grid.addWidget(self.panels[self.learning_rate], 1, 5, 1, 3)
         grid.addWidget(self.panels[self.speed], 1, 8, 1, 4)
@@ -110,7 +111,3 @@ class RunPlots(QWidget):
 
     def _show_fit(self) -> None:
         self.fit.setVisible(not self.timeline.whole)
-
-
-def _window_text(window: int) -> str:
-    return tr("Raw values only") if window == 1 else tr("Mean of {steps} steps").format(steps=f"{window:,}")
