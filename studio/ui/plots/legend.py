@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 from PySide6.QtCore import QLineF, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QPen, QPolygonF
-from PySide6.QtWidgets import QHBoxLayout, QSizePolicy, QWidget
+from PySide6.QtWidgets import QSizePolicy, QWidget
 from typing_extensions import override
 
 from studio.i18n import tr
 from studio.ui import theme
 from studio.ui.plots.curve import Style
+from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.text import label
 
 
@@ -20,9 +21,7 @@ class Legend(QWidget):
 
     def __init__(self, styles: Iterable[Style], parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._row = QHBoxLayout(self)
-        self._row.setContentsMargins(0, 0, 0, 0)
-        self._row.setSpacing(theme.space(1.5))
+        self._row = hbox(spacing=1.5, parent=self)
         self._entries: dict[Style, QWidget] = {}
         for style in styles:
             self.set_shown(style, True)
@@ -42,11 +41,7 @@ class Legend(QWidget):
 
 def _entry(style: Style) -> QWidget:
     entry = QWidget()
-    row = QHBoxLayout(entry)
-    row.setContentsMargins(0, 0, 0, 0)
-    row.setSpacing(theme.space(0.75))
-    row.addWidget(Sample(style))
-    row.addWidget(label(tr(style.title), "caption"))
+    hbox(Sample(style), label(tr(style.title), "caption"), spacing=0.75, parent=entry)
     return entry
 
 

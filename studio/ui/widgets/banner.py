@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QWidget
 
 from studio.i18n import tr
-from studio.ui import theme
 from studio.ui.widgets.buttons import icon_button
+from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.verdict import Level, Verdict
 
 
@@ -20,10 +20,8 @@ class Banner(QFrame):
         self._verdict = Verdict()
         close = icon_button("remove", tr("Dismiss"))
         close.clicked.connect(self.hide)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(theme.space(3), theme.space(0.75), theme.space(1.5), theme.space(0.75))
-        row.addWidget(self._verdict, 1, Qt.AlignmentFlag.AlignVCenter)
-        row.addWidget(close, 0, Qt.AlignmentFlag.AlignTop)
+        parts = (self._verdict, 1, Qt.AlignmentFlag.AlignVCenter), (close, 0, Qt.AlignmentFlag.AlignTop)
+        hbox(*parts, margins=(3, 0.75, 1.5, 0.75), parent=self)
         self.hide()
 
     @property

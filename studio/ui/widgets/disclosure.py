@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSizePolicy, QToolButton, QWidget
 
-from studio.ui import icons, theme
+from studio.ui import icons
+from studio.ui.widgets.layout import vbox
 
 
 class Disclosure(QWidget):
@@ -22,14 +23,8 @@ class Disclosure(QWidget):
         self.button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self._holder = QWidget()
-        self.content = QVBoxLayout(self._holder)
-        self.content.setContentsMargins(0, theme.space(0.5), 0, theme.space(0.5))
-        self.content.setSpacing(0)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.setSpacing(0)
-        whole.addWidget(self.button)
-        whole.addWidget(self._holder)
+        self.content = vbox(spacing=0, margins=(0, 0.5, 0, 0.5), parent=self._holder)
+        vbox(self.button, self._holder, spacing=0, parent=self)
         self.button.toggled.connect(self._toggled)
         self._toggled(False)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QWidget
 from typing_extensions import override
 
-from studio.ui import theme
+from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.text import label
 
 
@@ -20,10 +20,7 @@ class DropArea(QFrame):
         super().__init__(parent)
         self.setProperty("kind", "drop")
         self.setAcceptDrops(True)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(theme.space(1.5), theme.space(1.25), theme.space(1.5), theme.space(1.25))
-        row.addWidget(label(words, "muted", wrap=True), 1)
-        row.addWidget(buttons)
+        hbox((label(words, "muted", wrap=True), 1), buttons, margins=(1.5, 1.25, 1.5, 1.25), parent=self)
 
     @override
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:

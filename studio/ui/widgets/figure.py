@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
-from studio.ui import theme
+from studio.ui.widgets.layout import vbox
 from studio.ui.widgets.text import ElidedLabel
 from studio.ui.widgets.verdict import Level
 
@@ -17,11 +17,7 @@ class Figure(QWidget):
         self._name = name
         self._value, self._detail = ElidedLabel("", "heading"), ElidedLabel("", "caption")
         self.setToolTip(tooltip)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.space(0.2))
-        for widget in (ElidedLabel(name, "caption"), self._value, self._detail):
-            column.addWidget(widget)
+        vbox(ElidedLabel(name, "caption"), self._value, self._detail, spacing=0.2, parent=self)
 
     @property
     def text(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPaintEvent
-from PySide6.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 from typing_extensions import override
 
 from studio.i18n import gettext_noop, tr
@@ -14,6 +14,7 @@ from studio.runner.actions import Estimate
 from studio.text.numbers import size_text
 from studio.text.words import component_text
 from studio.ui import theme
+from studio.ui.widgets.layout import vbox
 
 _ABOUT = gettext_noop(
     "What training holds at its peak. Program: the interpreter and its libraries. 16-bit copies: of weights that are "
@@ -42,11 +43,7 @@ class MemoryBar(QWidget):
         super().__init__(parent)
         self._bar = _Bar()
         self._legend = MemoryLegend()
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, theme.space(0.5), 0, theme.space(0.5))
-        whole.setSpacing(theme.space(0.75))
-        whole.addWidget(self._bar)
-        whole.addWidget(self._legend)
+        vbox(self._bar, self._legend, spacing=0.75, margins=(0, 0.5, 0, 0.5), parent=self)
         self.setToolTip(tr(_ABOUT))
         self.hide()
 

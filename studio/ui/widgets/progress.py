@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QProgressBar, QWidget
 
 from studio.i18n import tr
 from studio.text.numbers import share_text
 from studio.text.words import stage_text
-from studio.ui import theme
 from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.text import ElidedLabel
 
 
@@ -24,15 +24,8 @@ class TaskProgress(QWidget):
         self.bar = thin_bar()
         self.cancel = push_button(tr("Cancel"), "quiet")
         self.cancel.clicked.connect(self.cancelled)
-        whole = QVBoxLayout()
-        whole.setSpacing(theme.space(0.5))
-        whole.addWidget(self._words)
-        whole.addWidget(self.bar)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.space(1.5))
-        row.addLayout(whole, 1)
-        row.addWidget(self.cancel)
+        whole = vbox(self._words, self.bar, spacing=0.5)
+        hbox((whole, 1), self.cancel, spacing=1.5, parent=self)
         self.hide()
 
     def report(self, stage: str, done: int, total: int) -> None:

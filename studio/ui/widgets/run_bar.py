@@ -6,7 +6,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QLabel, QWidget
 
 from studio.engine.methods import METHODS
 from studio.engine.precision import PRECISIONS
@@ -18,6 +18,7 @@ from studio.text.words import stage_text
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
 from studio.ui.widgets.buttons import ActionButton
+from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.progress import show_share, thin_bar
 from studio.ui.widgets.text import ElidedLabel, label
 
@@ -95,25 +96,12 @@ class RunBar(QFrame):
             show_share(self.bar, state.done, state.total)
 
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
-        head.setSpacing(theme.space(1))
-        head.addWidget(self._dot)
-        head.addWidget(self.status)
-        head.addWidget(self.words, 1)
-        head.addWidget(self.facts)
-        left = QVBoxLayout()
-        left.setSpacing(theme.space(0.75))
-        left.addLayout(head)
-        left.addWidget(self.bar)
+        head = hbox(self._dot, self.status, (self.words, 1), self.facts, spacing=1)
+        left = vbox(head, self.bar, spacing=0.75)
         self.reason.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.reason.setMaximumWidth(theme.characters(70))
-        row = QHBoxLayout(self)
-        row.setContentsMargins(theme.space(2), theme.space(1.25), theme.space(2), theme.space(1.25))
-        row.setSpacing(theme.space(1.5))
-        row.addLayout(left, 1)
-        row.addWidget(self.reason, 1)
-        for button in (self.pause, self.stop, self.start):
-            row.addWidget(button)
+        parts = (left, 1), (self.reason, 1), self.pause, self.stop, self.start
+        hbox(*parts, spacing=1.5, margins=(2, 1.25, 2, 1.25), parent=self)
 
 
 def _facts(state: RunState) -> list[str]:

@@ -6,27 +6,21 @@ from typing import Literal
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QPixmap
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from studio.ui import icons, theme
+from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.text import label
 
 Level = Literal["good", "warning", "bad", "busy", "note", "none"]
-_ICONS: dict[Level, str] = {
-    "good": "check",
-    "warning": "warning",
-    "bad": "error",
-    "busy": "busy",
-    "note": "info",
-    "none": "dot",
-}
-_COLOURS: dict[Level, str] = {
-    "good": "good",
-    "warning": "warning",
-    "bad": "bad",
-    "busy": "muted",
-    "note": "accent",
-    "none": "muted",
+# Of each level the icon, and the name of its colour.
+_SIGNS: dict[Level, tuple[str, str]] = {
+    "good": ("check", "good"),
+    "warning": ("warning", "warning"),
+    "bad": ("error", "bad"),
+    "busy": ("busy", "muted"),
+    "note": ("info", "accent"),
+    "none": ("dot", "muted"),
 }
 
 
@@ -40,11 +34,7 @@ class Verdict(QWidget):
         self._words = label("", "body", wrap=True)
         self._words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.space(0.75))
-        row.addWidget(self._sign, 0, Qt.AlignmentFlag.AlignTop)
-        row.addWidget(self._words, 1)
+        hbox((self._sign, 0, Qt.AlignmentFlag.AlignTop), (self._words, 1), spacing=0.75, parent=self)
         theme.notifier().changed.connect(self._paint_sign)
         self.hide()
 
@@ -69,4 +59,5 @@ class Verdict(QWidget):
 
 def sign_pixmap(level: Level, size: int, ratio: float) -> QPixmap:
     """Return the sign of a level in the theme's colour."""
-    return icons.pixmap(_ICONS[level], theme.palette().names()[_COLOURS[level]], size, ratio)
+    icon, colour = _SIGNS[level]
+    return icons.pixmap(icon, theme.palette().names()[colour], size, ratio)
