@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from studio.config import PrecisionConfig, RunConfig
+from studio.engine.device import available_memory, default_token_budget, resolve_device
 from studio.engine.dtypes import BYTES
 from studio.engine.methods import METHODS
 from studio.engine.methods.base import BytesPerWeight
@@ -19,7 +20,7 @@ from studio.engine.models.headers import BITS
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.shapes import ModelShapes
 from studio.engine.precision import Precision
-from studio.engine.precision.choose import choose_storage
+from studio.engine.precision.choose import choose_precision, choose_storage
 
 _ADAMW_STATES = 2
 # Of fp32 in work at a time beside the logits: a piece of them, its exponentials, and what is written back.
@@ -33,20 +34,26 @@ _HOLES = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryEstimate:
-    """Bytes by component.
+class Estimate:
+    """What a configuration will need. Sizes are in bytes.
 
-    In the order of the bars: runtime (processor only: the program and its libraries), weights, conversions (16-bit
-    copies of fp32 weights), loading (processor only: what loading the model needs beyond all else), gradients,
-    optimizer, activations, holes (processor only: what they leave between each other, where nothing else fits), logits.
+    Attributes:
+        patch_bytes: size of the file that training will save.
+        bytes: memory of training by component (`estimate_components`), and `total_bytes` their sum.
+        available_bytes: memory that is free on the device now.
     """
 
-    components: dict[str, int]
+    trainable_parameters: int
+    total_parameters: int
+    patch_bytes: int
+    bytes: dict[str, int]
+    total_bytes: int
+    available_bytes: int
 
     @property
-    def total(self) -> int:
-        """Sum of the components."""
-        return sum(self.components.values())
+    def fits(self) -> bool:
+        """Whether the memory that is free now is enough."""
+        return self.total_bytes <= self.available_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,36 +64,31 @@ class Work:
     length: int
     several: bool = True
 
-    @property
-    def tokens(self) -> int:
-        return self.rows * self.length
 
+def estimate(info: ModelInfo, config: RunConfig) -> Estimate:
+    """Return what training will need, where every row is as long as the configuration allows.
 
-def estimate_memory(info: ModelInfo, config: RunConfig) -> MemoryEstimate:
-    """Return what training will take on its device, where every row is as long as the configuration allows.
-
-    On a processor that is the memory of the process, on a GPU that of the tensors.
+    Memory is that of the process on a processor, and that of the tensors on a GPU.
 
     Raises:
-        TrainingError, ConfigError: the device or the precision is not to be had here.
+        TrainingError: this machine has no such device.
+        ConfigError: the precision does not work on it, or the method does not fit the model.
     """
-    from studio.engine.device import default_token_budget, resolve_device
-    from studio.engine.precision.choose import choose_precision
-
+    method = METHODS.get(config.method.name)
+    trainable = method.trainable_parameters(info.shapes, config.method)
     device = resolve_device(config.training.device)
     precision, _ = choose_precision(config.precision, device, info.dtype)
     work = micro_batch(config, default_token_budget(device))
-    return estimate_components(info.shapes, config, precision, work, on_cpu=device.type == "cpu")
-
-
-def estimate_patch(info: ModelInfo, config: RunConfig) -> int:
-    """Return the size of the file that training will save, in bytes. Raises as `estimate_memory`."""
-    from studio.engine.device import resolve_device
-    from studio.engine.precision.choose import choose_precision
-
-    precision, _ = choose_precision(config.precision, resolve_device(config.training.device), info.dtype)
+    components = estimate_components(info.shapes, config, precision, work, on_cpu=device.type == "cpu")
     sizes = bytes_per_weight(config.precision, precision)
-    return METHODS.get(config.method.name).patch_bytes(info.shapes, config.method, sizes)
+    return Estimate(
+        trainable_parameters=trainable,
+        total_parameters=info.parameters + (0 if method.form == "model" else trainable),
+        patch_bytes=method.patch_bytes(info.shapes, config.method, sizes),
+        bytes=components,
+        total_bytes=sum(components.values()),
+        available_bytes=available_memory(config.training.device),
+    )
 
 
 def bytes_per_weight(config: PrecisionConfig, precision: Precision) -> BytesPerWeight:
@@ -103,33 +105,40 @@ def micro_batch(config: RunConfig, budget: int) -> Work:
 
 def estimate_components(
     shapes: ModelShapes, config: RunConfig, precision: Precision, work: Work, *, on_cpu: bool
-) -> MemoryEstimate:
-    """The formula alone, without torch."""
+) -> dict[str, int]:
+    """Return the memory of training in bytes by component, in the order of the bars; without torch.
+
+    Components: runtime (processor only: the program and its libraries), weights, conversions (16-bit copies of fp32
+    weights), loading (processor only: what loading the model needs beyond all else), gradients, optimizer, activations,
+    holes (processor only: free memory between activations, where nothing else fits), logits.
+    """
     method = METHODS.get(config.method.name)
     trainable = method.trainable_parameters(shapes, config.method)
     weights, conversions = _weights(shapes, config, precision), _conversions(shapes, config, precision)
     gradients, states = trainable * 4, trainable * 4 * _ADAMW_STATES
-    activations = _activations(shapes, config, _bytes_per_activation(precision, on_cpu), work)
+    residual, compute = BYTES[precision.parameters], BYTES[precision.autocast or "fp32"]
+    # On a processor attention computes in fp32 in a mixed precision (`kernels.attention`).
+    sizes = BytesPerActivation(residual=residual, compute=compute, attention=4 if on_cpu else compute)
+    activations = _activations(shapes, config, sizes, work)
     logits = _logits(shapes, config, precision, work)
     if not work.several:
         # Gradients grow where activations go: they do not meet in an update of a single backward pass.
         activations -= min(gradients, activations)
     training = weights + conversions + gradients + states + activations + logits
     holes = int(_HOLES * activations) if on_cpu else 0
-    loading = max(0, _loading(shapes, weights) - training - holes) if on_cpu else 0
-    return MemoryEstimate(
-        components={
-            "runtime": _runtime(method.form) if on_cpu else 0,
-            "weights": weights,
-            "conversions": conversions,
-            "loading": loading,
-            "gradients": gradients,
-            "optimizer": states,
-            "activations": activations,
-            "holes": holes,
-            "logits": logits,
-        }
-    )
+    # While the model is loaded, its file is mapped into memory beside the weights as they will be trained.
+    file = sum(shapes.size(name) * BITS[dtype] // 8 for name, dtype in shapes.dtypes.items())
+    return {
+        "runtime": (_RUNTIME + (_RUNTIME_OF_PEFT if method.form == "peft" else 0)) if on_cpu else 0,
+        "weights": weights,
+        "conversions": conversions,
+        "loading": max(0, weights + file - training - holes) if on_cpu else 0,
+        "gradients": gradients,
+        "optimizer": states,
+        "activations": activations,
+        "holes": holes,
+        "logits": logits,
+    }
 
 
 def _weights(shapes: ModelShapes, config: RunConfig, precision: Precision) -> int:
@@ -157,12 +166,6 @@ def _conversions(shapes: ModelShapes, config: RunConfig, precision: Precision) -
     return int((_vocabulary(shapes) * shapes.hidden_size + trained) * compute)
 
 
-def _bytes_per_activation(precision: Precision, on_cpu: bool) -> BytesPerActivation:
-    """On a processor attention computes in fp32 in a mixed precision (`kernels.attention`)."""
-    residual, compute = BYTES[precision.parameters], BYTES[precision.autocast or "fp32"]
-    return BytesPerActivation(residual=residual, compute=compute, attention=4 if on_cpu else compute)
-
-
 def _activations(shapes: ModelShapes, config: RunConfig, sizes: BytesPerActivation, work: Work) -> int:
     method = METHODS.get(config.method.name)
     added = method.activation_bytes(shapes, config.method, sizes)
@@ -176,20 +179,11 @@ def _activations(shapes: ModelShapes, config: RunConfig, sizes: BytesPerActivati
 def _logits(shapes: ModelShapes, config: RunConfig, precision: Precision, work: Work) -> int:
     """Logits and their gradient, with every token learnt; or the gradient, and that of the output layer's weights."""
     compute = BYTES[precision.autocast or "fp32"]
-    entries = work.tokens * _vocabulary(shapes)
+    entries = work.rows * work.length * _vocabulary(shapes)
     beside = entries * compute + min(entries, _LOGITS_PIECE) * 4 * _PIECES
     if METHODS.get(config.method.name).form == "model" and work.several:
         beside = max(beside, _vocabulary(shapes) * shapes.hidden_size * (4 + (compute if compute < 4 else 0)))
     return int(entries * compute + beside)
-
-
-def _loading(shapes: ModelShapes, weights: int) -> int:
-    """The file, mapped into memory, beside the weights as they will be trained."""
-    return weights + sum(shapes.size(name) * BITS[dtype] // 8 for name, dtype in shapes.dtypes.items())
-
-
-def _runtime(form: str) -> int:
-    return _RUNTIME + (_RUNTIME_OF_PEFT if form == "peft" else 0)
 
 
 def _vocabulary(shapes: ModelShapes) -> int:

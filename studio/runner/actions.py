@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from studio.config import DataConfig, DataSource, PrecisionConfig, RunConfig, Suggestion, parse_config
 from studio.engine.control import Progress, no_progress
-from studio.engine.device import available_memory, resolve_device
 from studio.engine.device import hardware as hardware
-from studio.engine.estimate import estimate_memory, estimate_patch
+from studio.engine.device import resolve_device
+from studio.engine.estimate import Estimate as Estimate
+from studio.engine.estimate import estimate as estimate
 from studio.engine.export import TARGETS, Target
 from studio.engine.methods import METHODS, Method, suggestions_of
 from studio.engine.models.find import resolve_model
@@ -36,23 +37,6 @@ if TYPE_CHECKING:
     from studio.engine.inference.figures import Latency
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """What a configuration will need. Sizes are bytes; `bytes` is by component, `patch_bytes` what is saved."""
-
-    trainable_parameters: int
-    total_parameters: int
-    patch_bytes: int
-    bytes: dict[str, int]
-    total_bytes: int
-    available_bytes: int
-
-    @property
-    def fits(self) -> bool:
-        """Whether the memory that is there now is enough."""
-        return self.total_bytes <= self.available_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,22 +96,6 @@ def check_method(info: ModelInfo, config: RunConfig) -> None:
 def suggestions(info: ModelInfo) -> dict[str, tuple[Suggestion, ...]]:
     """Return what a model offers for the options that choose among its parts, by `OptionSpec.suggestions`."""
     return suggestions_of(info.shapes)
-
-
-def estimate(info: ModelInfo, config: RunConfig) -> Estimate:
-    """Return what training will need, from the shapes in the weight files alone. Raises as `check_method`."""
-    method = METHODS.get(config.method.name)
-    trainable = method.trainable_parameters(info.shapes, config.method)
-    memory = estimate_memory(info, config)
-    added = 0 if method.form == "model" else trainable
-    return Estimate(
-        trainable_parameters=trainable,
-        total_parameters=info.parameters + added,
-        patch_bytes=estimate_patch(info, config),
-        bytes=memory.components,
-        total_bytes=memory.total,
-        available_bytes=available_memory(config.training.device),
-    )
 
 
 def compare_methods(

@@ -138,7 +138,7 @@ def _measure(model: str, case: dict[str, Any]) -> dict[str, Any]:
     from studio.config import parse_config
     from studio.engine.control import Control
     from studio.engine.device import resolve_device
-    from studio.engine.estimate import estimate_memory
+    from studio.engine.estimate import estimate
     from studio.engine.models.inspect import inspect_model
     from studio.engine.training.run import train
     from studio.runs import create_run
@@ -157,7 +157,7 @@ def _measure(model: str, case: dict[str, Any]) -> dict[str, Any]:
         )
         peaks = _Peaks(resolve_device(case["device"]))
         train(config, create_run(Path(temporary), "benchmark", ""), Control(), peaks.note)
-        parts = estimate_memory(inspect_model(Path(model)), config).components
+        parts = estimate(inspect_model(Path(model)), config).bytes
     gc.collect()  # on a GPU, the next case begins with nothing held
     return {"estimated": parts, "moments": peaks.moments}
 

@@ -1,4 +1,4 @@
-"""The laboratory on the command line, with the making of the model replaced."""
+"""The laboratory on the command line, with the laboratory of the model replaced."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from studio.config import read_config
-from studio.engine import laboratory as making
 from studio.runner import laboratory
 
 Command = Callable[..., Any]
@@ -17,7 +16,7 @@ Command = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def _model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(making, "make_model", lambda stream: tmp_path)
+    monkeypatch.setattr(laboratory, "make_model", lambda stream: tmp_path)
 
 
 def test_without_a_name_all_experiments_are_listed(command: Command) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from studio.config import RunConfig, parse_config
-from studio.engine.estimate import Work, estimate_components, estimate_memory, micro_batch
+from studio.engine.estimate import Work, estimate_components, micro_batch
+from studio.engine.estimate import estimate as whole_estimate
 from studio.engine.methods import METHODS
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.inspect import inspect_model
@@ -33,7 +34,7 @@ def estimate(
     on_cpu: bool = False,
 ) -> dict[str, int]:
     work = Work(rows=rows, length=100, several=several)
-    return estimate_components(info.shapes, run, PRECISIONS.get(precision), work, on_cpu=on_cpu).components
+    return estimate_components(info.shapes, run, PRECISIONS.get(precision), work, on_cpu=on_cpu)
 
 
 def test_full_fine_tuning_takes_sixteen_bytes_a_parameter(info: ModelInfo) -> None:
@@ -102,8 +103,8 @@ def test_a_micro_batch_is_bounded_by_budget_longest_row_and_batch(
 
 
 def test_an_estimate_is_the_sum_of_its_named_parts(info: ModelInfo) -> None:
-    memory = estimate_memory(info, config(training={"device": "cpu"}))
-    assert list(memory.components) == [
+    needs = whole_estimate(info, config(training={"device": "cpu"}))
+    assert list(needs.bytes) == [
         "runtime",
         "weights",
         "conversions",
@@ -114,4 +115,4 @@ def test_an_estimate_is_the_sum_of_its_named_parts(info: ModelInfo) -> None:
         "holes",
         "logits",
     ]
-    assert memory.total == sum(memory.components.values()) > 0
+    assert needs.total_bytes == sum(needs.bytes.values()) > 0

@@ -12,7 +12,6 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from studio.config import read_config
-from studio.engine import laboratory as making
 from studio.engine.control import Control
 from studio.engine.models.inspect import inspect_model
 from studio.engine.training import run
@@ -132,8 +131,8 @@ def test_16_bits_without_a_master_copy_visibly_do_not(shown: dict[str, list[Show
 
 
 def test_the_model_is_the_same_every_time_and_computes_the_same_at_any_size_between_layers() -> None:
-    quiet, loud = making.make_model(1.0), making.make_model(8e3)
-    assert making.make_model(1.0) == quiet
+    quiet, loud = laboratory.make_model(1.0), laboratory.make_model(8e3)
+    assert laboratory.make_model(1.0) == quiet
     models = [AutoModelForCausalLM.from_pretrained(folder) for folder in (quiet, loud)]
     tokenizer = AutoTokenizer.from_pretrained(quiet)
     ids = tokenizer("Überlauf beyond 65504", return_tensors="pt")["input_ids"]

@@ -89,7 +89,7 @@ def load_bottleneck_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedM
     Raises:
         ModelError: the folder holds no adapter, or a damaged one, or one of another base than this.
     """
-    info, tensors = _read_info(folder), _read_weights(folder)
+    info, tensors = _read(folder)
     _check_base(model, info, folder)
     _check_weights(model, info, tensors, folder)
     unload_bottleneck_adapter(model)
@@ -122,28 +122,20 @@ def _norms(model: nn.Module, info: AdapterInfo) -> dict[str, nn.Parameter]:
     return norms_of(model) if info.train_layer_norms else {}
 
 
-def _read_info(folder: Path) -> AdapterInfo:
-    try:
-        return AdapterInfo.model_validate_json((folder / INFO).read_bytes())
-    except (OSError, ValidationError) as error:
-        raise _damaged(folder, INFO) from error
-
-
-def _read_weights(folder: Path) -> dict[str, Tensor]:
+def _read(folder: Path) -> tuple[AdapterInfo, dict[str, Tensor]]:
     from safetensors.torch import load_file
 
+    file = INFO
     try:
-        return load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise _damaged(folder, WEIGHTS) from error
-
-
-def _damaged(folder: Path, name: str) -> ModelError:
-    return ModelError(
-        tr("{folder} holds no bottleneck adapter that can be opened: {file} is missing or damaged.").format(
-            folder=folder, file=name
-        )
-    )
+        info = AdapterInfo.model_validate_json((folder / INFO).read_bytes())
+        file = WEIGHTS
+        return info, load_file(folder / WEIGHTS)
+    except (OSError, ValidationError, SafetensorError) as error:
+        raise ModelError(
+            tr("{folder} holds no bottleneck adapter that can be opened: {file} is missing or damaged.").format(
+                folder=folder, file=file
+            )
+        ) from error
 
 
 def _check_base(model: PreTrainedModel, info: AdapterInfo, folder: Path) -> None:

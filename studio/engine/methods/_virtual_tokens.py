@@ -10,8 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import TypeVar
+
+from studio.config.method import MethodConfig
+from studio.config.option import option
 from studio.engine.methods._peft import PeftMethod, encoder_of
-from studio.engine.methods.base import C
 from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
 
@@ -23,13 +26,35 @@ if TYPE_CHECKING:
 _COMMON = 5000
 
 
-class SoftPrompt(PeftMethod[C]):
+class SoftPromptConfig(MethodConfig):
+    """How many vectors stand in front of the input."""
+
+    virtual_tokens: int = option(
+        20,
+        title=gettext_noop("Virtual tokens"),
+        help=gettext_noop(
+            "n, the learnt vectors in front of every row. 20 to 100 is customary; each is one more position to read, "
+            "in training and in use."
+        ),
+        unit=gettext_noop("tokens"),
+        ge=1,
+        le=4096,
+    )
+
+
+S = TypeVar("S", bound=SoftPromptConfig, default=Any)
+
+
+class SoftPrompt(PeftMethod[S]):
     """A method that learns vectors in front of the input. They can become tokens of the vocabulary."""
 
     bakeable = True
     cost_in_use = gettext_noop(
         "Every answer reads the virtual tokens first: so many more positions in the prompt and in the cache."
     )
+
+    def virtual_tokens(self, config: S) -> int:
+        return config.virtual_tokens
 
     def input_vectors(self, loaded: nn.Module) -> Tensor:
         vectors: Tensor = encoder_of(loaded).embedding.weight.detach().float()

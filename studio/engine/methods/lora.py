@@ -202,23 +202,16 @@ def _adapted(config: LoraConfig, layers: Sequence[LinearShape]) -> list[LinearSh
     """The layers to adapt. Raises `ConfigError` where the model has none of that name, or none for such a rank."""
     if config.target_modules == (ALL_LINEAR,):
         adapted = list(layers)
+    elif config.target_modules == (ATTENTION_ONLY,):
+        adapted = named(layers, attention_only(layers))
+        if not adapted:
+            words = tr("method.target_modules = {value}: no layer of this model is called attention; name the layers.")
+            raise ConfigError(words.format(value=ATTENTION_ONLY))
     else:
-        adapted = named(layers, _names(config, layers), words=(ALL_LINEAR, ATTENTION_ONLY))
+        adapted = named(layers, config.target_modules, words=(ALL_LINEAR, ATTENTION_ONLY))
     if config.init == "pissa":
         _pissa.check_rank(config.rank, adapted)
     return adapted
-
-
-def _names(config: LoraConfig, layers: Sequence[LinearShape]) -> tuple[str, ...]:
-    if config.target_modules != (ATTENTION_ONLY,):
-        return config.target_modules
-    if names := attention_only(layers):
-        return names
-    raise ConfigError(
-        tr("method.target_modules = {value}: no layer of this model is called attention; name the layers.").format(
-            value=ATTENTION_ONLY
-        )
-    )
 
 
 def _parameters(shapes: ModelShapes, config: LoraConfig, rank: int) -> int:

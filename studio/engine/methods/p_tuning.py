@@ -5,10 +5,9 @@ from __future__ import annotations
 import types
 from typing import TYPE_CHECKING, Any, Literal
 
-from studio.config.method import MethodConfig
 from studio.config.option import option
 from studio.engine.methods._peft import CAUSAL_LM, encoder_of, import_peft, vector_size, vector_size_of
-from studio.engine.methods._virtual_tokens import SoftPrompt
+from studio.engine.methods._virtual_tokens import SoftPrompt, SoftPromptConfig
 from studio.engine.methods.base import BytesPerWeight
 from studio.i18n import gettext_noop
 
@@ -22,19 +21,10 @@ if TYPE_CHECKING:
 _LSTM_LAYERS = 2
 
 
-class PTuningConfig(MethodConfig):
-    """How many vectors, and what computes them while they are learnt."""
+class PTuningConfig(SoftPromptConfig):
+    """What computes the vectors while they are learnt."""
 
     name: Literal["p-tuning"] = "p-tuning"
-    virtual_tokens: int = option(
-        20,
-        "Virtual tokens",
-        "n, the vectors in front of every row. 20 to 100 is customary; each is one more position to read, in "
-        "training and in use.",
-        unit=gettext_noop("tokens"),
-        ge=1,
-        le=4096,
-    )
     encoder: Literal["mlp", "lstm"] = option(
         "mlp",
         "Encoder",
@@ -83,9 +73,6 @@ class PTuning(SoftPrompt[PTuningConfig]):
         encoder = encoder_of(trained)
         encoder.forward = types.MethodType(_forward_in_fp32, encoder)
         return trained
-
-    def virtual_tokens(self, config: PTuningConfig) -> int:
-        return config.virtual_tokens
 
     def trainable_parameters(self, shapes: ModelShapes, config: PTuningConfig) -> int:
         """The vectors n·d and the encoder over them.

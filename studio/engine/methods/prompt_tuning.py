@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import model_validator
 
-from studio.config.method import MethodConfig
 from studio.config.option import option
 from studio.engine.methods._peft import CAUSAL_LM, encoder_of, import_peft, vector_size, vector_size_of
-from studio.engine.methods._virtual_tokens import SoftPrompt, common_tokens, tokens_of, word_vectors
+from studio.engine.methods._virtual_tokens import SoftPrompt, SoftPromptConfig, common_tokens, tokens_of, word_vectors
 from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
 
@@ -20,19 +19,10 @@ if TYPE_CHECKING:
     from studio.engine.models.shapes import ModelShapes
 
 
-class PromptTuningConfig(MethodConfig):
-    """How many vectors, and where they start."""
+class PromptTuningConfig(SoftPromptConfig):
+    """Where the vectors start."""
 
     name: Literal["prompt-tuning"] = "prompt-tuning"
-    virtual_tokens: int = option(
-        20,
-        "Virtual tokens",
-        "n, the learnt vectors in front of every row. 20 to 100 is customary; each is one more position to read, "
-        "in training and in use.",
-        unit=gettext_noop("tokens"),
-        ge=1,
-        le=4096,
-    )
     init: Literal["random", "vocabulary", "text"] = option(
         "vocabulary",
         "Start",
@@ -86,9 +76,6 @@ class PromptTuning(SoftPrompt[PromptTuningConfig]):
         trained = super().attach(model, config)
         encoder_of(trained).embedding.weight.data.copy_(start)
         return trained
-
-    def virtual_tokens(self, config: PromptTuningConfig) -> int:
-        return config.virtual_tokens
 
     def trainable_parameters(self, shapes: ModelShapes, config: PromptTuningConfig) -> int:
         """n·d."""

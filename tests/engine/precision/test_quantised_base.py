@@ -116,7 +116,7 @@ def test_the_estimate_of_the_weights_is_what_they_take(tmp_path: Path, base_dtyp
     tiny = bench(LORA, tables["precision"])  # type: ignore[arg-type]
     taken = sum(p.numel() * p.element_size() for p in tiny.model.parameters())
     scales = sum(p.quant_state.absmax.numel() for p in tiny.model.parameters() if hasattr(p, "quant_state"))
-    assert parts.components["weights"] == taken + scales
+    assert parts["weights"] == taken + scales
 
 
 def test_without_bitsandbytes_the_refusal_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

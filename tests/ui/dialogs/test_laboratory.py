@@ -9,7 +9,6 @@ from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from studio.config import read_config
-from studio.engine import laboratory as making
 from studio.errors import ModelError
 from studio.events import RunFinished, StepCompleted
 from studio.runner import laboratory
@@ -24,7 +23,7 @@ def _model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The model is made by torch, which no test of the window needs."""
     folder = tmp_path / "tiny"
     folder.mkdir()
-    monkeypatch.setattr(making, "make_model", lambda stream: folder)
+    monkeypatch.setattr(laboratory, "make_model", lambda stream: folder)
 
 
 @pytest.fixture
@@ -65,7 +64,7 @@ def test_a_click_fills_setup_starts_the_run_and_goes_to_numerics(
 ) -> None:
     _click(opened, "underflow", qtbot)
     qtbot.waitUntil(lambda: bool(controller.started))
-    config = read_config(making.laboratory_folder() / "underflow-1.toml")
+    config = read_config(laboratory.laboratory_folder() / "underflow-1.toml")
     assert controller.started == [config]
     assert (config.precision.name, config.precision.loss_scaling) == ("fp16-mixed", "off")
     assert window.setup.tables()["precision"]["loss_scaling"] == "off"
@@ -124,7 +123,7 @@ def test_a_laboratory_that_cannot_be_set_up_says_so(
     def full(stream: float) -> Path:
         raise ModelError("The disk is full.")
 
-    monkeypatch.setattr(making, "make_model", full)
+    monkeypatch.setattr(laboratory, "make_model", full)
     _click(opened, "overflow", qtbot)
     qtbot.waitUntil(lambda: opened.verdict.level == "bad")
     assert opened.verdict.text == "The disk is full."
