@@ -259,7 +259,6 @@ class ProgressReported:
 
 
 _CLASSES: dict[str, type[RunEvent]] = {cls.type: cls for cls in typing.get_args(RunEvent)}
-_SPELLED = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 def to_json(event: RunEvent) -> str:
@@ -298,6 +297,4 @@ def spell_non_finite(value: Any) -> Any:
 def _read(value: Any, annotation: str) -> Any:
     if annotation == "Sequence[float]":
         return list(map(float, value))  # which reads the spelled ones too
-    if annotation.startswith("float") and isinstance(value, str):
-        return _SPELLED[value]
     return float(value) if annotation.startswith("float") and value is not None else value

@@ -62,9 +62,16 @@ class Registry(Generic[T]):
     def get(self, name: str) -> T:
         """Return the entry called `name`."""
         entries = self._all()
-        if name not in entries:
-            raise ConfigError(self._unknown(name))
-        return entries[name]
+        if name in entries:
+            return entries[name]
+        nearest = difflib.get_close_matches(name, entries, n=1)
+        words = (
+            tr("{name} is not a known {kind}; did you mean {nearest}? There are: {known}.")
+            if nearest
+            else tr("{name} is not a known {kind}; there are: {known}.")
+        )
+        known = ", ".join(entries)
+        raise ConfigError(words.format(name=repr(name), kind=self.kind, nearest="".join(nearest), known=known))
 
     def names(self) -> tuple[str, ...]:
         """Return all names, in the order in which they are offered."""
@@ -90,14 +97,3 @@ class Registry(Generic[T]):
             found = getattr(importlib.import_module(f"{self._package}.{module.name}"), self._attribute, None)
             if found is not None:
                 yield found
-
-    def _unknown(self, name: str) -> str:
-        known = ", ".join(self._entries)
-        nearest = difflib.get_close_matches(name, self._entries, n=1)
-        if nearest:
-            return tr("{name} is not a known {kind}; did you mean {nearest}? There are: {known}.").format(
-                name=repr(name), kind=self.kind, nearest=nearest[0], known=known
-            )
-        return tr("{name} is not a known {kind}; there are: {known}.").format(
-            name=repr(name), kind=self.kind, known=known
-        )

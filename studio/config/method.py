@@ -30,24 +30,14 @@ class MethodSpec(Protocol):
 
 
 DEFAULT = "lora"
-_METHODS: Registry[MethodSpec] = Registry("method", "studio.engine.methods", "METHOD")
-
-
-def method_spec(config: MethodConfig) -> MethodSpec:
-    """Return the method that a config is of."""
-    return _METHODS.get(config.name)
+METHODS: Registry[MethodSpec] = Registry("method", "studio.engine.methods", "METHOD")
 
 
 def method_class(table: Mapping[str, Any]) -> type[MethodConfig]:
     """Return the config class of the method that a table names. Raises `ConfigError` for an unknown name."""
-    return _METHODS.get(str(table.get("name", DEFAULT))).config
+    return METHODS.get(str(table.get("name", DEFAULT))).config
 
 
 def read_method(value: Any) -> Any:
     """Turn a `[method]` table into the config of the method it names; leave a config as it is."""
     return method_class(value).model_validate(dict(value)) if isinstance(value, Mapping) else value
-
-
-def default_method() -> MethodConfig:
-    """LoRA with its defaults: what most people should take."""
-    return method_class({})()

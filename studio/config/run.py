@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Self, cast, get_args
 
@@ -12,7 +13,7 @@ import tomli_w
 from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
 from studio.config.data import DataConfig
-from studio.config.method import MethodConfig, default_method, method_class, method_spec, read_method
+from studio.config.method import METHODS, MethodConfig, method_class, read_method
 from studio.config.model import ModelConfig
 from studio.config.numerics import NumericsConfig
 from studio.config.option import Section
@@ -28,7 +29,7 @@ class RunConfig(Section):
     model: ModelConfig
     data: DataConfig
     method: Annotated[SerializeAsAny[MethodConfig], BeforeValidator(read_method)] = Field(
-        default_factory=default_method
+        default_factory=lambda: read_method({})
     )
     precision: PrecisionConfig = PrecisionConfig()
     training: TrainingConfig = TrainingConfig()
@@ -36,7 +37,7 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        check_combination(self.precision, method_spec(self.method))
+        check_combination(self.precision, METHODS.get(self.method.name))
         self.method.check_storage(self.precision.base_dtype)
         return self
 
@@ -75,19 +76,14 @@ def read_config(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ConfigError(
-            tr("The configuration {path} cannot be read: {reason}.").format(path=path, reason=error.strerror)
-        ) from error
+        words = tr("The configuration {path} cannot be read: {reason}.")
+        raise ConfigError(words.format(path=path, reason=error.strerror)) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(
-            tr("The configuration {path} is not UTF-8 text (byte {offset}); save it as UTF-8.").format(
-                path=path, offset=error.start
-            )
-        ) from error
+        words = tr("The configuration {path} is not UTF-8 text (byte {offset}); save it as UTF-8.")
+        raise ConfigError(words.format(path=path, offset=error.start)) from error
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(
-            tr("The configuration {path} is not valid TOML: {reason}.").format(path=path, reason=error)
-        ) from error
+        words = tr("The configuration {path} is not valid TOML: {reason}.")
+        raise ConfigError(words.format(path=path, reason=error)) from error
     for override in overrides:
         _apply(values, override)
     return _absolute(parse_config(values), path.parent)
@@ -111,17 +107,11 @@ def _absolute(config: RunConfig, folder: Path) -> RunConfig:
 def _resolve(path: str, folder: Path) -> str:
     """A path is meant from the file that names it, else from here; what exists in neither may be a hub id."""
     for candidate in (folder / Path(path).expanduser(), Path(path).expanduser()):
-        if _exists(candidate):
-            return str(candidate.absolute())
+        # A name that no file can have, such as one that is too long, does not exist.
+        with suppress(OSError, ValueError):
+            if candidate.exists():
+                return str(candidate.absolute())
     return path
-
-
-def _exists(path: Path) -> bool:
-    """Whether there is such a path; a name that no file can have (too long, say) does not exist."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -131,18 +121,15 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise ConfigError(tr("{override} is not of the form section.key=value.").format(override=repr(override)))
     node: Any = values
     for part in parts[:-1]:
-        node = _step(node, part, override)
+        if isinstance(node, dict):
+            node = node.setdefault(part, {})
+        elif isinstance(node, list) and part.isdecimal() and int(part) < len(node):
+            node = node[int(part)]
+        else:
+            node = None
     if not isinstance(node, dict):
         raise ConfigError(tr("{override} names a key inside something that has none.").format(override=repr(override)))
     node[parts[-1]] = _value(text)
-
-
-def _step(node: Any, part: str, override: str) -> Any:
-    if isinstance(node, list) and part.isdecimal() and int(part) < len(node):
-        return node[int(part)]
-    if isinstance(node, dict):
-        return node.setdefault(part, {})
-    raise ConfigError(tr("{override} names a key inside something that has none.").format(override=repr(override)))
 
 
 def _value(text: str) -> Any:
@@ -160,8 +147,9 @@ def _sentence(error: ValidationError, section: type[BaseModel], prefix: str) -> 
         return _unknown_key(section, prefix, location)
     if first["type"] == "missing":
         return tr("{key} is required and not set.").format(key=where)
+    reason = first["msg"].removeprefix("Value error, ")
     return tr("{key} = {value}: {reason}.").format(
-        key=where, value=repr(first["input"])[:60], reason=_lower_first(first["msg"])
+        key=where, value=repr(first["input"])[:60], reason=reason[:1].lower() + reason[1:]
     )
 
 
@@ -187,8 +175,3 @@ def _fields_at(section: type[BaseModel], parents: Iterable[int | str]) -> Iterab
 
 def _dotted(*parts: int | str) -> str:
     return ".".join(str(part) for part in parts if part != "")
-
-
-def _lower_first(text: str) -> str:
-    text = text.removeprefix("Value error, ")
-    return text[:1].lower() + text[1:]

@@ -8,7 +8,7 @@ import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -98,7 +98,15 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     if device.type == "mps":
         return torch.mps.driver_allocated_memory()
-    return _peak_of_process()
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    # getrusage would also count what the process was before it became this program.
+    if told := _told_by_linux("self/status", "VmHWM"):
+        return int(told.split()[0]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts kilobytes
 
 
 def hardware() -> Hardware:
@@ -107,7 +115,8 @@ def hardware() -> Hardware:
 
     memory = psutil.virtual_memory()
     return Hardware(
-        cpu=_cpu_name(),
+        # Linux alone hides the name in a file; there `platform` knows only the instruction set.
+        cpu=_told_by_linux("cpuinfo", "model name") or platform.processor() or platform.machine(),
         cores=psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
         memory_total=int(memory.total),
         memory_available=int(memory.available),
@@ -124,34 +133,13 @@ def library_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **versions}
 
 
-def _peak_of_process() -> int:
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
-    if (peak := _peak_told_by_linux()) is not None:
-        return peak
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts kilobytes
-
-
-def _peak_told_by_linux() -> int | None:
-    """The peak of this program alone; getrusage would count what the process was before it became this program."""
+def _told_by_linux(file: str, key: str) -> str:
+    """Return the first value of a key in a file of /proc; empty where there is none."""
     try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = Path("/proc", file).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
-
-
-def _cpu_name() -> str:
-    """Linux alone hides the name in a file; there `platform` knows only the instruction set."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
 
 
 def _gpus() -> list[Gpu]:
@@ -189,16 +177,12 @@ def _gpus_of_the_driver() -> list[Gpu]:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return []
-    handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-    found = [_unusable_gpu(pynvml.nvmlDeviceGetName(h), pynvml.nvmlDeviceGetMemoryInfo(h)) for h in handles]
+    found = []
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        problem = tr("the installed torch cannot use it; install a CUDA build of torch")
+        name = pynvml.nvmlDeviceGetName(handle)
+        found.append(Gpu(name=name, memory_total=int(memory.total), memory_available=int(memory.free), problem=problem))
     pynvml.nvmlShutdown()
     return found
-
-
-def _unusable_gpu(name: str, memory: Any) -> Gpu:
-    return Gpu(
-        name=name,
-        memory_total=int(memory.total),
-        memory_available=int(memory.free),
-        problem=tr("the installed torch cannot use it; install a CUDA build of torch"),
-    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from array import array
-from collections.abc import Mapping
 from typing import Any
 
 from studio.events import NumericsSampled
@@ -18,7 +17,9 @@ def compact(sample: NumericsSampled) -> NumericsSampled:
     A share is kept as a float32, which has more than its five digits; a largest value may need the range of a float64.
     """
     values: dict[str, Any] = {name: array(_format(name), getattr(sample, name)) for name in _OF_MODULES}
-    values |= {name: _compact(getattr(sample, name)) for name in ("parameters", "gradients")}
+    for name in ("parameters", "gradients"):
+        histogram = getattr(sample, name)
+        values[name] = {**histogram, "counts": array("q", histogram["counts"])}
     return dataclasses.replace(sample, **values)
 
 
@@ -30,7 +31,3 @@ def as_recorded(sample: NumericsSampled, name: str) -> list[float]:
 
 def _format(name: str) -> str:
     return "d" if name.endswith("_largest") else "f"
-
-
-def _compact(histogram: Mapping[str, Any]) -> dict[str, Any]:
-    return {**histogram, "counts": array("q", histogram["counts"])}

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 from studio.config import RunConfig, read_config
 from studio.config.run import override_config
 from studio.events import (
-    CheckpointSaved,
     DataPrepared,
     EvaluationCompleted,
     NumericsSampled,
@@ -91,6 +90,9 @@ class RunState:
         return self.status in ("finished", "stopped", "failed")
 
 
+_STATE_FIELDS = {field.name for field in dataclasses.fields(RunState)}
+
+
 class RunRecord:
     """A run's state, its metric series and its log, grown event by event."""
 
@@ -119,7 +121,10 @@ class RunRecord:
         if folder.log.exists():
             with folder.log.open(encoding="utf-8", errors="replace") as lines:
                 record.log.extend(line.rstrip("\n") for line in lines)
-        record._close(folder)
+        if not record.state.ended:
+            # A journal without an end belongs to a run that another process trains, or that was cut off.
+            state = folder.read_state()
+            record._set(status=state["status"], sentence=state.get("error", ""))
         return record
 
     @property
@@ -169,24 +174,15 @@ class RunRecord:
             case RunResumed():
                 self._resumed(event)
             case RunFinished():
-                self._finished(event)
+                self._set(**_shared(event), stage="", eta_seconds=None)
             case RunFailed():
                 self._set(status="failed", stage="", sentence=event.sentence, eta_seconds=None)
-            case CheckpointSaved():
-                pass
 
     def _set(self, **changes: object) -> None:
         self.state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]
 
     def _started(self, event: RunStarted) -> None:
-        self._set(
-            status="running",
-            model=event.model,
-            kind=event.kind,
-            method=event.method,
-            precision=event.precision,
-            device=event.device,
-        )
+        self._set(**_shared(event), status="running")
         self._set_compute(_compute_of(event.precision))
 
     def _resumed(self, event: RunResumed) -> None:
@@ -208,7 +204,11 @@ class RunRecord:
 
     def _step(self, event: StepCompleted) -> None:
         self._recent.append(event)
-        speed = _speed(self._recent)
+        recent_seconds = sum(step.seconds for step in self._recent)
+        applied = sum(not step.skipped for step in self._recent)
+        eta = None
+        if applied and self.state.planned_updates:
+            eta = (self.state.planned_updates - event.update) * recent_seconds / applied
         for key in (*OF_STEPS, *OF_SOME_STEPS):
             if (value := getattr(event, key)) is not None:
                 self.series[key].append(event.step, value)
@@ -216,28 +216,16 @@ class RunRecord:
             self.series["tokens_per_second"].append(event.step, event.tokens / event.seconds)
         if event.skipped:
             self.skips.append(event.step)
+        shared = _shared(event) | {"seconds": self.state.seconds + event.seconds}
         self._set(
+            **shared,
             stage="training",
             done=event.update,
             total=self.state.planned_updates,
-            step=event.step,
-            update=event.update,
-            epoch=event.epoch,
-            loss=event.loss,
-            learning_rate=event.learning_rate,
-            grad_norm=event.grad_norm,
-            grad_scale=event.grad_scale,
             skipped_steps=len(self.skips),
-            tokens_per_second=speed,
-            eta_seconds=self._eta(event.update),
-            seconds=self.state.seconds + event.seconds,
+            tokens_per_second=sum(s.tokens for s in self._recent) / recent_seconds if recent_seconds > 0 else None,
+            eta_seconds=eta,
         )
-
-    def _eta(self, update: int) -> float | None:
-        applied = sum(not step.skipped for step in self._recent)
-        if not applied or not self.state.planned_updates:
-            return None
-        return (self.state.planned_updates - update) * sum(step.seconds for step in self._recent) / applied
 
     def _evaluated(self, event: EvaluationCompleted) -> None:
         self.series["validation"].append(event.step, event.loss)
@@ -249,28 +237,12 @@ class RunRecord:
             seconds=self.state.seconds + event.seconds,
         )
 
-    def _finished(self, event: RunFinished) -> None:
-        self._set(
-            status=event.status,
-            stage="",
-            seconds=event.seconds,
-            eta_seconds=None,
-            trainable_parameters=event.trainable_parameters,
-            total_parameters=event.total_parameters,
-        )
-
-    def _close(self, folder: RunFolder) -> None:
-        """A journal without an end belongs to a run that lives elsewhere or was cut off: state.json knows."""
-        if not self.state.ended:
-            state = folder.read_state()
-            self._set(status=state["status"], sentence=state.get("error", ""))
-
 
 def _compute_of(precision: str) -> str:
     """The format of a precision's products, with which its name begins."""
     return precision.partition("-")[0]
 
 
-def _speed(steps: deque[StepCompleted]) -> float | None:
-    seconds = sum(step.seconds for step in steps)
-    return sum(step.tokens for step in steps) / seconds if seconds > 0 else None
+def _shared(event: RunStarted | StepCompleted | RunFinished) -> dict[str, Any]:
+    """Return the fields of an event that the state has too."""
+    return {name: getattr(event, name) for name in _STATE_FIELDS & {field.name for field in dataclasses.fields(event)}}

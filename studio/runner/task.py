@@ -16,9 +16,10 @@ Action: TypeAlias = Callable[[Progress], Any]
 
 
 class Task:
-    """One action in a thread of its own. Whoever is interested polls it; the worker calls nobody.
+    """One action, `action(progress)`, in a thread of its own, which starts at once. Poll it: it calls nobody.
 
     Attributes:
+        name: what the action does, in words for the user.
         progress: the last report of the action: stage, done and total.
     """
 
@@ -30,17 +31,11 @@ class Task:
         self._value: Any = None
         self._error: StudioError | None = None
         self._thread = threading.Thread(target=self._work, name=f"task-{name}", daemon=False)
-
-    @classmethod
-    def start(cls, name: str, action: Action) -> Task:
-        """Start `action(progress)` in a thread of its own; `name` says for people what it does."""
-        task = cls(name, action)
-        task._thread.start()
-        return task
+        self._thread.start()
 
     @property
     def done(self) -> bool:
-        return self._thread.ident is not None and not self._thread.is_alive()
+        return not self._thread.is_alive()
 
     @property
     def cancelled(self) -> bool:

@@ -123,7 +123,7 @@ class AppContext(QObject):
 
     def start_task(self, name: str, action: Action) -> Task:
         """Start an action in a thread that closing the window ends; a page uses `studio.ui.job.Job`."""
-        task = Task.start(name, action)
+        task = Task(name, action)
         self._tasks = [*(other for other in self._tasks if not other.done), task]
         self._timer.start()
         return task

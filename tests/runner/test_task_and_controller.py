@@ -24,7 +24,7 @@ def test_a_task_gives_its_result_and_its_progress() -> None:
         progress("reading_data", 1, 2)
         return 42
 
-    task = Task.start("t", action)
+    task = Task("t", action)
     assert task.join(5)
     assert task.result() == 42
     assert task.progress == ("reading_data", 1, 2)
@@ -38,7 +38,7 @@ def test_a_cancelled_task_ends_at_its_next_report() -> None:
         while True:
             progress("reading_data", 0, 0)
 
-    task = Task.start("t", action)
+    task = Task("t", action)
     started.wait(5)
     task.cancel()
     assert task.join(5)
@@ -51,7 +51,7 @@ def test_a_task_raises_what_its_action_raised() -> None:
     def action(progress: Progress) -> None:
         raise DataError("No rows.")
 
-    task = Task.start("t", action)
+    task = Task("t", action)
     task.join(5)
     with pytest.raises(DataError, match="No rows"):
         task.result()

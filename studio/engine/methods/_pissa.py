@@ -53,17 +53,15 @@ def keep_start(trained: nn.Module) -> None:
             layer.register_buffer(buffer, start, persistent=False)
 
 
-def has_start(trained: nn.Module) -> bool:
-    """Return whether a model in training started at the principal components."""
-    return any(True for _ in _layers(trained, started=True))
-
-
 def convert(trained: nn.Module, folder: Path) -> None:
-    """Make of an adapter that peft has just saved one for the base as it was."""
+    """Rewrite an adapter that peft has just saved for the base as it was; leave one that is not PiSSA as it is."""
     from safetensors.torch import load_file, save_file
 
+    layers = list(_layers(trained, started=True))
+    if not layers:
+        return
     tensors = load_file(folder / _WEIGHTS)
-    for path, layer, _ in _layers(trained, started=True):
+    for path, layer, _ in layers:
         a, b = f"{path}.lora_A.weight", f"{path}.lora_B.weight"
         tensors[a] = _joined(tensors[a], layer.studio_pissa_a, 0)
         tensors[b] = _joined(tensors[b], -layer.studio_pissa_b, 1)

@@ -168,8 +168,7 @@ class Lora(PeftMethod[LoraConfig]):
 
     def save(self, trained: nn.Module, folder: Path) -> None:
         super().save(trained, folder)
-        if _pissa.has_start(trained):
-            _pissa.convert(trained, folder)
+        _pissa.convert(trained, folder)
 
     def trainable_parameters(self, shapes: ModelShapes, config: LoraConfig) -> int:
         """Σ r·(d_in + d_out) over the adapted matrices; DoRA adds a length per output."""
