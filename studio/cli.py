@@ -45,7 +45,7 @@ def _attempt(args: argparse.Namespace, console: Console, log_file: Path) -> int:
     except StudioError as error:
         console.failure(str(error))
         return FAILED
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return DONE
     except KeyboardInterrupt:

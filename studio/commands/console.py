@@ -1,4 +1,4 @@
-"""Where a command's words go: its result to stdout, everything else to stderr."""
+"""The output of a command: its result goes to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 class Console:
     """The two streams of one command.
 
-    While it is entered, whatever else writes to stdout (a library, say) lands on stderr, so that stdout holds
-    the result alone: one JSON object with `--json`, else the text.
+    Inside its `with` block, anything else that is written to stdout (by a library, for example) goes to stderr.
+    So stdout holds only the result: one JSON object with `--json`, the text otherwise.
     """
 
     def __init__(self, *, as_json: bool) -> None:
@@ -41,24 +41,24 @@ class Console:
         self._redirected.__exit__(kind, error, trace)
 
     def result(self, values: Mapping[str, Any], text: str) -> None:
-        """Write the command's result. ASCII alone in JSON: it is then valid whatever encoding a pipe has."""
+        """Write the command's result. JSON is ASCII, so that it is valid in any encoding of a pipe."""
         self._line.clear()
         words = json.dumps(spell_non_finite(values), default=str, allow_nan=False) if self.as_json else text
         print(words, file=self._out, flush=True)
 
     def note(self, text: str) -> None:
-        """Tell the person at the terminal something."""
+        """Write a line to stderr."""
         self._line.clear()
         print(text, file=sys.stderr, flush=True)
 
     def failure(self, sentence: str) -> None:
-        """Say why the command failed; a program that reads JSON gets the sentence as `error`."""
+        """Write why the command failed; with `--json` also as `error` in the result."""
         self.note(sentence)
         if self.as_json:
             self.result({"error": sentence}, "")
 
     def progress(self, stage: str, done: int, total: int, *details: str) -> None:
-        """Show how far a long action is, with details behind the bar; serves as the engine's `Progress`."""
+        """Show the progress of a long action, with details after the bar. The engine takes it as its `Progress`."""
         self._line.show_stage(stage, done, total, *details)
 
 
@@ -66,7 +66,7 @@ Action: TypeAlias = Callable[[argparse.Namespace, Console], int]
 
 
 def add_command(commands: Commands, name: str, help: str, action: Action) -> argparse.ArgumentParser:
-    """Add a command with the options that all have; `action` returns the exit status."""
+    """Add a command with the options that every command has; `action` returns the exit status."""
     parser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(action=action)
@@ -74,7 +74,7 @@ def add_command(commands: Commands, name: str, help: str, action: Action) -> arg
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """Return what reads a whole number from the command line, and refuses smaller ones in words."""
+    """Return a type for argparse: a whole number that is not smaller than `least`."""
 
     def count(text: str) -> int:
         if not text.lstrip("-").isdecimal() or int(text) < least:

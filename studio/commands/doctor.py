@@ -1,4 +1,4 @@
-"""`doctor`: this machine, the libraries and what will work here, for a person or a bug report."""
+"""`doctor`: report the hardware, the versions of the libraries, and which precisions work here."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _examine(args: argparse.Namespace, console: Console) -> int:
 
 
 def findings() -> dict[str, Any]:
-    """Return everything that is known of this machine, as JSON holds it."""
+    """Return what is known about this machine, as values for JSON."""
     starter = actions.starter_folder()
     return {
         "version": __version__,

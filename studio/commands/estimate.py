@@ -1,4 +1,4 @@
-"""`estimate`: what a configuration will need, or what every method would, before anything is loaded."""
+"""`estimate`: the memory and parameters of a configuration, or of every method. No weights are loaded."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _method_lines(method: Method, needs: Estimate) -> Iterator[str]:
 
 
 def _table_lines(rows: tuple[MethodRow, ...]) -> Iterator[str]:
-    """A line for each method: name, trained and their share, saved patch, memory, merging, exports."""
+    """One line per method: name, trained parameters and their share, saved patch, memory, merging, exports."""
     width = max(len(row.name) for row in rows) + 2
     columns = (tr("trained"), tr("share"), tr("patch"), tr("memory"))
     yield " " * width + "".join(f"{title:>10}" for title in columns) + f"  {tr('merges'):<12}{tr('exports')}"

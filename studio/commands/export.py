@@ -1,4 +1,4 @@
-"""`export` and `verify`: write what a run has learnt, and say whether it is what was trained, now and later."""
+"""`export` writes the model of a run and checks it; `verify` checks an export again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`inspect-model` and `inspect-data`: what a model or a dataset is, before anything is trained."""
+"""`inspect-model` and `inspect-data`: describe a model or a dataset before training."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _data_lines(data: DataInspection, marks: tuple[str, str]) -> Iterator[str]:
 
 
 def _row_title(row: RenderedRow) -> str:
-    if not row.tokens:  # only a model's tokenizer can count
+    if not row.tokens:  # no tokenizer, because no model was given
         return tr("Row {number}").format(number=row.number)
     return tr("Row {number}: {tokens} tokens, {supervised} of them taught").format(
         number=row.number, tokens=row.tokens, supervised=row.supervised_tokens

@@ -1,4 +1,4 @@
-"""`latency`: what a run's result costs when it answers, beside its base."""
+"""`latency`: how fast the model of a run answers, compared with its base."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`probe`: a few updates in every precision, side by side, and which one to take."""
+"""`probe`: train a few updates in every precision, compare them and recommend one."""
 
 from __future__ import annotations
 

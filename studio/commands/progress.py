@@ -1,4 +1,4 @@
-"""Progress on a terminal: one line that is rewritten; in a file or a pipe: a plain line now and then."""
+"""Progress: one line that is rewritten on a terminal, a new line every few seconds in a file or a pipe."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ProgressLine:
         self._width = 0
 
     def show_stage(self, stage: str, done: int, total: int, *details: str) -> None:
-        """Show `done` of `total` (0: not known) of a stage; the last of many quick calls may not be drawn."""
+        """Show `done` of `total` (0: not known) of a stage. Calls in quick succession are not all drawn."""
         now = time.monotonic()
         patience = REDRAW_SECONDS if self._live else PLAIN_SECONDS
         if stage == self._stage and now - self._shown < patience and done != total:
@@ -39,7 +39,7 @@ class ProgressLine:
         self._write(text)
 
     def clear(self) -> None:
-        """Take the line away, so that something else can be written."""
+        """Erase the line, so that other text can be written."""
         if self._width:
             self._stream.write(f"\r{' ' * self._width}\r")
             self._stream.flush()
@@ -56,7 +56,7 @@ class ProgressLine:
 
 
 def progress_parts(stage: str, done: int, total: int) -> tuple[str, ...]:
-    """Return what a stage, a bar and a count look like in text."""
+    """Return the title of a stage, a bar and a count as text."""
     title = stage_text(stage)
     if not total:
         return (title,)
@@ -68,7 +68,7 @@ def progress_parts(stage: str, done: int, total: int) -> tuple[str, ...]:
 
 
 def clip(text: str, columns: int) -> tuple[str, int]:
-    """Return as much of `text` as fits, and the columns it takes; Chinese characters take two."""
+    """Return the part of `text` that fits, and the columns that it takes; Chinese characters take two."""
     width = 0
     for place, character in enumerate(text):
         wide = 2 if unicodedata.east_asian_width(character) in "WF" else 1

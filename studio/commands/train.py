@@ -1,4 +1,4 @@
-"""`train`: a run without a window."""
+"""`train`: train without a window."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _train(args: argparse.Namespace, console: Console) -> int:
 
 
 def _follow(controller: Controller, record: RunRecord, console: Console) -> None:
-    """Show the run until its worker has ended and everything it said has been read."""
+    """Show the run until its worker has ended and all its events are read."""
     console.progress("starting", 0, 0)
     ended = told = False
     while not ended:
@@ -127,7 +127,7 @@ def _tell(update: Update, state: RunState, console: Console) -> None:
 
 
 def _details(state: RunState) -> Iterator[str]:
-    """What stands behind the bar while training."""
+    """The figures after the progress bar during training."""
     if state.stage != "training" or state.loss is None:
         return
     yield tr("loss {loss}").format(loss=f"{state.loss:.4f}")
@@ -143,7 +143,7 @@ def _details(state: RunState) -> Iterator[str]:
 
 @contextmanager
 def _stop_on_signal(controller: Controller) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run cleanly, with the adapter saved; the second one quits on the spot."""
+    """The first Ctrl-C or SIGTERM saves the adapter and ends the run; the second one quits at once."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         if controller.stopping and controller.folder:

@@ -1,4 +1,4 @@
-"""No command: the window."""
+"""Open the window: what the program does without a command."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def open_window(args: argparse.Namespace, console: Console) -> int:
 
 
 def has_display() -> bool:
-    """Return whether Qt has something to open a window on."""
+    """Return whether there is a display on which Qt can open a window."""
     if sys.platform in ("win32", "darwin"):
         return True
     return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"))

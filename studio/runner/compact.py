@@ -1,4 +1,4 @@
-"""Samples of the numerics in little memory: a long run has thousands, each with thousands of numbers."""
+"""Store numerics samples in little memory: a long run has thousands, each with thousands of numbers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _OF_MODULES = tuple(field.name for field in dataclasses.fields(NumericsSampled) 
 
 
 def compact(sample: NumericsSampled) -> NumericsSampled:
-    """Return a sample that reads the same, its numbers in arrays, which take a seventh of the room of lists.
+    """Return the sample with its numbers in arrays, which take a seventh of the memory of lists.
 
-    A share is kept as a float32, which has more than its five digits; a largest value may need the range of a float64.
+    Shares have five digits, so float32 is enough. Largest values may need the range of float64.
     """
     values: dict[str, Any] = {name: array(_format(name), getattr(sample, name)) for name in _OF_MODULES}
     for name in ("parameters", "gradients"):
@@ -24,7 +24,7 @@ def compact(sample: NumericsSampled) -> NumericsSampled:
 
 
 def as_recorded(sample: NumericsSampled, name: str) -> list[float]:
-    """Return the numbers of all modules to the digit as the journal has them."""
+    """Return the numbers of all modules with exactly the digits that the journal has."""
     numbers = getattr(sample, name)
     return list(numbers) if _format(name) == "d" else [float(f"{number:.5g}") for number in numbers]
 

@@ -1,4 +1,4 @@
-"""One training at a time: start, pause, stop, poll. The worker never calls back; whoever is interested polls."""
+"""Start, pause, stop and poll one training at a time. The worker never calls back; callers poll for its events."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from studio.runs import RunFolder, create_run
 
 
 class Controller:
-    """Owns the worker thread of the present run."""
+    """Owns the worker thread of the current run."""
 
     def __init__(self, *, attended: bool = False) -> None:
-        """`attended`: somebody watches who can answer, so that a run in trouble waits instead of ending."""
+        """`attended`: a user is there to answer, so that a run in trouble waits instead of ending."""
         self._attended = attended
         self.folder: RunFolder | None = None
         self._queue: SimpleQueue[Update] = SimpleQueue()
@@ -72,11 +72,11 @@ class Controller:
         self._control.resume()
 
     def apply_remedy(self, name: str) -> None:
-        """Let the run, paused or not, go on with a remedy that one of its verdicts offers."""
+        """Let the run, paused or not, continue with a remedy that one of its verdicts offers."""
         self._control.request_remedy(name)
 
     def poll(self) -> list[Update]:
-        """Return what has come since the last call, in order, without waiting."""
+        """Return the updates since the last call, in order, without waiting."""
         updates: list[Update] = []
         while True:
             try:
@@ -85,7 +85,7 @@ class Controller:
                 return updates
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait at most `timeout` seconds; return whether no worker lives any more."""
+        """Wait at most `timeout` seconds; return whether the worker has ended."""
         if self._thread is not None:
             self._thread.join(timeout)
         return not self.running

@@ -29,7 +29,7 @@ from studio.runs import write_atomically
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-# What all experiments have in common: short rows of real text, whole, so that every update has many gradients.
+# Settings of all experiments: short rows of real text, learnt whole, so that every update has many gradients.
 ROWS = ("samples", "fine-tuning-en.jsonl")
 COMMON: dict[str, dict[str, Any]] = {
     "data": {"validation_fraction": 0.0, "max_length": 96, "train_on": "all"},
@@ -69,7 +69,7 @@ class Experiment:
 
     Attributes:
         explanation: what happens and why; `look_at`: where it can be seen.
-        verdict: class of the verdict that it ends with, empty where all goes well.
+        verdict: the verdict that it ends with, empty where nothing goes wrong.
         stream: what the numbers between the model's layers are multiplied by.
         runs: settings of each run, by their title.
     """
@@ -84,7 +84,7 @@ class Experiment:
 
     @property
     def compares(self) -> bool:
-        """Whether it is several runs, to be laid over one another."""
+        """Whether it has several runs, whose curves are drawn over one another."""
         return len(self.runs) > 1
 
 

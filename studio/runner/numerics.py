@@ -1,4 +1,4 @@
-"""What is drawn of the numerics, derived from a run's record: modules over steps, headroom, the best scales."""
+"""What the plots of the numerics draw, computed from a run's record: modules over steps, headroom, the best scales."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from studio.runner.series import Array, MetricSeries
 
 Direction: TypeAlias = Literal["gradient", "activation"]
 Statistic: TypeAlias = Literal["largest", "zeros", "subnormal", "non_finite"]
-# Scales that lose no more than this share beyond the least are as good as the best: 0.1 percentage points.
+# Scales are equally good when their shares of lost gradients differ by no more than this: 0.1 percentage points.
 AS_GOOD = 1e-3
-# Why a sample was taken that was not due: `NumericsSampled.because`.
+# `NumericsSampled.because` of a sample that was taken because its step was skipped.
 SKIP = "skip"
-# Among so many samples there are a few regular ones even where most steps are skipped.
+# Newest samples that are searched for regular ones. A few are among them even where most steps are skipped.
 LOOKED_BACK = 64
 _step_of = attrgetter("step")
 
 
 class ModuleMatrix:
-    """One statistic of every module in every sample, grown as the samples come.
+    """One statistic of every module in every sample; it grows with the samples.
 
     `values` has the shape (samples, modules): the largest absolute value **as computed** (gradients times the loss
     scale), or a share. inf stands where an entry was not finite, nan where a module saw nothing.
-    `begins` and `of` say what holds when: from step `begins[i]` on, until the next, it is sample `of[i]`, or none
-    for -1. See `sample_at`.
+    `begins` and `of` say which sample stands for a step (see `sample_at`): from step `begins[i]` until `begins[i + 1]`
+    it is sample `of[i]`, where -1 is none.
     """
 
     def __init__(self, direction: Direction, statistic: Statistic) -> None:
@@ -67,7 +67,7 @@ class ModuleMatrix:
         return self._values[: self._length]
 
     def grow(self, samples: Sequence[NumericsSampled]) -> None:
-        """Take in the samples that are new."""
+        """Add the samples that are new."""
         for sample in samples[self._length :]:
             row = self._row(sample)
             if self._length == len(self._steps):
@@ -126,10 +126,10 @@ def sample_at(samples: Sequence[NumericsSampled], step: int | None) -> NumericsS
 
 
 def largest_product(sample: NumericsSampled) -> float:
-    """Return the largest |gradient| that a matrix product made, unscaled; of one that overflowed, fp16's limit.
+    """Return the largest |gradient| that a matrix product computed, unscaled; fp16's limit where one overflowed.
 
-    nan where gradients overflowed after activations that were not finite: no loss scale can help there, and none is
-    the largest that could. An infinity among the activations of a step that worked does no harm.
+    It is nan where gradients overflowed and activations were not finite: no loss scale can help there. Infinite
+    activations in a step without overflow do no harm.
     """
     if not _overflowed(sample):
         return sample.products_largest
@@ -154,10 +154,10 @@ def headroom(sample: NumericsSampled, fmt: Format = FP16) -> float:
 
 
 def share_lost(sample: NumericsSampled, compute: str) -> float | None:
-    """Return what share of the weights' gradients fp16 makes zero, of those that are not zero by nature.
+    """Return the share of the weights' non-zero gradients that fp16 flushes to zero; None where nothing was recorded.
 
-    In a run that computes in fp16 (`compute`) what was flushed is gone, and told from what was kept; in another the
-    recorded numbers themselves tell what fp16 would flush. None where nothing was recorded.
+    A run that computes in fp16 (`compute`) has lost them before they are recorded, so `lost_gradients` estimates their
+    number. In other runs the recorded numbers themselves show what fp16 would flush.
     """
     if compute == FP16.name:
         lost = lost_gradients(sample)
@@ -184,9 +184,9 @@ def best_scales(histogram: Histogram, largest: float, fmt: Format = FP16) -> tup
 
 
 def sampling_interval(record: RunRecord) -> int:
-    """Return the steps from one regular sample to the next as it is now: it doubles when a run has grown long.
+    """Return the present number of steps between two regular samples; it doubles when a run has grown long.
 
-    Samples are also taken after a skip, most of them beside the grid that the run began with.
+    Samples of skipped steps are no regular ones; few of them lie on the grid of the first interval.
     """
     assert record.numerics is not None
     every = record.numerics.every
@@ -202,9 +202,9 @@ def scale_growths(scale: MetricSeries) -> Array:
 
 
 def floor_steps(record: RunRecord) -> Array:
-    """Return the steps whose gradients overflowed at the floor of a dynamic scale, below which it cannot fall.
+    """Return the steps whose gradients overflowed while a dynamic scale was at its floor.
 
-    A step whose loss was not finite says nothing about the scale, which stays where it is then.
+    Steps whose loss was not finite are left out, because the scale is not lowered after them.
     """
     scale = record.series["grad_scale"]
     at_floor = scale.x[scale.y <= _floors(record, scale.x)]
@@ -244,7 +244,7 @@ def remedy_words(name: str) -> tuple[str, str]:
 
 
 def ended_words(name: str) -> str:
-    """Return why a remedy is of no use once the run has ended, and what is; empty if a new run can begin with it."""
+    """Return why a remedy cannot be used once the run has ended, and what can; empty if a new run can begin with it."""
     known = REMEDIES.get(name)
     if known is not None and not known.acts_on_run:
         return ""

@@ -1,6 +1,6 @@
-"""The precision probe, for window and command line: a process of its own for every precision, one after the other.
+"""The precision probe, for window and command line. It measures each precision in a process of its own, one at a time.
 
-So a crash, or a system that ends a process for want of memory, is a row in the table and nothing else.
+So a crash, or a process that the system kills because memory is used up, only becomes a row of the table.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def probe(
 
 
 def _share(progress: Progress, name: str, place: int, count: int, steps: int) -> Progress:
-    """One precision's part of the whole: loading counts like an update."""
+    """Return the progress function of one precision; loading counts as one update."""
     title = tr(PRECISIONS.get(name).title)
 
     def report(stage: str, done: int, total: int) -> None:
@@ -95,7 +95,7 @@ def _measure_in_child(config: RunConfig, name: str, steps: int, folder: str, pro
         return ProbeRow.from_dict(run_in_child(_measure, job, progress))
     except ChildFailed as error:
         log.warning("The probe of %s ended with %d: %s", name, error.code, error)
-        return ProbeRow(precision=name, status="failed", sentence=_obituary(error.code))
+        return ProbeRow(precision=name, status="failed", sentence=_exit_sentence(error.code))
 
 
 def _measure(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -122,8 +122,8 @@ def _sentence(error: Exception) -> str:
     )
 
 
-def _obituary(code: int) -> str:
-    """Say how a process died that left no word."""
+def _exit_sentence(code: int) -> str:
+    """Say how a process ended that sent no result."""
     if code == -getattr(signal, "SIGKILL", 9):
         return tr("The system ended its process, as it does when the memory is used up.")
     if code < 0:

@@ -1,4 +1,4 @@
-"""Everything the window shows of one run. Fed by events alone, so that a live run and a finished one are the same."""
+"""What the window shows of one run. It is built from events alone, so a live and a finished run are shown alike."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from studio.runs import RunFolder, read_journal
 
 LOG_LINES = 5000
 SPEED_WINDOW = 16
-# What is kept of `StepCompleted`: every step has the first, and those of some runs the others.
+# Fields of `StepCompleted` that become series. Every step has the first ones, only those of some runs the others.
 OF_STEPS = ("loss", "grad_norm", "learning_rate", "update", "tokens", "supervised_tokens", "seconds")
 OF_SOME_STEPS = ("grad_scale", "grad_norm_clipped")
 
@@ -129,7 +129,7 @@ class RunRecord:
 
     @property
     def configs(self) -> Sequence[tuple[int, RunConfig]]:
-        """The configuration that the run began with and those that it went on with, each with the step it follows.
+        """The configurations of the run in order, each with the last step before it; that of the first is 0.
 
         Raises:
             ConfigError: the run's configuration cannot be read.
@@ -155,7 +155,8 @@ class RunRecord:
             case ProgressReported():
                 self._set(stage=event.stage, done=event.done, total=event.total)
             case RunStarted():
-                self._started(event)
+                self._set(**_shared(event), status="running")
+                self._set_compute(_compute_of(event.precision))
             case DataPrepared():
                 self._set(data=event, planned_updates=event.planned_updates)
             case StepCompleted():
@@ -181,13 +182,9 @@ class RunRecord:
     def _set(self, **changes: object) -> None:
         self.state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]
 
-    def _started(self, event: RunStarted) -> None:
-        self._set(**_shared(event), status="running")
-        self._set_compute(_compute_of(event.precision))
-
     def _resumed(self, event: RunResumed) -> None:
         self._set(status="running", paused_because="")
-        # What else goes on otherwise, such as rows that are left out, is no setting.
+        # `changes` also names what is no setting, such as rows that are left out.
         changes = {
             key: value for key, value in event.changes.items() if key.partition(".")[0] in RunConfig.model_fields
         }
@@ -232,14 +229,14 @@ class RunRecord:
         first = self.state.first_validation_loss
         self._set(
             validation_loss=event.loss,
-            # One that is not finite is nothing that later ones can be compared with.
+            # Later losses cannot be compared with one that is not finite.
             first_validation_loss=event.loss if first is None or not math.isfinite(first) else first,
             seconds=self.state.seconds + event.seconds,
         )
 
 
 def _compute_of(precision: str) -> str:
-    """The format of a precision's products, with which its name begins."""
+    """The format of a precision's matrix products: the first part of its name."""
     return precision.partition("-")[0]
 
 

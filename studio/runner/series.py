@@ -1,4 +1,4 @@
-"""One metric over the attempted steps: every raw point is kept, and a plot asks for two points a pixel."""
+"""One metric over the attempted steps. Every raw point is kept; a plot asks for at most two points per pixel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Array: TypeAlias = NDArray[np.float64]
 
 
 class MetricSeries:
-    """Points in order of a growing x. Appending is amortised O(1); non-finite values are kept as they are."""
+    """Points with ascending x. Appending is amortised O(1); non-finite values are kept as they are."""
 
     def __init__(self) -> None:
         self._points = np.empty((2, 64))
@@ -52,8 +52,8 @@ class MetricSeries:
     def reduced(self, first: float, last: float, pixels: int) -> tuple[Array, Array]:
         """Return the points to draw between x = first and x = last, at most two a pixel.
 
-        Of each pixel's points the smallest and the largest finite value survive, in their order, so that a spike
-        of one step is seen at every zoom level. One point beyond either edge is kept, so that lines reach it.
+        The points with the smallest and the largest finite value of each pixel are kept, in their order, so that a
+        spike of one step is visible at every zoom level. One point beyond each edge is kept, so that lines reach it.
         Pixels without a finite value are left out; `non_finite` has those points.
         """
         x, y = self._visible(first, last)

@@ -60,7 +60,7 @@ class Task:
 
         Raises:
             Cancelled: the action ended because it was asked to.
-            StudioError: the action failed; a defect of ours is one sentence too, and its traceback is in the log.
+            StudioError: the action failed. After an unexpected exception it is one sentence; the log has the traceback.
         """
         if self._error is not None:
             raise self._error

@@ -9,7 +9,7 @@ from studio.runner.actions import exports_of
 from studio.text.numbers import brief, share_text
 
 FORMS = {"base": gettext_noop("Base"), "live": gettext_noop("Base + trained part"), "merged": gettext_noop("Merged")}
-# Two measurements of the same model differ by so much on a machine that does other things as well.
+# Two measurements of the same model may differ by this share on a machine that does other work as well.
 NOISE = 0.05
 
 
@@ -69,7 +69,7 @@ def _about(subject: str, form: FormLatency) -> str:
 
 
 def latency_conditions(found: Latency) -> str:
-    """Return what was measured, and how."""
+    """Return how many tokens were measured, in which format and where."""
     sentence = tr(
         "{rounds} rounds, {new} tokens after a prompt of {prompt}, {dtype} on {device}; medians, forms taking turns."
     ).format(

@@ -1,4 +1,4 @@
-"""What the training thread runs: the engine's training, its journal, its log and its last word."""
+"""What the training thread runs: the engine's training, with its journal, its log and its final event."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def run_training(config: RunConfig, folder: RunFolder, control: Control, put: Callable[[Update], None]) -> None:
-    """Train, journal every event and hand it on; end in `run_finished` or `run_failed`, whatever happens."""
+    """Train, and send every event to the journal and to `put`. The last one is `run_finished` or `run_failed`."""
     with _log_to(folder, put), Journal(folder.journal) as journal:
         step = 0
 
@@ -77,7 +77,7 @@ def _log_to(folder: RunFolder, put: Callable[[Update], None]) -> Iterator[None]:
 
 
 class _LineHandler(logging.Handler):
-    """Hands each record on as one line."""
+    """Passes each record to `put` as one line."""
 
     def __init__(self, put: Callable[[Update], None]) -> None:
         super().__init__()

@@ -1,27 +1,27 @@
-"""Virtual tokens made real: learnt vectors become rows of the embedding, under tokens of their own.
+"""Turn learnt vectors into tokens: each vector becomes the row of a new token in the embedding.
 
 The model that results is a plain one. Its embedding returns, for n new tokens, the vectors that prompt tuning or
 P-tuning put in front of the input (Lester et al. 2021, arXiv 2104.08691; Liu et al. 2021, arXiv 2103.10385), so that
 n tokens in front of a row do what PEFT does, in any runtime that can look up tokens.
 
-**The output layer.** A new token also gets a row there, and must never be said. With tied embeddings that row would
-be the vector itself, whose score is whatever the vector has in common with the hidden state: vectors that training
-has made large would be said at once. So the output is untied, and the new rows are made to score low:
+**The output layer.** A new token also gets a row in the output layer, and must never be generated. With tied embeddings
+that row would be the vector itself, and a vector that training made large would have a high score. So the output layer
+is untied, and the new rows are made to score low:
 
     w = mean(W) − c·u        b = mean(b) − margin, where the output has a bias
 
-The mean of all rows scores the mean of all scores, which is never the largest: for no hidden state whatever is such a
-token the likeliest (softmax gives it less than 1/V, as exp is convex). The direction u lowers it much further for the
-states that a language model really has, because they all lie on one side: u is the direction in which the least of
-them reaches farthest, found as the point nearest to the origin of their convex hull (Gilbert 1966). It is found on
-built-in prompts and on random tokens, with and without the virtual tokens, and the certificate measures what became
-of it on others, the held-out rows of the run.
+The mean of all rows scores the mean of all scores, which is never the largest. So such a token is never the likeliest,
+whatever the hidden state (softmax gives it less than 1/V, as exp is convex). The direction u lowers its score much
+further for the hidden states of real language models, which all lie on one side of the origin: u is the unit vector
+whose smallest product with the normalised states is largest. It is found as the point of their convex hull that is
+nearest to the origin (Gilbert 1966). The states are those of built-in prompts and of random tokens, with and without
+the virtual tokens. The certificate measures the result on other rows, the held-out rows of the run.
 
-Where the hidden states do not lie on one side, as in many models with random weights, no row scores low for all of
-them: what lowers the score of the states that were seen raises it for others, up to certainty. So the rows that the
-model is tried on are halved first, and what is found on either half has to help on the other one. Where it does not,
-nothing is lowered (c = 0): the token scores the mean, and the certificate says that it is not unlikely enough. Where
-the output has a bias, that is lowered in any case, because it cannot raise a score.
+In many models with random weights the hidden states do not lie on one side. Then no row scores low for all of them:
+what lowers the score for the states that were seen raises it for others, up to certainty. So the rows that the model
+is tried on are halved first, and the direction found on either half must help on the other one. Where it does not,
+nothing is lowered (c = 0): the token scores the mean, and the certificate says that it is not unlikely enough. The
+bias, where there is one, is always lowered, because that cannot raise a score.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from studio.i18n import tr
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# The logarithm of the probability that the new tokens are brought down to: e⁻¹⁰⁰ is none, and 100 is a small number in
-# every format. A state that reaches hardly beyond the origin may not ask for more than so many times that.
+# New tokens shall have the probability e⁻¹⁰⁰, which is none; and 100 is a small number in every format.
 MARGIN = 100.0
+# The largest c that is tried lowers the score by so many margins on average: states near the origin need more than one.
 _STRETCH = 10.0
-_TRIED = 257
-_STEPS = 300
-# What fp32 leaves open where the embedding multiplies its rows.
+_TRIED = 257  # values of c, from 0 on
+_STEPS = 300  # of Gilbert's algorithm
+# Rounding error of an embedding in fp32 that multiplies its rows.
 _TOLERANCE = 1e-5
 
 
@@ -58,7 +58,7 @@ def bake(model: PreTrainedModel, vectors: Tensor, ids: Sequence[int], rows: Sequ
         model: a plain fp32 model.
         vectors: what the embedding shall return, (tokens, hidden size), fp32.
         ids: the new tokens; rows that the embedding lacks are appended.
-        rows: token ids that the model is tried on, to see what its hidden states have in common; two rows at least.
+        rows: token ids that the model is run on, to find the side on which its hidden states lie; two rows at least.
 
     Raises:
         ExportError: the model's embedding or output layer is not made so that this can be right.
@@ -93,7 +93,7 @@ def _layers(model: PreTrainedModel, width: int) -> tuple[Any, Any]:
 
 
 def _untie(model: PreTrainedModel, embedding: Any, output: Any) -> None:
-    """Give the output layer weights of its own, and say so wherever the configuration does."""
+    """Give the output layer weights of its own, and change the configurations accordingly."""
     for config in {id(config): config for config in (model.config, model.config.get_text_config())}.values():
         config.tie_word_embeddings = False
     if output.weight is embedding.weight:
@@ -179,9 +179,9 @@ def _see(model: PreTrainedModel, output: Any, rows: Sequence[Sequence[int]], ids
 
 
 def _lowering(seen: _Seen) -> Tensor:
-    """Return c·u: what is to be taken from the mean of the rows; zeros where that holds only for what was seen.
+    """Return c·u, (hidden size,), to subtract from the mean row; zeros where it helps only on the states it comes from.
 
-    What is found on half of the rows has to make the largest probability in the other half smaller, both ways round.
+    What is found on each half of the rows must lower the largest probability on the other half.
     """
     even, odd = seen.half(odd=False), seen.half(odd=True)
     return _fit(seen) if _helps(_fit(even), odd) and _helps(_fit(odd), even) else torch.zeros_like(seen.states[0])
@@ -193,7 +193,7 @@ def _helps(lowering: Tensor, others: _Seen) -> bool:
 
 
 def _fit(seen: _Seen) -> Tensor:
-    """Return the c·u that suits what was seen best.
+    """Return the best c·u for the states that were seen, (hidden size,).
 
     c is the least that brings the largest probability down to `MARGIN`, or else the one that makes it smallest.
     """

@@ -1,10 +1,10 @@
-"""Tokens that an export has and its base has not: they hold trained vectors and stand in front of every row.
+"""The new tokens of an export, which hold trained vectors and stand in front of every row.
 
 A Chat model gets them from its chat template, in front of everything that the template writes; a Base model from its
 tokenizer, in front of what the tokenizer itself puts first (such as BOS). There PEFT puts the vectors too.
 
-Whether the tokens behind them stay what they were depends on the tokenizer: some treat the beginning of a text
-otherwise than what follows a special token. It is therefore tried out, and refused where it would go wrong.
+Some tokenizers split the beginning of a text in another way than the text after a special token. So `extend` compares
+samples with and without the new tokens, and refuses a tokenizer that splits them in different ways.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Digits, spaces, line ends, accents and emoji: where tokenizers that look alike part.
+# Digits, spaces, line ends, accents and emoji: here similar tokenizers differ.
 SAMPLES = (*BUILT_IN, "x = 1234567.890\n\tif a  != b:", "naïve café — “quoted”", "👩‍💻 🇨🇳")
 
 Conversation: TypeAlias = list[dict[str, str]]
@@ -40,7 +40,7 @@ CONVERSATIONS: tuple[Conversation, ...] = (
     [_QUESTION, _ANSWER],
     [_QUESTION, _ANSWER, {"role": "user", "content": BUILT_IN[4]}],
 )
-# HF's templates are read with lstrip_blocks: space in front of a block that opens a line is no text.
+# Templates are read with `lstrip_blocks`: white space before a block at the start of a line is not text.
 _INDENTED_BLOCK = re.compile(r"^[ \t]+(?=\{[%#])")
 _SECONDS = 20.0
 
@@ -74,7 +74,7 @@ def render(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, ask: 
     try:
         with TimeLimit(_SECONDS):
             text = tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=ask)
-    except (Exception, TimeLimitExceeded):  # templates are programs, and may raise what they like
+    except (Exception, TimeLimitExceeded):  # a template is a program that may raise anything
         log.info("The chat template refuses a conversation of %d turns", len(conversation), exc_info=True)
         return None
     ids: list[int] = tokenizer(str(text), add_special_tokens=False)["input_ids"]
@@ -141,7 +141,7 @@ def _with_tokens(tokenizer: PreTrainedTokenizerBase, names: Sequence[str]) -> Pr
     from tokenizers import AddedToken
 
     extended = copy.deepcopy(tokenizer)
-    # Neither side may swallow a space of the text, and nothing may rewrite the names before they are looked for.
+    # The tokens must not take up spaces of the text beside them, and are looked for before the text is normalised.
     plain = {"lstrip": False, "rstrip": False, "normalized": False, "special": True}
     extended.add_tokens([AddedToken(name, **plain) for name in names], special_tokens=True)
     return extended
@@ -164,7 +164,7 @@ def _post_processor(tokenizer: PreTrainedTokenizerBase, names: Sequence[str], id
 
 
 def _opened(processor: dict[str, Any] | None, names: Sequence[str], ids: Sequence[int]) -> dict[str, Any]:
-    """What tokenizer.json says of post-processors; only those that are known to leave the rest alone are changed."""
+    """Return a post-processor of tokenizer.json with the tokens in front; only kinds that leave the rest alone."""
     if processor is None:
         return _opened(_PLAIN, names, ids)
     kind = processor["type"]
