@@ -39,12 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _attempt(args: argparse.Namespace, console: Console, log_file: Path) -> int:
     try:
         status: int = args.action(args, console)
-    except ConfigError as error:
-        console.failure(str(error))
-        return WRONG
     except StudioError as error:
         console.failure(str(error))
-        return FAILED
+        return WRONG if isinstance(error, ConfigError) else FAILED
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return DONE

@@ -7,6 +7,7 @@ Formats: IEEE 754-2019 (binary16, binary32) and bfloat16. The use of the histogr
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -99,17 +100,12 @@ class Histogram:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for an event."""
-        return {"first": self.first, "counts": list(self.counts), "zeros": self.zeros, "non_finite": self.non_finite}
+        return dataclasses.asdict(self) | {"counts": list(self.counts)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Histogram:
         """Read what `to_dict` wrote."""
-        return cls(
-            first=int(values["first"]),
-            counts=tuple(int(count) for count in values["counts"]),
-            zeros=int(values["zeros"]),
-            non_finite=int(values["non_finite"]),
-        )
+        return cls(**{**values, "counts": tuple(values["counts"])})
 
     def _below(self, exponent: float) -> float:
         """Number of finite, non-zero entries below 2^exponent."""

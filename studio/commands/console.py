@@ -7,7 +7,6 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import Any, TextIO, TypeAlias
 
 from studio.commands.progress import ProgressLine, width_of
@@ -34,11 +33,9 @@ class Console:
         self._redirected.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: Any) -> None:
         self._line.clear()
-        self._redirected.__exit__(kind, error, trace)
+        self._redirected.__exit__(*exception)
 
     def result(self, values: Mapping[str, Any], text: str) -> None:
         """Write the command's result. JSON is ASCII, so that it is valid in any encoding of a pipe."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.commands.console import Commands, Console, add_command
+from studio.engine.export import TARGETS
 from studio.i18n import tr
 from studio.runner import actions
 from studio.runs import open_run
@@ -21,17 +22,12 @@ if TYPE_CHECKING:
 def add_to(commands: Commands) -> None:
     parser = add_command(commands, "export", tr("export a run's model and check the export"), _export)
     parser.add_argument("run", type=Path, metavar="RUN_DIR", help=tr("the run folder"))
-    parser.add_argument("--to", required=True, metavar="TARGET", help=_targets())
+    targets = tr("{targets}; the method decides which of them are possible").format(targets=", ".join(TARGETS.names()))
+    parser.add_argument("--to", required=True, metavar="TARGET", help=targets)
     parser.add_argument("--dtype", default="auto", metavar="D", help=tr("save format (default: the base model's own)"))
     parser.add_argument("--out", type=Path, metavar="PATH", help=tr("folder to write (default: in the run folder)"))
     parser = add_command(commands, "verify", tr("check an export again, against its certificate"), _verify)
     parser.add_argument("export", type=Path, metavar="EXPORT_DIR", help=tr("the folder of an export"))
-
-
-def _targets() -> str:
-    from studio.engine.export import TARGETS
-
-    return tr("{targets}; the method decides which of them are possible").format(targets=", ".join(TARGETS.names()))
 
 
 def _export(args: argparse.Namespace, console: Console) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from studio.runner import actions
 from studio.text.numbers import count_text, size_text
 
 if TYPE_CHECKING:
-    from studio.engine.data.inspect import DataInspection, RenderedRow
+    from studio.engine.data.inspect import DataInspection
 
 SUPERVISED_ON_A_TERMINAL = ("\x1b[1;32m", "\x1b[0m")
 SUPERVISED_IN_TEXT = ("⟦", "⟧")
@@ -67,20 +68,15 @@ def _data(args: argparse.Namespace, console: Console) -> int:
         "reasons": {reason.text(): count for reason, count in data.reasons.items()},
         "problems": [problem.text() for problem in data.problems],
         "columns": [{"name": column.name, "coverage": column.coverage} for column in data.columns],
-        "rendered": [_row_values(row) for row in data.rendered],
+        "rendered": [
+            dataclasses.asdict(row)
+            | {"segments": [{"text": text, "supervised": supervised} for text, supervised in row.segments]}
+            for row in data.rendered
+        ],
     }
     marks = SUPERVISED_ON_A_TERMINAL if sys.__stdout__ and sys.__stdout__.isatty() else SUPERVISED_IN_TEXT
     console.result(values, "\n".join(_data_lines(data, marks)))
     return 0
-
-
-def _row_values(row: RenderedRow) -> dict[str, object]:
-    return {
-        "number": row.number,
-        "tokens": row.tokens,
-        "supervised_tokens": row.supervised_tokens,
-        "segments": [{"text": text, "supervised": supervised} for text, supervised in row.segments],
-    }
 
 
 def _data_lines(data: DataInspection, marks: tuple[str, str]) -> Iterator[str]:
@@ -91,16 +87,9 @@ def _data_lines(data: DataInspection, marks: tuple[str, str]) -> Iterator[str]:
     yield from _listed(tr("Problems:"), (problem.text() for problem in data.problems))
     yield from _listed(tr("Columns:"), (f"{column.name} ({column.coverage:.0%})" for column in data.columns))
     for row in data.rendered:
-        yield _row_title(row)
+        words = tr("Row {number}: {tokens} tokens, {supervised} of them taught") if row.tokens else tr("Row {number}")
+        yield words.format(number=row.number, tokens=row.tokens, supervised=row.supervised_tokens)
         yield "".join(marks[0] + text + marks[1] if supervised else text for text, supervised in row.segments)
-
-
-def _row_title(row: RenderedRow) -> str:
-    if not row.tokens:  # no tokenizer, because no model was given
-        return tr("Row {number}").format(number=row.number)
-    return tr("Row {number}: {tokens} tokens, {supervised} of them taught").format(
-        number=row.number, tokens=row.tokens, supervised=row.supervised_tokens
-    )
 
 
 def _listed(title: str, items: Iterable[str]) -> Iterator[str]:

@@ -6,7 +6,6 @@ from typing import Literal, Protocol
 
 from pydantic import field_validator
 
-from studio.config.method import MethodSpec
 from studio.config.option import Section, option
 from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
@@ -150,19 +149,3 @@ def _other_formats(precision: PrecisionSpec) -> set[str]:
     """The formats in which a precision cannot take weights; a mixed one converts them for its products."""
     mixed = precision.autocast is not None and precision.parameters == "fp32"
     return set() if mixed else {"fp32", "fp16", "bf16"} - {precision.parameters}
-
-
-def check_combination(config: PrecisionConfig, method: MethodSpec) -> None:
-    """Refuse what contradicts itself, and a storage of frozen weights that a method has no use for.
-
-    Raises:
-        ConfigError: with the key, the reason and the mend.
-    """
-    check_precision(config, config.name)
-    if config.base_dtype in ("int8", "nf4") and not method.quantised_base:
-        raise ConfigError(
-            tr(
-                "precision.base_dtype = {base} is for frozen weights, and method {method} trains the weights "
-                "themselves; take auto, or a method that leaves them frozen, such as lora."
-            ).format(base=config.base_dtype, method=method.name)
-        )

@@ -17,7 +17,7 @@ from studio.config.method import METHODS, MethodConfig, method_class, read_metho
 from studio.config.model import ModelConfig
 from studio.config.numerics import NumericsConfig
 from studio.config.option import Section
-from studio.config.precision import PrecisionConfig, check_combination
+from studio.config.precision import PrecisionConfig, check_precision
 from studio.config.training import TrainingConfig
 from studio.errors import ConfigError
 from studio.i18n import tr
@@ -37,8 +37,15 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        check_combination(self.precision, METHODS.get(self.method.name))
-        self.method.check_storage(self.precision.base_dtype)
+        check_precision(self.precision, self.precision.name)
+        base_dtype = self.precision.base_dtype
+        if base_dtype in ("int8", "nf4") and not METHODS.get(self.method.name).quantised_base:
+            words = tr(
+                "precision.base_dtype = {base} is for frozen weights, and method {method} trains the weights "
+                "themselves; take auto, or a method that leaves them frozen, such as lora."
+            )
+            raise ConfigError(words.format(base=base_dtype, method=self.method.name))
+        self.method.check_storage(base_dtype)
         return self
 
 

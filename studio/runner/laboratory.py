@@ -135,15 +135,7 @@ def _write(path: Path, model: Path, settings: Mapping[str, Any]) -> Path:
 def _read(name: str, preset: Mapping[str, Any]) -> Experiment:
     words = preset["words"].get(language(), preset["words"]["en"])
     runs = {run["title"]: {key: value for key, value in run.items() if key != "title"} for run in preset["runs"]}
-    return Experiment(
-        name=name,
-        title=words["title"],
-        explanation=words["explanation"],
-        look_at=words["look_at"],
-        verdict=preset["verdict"],
-        stream=float(preset["stream"]),
-        runs=runs,
-    )
+    return Experiment(name=name, verdict=preset["verdict"], stream=float(preset["stream"]), runs=runs, **words)
 
 
 def make_model(stream: float) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from array import array
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +27,6 @@ from studio.events import (
     RunStarted,
     StepCompleted,
 )
-from studio.runner.compact import compact
 from studio.runner.series import MetricSeries
 from studio.runs import RunFolder, read_journal
 
@@ -243,3 +243,30 @@ def _compute_of(precision: str) -> str:
 def _shared(event: RunStarted | StepCompleted | RunFinished) -> dict[str, Any]:
     """Return the fields of an event that the state has too."""
     return {name: getattr(event, name) for name in _STATE_FIELDS & {field.name for field in dataclasses.fields(event)}}
+
+
+# Statistics of a sample with one number per module.
+_OF_MODULES = tuple(field.name for field in dataclasses.fields(NumericsSampled) if field.type == "Sequence[float]")
+
+
+def compact(sample: NumericsSampled) -> NumericsSampled:
+    """Return the sample with its numbers in arrays, which take a seventh of the memory of lists.
+
+    A long run has thousands of samples, each with thousands of numbers.
+    Shares have five digits, so float32 is enough. Largest values may need the range of float64.
+    """
+    values: dict[str, Any] = {name: array(_format(name), getattr(sample, name)) for name in _OF_MODULES}
+    for name in ("parameters", "gradients"):
+        histogram = getattr(sample, name)
+        values[name] = {**histogram, "counts": array("q", histogram["counts"])}
+    return dataclasses.replace(sample, **values)
+
+
+def as_recorded(sample: NumericsSampled, name: str) -> list[float]:
+    """Return the numbers of all modules with exactly the digits that the journal has."""
+    numbers = getattr(sample, name)
+    return list(numbers) if _format(name) == "d" else [float(f"{number:.5g}") for number in numbers]
+
+
+def _format(name: str) -> str:
+    return "d" if name.endswith("_largest") else "f"

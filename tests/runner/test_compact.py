@@ -11,7 +11,7 @@ import pytest
 
 from studio.events import NumericsSampled, from_json, to_json
 from studio.exponents import Histogram
-from studio.runner.compact import as_recorded, compact
+from studio.runner.record import as_recorded, compact
 from tests.runner.test_numerics import histogram_of, sample
 
 LISTS = [field.name for field in dataclasses.fields(NumericsSampled) if field.type == "Sequence[float]"]

@@ -7,17 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.engine.methods.base import C, Method
-from studio.engine.models.shapes import LinearShape
+from studio.engine.models.shapes import LinearShape, ModelShapes
 from studio.errors import ConfigError
 from studio.i18n import tr
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
-
-    from studio.engine.models.shapes import ModelShapes
-
-CAUSAL_LM = "CAUSAL_LM"
 
 
 def import_peft() -> Any:
@@ -37,10 +33,12 @@ class PeftMethod(Method[C]):
 
     @abstractmethod
     def peft_config(self, model: PreTrainedModel, config: C) -> Any:
-        """Return peft's own configuration of the method for this model."""
+        """Return peft's own configuration of the method for this model; its task is set by `attach`."""
 
     def attach(self, model: PreTrainedModel, config: C) -> nn.Module:
-        trained: nn.Module = import_peft().get_peft_model(model, self.peft_config(model, config))
+        chosen = self.peft_config(model, config)
+        chosen.task_type = "CAUSAL_LM"
+        trained: nn.Module = import_peft().get_peft_model(model, chosen)
         return trained
 
     def save(self, trained: nn.Module, folder: Path) -> None:

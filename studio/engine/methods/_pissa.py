@@ -13,18 +13,16 @@ needs no change of the base, and merges like any other.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio.engine.models.shapes import LinearShape
 from studio.errors import ConfigError
 from studio.i18n import tr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from torch import Tensor, nn
-
-    from studio.engine.models.shapes import LinearShape
 
 # Halko et al. 2011 with 16 rounds of subspace iteration, which the paper finds as good as the exact decomposition.
 INIT = "pissa_niter_16"

@@ -31,11 +31,9 @@ class SoftPromptConfig(MethodConfig):
 
     virtual_tokens: int = option(
         20,
-        title=gettext_noop("Virtual tokens"),
-        help=gettext_noop(
-            "n, the learnt vectors in front of every row. 20 to 100 is customary; each is one more position to read, "
-            "in training and in use."
-        ),
+        "Virtual tokens",
+        "n, the learnt vectors in front of every row. 20 to 100 is customary; each is one more position to read, "
+        "in training and in use.",
         unit=gettext_noop("tokens"),
         ge=1,
         le=4096,

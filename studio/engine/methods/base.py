@@ -11,12 +11,11 @@ from typing_extensions import TypeVar
 
 from studio.config.method import MethodConfig
 from studio.engine.models.activations import ActivationBytes, BytesPerActivation
+from studio.engine.models.shapes import ModelShapes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
-
-    from studio.engine.models.shapes import ModelShapes
 
 
 # Name, dtype, shape and offsets of a tensor in a safetensors file: 111 to 132 bytes, measured on SmolLM2-135M.

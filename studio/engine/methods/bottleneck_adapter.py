@@ -9,14 +9,13 @@ from studio.config.method import MethodConfig
 from studio.config.option import option
 from studio.engine.methods.base import BytesPerWeight, Method
 from studio.engine.models.activations import ActivationBytes, BytesPerActivation, trained_norm_bytes
+from studio.engine.models.shapes import ModelShapes
 from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
-
-    from studio.engine.models.shapes import ModelShapes
 
 
 class BottleneckAdapterConfig(MethodConfig):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,17 +16,13 @@ from studio.engine.models.activations import (
     model_bytes,
     trained_norm_bytes,
 )
-from studio.engine.models.shapes import count_layers, is_embedding, is_word_embedding, layer_number
+from studio.engine.models.shapes import ModelShapes, count_layers, is_embedding, is_word_embedding, layer_number
 from studio.errors import ConfigError, ModelError
 from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from torch import nn
     from transformers import PreTrainedModel
-
-    from studio.engine.models.shapes import ModelShapes
 
 
 class FullConfig(MethodConfig):

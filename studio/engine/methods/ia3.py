@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config.method import MethodConfig
 from studio.config.option import option
-from studio.engine.methods._peft import CAUSAL_LM, PeftMethod, import_peft, is_transposed, linear_layers
+from studio.engine.methods._peft import PeftMethod, import_peft, is_transposed, linear_layers
 from studio.engine.methods._targets import (
     AUTO,
     LINEAR_LAYERS,
@@ -17,16 +18,13 @@ from studio.engine.methods._targets import (
     scaled_by_name,
 )
 from studio.engine.models.activations import ActivationBytes, BytesPerActivation
+from studio.engine.models.shapes import LinearShape, ModelShapes
 from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import Tensor, nn
     from transformers import PreTrainedModel
-
-    from studio.engine.models.shapes import LinearShape, ModelShapes
 
 
 class Ia3Config(MethodConfig):
@@ -65,7 +63,6 @@ class Ia3(PeftMethod[Ia3Config]):
             target_modules=[*scaled.outputs, *scaled.inputs],
             feedforward_modules=list(scaled.inputs),
             fan_in_fan_out=is_transposed(model),
-            task_type=CAUSAL_LM,
         )
 
     def attach(self, model: PreTrainedModel, config: Ia3Config) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +12,7 @@ from typing_extensions import override
 from studio.config.method import MethodConfig
 from studio.config.option import option
 from studio.engine.methods import _pissa
-from studio.engine.methods._peft import CAUSAL_LM, PeftMethod, import_peft, is_transposed, linear_layers
+from studio.engine.methods._peft import PeftMethod, import_peft, is_transposed, linear_layers
 from studio.engine.methods._targets import (
     ALL_LINEAR,
     ATTENTION_ONLY,
@@ -23,16 +24,13 @@ from studio.engine.methods._targets import (
 )
 from studio.engine.methods.base import BytesPerWeight
 from studio.engine.models.activations import ActivationBytes, BytesPerActivation, input_bytes
+from studio.engine.models.shapes import LinearShape, ModelShapes
 from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from torch import nn
     from transformers import PreTrainedModel
-
-    from studio.engine.models.shapes import LinearShape, ModelShapes
 
 
 class LoraConfig(MethodConfig):
@@ -148,7 +146,6 @@ class Lora(PeftMethod[LoraConfig]):
             use_dora=config.dora,
             init_lora_weights={"kaiming": True, "pissa": _pissa.INIT}.get(config.init, config.init),
             fan_in_fan_out=is_transposed(model),
-            task_type=CAUSAL_LM,
         )
 
     def attach(self, model: PreTrainedModel, config: LoraConfig) -> nn.Module:

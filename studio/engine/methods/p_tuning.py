@@ -6,16 +6,15 @@ import types
 from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config.option import option
-from studio.engine.methods._peft import CAUSAL_LM, encoder_of, import_peft, vector_size, vector_size_of
+from studio.engine.methods._peft import encoder_of, import_peft, vector_size, vector_size_of
 from studio.engine.methods._virtual_tokens import SoftPrompt, SoftPromptConfig
 from studio.engine.methods.base import BytesPerWeight
+from studio.engine.models.shapes import ModelShapes
 from studio.i18n import gettext_noop
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
-
-    from studio.engine.models.shapes import ModelShapes
 
 # Stacked LSTMs, as peft has them by default; each reads in both directions.
 _LSTM_LAYERS = 2
@@ -65,7 +64,6 @@ class PTuning(SoftPrompt[PTuningConfig]):
             encoder_reparameterization_type=config.encoder.upper(),
             encoder_hidden_size=config.hidden_size or size,
             encoder_num_layers=_LSTM_LAYERS,
-            task_type=CAUSAL_LM,
         )
 
     def attach(self, model: PreTrainedModel, config: PTuningConfig) -> nn.Module:

@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config.method import MethodConfig
 from studio.config.option import option
-from studio.engine.methods._peft import CAUSAL_LM, PeftMethod, encoder_of, import_peft
+from studio.engine.methods._peft import PeftMethod, encoder_of, import_peft
 from studio.engine.methods._virtual_tokens import common_tokens, keys_and_values
+from studio.engine.models.shapes import ModelShapes
 from studio.i18n import gettext_noop
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
-
-    from studio.engine.models.shapes import ModelShapes
 
 
 class PrefixTuningConfig(MethodConfig):
@@ -51,7 +50,7 @@ class PrefixTuning(PeftMethod[PrefixTuningConfig]):
     suggested_learning_rate = 3e-2
 
     def peft_config(self, model: PreTrainedModel, config: PrefixTuningConfig) -> Any:
-        return import_peft().PrefixTuningConfig(num_virtual_tokens=config.virtual_tokens, task_type=CAUSAL_LM)
+        return import_peft().PrefixTuningConfig(num_virtual_tokens=config.virtual_tokens)
 
     def attach(self, model: PreTrainedModel, config: PrefixTuningConfig) -> nn.Module:
         """The prefix starts at the keys and values of common words, so that training starts near the base."""

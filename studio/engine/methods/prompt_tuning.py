@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import model_validator
 
 from studio.config.option import option
-from studio.engine.methods._peft import CAUSAL_LM, encoder_of, import_peft, vector_size, vector_size_of
+from studio.engine.methods._peft import encoder_of, import_peft, vector_size, vector_size_of
 from studio.engine.methods._virtual_tokens import SoftPrompt, SoftPromptConfig, common_tokens, tokens_of, word_vectors
+from studio.engine.models.shapes import ModelShapes
 from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
-
-    from studio.engine.models.shapes import ModelShapes
 
 
 class PromptTuningConfig(SoftPromptConfig):
@@ -67,9 +66,7 @@ class PromptTuning(SoftPrompt[PromptTuningConfig]):
     suggested_learning_rate = 3e-2
 
     def peft_config(self, model: PreTrainedModel, config: PromptTuningConfig) -> Any:
-        return import_peft().PromptTuningConfig(
-            num_virtual_tokens=config.virtual_tokens, token_dim=vector_size(model), task_type=CAUSAL_LM
-        )
+        return import_peft().PromptTuningConfig(num_virtual_tokens=config.virtual_tokens, token_dim=vector_size(model))
 
     def attach(self, model: PreTrainedModel, config: PromptTuningConfig) -> nn.Module:
         start = _start(model, config)
