@@ -32,10 +32,19 @@ def _estimate(args: argparse.Namespace, console: Console) -> int:
     method = METHODS.get(config.method.name)
     needs = actions.estimate(info, config)
     values = dataclasses.asdict(needs) | _method_values(method)
-    lines = [*_component_lines(needs), *_method_lines(method, needs)]
+    lines = [
+        *_component_lines(needs),
+        tr("Saved patch: {size}").format(size=size_text(needs.patch_bytes)),
+        tr("Cost in use: {cost}").format(cost=tr(method.cost_in_use)),
+        unmergeable_text(method) or tr("Exports: {exports}").format(exports=exports_text(method)),
+    ]
     if args.methods:
         rows = actions.compare_methods(info, config)
-        values["methods"] = [_row_values(row) for row in rows]
+        values["methods"] = [
+            _method_values(METHODS.get(row.name))
+            | (dataclasses.asdict(row.estimate) if row.estimate else {"error": row.problem})
+            for row in rows
+        ]
         lines += ["", *_table_lines(rows)]
     console.result(values, "\n".join(lines))
     return 0
@@ -50,11 +59,6 @@ def _method_values(method: Method) -> dict[str, Any]:
     }
 
 
-def _row_values(row: MethodRow) -> dict[str, Any]:
-    known = dataclasses.asdict(row.estimate) if row.estimate else {"error": row.problem}
-    return _method_values(METHODS.get(row.name)) | known
-
-
 def _component_lines(needs: Estimate) -> Iterator[str]:
     for name, size in needs.bytes.items():
         if size:
@@ -65,12 +69,6 @@ def _component_lines(needs: Estimate) -> Iterator[str]:
         trainable=count_text(needs.trainable_parameters),
         parameters=count_text(needs.total_parameters),
     )
-
-
-def _method_lines(method: Method, needs: Estimate) -> Iterator[str]:
-    yield tr("Saved patch: {size}").format(size=size_text(needs.patch_bytes))
-    yield tr("Cost in use: {cost}").format(cost=tr(method.cost_in_use))
-    yield unmergeable_text(method) or tr("Exports: {exports}").format(exports=exports_text(method))
 
 
 def _table_lines(rows: tuple[MethodRow, ...]) -> Iterator[str]:

@@ -74,19 +74,15 @@ class MetricSeries:
         total = np.concatenate([[0.0], np.cumsum(y)])
         ends = np.arange(1, len(y) + 1)
         begins = np.maximum(0, ends - window)
-        return _from_arrays(x, (total[ends] - total[begins]) / (ends - begins))
+        smoothed = MetricSeries()
+        smoothed._points = np.stack([x, (total[ends] - total[begins]) / (ends - begins)])
+        smoothed._length = len(x)
+        return smoothed
 
     def _visible(self, first: float, last: float) -> tuple[Array, Array]:
         begin = max(0, int(np.searchsorted(self.x, first)) - 1)
         end = int(np.searchsorted(self.x, last, side="right")) + 1
         return self.x[begin:end], self.y[begin:end]
-
-
-def _from_arrays(x: Array, y: Array) -> MetricSeries:
-    series = MetricSeries()
-    series._points = np.stack([x, y])
-    series._length = len(x)
-    return series
 
 
 def _extremes(x: Array, y: Array, pixels: int) -> tuple[Array, Array]:

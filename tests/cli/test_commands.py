@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from studio.engine.data.inspect import RenderedRow
 from studio.engine.data.report import Remark
 from studio.engine.export.certificate import Certificate, Check
 from studio.errors import Cancelled, ExportError, ModelError
@@ -53,7 +54,7 @@ ROWS = SimpleNamespace(
     problems=(),
     columns=(SimpleNamespace(name="instruction", coverage=1.0),),
     rendered=(
-        SimpleNamespace(number=1, tokens=9, supervised_tokens=4, segments=(("Question: ", False), ("answer", True))),
+        RenderedRow(number=1, tokens=9, supervised_tokens=4, segments=(("Question: ", False), ("answer", True))),
     ),
 )
 
