@@ -58,7 +58,7 @@ def unmergeable(monkeypatch: pytest.MonkeyPatch) -> Method:
         suggested_learning_rate = 1e-3
 
     side = Side()
-    for registry in (METHODS, method._METHODS):
+    for registry in (METHODS, method.METHODS):
         monkeypatch.setitem(registry._entries, "side", side)  # type: ignore[arg-type]
     return side
 
