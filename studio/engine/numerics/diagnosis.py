@@ -1,7 +1,7 @@
 """From the facts of each attempted step to verdicts: what the matter is, why, and what to do. Without torch.
 
 Each step has at most one cause of failure, looked for from the certain to the likely: weights that are not numbers, a
-loss that is none, gradients that are none. The detectors of `studio.engine.numerics.verdicts` go by that cause, and
+loss that is none, gradients that are none. The verdicts of `studio.engine.numerics.verdicts` go by that cause, and
 watch what can go wrong in steps that succeed. The work and the memory per step are constant.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from studio.config import RunConfig
 from studio.engine.numerics.facts import FAR_BELOW, Cause, FirstNonFinite, StepFacts, ValidationFacts
 from studio.engine.numerics.loss_scale import WINDOW, LossScaleHistory
-from studio.engine.numerics.verdict import Detector, Evidence, Options, Verdict, Watched
+from studio.engine.numerics.verdict import Evidence, Options, Verdict, Watched
 from studio.engine.numerics.verdicts import VERDICTS
 from studio.engine.precision import Precision
 from studio.events import OverflowDiagnosed
@@ -21,11 +21,6 @@ from studio.i18n import untranslated
 
 # What has no certain sign is established by the third time: twice may be the same strange batch, tried again.
 ESTABLISHED = 3
-
-
-def no_checkpoint() -> bool:
-    """Of a run that keeps none."""
-    return False
 
 
 class Diagnosis:
@@ -37,7 +32,7 @@ class Diagnosis:
         config: RunConfig,
         *,
         has_bf16: bool,
-        can_restore: Callable[[], bool] = no_checkpoint,
+        can_restore: Callable[[], bool] = lambda: False,
     ) -> None:
         """`precision` is what `config.precision` became; `has_bf16`: whether the device computes in bf16.
 
@@ -47,21 +42,16 @@ class Diagnosis:
         self._has_bf16 = has_bf16
         self._can_restore = can_restore
         self._pause_after = config.numerics.pause_after
-        self._bad_in_a_row = 0
+        self._bad_in_a_row = 0  # steps, up to the last one, that failed and that no smaller loss scale can help
         self._located: tuple[int, FirstNonFinite] | None = None
         # A verdict comes before the pause that it explains.
         established = max(2, min(ESTABLISHED, self._pause_after))
         scaling = config.precision.loss_scaling if precision.loss_scaling else "off"
         history = LossScaleHistory(config.precision, scaling, established)
         self._run = Watched(config=config, precision=precision, established=established, loss_scale=history)
-        self._detectors: dict[str, Detector] = {}
+        self._verdicts: dict[str, Verdict] = {}
         for verdict in VERDICTS:
             self.forget(verdict.name)
-
-    @property
-    def bad_in_a_row(self) -> int:
-        """Steps in a row, up to the last one, that failed and that no smaller loss scale can help."""
-        return self._bad_in_a_row
 
     @property
     def should_pause(self) -> bool:
@@ -76,7 +66,7 @@ class Diagnosis:
     @property
     def calm(self) -> bool:
         """Whether the last step did not fail beyond the help of a smaller loss scale, nor seems to be an explosion."""
-        return self._bad_in_a_row == 0 and not any(detector.suspects for detector in self._detectors.values())
+        return self._bad_in_a_row == 0 and not any(verdict.suspects for verdict in self._verdicts.values())
 
     def suspects_rows(self, facts: StepFacts) -> bool:
         """Whether single rows may be why the gradients of a skipped step are not finite.
@@ -89,8 +79,9 @@ class Diagnosis:
 
     def forget(self, name: str) -> None:
         """Take a kind of verdict for one that was never seen."""
-        if detector := VERDICTS.get(name).detector(self._run):
-            self._detectors[name] = detector
+        kind = VERDICTS.get(name)
+        if kind.can_happen(self._run):
+            self._verdicts[name] = kind(self._run)
 
     def observe(self, facts: StepFacts) -> list[OverflowDiagnosed]:
         """Take in the next attempted step; return what has become known by it, mostly nothing."""
@@ -103,32 +94,28 @@ class Diagnosis:
             self._run.loss_scale.forget_descent()
         if not facts.done.skipped:
             self._run.losses.add(facts.done.loss)
-        found = {name: detector.observe(facts) for name, detector in self._detectors.items()}
-        return self._events(facts.step, found)
+        return self._events(facts.step, lambda verdict: verdict.observe(facts))
 
     def validated(self, facts: ValidationFacts) -> None:
         """Take in a measurement on the held-out rows."""
-        for detector in self._detectors.values():
-            detector.validated(facts)
+        for verdict in self._verdicts.values():
+            verdict.validated(facts)
 
     def finish(self, step: int) -> list[OverflowDiagnosed]:
         """Return what is still to be told when the run has ended after `step`."""
-        return self._events(step, {name: detector.finish(step) for name, detector in self._detectors.items()})
+        return self._events(step, lambda verdict: verdict.finish(step))
 
     def _with_cause(self, facts: StepFacts) -> StepFacts:
         if not facts.done.skipped:
             return facts
-        if facts.located is not None:
-            self._located = (facts.step, facts.located)
-        located = facts.located or self._lately_located(facts)
+        located = facts.located
+        if located is not None:
+            self._located = (facts.step, located)
+        # Not every failure is looked into. Then it is taken to begin where the last one of the same kind began.
+        elif self._located is not None and facts.step - self._located[0] <= WINDOW:
+            lately = self._located[1]
+            located = lately if (lately.direction == "backward") == facts.finite_loss else None
         return dataclasses.replace(facts, located=located, cause=self._cause(facts, located))
-
-    def _lately_located(self, facts: StepFacts) -> FirstNonFinite | None:
-        """Where the last failure of the same kind began: not every failure is looked into."""
-        if self._located is None or facts.step - self._located[0] > WINDOW:
-            return None
-        located = self._located[1]
-        return located if (located.direction == "backward") == facts.finite_loss else None
 
     def _cause(self, facts: StepFacts, located: FirstNonFinite | None) -> Cause:
         if located and located.direction == "weights":
@@ -139,10 +126,9 @@ class Diagnosis:
             return "loss"
         return "rows" if facts.rows_tried else "gradients"
 
-    def _events(self, step: int, found: dict[str, Evidence | None]) -> list[OverflowDiagnosed]:
-        return [
-            self._event(step, VERDICTS.get(name), evidence) for name, evidence in found.items() if evidence is not None
-        ]
+    def _events(self, step: int, ask: Callable[[Verdict], Evidence | None]) -> list[OverflowDiagnosed]:
+        found = [(verdict, ask(verdict)) for verdict in self._verdicts.values()]
+        return [self._event(step, verdict, evidence) for verdict, evidence in found if evidence is not None]
 
     def _event(self, step: int, verdict: Verdict, evidence: Evidence) -> OverflowDiagnosed:
         evidence = {"precision": self._precision.name, "scaling": self._run.loss_scale.scaling, **evidence}

@@ -14,7 +14,8 @@ from typing import Any, ClassVar, TypeAlias
 from studio.config import RunConfig
 from studio.engine.numerics.facts import StepFacts, ValidationFacts
 from studio.engine.numerics.loss_history import LossHistory
-from studio.engine.numerics.loss_scale import LossScaleHistory
+from studio.engine.numerics.loss_scale import WINDOW, LossScaleHistory
+from studio.engine.numerics.throttle import NewsThrottle
 from studio.engine.precision import Precision
 
 # The numbers that a verdict rests on, as JSON values; the sentence is made of them alone.
@@ -26,13 +27,13 @@ Words: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Watched:
-    """The run that detectors watch.
+    """The run that is watched.
 
     Attributes:
         precision: what `config.precision` became.
         established: so many times something without a certain sign must happen to be no chance.
-        loss_scale, losses: the history of the loss scale and of the losses; they are up to date when the detectors
-            observe a step.
+        loss_scale, losses: the history of the loss scale and of the losses; they are up to date when a
+            verdict observes a step.
     """
 
     config: RunConfig
@@ -55,8 +56,40 @@ class Options:
     can_restore: bool
 
 
-class Detector:
-    """Looks for one kind of verdict in the steps of one run. The work and the memory per step are constant."""
+class Verdict(ABC):
+    """One kind of verdict. An instance looks for it in the steps of one run; work and memory per step are constant.
+
+    Attributes:
+        title: a few words, to be translated where they are shown.
+        harmful: it alarms, and counts towards the pause of a run; one that is not only explains.
+        order: of two that a step may be told with, the one with the lower number goes first.
+        quiet: after so many steps (or observations) without it, another one is news.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    harmful: ClassVar[bool] = True
+    order: ClassVar[int] = 100
+    quiet: ClassVar[int] = WINDOW
+
+    def __init__(self, run: Watched) -> None:
+        self._run = run
+        self._news = NewsThrottle(self.quiet)
+
+    @staticmethod
+    def can_happen(run: Watched) -> bool:
+        """Return whether it can happen at all with the settings of this run."""
+        return True
+
+    @staticmethod
+    @abstractmethod
+    def words(evidence: Evidence, remedies: Remedies) -> Words:
+        """Return the sentence and the advice, in the language of the session."""
+
+    @staticmethod
+    def remedies(evidence: Evidence, options: Options) -> tuple[str, ...]:
+        """Return the names of what helps, the best first; `precision` and `scaling` are in all evidence."""
+        return ()
 
     @property
     def suspects(self) -> bool:
@@ -67,36 +100,9 @@ class Detector:
         """Take in the next attempted step; return the evidence where the verdict is to be told now."""
         return None
 
-    def validated(self, facts: ValidationFacts) -> None:
+    def validated(self, facts: ValidationFacts) -> None:  # noqa: B027 - most kinds do not look at it
         """Take in a measurement on the held-out rows. What follows from it is told with a step, or at the end."""
 
     def finish(self, step: int) -> Evidence | None:
         """Return the evidence where it is to be told now that the run has ended after `step`."""
         return None
-
-
-class Verdict(ABC):
-    """One kind of verdict.
-
-    Attributes:
-        title: a few words, to be translated where they are shown.
-        harmful: it alarms, and counts towards the pause of a run; one that is not only explains.
-        order: of two that a step may be told with, the one with the lower number goes first.
-    """
-
-    name: ClassVar[str]
-    title: ClassVar[str]
-    harmful: ClassVar[bool] = True
-    order: ClassVar[int] = 100
-
-    @abstractmethod
-    def detector(self, run: Watched) -> Detector | None:
-        """Return a detector for one run; None where this cannot happen in its precision."""
-
-    @abstractmethod
-    def words(self, evidence: Evidence, remedies: Remedies) -> Words:
-        """Return the sentence and the advice, in the language of the session."""
-
-    def remedies(self, evidence: Evidence, options: Options) -> tuple[str, ...]:
-        """Return the names of what helps, the best first; `precision` and `scaling` are in all evidence."""
-        return ()

@@ -15,7 +15,7 @@ from typing_extensions import override
 from studio.config import RunConfig
 from studio.engine.autocast import autocast
 from studio.engine.data.batching import MicroBatch, collate
-from studio.engine.numerics.diagnosis import ESTABLISHED, Diagnosis, no_checkpoint
+from studio.engine.numerics.diagnosis import ESTABLISHED, Diagnosis
 from studio.engine.numerics.facts import FAR_BELOW, FirstNonFinite, Row, StepFacts, ValidationFacts
 from studio.engine.numerics.locate import locate_first
 from studio.engine.numerics.lost_updates import LostUpdates
@@ -67,7 +67,7 @@ class NumericsMonitor(StepObserver):
         emit: Emit,
         *,
         verdicts: Sequence[OverflowDiagnosed] = (),
-        can_restore: Callable[[], bool] = no_checkpoint,
+        can_restore: Callable[[], bool] = lambda: False,
     ) -> None:
         """`verdicts`: of the run so far. `can_restore` returns whether there is a good checkpoint to go back to."""
         config = trainer.config

@@ -1,11 +1,11 @@
-"""The kinds of verdict, one file each: detector, evidence, words and remedies. Listing them does not import torch."""
+"""The kinds of verdict, one file each: signs, evidence, words and remedies. Listing them does not import torch."""
 
 from studio.engine.numerics.verdict import Verdict, Words
 from studio.errors import ConfigError
 from studio.events import OverflowDiagnosed
 from studio.registry import Registry
 
-VERDICTS: Registry[Verdict] = Registry("verdict", __name__, "VERDICT")
+VERDICTS: Registry[type[Verdict]] = Registry("verdict", __name__, "VERDICT")
 
 __all__ = ["VERDICTS", "Verdict", "verdict_words"]
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from studio.engine.numerics.facts import StepFacts
 from studio.engine.numerics.remedies import widest_formats
-from studio.engine.numerics.throttle import NewsThrottle
-from studio.engine.numerics.verdict import Detector, Evidence, Options, Remedies, Verdict, Watched, Words
+from studio.engine.numerics.verdict import Evidence, Options, Remedies, Verdict, Watched, Words
 from studio.engine.numerics.words import wider_format
 from studio.i18n import gettext_noop, tr
 from studio.text.numbers import share_text
@@ -21,17 +20,25 @@ QUIET_OBSERVATIONS = 5
 
 
 class Bf16Stall(Verdict):
-    """Updates lost to rounding."""
+    """An update leaves most weights as they were, again and again."""
 
     name = "bf16_stall"
     title = gettext_noop("Updates lost to rounding")
+    quiet = QUIET_OBSERVATIONS
 
-    def detector(self, run: Watched) -> Detector | None:
+    def __init__(self, run: Watched) -> None:
+        super().__init__(run)
+        self._full_rate = FULL_RATE * run.config.training.learning_rate
+        self._in_a_row = 0
+        self._observations = 0
+
+    @staticmethod
+    def can_happen(run: Watched) -> bool:
         # Stochastic rounding loses as many updates, and makes up for them on average.
-        can_stall = run.precision.pure and not run.config.precision.stochastic_rounding
-        return Bf16StallDetector(run) if can_stall else None
+        return run.precision.pure and not run.config.precision.stochastic_rounding
 
-    def words(self, evidence: Evidence, remedies: Remedies) -> Words:
+    @staticmethod
+    def words(evidence: Evidence, remedies: Remedies) -> Words:
         sentence = tr(
             "{share} of the weights stood still in an update that was meant to move them: {format} has only {bits} "
             "bits of detail, and the steps at the learning rate {rate:g} are rounded away."
@@ -52,20 +59,10 @@ class Bf16Stall(Verdict):
             advice = wider_format(remedies)
         return sentence, advice
 
-    def remedies(self, evidence: Evidence, options: Options) -> tuple[str, ...]:
+    @staticmethod
+    def remedies(evidence: Evidence, options: Options) -> tuple[str, ...]:
         rounding = ("stochastic_rounding",) if evidence["precision"] == "bf16-pure" else ()
         return (*rounding, *widest_formats(options))
-
-
-class Bf16StallDetector(Detector):
-    """Reads how many weights an update left as they were."""
-
-    def __init__(self, run: Watched) -> None:
-        self._format = run.precision.parameters
-        self._full_rate = FULL_RATE * run.config.training.learning_rate
-        self._in_a_row = 0
-        self._observations = 0
-        self._news = NewsThrottle(QUIET_OBSERVATIONS)
 
     def observe(self, facts: StepFacts) -> Evidence | None:
         lost, rate = facts.lost_updates, facts.done.learning_rate
@@ -75,7 +72,7 @@ class Bf16StallDetector(Detector):
         self._in_a_row = self._in_a_row + 1 if lost >= STALL_SHARE else 0
         if self._in_a_row < STALL_OBSERVATIONS or not self._news.passes(self._observations, lost):
             return None
-        return {"format": self._format, "share": lost, "learning_rate": rate}
+        return {"format": self._run.precision.parameters, "share": lost, "learning_rate": rate}
 
 
-VERDICT = Bf16Stall()
+VERDICT = Bf16Stall

@@ -5,8 +5,7 @@ from __future__ import annotations
 from studio.engine.numerics.facts import StepFacts
 from studio.engine.numerics.loss_scale import CHRONIC_SHARE, WINDOW
 from studio.engine.numerics.remedies import CUSTOMARY_SCALING, wider_formats
-from studio.engine.numerics.throttle import NewsThrottle
-from studio.engine.numerics.verdict import Detector, Evidence, Options, Remedies, Verdict, Watched, Words
+from studio.engine.numerics.verdict import Evidence, Options, Remedies, Verdict, Watched, Words
 from studio.engine.numerics.words import begins_in, number, wider_format
 from studio.exponents import FP16
 from studio.i18n import gettext_noop, tr
@@ -17,15 +16,17 @@ FEWEST = round(CHRONIC_SHARE * WINDOW)
 
 
 class ChronicOverflow(Verdict):
-    """Steps keep overflowing."""
+    """The share of the steps that is skipped is too large."""
 
     name = "chronic_overflow"
     title = gettext_noop("Steps keep overflowing")
 
-    def detector(self, run: Watched) -> Detector | None:
-        return ChronicOverflowDetector(run) if run.fp16 else None
+    @staticmethod
+    def can_happen(run: Watched) -> bool:
+        return run.fp16
 
-    def words(self, evidence: Evidence, remedies: Remedies) -> Words:
+    @staticmethod
+    def words(evidence: Evidence, remedies: Remedies) -> Words:
         sentence = {
             "dynamic": tr(
                 "{skipped} of the last {steps} steps were skipped ({share}): each time the loss scale (a factor that "
@@ -59,35 +60,18 @@ class ChronicOverflow(Verdict):
             return sentence, advice.format(interval=evidence["growth_interval"])
         return sentence, tr("Use dynamic loss scaling, which finds a scale that fits by itself.")
 
-    def remedies(self, evidence: Evidence, options: Options) -> tuple[str, ...]:
+    @staticmethod
+    def remedies(evidence: Evidence, options: Options) -> tuple[str, ...]:
         # Dynamic scaling with customary settings, unless that is in use, or cannot help because nothing is scaled.
-        customary = not _grows_too_often(evidence) and not _grows_too_far(evidence)
-        in_use = evidence["scaling"] == "dynamic" and customary
+        grows_too_often = evidence["growth_interval"] < CUSTOMARY_SCALING["precision.growth_interval"]
+        in_use = evidence["scaling"] == "dynamic" and not grows_too_often and not _grows_too_far(evidence)
         scaling = () if in_use or evidence["scaling"] == "off" else ("use_dynamic_scaling",)
         rate = ("lower_learning_rate",) if evidence["update"] else ()
         return (*scaling, *wider_formats(evidence, options), *rate)
 
-
-def _grows_too_often(evidence: Evidence) -> bool:
-    return bool(evidence["growth_interval"] < CUSTOMARY_SCALING["precision.growth_interval"])
-
-
-def _grows_too_far(evidence: Evidence) -> bool:
-    """Whether a growth that fails takes several skipped steps back; journals of earlier versions do not tell."""
-    factors = [evidence.get(key, CUSTOMARY_SCALING[f"precision.{key}"]) for key in ("growth_factor", "backoff_factor")]
-    return bool(factors[0] * factors[1] > 1.0)
-
-
-class ChronicOverflowDetector(Detector):
-    """Judges the share of the steps that is skipped."""
-
-    def __init__(self, run: Watched) -> None:
-        self._history = run.loss_scale
-        self._established = run.established
-        self._news = NewsThrottle(WINDOW)
-
     def observe(self, facts: StepFacts) -> Evidence | None:
-        history, dynamic = self._history, self._history.scaling == "dynamic"
+        history = self._run.loss_scale
+        dynamic = history.scaling == "dynamic"
         if facts.cause != "gradients" or (dynamic and not facts.can_back_off):
             return None
         recent = history.recent
@@ -96,7 +80,7 @@ class ChronicOverflowDetector(Detector):
         # One growth that fails, however many steps it takes back, is no habit yet.
         twice = not dynamic or (len(history.repeats) == 2 and facts.step - history.repeats[0] < len(recent))
         often = twice and repetitions >= FEWEST and repetitions > CHRONIC_SHARE * len(recent)
-        in_a_row = all(skip for skip, _ in list(recent)[-self._established :])
+        in_a_row = all(skip for skip, _ in list(recent)[-self._run.established :])
         unanswered = not dynamic and in_a_row and history.keeps_overflowing(facts.step)
         if not (often or unanswered) or not self._news.passes(facts.step, skipped / len(recent)):
             return None
@@ -114,4 +98,10 @@ class ChronicOverflowDetector(Detector):
         }
 
 
-VERDICT = ChronicOverflow()
+def _grows_too_far(evidence: Evidence) -> bool:
+    """Whether a growth that fails takes several skipped steps back; journals of earlier versions do not tell."""
+    factors = [evidence.get(key, CUSTOMARY_SCALING[f"precision.{key}"]) for key in ("growth_factor", "backoff_factor")]
+    return bool(factors[0] * factors[1] > 1.0)
+
+
+VERDICT = ChronicOverflow

@@ -7,23 +7,26 @@ from collections import deque
 
 from studio.engine.numerics.facts import StepFacts
 from studio.engine.numerics.loss_history import STEPS
-from studio.engine.numerics.loss_scale import WINDOW
-from studio.engine.numerics.throttle import NewsThrottle
-from studio.engine.numerics.verdict import Detector, Evidence, Options, Remedies, Verdict, Watched, Words
+from studio.engine.numerics.verdict import Evidence, Options, Remedies, Verdict, Watched, Words
 from studio.engine.numerics.words import number
 from studio.i18n import gettext_noop, tr
 
 
 class Divergence(Verdict):
-    """The loss has diverged."""
+    """Losses of late are far above those of before, at an update or at the end of the run."""
 
     name = "divergence"
     title = gettext_noop("The loss has risen")
 
-    def detector(self, run: Watched) -> Detector | None:
-        return DivergenceDetector(run)
+    def __init__(self, run: Watched) -> None:
+        super().__init__(run)
+        self._losses = run.losses
+        self._norms: deque[float] = deque(maxlen=STEPS)
+        self._rate = 0.0
+        self._failing = False
 
-    def words(self, evidence: Evidence, remedies: Remedies) -> Words:
+    @staticmethod
+    def words(evidence: Evidence, remedies: Remedies) -> Words:
         sentence = tr(
             "The loss has risen to about {loss}, from {before}, and stays there: the updates make the model worse "
             "(it diverges). The learning rate is {rate:g}."
@@ -36,19 +39,9 @@ class Divergence(Verdict):
             return sentence, tr("Go back to the last good checkpoint, and lower the learning rate.")
         return sentence, tr("Start again at a lower learning rate; a tenth of it is the usual next try.")
 
-    def remedies(self, evidence: Evidence, options: Options) -> tuple[str, ...]:
+    @staticmethod
+    def remedies(evidence: Evidence, options: Options) -> tuple[str, ...]:
         return ("lower_learning_rate", *(("restore_checkpoint",) if options.can_restore else ()))
-
-
-class DivergenceDetector(Detector):
-    """Compares the losses of late with those of before, at every update and at the end of the run."""
-
-    def __init__(self, run: Watched) -> None:
-        self._losses = run.losses
-        self._norms: deque[float] = deque(maxlen=STEPS)
-        self._rate = 0.0
-        self._failing = False
-        self._news = NewsThrottle(WINDOW)
 
     @property
     def suspects(self) -> bool:
@@ -67,9 +60,9 @@ class DivergenceDetector(Detector):
         return self._told(step) if self._losses.ended_high and not self._failing else None
 
     def _told(self, step: int) -> Evidence | None:
-        if self._losses.told_by not in ("", Divergence.name) or not self._news.passes(step):
+        if self._losses.told_by not in ("", self.name) or not self._news.passes(step):
             return None
-        self._losses.told_by = Divergence.name
+        self._losses.told_by = self.name
         return {
             "loss": self._losses.of_late,
             "loss_before": self._losses.level,
@@ -78,4 +71,4 @@ class DivergenceDetector(Detector):
         }
 
 
-VERDICT = Divergence()
+VERDICT = Divergence

@@ -10,7 +10,7 @@ from collections import deque
 from studio.engine.numerics.facts import StepFacts
 from studio.engine.numerics.loss_scale import WINDOW
 from studio.engine.numerics.throttle import NewsThrottle, Repetition
-from studio.engine.numerics.verdict import Detector, Evidence, Options, Remedies, Verdict, Watched, Words
+from studio.engine.numerics.verdict import Evidence, Options, Remedies, Verdict, Watched, Words
 from studio.engine.numerics.words import begins_in, number
 from studio.i18n import gettext_noop, tr
 
@@ -33,16 +33,25 @@ WHILE_RISEN = 10
 
 
 class ExplodingGradients(Verdict):
-    """Exploding gradients."""
+    """Norms are far too long in steps that are applied, or gradients are not finite."""
 
     name = "exploding_gradients"
     title = gettext_noop("Exploding gradients")
     order = 90  # before divergence, of which it is the reason
+    quiet = EXPLODED_STEPS
 
-    def detector(self, run: Watched) -> Detector | None:
-        return ExplodingGradientsDetector(run)
+    def __init__(self, run: Watched) -> None:
+        super().__init__(run)
+        self._clip = run.config.training.max_grad_norm
+        self._limit = max(self._clip, NORMAL_NORM)
+        self._losses = run.losses
+        self._norms: deque[float] = deque(maxlen=HOPELESS_STEPS)
+        self._level = math.inf  # the lowest that norms were on the whole
+        self._undefined = Repetition(run.established)
+        self._undefined_news = NewsThrottle(WINDOW)
 
-    def words(self, evidence: Evidence, remedies: Remedies) -> Words:
+    @staticmethod
+    def words(evidence: Evidence, remedies: Remedies) -> Words:
         if "overflows" in evidence:
             sentence = tr("Gradients became infinite or undefined in steps whose loss was finite; such steps: {count}.")
             sentence = sentence.format(count=evidence["overflows"]) + begins_in(evidence)
@@ -68,23 +77,9 @@ class ExplodingGradients(Verdict):
             advice = tr("Lower the learning rate, and start again if the loss has risen.")
         return sentence, advice
 
-    def remedies(self, evidence: Evidence, options: Options) -> tuple[str, ...]:
+    @staticmethod
+    def remedies(evidence: Evidence, options: Options) -> tuple[str, ...]:
         return ("lower_learning_rate", *(("restore_checkpoint",) if options.can_restore else ()))
-
-
-class ExplodingGradientsDetector(Detector):
-    """Follows norms and losses of the steps that were applied, and counts the gradients that were not finite."""
-
-    def __init__(self, run: Watched) -> None:
-        self._fp16 = run.fp16
-        self._clip = run.config.training.max_grad_norm
-        self._limit = max(self._clip, NORMAL_NORM)
-        self._losses = run.losses
-        self._norms: deque[float] = deque(maxlen=HOPELESS_STEPS)
-        self._level = math.inf  # the lowest that norms were on the whole
-        self._news = NewsThrottle(EXPLODED_STEPS)
-        self._undefined = Repetition(run.established)
-        self._undefined_news = NewsThrottle(WINDOW)
 
     @property
     def suspects(self) -> bool:
@@ -93,7 +88,7 @@ class ExplodingGradientsDetector(Detector):
     def observe(self, facts: StepFacts) -> Evidence | None:
         if facts.done.skipped:
             # In fp32 and bf16 there is no scale to blame.
-            return self._undefined_gradients(facts) if facts.cause == "gradients" and not self._fp16 else None
+            return self._undefined_gradients(facts) if facts.cause == "gradients" and not self._run.fp16 else None
         self._norms.append(facts.done.grad_norm)
         exploded = self._exploded()
         # The very first norm is that of the model as it came; later ones count by the median of five.
@@ -101,10 +96,10 @@ class ExplodingGradientsDetector(Detector):
         if len(recent) == BASELINE or math.isinf(self._level):
             self._level = min(self._level, statistics.median(recent))
         typical = statistics.median(self._last(EXPLODED_STEPS))
-        told_already = self._losses.told_by not in ("", ExplodingGradients.name)
+        told_already = self._losses.told_by not in ("", self.name)
         if not exploded or told_already or not self._news.passes(facts.step, math.log10(typical / self._limit)):
             return None
-        self._losses.told_by = ExplodingGradients.name
+        self._losses.told_by = self.name
         return {
             "grad_norm": typical,
             "max_grad_norm": self._clip,
@@ -116,11 +111,12 @@ class ExplodingGradientsDetector(Detector):
     def _undefined_gradients(self, facts: StepFacts) -> Evidence | None:
         if not self._undefined.established(facts.step) or not self._undefined_news.passes(facts.step):
             return None
-        self._losses.told_by = ExplodingGradients.name
+        self._losses.told_by = self.name
         return {"module": facts.backward_module, "overflows": self._undefined.times}
 
     def _exploded(self) -> bool:
-        if self._mostly_beyond(EXPLODED * max(self._limit, self._level)):
+        limit = EXPLODED * max(self._limit, self._level)
+        if sum(norm >= limit for norm in self._last(EXPLODED_STEPS)) >= MOST * EXPLODED_STEPS:
             return True
         # A loss that has risen while the gradients are that long is no matter of units either.
         if self._losses.risen and statistics.median(self._last(WHILE_RISEN)) >= EXPLODED * self._limit:
@@ -128,11 +124,8 @@ class ExplodingGradientsDetector(Detector):
         hopeless = len(self._norms) == HOPELESS_STEPS and min(self._norms) >= HOPELESS * self._limit
         return hopeless and self._losses.of_late > LEARNING * self._losses.first
 
-    def _mostly_beyond(self, limit: float) -> bool:
-        return sum(norm >= limit for norm in self._last(EXPLODED_STEPS)) >= MOST * EXPLODED_STEPS
-
     def _last(self, count: int) -> list[float]:
         return list(itertools.islice(reversed(self._norms), count))
 
 
-VERDICT = ExplodingGradients()
+VERDICT = ExplodingGradients

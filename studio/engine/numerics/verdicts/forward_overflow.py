@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from studio.engine.numerics.facts import StepFacts
-from studio.engine.numerics.loss_scale import WINDOW
 from studio.engine.numerics.remedies import wider_formats
-from studio.engine.numerics.throttle import NewsThrottle
-from studio.engine.numerics.verdict import Detector, Evidence, Options, Remedies, Verdict, Watched, Words
+from studio.engine.numerics.verdict import Evidence, Options, Remedies, Verdict, Words
 from studio.engine.numerics.words import number, on_rows, rows_evidence, wider_format
 from studio.exponents import FP16
 from studio.i18n import gettext_noop, tr
 
 
 class ForwardOverflow(Verdict):
-    """Activations or stored weights beyond fp16."""
+    """Told at once where it was located: a value that is infinite in fp16 and finite in fp32 is no chance."""
 
     name = "forward_overflow"
     title = gettext_noop("Activations beyond fp16")
 
-    def detector(self, run: Watched) -> Detector | None:
-        return ForwardOverflowDetector()
-
-    def words(self, evidence: Evidence, remedies: Remedies) -> Words:
+    @staticmethod
+    def words(evidence: Evidence, remedies: Remedies) -> Words:
         if evidence.get("weights"):
             sentence = tr(
                 "Numbers in {module} exceed what fp16 can hold ({limit}) and became infinite when they were stored in "
@@ -54,29 +50,19 @@ class ForwardOverflow(Verdict):
             advice += " " + wider_format(remedies)
         return sentence + on_rows(evidence), advice
 
-    def remedies(self, evidence: Evidence, options: Options) -> tuple[str, ...]:
+    @staticmethod
+    def remedies(evidence: Evidence, options: Options) -> tuple[str, ...]:
         wide = wider_formats(evidence, options)
         rows = ("skip_rows",) if evidence["rows"] else ()
         if "fp16" not in evidence["precision"]:  # then only the storage of frozen weights is in fp16
             return ("use_automatic_storage", *wide)
-        if not by_training(evidence):
+        # Updates may have led to it where some were applied, and where it is not some rows among others that fail.
+        if not evidence.get("update") or len(evidence["rows"]) < evidence.get("rows_tried", 0):
             return (*wide, *rows)
         # In a model that could compute these rows when it came, the weights have grown; a wider format would only let
         # them grow on.
         back = ("restore_checkpoint",) if options.can_restore else ()
         return ("lower_learning_rate", *back, *wide, *(rows if len(evidence["rows"]) == 1 else ()))
-
-
-def by_training(evidence: Evidence) -> bool:
-    """Return whether updates may have led to it: some were applied, and it is not some rows among others that fail."""
-    return bool(evidence.get("update")) and len(evidence["rows"]) >= evidence.get("rows_tried", 0)
-
-
-class ForwardOverflowDetector(Detector):
-    """Tells at once what was located: a value that is infinite in fp16 and finite in fp32 is no chance."""
-
-    def __init__(self) -> None:
-        self._news = NewsThrottle(WINDOW)
 
     def observe(self, facts: StepFacts) -> Evidence | None:
         located = facts.located
@@ -89,4 +75,4 @@ class ForwardOverflowDetector(Detector):
         return {**evidence, **rows_evidence(facts), "update": facts.done.update}
 
 
-VERDICT = ForwardOverflow()
+VERDICT = ForwardOverflow

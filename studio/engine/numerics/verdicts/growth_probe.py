@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from studio.engine.numerics.facts import StepFacts
-from studio.engine.numerics.loss_scale import WINDOW
-from studio.engine.numerics.throttle import NewsThrottle
-from studio.engine.numerics.verdict import Detector, Evidence, Remedies, Verdict, Watched, Words
+from studio.engine.numerics.verdict import Evidence, Remedies, Verdict, Watched, Words
 from studio.engine.numerics.words import number
 from studio.i18n import gettext_noop, tr
 
 
 class GrowthProbe(Verdict):
-    """A larger loss scale was tried."""
+    """The scale grew, and the growth was taken back."""
 
     name = "growth_probe"
     title = gettext_noop("A larger loss scale tried")
     harmful = False
 
-    def detector(self, run: Watched) -> Detector | None:
-        return GrowthProbeDetector(run) if run.fp16 else None
+    def __init__(self, run: Watched) -> None:
+        super().__init__(run)
+        self._probes = 0
 
-    def words(self, evidence: Evidence, remedies: Remedies) -> Words:
+    @staticmethod
+    def can_happen(run: Watched) -> bool:
+        return run.fp16
+
+    @staticmethod
+    def words(evidence: Evidence, remedies: Remedies) -> Words:
         sentence = tr(
             "The loss scale, a factor that lifts small gradients into the range of fp16, had been raised to {tried}, "
             "which proved too large; it went back to {scale}, and steps were skipped for that: {count}."
@@ -30,18 +34,10 @@ class GrowthProbe(Verdict):
         )
         return sentence, advice.format(interval=evidence["growth_interval"])
 
-
-class GrowthProbeDetector(Detector):
-    """Tells of growths that were taken back."""
-
-    def __init__(self, run: Watched) -> None:
-        self._history = run.loss_scale
-        self._probes = 0
-        self._news = NewsThrottle(WINDOW)
-
     def observe(self, facts: StepFacts) -> Evidence | None:
-        ended = self._history.ended
-        if facts.done.skipped or ended is None or not ended.failed_growth or self._history.often:
+        history = self._run.loss_scale
+        ended = history.ended
+        if facts.done.skipped or ended is None or not ended.failed_growth or history.often:
             return None
         self._probes += 1
         if not self._news.passes(facts.step):
@@ -50,9 +46,9 @@ class GrowthProbeDetector(Detector):
             "tried_scale": ended.from_scale,
             "scale": ended.to_scale,
             "skipped": ended.skipped,
-            "growth_interval": self._history.config.growth_interval,
+            "growth_interval": history.config.growth_interval,
             "probes": self._probes,
         }
 
 
-VERDICT = GrowthProbe()
+VERDICT = GrowthProbe

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from studio.engine.numerics.facts import StepFacts
-from studio.engine.numerics.loss_scale import WINDOW
-from studio.engine.numerics.throttle import NewsThrottle, Repetition
-from studio.engine.numerics.verdict import Detector, Evidence, Options, Remedies, Verdict, Watched, Words
+from studio.engine.numerics.throttle import Repetition
+from studio.engine.numerics.verdict import Evidence, Options, Remedies, Verdict, Watched, Words
 from studio.engine.numerics.words import on_rows, rows_evidence
 from studio.events import spell_non_finite
 from studio.i18n import gettext_noop, tr
 
 
 class NonfiniteLoss(Verdict):
-    """The loss is not a number."""
+    """Told at once where it was located, and otherwise when it repeats."""
 
     name = "nonfinite_loss"
     title = gettext_noop("The loss is not a number")
 
-    def detector(self, run: Watched) -> Detector | None:
-        return NonfiniteLossDetector(run)
+    def __init__(self, run: Watched) -> None:
+        super().__init__(run)
+        self._unlocated = Repetition(run.established)
 
-    def words(self, evidence: Evidence, remedies: Remedies) -> Words:
+    @staticmethod
+    def words(evidence: Evidence, remedies: Remedies) -> Words:
         if evidence["direction"] == "forward":
             sentence = tr(
                 "The loss is {loss}, not a number to learn from: the first value that is none came from {module}."
@@ -42,19 +43,12 @@ class NonfiniteLoss(Verdict):
             advice = tr("Look at the rows; if they are in order, go back to the last good weights at a lower rate.")
         return sentence, advice
 
-    def remedies(self, evidence: Evidence, options: Options) -> tuple[str, ...]:
+    @staticmethod
+    def remedies(evidence: Evidence, options: Options) -> tuple[str, ...]:
         rows = ("skip_rows",) if evidence["rows"] else ()
         back = ("restore_checkpoint",) if options.can_restore else ()
         by_training = evidence["update"] and evidence["direction"] != "loss"
         return (*rows, *(("lower_learning_rate", *back) if by_training else ()))
-
-
-class NonfiniteLossDetector(Detector):
-    """Tells at once what was located, and otherwise what repeats."""
-
-    def __init__(self, run: Watched) -> None:
-        self._unlocated = Repetition(run.established)
-        self._news = NewsThrottle(WINDOW)
 
     def observe(self, facts: StepFacts) -> Evidence | None:
         if facts.cause != "loss":
@@ -74,4 +68,4 @@ class NonfiniteLossDetector(Detector):
         }
 
 
-VERDICT = NonfiniteLoss()
+VERDICT = NonfiniteLoss

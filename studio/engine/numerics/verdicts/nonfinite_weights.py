@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from studio.engine.numerics.facts import StepFacts
-from studio.engine.numerics.loss_scale import WINDOW
-from studio.engine.numerics.throttle import NewsThrottle
-from studio.engine.numerics.verdict import Detector, Evidence, Options, Remedies, Verdict, Watched, Words
+from studio.engine.numerics.verdict import Evidence, Options, Remedies, Verdict, Words
 from studio.i18n import gettext_noop, tr
 
 
 class NonfiniteWeights(Verdict):
-    """Damaged weights."""
+    """Told at once where it was located."""
 
     name = "nonfinite_weights"
     title = gettext_noop("Damaged weights")
 
-    def detector(self, run: Watched) -> Detector | None:
-        return NonfiniteWeightsDetector()
-
-    def words(self, evidence: Evidence, remedies: Remedies) -> Words:
+    @staticmethod
+    def words(evidence: Evidence, remedies: Remedies) -> Words:
         if not evidence["update"]:
             sentence = tr("The model came with weights that are not numbers (nan or infinity){where}.")
             advice = tr("Download the model again, or take another copy; no training can mend it.")
@@ -32,17 +28,11 @@ class NonfiniteWeights(Verdict):
         where = tr(", first in {module}").format(module=evidence["module"]) if evidence["module"] else ""
         return sentence.format(where=where, update=evidence["update"]), advice
 
-    def remedies(self, evidence: Evidence, options: Options) -> tuple[str, ...]:
+    @staticmethod
+    def remedies(evidence: Evidence, options: Options) -> tuple[str, ...]:
         # With damaged weights no rate helps; with a checkpoint, the run goes on from there.
         helps = evidence["update"] and options.can_restore
         return ("restore_checkpoint", "lower_learning_rate") if helps else ()
-
-
-class NonfiniteWeightsDetector(Detector):
-    """Tells at once what was located."""
-
-    def __init__(self) -> None:
-        self._news = NewsThrottle(WINDOW)
 
     def observe(self, facts: StepFacts) -> Evidence | None:
         if facts.cause != "weights" or not self._news.passes(facts.step):
@@ -50,4 +40,4 @@ class NonfiniteWeightsDetector(Detector):
         return {"update": facts.done.update, "module": facts.located.module if facts.located else ""}
 
 
-VERDICT = NonfiniteWeights()
+VERDICT = NonfiniteWeights

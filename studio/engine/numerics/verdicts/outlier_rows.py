@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from studio.engine.numerics.facts import FAR_BELOW, Row, StepFacts
 from studio.engine.numerics.remedies import wider_formats
-from studio.engine.numerics.verdict import Detector, Evidence, Options, Remedies, Verdict, Watched, Words
+from studio.engine.numerics.verdict import Evidence, Options, Remedies, Verdict, Watched, Words
 from studio.engine.numerics.words import begins_in, number, on_rows, rows_evidence
 from studio.exponents import FP16
 from studio.i18n import gettext_noop, tr
 
 
 class OutlierRows(Verdict):
-    """Rows whose gradients overflow."""
+    """Single rows fail; each is told of once."""
 
     name = "outlier_rows"
     title = gettext_noop("Rows whose gradients overflow")
 
-    def detector(self, run: Watched) -> Detector | None:
-        return OutlierRowsDetector(run)
+    def __init__(self, run: Watched) -> None:
+        super().__init__(run)
+        self._told: set[Row] = set()
 
-    def words(self, evidence: Evidence, remedies: Remedies) -> Words:
+    @staticmethod
+    def words(evidence: Evidence, remedies: Remedies) -> Words:
         if evidence["scale"] is None:
             sentence = tr("Gradients became infinite or undefined, although the loss is finite.")
         else:
@@ -39,16 +41,9 @@ class OutlierRows(Verdict):
             )
         return sentence, tr("Look at these rows, and leave them out: every update that has one of them is skipped.")
 
-    def remedies(self, evidence: Evidence, options: Options) -> tuple[str, ...]:
+    @staticmethod
+    def remedies(evidence: Evidence, options: Options) -> tuple[str, ...]:
         return ("skip_rows", *(wider_formats(evidence, options) if evidence["scale"] is not None else ()))
-
-
-class OutlierRowsDetector(Detector):
-    """Tells of each row once."""
-
-    def __init__(self, run: Watched) -> None:
-        self._run = run
-        self._told: set[Row] = set()
 
     def observe(self, facts: StepFacts) -> Evidence | None:
         if facts.cause != "rows" or self._told.issuperset(facts.rows):
@@ -62,4 +57,4 @@ class OutlierRowsDetector(Detector):
         }
 
 
-VERDICT = OutlierRows()
+VERDICT = OutlierRows

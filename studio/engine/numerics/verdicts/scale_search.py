@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from studio.engine.numerics.facts import StepFacts
-from studio.engine.numerics.loss_scale import SETTLED, WINDOW
-from studio.engine.numerics.throttle import NewsThrottle
-from studio.engine.numerics.verdict import Detector, Evidence, Remedies, Verdict, Watched, Words
+from studio.engine.numerics.loss_scale import SETTLED
+from studio.engine.numerics.verdict import Evidence, Remedies, Verdict, Watched, Words
 from studio.engine.numerics.words import number
 from studio.i18n import gettext_noop, tr
 
 
 class ScaleSearch(Verdict):
-    """The loss scale was searched for."""
+    """Told of when a search has ended: after enough good updates, or at the end of the run."""
 
     name = "scale_search"
     title = gettext_noop("Search of the loss scale")
     harmful = False
 
-    def detector(self, run: Watched) -> Detector | None:
-        return ScaleSearchDetector(run) if run.fp16 else None
+    def __init__(self, run: Watched) -> None:
+        super().__init__(run)
+        self._settled_once = False
 
-    def words(self, evidence: Evidence, remedies: Remedies) -> Words:
+    @staticmethod
+    def can_happen(run: Watched) -> bool:
+        return run.fp16
+
+    @staticmethod
+    def words(evidence: Evidence, remedies: Remedies) -> Words:
         if evidence["at_start"]:
             sentence = tr(
                 "The loss scale, a factor that lifts small gradients into the range of fp16, was searched for from "
@@ -43,22 +48,13 @@ class ScaleSearch(Verdict):
         )
         return sentence, advice
 
-
-class ScaleSearchDetector(Detector):
-    """Tells of a search when it has ended: after enough good updates, or at the end of the run."""
-
-    def __init__(self, run: Watched) -> None:
-        self._history = run.loss_scale
-        self._settled_once = False
-        self._news = NewsThrottle(WINDOW)
-
     def observe(self, facts: StepFacts) -> Evidence | None:
-        settles = not facts.done.skipped and self._history.good_in_a_row == SETTLED
+        settles = not facts.done.skipped and self._run.loss_scale.good_in_a_row == SETTLED
         return self.finish(facts.step) if settles else None
 
     def finish(self, step: int) -> Evidence | None:
-        search, at_start = self._history.search, not self._settled_once
-        self._history.search, self._settled_once = None, True
+        search, at_start = self._run.loss_scale.search, not self._settled_once
+        self._run.loss_scale.search, self._settled_once = None, True
         if search is None or not self._news.passes(step):
             return None
         return {
@@ -70,4 +66,4 @@ class ScaleSearchDetector(Detector):
         }
 
 
-VERDICT = ScaleSearch()
+VERDICT = ScaleSearch

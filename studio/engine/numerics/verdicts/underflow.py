@@ -5,8 +5,7 @@ from __future__ import annotations
 from studio.engine.numerics.facts import StepFacts
 from studio.engine.numerics.flushed import BLIND_RAISE, UNDERFLOW_SHARE, Flushed, lost_gradients
 from studio.engine.numerics.remedies import wider_formats
-from studio.engine.numerics.throttle import NewsThrottle
-from studio.engine.numerics.verdict import Detector, Evidence, Options, Remedies, Verdict, Watched, Words
+from studio.engine.numerics.verdict import Evidence, Options, Remedies, Verdict, Watched, Words
 from studio.engine.numerics.words import number, wider_format
 from studio.exponents import FP16, Histogram
 from studio.i18n import gettext_noop, tr
@@ -22,15 +21,23 @@ QUIET_SAMPLES = 5
 
 
 class Underflow(Verdict):
-    """Gradients lost to zero."""
+    """Samples show a large share of flushed gradients. What is estimated from samples is counted before it is told."""
 
     name = "underflow"
     title = gettext_noop("Gradients lost to zero")
+    quiet = QUIET_SAMPLES
 
-    def detector(self, run: Watched) -> Detector | None:
-        return UnderflowDetector(run) if run.fp16 else None
+    def __init__(self, run: Watched) -> None:
+        super().__init__(run)
+        self._in_a_row = 0
+        self._samples = 0
 
-    def words(self, evidence: Evidence, remedies: Remedies) -> Words:
+    @staticmethod
+    def can_happen(run: Watched) -> bool:
+        return run.fp16
+
+    @staticmethod
+    def words(evidence: Evidence, remedies: Remedies) -> Words:
         if evidence["scaling"] == "off":
             sentence = tr(
                 "About {share} of the gradients are too small for fp16 and become zero, so their weights do not learn; "
@@ -54,20 +61,11 @@ class Underflow(Verdict):
             )
         return sentence, advice.format(scale=number(evidence["suggested_scale"]))
 
-    def remedies(self, evidence: Evidence, options: Options) -> tuple[str, ...]:
+    @staticmethod
+    def remedies(evidence: Evidence, options: Options) -> tuple[str, ...]:
         scaling = ("use_dynamic_scaling",) if evidence["scaling"] != "dynamic" else ()
         raising = ("raise_scale",) if evidence["suggested_scale"] and evidence["scaling"] != "off" else ()
         return (*scaling, *raising, *wider_formats(evidence, options))
-
-
-class UnderflowDetector(Detector):
-    """Estimates in every sample how many gradients were flushed."""
-
-    def __init__(self, run: Watched) -> None:
-        self._history = run.loss_scale
-        self._in_a_row = 0
-        self._samples = 0
-        self._news = NewsThrottle(QUIET_SAMPLES)
 
     def observe(self, facts: StepFacts) -> Evidence | None:
         lost = None if facts.done.skipped else _lost(facts)
@@ -84,7 +82,7 @@ class UnderflowDetector(Detector):
         evidence = {
             "share": lost.share,
             "scale": facts.scale,
-            "suggested_scale": _larger_scale(facts, lost.octaves, self._history.overflowed_at),
+            "suggested_scale": _larger_scale(facts, lost.octaves, self._run.loss_scale.overflowed_at),
         }
         if facts.sample is not None:
             shares = Histogram.from_dict(facts.sample.parameters).shares(facts.scale)
@@ -110,4 +108,4 @@ def _larger_scale(facts: StepFacts, octaves: int, overflowed_at: float) -> float
     return wanted if wanted > facts.scale else None
 
 
-VERDICT = Underflow()
+VERDICT = Underflow

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 
 from studio.engine.numerics.facts import StepFacts, ValidationFacts
-from studio.engine.numerics.loss_scale import WINDOW
 from studio.engine.numerics.remedies import wider_formats
-from studio.engine.numerics.throttle import NewsThrottle
-from studio.engine.numerics.verdict import Detector, Evidence, Options, Remedies, Verdict, Watched, Words
+from studio.engine.numerics.verdict import Evidence, Options, Remedies, Verdict, Watched, Words
 from studio.engine.numerics.words import number, on_rows, rows_evidence, wider_format
 from studio.events import spell_non_finite
 from studio.exponents import FP16
@@ -16,15 +14,17 @@ from studio.i18n import gettext_noop, tr
 
 
 class ValidationOverflow(Verdict):
-    """Overflow on held-out rows alone."""
+    """Told with the next step after a validation loss that is not finite: one that fails alike has its own verdict."""
 
     name = "validation_overflow"
     title = gettext_noop("Overflow in validation")
 
-    def detector(self, run: Watched) -> Detector | None:
-        return ValidationOverflowDetector(run)
+    def __init__(self, run: Watched) -> None:
+        super().__init__(run)
+        self._pending: Evidence | None = None
 
-    def words(self, evidence: Evidence, remedies: Remedies) -> Words:
+    @staticmethod
+    def words(evidence: Evidence, remedies: Remedies) -> Words:
         if evidence["beyond_fp16"]:
             sentence = tr(
                 "The validation loss is {loss}, not a number to compare: on held-out rows the output of {module} "
@@ -51,18 +51,10 @@ class ValidationOverflow(Verdict):
             return sentence + on_rows(evidence), f"{advice} {wider_format(remedies)}"
         return sentence + on_rows(evidence), tr("Training is not harmed. Look at the held-out rows.")
 
-    def remedies(self, evidence: Evidence, options: Options) -> tuple[str, ...]:
+    @staticmethod
+    def remedies(evidence: Evidence, options: Options) -> tuple[str, ...]:
         wider = wider_formats(evidence, options) if evidence["beyond_fp16"] else ()
         return (*wider, *(("skip_rows",) if evidence["rows"] else ()))
-
-
-class ValidationOverflowDetector(Detector):
-    """Waits for the next step after a validation loss that is not finite: one that fails alike has its own verdict."""
-
-    def __init__(self, run: Watched) -> None:
-        self._fp16 = run.fp16
-        self._news = NewsThrottle(WINDOW)
-        self._pending: Evidence | None = None
 
     def validated(self, facts: ValidationFacts) -> None:
         self._pending = None if math.isfinite(facts.done.loss) else self._evidence(facts)
@@ -87,9 +79,9 @@ class ValidationOverflowDetector(Detector):
             "direction": located.direction if located else "unknown",
             "module": located.module if located and forward else "",
             "largest_before": located.largest_before if located else 0.0,
-            "beyond_fp16": bool(self._fp16 and located and forward and located.exceeds_fp16 is not False),
+            "beyond_fp16": bool(self._run.fp16 and located and forward and located.exceeds_fp16 is not False),
             **rows_evidence(facts),
         }
 
 
-VERDICT = ValidationOverflow()
+VERDICT = ValidationOverflow
