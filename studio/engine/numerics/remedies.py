@@ -70,18 +70,6 @@ def wider_formats(evidence: Evidence, options: Options) -> tuple[str, ...]:
     return tuple(name for name in widest_formats(options) if name.removeprefix("use_") not in evidence["precision"])
 
 
-def _lower_rate(config: RunConfig, evidence: Evidence) -> Overrides:
-    return {"training.learning_rate": config.training.learning_rate * LOWER_RATE}
-
-
-def _use_bf16(config: RunConfig, evidence: Evidence) -> Overrides:
-    return _use("bf16-mixed", config)
-
-
-def _use_fp32(config: RunConfig, evidence: Evidence) -> Overrides:
-    return _use("fp32", config)
-
-
 def _use(precision: str, config: RunConfig) -> Overrides:
     """Take with it what belongs to the old precision: a storage of frozen weights with other limits, its rounding."""
     overrides: Overrides = {"precision.name": precision}
@@ -99,22 +87,6 @@ def _use_dynamic_scaling(config: RunConfig, evidence: Evidence) -> Overrides:
     return {**CUSTOMARY_SCALING, "precision.minimum_scale": floor, **pure}
 
 
-def _lower_floor(config: RunConfig, evidence: Evidence) -> Overrides:
-    return {"precision.minimum_scale": min(config.precision.minimum_scale, CUSTOMARY_FLOOR)}
-
-
-def _use_automatic_storage(config: RunConfig, evidence: Evidence) -> Overrides:
-    return {"precision.base_dtype": "auto"}
-
-
-def _raise_scale(config: RunConfig, evidence: Evidence) -> Overrides:
-    return {"precision.initial_scale": min(float(evidence["suggested_scale"]), FP32_MAX)}
-
-
-def _stochastic_rounding(config: RunConfig, evidence: Evidence) -> Overrides:
-    return {"precision.stochastic_rounding": True}
-
-
 REMEDIES = {
     remedy.name: remedy
     for remedy in (
@@ -122,7 +94,7 @@ REMEDIES = {
             name="lower_learning_rate",
             title=gettext_noop("Lower the learning rate"),
             explanation=gettext_noop("Go on with a tenth of the learning rate."),
-            overrides=_lower_rate,
+            overrides=lambda config, _: {"training.learning_rate": config.training.learning_rate * LOWER_RATE},
         ),
         Remedy(
             name="use_bf16",
@@ -130,13 +102,13 @@ REMEDIES = {
             explanation=gettext_noop(
                 "Go on in bf16 mixed: 16 bits as well, but with the range of fp32, so nothing overflows."
             ),
-            overrides=_use_bf16,
+            overrides=lambda config, _: _use("bf16-mixed", config),
         ),
         Remedy(
             name="use_fp32",
             title=gettext_noop("Use fp32"),
             explanation=gettext_noop("Go on in fp32: the full range and detail, at about twice the memory and time."),
-            overrides=_use_fp32,
+            overrides=lambda config, _: _use("fp32", config),
         ),
         Remedy(
             name="use_dynamic_scaling",
@@ -151,13 +123,17 @@ REMEDIES = {
             name="raise_scale",
             title=gettext_noop("Raise the loss scale"),
             explanation=gettext_noop("Go on with a loss scale that lifts the small gradients into the range of fp16."),
-            overrides=_raise_scale,
+            overrides=lambda _, evidence: {
+                "precision.initial_scale": min(float(evidence["suggested_scale"]), FP32_MAX)
+            },
         ),
         Remedy(
             name="lower_floor",
             title=gettext_noop("Lower the floor of the loss scale"),
             explanation=gettext_noop("Go on with a loss scale that may fall to 1, where it was kept above that."),
-            overrides=_lower_floor,
+            overrides=lambda config, _: {
+                "precision.minimum_scale": min(config.precision.minimum_scale, CUSTOMARY_FLOOR)
+            },
         ),
         Remedy(
             name="use_automatic_storage",
@@ -165,7 +141,7 @@ REMEDIES = {
             explanation=gettext_noop(
                 "Go on with frozen weights in the format that the run computes in, which has the range of fp32."
             ),
-            overrides=_use_automatic_storage,
+            overrides=lambda config, evidence: {"precision.base_dtype": "auto"},
         ),
         Remedy(
             name="skip_rows",
@@ -188,7 +164,7 @@ REMEDIES = {
                 "Go on with stochastic rounding: an update too small for bf16 is rounded up as often as its size "
                 "deserves, so that on average none is lost."
             ),
-            overrides=_stochastic_rounding,
+            overrides=lambda config, evidence: {"precision.stochastic_rounding": True},
         ),
     )
 }
