@@ -92,7 +92,7 @@ def estimate(info: ModelInfo, config: RunConfig) -> Estimate:
 
 
 def bytes_per_weight(config: PrecisionConfig, precision: Precision) -> BytesPerWeight:
-    """Return how wide the weights are in training (`training.storage`), and so in what is saved of them."""
+    """Return how wide the weights are in training (`training.model`), and so in what is saved of them."""
     return BytesPerWeight(trained=BYTES[precision.parameters], frozen=BYTES[choose_storage(config, precision)])
 
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from studio.config import RunConfig, parse_config
+from studio.engine.autocast import tf32
 from studio.engine.control import Progress
 from studio.engine.data.prepare import PreparedData, prepare_data
 from studio.engine.device import default_token_budget, peak_memory, resolve_device
@@ -29,14 +31,15 @@ from studio.engine.numerics.locate import locate_first
 from studio.engine.numerics.lost_updates import LostUpdates
 from studio.engine.precision import PRECISIONS, Precision
 from studio.engine.precision.choose import choose_precision, has_bf16, remark
-from studio.engine.precision.tf32 import tf32
-from studio.engine.probe.compare import compare_gradients, sample_gradients, subnormal_share
 from studio.engine.probe.recommend import REFERENCE, ProbeRow
-from studio.engine.training.model import load_trainable
-from studio.engine.training.positions import check_positions
+from studio.engine.training.model import check_positions, load_trainable
 from studio.engine.training.trainer import StepObserver, Trainer
 from studio.errors import ConfigError
+from studio.exponents import FP16
 from studio.i18n import tr
+
+# Entries of two gradients that are compared, evenly spread over all: 64 MB in fp32.
+COMPARED = 1 << 24
 
 
 def measure(config: RunConfig, name: str, steps: int, reference: Path, progress: Progress) -> ProbeRow:
@@ -226,3 +229,36 @@ def _computes(precision: Precision, device: torch.device) -> bool:
     if device.type == "cpu":
         return cpu_has_bf16() if precision.autocast == "bf16" else cpu_has_fp16()
     return precision.autocast == "fp16" or has_bf16(device)
+
+
+def sample_gradients(parameters: Sequence[nn.Parameter], most: int = COMPARED) -> Tensor:
+    """Return about `most` gradient entries at most, fp32, on the processor; the same places for the same shapes."""
+    # An odd stride visits all columns of a matrix whose width is even.
+    stride = math.ceil(sum(parameter.numel() for parameter in parameters) / most) | 1
+    some = []
+    for parameter in parameters:
+        values = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        some.append(values.detach().reshape(-1)[::stride].float().cpu())
+    return torch.cat(some)
+
+
+def compare_gradients(gradient: Tensor, reference: Tensor) -> tuple[float | None, float | None]:
+    """Return the cosine of the angle between two gradients, and the share of `reference`'s entries lost to zero.
+
+    None stands for what is not defined, because one of them is zero everywhere.
+    """
+    wide, other = gradient.double(), reference.double()
+    lengths = float(wide.norm() * other.norm())
+    there = reference != 0
+    count = int(there.sum())
+    lost = int((there & (gradient == 0)).sum())
+    return (float(wide @ other) / lengths if lengths > 0 else None), (lost / count if count else None)
+
+
+def subnormal_share(gradient: Tensor, scale: float, reference: Tensor) -> float | None:
+    """Return the share of `reference`'s entries, not zero, that fp16 at the loss scale keeps with less detail."""
+    there = reference != 0
+    count = int(there.sum())
+    magnitudes = gradient.abs() * scale
+    subnormal = there & (magnitudes > 0) & (magnitudes < 2.0**FP16.smallest_normal)
+    return int(subnormal.sum()) / count if count else None

@@ -1,4 +1,10 @@
-"""The model under training: the base model with the method attached, every weight in its format."""
+"""The model under training: the base model with the method attached, every weight in its format.
+
+Frozen weights are stored as matrix products take them, trained ones as the precision says. Autocast would convert every
+frozen weight to 16 bits in every forward pass. Stored in 16 bits, it gives the same products, bit for bit. Embeddings,
+norms and all that is trained stay in fp32, so the sums between the layers stay fp32, too. In a pure precision
+everything is in 16 bits.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +15,26 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from studio.config import RunConfig
+from studio.config import MethodConfig, PrecisionConfig, RunConfig
 from studio.engine.control import Progress
+from studio.engine.data.prepare import PreparedData
 from studio.engine.dtypes import torch_dtype
 from studio.engine.kernels.attention import widen_attention
 from studio.engine.kernels.head import keep_head_converted
 from studio.engine.methods import METHODS
 from studio.engine.models.load import load_model
-from studio.engine.models.quantise import count_parameters
+from studio.engine.models.quantise import count_parameters, quantise_base
 from studio.engine.precision import Precision
+from studio.engine.precision.choose import QUANTISED, choose_storage
 from studio.engine.seed import seed_step
 from studio.engine.training.loss import SupervisedLoss
-from studio.engine.training.storage import attach_stored
-from studio.errors import TrainingError
+from studio.errors import ConfigError, TrainingError
 from studio.i18n import tr
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from studio.engine.models.info import ModelInfo
 
 
 @dataclass(frozen=True)
@@ -91,3 +100,69 @@ def make_trainable(
         raise TrainingError(tr("Nothing is left to train; freeze less."))
     loss = SupervisedLoss(model, base, METHODS.get(config.method.name).virtual_tokens(config.method))
     return TrainableModel(model, base, loss, parameters, count_parameters(model))
+
+
+def attach_stored(
+    base: PreTrainedModel, method: MethodConfig, precision: Precision, config: PrecisionConfig, device: torch.device
+) -> nn.Module:
+    """Return the model to train, on `device`, with every weight in its format; changes `base`, an fp32 model."""
+    stored = choose_storage(config, precision)
+    if stored in QUANTISED:
+        quantise_base(base, stored, torch_dtype(precision.autocast or "fp32"), device)
+    trained = METHODS.get(method.name).attach(base, method)
+    if precision.pure:
+        for parameter in trained.parameters():
+            # Buffers stay as they are: rotary frequencies in 16 bits would be other positions.
+            if parameter.is_floating_point():
+                parameter.data = parameter.data.to(torch_dtype(precision.parameters))
+            # Gradients are summed in fp32 all the same. A 16-bit sum of micro-batches would lose the small ones, and
+            # fp16 gradients divided by the loss scale would flush to zero.
+            if parameter.requires_grad:
+                parameter.grad_dtype = torch.float32
+    if stored not in QUANTISED:
+        _store_frozen(trained, base, torch_dtype(stored))
+    return trained.to(device)
+
+
+def _store_frozen(trained: nn.Module, base: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Convert, in place, the frozen two-dimensional weights but for embeddings and what shares their storage.
+
+    No weight stays in the memory that the weight files are mapped into, so that the system can have it back.
+    """
+    shared = {id(m.weight) for m in (base.get_input_embeddings(), base.get_output_embeddings()) if m is not None}
+    for parameter in trained.parameters():
+        if not parameter.requires_grad and parameter.dim() == 2 and id(parameter) not in shared:
+            parameter.data = parameter.data.to(dtype, copy=True)
+        else:
+            parameter.data = parameter.data.clone()
+
+
+def check_positions(config: RunConfig, info: ModelInfo, data: PreparedData) -> None:
+    """Refuse rows that do not fit into the model's positions, with what the method puts in front of them.
+
+    A table of learnt positions ends where it ends. Rotary positions go on, and a row that is longer than the model was
+    made for is the user's choice; but virtual tokens, which nobody counts, should not be what makes it so.
+
+    Raises:
+        ConfigError: with the length that fits.
+    """
+    taken = METHODS.get(config.method.name).positions(config.method)
+    most = info.context_length
+    if most is None or not (taken or info.shapes.learnt_positions):
+        return
+    # The last token of a row is predicted, and never read.
+    longest = max(int(store.lengths.max()) for store in (data.train, data.validation) if len(store)) - 1
+    if longest + taken <= most:
+        return
+    if taken >= most:
+        raise ConfigError(
+            tr("method.virtual_tokens = {taken}: the model has {most} positions in all; take fewer.").format(
+                taken=taken, most=most
+            )
+        )
+    raise ConfigError(
+        tr(
+            "data.max_length = {length}: the model has {most} positions, of which virtual tokens take {taken}; "
+            "set it to {fits} or less."
+        ).format(length=config.data.max_length, most=most, taken=taken, fits=most - taken + 1)
+    )

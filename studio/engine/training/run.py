@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config import RunConfig
+from studio.engine.autocast import tf32
 from studio.engine.control import Control, Progress
 from studio.engine.data.prepare import PreparedData, prepare_data
 from studio.engine.device import default_token_budget, library_versions, peak_memory, resolve_device
@@ -24,13 +25,11 @@ from studio.engine.models.load import load_tokenizer
 from studio.engine.numerics.remedies import changed
 from studio.engine.precision import Precision
 from studio.engine.precision.choose import choose_precision, choose_storage, storage_reason
-from studio.engine.precision.tf32 import tf32
 from studio.engine.training import checkpoint
 from studio.engine.training.checkpoint import Checkpoints
 from studio.engine.training.loop import Loop, RemedyAsked
-from studio.engine.training.model import TrainableModel, load_trainable
+from studio.engine.training.model import TrainableModel, check_positions, load_trainable
 from studio.engine.training.monitor import NumericsMonitor
-from studio.engine.training.positions import check_positions
 from studio.engine.training.schedule import planned_updates
 from studio.engine.training.state import Emit, Losses, Position, progress_events
 from studio.engine.training.trainer import Trainer

@@ -15,7 +15,7 @@ from studio.engine.estimate import bytes_per_weight
 from studio.engine.methods import METHODS
 from studio.engine.models.shapes import ModelShapes
 from studio.engine.precision import PRECISIONS
-from studio.engine.training.storage import attach_stored
+from studio.engine.training.model import attach_stored
 from tests.engine.methods import layouts
 from tests.engine.methods.smollm2 import shapes_of, smollm2
 

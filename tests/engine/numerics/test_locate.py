@@ -17,9 +17,8 @@ from studio.config.numerics import NumericsConfig
 from studio.engine.data.batching import MicroBatch
 from studio.engine.numerics import locate
 from studio.engine.numerics.facts import Direction, FirstNonFinite
-from studio.engine.numerics.locate import locate_first
+from studio.engine.numerics.locate import exceeds_fp16, locate_first
 from studio.engine.numerics.modules import in_forward_order, visible_modules
-from studio.engine.numerics.recompute_fp32 import exceeds_fp16
 from studio.engine.numerics.recorder import Recorder
 from studio.engine.numerics.replay import Replay
 from studio.engine.numerics.trace import Place

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from studio.config import parse_config, write_config
+from studio.engine.autocast import tf32
 from studio.engine.control import Control
-from studio.engine.precision.tf32 import tf32
 from studio.engine.training import run
 from studio.events import ProgressReported, RunEvent
 from studio.runs import create_run

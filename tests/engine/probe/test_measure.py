@@ -12,8 +12,7 @@ from torch import nn
 
 from studio.config import RunConfig, parse_config, write_config
 from studio.engine.control import Control, no_progress
-from studio.engine.probe.compare import compare_gradients, sample_gradients, subnormal_share
-from studio.engine.probe.measure import in_precision, measure
+from studio.engine.probe.measure import compare_gradients, in_precision, measure, sample_gradients, subnormal_share
 from studio.engine.probe.recommend import ProbeRow
 from studio.engine.training import run
 from studio.errors import ConfigError, DataError
