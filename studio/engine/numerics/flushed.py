@@ -128,7 +128,11 @@ def _below_the_edge(histogram: Histogram, scale: float, kept: int) -> list[float
         return [float(histogram.zeros) / BLIND_RAISE] * BLIND_RAISE
     if min(bins[:2]) < 1 or low < FOOT * kept:
         return [bins[0] / 2]
-    edges = _edges(whole / scale)
+    # Powers of two between which numbers are rounded into the lowest three bins, counted in the smallest number, which
+    # is 1 to 2 times the lower end of its bin. At 1 the bins hold 1, then 2 and 3, then 4 to 7 times the smallest
+    # number, to which [0.5, 1.5), [1.5, 3.5) and [3.5, 7.5) are rounded.
+    smallest = whole / scale
+    edges = [math.log2(math.ceil(2.0**octave / smallest) - 0.5) for octave in range(4)]
     densities = [
         max(count, 1.0) / (up - down) for count, (down, up) in zip(bins, itertools.pairwise(edges), strict=True)
     ]
@@ -147,15 +151,6 @@ def _below_the_edge(histogram: Histogram, scale: float, kept: int) -> list[float
     # Values lie the denser the nearer to zero, so half a step holds at least half of what a whole one holds.
     masses[0] = max(masses[0], bins[0] / 2)
     return masses
-
-
-def _edges(smallest: float) -> list[float]:
-    """Powers of two between which numbers are rounded into the lowest three bins, counted in the smallest number.
-
-    `smallest`: that number, 1 to 2 times the lower end of its bin. At 1 the bins hold 1, then 2 and 3, then 4 to 7
-    times the smallest number, to which [0.5, 1.5), [1.5, 3.5) and [3.5, 7.5) are rounded.
-    """
-    return [math.log2(math.ceil(2.0**octave / smallest) - 0.5) for octave in range(4)]
 
 
 def _continued(density: float, slope: float, bend: float) -> list[float]:

@@ -54,7 +54,10 @@ class Recorder:
             parameters: the trained ones, whose gradients are counted.
         """
         self._parameters = parameters
-        products = _made_by_products(model)
+        # Autocast computes the gradients of linear layers' weights in 16 bits, and all others in fp32. Only what is
+        # computed in 16 bits can be flushed or overflow there.
+        linear = _linear_layers(model)
+        products = {parameter for layer in linear for parameter in layer.parameters(recurse=False)}
         self._by_products = any(parameter in products for parameter in parameters)
         self._counted = [not self._by_products or parameter in products for parameter in parameters]
         self._config = config
@@ -63,7 +66,11 @@ class Recorder:
         self._compute = precision.autocast or precision.parameters
         self._device = parameters[0].device
         self._modules = in_forward_order(watched_modules(base), lambda: self._two_tokens(model, precision))
-        self._inner = _trained_layers_beside(list(self._modules.values()), model)
+        # Trained linear layers without a row: inside what peft puts round a layer, or before the model.
+        rows = list(self._modules.values())
+        self._inner = [
+            layer for layer in linear if layer not in rows and any(p.requires_grad for p in layer.parameters())
+        ]
         self._output = base.get_output_embeddings()
         self._counts: _HookedCounts | None = None
 
@@ -192,23 +199,6 @@ class _HookedCounts:
         if self._open:
             self._tallies.add(self._rows + row, gradient, self._scale)
             self._gradient_formats[row] = gradient.dtype
-
-
-def _made_by_products(model: nn.Module) -> set[nn.Parameter]:
-    """Weights and biases of linear layers: autocast computes their gradients in 16 bits, and all others in fp32.
-
-    Only what is computed in 16 bits can be flushed or overflow there.
-    """
-    return {parameter for layer in _linear_layers(model) for parameter in layer.parameters(recurse=False)}
-
-
-def _trained_layers_beside(rows: Sequence[nn.Module], model: nn.Module) -> list[nn.Module]:
-    """Trained linear layers that have no row of their own: inside what peft puts round a layer, or before the model."""
-    return [
-        layer
-        for layer in _linear_layers(model)
-        if layer not in rows and any(parameter.requires_grad for parameter in layer.parameters())
-    ]
 
 
 def _linear_layers(model: nn.Module) -> list[nn.Module]:

@@ -113,7 +113,8 @@ class Trace:
 
     def _after(self, name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         place = self._places["forward"]
-        if place is not None and _is_inside(place.module, name):
+        # Whether the infinity was made in this module, or in one inside of it; the whole model's name is empty.
+        if place is not None and place.module is not None and f"{place.module}.".startswith(f"{name}." if name else ""):
             if all(check_finite(tensor).finite for tensor in tensors(output)):
                 self._places["forward"] = None
         else:
@@ -185,11 +186,6 @@ def own_parameters(module: nn.Module) -> list[nn.Parameter]:
     """Return the parameters of a module that no module inside it owns; what peft puts round a layer counts as one."""
     is_whole = type(module).__module__.startswith("peft.")
     return list(module.parameters(recurse=is_whole))
-
-
-def _is_inside(name: str | None, outer: str) -> bool:
-    """Whether the module `name` is `outer` or inside of it."""
-    return name is not None and (outer in ("", name) or name.startswith(f"{outer}."))
 
 
 def _outer(name: str) -> str | None:

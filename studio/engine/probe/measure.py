@@ -142,8 +142,7 @@ class _Probe(StepObserver):
     @override
     def optimizer_step(self, step: int) -> AbstractContextManager[object]:
         # In the last update: half of LoRA's weights do not move in the first, because the other half is still zero.
-        rounds = self._trainer.precision.pure and not self._trainer.config.precision.stochastic_rounding
-        if not rounds or step < self._steps:
+        if not self._trainer.rounds_updates or step < self._steps:
             return nullcontext()
         self._lost = LostUpdates(self._trainer.model.parameters)
         return self._lost
@@ -192,11 +191,7 @@ def _row(name: str, precision: Precision, device: torch.device, probe: _Probe, r
     if name == REFERENCE:
         losses = torch.tensor(probe.losses, dtype=torch.float64)
         save_file({"gradient": probe.gradient, "losses": losses}, reference)
-    return _compared(row, probe, precision, load_file(reference) if reference.exists() else None)
-
-
-def _compared(row: ProbeRow, probe: _Probe, precision: Precision, found: dict[str, Tensor] | None) -> ProbeRow:
-    assert probe.gradient is not None
+    found = load_file(reference) if reference.exists() else None
     wide = probe.gradient if found is None else found["gradient"]
     if precision.autocast == "fp16":
         subnormal = subnormal_share(probe.gradient, probe.first_scale or 1.0, wide)
@@ -224,11 +219,9 @@ def _where(probe: _Probe) -> str:
 
 def _computes(precision: Precision, device: torch.device) -> bool:
     """Whether the device itself multiplies in the precision's format."""
-    if precision.autocast is None:
-        return True
-    if device.type == "cpu":
-        return cpu_has_bf16() if precision.autocast == "bf16" else cpu_has_fp16()
-    return precision.autocast == "fp16" or has_bf16(device)
+    if precision.autocast == "bf16":
+        return cpu_has_bf16() if device.type == "cpu" else has_bf16(device)
+    return precision.autocast is None or device.type != "cpu" or cpu_has_fp16()
 
 
 def sample_gradients(parameters: Sequence[nn.Parameter], most: int = COMPARED) -> Tensor:

@@ -7,7 +7,7 @@ for another one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -172,26 +172,21 @@ def _reasons(best: ProbeRow, sound: Sequence[ProbeRow], reference: ProbeRow | No
         if len(sound) == 1:
             return [tr("Of what works here nothing else follows fp32 closely enough.")]
         return [tr("The other precisions that follow it are not clearly faster here, and fp32 is the most stable.")]
-    reasons = [_how_close(best)]
+    if best.loss_difference is None or best.gradient_cosine is None:
+        words = tr("{title} stays finite; fp32 could not be measured to compare with.")
+        reasons = [words.format(title=best.title)]
+    else:
+        words = tr("{title} follows fp32: the loss differs by at most {share}, the gradients agree (cosine {cosine}).")
+        share = share_text(best.loss_difference, 1.0)
+        reasons = [words.format(title=best.title, share=share, cosine=f"{best.gradient_cosine:.4f}")]
     if best.precision == "bf16-mixed" and best.native:
         reasons.append(tr("This device computes bf16 itself, and with the range of fp32 no loss scaling is needed."))
-    return [*reasons, *_gain(best, reference)]
-
-
-def _how_close(best: ProbeRow) -> str:
-    if best.loss_difference is None or best.gradient_cosine is None:
-        return tr("{title} stays finite; fp32 could not be measured to compare with.").format(title=best.title)
-    words = tr("{title} follows fp32: the loss differs by at most {share}, the gradients agree (cosine {cosine}).")
-    share = share_text(best.loss_difference, 1.0)
-    return words.format(title=best.title, share=share, cosine=f"{best.gradient_cosine:.4f}")
-
-
-def _gain(best: ProbeRow, reference: ProbeRow | None) -> Iterator[str]:
-    if reference is None or not best.tokens_per_second or not reference.tokens_per_second:
-        return
-    words = tr("Measured here: {times} times the speed of fp32, {memory} in place of {reference}.")
-    yield words.format(
-        times=f"{best.tokens_per_second / reference.tokens_per_second:.2g}",
-        memory=size_text(best.peak_memory or 0),
-        reference=size_text(reference.peak_memory or 0),
-    )
+    if reference is not None and best.tokens_per_second and reference.tokens_per_second:
+        words = tr("Measured here: {times} times the speed of fp32, {memory} in place of {reference}.")
+        gain = words.format(
+            times=f"{best.tokens_per_second / reference.tokens_per_second:.2g}",
+            memory=size_text(best.peak_memory or 0),
+            reference=size_text(reference.peak_memory or 0),
+        )
+        reasons.append(gain)
+    return reasons

@@ -169,7 +169,8 @@ def write(snapshot: Snapshot, place: Path) -> None:
     files = {name: _describe(draft / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
     (draft / MANIFEST).write_text(json.dumps({"files": files}, indent=2) + "\n", encoding="utf-8")
     for file in draft.iterdir():
-        _flush(file)
+        with file.open("rb+") as opened:  # on the disk before the folder gets its name
+            os.fsync(opened.fileno())
     # The rename is the moment at which the checkpoint exists; whatever stops the process before leaves a draft alone.
     shutil.rmtree(place, ignore_errors=True)
     draft.replace(place)
@@ -217,9 +218,3 @@ def _describe(file: Path) -> dict[str, Any]:
         while chunk := opened.read(1 << 20):
             digest.update(chunk)
     return {"bytes": file.stat().st_size, "sha256": digest.hexdigest()}
-
-
-def _flush(file: Path) -> None:
-    """Make sure the file is on the disk before the folder gets its name."""
-    with file.open("rb+") as opened:
-        os.fsync(opened.fileno())

@@ -79,13 +79,15 @@ class Loop:
         Raises:
             TrainingError: the numbers stay non-finite whatever is tried; the weights are the last good ones.
         """
+        automatic = max(1, math.ceil(self.planned / AUTOMATIC_EVALUATIONS))
+        evaluate_every = self._config.training.evaluate_every or automatic
         try:
             self._evaluate()
             while self.position.update < self.planned:
                 if remedy := self._take_remedy():
                     return remedy
                 self._next_attempt()
-                if self.position.update % self._evaluation_interval == 0:
+                if self.position.update % evaluate_every == 0:
                     self._evaluate()
             self._evaluate()
         except Cancelled:
@@ -103,10 +105,6 @@ class Loop:
         """Say why a remedy was not applied: a code of `studio.text.words.REFUSALS`, or an error's sentence."""
         log.warning("The remedy was not applied: %s", reason)
         self._emit(RunResumed(step=self.position.step, refused=reason))
-
-    @property
-    def _evaluation_interval(self) -> int:
-        return self._config.training.evaluate_every or max(1, math.ceil(self.planned / AUTOMATIC_EVALUATIONS))
 
     @property
     def _updates_per_epoch(self) -> int:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from studio.config import RunConfig
 from studio.engine.autocast import autocast
 from studio.engine.data.batching import MicroBatch, collate
 from studio.engine.numerics.diagnosis import ESTABLISHED, Diagnosis
@@ -43,16 +42,6 @@ FIRST_UPDATES = 20
 SAMPLES_OF_SKIPS = 8
 
 
-@dataclasses.dataclass(frozen=True)
-class _Failure:
-    """Where a micro-batch fails, the rows at fault, how many were tried to find these, and what it looked like."""
-
-    located: FirstNonFinite
-    rows: Sequence[TokenizedRow]
-    rows_tried: int
-    sample: NumericsSampled | None
-
-
 class NumericsMonitor(StepObserver):
     """Sees each attempt of a run from inside, and judges it afterwards.
 
@@ -76,18 +65,17 @@ class NumericsMonitor(StepObserver):
         self._trainer = trainer
         self._model = trainer.model
         self._emit = emit
-        self._recorder = self._make_recorder(config)
+        self._recorder: Recorder | None = None
+        if config.numerics.record:
+            model = trainer.model
+            self._recorder = Recorder(model.model, model.base, model.parameters, trainer.precision, config.numerics)
+            emit(self._recorder.started())
         self._diagnosis = Diagnosis(
             trainer.precision, config, has_bf16=has_bf16(trainer.device), can_restore=can_restore
         )
         self._pause_after = config.numerics.pause_after
-        self._looks = {
-            "mends itself": CostThrottle(1),
-            "gradients": CostThrottle(ESTABLISHED),
-            "loss": CostThrottle(ESTABLISHED),
-            "rows": CostThrottle(ESTABLISHED),
-            "validation": CostThrottle(ESTABLISHED),
-        }
+        self._looks = {kind: CostThrottle(ESTABLISHED) for kind in ("gradients", "loss", "rows", "validation")}
+        self._looks["mends itself"] = CostThrottle(1)
         self._outliers: set[Row] = set()
         self._applied_row: TokenizedRow | None = None
         self._samples_at, self._samples_after = CostThrottle(SAMPLES_OF_SKIPS), CostThrottle(SAMPLES_OF_SKIPS)
@@ -117,15 +105,12 @@ class NumericsMonitor(StepObserver):
     @override
     def optimizer_step(self, step: int) -> AbstractContextManager[object]:
         """Count the updates that rounding undoes, where there is no master copy."""
-        stochastic = self._trainer.config.precision.stochastic_rounding
-        if not self._trainer.precision.pure or stochastic or not self._looks_at_updates(step):
+        # Every update at first, so that a short run is looked at often enough; later at the cadence.
+        every = max(1, min(self._trainer.config.numerics.every, step // FIRST_UPDATES))
+        if not self._trainer.rounds_updates or step % every:
             return nullcontext()
         self._lost = LostUpdates(self._model.parameters)
         return self._lost
-
-    def _looks_at_updates(self, step: int) -> bool:
-        """Look at every update at first, so that a short run is looked at often enough; later at the cadence."""
-        return step % max(1, min(self._trainer.config.numerics.every, step // FIRST_UPDATES)) == 0
 
     def judge(self, done: StepCompleted, attempt: Attempt) -> None:
         """Draw the conclusions of an attempt, and tell them."""
@@ -192,14 +177,6 @@ class NumericsMonitor(StepObserver):
     def _scale(self) -> float | None:
         return self._trainer.scaler.scale if self._trainer.scaler else None
 
-    def _make_recorder(self, config: RunConfig) -> Recorder | None:
-        if not config.numerics.record:
-            return None
-        model = self._model
-        recorder = Recorder(model.model, model.base, model.parameters, self._trainer.precision, config.numerics)
-        self._emit(recorder.started())
-        return recorder
-
     def _samples(self, budget: CostThrottle, step: int) -> bool:
         return self._recorder is not None and budget.passes(step, self._recorder.every)
 
@@ -224,36 +201,34 @@ class NumericsMonitor(StepObserver):
     def _look_into(self, facts: StepFacts, attempt: Attempt) -> StepFacts:
         """Add where the failure begins, as far as that can be found. Nothing that goes wrong here ends the run."""
         try:
-            failure = self._find(facts, attempt)
+            found = self._find(facts, attempt)
         except Exception:
             log.exception("Step %d failed, and so did looking into it", facts.step)
             return facts
-        if failure is None:
+        if found.located is None:
             log.warning("Step %d failed, but none of its micro-batches does when repeated alone", facts.step)
             return facts
-        rows = _facts_of(failure.rows)
-        if facts.finite_loss and failure.rows_tried:
-            self._outliers.update(rows)
-        log.warning("Step %d: %s, %s", facts.step, failure.located, ", ".join(f"{row[0]}:{row[1]}" for row in rows))
-        if failure.sample is not None:
-            self._tell(failure.sample)
-        return dataclasses.replace(facts, located=failure.located, rows=rows, rows_tried=failure.rows_tried)
+        if facts.finite_loss and found.rows_tried:
+            self._outliers.update(found.rows)
+        rows = ", ".join(f"{source}:{number}" for source, number, _ in found.rows)
+        log.warning("Step %d: %s, %s", facts.step, found.located, rows)
+        return found
 
-    def _find(self, facts: StepFacts, attempt: Attempt) -> _Failure | None:
+    def _find(self, facts: StepFacts, attempt: Attempt) -> StepFacts:
         """Repeat the micro-batches, at the scale that failed, until the one at fault is found."""
         replay = self._trainer.replay(attempt.batches, attempt.grad_scale)
         recorder = self._recorder if self._samples(self._samples_at, facts.step) else None
         for batch in attempt.batches:
             located = locate_first(replay, batch.to(self._trainer.device), recorder=recorder)
             if located is not None:
-                seen = recorder is not None and located.direction != "weights"
-                sample = recorder.sample(facts.step, attempt.grad_scale, "skip") if recorder and seen else None
                 if located.direction == "backward" and self._diagnosis.suspects_rows(facts):
                     rows, tried = self._outlier_rows(replay, attempt)
                 else:
                     rows, tried = self._at_fault(replay, located, batch.rows)
-                return _Failure(located, rows, tried, sample)
-        return None
+                if recorder is not None and located.direction != "weights":
+                    self._tell(recorder.sample(facts.step, attempt.grad_scale, "skip"))
+                return dataclasses.replace(facts, located=located, rows=_facts_of(rows), rows_tried=tried)
+        return facts
 
     def _look_into_validation(self, facts: ValidationFacts, failed: Sequence[MicroBatch], of: int) -> ValidationFacts:
         """Add where the first micro-batch fails, and its rows if not all held-out rows fail."""

@@ -103,7 +103,10 @@ class _Run:
             prepared, model = self._prepare()
             self._loop = self._make_loop(prepared, model)
             del model  # the loop alone holds it: a remedy may let go of it, and load another
-            status: Literal["finished", "stopped"] = self._train(prepared)
+            # Until the run ends, with as many changes of its settings as the user asks for.
+            while isinstance(outcome := self._loop.run(), RemedyAsked):
+                prepared = self._apply_remedy(prepared, outcome)
+            status = outcome
         except Cancelled:
             status = "stopped"
         except TrainingError:
@@ -112,15 +115,6 @@ class _Run:
             self._folder.write_state("failed", **self._results())
             raise
         self._finish(status)
-
-    def _train(self, prepared: Prepared) -> Literal["finished", "stopped"]:
-        """Train until the run ends, with as many changes of its settings as the user asks for."""
-        while True:
-            assert self._loop is not None
-            outcome = self._loop.run()
-            if not isinstance(outcome, RemedyAsked):
-                return outcome
-            prepared = self._apply_remedy(prepared, outcome)
 
     def _emit(self, event: RunEvent | ProgressReported) -> None:
         self._losses.note(event)
@@ -145,7 +139,8 @@ class _Run:
         data = prepare_data(self._config.data, tokenizer, kind, self._config.training.seed, progress)
         check_positions(self._config, info, data)
         self._report_data(data)
-        self._record_base(info.path)
+        record = {"path": str(info.path), "base_files": fingerprint(info.path, progress)}
+        write_atomically(self._folder.path / "base.json", json.dumps(record, ensure_ascii=False, indent=2) + "\n")
         prepared = Prepared(info, data, precision, _pad_id(tokenizer))
         return prepared, load_trainable(info.path, self._config, precision, self._device, progress)
 
@@ -190,10 +185,6 @@ class _Run:
         for problem in data.report.problems:
             log.warning("%s", problem.text())
 
-    def _record_base(self, path: Path) -> None:
-        record = {"path": str(path), "base_files": fingerprint(path, self._progress)}
-        write_atomically(self._folder.path / "base.json", json.dumps(record, ensure_ascii=False, indent=2) + "\n")
-
     def _make_loop(self, prepared: Prepared, model: TrainableModel, verdicts: Sequence[OverflowDiagnosed] = ()) -> Loop:
         """Return a loop at its beginning; `verdicts` are those of the run so far."""
         trainer = Trainer(
@@ -220,12 +211,16 @@ class _Run:
             return prepared
         position, left_out, verdicts, model = loop.position, loop.left_out, loop.verdicts, trainer.model
         self._config = config
-        if _weights_differ(before, config):
+        stored = before.precision.name, before.precision.base_dtype
+        if stored != (config.precision.name, config.precision.base_dtype):  # the model has to be loaded anew
             if model.finite:
                 self._save()  # in case the model cannot be loaded again
             self._loop = None
             del loop, trainer, model  # only one model in memory at a time
-            prepared, model = self._reload(prepared)
+            precision, _ = choose_precision(config.precision, self._device, prepared.info.dtype)
+            model = load_trainable(prepared.info.path, config, precision, self._device, self._progress)
+            self._folder.write_state("running", precision=precision.name)
+            prepared = dataclasses.replace(prepared, precision=precision)
         self._loop = self._make_loop(prepared, model, verdicts)
         self._loop.left_out |= left_out
         if before.precision != config.precision:
@@ -235,13 +230,6 @@ class _Run:
         returned = {"back to update": state.position["update"]} if state.position["update"] < position.update else {}
         self._emit(RunResumed(step=position.step, changes=_changes(before, config) | returned))
         return prepared
-
-    def _reload(self, prepared: Prepared) -> tuple[Prepared, TrainableModel]:
-        """Load the model again, stored as the configuration now wants it."""
-        precision, _ = choose_precision(self._config.precision, self._device, prepared.info.dtype)
-        model = load_trainable(prepared.info.path, self._config, precision, self._device, self._progress)
-        self._folder.write_state("running", precision=precision.name)
-        return dataclasses.replace(prepared, precision=precision), model
 
     def _finish(self, status: Literal["finished", "stopped"]) -> None:
         adapter_bytes = self._save()
@@ -290,11 +278,6 @@ def save_trained(model: TrainableModel, method: str, folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def _weights_differ(before: RunConfig, now: RunConfig) -> bool:
-    """Whether the weights are stored otherwise, so that the model has to be loaded anew."""
-    return (before.precision.name, before.precision.base_dtype) != (now.precision.name, now.precision.base_dtype)
-
-
 def _changes(before: RunConfig, now: RunConfig) -> dict[str, Any]:
     """Settings that differ, by dotted key, with their new values."""
     old, new = before.model_dump(), now.model_dump()
@@ -308,7 +291,4 @@ def _changes(before: RunConfig, now: RunConfig) -> dict[str, Any]:
 
 def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """Any id serves as padding, because it is masked by position; the end-of-text token stays trained."""
-    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
-        if isinstance(token, int):
-            return token
-    return 0
+    return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if isinstance(i, int)), 0)

@@ -123,6 +123,11 @@ class Trainer:
         """Where the trained parameters are."""
         return self.model.parameters[0].device
 
+    @property
+    def rounds_updates(self) -> bool:
+        """Whether rounding may undo updates: there is no fp32 master copy, and rounding is to the nearest."""
+        return self.precision.pure and not self.config.precision.stochastic_rounding
+
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which the forward pass computes."""
         return autocast(self.precision, self.device)
