@@ -32,11 +32,12 @@ class Diagnosis:
         config: RunConfig,
         *,
         has_bf16: bool,
-        can_restore: Callable[[], bool] = lambda: False,
+        can_restore: Callable[[], bool] = bool,
     ) -> None:
         """`precision` is what `config.precision` became; `has_bf16`: whether the device computes in bf16.
 
-        `can_restore` returns whether there is a good checkpoint to go back to; it is asked when that matters.
+        `can_restore` returns whether there is a good checkpoint to go back to; it is asked when that matters. By
+        default there is none: `bool()` is False.
         """
         self._precision = precision
         self._has_bf16 = has_bf16

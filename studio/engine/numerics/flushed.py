@@ -120,7 +120,8 @@ def _below_the_edge(histogram: Histogram, scale: float, kept: int) -> list[float
     # A smaller scale would have lost the numbers that now stand just above the edge. The edge is that of a whole bin:
     # bins are powers of two, which a scale need not be.
     whole = 2.0 ** math.ceil(math.log2(scale))
-    lost = [_would_lose(histogram, whole / 2.0**octaves) for octaves in (0, 2, 3, 4, 8)]
+    zero = [histogram.shares(whole / 2.0**octaves, FP16).zero * histogram.total for octaves in (0, 2, 3, 4, 8)]
+    lost = [flushed_too - histogram.zeros for flushed_too in zero]  # what is not zero so far
     bins = [more - less for less, more in itertools.pairwise(lost[:4])]
     low, high = sum(bins), lost[4] - lost[3]
     # `bins`: of the octaves 0 to 2, 2 to 3 and 3 to 4 above the edge; `low`: of 0 to 4; `high`: of 4 to 8.
@@ -147,23 +148,9 @@ def _below_the_edge(histogram: Histogram, scale: float, kept: int) -> list[float
     if bend > -1.0 / WIDEST_HILL**2:  # two hills: look at the nearer one alone
         farther = math.log(densities[1] / densities[2]) / (middles[2] - middles[1])
         bend = 2 * (slope - farther) / (middles[2] - middles[0])
-    masses = _continued(densities[0], slope, min(bend, -slope if slope > STEEP else 0.0, -1.0 / WIDEST_HILL**2))
+    bend = min(bend, -slope if slope > STEEP else 0.0, -1.0 / WIDEST_HILL**2)
+    distances = [TO_EDGE + octave + 0.5 for octave in range(OCTAVES)]
+    masses = [densities[0] * math.exp(slope * x + bend * x * x / 2) for x in distances]
     # Values lie the denser the nearer to zero, so half a step holds at least half of what a whole one holds.
     masses[0] = max(masses[0], bins[0] / 2)
     return masses
-
-
-def _continued(density: float, slope: float, bend: float) -> list[float]:
-    """Return how many numbers are in each octave below the edge.
-
-    Args:
-        density: numbers per octave in the middle of the lowest bin.
-        slope, bend: of the logarithm of the density there, towards zero.
-    """
-    distances = [TO_EDGE + octave + 0.5 for octave in range(OCTAVES)]
-    return [density * math.exp(slope * x + bend * x * x / 2) for x in distances]
-
-
-def _would_lose(histogram: Histogram, scale: float) -> float:
-    """Numbers, not zero so far, that this scale would flush to zero."""
-    return histogram.shares(scale, FP16).zero * histogram.total - histogram.zeros

@@ -128,7 +128,13 @@ class LossScaleHistory:
         self.recent.append((False, False))
         self.ended, self._descent = self._descent, None
         if self.ended and not self.ended.failed_growth and not (self.often and self.ended.repeated):
-            self.search = self.ended if self.search is None else _joined(self.search, self.ended)
+            joined = self.ended
+            if self.search is not None:
+                skipped = self.search.skipped + joined.skipped
+                joined = dataclasses.replace(
+                    self.search, to_scale=joined.to_scale, skipped=skipped, repeated=False, before_growth=None
+                )
+            self.search = joined
 
     def _descend(self, facts: StepFacts) -> bool:
         """Extend the present descent, or begin one; return whether the step only repeats what was known.
@@ -147,8 +153,3 @@ class LossScaleHistory:
         self._descent = Descent(facts.step, scale, lower, 1, repeated, self._before_growth)
         self._before_growth = None
         return repeated
-
-
-def _joined(first: Descent, second: Descent) -> Descent:
-    skipped = first.skipped + second.skipped
-    return dataclasses.replace(first, to_scale=second.to_scale, skipped=skipped, repeated=False, before_growth=None)

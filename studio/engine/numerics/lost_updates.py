@@ -18,12 +18,12 @@ class LostUpdates:
     """Watches one optimizer step: `with LostUpdates(parameters) as lost: optimizer.step()`, then `lost.share`.
 
     Attributes:
-        share: weights that stayed exactly as they were, of those whose gradient is not zero (0 to 1); nan when
+        share: weights that stayed exactly as they were, of those whose gradient is not zero (0 to 1); None when
             there are none. Measured on about a million weights at most, whose old values are kept for the time.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
-        self.share = math.nan
+        self.share: float | None = None
         self._parameters = [parameter for parameter in parameters if parameter.grad is not None]
         total = sum(parameter.numel() for parameter in self._parameters)
         # An odd stride visits all columns of a matrix whose width is even.
@@ -46,7 +46,7 @@ class LostUpdates:
             intended += moved_by.sum()
             lost += (moved_by & (self._some(parameter) == old)).sum()
         counts = torch.stack([lost, intended]).tolist()
-        self.share = counts[0] / counts[1] if counts[1] else math.nan
+        self.share = counts[0] / counts[1] if counts[1] else None
 
     def _some(self, values: Tensor) -> Tensor:
         return values.detach().reshape(-1)[:: self._stride]

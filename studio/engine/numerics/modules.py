@@ -9,12 +9,15 @@ import torch
 from torch import nn
 
 
-def visible_modules(base: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the modules of `base` under their own names, `base` itself as "".
+def visible_modules(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """Yield `module` under `name`, and the modules inside of it under names that begin with that.
 
     What peft puts round a layer stands for that layer, and what it adds inside is not listed.
     """
-    yield from _walk("", base)
+    yield name, module
+    if not _is_peft(module):
+        for child, inner in module.named_children():
+            yield from visible_modules(inner, f"{name}.{child}" if name else child)
 
 
 def watched_modules(base: nn.Module) -> dict[str, nn.Module]:
@@ -55,14 +58,6 @@ def own_name(parameter: str) -> str:
     for added in ("base_layer.", "original_module.", "modules_to_save.default.", "default."):
         parameter = parameter.replace(f".{added}", ".")
     return parameter.removeprefix("base_model.model.")
-
-
-def _walk(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    yield name, module
-    if _is_peft(module):
-        return
-    for child, inner in module.named_children():
-        yield from _walk(f"{name}.{child}" if name else child, inner)
 
 
 def _is_peft(module: nn.Module) -> bool:

@@ -7,6 +7,7 @@ numbers are, and read in one synchronisation at the end of the step; between two
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -148,8 +149,8 @@ class _HookedCounts:
         self._tallies = CpuTallies(streams) if device.type == "cpu" else GpuTallies(streams, device)
         self._gradient_formats: dict[int, torch.dtype] = {}
         self._open = True
-        self._handles = [module.register_forward_hook(self._hook(row)) for row, module in enumerate(modules)]
-        self._handles += [module.register_forward_hook(self._count_gradient) for module in inner]
+        rows = [*enumerate(modules), *((self._rows, module) for module in inner)]
+        self._handles = [module.register_forward_hook(functools.partial(self._forward, row)) for row, module in rows]
 
     def close(self) -> None:
         """Stop counting; a graph that lives on is not looked at any more."""
@@ -181,19 +182,13 @@ class _HookedCounts:
             gradients=together(computed).histogram(self._scale).to_dict(),
         )
 
-    def _hook(self, row: int) -> Any:
-        def forward(module: nn.Module, inputs: object, output: object) -> None:
-            tensor = output[0] if isinstance(output, tuple | list) else output
-            if isinstance(tensor, Tensor):
+    def _forward(self, row: int, module: nn.Module, inputs: object, output: object) -> None:
+        tensor = output[0] if isinstance(output, tuple | list) else output
+        if isinstance(tensor, Tensor):
+            if row < self._rows:
                 self._tallies.add(row, tensor)
-                if tensor.requires_grad:
-                    tensor.register_hook(lambda gradient: self._backward(row, gradient))
-
-        return forward
-
-    def _count_gradient(self, module: nn.Module, inputs: object, output: object) -> None:
-        if isinstance(output, Tensor) and output.requires_grad:
-            output.register_hook(lambda gradient: self._backward(self._rows, gradient))
+            if tensor.requires_grad:
+                tensor.register_hook(functools.partial(self._backward, row))
 
     def _backward(self, row: int, gradient: Tensor) -> None:
         if self._open:

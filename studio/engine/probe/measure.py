@@ -95,6 +95,7 @@ class _Probe(StepObserver):
     Attributes:
         gradient: of the first update, unscaled, fp32, (entries,), on the processor; None while there is none.
         scale: of the last attempt, None where the loss is not scaled; `first_scale`: of the first update.
+        lost: what the last update left as it was, where rounding may do that.
         located: where the first non-finite value appeared, once no smaller loss scale can help; empty while `broken`
             but not to be seen when a micro-batch is repeated alone.
     """
@@ -103,7 +104,7 @@ class _Probe(StepObserver):
         self._trainer = trainer
         self._data = data
         self._steps = steps
-        self._lost: LostUpdates | None = None
+        self.lost: LostUpdates | None = None
         self.losses: list[float] = []
         self.speeds: list[tuple[int, float]] = []
         self.attempts = 0
@@ -129,11 +130,6 @@ class _Probe(StepObserver):
         timed = self.speeds[1:] or self.speeds
         return sum(tokens for tokens, _ in timed) / sum(seconds for _, seconds in timed) if timed else None
 
-    @property
-    def updates_lost(self) -> float | None:
-        """The share (0 to 1) of weights that the last update left as they were, where rounding may do that."""
-        return self._lost.share if self._lost and not math.isnan(self._lost.share) else None
-
     @override
     def see_gradients(self, step: int) -> None:
         if step == 1:
@@ -144,8 +140,8 @@ class _Probe(StepObserver):
         # In the last update: half of LoRA's weights do not move in the first, because the other half is still zero.
         if not self._trainer.rounds_updates or step < self._steps:
             return nullcontext()
-        self._lost = LostUpdates(self._trainer.model.parameters)
-        return self._lost
+        self.lost = LostUpdates(self._trainer.model.parameters)
+        return self.lost
 
     def _attempt(self, update: int) -> bool:
         """Try an update and return whether it was applied. Another try draws the same random numbers."""
@@ -177,7 +173,7 @@ def _row(name: str, precision: Precision, device: torch.device, probe: _Probe, r
         device=str(device),
         losses=tuple(probe.losses),
         attempts=probe.attempts,
-        updates_lost=probe.updates_lost,
+        updates_lost=probe.lost.share if probe.lost else None,
         grad_scale=probe.scale,
         tokens_per_second=probe.tokens_per_second,
         peak_memory=peak_memory(device),

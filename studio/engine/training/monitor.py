@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
@@ -56,7 +55,7 @@ class NumericsMonitor(StepObserver):
         emit: Emit,
         *,
         verdicts: Sequence[OverflowDiagnosed] = (),
-        can_restore: Callable[[], bool] = lambda: False,
+        can_restore: Callable[[], bool] = bool,
     ) -> None:
         """`verdicts`: of the run so far. `can_restore` returns whether there is a good checkpoint to go back to."""
         config = trainer.config
@@ -120,7 +119,7 @@ class NumericsMonitor(StepObserver):
             next_scale=self._scale,
             can_back_off=attempt.could_back_off,
             sample=self._sample,
-            lost_updates=None if self._lost is None or math.isnan(self._lost.share) else self._lost.share,
+            lost_updates=self._lost.share if self._lost else None,
             recount=functools.partial(self._recount, attempt),
         )
         if not done.skipped:

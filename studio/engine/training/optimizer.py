@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -72,20 +72,26 @@ class PureAdamW(torch.optim.Optimizer):
         self._seed = stochastic_seed
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Apply one update from the gradients, which must be finite."""
-        loss = closure() if closure else None
         self.updates += 1
-        generator = self._generator()
+        generator = None
+        if self._seed is not None:
+            # Seeded by the seed and the count alone, so that a resumed run rounds as one that was never stopped.
+            generator = torch.Generator(self.param_groups[0]["params"][0].device)
+            generator.manual_seed(step_seed(self._seed, -self.updates))
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     self._update(parameter, group, generator)
-        return loss
 
     def _update(self, parameter: Tensor, group: dict[str, Any], generator: torch.Generator | None) -> None:
         """Update one weight of any shape in place: widen to fp32, take AdamW's step there, round once."""
-        state = self.state[parameter] or self._start(parameter)
+        state = self.state[parameter]
+        if not state:
+            zeros = torch.zeros_like(parameter, dtype=torch.float32)
+            step = torch.zeros((), device=parameter.device)
+            state.update(step=step, exp_avg=zeros, exp_avg_sq=zeros.clone())
         beta1, beta2 = group["betas"]
         wide = parameter.float()
         # torch's own function: the result is that of torch.optim.AdamW on fp32 weights, bit for bit, before rounding.
@@ -109,20 +115,6 @@ class PureAdamW(torch.optim.Optimizer):
         rounded = round_stochastically(wide, generator) if generator else wide.to(parameter.dtype)
         # fp16 ends at 65504: a larger value would be stored as infinity and never come back.
         parameter.copy_(torch.where(wide.isfinite() & rounded.isfinite(), rounded, parameter))
-
-    def _start(self, parameter: Tensor) -> dict[str, Tensor]:
-        zeros = torch.zeros_like(parameter, dtype=torch.float32)
-        step = torch.zeros((), device=parameter.device)
-        self.state[parameter] = {"step": step, "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
-        state: dict[str, Tensor] = self.state[parameter]
-        return state
-
-    def _generator(self) -> torch.Generator | None:
-        """Seeded by the seed and the count alone, so that a resumed run rounds as one that was never stopped."""
-        if self._seed is None:
-            return None
-        generator = torch.Generator(self.param_groups[0]["params"][0].device)
-        return generator.manual_seed(step_seed(self._seed, -self.updates))
 
 
 def _can_fuse(parameter: Tensor) -> bool:

@@ -300,6 +300,11 @@ def test_gradients_that_are_hopeless_from_the_first_step_on_explode_too() -> Non
     assert outcome.names == ["exploding_gradients"]
 
 
+def test_gradients_that_grow_by_one_order_of_magnitude_do_not_explode() -> None:
+    at_thirty_times = play(run_config("fp32"), lambda batch: Step(grad_norm=0.7 if batch < 30 else 30.0), attempts=150)
+    assert at_thirty_times.names == []
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("level", [30.0, 300.0, 3000.0])
 def test_a_norm_that_is_large_from_the_start_while_the_loss_falls_does_not_explode(level: float, seed: int) -> None:

@@ -68,7 +68,12 @@ class Underflow(Verdict):
         return (*scaling, *raising, *wider_formats(evidence, options))
 
     def observe(self, facts: StepFacts) -> Evidence | None:
-        lost = None if facts.done.skipped else _lost(facts)
+        if facts.done.skipped:
+            return None
+        if facts.done.grad_norm == 0.0 and facts.done.loss > 0.0:
+            lost: Flushed | None = Flushed(share=1.0, octaves=BLIND_RAISE)
+        else:
+            lost = lost_gradients(facts.sample) if facts.sample else None
         if lost is None:
             return None
         self._samples += 1
@@ -88,12 +93,6 @@ class Underflow(Verdict):
             shares = Histogram.from_dict(facts.sample.parameters).shares(facts.scale)
             evidence |= {"zero_share": shares.zero, "subnormal_share": shares.subnormal}
         return evidence
-
-
-def _lost(facts: StepFacts) -> Flushed | None:
-    if facts.done.grad_norm == 0.0 and facts.done.loss > 0.0:
-        return Flushed(share=1.0, octaves=BLIND_RAISE)
-    return lost_gradients(facts.sample) if facts.sample else None
 
 
 def _larger_scale(facts: StepFacts, octaves: int, overflowed_at: float) -> float | None:
