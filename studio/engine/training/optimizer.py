@@ -11,8 +11,9 @@ from torch.optim.adamw import adamw
 
 from studio.config import PrecisionConfig, TrainingConfig
 from studio.engine.precision import Precision
-from studio.engine.precision.rounding import round_stochastically
 from studio.engine.seed import step_seed
+
+_LOST_BITS = 16  # bits of detail that fp32 has and bf16 has not; the exponents are the same
 
 
 def make_optimizer(
@@ -120,3 +121,19 @@ class PureAdamW(torch.optim.Optimizer):
 def _can_fuse(parameter: Tensor) -> bool:
     # One kernel for the whole step; torch has none for Apple GPUs.
     return parameter.device.type != "mps"
+
+
+def round_stochastically(wide: Tensor, generator: torch.Generator) -> Tensor:
+    """Return finite fp32 numbers of any shape as bf16, rounded up in magnitude with the probability of the remainder.
+
+    The mean of many roundings is then the number itself. Rounding to the nearest loses every update below half the step
+    between two bf16 numbers, each time anew; this loses none on average (Gupta et al. 2015, arXiv 1502.02551,
+    section 3).
+
+    A bf16 number is the upper half of an fp32 number's bits. The lower half, as an integer below 2^16, is the
+    remainder: the share of the way to the next bf16 number.
+    """
+    # Added to the bits, the noise carries into the kept ones as often as the remainder asks for.
+    noise = torch.randint(1 << _LOST_BITS, wide.shape, dtype=torch.int32, device=wide.device, generator=generator)
+    bits = (wide.view(torch.int32) + noise) & -(1 << _LOST_BITS)
+    return bits.view(torch.float32).bfloat16()

@@ -14,9 +14,8 @@ from torch.nn import functional as F
 from studio.engine.autocast import autocast
 from studio.engine.kernels.attention import widen_attention
 from studio.engine.kernels.cross_entropy import cross_entropy_sum
-from studio.engine.kernels.dropout import drop, keep_mask
 from studio.engine.kernels.head import keep_head_converted
-from studio.engine.kernels.lora import fuse_lora
+from studio.engine.kernels.lora import drop, fuse_lora, keep_mask
 from studio.engine.kernels.products import addmm, mm
 from studio.engine.precision import PRECISIONS
 from tests.tiny import gpt2, llama

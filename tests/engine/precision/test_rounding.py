@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from studio.engine.precision.rounding import round_stochastically
+from studio.engine.training.optimizer import round_stochastically
 
 MANY = 200_000
 
