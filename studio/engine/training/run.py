@@ -103,10 +103,7 @@ class _Run:
             prepared, model = self._prepare()
             self._loop = self._make_loop(prepared, model)
             del model  # the loop alone holds it: a remedy may let go of it, and load another
-            # Until the run ends, with as many changes of its settings as the user asks for.
-            while isinstance(outcome := self._loop.run(), RemedyAsked):
-                prepared = self._apply_remedy(prepared, outcome)
-            status = outcome
+            status: Literal["finished", "stopped"] = self._train(prepared)
         except Cancelled:
             status = "stopped"
         except TrainingError:
@@ -115,6 +112,15 @@ class _Run:
             self._folder.write_state("failed", **self._results())
             raise
         self._finish(status)
+
+    def _train(self, prepared: Prepared) -> Literal["finished", "stopped"]:
+        """Train until the run ends, with as many changes of its settings as the user asks for."""
+        while True:
+            assert self._loop is not None
+            outcome = self._loop.run()
+            if not isinstance(outcome, RemedyAsked):
+                return outcome
+            prepared = self._apply_remedy(prepared, outcome)
 
     def _emit(self, event: RunEvent | ProgressReported) -> None:
         self._losses.note(event)
