@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import PureWindowsPath
 from typing import Any
 
@@ -11,14 +13,51 @@ from studio.config.option import values_in_force
 from studio.engine.export.base import Target
 from studio.engine.export.certificate import FILE_NAME as CERTIFICATE
 from studio.engine.export.certificate import Check
-from studio.engine.export.journal import Summary, read_summary
 from studio.engine.export.rounded_base import is_rounded
 from studio.engine.export.source import Source
+from studio.events import DataPrepared, OverflowDiagnosed, RunFinished, StepCompleted
+from studio.runs import RunFolder, read_journal
+
+
+@dataclass
+class _Summary:
+    """Figures of one run from its journal; None where it does not tell.
+
+    Attributes:
+        data: what the rows became.
+        steps: attempted updates; `skipped` were not applied, because a gradient was not finite.
+        grad_scale: the loss scale of the last step; None without loss scaling.
+        verdicts: how often each class of verdict was given.
+    """
+
+    data: DataPrepared | None = None
+    steps: int = 0
+    skipped: int = 0
+    grad_scale: float | None = None
+    verdicts: Counter[str] = field(default_factory=Counter)
+    trainable_parameters: int | None = None
+
+
+def _read_summary(folder: RunFolder) -> _Summary:
+    """Return the figures of a run, in one pass over its journal."""
+    summary = _Summary()
+    for event in read_journal(folder.journal):
+        if isinstance(event, StepCompleted):
+            summary.steps += 1
+            summary.skipped += event.skipped
+            summary.grad_scale = event.grad_scale
+        elif isinstance(event, DataPrepared):
+            summary.data = event
+        elif isinstance(event, OverflowDiagnosed):
+            summary.verdicts[event.verdict] += 1
+        elif isinstance(event, RunFinished):
+            summary.trainable_parameters = event.trainable_parameters or None
+    return summary
 
 
 def write_card(source: Source, target: Target, dtype: str, checks: tuple[Check, ...]) -> str:
     """Return the model card as Markdown. It names no path and quotes no row of the dataset."""
-    journal = read_summary(source.folder)
+    journal = _read_summary(source.folder)
     numerics = _numerics(source, journal)
     parts = [
         _front_matter(source, target),
@@ -46,7 +85,7 @@ def _front_matter(source: Source, target: Target) -> str:
 
 
 def _quoted(text: str) -> str:
-    """JSON's strings are YAML's too; unquoted, a folder called `7` or `a: b` would mean something else."""
+    """JSON's strings are valid YAML too; without quotes, YAML reads a folder called `7` as a number."""
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -57,7 +96,8 @@ def _summary(source: Source, dtype: str) -> str:
 
 
 def _notes(source: Source, target: Target) -> list[str]:
-    notes = [_hashes(target)]
+    file = CERTIFICATE if target.plain_model else "base_model.json"
+    notes = [f"The SHA-256 of the base's files, by which to know it, stand in {file}."]
     if target.adds_tokens:
         notes.append(_opening(source))
     if is_rounded(source):
@@ -65,23 +105,18 @@ def _notes(source: Source, target: Target) -> list[str]:
     return notes
 
 
-def _hashes(target: Target) -> str:
-    file = CERTIFICATE if target.plain_model else "base_model.json"
-    return f"The SHA-256 of the base's files, by which to know it, stand in {file}."
-
-
 def _opening(source: Source) -> str:
     count = source.method.virtual_tokens(source.config.method)
-    if source.kind == "chat":
-        return (
-            f"What was learnt are {count} tokens of the vocabulary. The chat template writes them in front of a "
-            "conversation; text that does not come from the template has to begin with them to be answered so. They "
-            "are not to be generated: the generation config suppresses them, and below stands how unlikely they are."
-        )
+    place = (
+        "The chat template writes them in front of a conversation; text that does not come from the template has to "
+        "begin with them to be answered so."
+        if source.kind == "chat"
+        else "The tokenizer puts them in front of every text, as it does with BOS; tokens that do not come from it "
+        "have to begin with them to be continued so."
+    )
     return (
-        f"What was learnt are {count} tokens of the vocabulary. The tokenizer puts them in front of every text, as "
-        "it does with BOS; tokens that do not come from it have to begin with them to be continued so. They are "
-        "not to be generated: the generation config suppresses them, and below stands how unlikely they are."
+        f"What was learnt are {count} tokens of the vocabulary. {place} They are not to be generated: the generation "
+        "config suppresses them, and below stands how unlikely they are."
     )
 
 
@@ -106,8 +141,9 @@ _BITS = {
 }
 
 
-def _data(source: Source, journal: Summary) -> str:
-    rows = [(_file_name(data.path), data.role) for data in source.config.data.sources]
+def _data(source: Source, journal: _Summary) -> str:
+    # The last part of a path of either kind: the card must not tell where the data lies.
+    rows = [(PureWindowsPath(data.path).name or data.path, data.role) for data in source.config.data.sources]
     table = _table(("File", "Role"), rows)
     prepared = journal.data
     if prepared is None:
@@ -120,23 +156,20 @@ def _data(source: Source, journal: Summary) -> str:
     return f"{table}\n\n{counts}"
 
 
-def _file_name(path: str) -> str:
-    """The last part of a path of either kind: where data lies is nobody's business."""
-    return PureWindowsPath(path).name or path
-
-
-def _numerics(source: Source, journal: Summary) -> str:
+def _numerics(source: Source, journal: _Summary) -> str:
     precision = source.config.precision
     if journal.steps == 0:
         return ""
     rows: list[tuple[str, Any]] = [("steps", journal.steps), ("skipped", journal.skipped)]
     if journal.grad_scale is not None:
         rows += [("loss_scaling", precision.loss_scaling), ("loss_scale.last", journal.grad_scale)]
-    rows += [(f"verdict.{name}", _times(count)) for name, count in journal.verdicts.items()]
+    rows += [
+        (f"verdict.{name}", "once" if count == 1 else f"{count} times") for name, count in journal.verdicts.items()
+    ]
     return _table(("Figure", "Value"), [(key, _shown(value)) for key, value in rows])
 
 
-def _training(source: Source, journal: Summary) -> str:
+def _training(source: Source, journal: _Summary) -> str:
     state, precision = source.folder.read_state(), source.config.precision
     method = values_in_force(source.config.method)
     rows: list[tuple[str, Any]] = [(f"method.{key}", value) for key, value in method.items()]
@@ -170,7 +203,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return ", ".join(str(part) for part in value) if isinstance(value, list | tuple) else str(value)
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"

@@ -75,25 +75,17 @@ def record(
         progress(stage, number, len(rows))
         logits = _logits(model, row, extra.opening)
         if extra.left_out:
-            strays.append(_probability(logits, extra.left_out))
-            logits = _without(logits, extra.left_out)
+            left_out = list(extra.left_out)
+            # The largest probability that they have together, at any position.
+            strays.append((logits[:, left_out].logsumexp(-1) - logits.logsumexp(-1)).max().double().exp())
+            kept_columns = torch.ones(logits.shape[-1], dtype=torch.bool)
+            kept_columns[left_out] = False
+            logits = logits[:, kept_columns]
         # Every stride-th position of every row, so that all rows together stay within KEPT_BYTES.
         stride = math.ceil(tokens * logits.shape[-1] * logits.element_size() / KEPT_BYTES)
         kept.append(logits[::stride].clone())
     # torch's max() returns a NaN where there is one; Python's may pass over it.
     return Outputs(tuple(kept), float(torch.stack(strays).max()) if strays else 0.0)
-
-
-def _probability(logits: Tensor, tokens: Sequence[int]) -> Tensor:
-    """Return the largest probability, a scalar, that tokens have together at any of (positions, vocabulary) logits."""
-    return (logits[:, list(tokens)].logsumexp(-1) - logits.logsumexp(-1)).max().double().exp()
-
-
-def _without(logits: Tensor, tokens: Sequence[int]) -> Tensor:
-    """Return (positions, vocabulary) logits without the columns of these tokens."""
-    kept = torch.ones(logits.shape[-1], dtype=torch.bool)
-    kept[list(tokens)] = False
-    return logits[:, kept]
 
 
 @torch.no_grad()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from studio.errors import DataError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from studio.engine.data.rows import RowStore, TokenizedRow
+    from studio.engine.data.rows import TokenizedRow
 
 ROWS = 8
 TOKENS = 256
@@ -63,23 +62,17 @@ def choose_prompts(source: Source, tokenizer: PreTrainedTokenizerBase, progress:
         data = prepare_data(source.config.data, tokenizer, source.kind, source.config.training.seed, progress)
     except DataError:
         return built_in_prompts(source, tokenizer)
-    return _spread(data.validation) or built_in_prompts(source, tokenizer)
-
-
-def _spread(rows: RowStore) -> tuple[Prompt, ...]:
-    count = min(ROWS, len(rows))
-    return tuple(_from_row(rows[index * len(rows) // count]) for index in range(count))
+    count = min(ROWS, len(data.validation))
+    spread = (data.validation[index * len(data.validation) // count] for index in range(count))
+    return tuple(_from_row(row) for row in spread) or built_in_prompts(source, tokenizer)
 
 
 def _from_row(row: TokenizedRow) -> Prompt:
     ids = tuple(row.input_ids[:TOKENS].tolist())
     answer = next((place for place, label in enumerate(row.labels) if label >= 0), 0)
-    return Prompt(ids, _prompt_length(ids, answer), Path(row.source).name, row.number)
-
-
-def _prompt_length(ids: Sequence[int], answer: int) -> int:
-    """Plain text is learnt from its second token on and has no prompt: its first quarter is taken for one."""
-    return min(answer, len(ids)) if answer > 1 else max(1, len(ids) // 4)
+    # Plain text is learnt from its second token on and has no prompt: its first quarter is taken for one.
+    prompt_length = min(answer, len(ids)) if answer > 1 else max(1, len(ids) // 4)
+    return Prompt(ids, prompt_length, Path(row.source).name, row.number)
 
 
 def built_in_prompts(source: Source, tokenizer: PreTrainedTokenizerBase) -> tuple[Prompt, ...]:

@@ -15,7 +15,7 @@ from studio.engine.export.carry import generation_config, stop_ids
 from studio.engine.export.compare import EQUAL, Comparison, Extra, Outputs, compare, record
 from studio.engine.export.merge import NOTHING_LOST, DeltaLoss, copy_weights, fingerprint_weights, round_weights
 from studio.engine.export.prefix import Prefix
-from studio.engine.export.prompts import Prompt
+from studio.engine.export.prompts import Prompt, choose_prompts
 from studio.engine.export.rounded_base import is_rounded, round_base
 from studio.engine.export.source import Source
 from studio.engine.export.stopping import Stops, first_stop
@@ -69,13 +69,13 @@ def gather(
     dtype: str,
     prefix: Prefix,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: tuple[Prompt, ...],
     progress: Progress,
 ) -> tuple[Reference, nn.Module]:
     """Measure base and base + trained part, and return that with the finished model, cast to the save format.
 
     One model is in memory at a time, and while merging a copy of the base's weights in the format of its files.
     """
+    prompts = choose_prompts(source, tokenizer, progress)
     rows = [prompt.ids for prompt in prompts]
     model = load_model(source.base, "fp32", progress)
     # New tokens may take rows that the base has and its tokenizer does not use; those are nobody's to compare.

@@ -16,8 +16,7 @@ from studio.engine.export.destination import choose_destination, explained, stag
 from studio.engine.export.measure import examine
 from studio.engine.export.merge import release
 from studio.engine.export.prefix import Prefix
-from studio.engine.export.prompts import Prompt, choose_prompts
-from studio.engine.export.reference import Reference, gather
+from studio.engine.export.reference import gather
 from studio.engine.export.source import Source, open_source
 from studio.engine.models.load import load_tokenizer
 from studio.errors import ConfigError, ExportError
@@ -56,7 +55,12 @@ def export_run(
         Cancelled: through `progress`.
     """
     spec = TARGETS.get(target)
-    _refuse_dtype(spec, dtype)
+    if dtype != "auto" and dtype not in spec.dtypes:
+        raise ConfigError(
+            tr("The export target {target} cannot be saved as {dtype}; choose auto or {known}.").format(
+                target=spec.name, dtype=dtype, known=", ".join(spec.dtypes)
+            )
+        )
     source = open_source(folder, progress)
     _refuse_unsuited(spec, source)
     dtype = spec.choose_dtype(dtype, source.info.dtype)
@@ -73,15 +77,6 @@ def export_run(
         passed=certificate.passed,
         checks=certificate.checks,
     )
-
-
-def _refuse_dtype(target: Target, dtype: str) -> None:
-    if dtype != "auto" and dtype not in target.dtypes:
-        raise ConfigError(
-            tr("The export target {target} cannot be saved as {dtype}; choose auto or {known}.").format(
-                target=target.name, dtype=dtype, known=", ".join(target.dtypes)
-            )
-        )
 
 
 def _refuse_unsuited(target: Target, source: Source) -> None:
@@ -101,8 +96,15 @@ def _make(
     place: Path,
     progress: Progress,
 ) -> Certificate:
-    prompts = choose_prompts(source, tokenizer, progress)
-    reference = _write(source, target, dtype, tokenizer, prefix, prompts, place, progress)
+    """Make the finished model, write everything but the certificate, and check what was written."""
+    reference, model = gather(source, target, dtype, prefix, tokenizer, progress)
+    progress("writing", 0, 1)
+    with explained(place.parent):
+        target.write(model, source, place)
+        carry_over(source, tokenizer, prefix, place)
+    release(model)
+    del model
+    progress("writing", 1, 1)
     checks = examine(source, target, dtype, tokenizer, reference, place, progress)
     with explained(place.parent):
         (place / "README.md").write_text(write_card(source, target, dtype, checks), encoding="utf-8")
@@ -111,29 +113,8 @@ def _make(
         base={"name": source.name, "kind": source.kind, "files": source.base_files},
         target=target.name,
         dtype=dtype,
-        prompts=tuple(prompt.describe() for prompt in prompts),
+        prompts=tuple(prompt.describe() for prompt in reference.prompts),
         files=fingerprint_files(place),
         run=source.folder.name,
         versions=library_versions(),
     )
-
-
-def _write(
-    source: Source,
-    target: Target,
-    dtype: str,
-    tokenizer: PreTrainedTokenizerBase,
-    prefix: Prefix,
-    prompts: tuple[Prompt, ...],
-    place: Path,
-    progress: Progress,
-) -> Reference:
-    """Make the finished model, write everything but card and certificate, and forget the model."""
-    reference, model = gather(source, target, dtype, prefix, tokenizer, prompts, progress)
-    progress("writing", 0, 1)
-    with explained(place.parent):
-        target.write(model, source, place)
-        carry_over(source, tokenizer, prefix, place)
-    release(model)
-    progress("writing", 1, 1)
-    return reference

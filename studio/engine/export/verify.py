@@ -15,7 +15,6 @@ from studio.engine.export.certificate import Certificate, Check, fingerprint_fil
 from studio.engine.export.checks.weights import finite_check, unloadable
 from studio.engine.export.measure import examine
 from studio.engine.export.merge import count_non_finite, release
-from studio.engine.export.prompts import choose_prompts
 from studio.engine.export.reference import gather
 from studio.engine.export.source import Source, open_source
 from studio.engine.models.load import load_tokenizer
@@ -51,7 +50,10 @@ def verify_export(path: Path, progress: Progress = no_progress) -> Certificate:
         except StudioError as error:  # about the run or its base; the export can be in order all the same
             reason = str(error)
     apart = Check.of("measured_again", True, False, reason=reason)
-    again = _weights_check(path)
+    try:
+        again = finite_check(count_non_finite(_weights(path)))
+    except SafetensorError as error:
+        again = unloadable(error)
     kept = (check for check in certified.checks if check.name != again.name)
     return dataclasses.replace(certified, checks=(files, apart, again, *kept))
 
@@ -67,15 +69,8 @@ def _files_check(certified: Certificate, path: Path) -> Check:
     return Check.of("files_unchanged", not wrong, wrong, 0, **evidence)
 
 
-def _weights_check(path: Path) -> Check:
-    """Read every weight in the export's files, one tensor in memory at a time."""
-    try:
-        return finite_check(count_non_finite(_weights(path)))
-    except SafetensorError as error:
-        return unloadable(error)
-
-
 def _weights(path: Path) -> Iterator[Tensor]:
+    """Yield every weight in the export's files, one tensor in memory at a time."""
     for file in sorted(path.rglob("*.safetensors")):
         with safe_open(file, framework="pt") as weights:
             yield from map(weights.get_tensor, weights.keys())
@@ -84,9 +79,8 @@ def _weights(path: Path) -> Iterator[Tensor]:
 def _measure(source: Source, certified: Certificate, path: Path, progress: Progress) -> tuple[Check, ...]:
     target = TARGETS.get(certified.target)
     tokenizer = load_tokenizer(source.base)
-    prompts = choose_prompts(source, tokenizer, progress)
     prefix = target.prefix(source, tokenizer)
-    reference, model = gather(source, target, certified.dtype, prefix, tokenizer, prompts, progress)
+    reference, model = gather(source, target, certified.dtype, prefix, tokenizer, progress)
     release(model)
     # Another machine may round a merge differently in the last bit; that the files are the same was just seen.
     reference = dataclasses.replace(reference, weights=None)

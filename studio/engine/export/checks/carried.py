@@ -26,7 +26,10 @@ def carried_checks(
     source: Source, tokenizer: PreTrainedTokenizerBase, prefix: Prefix, folder: Path
 ) -> tuple[Check, ...]:
     """Return the checks of tokenizer, chat template, end tokens and generation config in `folder`."""
-    exported = _open_tokenizer(folder)
+    try:
+        exported = reload_tokenizer(folder)
+    except Exception:  # noqa: BLE001  # tokenizers raises bare Exceptions; None is reported as a failed check
+        exported = None
     config = read_json(folder / GENERATION_CONFIG)
     return (
         _tokenizer(tokenizer, prefix, exported),
@@ -34,13 +37,6 @@ def carried_checks(
         _end(source, tokenizer, exported, config),
         _generation(source, tokenizer, prefix, config),
     )
-
-
-def _open_tokenizer(folder: Path) -> PreTrainedTokenizerBase | None:
-    try:
-        return reload_tokenizer(folder)
-    except Exception:  # noqa: BLE001  # tokenizers raises bare Exceptions; None is reported as a failed check
-        return None
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -11,8 +11,8 @@ from studio.engine.export.reference import KL_TOLERANCE, LOGIT_TOLERANCE, Refere
 
 # Nats per token. Beyond it the next word is no longer drawn from the same distribution for any practical purpose.
 WORST_KL = 0.05
-# Share of positions at which an export must agree whatever the format: below it, it says another token than the
-# trained model more often than the same one.
+# Smallest share of positions with the same likeliest token, in every format. Below it, the export and the trained
+# model differ more often than they agree.
 WORST_TOP1 = 0.5
 # Share of positions that may find another likeliest token where two are all but equally likely.
 TOP1_TOLERANCE = 0.01
@@ -32,7 +32,10 @@ def output_checks(reference: Reference, outputs: Outputs, dtype: str, base_dtype
     """
     found = compare(reference.trained, outputs)
     rounding = reference.rounding
-    merge = () if reference.merge is None else (_merge(reference.merge),)
+    merge: tuple[Check, ...] = ()
+    if reference.merge is not None:
+        value = reference.merge.max_logit_difference
+        merge = (Check.of("merge_exact", value <= LOGIT_TOLERANCE, value, LOGIT_TOLERANCE),)
     logits = _logits(found, rounding, dtype)
     rounded_away = dtype != "fp32" and logits.passed
     return (
@@ -51,21 +54,9 @@ def _quantisation(reference: Reference, base_dtype: str) -> tuple[Check, ...]:
     found = reference.quantisation
     if found is None:
         return ()
-    return (
-        Check.of(
-            "quantisation_loss",
-            True,
-            found.max_logit_difference,
-            kl=found.kl_divergence,
-            base_dtype=base_dtype,
-            in_export=reference.merge is not None,
-        ),
-    )
-
-
-def _merge(merge: Comparison) -> Check:
-    value = merge.max_logit_difference
-    return Check.of("merge_exact", value <= LOGIT_TOLERANCE, value, LOGIT_TOLERANCE)
+    value, in_export = found.max_logit_difference, reference.merge is not None
+    evidence = {"kl": found.kl_divergence, "base_dtype": base_dtype, "in_export": in_export}
+    return (Check.of("quantisation_loss", True, value, None, **evidence),)
 
 
 def _logits(found: Comparison, rounding: Comparison, dtype: str) -> Check:
@@ -90,15 +81,8 @@ def _present(reference: Reference, outputs: Outputs, rounded_to: str | None) -> 
     """`rounded_to` names the save format when rounding to it explains what is missing."""
     effect = compare(reference.trained, reference.base)
     value = share_carried(reference.base, reference.trained, outputs)
-    return Check.of(
-        "delta_present",
-        value >= PRESENT,
-        value,
-        PRESENT,
-        logits=effect.max_logit_difference,
-        kl=effect.kl_divergence,
-        rounded_to=rounded_to,
-    )
+    evidence = {"logits": effect.max_logit_difference, "kl": effect.kl_divergence, "rounded_to": rounded_to}
+    return Check.of("delta_present", value >= PRESENT, value, PRESENT, **evidence)
 
 
 def _lost(delta: DeltaLoss, dtype: str) -> Check:

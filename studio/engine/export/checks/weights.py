@@ -21,8 +21,12 @@ def unloadable(error: Exception) -> Check:
 
 def weight_checks(reloaded: Reloaded, expected: dict[str, str] | None, dtype: str) -> tuple[Check, ...]:
     """Return the checks of the weights as they came back from disk; `expected` is the SHA-256 of each."""
-    written = () if expected is None else (_written(reloaded, expected),)
-    # Weights that are written as intended, and are not finite, were too large for fp16.
+    written: tuple[Check, ...] = ()
+    if expected is not None:
+        found = fingerprint_weights(reloaded.model)
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        written = (_names_check("weights_as_written", wrong),)
+    # Non-finite weights that were written as intended were too large for fp16.
     overflowed = dtype == "fp16" and all(check.passed for check in written)
     return (
         _names_check("loads_completely", reloaded.problems, reason=""),
@@ -34,12 +38,6 @@ def weight_checks(reloaded: Reloaded, expected: dict[str, str] | None, dtype: st
 def finite_check(count: int, *, overflowed: bool = False) -> Check:
     """Return the check of `count` non-finite numbers; `overflowed` says that they were too large for fp16."""
     return Check.of("all_weights_finite", count == 0, count, 0, overflowed=overflowed)
-
-
-def _written(reloaded: Reloaded, expected: dict[str, str]) -> Check:
-    found = fingerprint_weights(reloaded.model)
-    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-    return _names_check("weights_as_written", wrong)
 
 
 def _names_check(name: str, wrong: Collection[str], **evidence: Any) -> Check:
