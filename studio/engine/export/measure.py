@@ -1,26 +1,22 @@
 """The checks of a certificate: an export, opened from disk, against what it should be (DESIGN.md 3.4).
 
-How the limits are found. An export is right when it is base + trained part, rounded once. Three things are
-therefore measured separately, so that each limit can be tight and an honest export in 16 bits still passes:
+An export is right when it is base + trained part, rounded once. Three errors are measured separately, so that each
+limit is tight and a correct export in 16 bits still passes:
 
-1. The merge. Merged in fp32 and before any rounding, the model must answer like base + trained part up to the order
-   of additions: `merge_exact`, 1e-3. A missing adapter, a wrong scale or a wrong layer shows here, however coarse
-   the save format is.
-2. The rounding. Its honest price is measured on the merged model in memory, on the same rows. It depends on model
-   and format (SmolLM2: 0.1 in fp16 and 1 in bf16, on logits) and no constant would fit all.
-3. The files. What was opened from disk must have the very bits that were to be written (`weights_as_written`), and
-   must answer like base + trained part up to twice that price plus the fp32 tolerance of 1e-3. For fp32 the price is
-   zero, and one formula serves all formats.
+1. The merge, in fp32 before any rounding: it must answer like base + trained part within 1e-3 (`merge_exact`). A
+   missing adapter, a wrong scale or a wrong layer shows here in every save format.
+2. The rounding, measured on the merged model in memory, on the same rows. It depends on model and format (SmolLM2:
+   0.1 in fp16 and 1 in bf16, on logits), so that no constant fits all. For fp32 it is zero.
+3. The files. What was opened from disk must have the bits that were to be written (`weights_as_written`), and must
+   answer like base + trained part within twice the rounding error plus 1e-3.
 
-Two judges stay absolute. KL may in no case exceed `WORST_KL`: beyond it a format does not hold this model, honest or
-not. And at least half of the effect of training on the logits must have arrived (`delta_present`), measured as a
-projection, for which rounding noise hardly counts. That can fail an export without a fault in it: where training
-changed the weights by less than the format can tell apart, most of them are the base's own again, and what would be
-passed on is not the trained model (SmolLM2, stored and saved in bf16: of an effect of 6e-6 nats 58 % arrive, of one
-of 7e-7 nats 28 %).
+Two limits do not depend on the rounding. KL may not exceed `WORST_KL`: beyond it, the format is too coarse for this
+model. At least half of the effect of training on the logits must be there (`delta_present`), measured as a
+projection, which rounding noise hardly changes. A faultless export fails this where training changed the weights by
+less than the format can represent (SmolLM2, stored and saved in bf16: 58 % of an effect of 6e-6 nats is there, 28 % of
+one of 7e-7 nats).
 
-Arithmetic is fp32 throughout, with the weights as the files hold them: what is judged is the export, not the
-arithmetic of the machine that happens to check it.
+All arithmetic is fp32, with the weights as the files hold them, so that the result does not depend on the machine.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ from studio.engine.models.load import load_model
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# The same sums in another order: what fp32 arithmetic itself leaves open between two equal models. The bound on KL
-# is the one that follows from it (KL ≤ ε²/2 when no logit differs by more than ε), with room for its own arithmetic.
+# fp32 adds in another order, so that the logits of two equal models differ by up to LOGIT_TOLERANCE. KL ≤ ε²/2 where no
+# logit differs by more than ε; KL_TOLERANCE is a little above that.
 LOGIT_TOLERANCE = 1e-3
 KL_TOLERANCE = 1e-6
 
@@ -78,7 +78,7 @@ def gather(
     prompts = choose_prompts(source, tokenizer, progress)
     rows = [prompt.ids for prompt in prompts]
     model = load_model(source.base, "fp32", progress)
-    # New tokens may take rows that the base has and its tokenizer does not use; those are nobody's to compare.
+    # New tokens may take rows that the base has and its tokenizer does not use; their logits are not compared.
     known = model.get_output_embeddings().weight.shape[0]
     unused = Extra(left_out=tuple(token for token in prefix.ids if token < known))
     base = record(model, rows, progress, "merging", unused)

@@ -53,7 +53,7 @@ class Adapter(Target):
     def write(self, model: nn.Module, source: Source, folder: Path) -> None:
         for file in source.folder.adapter.glob("*.safetensors"):
             shutil.copyfile(file, folder / file.name)
-        # The base goes by the name that others know; where it lies on this machine is nobody's business.
+        # PEFT wrote the base's path on this machine here; the export names the base instead.
         config = json.loads((source.folder.adapter / "adapter_config.json").read_text(encoding="utf-8"))
         config["base_model_name_or_path"] = source.name
         text = json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
