@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +131,16 @@ def open_patches(runs: Mapping[str, RunFolder], progress: Progress = no_progress
         ExportError: the runs do not all belong to one base, or one left no patch; or what `open_source` raises.
     """
     sources = {name: open_source(folder, progress) for name, folder in runs.items()}
-    first, *others = sources.values()
+    _refuse_different_bases(list(sources.values()))
+    patches = Patches(load_base(next(iter(sources.values())), progress))
+    for done, (name, source) in enumerate(sources.items()):
+        progress("loading_patches", done, len(sources))
+        patches.add(name, source)
+    return patches
+
+
+def _refuse_different_bases(sources: Sequence[Source]) -> None:
+    first, *others = sources
     for other in others:
         if _identity(other) != _identity(first):
             raise ExportError(
@@ -139,11 +148,6 @@ def open_patches(runs: Mapping[str, RunFolder], progress: Progress = no_progress
                     "The runs {first} and {other} were not trained on the same base, so they cannot be switched on one."
                 ).format(first=first.folder.name, other=other.folder.name)
             )
-    patches = Patches(load_base(first, progress))
-    for done, (name, source) in enumerate(sources.items()):
-        progress("loading_patches", done, len(sources))
-        patches.add(name, source)
-    return patches
 
 
 def _identity(source: Source) -> str:
