@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from studio.resources import resource
+from studio.paths import resource
 
 LANGUAGES = {"en": "English", "zh_CN": "简体中文"}
 _translations: gettext.NullTranslations = gettext.NullTranslations()

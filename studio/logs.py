@@ -8,7 +8,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from studio.home import home
+from studio.paths import home
 
 LARGEST = 1_000_000  # bytes; one older file of that size is kept
 

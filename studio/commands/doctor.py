@@ -12,8 +12,8 @@ from typing import Any
 from studio import __version__
 from studio.commands.console import Commands, Console, add_command
 from studio.commands.window import has_display
-from studio.home import default_runs_root
 from studio.i18n import tr
+from studio.paths import default_runs_root
 from studio.runner import actions
 from studio.text.numbers import size_text
 

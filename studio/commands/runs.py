@@ -8,8 +8,8 @@ from typing import Any
 
 from studio.commands.console import Commands, Console, add_command
 from studio.errors import RunFolderError
-from studio.home import default_runs_root
 from studio.i18n import tr
+from studio.paths import default_runs_root
 from studio.runs import RunFolder, list_runs
 
 

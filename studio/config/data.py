@@ -31,10 +31,7 @@ class DataSource(Section):
         labels={"domain": gettext_noop("Domain (new task)"), "general": gettext_noop("General (rehearsal)")},
     )
     format: str = option(
-        "auto",
-        "Format",
-        "How the rows are laid out. Automatic recognises it from the column names.",
-        advanced=True,
+        "auto", "Format", "How the rows are laid out. Automatic recognises it from the column names.", advanced=True
     )
     columns: dict[str, str] = Field(default_factory=dict)
     encoding: str = option(

@@ -14,9 +14,7 @@ class ModelConfig(Section):
     """Which model to start from, and whether to treat it as a Base or a Chat model."""
 
     path: str = option(
-        REQUIRED,
-        "Model",
-        "A folder in Hugging Face layout (config.json and safetensors files), or a hub id.",
+        REQUIRED, "Model", "A folder in Hugging Face layout (config.json and safetensors files), or a hub id."
     )
     kind: ModelKind = option(
         "auto",

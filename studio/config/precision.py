@@ -63,12 +63,7 @@ class PrecisionConfig(Section):
         advanced=True,
     )
     growth_factor: float = option(
-        2.0,
-        "Growth factor",
-        "What the scale is multiplied by when it grows.",
-        gt=1.0,
-        le=1024.0,
-        advanced=True,
+        2.0, "Growth factor", "What the scale is multiplied by when it grows.", gt=1.0, le=1024.0, advanced=True
     )
     backoff_factor: float = option(
         0.5,

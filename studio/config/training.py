@@ -89,18 +89,10 @@ class TrainingConfig(Section):
         advanced=True,
     )
     seed: int = option(
-        0,
-        "Seed",
-        "Same seed, same machine, same settings: the same run, bit for bit.",
-        ge=0,
-        lt=2**63,
-        advanced=True,
+        0, "Seed", "Same seed, same machine, same settings: the same run, bit for bit.", ge=0, lt=2**63, advanced=True
     )
     device: str = option(
-        "auto",
-        "Device",
-        "Automatic takes the GPU where there is one. Otherwise cpu, cuda, cuda:1, mps.",
-        advanced=True,
+        "auto", "Device", "Automatic takes the GPU where there is one. Otherwise cpu, cuda, cuda:1, mps.", advanced=True
     )
 
     @field_validator("device")

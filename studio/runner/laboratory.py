@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Any
 from studio.config import parse_config, write_config
 from studio.engine.control import Progress, no_progress
 from studio.errors import ConfigError, ModelError
-from studio.home import home
 from studio.i18n import language, tr
-from studio.resources import resource
+from studio.paths import home, resource
 from studio.runs import write_atomically
 
 if TYPE_CHECKING:

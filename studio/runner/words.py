@@ -73,11 +73,7 @@ def latency_conditions(found: Latency) -> str:
     sentence = tr(
         "{rounds} rounds, {new} tokens after a prompt of {prompt}, {dtype} on {device}; medians, forms taking turns."
     ).format(
-        rounds=found.rounds,
-        new=found.new_tokens,
-        prompt=found.prompt_tokens,
-        dtype=found.dtype,
-        device=found.device,
+        rounds=found.rounds, new=found.new_tokens, prompt=found.prompt_tokens, dtype=found.dtype, device=found.device
     )
     if found.switch_ms is None:
         return sentence

@@ -32,9 +32,8 @@ def _files_unchanged(found: Found) -> str:
     ]
     if not described:
         return tr("Every file of the export is, byte for byte, the one that was certified.")
-    return tr("Files of the export are not those that were certified: {files}; export again.").format(
-        files=", ".join(described)
-    )
+    words = tr("Files of the export are not those that were certified: {files}; export again.")
+    return words.format(files=", ".join(described))
 
 
 def _measured_again(found: Found) -> str:
@@ -92,13 +91,12 @@ def _quantisation_loss(found: Found) -> str:
 
 
 def _merge_exact(found: Found) -> str:
-    words = (
-        tr("Before rounding, the finished model answers exactly like the trained one, up to the order of additions.")
-        if found["passed"]
-        else tr(
-            "The finished model is wrong: before any rounding, its logits differ from the trained model's by up to "
-            "{value}."
+    if found["passed"]:
+        return tr(
+            "Before rounding, the finished model answers exactly like the trained one, up to the order of additions."
         )
+    words = tr(
+        "The finished model is wrong: before any rounding, its logits differ from the trained model's by {value}."
     )
     return words.format(value=_number(found["value"]))
 

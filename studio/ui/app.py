@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import sys
@@ -14,7 +15,7 @@ from typing import Any, cast
 from PySide6.QtCore import (
     QLibraryInfo,
     QLocale,
-    QMessageLogContext,
+    QObject,
     Qt,
     QTimer,
     QtMsgType,
@@ -25,14 +26,13 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
 from studio.i18n import set_language, tr
-from studio.resources import resource
+from studio.paths import resource
 from studio.runner import actions
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
-from studio.ui.fonts import interface_font
 from studio.ui.main_window import MainWindow
-from studio.ui.memory import MainThreadCollector
 from studio.ui.settings import Settings
+from studio.ui.theme import interface_font
 
 log = logging.getLogger(__name__)
 SAMPLE = resource("samples", "fine-tuning-en.jsonl")
@@ -130,7 +130,7 @@ def _hooks(context: AppContext, window: MainWindow) -> Iterator[None]:
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     sys.excepthook, excepthook = on_defect, sys.excepthook
     threading.excepthook, thread_hook = _log_thread_defect, threading.excepthook
-    qInstallMessageHandler(_log_qt)
+    qInstallMessageHandler(lambda kind, _, words: logging.getLogger("qt").log(_LEVELS[kind], "%s", words))
     try:
         yield
     finally:
@@ -145,5 +145,25 @@ def _log_thread_defect(args: threading.ExceptHookArgs) -> None:
     log.error("A defect in the thread %s", args.thread and args.thread.name, exc_info=trace)  # type: ignore[arg-type]
 
 
-def _log_qt(kind: QtMsgType, _context: QMessageLogContext, words: str) -> None:
-    logging.getLogger("qt").log(_LEVELS[kind], "%s", words)
+PERIOD_MILLISECONDS = 1000
+
+
+class MainThreadCollector(QObject):
+    """Collects garbage from a timer of the main thread, each generation when its threshold is reached.
+
+    Automatic collection is off: on the thread of a worker it would free Qt objects under Qt.
+    """
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        gc.disable()
+        timer = QTimer(self, interval=PERIOD_MILLISECONDS)
+        timer.timeout.connect(self.collect)
+        timer.start()
+
+    def collect(self) -> None:
+        """Collect the oldest generation that is due."""
+        for generation in (2, 1, 0):
+            if gc.get_count()[generation] > gc.get_threshold()[generation]:
+                gc.collect(generation)
+                return

@@ -8,8 +8,8 @@ from typing import Any, TypeVar, cast
 
 from PySide6.QtCore import QByteArray, QLocale, QSettings
 
-from studio.home import default_runs_root, home
 from studio.i18n import LANGUAGES
+from studio.paths import default_runs_root, home
 from studio.ui.theme import CHOICES, Choice
 
 RECENT_MODELS = 8

@@ -6,15 +6,16 @@ Every size grows from the height of the application's font, so that the window s
 from __future__ import annotations
 
 import string
+import sys
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Literal, cast
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPalette
+from PySide6.QtGui import QColor, QFont, QFontDatabase, QFontMetricsF, QPalette
 from PySide6.QtWidgets import QApplication
 
-from studio.resources import resource
+from studio.paths import resource
 
 Choice = Literal["system", "light", "dark"]
 CHOICES: tuple[Choice, ...] = ("system", "light", "dark")
@@ -247,3 +248,22 @@ def _qt_palette(colours: Palette) -> QPalette:
     for disabled in (role.WindowText, role.Text, role.ButtonText):
         result.setColor(QPalette.ColorGroup.Disabled, disabled, colours.control)
     return result
+
+
+SMALLEST_POINTS = 10.0
+# A bare Linux session names no font; of these the first that is installed is taken before fontconfig's last resort.
+_LINUX = ("Inter", "Noto Sans", "Cantarell", "Ubuntu", "Open Sans", "DejaVu Sans")
+_CHINESE = ("PingFang SC", "Microsoft YaHei UI", "Noto Sans CJK SC", "Source Han Sans SC", "WenQuanYi Micro Hei")
+_UNNAMED = ("Sans Serif", "Sans", "sans-serif", "")
+
+
+def interface_font() -> QFont:
+    """Return the font to give to the application."""
+    font = QFontDatabase.systemFont(QFontDatabase.SystemFont.GeneralFont)
+    installed = set(QFontDatabase.families())
+    first = font.family()
+    if sys.platform.startswith("linux") and first in _UNNAMED:
+        first = next((family for family in _LINUX if family in installed), first)
+    font.setFamilies([first, *(family for family in _CHINESE if family in installed)])
+    font.setPointSizeF(max(font.pointSizeF(), SMALLEST_POINTS))
+    return font

@@ -200,9 +200,9 @@ def _with_window(case: Case, root: Path) -> tuple[Any, dict[str, Any]]:
     from PySide6.QtCore import QTimer
 
     from studio.ui import app, theme
+    from studio.ui.app import MainThreadCollector
     from studio.ui.bridge import AppContext
     from studio.ui.main_window import MainWindow
-    from studio.ui.memory import MainThreadCollector
     from studio.ui.settings import Settings
 
     application = app.make_application()

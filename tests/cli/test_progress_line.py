@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from studio.commands.progress import ProgressLine, clip, progress_parts
+from studio.commands.console import ProgressLine, clip, progress_parts
 
 
 class Terminal(io.StringIO):
@@ -18,7 +18,7 @@ class Terminal(io.StringIO):
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that the line sees; set the first element."""
     now = [0.0]
-    monkeypatch.setattr("studio.commands.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("studio.commands.console.time.monotonic", lambda: now[0])
     return now
 
 

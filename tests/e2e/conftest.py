@@ -12,11 +12,11 @@ from pytestqt.qtbot import QtBot
 
 from studio.engine.models.starter import fetch_starter
 from studio.ui import theme
+from studio.ui.app import MainThreadCollector
 from studio.ui.bridge import AppContext
-from studio.ui.fonts import interface_font
 from studio.ui.main_window import MainWindow
-from studio.ui.memory import MainThreadCollector
 from studio.ui.settings import Settings
+from studio.ui.theme import interface_font
 from tests.e2e.screen import SIZE
 
 

@@ -31,7 +31,7 @@ def test_every_resource_is_in_the_wheel(wheel: Path) -> None:
 
 def test_the_unpacked_wheel_finds_its_own_resources(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path)
-    code = "import sys; sys.path.insert(0, '.'); from studio.resources import resource; print(resource('samples'))"
+    code = "import sys; sys.path.insert(0, '.'); from studio.paths import resource; print(resource('samples'))"
     command = [sys.executable, "-I", "-c", code]
     finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     found = Path(finished.stdout.strip())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.resources import resource
+from studio.paths import resource
 
 # Fewest and most rows of each file.
 ROWS = {

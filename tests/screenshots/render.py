@@ -33,9 +33,9 @@ from studio.ui.dialogs import precision_probe
 from studio.ui.dialogs.laboratory import Laboratory
 from studio.ui.dialogs.method_comparison import MethodComparison
 from studio.ui.dialogs.precision_probe import PrecisionProbe
-from studio.ui.fonts import interface_font
 from studio.ui.main_window import MainWindow
 from studio.ui.settings import Settings
+from studio.ui.theme import interface_font
 from tests.screenshots import scripted_numerics, scripted_setup
 from tests.screenshots.scripted import (
     START,

@@ -17,9 +17,9 @@ from studio.engine.methods.lora import Lora
 from studio.runner import actions
 from studio.ui import bridge, job, theme
 from studio.ui.bridge import AppContext
-from studio.ui.fonts import interface_font
 from studio.ui.main_window import MainWindow
 from studio.ui.settings import Settings
+from studio.ui.theme import interface_font
 from tests.ui.fakes import FakeController, FakeEngine, choose
 
 

@@ -327,7 +327,7 @@ def test_only_the_visible_page_is_refreshed_and_only_when_the_run_has_changed(
 
 
 def test_the_application_font_is_not_too_small(qapp: QApplication) -> None:
-    from studio.ui.fonts import SMALLEST_POINTS, interface_font
+    from studio.ui.theme import SMALLEST_POINTS, interface_font
 
     assert interface_font().pointSizeF() >= SMALLEST_POINTS
 

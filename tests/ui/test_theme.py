@@ -7,7 +7,7 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from studio.resources import resource
+from studio.paths import resource
 from studio.ui import icons, theme
 from studio.ui.widgets.buttons import push_button
 

@@ -176,10 +176,7 @@ def _inspection(
         problems=tuple(problems),
         columns=tuple(
             ColumnInfo(
-                name=name,
-                coverage=columns.filled[name] / max(1, columns.rows),
-                field=field_of.get(name),
-                example=value,
+                name=name, coverage=columns.filled[name] / max(1, columns.rows), field=field_of.get(name), example=value
             )
             for name, value in columns.values.items()
         ),

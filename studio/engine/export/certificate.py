@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from studio.engine.models.fingerprint import FilePrint, sha256
+from studio.engine.models.files import FilePrint, sha256
 from studio.errors import ExportError
 from studio.events import spell_non_finite
 from studio.i18n import tr, untranslated

@@ -64,12 +64,7 @@ class Reference:
 
 
 def gather(
-    source: Source,
-    target: Target,
-    dtype: str,
-    prefix: Prefix,
-    tokenizer: PreTrainedTokenizerBase,
-    progress: Progress,
+    source: Source, target: Target, dtype: str, prefix: Prefix, tokenizer: PreTrainedTokenizerBase, progress: Progress
 ) -> tuple[Reference, nn.Module]:
     """Measure base and base + trained part, and return that with the finished model, cast to the save format.
 

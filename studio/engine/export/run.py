@@ -72,10 +72,7 @@ def export_run(
         with explained(destination):
             certificate.write(place)
     return ExportResult(
-        path=destination,
-        certificate=destination / FILE_NAME,
-        passed=certificate.passed,
-        checks=certificate.checks,
+        path=destination, certificate=destination / FILE_NAME, passed=certificate.passed, checks=certificate.checks
     )
 
 

@@ -10,8 +10,8 @@ from typing import Literal
 from studio.config import RunConfig, read_config
 from studio.engine.control import Progress
 from studio.engine.methods import METHODS, Method
+from studio.engine.models.files import FilePrint, fingerprint
 from studio.engine.models.find import resolve_model
-from studio.engine.models.fingerprint import FilePrint, fingerprint
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.inspect import inspect_model
 from studio.errors import ExportError

@@ -11,7 +11,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -32,14 +31,6 @@ from studio.i18n import tr
 from studio.runs import RunFolder
 
 PROMPT = 128
-
-
-@dataclass(frozen=True)
-class _Form:
-    """`ready` brings the form about and returns the model to call."""
-
-    name: str
-    ready: Callable[[], nn.Module]
 
 
 def measure_latency(
@@ -68,16 +59,16 @@ def measure_latency(
     switches: list[float] = []
     forms = _forms(source, place, torch_dtype(dtype), switches, progress)
     prompt = _prompt(source, prompt_tokens, place)
-    times: dict[str, list[tuple[float, float]]] = {form.name: [] for form in forms}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in forms}
     for number in range(rounds + 1):  # the first one warms up
         for turn in range(len(forms)):
-            form = forms[(number + turn) % len(forms)]
+            name, ready = list(forms.items())[(number + turn) % len(forms)]
             progress("measuring", number * len(forms) + turn, (rounds + 1) * len(forms))
-            measured = _answer(form.ready(), prompt, new_tokens)
+            measured = _answer(ready(), prompt, new_tokens)
             if number:
-                times[form.name].append(measured)
+                times[name].append(measured)
     return Latency(
-        forms=tuple(_summary(form.name, times) for form in forms),
+        forms=tuple(_summary(name, times) for name in forms),
         method=source.method.name,
         device=str(place),
         dtype=dtype,
@@ -105,8 +96,11 @@ def _prompt_that_fits(source: Source, wanted: int | None, new_tokens: int) -> in
 
 def _forms(
     source: Source, device: torch.device, dtype: torch.dtype, switches: list[float], progress: Progress
-) -> list[_Form]:
-    """What can be measured; `switches` gets the seconds of each switch from the base to the live form."""
+) -> dict[str, Callable[[], nn.Module]]:
+    """Return for each form that can be measured a function that returns the model to call.
+
+    `switches` gets the seconds of each switch from the base to the live form.
+    """
     loaded = load_base(source, progress)
     base: nn.Module = loaded
     patches = Patches(loaded)
@@ -117,19 +111,19 @@ def _forms(
             switches.append(seconds)
         return patches.model
 
-    forms = [_Form("base", lambda: switched(None))]
+    forms: dict[str, Callable[[], nn.Module]] = {"base": lambda: switched(None)}
     if source.method.form != "model":
         patches.add("live", source)
         patches.switch("live")  # what is trained is moved with the base that contains it
         patches.model.to(device, dtype)
         patches.switch(None)
-        forms.append(_Form("live", lambda: switched("live")))
+        forms["live"] = lambda: switched("live")
     base.to(device, dtype)
     if source.method.mergeable:
         live = source.method.load(load_base(source, progress), source.folder.adapter)
         merged: nn.Module = source.method.merge(live)
         merged.to(device, dtype).eval()
-        forms.append(_Form("merged", lambda: merged))
+        forms["merged"] = lambda: merged
     return forms
 
 
@@ -168,15 +162,12 @@ def _answer(model: nn.Module, prompt: torch.Tensor, count: int) -> tuple[float, 
 
 def _summary(name: str, times: dict[str, list[tuple[float, float]]]) -> FormLatency:
     prefill, token = (statistics.median(values) for values in zip(*times[name], strict=True))
+    rounds = list(zip(times[name], times["base"], strict=True))
     return FormLatency(
         form=name,
         prefill_ms=1000 * prefill,
         ms_per_token=1000 * token,
         tokens_per_second=1 / token,
-        prefill_ratio=_ratio(times, name, 0),
-        token_ratio=_ratio(times, name, 1),
+        prefill_ratio=statistics.median(own[0] / base[0] for own, base in rounds),
+        token_ratio=statistics.median(own[1] / base[1] for own, base in rounds),
     )
-
-
-def _ratio(times: dict[str, list[tuple[float, float]]], name: str, place: int) -> float:
-    return statistics.median(own[place] / base[place] for own, base in zip(times[name], times["base"], strict=True))

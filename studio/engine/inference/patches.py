@@ -9,21 +9,17 @@ method.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from studio.engine.control import Progress, no_progress
-from studio.engine.export.rounded_base import is_rounded, load_base
-from studio.engine.export.source import Source, open_source
+from studio.engine.export.source import Source
 from studio.errors import ExportError
 from studio.i18n import tr
-from studio.runs import RunFolder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -60,11 +56,6 @@ class Patches:
         self._nothing = Patch(base)
         self._known: dict[str, Patch] = {}
         self._now = self._nothing
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The patches that are loaded."""
-        return tuple(self._known)
 
     @property
     def model(self) -> nn.Module:
@@ -122,38 +113,6 @@ class Patches:
             parameter.copy_(value)
         for key, value in patch.attributes.items():
             setattr(self._base, key, value)
-
-
-def open_patches(runs: Mapping[str, RunFolder], progress: Progress = no_progress) -> Patches:
-    """Load the base of some runs once, and the trained part of each under its name.
-
-    Raises:
-        ExportError: the runs do not all belong to one base, or one left no patch; or what `open_source` raises.
-    """
-    sources = {name: open_source(folder, progress) for name, folder in runs.items()}
-    _refuse_different_bases(list(sources.values()))
-    patches = Patches(load_base(next(iter(sources.values())), progress))
-    for done, (name, source) in enumerate(sources.items()):
-        progress("loading_patches", done, len(sources))
-        patches.add(name, source)
-    return patches
-
-
-def _refuse_different_bases(sources: Sequence[Source]) -> None:
-    first, *others = sources
-    for other in others:
-        if _identity(other) != _identity(first):
-            raise ExportError(
-                tr(
-                    "The runs {first} and {other} were not trained on the same base, so they cannot be switched on one."
-                ).format(first=first.folder.name, other=other.folder.name)
-            )
-
-
-def _identity(source: Source) -> str:
-    """A base that was quantised is another one, because its weights are."""
-    rounding = source.config.precision.base_dtype if is_rounded(source) else ""
-    return json.dumps([source.base_files, rounding], sort_keys=True)
 
 
 def _look_at(base: nn.Module) -> dict[nn.Module, tuple[dict[Any, Any], ...]]:

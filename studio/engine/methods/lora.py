@@ -45,11 +45,7 @@ class LoraConfig(MethodConfig):
         le=4096,
     )
     alpha: float = option(
-        32.0,
-        "Alpha",
-        "The change is scaled by alpha / rank. Twice the rank is customary.",
-        gt=0.0,
-        le=1e6,
+        32.0, "Alpha", "The change is scaled by alpha / rank. Twice the rank is customary.", gt=0.0, le=1e6
     )
     dropout: float = option(
         0.05,

@@ -22,9 +22,11 @@ def resolve_model(path_or_hub_id: str, progress: Progress = no_progress) -> Path
     path = Path(text).expanduser()
     if not text:
         raise ModelError(tr("No model is chosen; give a model folder or a hub id."))
-    if _exists(path):
+    # Path.exists would raise for a name that is too long, or holds a NUL.
+    if os.path.exists(path):  # noqa: PTH110
         return _folder(path)
-    if _looks_like_path(text) or not is_repository_id(text):
+    is_path = text.startswith((".", "~", "/", "\\")) or "\\" in text or text.count("/") > 1 or text.endswith(os.sep)
+    if is_path or not is_repository_id(text):
         raise ModelError(tr("The model folder {folder} does not exist; choose another.").format(folder=text))
     try:
         return download_cached(text, progress).absolute()
@@ -32,13 +34,6 @@ def resolve_model(path_or_hub_id: str, progress: Progress = no_progress) -> Path
         raise ModelError(
             tr("There is no folder {model}, and it cannot be downloaded: {reason}.").format(model=text, reason=error)
         ) from error
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # a name that is too long, or holds a NUL
-        return False
 
 
 def _folder(path: Path) -> Path:
@@ -50,15 +45,7 @@ def _folder(path: Path) -> Path:
                 file=path
             )
         )
-    return _containing_folder(path)
-
-
-def _containing_folder(path: Path) -> Path:
-    """A file of a model folder stands for the folder: people pick config.json or the weights in file dialogs."""
+    # A file of a model folder stands for the folder: people pick config.json or the weights in file dialogs.
     if path.name == "config.json" or path.suffix == ".safetensors":
         return path.parent.absolute()
     raise ModelError(tr("{file} is not a model folder; choose the folder that has config.json.").format(file=path))
-
-
-def _looks_like_path(text: str) -> bool:
-    return text.startswith((".", "~", "/", "\\")) or "\\" in text or text.count("/") > 1 or text.endswith(os.sep)

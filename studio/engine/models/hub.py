@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from studio.engine.child import ChildFailed
 from studio.engine.control import Progress
-from studio.engine.models.download import download_in_child
 from studio.i18n import tr
 
 if TYPE_CHECKING:
     from huggingface_hub import DatasetInfo, ModelInfo
+
+
+from studio.engine.child import Work, run_in_child
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +86,7 @@ def ask(repository: str, kind: Literal["model", "dataset"]) -> ModelInfo | Datas
     from huggingface_hub import HfApi, errors
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # httpx's or httpx2's, by its version
 
-    if _offline():
+    if os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "ON", "YES", "TRUE"):
         raise HubError(tr("HF_HUB_OFFLINE is set"))
     hub = HfApi(endpoint=_endpoint())
     look = hub.model_info if kind == "model" else hub.dataset_info
@@ -129,9 +131,31 @@ def _snapshot(arguments: dict[str, Any], _: Progress) -> str:
     return str(snapshot_download(**arguments))
 
 
-def _offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").strip().upper() in ("1", "ON", "YES", "TRUE")
-
-
 def _endpoint() -> str | None:
     return os.environ.get("HF_ENDPOINT", "").strip().rstrip("/") or None
+
+
+def download_in_child(work: Work, job: Any, watched: Path, size: int, progress: Progress) -> Any:
+    """Return `work(job, …)`, a download that is done in a process of its own.
+
+    Progress (stage `downloading`) is the growth of the files below `watched`, in bytes, of the `size` expected: no
+    downloader's own progress bar has to be understood for that.
+
+    Raises:
+        ChildFailed: it failed.
+        Cancelled: by `progress`; the process is then killed, in the middle of a transfer too.
+    """
+    before = folder_size(watched)
+    return run_in_child(work, job, lambda *_: progress("downloading", min(folder_size(watched) - before, size), size))
+
+
+def folder_size(folder: Path) -> int:
+    """Return the bytes of all files below `folder`; files that vanish meanwhile count nothing."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += Path(parent, name).lstat().st_size
+            except FileNotFoundError:
+                continue
+    return total

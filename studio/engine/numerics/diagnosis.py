@@ -27,12 +27,7 @@ class Diagnosis:
     """Reads the steps of one run and says what is the matter with its numbers."""
 
     def __init__(
-        self,
-        precision: Precision,
-        config: RunConfig,
-        *,
-        has_bf16: bool,
-        can_restore: Callable[[], bool] = bool,
+        self, precision: Precision, config: RunConfig, *, has_bf16: bool, can_restore: Callable[[], bool] = bool
     ) -> None:
         """`precision` is what `config.precision` became; `has_bf16`: whether the device computes in bf16.
 

@@ -14,7 +14,7 @@ from studio.engine.data.prepare import PreparedData
 from studio.engine.numerics.verdicts import verdict_words
 from studio.engine.training.evaluate import evaluate
 from studio.engine.training.monitor import NumericsMonitor
-from studio.engine.training.schedule import learning_rate, planned_updates, updates_per_epoch
+from studio.engine.training.optimizer import learning_rate, planned_updates, updates_per_epoch
 from studio.engine.training.state import Emit, Position, progress_events
 from studio.engine.training.trainer import Attempt, Trainer
 from studio.errors import Cancelled, TrainingError

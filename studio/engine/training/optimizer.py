@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from studio.config import PrecisionConfig, TrainingConfig
+from studio.config import PrecisionConfig, RunConfig, TrainingConfig
 from studio.engine.precision import Precision
 from studio.engine.seed import step_seed
 
@@ -137,3 +138,26 @@ def round_stochastically(wide: Tensor, generator: torch.Generator) -> Tensor:
     noise = torch.randint(1 << _LOST_BITS, wide.shape, dtype=torch.int32, device=wide.device, generator=generator)
     bits = (wide.view(torch.int32) + noise) & -(1 << _LOST_BITS)
     return bits.view(torch.float32).bfloat16()
+
+
+def learning_rate(config: TrainingConfig, update: int, total: int) -> float:
+    """Return the rate of the update that follows `update` applied ones, of `total` planned.
+
+    Linear warm-up over the first `warmup_ratio` of the updates, then constant, or a line or half a cosine to zero.
+    """
+    warmup = math.ceil(config.warmup_ratio * total)
+    if update < warmup:
+        return config.learning_rate * (update + 1) / (warmup + 1)
+    passed = min(1.0, (update - warmup) / max(1, total - warmup))
+    shape = {"constant": 1.0, "linear": 1.0 - passed, "cosine": 0.5 * (1.0 + math.cos(math.pi * passed))}
+    return config.learning_rate * shape[config.schedule]
+
+
+def updates_per_epoch(config: RunConfig, rows: int) -> int:
+    """Return the number of updates in which every row is seen once; the last one may be smaller."""
+    return math.ceil(rows / config.training.batch_size)
+
+
+def planned_updates(config: RunConfig, rows: int) -> int:
+    """Return the number of updates that a run will apply."""
+    return config.training.max_steps or math.ceil(config.training.epochs * updates_per_epoch(config, rows))

@@ -17,8 +17,8 @@ from studio.engine.control import Control, Progress
 from studio.engine.data.prepare import PreparedData, prepare_data
 from studio.engine.device import default_token_budget, library_versions, peak_memory, resolve_device
 from studio.engine.methods import METHODS
+from studio.engine.models.files import fingerprint
 from studio.engine.models.find import resolve_model
-from studio.engine.models.fingerprint import fingerprint
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.load import load_tokenizer
@@ -30,7 +30,7 @@ from studio.engine.training.checkpoint import Checkpoints
 from studio.engine.training.loop import Loop, RemedyAsked
 from studio.engine.training.model import TrainableModel, check_positions, load_trainable
 from studio.engine.training.monitor import NumericsMonitor
-from studio.engine.training.schedule import planned_updates
+from studio.engine.training.optimizer import planned_updates
 from studio.engine.training.state import Emit, Losses, Position, progress_events
 from studio.engine.training.trainer import Trainer
 from studio.errors import Cancelled, StudioError, TrainingError

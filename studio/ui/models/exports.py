@@ -45,7 +45,8 @@ def read_exports(run: RunFolder) -> list[PastExport]:
     if not run.exports.is_dir():
         return []
     folders = [path for path in run.exports.iterdir() if path.is_dir() and not path.name.startswith(".")]
-    return sorted(map(read_export, folders), key=_created, reverse=True)
+    found = map(read_export, folders)
+    return sorted(found, key=lambda export: getattr(export.certificate, "created", 0.0), reverse=True)
 
 
 def target_title(name: str) -> str:
@@ -60,10 +61,6 @@ def export_text(export: PastExport) -> str:
     verdict = tr("passed") if export.passed else tr("failed")
     parts = (target_title(export.certificate.target), export.certificate.dtype, verdict)
     return " · ".join((*parts, when_text(export.certificate.created)))
-
-
-def _created(export: PastExport) -> float:
-    return export.certificate.created if export.certificate else 0.0
 
 
 class ExportsModel(QAbstractListModel):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
 from PySide6.QtGui import QPainter, QPen, QPolygonF
@@ -37,7 +36,7 @@ class Overlay(QGraphicsObject):
         self.step: int | None = None
         self.message = ""
         self.setZValue(1000)
-        view.sigResized.connect(self._resized)
+        view.sigResized.connect(lambda _: self.prepareGeometryChange())
 
     @override
     def boundingRect(self) -> QRectF:
@@ -67,9 +66,6 @@ class Overlay(QGraphicsObject):
             x = float(self.view.pixel_of(self.step))
             painter.setPen(QPen(theme.palette().control, 1))
             painter.drawLine(QLineF(x, 0, x, self.view.height()))
-
-    def _resized(self, _: pg.ViewBox) -> None:
-        self.prepareGeometryChange()
 
 
 class CurveOverlay(Overlay):

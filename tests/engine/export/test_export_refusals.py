@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from studio.engine.export.run import export_run
-from studio.engine.models.fingerprint import fingerprint
+from studio.engine.models.files import fingerprint
 from studio.errors import ConfigError, ExportError, StudioError
 from studio.runs import RunFolder
 

@@ -19,7 +19,7 @@ from studio.engine.models.inspect import inspect_model
 from studio.engine.models.load import load_model, load_tokenizer
 from studio.engine.models.starter import NAME, convert, fetch_starter, starter_folder, wheel
 from studio.errors import Cancelled, ModelError
-from studio.home import home
+from studio.paths import home
 from tests.tiny import CHAT_TEMPLATE, tokenizer
 
 HIDDEN, INNER, HEADS, KEY_HEADS, LAYERS = 64, 96, 2, 1, 2

@@ -7,7 +7,7 @@ import torch
 from transformers import get_cosine_schedule_with_warmup
 
 from studio.config import TrainingConfig
-from studio.engine.training.schedule import learning_rate
+from studio.engine.training.optimizer import learning_rate
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])

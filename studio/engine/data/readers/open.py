@@ -9,12 +9,11 @@ from pathlib import Path
 
 from studio.config import DataSource
 from studio.engine.control import Progress
-from studio.engine.data.readers.base import Broken, Row
+from studio.engine.data.readers.base import Broken, Meter, Row
 from studio.engine.data.readers.csv_rows import read_csv
-from studio.engine.data.readers.files import PARQUET_MAGIC, printable, read_head, unreadable
+from studio.engine.data.readers.files import PARQUET_MAGIC, open_file, printable, read_head, unreadable
 from studio.engine.data.readers.json_rows import read_json
 from studio.engine.data.readers.lines import Line, TextFile
-from studio.engine.data.readers.parquet_rows import read_parquet
 from studio.engine.data.report import Remark, RowSkipped, Tally
 from studio.errors import DataError
 from studio.i18n import tr
@@ -38,13 +37,16 @@ def read_rows(source: DataSource, tally: Tally, progress: Progress, stage: str =
         DataError: the file cannot be read, or a line cannot and broken lines are not to be skipped.
         Cancelled: the user cancelled.
     """
-    for row in _readable(source, progress, stage):
-        tally.rows += 1
-        if isinstance(row, Broken):
-            refuse_or_skip(source, row, tally)
-        else:
-            tally.notes.update(row.notes)
-            yield row
+    try:
+        for row in _read(source, progress, stage):
+            tally.rows += 1
+            if isinstance(row, Broken):
+                refuse_or_skip(source, row, tally)
+            else:
+                tally.notes.update(row.notes)
+                yield row
+    except OSError as error:  # in the middle of the file, such as when a drive goes away
+        raise unreadable(source_path(source), error) from error
 
 
 def refuse_or_skip(source: DataSource, broken: Broken, tally: Tally) -> None:
@@ -58,13 +60,6 @@ def refuse_or_skip(source: DataSource, broken: Broken, tally: Tally) -> None:
             file=printable(source_path(source)), line=broken.line, what=broken.what, advice=advice
         )
     )
-
-
-def _readable(source: DataSource, progress: Progress, stage: str) -> Iterator[Row | Broken]:
-    try:
-        yield from _read(source, progress, stage)
-    except OSError as error:  # in the middle of the file, such as when a drive goes away
-        raise unreadable(source_path(source), error) from error
 
 
 def _read(source: DataSource, progress: Progress, stage: str) -> Iterator[Row | Broken]:
@@ -90,3 +85,31 @@ def read_text(file: TextFile) -> Iterator[Row | Broken]:
                 yield Row(line.number, {"text": text})
         else:
             yield line
+
+
+_BATCH = 64
+
+
+def read_parquet(path: Path, progress: Progress, stage: str) -> Iterator[Row]:
+    """Yield the rows of a Parquet file. Raises `DataError` when it is damaged."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    file, size = open_file(path)
+    with file:
+        try:
+            table = parquet.ParquetFile(file)
+            meter = Meter(progress, stage, size)
+            rows = table.metadata.num_rows
+            number = 0
+            for batch in table.iter_batches(batch_size=_BATCH):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield Row(number, values)
+                meter.at(size * number // max(1, rows))
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+            raise DataError(
+                tr("{file} is not a Parquet file, or it is damaged or cut off; fetch or write it again.").format(
+                    file=printable(path)
+                )
+            ) from error

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from studio.engine.export.reload import Reloaded
     from studio.engine.export.source import Source
     from studio.engine.methods import Method
-    from studio.engine.models.fingerprint import FilePrint
+    from studio.engine.models.files import FilePrint
 
 USAGE = """\
 ```python

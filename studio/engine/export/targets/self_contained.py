@@ -56,7 +56,7 @@ class SelfContained(Bundle):
             shutil.copyfile(file, folder / BASE / file.name)
 
     def reload(self, source: Source, folder: Path) -> Reloaded:
-        from studio.engine.models.fingerprint import fingerprint
+        from studio.engine.models.files import fingerprint
 
         prints = fingerprint(folder / BASE)
         taken = (file.name for file in _files(source))

@@ -19,8 +19,8 @@ from studio.engine.models.hub import HubError, download_into
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.starter.wheel import WheelError, convert_wheel
 from studio.errors import ModelError
-from studio.home import home
 from studio.i18n import tr
+from studio.paths import home
 
 NAME = "SmolLM2-135M-Instruct"
 HUB_ID = f"HuggingFaceTB/{NAME}"

@@ -28,11 +28,7 @@ class OutlierRows(Verdict):
             sentence = tr(
                 "The gradients of a few rows are more than {ratio} times those of others: at the loss scale {scale} (a "
                 "factor that lifts small gradients) they exceed what fp16 can hold ({limit})."
-            ).format(
-                scale=number(evidence["scale"]),
-                limit=number(FP16.largest),
-                ratio=number(FAR_BELOW),
-            )
+            ).format(scale=number(evidence["scale"]), limit=number(FP16.largest), ratio=number(FAR_BELOW))
         sentence += begins_in(evidence) + on_rows(evidence)
         if evidence["scaling"] == "dynamic":
             return sentence, tr(

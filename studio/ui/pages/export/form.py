@@ -12,8 +12,7 @@ from studio.engine.export import TARGETS, Target
 from studio.engine.methods import METHODS
 from studio.i18n import gettext_noop, tr
 from studio.runs import RunFolder
-from studio.ui.models.runs import method_title, when_text
-from studio.ui.models.summary import RunSummary
+from studio.ui.models.runs import RunSummary, method_title, when_text
 from studio.ui.pages.export.target import TargetCard
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.card import Card

@@ -34,17 +34,12 @@ MOST_ROWS = 4
 
 
 def evidence_rows(evidence: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return each piece of evidence as its name and its value."""
+    """Return each piece of evidence as its name and its value. A long dotted name may go on in the next line."""
     return [
-        (_name(key), _breakable(_value(key, value)))
+        (_name(key), re.sub(r"(?<=[a-z0-9])\.(?=[a-z0-9])", ".\u200b", _value(key, value)))
         for key, value in evidence.items()
         if value not in (None, "", [], {})
     ]
-
-
-def _breakable(text: str) -> str:
-    """Let a long dotted name go on in the next line after any dot."""
-    return re.sub(r"(?<=[a-z0-9])\.(?=[a-z0-9])", ".\u200b", text)
 
 
 def _name(key: str) -> str:

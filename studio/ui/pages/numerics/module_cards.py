@@ -34,8 +34,7 @@ class MapCard(Card):
         self.bar = ColourBar(self.map.step_axis.maximumHeight() if self.map.shows_steps else 0)
         self.direction = Segmented((("gradient", tr("Gradients")), ("activation", tr("Activations"))))
         self.direction.describe(
-            tr("Map of"),
-            tr("Gradients are shown as computed, that is, times the loss scale; activations as they are"),
+            tr("Map of"), tr("Gradients are shown as computed, that is, times the loss scale; activations as they are")
         )
         self.statistic = ComboBox(
             (

@@ -13,7 +13,6 @@ from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.models.runs import method_title
 from studio.ui.page import Page
-from studio.ui.pages.no_run import NoRun
 from studio.ui.pages.numerics.events import EventPanel
 from studio.ui.pages.numerics.figures import NumericsFigures
 from studio.ui.pages.numerics.histogram import HistogramCard
@@ -26,6 +25,7 @@ from studio.ui.plots.panel import ChartPanel
 from studio.ui.plots.scale import ScaleChart
 from studio.ui.plots.timeline import Timeline
 from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.empty import NoRun
 from studio.ui.widgets.layout import hbox, scrolled, vbox
 from studio.ui.widgets.text import ElidedLabel
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from PySide6.QtCore import Qt, QUrl
-from PySide6.QtGui import QDesktopServices, QKeySequence, QShortcut, QShowEvent
+from PySide6.QtGui import QDesktopServices, QFontDatabase, QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
     QLineEdit,
+    QPlainTextEdit,
     QSplitter,
     QStackedLayout,
     QTableView,
@@ -25,13 +26,12 @@ from studio.runs import RunFolder
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.job import Job
-from studio.ui.models.runs import RunsFilter, RunsModel
-from studio.ui.models.summary import RunSummary, read_summaries
+from studio.ui.models.runs import RunsFilter, RunsModel, RunSummary, read_summaries
 from studio.ui.page import Page
-from studio.ui.pages.no_run import NoRun
 from studio.ui.pages.runs import delete as runs_delete
-from studio.ui.pages.runs.detail import RunDetail
 from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.card import Card
+from studio.ui.widgets.empty import NoRun
 from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.table import select_row, selected_row
 from studio.ui.widgets.text import label
@@ -237,3 +237,34 @@ class RunsPage(Page):
 def _read(folder: RunFolder) -> RunRecord:
     folder.read_state()
     return RunRecord.of_folder(folder)
+
+
+class RunDetail(Card):
+    """The configuration as it was written when the run began; it can be copied, not changed."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(tr("Configuration"), parent)
+        self.text = QPlainTextEdit(readOnly=True)
+        self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
+        self.text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        self.text.setTabChangesFocus(True)
+        self.text.setAccessibleName(tr("Configuration of the selected run"))
+        self.text.setPlaceholderText(tr("Select a run to see its configuration."))
+        self.reuse = push_button(
+            tr("Use again"), "plain", "setup", tr("Fill in the Setup page with exactly this configuration")
+        )
+        self.header.addWidget(self.reuse)
+        self.body.addWidget(self.text, 1)
+
+    def show_run(self, run: RunSummary | None) -> None:
+        """Show another run, or none."""
+        self.set_summary(run.folder.name if run else "")
+        self.set_verdict(run.problem if run else "", "bad")
+        self.text.setPlainText(_configuration(run) if run else "")
+
+
+def _configuration(run: RunSummary) -> str:
+    try:
+        return run.folder.config.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return tr("This run has no readable config.toml.")

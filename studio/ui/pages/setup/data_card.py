@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 from studio.config import DataConfig
 from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
-from studio.resources import resource
+from studio.paths import resource
 from studio.ui.bridge import AppContext
 from studio.ui.forms.editors import ShareEditor
 from studio.ui.forms.form import Form

@@ -119,9 +119,12 @@ class SourceEditor(QFrame):
         self.judged.emit()
 
     def _show_inspection(self, inspection: DataInspection) -> None:
-        self.inspection, self.error = inspection, _nothing_left(inspection)
+        # A file may be read well and hold no row that can teach.
+        nothing_left = inspection.problems and inspection.skipped >= inspection.rows
+        self.inspection, self.error = inspection, inspection.problems[0].text() if nothing_left else ""
         self._progress.hide()
-        facts = [tr(_format_title(inspection.format)), tr("{rows} rows").format(rows=f"{inspection.rows:,}")]
+        title = next((entry.title for entry in FORMATS if entry.name == inspection.format), inspection.format)
+        facts = [tr(title), tr("{rows} rows").format(rows=f"{inspection.rows:,}")]
         if inspection.skipped:
             facts.append(tr("{rows} skipped").format(rows=f"{inspection.skipped:,}"))
         lines = [" · ".join(facts), *(problem.text() for problem in inspection.problems)]
@@ -138,12 +141,3 @@ class FormatEditor(ChoiceEditor):
     def __init__(self, spec: OptionSpec) -> None:
         formats = [("auto", tr("Automatic")), *((entry.name, entry.title) for entry in FORMATS)]
         super().__init__(replace(spec, choices=tuple(formats)))
-
-
-def _format_title(name: str) -> str:
-    return next((entry.title for entry in FORMATS if entry.name == name), name)
-
-
-def _nothing_left(inspection: DataInspection) -> str:
-    """The sentence for a file that was read well and holds no row that can teach, or nothing."""
-    return inspection.problems[0].text() if inspection.problems and inspection.skipped >= inspection.rows else ""

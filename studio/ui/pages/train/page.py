@@ -12,11 +12,11 @@ from studio.runner.record import RunRecord, RunState
 from studio.ui.bridge import AppContext
 from studio.ui.models.runs import method_title
 from studio.ui.page import Page
-from studio.ui.pages.no_run import NoRun
 from studio.ui.pages.train.banner import EndBanner
 from studio.ui.pages.train.figures import KeyFigures
 from studio.ui.pages.train.log import LogView
 from studio.ui.pages.train.plots import RunPlots
+from studio.ui.widgets.empty import NoRun
 from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.text import ElidedLabel

@@ -61,10 +61,6 @@ class ExponentPainter:
         """Decades on the axis of shares: down to one entry of all."""
         return min(DECADES, max(1, math.ceil(math.log10(max(self.histogram.total, 2)))))
 
-    def _height(self, count: float, room: float) -> float:
-        """Pixels of a bar of so many entries: logarithmic, one entry just above nothing."""
-        return max(2.0, (1 + math.log10(count / self.histogram.total) / self._decades()) * room) if count else 0.0
-
     def _paint_zones(self) -> None:
         plot = self.places.plot
         limits = (float(FIRST_EXPONENT), *zone_limits(self.fmt), float(LAST_EXPONENT))
@@ -90,7 +86,8 @@ class ExponentPainter:
             self.painter.drawLine(QLineF(plot.left(), round(y), plot.right(), round(y)))
             self.painter.setPen(colours.muted)
             room = QRectF(0, y - line / 2, zeros.left() - theme.space(0.75), line)
-            self.painter.drawText(room, int(RIGHT), _percent(decade))
+            share = f"{10.0 ** (2 - decade):g}" if decade <= 4 else f"1e{2 - decade}"
+            self.painter.drawText(room, int(RIGHT), f"{share} %")
         self.painter.setPen(QPen(colours.control, 1))
         self.painter.drawLine(QLineF(zeros.left(), plot.bottom(), self.places.infinite.right(), plot.bottom()))
 
@@ -110,7 +107,9 @@ class ExponentPainter:
         self._paint_bar(places.infinite, self.histogram.non_finite, colours.bad)
 
     def _paint_bar(self, room: QRectF, count: int, colour: QColor) -> None:
-        height = self._height(count, room.height())
+        height = 0.0
+        if count:  # logarithmic, one entry just above nothing
+            height = max(2.0, (1 + math.log10(count / self.histogram.total) / self._decades()) * room.height())
         self.painter.fillRect(QRectF(room.left(), room.bottom() - height, room.width(), height), colour)
 
     def _paint_exponents(self) -> None:
@@ -206,10 +205,6 @@ class ExponentPainter:
 def _scale_label(scale: float) -> str:
     exponent = math.log2(scale)
     return numbers.power_of_two(round(exponent)) if exponent == round(exponent) else numbers.brief(scale)
-
-
-def _percent(decade: int) -> str:
-    return f"{10.0 ** (2 - decade):g} %" if decade <= 4 else f"1e{2 - decade} %"
 
 
 def _tint(name: str, strength: float) -> QColor:

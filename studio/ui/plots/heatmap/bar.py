@@ -12,16 +12,7 @@ from studio.exponents import FP16
 from studio.i18n import tr
 from studio.text.numbers import power_of_two
 from studio.ui import theme
-from studio.ui.plots.heatmap.colours import (
-    ALARM,
-    HIGH,
-    LEVELS,
-    LOW,
-    OVERFLOW,
-    Colours,
-    exponent_colours,
-    share_colours,
-)
+from studio.ui.plots.heatmap.colours import ALARM, HIGH, LEVELS, LOW, OVERFLOW, Colours, exponent_colours, share_colours
 from studio.ui.plots.heatmap.image import picture
 
 

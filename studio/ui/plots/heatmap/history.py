@@ -102,7 +102,12 @@ class ModuleHistory(LineChart):
         """Show a row of the matrix; the caller asks again when the matrix has grown."""
         self.name = name
         self.powers.show_shares(matrix.statistic != "largest")
-        self.overlay.limits = () if self.powers.shares else _limits()
+        limits = (
+            (math.log2(FP16.largest), tr("fp16 overflows")),
+            (float(FP16.smallest_normal), tr("fp16 subnormal below")),
+            (float(FP16.smallest - 1), tr("fp16 zero below")),
+        )
+        self.overlay.limits = () if self.powers.shares else limits
         self.line.show(matrix.series(module))
         self.setAccessibleName(tr("History of {module}").format(module=name))
         self.refresh()
@@ -138,11 +143,3 @@ class ModuleHistory(LineChart):
             return []
         low, high = float(y.min()) - NEAR, float(y.max()) + NEAR
         return [exponent for exponent, _ in self.overlay.limits if low <= exponent <= high]
-
-
-def _limits() -> tuple[tuple[float, str], ...]:
-    return (
-        (math.log2(FP16.largest), tr("fp16 overflows")),
-        (float(FP16.smallest_normal), tr("fp16 subnormal below")),
-        (float(FP16.smallest - 1), tr("fp16 zero below")),
-    )

@@ -12,8 +12,7 @@ from studio.events import StepCompleted
 from studio.runner.record import RunRecord
 from studio.runs import Journal, RunFolder
 from studio.ui.bridge import AppContext
-from studio.ui.models.runs import COLUMNS
-from studio.ui.models.summary import read_summaries
+from studio.ui.models.runs import COLUMNS, read_summaries
 from studio.ui.pages.runs import delete as runs_delete
 from studio.ui.pages.runs.page import RunsPage
 from tests.screenshots.scripted import CONFIG, scripted_events, scripted_runs
