@@ -7,13 +7,22 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from PySide6.QtGui import QFontDatabase
 
+from studio import cards
+from studio.cards import Card, Machine
+from studio.torch_build import DEFAULT_INDEX, INDEX_VARIABLE, Build
+
 SCRIPT = Path(__file__).parents[2] / "packaging" / "bootstrap.py"
+RTX_4090 = Card("nvidia", "NVIDIA GeForce RTX 4090", "8.9")
+WITHOUT_CARD = Machine("linux", "x86_64")
+WITH_CARD = Machine("linux", "x86_64", (RTX_4090,), driver="580.95.05")
+OLD_DRIVER = replace(WITH_CARD, driver="550.54.15")
 
 
 @pytest.fixture
@@ -23,7 +32,10 @@ def bootstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)  # where dataclasses look for their annotations
     spec.loader.exec_module(module)
+    monkeypatch.delenv(INDEX_VARIABLE, raising=False)
+    monkeypatch.setattr(cards, "look", lambda: WITHOUT_CARD)
     monkeypatch.setattr(module, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(module, "STAMP", tmp_path / ".venv" / "installed.json")
     return module
@@ -45,7 +57,10 @@ class Programs:
         return int(any(word in " ".join(command) for word in self._failing))
 
     def installs(self) -> list[list[str]]:
-        return [command for command in self.commands if "install" in command]
+        return [command for command in self.commands if "--editable" in command]
+
+    def torch_installs(self) -> list[list[str]]:
+        return [command for command in self.commands if "install" in command and "--editable" not in command]
 
 
 @pytest.fixture
@@ -65,34 +80,48 @@ def test_the_oldest_supported_python_is_accepted(bootstrap: ModuleType) -> None:
     bootstrap.require_python(bootstrap.OLDEST_PYTHON)
 
 
-def test_the_second_call_installs_nothing(bootstrap: ModuleType, programs: Programs) -> None:
-    bootstrap.ensure_environment(("test",))
-    bootstrap.ensure_environment(("test",))
-    assert len(programs.installs()) == 1
+@pytest.fixture
+def ensure(bootstrap: ModuleType) -> Callable[..., None]:
+    """Make the environment for the card that this computer has, with some extras."""
+
+    def ensure(*extras: str, machine: Machine = WITHOUT_CARD) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cards, "look", lambda: machine)
+            bootstrap.ensure_environment(extras, bootstrap.choose_torch(False, None, None))
+
+    return ensure
 
 
-def test_the_install_obeys_the_tested_versions(bootstrap: ModuleType, programs: Programs) -> None:
-    bootstrap.ensure_environment(("test",))
+def test_the_second_call_installs_nothing(programs: Programs, ensure: Callable[..., None]) -> None:
+    ensure("test")
+    ensure("test")
+    assert len(programs.installs()) == len(programs.torch_installs()) == 1
+
+
+def test_the_install_obeys_the_tested_versions(
+    bootstrap: ModuleType, programs: Programs, ensure: Callable[..., None]
+) -> None:
+    ensure("test")
     (command,) = programs.installs()
     assert command[command.index("--constraint") + 1] == str(bootstrap.CONSTRAINTS)
     assert command[-1].endswith("[test]")
 
 
-def test_asking_for_more_extras_keeps_those_that_are_there(bootstrap: ModuleType, programs: Programs) -> None:
-    bootstrap.ensure_environment(("test",))
-    bootstrap.ensure_environment(("gpu",))
-    bootstrap.ensure_environment(())
+def test_asking_for_more_extras_keeps_those_that_are_there(programs: Programs, ensure: Callable[..., None]) -> None:
+    ensure("test")
+    ensure("gpu")
+    ensure()
     assert [command[-1].partition("[")[2] for command in programs.installs()] == ["test]", "gpu,test]"]
 
 
 def test_an_interrupted_install_is_done_again(
-    bootstrap: ModuleType, programs: Programs, monkeypatch: pytest.MonkeyPatch
+    bootstrap: ModuleType, programs: Programs, ensure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bootstrap, "call", Programs(bootstrap.VENV, failing=("pip install",)))
     with pytest.raises(bootstrap.SetupError, match="installation failed"):
-        bootstrap.ensure_environment(())
+        ensure()
     monkeypatch.setattr(bootstrap, "call", programs)
-    bootstrap.ensure_environment(())
+    ensure()
     assert len(programs.installs()) == 1
 
 
@@ -108,7 +137,7 @@ def test_changed_constraints_call_for_a_new_install(bootstrap: ModuleType, tmp_p
 def test_a_damaged_or_foreign_stamp_counts_as_not_installed(bootstrap: ModuleType, tmp_path: Path, text: str) -> None:
     stamp = tmp_path / "installed.json"
     stamp.write_text(text)
-    assert bootstrap.installed_extras(stamp, "this") is None
+    assert bootstrap.installed(stamp, "this") is None
 
 
 def test_programs_are_where_each_system_keeps_them(bootstrap: ModuleType) -> None:
@@ -279,3 +308,193 @@ def test_the_script_needs_the_standard_library_alone() -> None:
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     assert "run" in finished.stdout
+
+
+# --- the build of torch ------------------------------------------------------------------------------------------
+
+
+def test_torch_comes_alone_from_its_own_index_and_before_everything_else(
+    programs: Programs, ensure: Callable[..., None]
+) -> None:
+    ensure(machine=OLD_DRIVER)
+    (torch,) = programs.torch_installs()
+    assert torch[-4:] == ["--no-deps", "--extra-index-url", f"{DEFAULT_INDEX}/cu126", "torch==2.13.0+cu126"]
+    (rest,) = programs.installs()
+    assert programs.commands.index(torch) < programs.commands.index(rest)
+    assert DEFAULT_INDEX not in " ".join(rest)
+
+
+def test_an_nvidia_card_brings_the_gpu_extra_and_a_computer_without_does_not(
+    programs: Programs, ensure: Callable[..., None]
+) -> None:
+    ensure("test")
+    ensure("test", machine=WITH_CARD)
+    assert [command[-1].partition("[")[2] for command in programs.installs()] == ["test]", "gpu,test]"]
+
+
+def test_what_a_rocm_build_needs_comes_from_its_index_as_well(programs: Programs, ensure: Callable[..., None]) -> None:
+    ensure(machine=Machine("linux", "x86_64", (Card("amd", "AMD Radeon RX 7900 XTX", "gfx1100"),)))
+    (torch,) = programs.torch_installs()
+    assert torch[-1] == "torch==2.13.0+rocm7.2"
+    assert "--no-deps" not in torch
+    assert programs.installs()[0][-1].endswith(str(SCRIPT.parents[1]))  # no extra
+
+
+def test_where_pips_own_wheel_fits_no_other_index_is_asked(
+    bootstrap: ModuleType, programs: Programs, ensure: Callable[..., None]
+) -> None:
+    ensure(machine=Machine("darwin", "arm64", (Card("apple", "Apple"),)))
+    assert programs.torch_installs() == []
+    assert len(programs.installs()) == 1
+
+
+def test_a_new_driver_or_card_calls_for_another_torch(programs: Programs, ensure: Callable[..., None]) -> None:
+    for machine in (WITHOUT_CARD, OLD_DRIVER, OLD_DRIVER, WITH_CARD):
+        ensure(machine=machine)
+    assert [command[-1].partition("+")[2] for command in programs.torch_installs()] == ["cpu", "cu126", "cu130"]
+
+
+def test_a_card_that_does_not_answer_today_leaves_torch_as_it_is(
+    programs: Programs, ensure: Callable[..., None]
+) -> None:
+    ensure(machine=WITH_CARD)
+    ensure(machine=replace(WITHOUT_CARD, trouble="nvidia-smi does not answer"))
+    assert len(programs.torch_installs()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "tag", "index"),
+    [
+        (["--cpu"], "cpu", DEFAULT_INDEX),
+        (["--cuda", "12.6"], "cu126", DEFAULT_INDEX),
+        (["--torch-index", "https://mirror.example/whl/"], "cu130", "https://mirror.example/whl"),
+    ],
+)
+def test_the_user_may_decide_otherwise(
+    bootstrap: ModuleType, programs: Programs, monkeypatch: pytest.MonkeyPatch, options: list[str], tag: str, index: str
+) -> None:
+    monkeypatch.setattr(cards, "look", lambda: WITH_CARD)
+    monkeypatch.setattr(bootstrap, "ensure_system_packages", lambda _: "")
+    assert bootstrap.main(["test", *options]) == 0
+    (torch,) = programs.torch_installs()
+    assert torch[-2:] == [f"{index}/{tag}", f"torch==2.13.0+{tag}"]
+    assert ("gpu" in programs.installs()[0][-1]) is (tag != "cpu")
+
+
+def test_a_mirror_may_stand_in_the_environment(bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(INDEX_VARIABLE, "https://mirror.example/whl")
+    assert bootstrap.choose_torch(False, None, None).index == "https://mirror.example/whl"
+
+
+def test_a_version_of_cuda_without_a_build_is_refused_with_those_that_have_one(
+    bootstrap: ModuleType, programs: Programs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bootstrap.main(["run", "--cuda", "11.8"]) == 1
+    assert "no build of torch for CUDA 11.8 on this system; there are: CUDA 13.0, CUDA 12.6" in capsys.readouterr().out
+    assert programs.commands == []
+
+
+def test_a_mac_with_an_intel_processor_is_told_at_once(
+    bootstrap: ModuleType, programs: Programs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cards, "look", lambda: Machine("darwin", "x86_64"))
+    assert bootstrap.main(["run"]) == 1
+    assert "Macs with an Intel processor" in capsys.readouterr().out
+    assert programs.commands == []
+
+
+def test_choice_and_size_are_said_before_anything_is_downloaded(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said_before: list[str] = []
+
+    class Listening(Programs):
+        def __call__(self, command: list[str], *_: object, **__: object) -> int:
+            if "pip" in command:
+                said_before.append(capsys.readouterr().out)
+            return super().__call__(command)
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(bootstrap, "call", Listening(bootstrap.VENV))
+    monkeypatch.setattr(cards, "look", lambda: OLD_DRIVER)
+    bootstrap.ensure_environment((), bootstrap.choose_torch(False, None, None))
+    assert "NVIDIA GeForce RTX 4090 (8.9); NVIDIA driver 550.54.15" in said_before[0]
+    assert "CUDA 12.6 build of torch 2.13.0 is taken: it uses NVIDIA GeForce RTX 4090" in said_before[0]
+    assert f"It comes from {DEFAULT_INDEX}/cu126." in said_before[0]
+    assert "about 3.4 GB for torch" in said_before[0]
+    assert "--cpu" in said_before[0]
+
+
+def test_a_dry_run_says_the_choice_and_does_nothing(
+    bootstrap: ModuleType, programs: Programs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bootstrap.main(["run", "--dry-run"]) == 0
+    assert "The CPU build of torch 2.13.0 is taken" in capsys.readouterr().out
+    assert programs.commands == []
+
+
+def test_a_card_that_stays_unused_is_named_before(bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = (Card("nvidia", "GTX 1080 Ti", "6.1"), Card("nvidia", "RTX 5090", "12.0"))
+    monkeypatch.setattr(cards, "look", lambda: replace(WITH_CARD, cards=pair))
+    words = bootstrap.choose_torch(False, None, None).words
+    assert any(line.startswith("Not used: GTX 1080 Ti: ") for line in words)
+
+
+@pytest.mark.parametrize(
+    ("platform", "tag", "goes_on"),
+    [("linux", "cpu", True), ("linux", "cu130", True), ("linux", "cu126", False), ("win32", "cu130", False)],
+)
+def test_without_pytorchs_index_pips_own_serves_where_it_can(
+    bootstrap: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    platform: str,
+    tag: str,
+    goes_on: bool,
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(bootstrap, "call", Programs(bootstrap.VENV, failing=("--extra-index-url",)))
+    plan = bootstrap.Plan(Build(tag, 0), "https://nowhere.example")
+    if goes_on:
+        bootstrap.install_torch(Path("python"), plan)
+        assert "pip's own index is asked instead, for its build of about 2.7 GB" in capsys.readouterr().out
+    else:
+        with pytest.raises(bootstrap.SetupError, match=rf"2\.13\.0\+{tag} .* mirror with --torch-index URL .* --cpu"):
+            bootstrap.install_torch(Path("python"), plan)
+
+
+def test_a_silent_program_is_spoken_for_until_it_speaks(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The program waits, silent, until it was spoken for twice; then it ends."""
+    monkeypatch.setattr(bootstrap, "PATIENCE", 0.01)
+    said: list[str] = []
+    free = iter(range(90_000_000_000, 0, -30_000_000))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=next(free)))
+    end = tmp_path / "end"
+
+    def say(text: str) -> None:
+        said.append(text)
+        if len([line for line in said if "disk taken" in line]) == 2:
+            end.touch()
+
+    monkeypatch.setattr(bootstrap, "say", say)
+    program = f"print('begins', flush=True)\nimport os\nwhile not os.path.exists({str(end)!r}): pass\nprint('ends')"
+    assert bootstrap.call([sys.executable, "-c", f"{program}\nraise SystemExit(3)"], aloud=True) == 3
+    assert {"begins", "ends"} <= set(said)
+    assert "0.03 GB of disk taken" in next(line for line in said if "disk taken" in line)
+
+
+def test_a_large_download_does_not_go_through_the_systems_temporary_folder(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, bool]] = []
+
+    def call(_: list[str], environment: dict[str, str], **__: object) -> int:
+        seen.append((environment["TMPDIR"], Path(environment["TMPDIR"]).is_dir()))
+        return 0
+
+    monkeypatch.setattr(bootstrap, "call", call)
+    bootstrap.pip_install(Path("python"), "torch")
+    assert seen == [(str(bootstrap.VENV / "tmp"), True)]
+    assert not (bootstrap.VENV / "tmp").exists()
