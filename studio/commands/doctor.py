@@ -51,6 +51,7 @@ def findings() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.platform(),
         "hardware": dataclasses.asdict(actions.hardware()),
+        "unused_cards": [dataclasses.asdict(card) for card in actions.unused_cards()],
         "libraries": {name: _version(name) for name in LIBRARIES},
         "precisions": [dataclasses.asdict(advice) for advice in actions.advise_precisions()],
         "display": has_display(),
@@ -70,6 +71,7 @@ def _lines(values: dict[str, Any]) -> Iterator[str]:
     yield f"Finetune Studio {values['version']}, Python {values['python']}, {values['system']}"
     yield tr("Hardware")
     yield from (f"  {line}" for line in _hardware_lines(values["hardware"]))
+    yield from (f"  {line}" for card in values["unused_cards"] for line in _unused_lines(card))
     yield tr("Libraries")
     yield from (f"  {name} {version or tr('not installed')}" for name, version in values["libraries"].items())
     yield tr("Precisions on this device")
@@ -102,3 +104,9 @@ def _hardware_lines(hardware: dict[str, Any]) -> Iterator[str]:
         )
     if not hardware["gpus"]:
         yield tr("no GPU")
+
+
+def _unused_lines(card: dict[str, Any]) -> Iterator[str]:
+    yield tr("{card} cannot be used for training: {reason}.").format(card=card["name"], reason=card["reason"])
+    if card["command"]:
+        yield tr("This command mends it: {command}").format(command=card["command"])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from studio import cards
 from studio.errors import TrainingError
 from studio.i18n import tr
 
@@ -168,21 +169,14 @@ def _cuda_gpu(index: int) -> Gpu:
 
 
 def _gpus_of_the_driver() -> list[Gpu]:
-    """NVIDIA GPUs that torch cannot use, because it was built without CUDA or does not fit the driver."""
-    try:
-        import pynvml
-    except ImportError:
-        return []
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []
-    found = []
-    for index in range(pynvml.nvmlDeviceGetCount()):
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-        problem = tr("the installed torch cannot use it; install a CUDA build of torch")
-        name = pynvml.nvmlDeviceGetName(handle)
-        found.append(Gpu(name=name, memory_total=int(memory.total), memory_available=int(memory.free), problem=problem))
-    pynvml.nvmlShutdown()
-    return found
+    """GPUs that torch cannot use, because its build has nothing for them or does not fit the driver."""
+    return [
+        Gpu(
+            name=card.name,
+            memory_total=card.memory_total,
+            memory_available=card.memory_free,
+            capability=card.capability,
+            problem=tr("the installed torch cannot use it"),
+        )
+        for card in cards.look().cards
+    ]

@@ -6,11 +6,13 @@ Modules of the engine that import torch or numpy are imported inside the functio
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio import cards, torch_build
 from studio.config import DataConfig, DataSource, PrecisionConfig, RunConfig, Suggestion, parse_config
 from studio.engine.control import Progress, no_progress
 from studio.engine.device import hardware as hardware
@@ -29,6 +31,7 @@ from studio.engine.precision.choose import choose_precision, choose_storage, rea
 from studio.errors import ConfigError, StudioError
 from studio.i18n import tr
 from studio.runs import RunFolder
+from studio.torch_build import UnusedCard
 
 if TYPE_CHECKING:
     from studio.engine.data.inspect import DataInspection
@@ -171,3 +174,11 @@ def advise_precisions(device: str = "auto") -> tuple[PrecisionAdvice, ...]:
         return PrecisionAdvice(name=name, works=True, reason=reason_text([against], name) if against else "")
 
     return tuple(advise(name) for name in PRECISIONS.names())
+
+
+def unused_cards() -> tuple[UnusedCard, ...]:
+    """Return the graphics cards of this computer that the installed torch cannot use. Does not import torch."""
+    installed = torch_build.installed_torch()
+    if installed is None:
+        return ()
+    return torch_build.unused_cards(cards.look(), installed, sys.executable, torch_build.torch_index())
