@@ -39,7 +39,7 @@ CONSTRAINTS = ROOT / "packaging" / "constraints.txt"
 STAMP = VENV / "installed.json"
 
 PATIENCE = 4.0  # seconds without a word of pip before its progress is told
-OTHER_DOWNLOAD = 450_000_000  # bytes: everything but torch and what comes with it
+OTHER_DOWNLOAD = 250_000_000  # bytes, measured: everything but torch and what comes with it
 
 # What Qt's wheels take from the system on Linux: the library's file name, and its package in Debian and Ubuntu.
 QT_LIBRARIES = {
@@ -206,8 +206,8 @@ def plan_words(machine: Machine, choice: Choice, index: str) -> Iterator[str]:
     yield f"The {build.name} build of torch {torch_version()} is taken: {choice.reason}."
     yield from (f"Not used: {card.name}: {reason}." for card, reason in choice.unused if reason != choice.reason)
     yield f"It comes from {f'{index}/{build.tag}' if build.tag else 'the package index of pip'}."
-    torch, other = (f"{size / 1e9:.1f} GB" for size in (build.download, OTHER_DOWNLOAD))
-    yield f"Download: about {torch} for torch and {other} for everything else."
+    torch, other = (f"{size / 1e9:.2g} GB" for size in (build.download, OTHER_DOWNLOAD))
+    yield f"Download: about {torch} for torch and {other} for everything else. On the disk it is 2 to 4 times as much."
     if choice.build.download > 1e9:
         yield "The option --cpu takes the CPU build instead, which is 0.2 GB and trains on the processor."
 
@@ -246,7 +246,7 @@ def create_environment() -> None:
         if not apt_install([package]):
             raise SetupError(f"Python's venv module is missing; {advice([package])}.")
     say(f"Making the environment {VENV}")
-    if call([sys.executable, "-m", "venv", "--clear", str(VENV)]) != 0:
+    if call([sys.executable, "-m", "venv", "--clear", str(VENV)], aloud=True) != 0:
         raise SetupError(f"The environment {VENV} could not be made; the lines above say why.")
 
 

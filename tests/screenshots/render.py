@@ -27,6 +27,7 @@ from studio.events import EvaluationCompleted, ProgressReported, RunFailed, RunF
 from studio.runner import actions, laboratory
 from studio.runner.controller import Controller
 from studio.runner.record import RunRecord
+from studio.torch_build import UnusedCard
 from studio.ui import job, theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs import precision_probe
@@ -100,6 +101,18 @@ def record_window(page: str, record: RunRecord, *, live: bool = False) -> MainWi
 def page_setup() -> QWidget:
     """The first sight of the window."""
     return window_at("setup", offscreen_context())
+
+
+def page_setup_unused_card() -> QWidget:
+    """A card that the installed torch cannot use, and the command that mends it."""
+    index = "https://download.pytorch.org/whl/cu130"
+    card = UnusedCard(
+        "NVIDIA GeForce RTX 4070",
+        "the installed torch (2.13.0+cpu) cannot use it, and the CUDA 13.0 build can",
+        rf"C:\studio\.venv\Scripts\python.exe -m pip install --extra-index-url {index} torch==2.13.0+cu130",
+    )
+    with patch.object(actions, "unused_cards", lambda: (card,)):
+        return window_at("setup", offscreen_context())
 
 
 def setup_window(method: dict[str, object], memory: int = 16 * scripted_setup.GB) -> MainWindow:

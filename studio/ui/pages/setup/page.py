@@ -22,6 +22,7 @@ from studio.ui.dialogs.method_comparison import MethodComparison
 from studio.ui.dialogs.precision_probe import PrecisionProbe
 from studio.ui.job import Job
 from studio.ui.page import Page
+from studio.ui.pages.setup.card_notice import CardNotice
 from studio.ui.pages.setup.data_card import DataCard
 from studio.ui.pages.setup.method_card import MethodCard
 from studio.ui.pages.setup.model_card import ModelCard
@@ -55,9 +56,12 @@ class SetupPage(Page):
         self.cards: tuple[SectionCard, ...] = (self.model, self.data, self.method, self.precision, self.training)
         self._estimate = Job(self, context, tr("Estimating the memory"))
         self._explain = Job(self, context, tr("Choosing the precision"))
+        self._look = Job(self, context, tr("Looking for graphics cards"))
+        self.notice = CardNotice()
         self._lay_out()
         self._connect()
         self._ask()
+        self._look.start(lambda _: actions.unused_cards())
 
     def tables(self) -> dict[str, Any]:
         """Return the configuration as it stands, right or wrong, in the shape of CONFIG.toml."""
@@ -160,7 +164,7 @@ class SetupPage(Page):
         self.outline.setFixedWidth(theme.characters(34))
         self.outline.chosen.connect(self._reveal)
         below = hbox((self.area, 1), (self.outline, 0, Qt.AlignmentFlag.AlignTop), spacing=3)
-        vbox(self._header(), (below, 1), spacing=2, margins=(3, 2.5, 2, 0), parent=self)
+        vbox(self._header(), self.notice, (below, 1), spacing=2, margins=(3, 2.5, 2, 0), parent=self)
 
     def _header(self) -> QHBoxLayout:
         sentence = tr("A model and a dataset are enough to start. Everything else has sensible defaults.")
@@ -180,6 +184,7 @@ class SetupPage(Page):
         self._estimate.failed.connect(lambda sentence: self._show_estimate(None, sentence))
         self._explain.finished.connect(lambda answer: self.precision.show_choice(*answer))
         self._explain.failed.connect(self.precision.show_problem)
+        self._look.finished.connect(self.notice.show_cards)
         self.model.info_changed.connect(self._model_changed)
         self.method.chosen.connect(self.training.suggest_for)
         self.method.compare.clicked.connect(self.compare_methods)
