@@ -1,7 +1,7 @@
 """The output layer's weights in the compute format, converted once instead of at every forward pass.
 
-A tied output layer shares the embedding's weights, which stay in fp32 for the sums between the layers; a conversion
-of a whole vocabulary at each micro-batch takes a twentieth of the time of a small model.
+A conversion of a whole vocabulary at each micro-batch takes a twentieth of the time of a small model. Where the
+weights are stored in the compute format, there is nothing to convert.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ def keep_head_converted(base: PreTrainedModel, dtype: torch.dtype) -> None:
     head = base.get_output_embeddings()
     if type(head) is not nn.Linear or head.weight.requires_grad or head.weight.dtype is dtype:
         return
-    copy = head.weight.detach().to(dtype)
+    copy, plain = head.weight.detach().to(dtype), head.forward
 
     def forward(layer: nn.Linear, x: Tensor) -> Tensor:
-        converted = torch.is_autocast_enabled(x.device.type)
-        return F.linear(x, copy if converted else layer.weight, layer.bias)
+        return F.linear(x, copy, layer.bias) if torch.is_autocast_enabled(x.device.type) else plain(x)
 
     head.forward = types.MethodType(forward, head)  # type: ignore[method-assign]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +38,10 @@ class PeftMethod(Method[C]):
         """Return peft's own configuration of the method for this model; its task is set by `attach`."""
 
     def attach(self, model: PreTrainedModel, config: C) -> nn.Module:
-        chosen = self.peft_config(model, config)
+        peft, chosen = import_peft(), self.peft_config(model, config)
         chosen.task_type = "CAUSAL_LM"
-        trained: nn.Module = import_peft().get_peft_model(model, chosen)
+        with _drawn_in_fp32():
+            trained: nn.Module = peft.get_peft_model(model, chosen)
         return trained
 
     def save(self, trained: nn.Module, folder: Path) -> None:
@@ -53,6 +56,23 @@ class PeftMethod(Method[C]):
     def merge(self, loaded: nn.Module) -> PreTrainedModel:
         merged: PreTrainedModel = loaded.float().merge_and_unload(safe_merge=True)  # type: ignore[operator]
         return merged
+
+
+@contextmanager
+def _drawn_in_fp32() -> Iterator[None]:
+    """Keep peft from rounding the weights that it draws to the 16 bits of the frozen ones beside them."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    original = BaseTunerLayer._get_base_layer_device_and_dtype
+
+    def of_the_device_alone(layer: Any, base_layer: Any) -> tuple[Any, None]:
+        return original(layer, base_layer)[0], None
+
+    BaseTunerLayer._get_base_layer_device_and_dtype = of_the_device_alone  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        BaseTunerLayer._get_base_layer_device_and_dtype = original  # type: ignore[method-assign]
 
 
 def linear_layers(model: PreTrainedModel) -> list[LinearShape]:

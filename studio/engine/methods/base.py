@@ -73,6 +73,10 @@ class Method(ABC, Generic[C]):
         Trainable parameters are fp32. A base that was quantised before keeps its quantised layers.
         """
 
+    def trains(self, name: str, config: C) -> bool:
+        """Return whether a matrix of the base, by the name of its parameter, is trained itself."""
+        return False
+
     @abstractmethod
     def save(self, trained: nn.Module, folder: Path) -> None:
         """Write the trained part as safetensors into an existing folder."""

@@ -64,12 +64,15 @@ class Full(Method[FullConfig]):
     suggested_learning_rate = 2e-5
 
     def attach(self, model: PreTrainedModel, config: FullConfig) -> nn.Module:
-        # The master copy is fp32, whatever format the files have.
-        model = model.float()
         _check_layers(config, (name for name, _ in model.named_parameters()))
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(not _is_frozen(name, config))
+            parameter.requires_grad_(self.trains(name, config))
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()  # the master copy is fp32, whatever format the files have
         return model
+
+    def trains(self, name: str, config: FullConfig) -> bool:
+        return not _is_frozen(name, config)
 
     def save(self, trained: nn.Module, folder: Path) -> None:
         from transformers import GenerationConfig

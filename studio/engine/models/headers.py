@@ -26,7 +26,7 @@ _MAX_HEADER_BYTES = 100_000_000
 
 @dataclass(frozen=True)
 class TensorHeader:
-    """One tensor in a file: the name of its format, such as `BF16`, its shape, and its bytes in the data section."""
+    """One tensor in a file: the name of its format, such as `BF16`, its shape, and where its bytes begin and end."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -45,9 +45,9 @@ def read_header(path: Path) -> dict[str, TensorHeader]:
         ModelError: the file cannot be read, or breaks a rule of the format: it is damaged.
     """
     try:
-        header, data_bytes = _split(path)
-        tensors = {name: _entry(name, value) for name, value in header.items() if name != "__metadata__"}
-        _check_layout(tensors, data_bytes)
+        header, start, size = _split(path)
+        tensors = {name: _entry(name, value, start) for name, value in header.items() if name != "__metadata__"}
+        _check_layout(tensors, start, size)
     except OSError as error:
         raise unreadable(path, error) from error
     except _Wrong as error:
@@ -55,8 +55,8 @@ def read_header(path: Path) -> dict[str, TensorHeader]:
     return tensors
 
 
-def _split(path: Path) -> tuple[dict[str, Any], int]:
-    """Return the header, and the length of the data behind it."""
+def _split(path: Path) -> tuple[dict[str, Any], int, int]:
+    """Return the header, where the data behind it begins, and the size of the file."""
     size = path.stat().st_size
     if size < _LENGTH_BYTES:
         raise _Wrong(tr("it is empty") if size == 0 else tr("it is cut off"))
@@ -68,12 +68,12 @@ def _split(path: Path) -> tuple[dict[str, Any], int]:
             raise _Wrong(tr("it is cut off"))
         text = file.read(length)
     try:
-        return parse_object(text), size - _LENGTH_BYTES - length
+        return parse_object(text), _LENGTH_BYTES + length, size
     except (ValueError, RecursionError) as error:
         raise _Wrong(tr("its header is not valid JSON")) from error
 
 
-def _entry(name: str, value: Any) -> TensorHeader:
+def _entry(name: str, value: Any, start: int) -> TensorHeader:
     try:
         dtype, shape, (begin, end) = value["dtype"], tuple(value["shape"]), value["data_offsets"]
     except (KeyError, TypeError, ValueError) as error:
@@ -83,17 +83,17 @@ def _entry(name: str, value: Any) -> TensorHeader:
         raise _Wrong(tr("its header does not describe {tensor}").format(tensor=name))
     if math.prod(shape) * BITS[dtype] != (end - begin) * 8:
         raise _Wrong(tr("{tensor} has another size than its shape").format(tensor=name))
-    return TensorHeader(dtype, shape, begin, end)
+    return TensorHeader(dtype, shape, start + begin, start + end)
 
 
-def _check_layout(tensors: dict[str, TensorHeader], data_bytes: int) -> None:
-    """The tensors fill the data section: no gap, no overlap, nothing behind the last."""
-    position = 0
+def _check_layout(tensors: dict[str, TensorHeader], start: int, size: int) -> None:
+    """The tensors fill the file behind its header: no gap, no overlap, nothing behind the last."""
+    position = start
     for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].begin, item[1].end)):
-        if tensor.end > data_bytes:
+        if tensor.end > size:
             raise _Wrong(tr("it is cut off in {tensor}").format(tensor=name))
         if tensor.begin != position:
             raise _Wrong(tr("{tensor} is not where it should be").format(tensor=name))
         position = tensor.end
-    if position != data_bytes:
+    if position != size:
         raise _Wrong(tr("there is something behind its last weight"))

@@ -6,19 +6,22 @@ it compares shapes; all that is checked here first.
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from studio.engine.control import Progress, no_progress
-from studio.engine.dtypes import torch_dtype
+from studio.engine.dtypes import BYTES, SAFETENSORS_NAMES, torch_dtype
 from studio.engine.models.config_safety import sanitised
 from studio.engine.models.files import damaged, member
+from studio.engine.models.fill import fill_model, misfit
 from studio.engine.models.inspect import read_config, unknown_model
-from studio.engine.models.quiet import quiet_transformers
+from studio.engine.models.quantise import is_linear
+from studio.engine.models.storage import Storage
 from studio.engine.models.tokenizer_files import TOKENIZER
 from studio.engine.models.weights import Weights, read_weights
 from studio.errors import ModelError
@@ -27,9 +30,9 @@ from studio.i18n import tr
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-log = logging.getLogger(__name__)
-
-_CHUNK = 1 << 24  # numbers looked at together; bounds the memory of the scan
+_CPU = torch.device("cpu")
+# Bytes that loading needs for each number of the largest tensor: as it is read, in fp32, and turned round.
+_IN_WORK = 12
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -64,28 +67,42 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     return loaded
 
 
-def load_model(path: Path, dtype: str = "fp32", progress: Progress = no_progress) -> PreTrainedModel:
-    """Load a causal language model onto the CPU, in evaluation mode.
+def load_model(
+    path: Path,
+    dtype: str = "fp32",
+    progress: Progress = no_progress,
+    *,
+    storage: Storage | None = None,
+    device: torch.device = _CPU,
+) -> PreTrainedModel:
+    """Load a causal language model, in evaluation mode.
+
+    Each tensor is read, looked through for values that are not numbers, and put into its format where it stays,
+    before the next one is read. So no memory is taken beside the model but that of a few tensors.
 
     Args:
         path: a model folder.
-        dtype: fp32, fp16 or bf16.
-        progress: stages `checking_model`, in bytes, and `loading_model`.
+        dtype: fp32, fp16 or bf16, for all weights; without a `storage`.
+        progress: stage `loading_model`, in bytes of the files.
+        storage: the format of each weight.
+        device: where the weights stay.
 
     Raises:
         ModelError: weights are damaged, missing, of the wrong shape or not numbers, or memory is short.
         Cancelled: by `progress`.
     """
     weights = read_weights(path)
-    config = load_config(path)
-    empty = _empty_model(path, config)
-    _check_shapes(path, empty, weights)
-    _check_memory(path, empty, torch_dtype(dtype))
-    _check_finite(weights, progress)
-    progress("loading_model", 0, 1)
-    model = _load(path, config, empty, torch_dtype(dtype))
-    progress("loading_model", 1, 1)
-    return model
+    model = _empty_model(path, load_config(path))
+    _check_shapes(path, model, weights)
+    formats = dict.fromkeys(dict(model.named_parameters()), dtype) if storage is None else _formats(model, weights, storage)
+    _check_memory(path, model, formats, device)
+    fill_model(model, weights, formats, torch_dtype(storage.products if storage else dtype), device, progress)
+    if model.can_generate():
+        model.adjust_generation_fn(  # reads generation_config.json
+            None, True, False, path, cache_dir=None, force_download=False, proxies=None, token=None, revision=None,
+            subfolder="", **_LOCAL,
+        )  # fmt: skip
+    return model.to(device).eval()
 
 
 def load_config(path: Path) -> PretrainedConfig:
@@ -111,9 +128,14 @@ def _empty_model(path: Path, config: PretrainedConfig) -> PreTrainedModel:
     """Build the model without memory for its weights."""
     from transformers import AutoModelForCausalLM
 
+    config.name_or_path = str(path)
     try:
         with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(
+                config, dtype=torch.float32, attn_implementation="eager"
+            )
+            if model._supports_sdpa:
+                model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
     except Exception as error:  # whatever a model class makes of strange values, config.json is at fault
         raise damaged(path / "config.json", _one_line(error)) from error
     return model
@@ -125,77 +147,49 @@ def _check_shapes(path: Path, empty: PreTrainedModel, weights: Weights) -> None:
     for name, expected in empty.state_dict().items():
         stored = weights.tensors.get(name) or weights.tensors.get(name.removeprefix(prefix))
         if stored is not None and stored.shape != tuple(expected.shape):
-            raise ModelError(
-                tr(
-                    "config.json and the weights in {folder} do not fit together: {tensor} should be {expected} "
-                    "but is {stored}; download the model again."
-                ).format(folder=path, tensor=name, expected=tuple(expected.shape), stored=stored.shape)
-            )
+            raise misfit(path, name, expected.shape, stored.shape)
 
 
-def _check_memory(path: Path, empty: PreTrainedModel, dtype: torch.dtype) -> None:
-    needed = sum(parameter.numel() for parameter in empty.parameters()) * dtype.itemsize
-    available = psutil.virtual_memory().available
-    if needed > available:
+def _formats(model: PreTrainedModel, weights: Weights, storage: Storage) -> dict[str, str]:
+    """Return the format of every parameter by its name."""
+    output = model.get_output_embeddings()
+    words = type(model.get_input_embeddings())
+    formats = {}
+    for path, module in model.named_modules():
+        vocabulary = module is output or type(module) in (nn.Embedding, words)
+        linear = not vocabulary and is_linear(module)
+        for leaf, parameter in module.named_parameters(recurse=False):
+            name, shape = f"{path}.{leaf}".removeprefix("."), tuple(parameter.shape)
+            if isinstance(module, _ConvNd):
+                formats[name] = storage.rest
+            else:
+                stored = _stored_format(weights, shape)
+                weight = leaf == "weight"
+                formats[name] = storage.format(
+                    name, shape, stored, linear=linear and weight, vocabulary=vocabulary and weight
+                )
+    return formats
+
+
+def _stored_format(weights: Weights, shape: tuple[int, ...]) -> str:
+    """Return the widest format in which the files have a tensor of this shape."""
+    stored = {tensor.dtype for tensor in weights.tensors.values() if tensor.shape == shape}
+    names = {SAFETENSORS_NAMES.get(dtype, "fp32") for dtype in stored}
+    return names.pop() if len(names) == 1 else "fp32"
+
+
+def _check_memory(path: Path, empty: PreTrainedModel, formats: dict[str, str], device: torch.device) -> None:
+    """Refuse a model that does not fit into what is free on its device, beside a few copies of its largest tensor."""
+    sizes = {name: parameter.numel() for name, parameter in empty.named_parameters()}
+    needed = sum(size * BYTES[formats[name]] for name, size in sizes.items())
+    if device.type == "cuda":
+        available = torch.cuda.mem_get_info(device)[0]
+    else:
+        available = psutil.virtual_memory().available
+    if needed + _IN_WORK * max(sizes.values()) > available:
         raise ModelError(
             tr(
                 "The model in {folder} takes {needed:.1f} GB of memory but {available:.1f} GB are free; "
                 "close other programs or choose a smaller model."
             ).format(folder=path, needed=needed / 1e9, available=available / 1e9)
         )
-
-
-def _check_finite(weights: Weights, progress: Progress) -> None:
-    """Read all weights once; what is read here is in the system's cache when the model is built."""
-    from safetensors import safe_open
-
-    done = 0
-    for file in weights.files:
-        with safe_open(file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 - not a mapping
-                progress("checking_model", done, weights.bytes)
-                if not _is_finite(tensors.get_tensor(name)):
-                    raise damaged(file, tr("{tensor} holds values that are not numbers").format(tensor=name))
-                done += weights.tensors[name].end - weights.tensors[name].begin
-
-
-def _is_finite(tensor: torch.Tensor) -> bool:
-    return not tensor.is_floating_point() or all(
-        bool(torch.isfinite(chunk).all()) for chunk in tensor.flatten().split(_CHUNK)
-    )
-
-
-def _load(path: Path, config: PretrainedConfig, empty: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
-    from transformers import AutoModelForCausalLM
-
-    with quiet_transformers():
-        result: Any = AutoModelForCausalLM.from_pretrained(
-            path,
-            config=config,
-            dtype=dtype,
-            attn_implementation="sdpa" if empty._supports_sdpa else "eager",
-            use_safetensors=True,
-            output_loading_info=True,
-            **_LOCAL,
-        )
-    model: PreTrainedModel = result[0]
-    _check_complete(path, result[1])
-    model.eval()
-    return model
-
-
-def _check_complete(path: Path, report: dict[str, Any]) -> None:
-    if missing := sorted(report["missing_keys"]):
-        raise ModelError(
-            tr("{count} weights are missing from {folder}, the first is {tensor}; download the model again.").format(
-                count=len(missing), folder=path, tensor=missing[0]
-            )
-        )
-    if unexpected := sorted(report["unexpected_keys"]):
-        log.warning(
-            "%s has %d weights that the model does not use, the first is %s", path, len(unexpected), unexpected[0]
-        )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

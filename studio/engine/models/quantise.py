@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _OUTLIER = 6.0  # the threshold of the paper on LLM.int8()
+_BLOCK = 64  # numbers that share a scale
+_PIECE = 1 << 22  # numbers that are quantised together; a multiple of _BLOCK
 
 
 def import_bitsandbytes() -> Any:
@@ -62,14 +64,84 @@ def quantise_base(model: PreTrainedModel, base_dtype: str, compute: torch.dtype,
         compute: the format in which nf4 layers multiply.
         device: where training will run.
     """
+    plain = dict(model.named_modules())
+    for name, layer in place_quantised(model, base_dtype, compute).items():
+        fill(layer, plain[name].weight.data.to(device))
+        layer.to(device)
+
+
+def place_quantised(model: PreTrainedModel, base_dtype: str, compute: torch.dtype) -> dict[str, nn.Module]:
+    """Do the same, but leave the weights of the new layers to `fill`; return the new layers by name."""
     bnb = import_bitsandbytes()
     output = model.get_output_embeddings()
+    placed = {}
     for name, module in list(model.named_modules()):
-        if _is_linear(module) and module is not output:
+        if is_linear(module) and module is not output:
             parent, _, leaf = name.rpartition(".")
-            setattr(model.get_submodule(parent), leaf, _quantised(bnb, module, base_dtype, compute).to(device))
+            placed[name] = _quantised(bnb, module, base_dtype, compute)
+            setattr(model.get_submodule(parent), leaf, placed[name])
     # peft chooses its layers by this mark, which transformers sets when it quantises by itself.
     setattr(model, "is_loaded_in_4bit" if base_dtype == "nf4" else "is_loaded_in_8bit", True)
+    return placed
+
+
+def fill(layer: Any, weight: Tensor) -> None:
+    """Quantise `weight` where it lies and put it into a layer of `place_quantised`.
+
+    Args:
+        weight: in the shape of the plain layer, in any format.
+    """
+    bnb = import_bitsandbytes()
+    weight = (weight.t() if layer.fan_in_fan_out else weight).contiguous()
+    if isinstance(layer, bnb.nn.Linear4bit):
+        layer.weight = _nf4(bnb, layer, weight)
+    else:
+        rounded, scales, _ = bnb.functional.int8_vectorwise_quant(weight.half())
+        layer.weight = bnb.nn.Int8Params(
+            rounded, CB=rounded, SCB=scales, requires_grad=False, has_fp16_weights=False
+        )
+
+
+def _nf4(bnb: Any, layer: Any, weight: Tensor) -> nn.Parameter:
+    """Do what `Params4bit.to` does, bit for bit, with a piece of the weights at a time: it takes 20 bytes a number."""
+    pieces = [
+        bnb.functional.quantize_4bit(piece.float(), blocksize=_BLOCK, compress_statistics=False, quant_type="nf4")
+        for piece in weight.view(-1).split(_PIECE)
+    ]
+    scales = torch.cat([state.absmax for _, state in pieces])
+    offset = scales.mean()
+    rounded_scales, of_scales = bnb.functional.quantize_blockwise(scales - offset, blocksize=256)
+    state = bnb.functional.QuantState(
+        absmax=rounded_scales,
+        shape=weight.shape,
+        dtype=torch.float32,
+        blocksize=_BLOCK,
+        code=pieces[0][1].code,
+        quant_type="nf4",
+        offset=offset,
+        state2=of_scales,
+    )
+    layer.quant_state = state
+    packed = torch.cat([numbers for numbers, _ in pieces])
+    return bnb.nn.Params4bit(  # type: ignore[no-any-return]
+        packed,
+        requires_grad=False,
+        quant_state=state,
+        blocksize=_BLOCK,
+        quant_type="nf4",
+        bnb_quantized=True,
+        module=layer,
+    )
+
+
+def is_quantised(model: nn.Module) -> bool:
+    """Return whether the linear layers of a transformers model have been replaced by quantised ones."""
+    return getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False)
+
+
+def is_filled(layer: Any) -> bool:
+    """Return whether a layer of `place_quantised` has its weights."""
+    return layer.weight.dtype in (torch.uint8, torch.int8)
 
 
 def dequantised(layer: Any) -> Tensor:
@@ -113,25 +185,23 @@ def _size(parameter: nn.Parameter) -> int:
     return int(state.shape.numel()) if state is not None else parameter.numel()
 
 
-def _is_linear(module: nn.Module) -> bool:
+def is_linear(module: nn.Module) -> bool:
+    """Return whether a module is a linear layer, also one with the transposed weights of GPT-2."""
     from transformers.pytorch_utils import Conv1D
 
     return isinstance(module, nn.Linear | Conv1D)
 
 
 def _quantised(bnb: Any, layer: Any, base_dtype: str, compute: torch.dtype) -> nn.Module:
-    """Return the layer with the same weights, which are rounded when it is moved to its device."""
+    """Return a layer for the same inputs and outputs, whose weights are on the meta device."""
     transposed = not isinstance(layer, nn.Linear)  # GPT-2 keeps its weights as (inputs, outputs)
-    weight = layer.weight.data.t().contiguous() if transposed else layer.weight.data
-    outputs, inputs = weight.shape
+    outputs, inputs = reversed(layer.weight.shape) if transposed else layer.weight.shape
     place: dict[str, Any] = {"bias": layer.bias is not None, "device": "meta"}
     made: Any
     if base_dtype == "nf4":
         made = bnb.nn.Linear4bit(inputs, outputs, compute_dtype=compute, quant_type="nf4", **place)
-        made.weight = bnb.nn.Params4bit(weight, requires_grad=False, quant_type="nf4", module=made)
     else:
         made = bnb.nn.Linear8bitLt(inputs, outputs, has_fp16_weights=False, threshold=_OUTLIER, **place)
-        made.weight = bnb.nn.Int8Params(weight, requires_grad=False, has_fp16_weights=False)
     made.bias = layer.bias
     made.fan_in_fan_out = transposed
     made.register_forward_pre_hook(_as_in_training)

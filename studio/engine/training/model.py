@@ -1,10 +1,4 @@
-"""The model under training: the base model with the method attached, every weight in its format.
-
-Frozen weights are stored as matrix products take them, trained ones as the precision says. Autocast would convert every
-frozen weight to 16 bits in every forward pass. Stored in 16 bits, it gives the same products, bit for bit. Embeddings,
-norms and all that is trained stay in fp32, so the sums between the layers stay fp32, too. In a pure precision
-everything is in 16 bits.
-"""
+"""The model under training: the base model with the method attached, every weight in its format (`models.storage`)."""
 
 from __future__ import annotations
 
@@ -21,9 +15,11 @@ from studio.engine.data.prepare import PreparedData
 from studio.engine.dtypes import torch_dtype
 from studio.engine.kernels.attention import widen_attention
 from studio.engine.kernels.head import keep_head_converted
+from studio.engine.kernels.widen import widen_at_use
 from studio.engine.methods import METHODS
 from studio.engine.models.load import load_model
-from studio.engine.models.quantise import count_parameters, quantise_base
+from studio.engine.models.quantise import count_parameters, is_quantised, quantise_base
+from studio.engine.models.storage import Storage
 from studio.engine.precision import Precision
 from studio.engine.precision.choose import QUANTISED, choose_storage
 from studio.engine.seed import seed_step
@@ -74,7 +70,7 @@ def load_trainable(
         ModelError, ConfigError: the model or the method cannot be used.
         TrainingError: nothing would be trained.
     """
-    base = load_model(path, "fp32", progress)
+    base = load_model(path, progress=progress, storage=storage_for(config, precision), device=device)
     # Step 0 is the initialisation: the method's random weights follow from the seed, not from what was drawn before.
     seed_step(config.training.seed, 0)
     return make_trainable(base, config, precision, device)
@@ -83,7 +79,7 @@ def load_trainable(
 def make_trainable(
     base: PreTrainedModel, config: RunConfig, precision: Precision, device: torch.device
 ) -> TrainableModel:
-    """Attach the method to an fp32 base model, which changes in place; random weights come from torch's generator.
+    """Attach the method to a base model, which changes in place; random weights come from torch's generator.
 
     Raises:
         ConfigError: the method cannot be used with this model.
@@ -102,13 +98,29 @@ def make_trainable(
     return TrainableModel(model, base, loss, parameters, count_parameters(model))
 
 
+def storage_for(config: RunConfig, precision: Precision) -> Storage:
+    """Return how a run stores the weights of its base."""
+    method = METHODS.get(config.method.name)
+    return Storage(
+        frozen=choose_storage(config.precision, precision),
+        products=precision.autocast or "fp32",
+        rest=precision.parameters,
+        trained=lambda name: method.trains(name, config.method),
+    )
+
+
 def attach_stored(
     base: PreTrainedModel, method: MethodConfig, precision: Precision, config: PrecisionConfig, device: torch.device
 ) -> nn.Module:
-    """Return the model to train, on `device`, with every weight in its format; changes `base`, an fp32 model."""
+    """Return the model to train, on `device`, with every weight in its format.
+
+    Changes `base`, which was loaded as `storage_for` says, or whose weights are all fp32 still.
+    """
     stored = choose_storage(config, precision)
-    if stored in QUANTISED:
+    if stored in QUANTISED and not is_quantised(base):
         quantise_base(base, stored, torch_dtype(precision.autocast or "fp32"), device)
+    if not precision.pure:
+        widen_at_use(base)
     trained = METHODS.get(method.name).attach(base, method)
     if precision.pure:
         for parameter in trained.parameters():
@@ -120,21 +132,13 @@ def attach_stored(
             if parameter.requires_grad:
                 parameter.grad_dtype = torch.float32
     if stored not in QUANTISED:
-        _store_frozen(trained, base, torch_dtype(stored))
+        # Embeddings, and what shares their storage, keep the format of the files.
+        vocabulary = (base.get_input_embeddings(), base.get_output_embeddings())
+        kept = {id(module.weight) for module in vocabulary if module is not None}
+        for parameter in trained.parameters():
+            if not parameter.requires_grad and parameter.dim() == 2 and id(parameter) not in kept:
+                parameter.data = parameter.data.to(torch_dtype(stored))
     return trained.to(device)
-
-
-def _store_frozen(trained: nn.Module, base: PreTrainedModel, dtype: torch.dtype) -> None:
-    """Convert, in place, the frozen two-dimensional weights but for embeddings and what shares their storage.
-
-    No weight stays in the memory that the weight files are mapped into, so that the system can have it back.
-    """
-    shared = {id(m.weight) for m in (base.get_input_embeddings(), base.get_output_embeddings()) if m is not None}
-    for parameter in trained.parameters():
-        if not parameter.requires_grad and parameter.dim() == 2 and id(parameter) not in shared:
-            parameter.data = parameter.data.to(dtype, copy=True)
-        else:
-            parameter.data = parameter.data.clone()
 
 
 def check_positions(config: RunConfig, info: ModelInfo, data: PreparedData) -> None:

@@ -1,0 +1,66 @@
+"""Frozen weights that are stored in fewer bits than their inputs, widened where they are used.
+
+A weight of 16 bits gives in fp32 exactly what an fp32 copy of it would give, at half the memory. Under autocast a
+linear layer multiplies in 16 bits anyway. Without, its weights are widened for the product, and once more for the
+backward pass, so that no wide copy is kept in between. Of an embedding only the rows that are looked up are widened.
+"""
+
+from __future__ import annotations
+
+import copy
+import types
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def widen_at_use(base: PreTrainedModel) -> None:
+    """Let the linear layers and embeddings of a model give fp32, whatever format their weights have then."""
+    from transformers.pytorch_utils import Conv1D
+
+    words = type(base.get_input_embeddings())
+    for module in base.modules():
+        if type(module) in (nn.Linear, Conv1D):
+            module.forward = types.MethodType(_linear, module)  # type: ignore[method-assign]
+        elif type(module) in (nn.Embedding, words):
+            module.forward = types.MethodType(_embedding, module)  # type: ignore[method-assign]
+
+
+def _linear(layer: Any, x: Tensor) -> Tensor:
+    if torch.is_autocast_enabled(x.device.type) or layer.weight.dtype.itemsize >= x.dtype.itemsize:
+        plain: Tensor = type(layer).forward(layer, x)
+        return plain
+    product: Tensor = _WideProduct.apply(x, layer.weight if type(layer) is nn.Linear else layer.weight.t())  # type: ignore[no-untyped-call]
+    return product if layer.bias is None else product + layer.bias
+
+
+class _WideProduct(torch.autograd.Function):
+    """x (…, d_in) times a frozen weight (d_out, d_in) in the format of x: (…, d_out)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(weight)
+        return nn.functional.linear(x, weight.to(x.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (weight,) = ctx.saved_tensors
+        return gradient @ weight.to(gradient.dtype), None
+
+
+def _embedding(layer: Any, ids: Tensor) -> Tensor:
+    """Look the words up among those of `ids` alone, in fp32. Some classes scale what they find, so theirs is called."""
+    found: Tensor
+    if layer.weight.dtype.itemsize >= 4:
+        found = type(layer).forward(layer, ids)
+        return found
+    rows = nn.functional.embedding(ids.flatten(), layer.weight).float()
+    narrow = copy.copy(layer)
+    narrow._parameters = {"weight": rows}
+    narrow.padding_idx = None
+    found = type(layer).forward(narrow, torch.arange(len(rows), device=rows.device).view(ids.shape))
+    return found
