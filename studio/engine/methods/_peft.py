@@ -65,8 +65,9 @@ def _drawn_in_fp32() -> Iterator[None]:
 
     original = BaseTunerLayer._get_base_layer_device_and_dtype
 
-    def of_the_device_alone(layer: Any, base_layer: Any) -> tuple[Any, None]:
-        return original(layer, base_layer)[0], None
+    def of_the_device_alone(layer: Any, base_layer: Any) -> tuple[Any, Any]:
+        device, dtype = original(layer, base_layer)
+        return device, None if dtype is base_layer.weight.dtype else dtype
 
     BaseTunerLayer._get_base_layer_device_and_dtype = of_the_device_alone  # type: ignore[method-assign]
     try:

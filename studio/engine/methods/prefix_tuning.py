@@ -57,6 +57,11 @@ class PrefixTuning(PeftMethod[PrefixTuningConfig]):
         start = keys_and_values(model, common_tokens(model, config.virtual_tokens))
         trained = super().attach(model, config)
         encoder_of(trained).embedding.weight.data.copy_(start)
+
+        class Unrounded(type(trained)):  # type: ignore[misc]
+            base_model_torch_dtype = None  # the embedding's, to which peft would round the prefix
+
+        trained.__class__ = Unrounded
         return trained
 
     def positions(self, config: PrefixTuningConfig) -> int:

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 _CPU = torch.device("cpu")
-# Bytes that loading needs for each number of the largest tensor: as it is read, in fp32, and turned round.
-_IN_WORK = 12
+# Bytes that loading needs for each number of the largest tensor, beside what stays: as it is read, before it is put
+# into its format. What is quantised is so in pieces.
+_IN_WORK = 2
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -181,12 +182,12 @@ def _stored_format(weights: Weights, shape: tuple[int, ...]) -> str:
 def _check_memory(path: Path, empty: PreTrainedModel, formats: dict[str, str], device: torch.device) -> None:
     """Refuse a model that does not fit into what is free on its device, beside a few copies of its largest tensor."""
     sizes = {name: parameter.numel() for name, parameter in empty.named_parameters()}
-    needed = sum(size * BYTES[formats[name]] for name, size in sizes.items())
+    needed = sum(size * BYTES[formats[name]] for name, size in sizes.items()) + _IN_WORK * max(sizes.values())
     if device.type == "cuda":
         available = torch.cuda.mem_get_info(device)[0]
     else:
         available = psutil.virtual_memory().available
-    if needed + _IN_WORK * max(sizes.values()) > available:
+    if needed > available:
         raise ModelError(
             tr(
                 "The model in {folder} takes {needed:.1f} GB of memory but {available:.1f} GB are free; "
