@@ -175,9 +175,7 @@ class _Source:
         """Return what quantises."""
         return self
 
-    def convert(
-        self, tensors: dict[str, Any], *, model: nn.Module, missing_keys: set[str], **_: Any
-    ) -> dict[str, Any]:
+    def convert(self, tensors: dict[str, Any], *, model: nn.Module, missing_keys: set[str], **_: Any) -> dict[str, Any]:
         """Put weights into quantised layers; return the others. transformers keeps errors for later."""
         others = {}
         try:

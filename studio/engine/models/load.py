@@ -95,7 +95,9 @@ def load_model(
     weights = read_weights(path)
     model = _empty_model(path, load_config(path))
     _check_shapes(path, model, weights)
-    formats = dict.fromkeys(dict(model.named_parameters()), dtype) if storage is None else _formats(model, weights, storage)
+    formats = (
+        dict.fromkeys(dict(model.named_parameters()), dtype) if storage is None else _formats(model, weights, storage)
+    )
     _check_memory(path, model, formats, device)
     fill_model(model, weights, formats, torch_dtype(storage.products if storage else dtype), device, progress)
     if model.can_generate():
@@ -183,10 +185,7 @@ def _check_memory(path: Path, empty: PreTrainedModel, formats: dict[str, str], d
     """Refuse a model that does not fit into what is free on its device, beside a few copies of its largest tensor."""
     sizes = {name: parameter.numel() for name, parameter in empty.named_parameters()}
     needed = sum(size * BYTES[formats[name]] for name, size in sizes.items()) + _IN_WORK * max(sizes.values())
-    if device.type == "cuda":
-        available = torch.cuda.mem_get_info(device)[0]
-    else:
-        available = psutil.virtual_memory().available
+    available = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     if needed > available:
         raise ModelError(
             tr(
@@ -194,3 +193,7 @@ def _check_memory(path: Path, empty: PreTrainedModel, formats: dict[str, str], d
                 "close other programs or choose a smaller model."
             ).format(folder=path, needed=needed / 1e9, available=available / 1e9)
         )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

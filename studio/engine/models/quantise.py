@@ -97,9 +97,7 @@ def fill(layer: Any, weight: Tensor) -> None:
         layer.weight = _nf4(bnb, layer, weight)
     else:
         rounded, scales, _ = bnb.functional.int8_vectorwise_quant(weight.half())
-        layer.weight = bnb.nn.Int8Params(
-            rounded, CB=rounded, SCB=scales, requires_grad=False, has_fp16_weights=False
-        )
+        layer.weight = bnb.nn.Int8Params(rounded, CB=rounded, SCB=scales, requires_grad=False, has_fp16_weights=False)
 
 
 def _nf4(bnb: Any, layer: Any, weight: Tensor) -> nn.Parameter:

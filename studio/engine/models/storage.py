@@ -53,7 +53,7 @@ class Storage:
         for name, shape in shapes.tensors.items():
             stored = SAFETENSORS_NAMES.get(shapes.dtypes[name], "fp32")
             vocabulary = is_embedding(name) or is_output(name)
-            taken += math.prod(shape) * BYTES[
-                self.format(name, shape, stored, linear=name in linear, vocabulary=vocabulary)
-            ]
+            taken += (
+                math.prod(shape) * BYTES[self.format(name, shape, stored, linear=name in linear, vocabulary=vocabulary)]
+            )
         return int(taken)

@@ -12,6 +12,7 @@ from studio.engine.models.load import load_model
 from studio.engine.models.storage import Storage
 from tests.engine.models.architectures import ARCHITECTURES, make
 
+
 def _tensors(model: PreTrainedModel) -> dict[str, torch.Tensor]:
     return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers())
 

@@ -40,7 +40,8 @@ def _losses(model: TrainableModel, config: object) -> list[float]:
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
 @pytest.mark.parametrize(
-    ("precision", "base_dtype"), [("bf16-mixed", "auto"), ("fp16-mixed", "auto"), ("fp32", "auto"), ("bf16-mixed", "nf4")]
+    ("precision", "base_dtype"),
+    [("bf16-mixed", "auto"), ("fp16-mixed", "auto"), ("fp32", "auto"), ("bf16-mixed", "nf4")],
 )
 @pytest.mark.parametrize("base", [llama, gpt2, lambda: make("gemma2", vocab_size=300)], ids=["llama", "gpt2", "gemma2"])
 def test_a_base_of_16_bits_trains_bit_for_bit_as_its_fp32_copy(
