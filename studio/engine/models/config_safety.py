@@ -1,5 +1,7 @@
 """What of a config.json is believed: it comes from strangers, and transformers obeys some of its keys.
 
+transformers 5 writes an infinite number as `{"__float__": "Infinity"}`, because JSON has none; it is read back here.
+
 `_attn_implementation` and its like name kernels to download and run, `auto_map` names Python files to run,
 and `transformers_weights` another file to load.
 """
@@ -19,7 +21,8 @@ def sanitised(config: dict[str, Any]) -> dict[str, Any]:
 
 def _clean(value: Any) -> Any:
     if isinstance(value, dict):
-        return sanitised(value)
+        number = value.get("__float__")
+        return float(number) if number in ("Infinity", "-Infinity", "NaN") else sanitised(value)
     return [_clean(inner) for inner in value] if isinstance(value, list) else value
 
 

@@ -126,7 +126,8 @@ def _check_agreement(folder: Path, shapes: ModelShapes) -> None:
     pairs = (
         (tr("layers"), shapes.setting("num_hidden_layers", "n_layer", "n_layers", "num_layers"), shapes.layers),
         (tr("tokens in the vocabulary"), shapes.setting("vocab_size"), rows),
-        (tr("as hidden size"), shapes.setting(*HIDDEN_SIZE), columns),
+        # OPT-350m looks its words up in 512 numbers and projects them to a hidden size of 1024.
+        (tr("as hidden size"), shapes.setting("word_embed_proj_dim", *HIDDEN_SIZE), columns),
     )
     for what, declared, stored in pairs:
         if declared is not None and stored is not None and declared != stored:

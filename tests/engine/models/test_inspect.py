@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from studio.engine.models.inspect import inspect_model
+from studio.engine.models.load import load_model
 from studio.errors import Cancelled
+from tests.engine.models.architectures import make
 from tests.engine.models.editing import edit_json, edit_weights, set_template, shard
 from tests.tiny import CHAT_TEMPLATE, gpt2, tokenizer
 
@@ -152,3 +155,16 @@ def test_looking_loads_no_torch(folder: Path) -> None:
     root = str(Path(__file__).parents[3])
     done = subprocess.run([sys.executable, "-c", code, str(folder)], cwd=root, capture_output=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+def test_an_embedding_narrower_than_the_hidden_size_is_inspected_and_loaded(folder: Path) -> None:
+    """OPT-350m's shape."""
+    make("opt", vocab_size=300).save_pretrained(folder)
+    assert inspect_model(folder).shapes.embedding == (300, 16)
+    assert load_model(folder).config.hidden_size == 32
+
+
+def test_an_infinite_number_of_a_config_is_read_as_transformers_writes_it(folder: Path) -> None:
+    edit_json(folder / "config.json", rms_norm_eps={"__float__": "Infinity"})
+    assert inspect_model(folder).shapes.config["rms_norm_eps"] == math.inf
+    assert load_model(folder).config.rms_norm_eps == math.inf

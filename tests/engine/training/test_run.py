@@ -123,8 +123,8 @@ def test_static_and_no_scaling_say_so(tmp_path: Path) -> None:
 def test_a_nan_in_a_weight_stops_the_run_and_nothing_non_finite_is_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def poisoned(*arguments: Any) -> Any:
-        model = load_model(*arguments)
+    def poisoned(*arguments: Any, **options: Any) -> Any:
+        model = load_model(*arguments, **options)
         model.get_input_embeddings().weight.data[5:200] = math.nan
         return model
 

@@ -41,8 +41,8 @@ from tests.engine.training.trained import Answering, Trained
 def _overflowing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A base model with activations in its second layer that fp16 cannot hold and fp32 can; its weights are modest."""
 
-    def huge(*arguments: Any) -> Any:
-        model = load_model(*arguments)
+    def huge(*arguments: Any, **options: Any) -> Any:
+        model = load_model(*arguments, **options)
         layer = model.model.layers[1]
         layer.post_attention_layernorm.weight.data.mul_(1e3)
         layer.mlp.up_proj.weight.data.mul_(3e3)
