@@ -25,9 +25,9 @@ def widen_at_use(base: PreTrainedModel) -> None:
     words = type(base.get_input_embeddings())
     for module in base.modules():
         if type(module) in (nn.Linear, Conv1D):
-            module.forward = types.MethodType(_linear, module)  # type: ignore[method-assign]
+            module.forward = types.MethodType(_linear, module)
         elif type(module) in (nn.Embedding, words):
-            module.forward = types.MethodType(_embedding, module)  # type: ignore[method-assign]
+            module.forward = types.MethodType(_embedding, module)
 
 
 def _linear(layer: Any, x: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ def _drawn_in_fp32() -> Iterator[None]:
     """Keep peft from rounding the weights that it draws to the 16 bits of the frozen ones beside them."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    original = BaseTunerLayer._get_base_layer_device_and_dtype
+    original: Any = BaseTunerLayer._get_base_layer_device_and_dtype
 
     def of_the_device_alone(layer: Any, base_layer: Any) -> tuple[Any, Any]:
         device, dtype = original(layer, base_layer)

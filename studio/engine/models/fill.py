@@ -68,7 +68,7 @@ def fill_model(
     config = LoadStateDictConfig(
         dtype=None,  # each parameter has its own
         dtype_plan=model._get_dtype_plan(compute),
-        weight_mapping=get_model_conversion_mapping(model),
+        weight_mapping=get_model_conversion_mapping(model),  # type: ignore[arg-type]
         device_map={"": device},
         hf_quantizer=source,  # type: ignore[arg-type]
     )
@@ -139,7 +139,7 @@ class _Source:
         self._progress("loading_model", self._done, self._weights.bytes)
         header, file = self._weights.tensors[name], self._weights.places[name]
         tensor = torch.empty(header.shape, dtype=_DTYPES[header.dtype])
-        left = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+        left = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
         try:
             with file.open("rb", buffering=0) as data:
                 data.seek(header.begin)

@@ -100,12 +100,14 @@ def load_model(
     )
     _check_memory(path, model, formats, device)
     fill_model(model, weights, formats, torch_dtype(storage.products if storage else dtype), device, progress)
+    loaded: Any = model
     if model.can_generate():
-        model.adjust_generation_fn(  # reads generation_config.json
+        loaded.adjust_generation_fn(  # reads generation_config.json
             None, True, False, path, cache_dir=None, force_download=False, proxies=None, token=None, revision=None,
             subfolder="", **_LOCAL,
         )  # fmt: skip
-    return model.to(device).eval()
+    loaded.to(device).eval()
+    return model
 
 
 def load_config(path: Path) -> PretrainedConfig:
