@@ -135,6 +135,7 @@ def bench(
     max_grad_norm: float = 1.0,
     weight_decay: float = 0.0,
     device: torch.device = CPU,
+    recompute: bool = False,
 ) -> Bench:
     """Attach a method to a tiny model as a run does, dropout off unless asked for."""
     config = parse_config(
@@ -149,7 +150,7 @@ def bench(
     chosen = PRECISIONS.get(config.precision.name)
     base = base or llama()
     torch.manual_seed(1)
-    model = make_trainable(base, config, chosen, device)
+    model = make_trainable(base, config, chosen, device, recompute=recompute)
     return Bench(Trainer(config, model, chosen, token_budget=10_000))
 
 

@@ -7,7 +7,7 @@ products are slow. Range and rounding stay those of fp16, so overflow and underf
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -26,12 +26,14 @@ def autocast(precision: Precision, device: torch.device) -> Iterator[None]:
     if precision.autocast is None:
         yield
         return
-    with torch.autocast(device.type, torch_dtype(precision.autocast)):
-        if precision.autocast == "fp16" and device.type == "cpu" and not cpu_has_fp16():
-            with _HalfProducts():
-                yield
-        else:
-            yield
+    with torch.autocast(device.type, torch_dtype(precision.autocast)), half_products():
+        yield
+
+
+def half_products() -> AbstractContextManager[object]:
+    """Return what makes fp16 products bearable, where autocast is on, computes them on a processor, and needs it."""
+    on = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.float16
+    return _HalfProducts() if on and not cpu_has_fp16() else nullcontext()
 
 
 @contextmanager

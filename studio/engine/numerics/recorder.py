@@ -23,6 +23,7 @@ from studio.engine.numerics.gpu_tally import GpuTallies
 from studio.engine.numerics.modules import in_forward_order, watched_modules
 from studio.engine.numerics.statistics import CpuTallies, Scale, Tally, together
 from studio.engine.precision import Precision
+from studio.engine.recompute import recomputing
 from studio.events import NumericsSampled, NumericsStarted
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class _HookedCounts:
 
     def _forward(self, row: int, module: nn.Module, inputs: object, output: object) -> None:
         tensor = output[0] if isinstance(output, tuple | list) else output
-        if isinstance(tensor, Tensor):
+        if isinstance(tensor, Tensor) and not recomputing():
             if row < self._rows:
                 self._tallies.add(row, tensor)
             if tensor.requires_grad:

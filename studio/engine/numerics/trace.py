@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from studio.engine.numerics.facts import Direction
 from studio.engine.numerics.modules import visible_modules
+from studio.engine.recompute import recomputing
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,9 @@ class FiniteCheck(NamedTuple):
 
 def check_finite(values: Tensor) -> FiniteCheck:
     """Check a tensor of any shape and floating-point format. This waits for the device."""
+    values = values.detach()  # otherwise autograd would keep what is computed here
     finite = torch.isfinite(values)
-    largest = torch.where(finite, values.detach(), 0).abs().float().max() if values.numel() else torch.zeros(())
+    largest = torch.where(finite, values, 0).abs().float().max() if values.numel() else torch.zeros(())
     found = torch.stack([largest, finite.all().to(largest)]).tolist()
     return FiniteCheck(found[0], bool(found[1]))
 
@@ -102,6 +104,8 @@ class Trace:
             self._places["loss"] = Place(None, "loss", self._output)
 
     def _before(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if recomputing():
+            return None
         # The first tensor is what is computed with; masks come after it and may hold infinities on purpose.
         inputs = tensors((*args, *kwargs.values()))
         if inputs:
@@ -112,6 +116,8 @@ class Trace:
         return _tapped(args, leave), {key: _tapped(value, leave) for key, value in kwargs.items()}
 
     def _after(self, name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if recomputing():
+            return None
         place = self._places["forward"]
         # Whether the infinity was made in this module, or in one inside of it; the whole model's name is empty.
         if place is not None and place.module is not None and f"{place.module}.".startswith(f"{name}." if name else ""):

@@ -22,6 +22,7 @@ from studio.engine.models.quantise import count_parameters, is_quantised, quanti
 from studio.engine.models.storage import Storage
 from studio.engine.precision import Precision
 from studio.engine.precision.choose import QUANTISED, choose_storage
+from studio.engine.recompute import Recomputation
 from studio.engine.seed import seed_step
 from studio.engine.training.loss import SupervisedLoss
 from studio.errors import ConfigError, TrainingError
@@ -43,6 +44,7 @@ class TrainableModel:
         loss: computes the loss of a micro-batch.
         parameters: the trained ones, in the order of `model.parameters()`.
         total_parameters: count of all parameters; a quantised one counts once.
+        recomputation: whether the blocks compute their activations again in the backward pass.
     """
 
     model: nn.Module
@@ -50,6 +52,7 @@ class TrainableModel:
     loss: SupervisedLoss
     parameters: list[nn.Parameter]
     total_parameters: int
+    recomputation: Recomputation
 
     @property
     def trainable_parameters(self) -> int:
@@ -62,9 +65,9 @@ class TrainableModel:
 
 
 def load_trainable(
-    path: Path, config: RunConfig, precision: Precision, device: torch.device, progress: Progress
+    path: Path, config: RunConfig, precision: Precision, device: torch.device, recompute: bool, progress: Progress
 ) -> TrainableModel:
-    """Load the base model and attach the method to it, on `device`.
+    """Load the base model and attach the method to it, on `device`. `recompute`: see `make_trainable`.
 
     Raises:
         ModelError, ConfigError: the model or the method cannot be used.
@@ -73,13 +76,15 @@ def load_trainable(
     base = load_model(path, progress=progress, storage=storage_for(config, precision), device=device)
     # Step 0 is the initialisation: the method's random weights follow from the seed, not from what was drawn before.
     seed_step(config.training.seed, 0)
-    return make_trainable(base, config, precision, device)
+    return make_trainable(base, config, precision, device, recompute=recompute)
 
 
 def make_trainable(
-    base: PreTrainedModel, config: RunConfig, precision: Precision, device: torch.device
+    base: PreTrainedModel, config: RunConfig, precision: Precision, device: torch.device, *, recompute: bool = False
 ) -> TrainableModel:
     """Attach the method to a base model, which changes in place; random weights come from torch's generator.
+
+    `recompute`: whether the backward pass computes activations again, which changes no result.
 
     Raises:
         ConfigError: the method cannot be used with this model.
@@ -95,7 +100,8 @@ def make_trainable(
     if not parameters:
         raise TrainingError(tr("Nothing is left to train; freeze less."))
     loss = SupervisedLoss(model, base, METHODS.get(config.method.name).virtual_tokens(config.method))
-    return TrainableModel(model, base, loss, parameters, count_parameters(model))
+    recomputation = Recomputation(base, on=recompute)
+    return TrainableModel(model, base, loss, parameters, count_parameters(model), recomputation)
 
 
 def storage_for(config: RunConfig, precision: Precision) -> Storage:
