@@ -29,7 +29,7 @@ class Replay:
 
     model: nn.Module
     base: nn.Module
-    loss: Callable[[MicroBatch], Tensor]
+    loss: Callable[..., Tensor]
     autocast: Callable[[], AbstractContextManager[object]]
     scale: float | None
     supervised: int
@@ -42,11 +42,12 @@ class Replay:
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         gpus = [trained[0].device] if trained[0].is_cuda else []
         with torch.random.fork_rng(devices=gpus):
+            scale = self.scale or 1.0
             with self.autocast():
-                loss = self.loss(batch) / self.supervised
+                loss = self.loss(batch, scale / self.supervised) / self.supervised
             if see is not None:
                 see(loss.detach())
-            return torch.autograd.grad(loss * (self.scale or 1.0), trained, allow_unused=True)
+            return torch.autograd.grad(loss * scale, trained, allow_unused=True)
 
     def lost_to_fp16(self, batch: MicroBatch, wide: Callable[[], AbstractContextManager[object]]) -> float | None:
         """Return which share (0 to 1) of the gradients is zero here and is not with the range of fp32.

@@ -1,9 +1,9 @@
-"""The loss: cross-entropy summed over the supervised tokens. Logits are computed only where some row has a label."""
+"""The loss: cross-entropy summed over the supervised tokens. Logits are computed only where there is a label."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,29 +14,52 @@ from studio.engine.data.rows import IGNORED
 from studio.engine.kernels.cross_entropy import cross_entropy_sum
 
 if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
     from studio.engine.data.batching import MicroBatch
+
+log = logging.getLogger(__name__)
+
+# How far apart two ways to the same numbers may be, as a share of the largest: by two kernels in 16 bits, and by one.
+_TWO_KERNELS, _ONE_KERNEL = 0.02, 1e-3
+# Numbers of a configuration that logits are multiplied by, divided by or capped at.
+_LOGIT_NUMBERS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")
 
 
 class SupervisedLoss:
-    """Computes the loss of micro-batches through the model's public forward."""
+    """Computes the loss of micro-batches through the model's public forward.
 
-    def __init__(self, model: nn.Module, base: nn.Module, virtual_tokens: int = 0) -> None:
-        """Check once whether the forward of `base` takes `logits_to_keep`; peft passes arguments on to it.
+    The output layer is by far the widest: one logit for each word. So the model runs without it, and
+    `cross_entropy_sum` applies it to a few supervised positions at a time.
+    """
+
+    def __init__(self, model: nn.Module, base: PreTrainedModel, virtual_tokens: int = 0) -> None:
+        """Run `model` over a few tokens, without gradients, to learn what it does beside its layers.
 
         `virtual_tokens` is the number of positions that the method puts in front of every row, in the output too.
         """
         self.virtual_tokens = virtual_tokens
         self._model = model
-        self._keeps_logits = "logits_to_keep" in inspect.signature(base.forward).parameters
+        self._base = base
+        self._head: nn.Module | None = None
+        self._learn()
 
-    def __call__(self, batch: MicroBatch) -> Tensor:
-        """Return the summed cross-entropy, fp32, scalar, in nats."""
+    def __call__(self, batch: MicroBatch, weight: float = 1.0) -> Tensor:
+        """Return the summed cross-entropy, fp32, scalar, in nats.
+
+        `weight` is what the caller multiplies the sum by before it goes backward.
+        """
         supervised = batch.targets != IGNORED
-        # The output layer is the widest by far (one logit per word), and most positions are prompt or padding:
-        # those that no row is trained on need no logits.
-        kept = supervised.any(dim=0).nonzero().squeeze(1)
-        logits = self._logits(batch, kept + self.virtual_tokens)
-        return cross_entropy_sum(logits, batch.targets[:, kept], IGNORED)
+        hidden = self._hidden(batch.input_ids, batch.attention_mask if self._needs_mask else None)
+        trained = [parameter for parameter in self._head.parameters() if parameter.requires_grad] if self._head else []
+        return cross_entropy_sum(
+            hidden[:, self.virtual_tokens :][supervised],
+            batch.targets[supervised],
+            self._logits,
+            trained,
+            weight,
+            vocabulary=self._vocabulary,
+        )
 
     @contextmanager
     def without_dropout(self) -> Iterator[None]:
@@ -47,10 +70,74 @@ class SupervisedLoss:
         finally:
             self._model.train()
 
-    def _logits(self, batch: MicroBatch, kept: Tensor) -> Tensor:
-        """Return the logits at the positions `kept` (int64, (positions,)): (rows, positions, vocabulary)."""
-        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask, "use_cache": False}
-        if self._keeps_logits:
-            logits: Tensor = self._model(**inputs, logits_to_keep=kept).logits
-            return logits
-        return torch.index_select(self._model(**inputs).logits, 1, kept)
+    def _logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits (positions, vocabulary) of what `_hidden` returned for these positions."""
+        return self._after_head(self._head(hidden)) if self._head else hidden
+
+    def _hidden(self, input_ids: Tensor, mask: Tensor | None) -> Tensor:
+        """Return what the output layer reads, (rows, positions, d), or the logits of a model that cannot do without it."""
+        if self._head is None:
+            return self._run(input_ids, mask)
+        stand_in = _StandIn()
+        self._base.set_output_embeddings(stand_in)
+        try:
+            self._run(input_ids, mask)
+        finally:
+            self._base.set_output_embeddings(self._head)
+        return stand_in.hidden
+
+    def _run(self, input_ids: Tensor, mask: Tensor | None) -> Tensor:
+        logits: Tensor = self._model(input_ids=input_ids, attention_mask=mask, use_cache=False).logits
+        return logits
+
+    @torch.no_grad()
+    def _learn(self) -> None:
+        """Find out what the model does to the logits behind its output layer, and whether it needs a mask.
+
+        Padding stands on the right. Where each token sees those before it alone, no token sees the padding, and
+        attention is faster without a mask. Both are measured, because models of every making are loaded.
+        """
+        device = next(self._model.parameters()).device
+        ids = torch.tensor([[0, 1, 2, 3], [0, 1, 5, 4]], device=device)
+        mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]], device=device)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), self.without_dropout():
+            head = self._base.get_output_embeddings()
+            outputs: list[Tensor] = []
+            handle = head.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+            try:
+                logits = self._run(ids, mask)
+            finally:
+                handle.remove()
+            self._vocabulary = logits.shape[-1]
+            self._after_head = _after_head(outputs[0], logits, self._base.config)
+            if self._after_head is None:
+                log.warning("%s does something to its logits that is not known here", type(self._base).__name__)
+            else:
+                self._head = head
+            masked, free = (self._hidden(ids, given)[:, self.virtual_tokens :] for given in (mask, None))
+        largest, real = masked.abs().max(), mask.bool()
+        blind = (free[0, :2] - free[1, :2]).abs().max() <= _ONE_KERNEL * largest
+        self._needs_mask = not bool(blind & ((masked - free)[real].abs().max() <= _TWO_KERNELS * largest))
+
+
+class _StandIn(nn.Module):
+    """Stands where the output layer was, and keeps what that would read."""
+
+    hidden: Tensor
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        self.hidden = hidden
+        return hidden
+
+
+def _after_head(output: Tensor, logits: Tensor, config: PretrainedConfig) -> Callable[[Tensor], Tensor] | None:
+    """Return the function that makes the model's logits of the output of its last layer, None if it is not found."""
+    ways: list[Callable[[Tensor], Tensor]] = [lambda x: x]
+    for name in _LOGIT_NUMBERS:
+        if number := getattr(config.get_text_config(), name, None):
+            ways += [
+                lambda x, n=number: x * n,
+                lambda x, n=number: x / n,
+                lambda x, n=number: (x / n).tanh() * n,
+            ]
+    return next((way for way in ways if torch.equal(way(output).to(logits.dtype), logits)), None)

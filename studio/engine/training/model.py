@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from studio.config import MethodConfig, PrecisionConfig, RunConfig
+from studio.engine.autocast import autocast
 from studio.engine.control import Progress
 from studio.engine.data.prepare import PreparedData
 from studio.engine.dtypes import torch_dtype
@@ -99,7 +100,8 @@ def make_trainable(
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if not parameters:
         raise TrainingError(tr("Nothing is left to train; freeze less."))
-    loss = SupervisedLoss(model, base, METHODS.get(config.method.name).virtual_tokens(config.method))
+    with autocast(precision, device):
+        loss = SupervisedLoss(model, base, METHODS.get(config.method.name).virtual_tokens(config.method))
     recomputation = Recomputation(base, on=recompute)
     return TrainableModel(model, base, loss, parameters, count_parameters(model), recomputation)
 

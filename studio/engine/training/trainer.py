@@ -168,7 +168,7 @@ class Trainer:
             on_device = batch.to(self.device)
             with observer.first_micro_batch(step) if number == 0 else nullcontext():
                 with self.autocast():
-                    part = self.model.loss(on_device) / supervised
+                    part = self.model.loss(on_device, scale / supervised) / supervised
                 # Scaled, the small gradients of fp16 stay above its smallest number, 2^-24, on their way backward.
                 (part * scale).backward()
             loss += part.detach()

@@ -167,7 +167,8 @@ def test_the_cross_entropy_is_torchs(dtype: torch.dtype) -> None:
     wide = logits.detach().float().requires_grad_()
     expected = F.cross_entropy(wide.flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum")
     (expected * 64).backward()
-    loss = cross_entropy_sum(logits, targets, -100)
+    learnt = targets != -100
+    loss = cross_entropy_sum(logits[learnt], targets[learnt], lambda rows: rows * 1.0, weight=64.0, vocabulary=900)
     (loss * 64).backward()
     assert loss.detach().item() == pytest.approx(expected.detach().item(), rel=1e-6)
     torch.testing.assert_close(logits.grad, wide.grad.to(dtype), rtol=1e-3, atol=1e-6)
@@ -177,14 +178,16 @@ def test_the_cross_entropy_is_torchs(dtype: torch.dtype) -> None:
 def test_the_loss_scale_reaches_the_logits_before_they_are_rounded() -> None:
     """A probability of 1e-6 is lost in fp16 at the weight of a token among many, and kept when the loss is scaled."""
     logits = torch.zeros(1, 2, dtype=torch.float16).copy_(torch.tensor([[0.0, 13.8]])).requires_grad_()
-    (cross_entropy_sum(logits, torch.tensor([1]), -100) / 1000 * 65536).backward()
+    loss = cross_entropy_sum(logits, torch.tensor([1]), lambda rows: rows * 1.0, weight=65.536, vocabulary=2)
+    (loss / 1000 * 65536).backward()
     assert float(logits.grad[0, 0]) == pytest.approx(
         torch.softmax(logits.detach().float(), 1)[0, 0].item() * 65.536, rel=1e-2
     )
 
 
 def test_all_rows_of_a_large_vocabulary_are_gone_through_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("studio.engine.kernels.cross_entropy._ENTRIES", 2500)
+    monkeypatch.setattr("studio.engine.kernels.cross_entropy.PIECE", 2500)
+    monkeypatch.setattr("studio.engine.kernels.cross_entropy._IN_WORK", {"cpu": 1000})
     test_the_cross_entropy_is_torchs(torch.float32)
 
 

@@ -28,8 +28,8 @@ class Shrunk:
         self._loss, self._factor = loss, factor
         self.virtual_tokens = loss.virtual_tokens
 
-    def __call__(self, batch: MicroBatch) -> Tensor:
-        return self._loss(batch) * self._factor
+    def __call__(self, batch: MicroBatch, weight: float) -> Tensor:
+        return self._loss(batch, weight * self._factor) * self._factor
 
 
 @dataclass

@@ -159,9 +159,9 @@ def test_a_nan_in_the_data_path_stops_the_run(tmp_path: Path, monkeypatch: pytes
     original = SupervisedLoss.__call__
     seen: list[int] = []
 
-    def poisoned(self: SupervisedLoss, batch: batching.MicroBatch) -> torch.Tensor:
+    def poisoned(self: SupervisedLoss, batch: batching.MicroBatch, weight: float = 1.0) -> torch.Tensor:
         seen.append(1)
-        loss = original(self, batch)
+        loss = original(self, batch, weight)
         return loss * math.nan if len(seen) > 6 else loss
 
     monkeypatch.setattr(SupervisedLoss, "__call__", poisoned)

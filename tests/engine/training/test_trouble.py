@@ -235,8 +235,8 @@ def test_rows_that_fail_after_others_were_left_out_are_told_too(
     whole = SupervisedLoss.__call__
     bad: list[torch.Tensor] = []
 
-    def poisoned(self: SupervisedLoss, batch: batching.MicroBatch) -> torch.Tensor:
-        loss = whole(self, batch)
+    def poisoned(self: SupervisedLoss, batch: batching.MicroBatch, weight: float = 1.0) -> torch.Tensor:
+        loss = whole(self, batch, weight)
         found = [torch.equal(row[: len(one)], one) for row in batch.input_ids for one in bad]
         return loss * math.nan if any(found) else loss
 
@@ -266,8 +266,8 @@ def test_a_row_with_huge_gradients_is_left_out_and_the_scale_goes_back_to_where_
     whole = SupervisedLoss.__call__
     bad: list[Any] = []
 
-    def steep(self: SupervisedLoss, batch: batching.MicroBatch) -> torch.Tensor:
-        loss = whole(self, batch)
+    def steep(self: SupervisedLoss, batch: batching.MicroBatch, weight: float = 1.0) -> torch.Tensor:
+        loss = whole(self, batch, weight)
         if not any(row.number == bad[0].number for row in batch.rows):
             return loss
         return loss + 1e9 * (loss - loss.detach())
