@@ -93,6 +93,40 @@ class StepCompleted(_Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryMeasured(_Event):
+    """The longest micro-batch of the run went forward and backward, before the first step.
+
+    `rows` of `length` tokens each, padding included. `peak` is the most bytes that were held: by tensors on a GPU, by
+    the process on a processor. `available` bytes were free before the model was loaded. `micro_batch_tokens` is the
+    most tokens of a micro-batch, padding included; `recompute`: activations are computed again in the backward pass.
+    """
+
+    type: ClassVar[str] = "memory_measured"
+    rows: int
+    length: int
+    peak: int
+    available: int
+    micro_batch_tokens: int
+    recompute: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MicroBatchShrunk(_Event):
+    """Memory ran out, and the same rows go on in smaller micro-batches of at most `tokens`, padding included.
+
+    `during` says in what: trial, training, optimizer or evaluation. `step` is the attempted step, 0 before the first.
+    `recompute`: activations are computed again in the backward pass from here on.
+    """
+
+    type: ClassVar[str] = "micro_batch_shrunk"
+    step: int
+    during: str
+    tokens_before: int
+    tokens: int
+    recompute: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NumericsStarted(_Event):
     """What the samples that follow are about.
 
@@ -236,6 +270,8 @@ class RunFailed(_Event):
 RunEvent: TypeAlias = (
     RunStarted
     | DataPrepared
+    | MemoryMeasured
+    | MicroBatchShrunk
     | StepCompleted
     | NumericsStarted
     | NumericsSampled

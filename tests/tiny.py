@@ -136,6 +136,7 @@ def bench(
     weight_decay: float = 0.0,
     device: torch.device = CPU,
     recompute: bool = False,
+    optimizer: str = "adamw",
 ) -> Bench:
     """Attach a method to a tiny model as a run does, dropout off unless asked for."""
     config = parse_config(
@@ -144,7 +145,7 @@ def bench(
             "data": {"sources": [{"path": "rows.jsonl"}]},
             "method": method or {"name": "lora", "rank": 4, "dropout": 0.0},
             "precision": {"name": "fp32"} | (precision or {}),
-            "training": {"max_grad_norm": max_grad_norm, "weight_decay": weight_decay},
+            "training": {"max_grad_norm": max_grad_norm, "weight_decay": weight_decay, "optimizer": optimizer},
         }
     )
     chosen = PRECISIONS.get(config.precision.name)

@@ -9,10 +9,12 @@ backward pass, or, on a processor, while the model is loaded. `tests/benchmarks/
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from studio.config import PrecisionConfig, RunConfig
-from studio.engine.device import available_memory, default_token_budget, resolve_device
+from studio.engine.device import available_memory, resolve_device
 from studio.engine.dtypes import BYTES
+from studio.engine.fit import Fit, choose_fit
 from studio.engine.methods import METHODS
 from studio.engine.methods.base import BytesPerWeight
 from studio.engine.models.activations import BytesPerActivation, model_bytes
@@ -21,6 +23,9 @@ from studio.engine.models.info import ModelInfo
 from studio.engine.models.shapes import ModelShapes
 from studio.engine.precision import Precision
 from studio.engine.precision.choose import choose_precision, choose_storage
+
+if TYPE_CHECKING:
+    import torch
 
 _ADAMW_STATES = 2
 # Of fp32 in work at a time beside the logits: a piece of them, its exponentials, and what is written back.
@@ -78,8 +83,12 @@ def estimate(info: ModelInfo, config: RunConfig) -> Estimate:
     trainable = method.trainable_parameters(info.shapes, config.method)
     device = resolve_device(config.training.device)
     precision, _ = choose_precision(config.precision, device, info.dtype)
-    work = micro_batch(config, default_token_budget(device))
-    components = estimate_components(info.shapes, config, precision, work, on_cpu=device.type == "cpu")
+    available = available_memory(config.training.device)
+    fit = plan(info, config, precision, device, available)
+    work = micro_batch(config, fit.micro_batch_tokens)
+    components = estimate_components(
+        info.shapes, config, precision, work, on_cpu=device.type == "cpu", recompute=fit.recompute
+    )
     sizes = bytes_per_weight(config.precision, precision)
     return Estimate(
         trainable_parameters=trainable,
@@ -87,8 +96,19 @@ def estimate(info: ModelInfo, config: RunConfig) -> Estimate:
         patch_bytes=method.patch_bytes(info.shapes, config.method, sizes),
         bytes=components,
         total_bytes=sum(components.values()),
-        available_bytes=available_memory(config.training.device),
+        available_bytes=available,
     )
+
+
+def plan(info: ModelInfo, config: RunConfig, precision: Precision, device: torch.device, available: int) -> Fit:
+    """Return how training is made to fit into `available` bytes."""
+
+    def needed(recompute: bool, tokens: int) -> int:
+        work, on_cpu = micro_batch(config, tokens), device.type == "cpu"
+        parts = estimate_components(info.shapes, config, precision, work, on_cpu=on_cpu, recompute=recompute)
+        return sum(parts.values())
+
+    return choose_fit(config.training.recompute, device.type, config.data.max_length, available, needed)
 
 
 def bytes_per_weight(config: PrecisionConfig, precision: Precision) -> BytesPerWeight:
@@ -104,7 +124,7 @@ def micro_batch(config: RunConfig, budget: int) -> Work:
 
 
 def estimate_components(
-    shapes: ModelShapes, config: RunConfig, precision: Precision, work: Work, *, on_cpu: bool
+    shapes: ModelShapes, config: RunConfig, precision: Precision, work: Work, *, on_cpu: bool, recompute: bool = False
 ) -> dict[str, int]:
     """Return the memory of training in bytes by component, in the order of the bars; without torch.
 
@@ -120,6 +140,9 @@ def estimate_components(
     # On a processor attention computes in fp32 in a mixed precision (`kernels.attention`).
     sizes = BytesPerActivation(residual=residual, compute=compute, attention=4 if on_cpu else compute)
     activations = _activations(shapes, config, sizes, work)
+    if recompute:
+        inputs = work.rows * work.length * shapes.hidden_size * BYTES[precision.parameters] * shapes.layers
+        activations = min(activations, inputs + activations // max(1, shapes.layers))
     logits = _logits(shapes, config, precision, work)
     if not work.several:
         # Gradients grow where activations go: they do not meet in an update of a single backward pass.

@@ -15,6 +15,8 @@ from studio.config.run import override_config
 from studio.events import (
     DataPrepared,
     EvaluationCompleted,
+    MemoryMeasured,
+    MicroBatchShrunk,
     NumericsSampled,
     NumericsStarted,
     OverflowDiagnosed,
@@ -84,6 +86,8 @@ class RunState:
     trainable_parameters: int = 0
     total_parameters: int = 0
     data: DataPrepared | None = None
+    memory: MemoryMeasured | None = None
+    shrunk: MicroBatchShrunk | None = None
 
     @property
     def ended(self) -> bool:
@@ -159,6 +163,10 @@ class RunRecord:
                 self._set_compute(_compute_of(event.precision))
             case DataPrepared():
                 self._set(data=event, planned_updates=event.planned_updates)
+            case MemoryMeasured():
+                self._set(memory=event)
+            case MicroBatchShrunk():
+                self._set(shrunk=event)
             case StepCompleted():
                 self._step(event)
             case EvaluationCompleted():

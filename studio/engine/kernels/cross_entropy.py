@@ -75,7 +75,7 @@ class _CrossEntropySum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        # The incoming gradient is `weight`, unless the caller did something else with the sum; times one changes no bit.
+        # The incoming gradient is `weight`, unless the caller did more with the sum. Times one changes no bit.
         ratio = gradient / ctx.weight
         of_hidden, *of_trained = (found * ratio for found in ctx.saved_tensors)
         return of_hidden, None, None, None, None, None, *of_trained

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from studio.engine.training.optimizer import PureAdamW
+from studio.engine.training.optimizer import SHARED_STATES, PureAdamW, restore_state
 from studio.engine.training.state import Emit, Position
 from studio.engine.training.trainer import Trainer
 from studio.errors import TrainingError
@@ -116,9 +116,10 @@ def take(trainer: Trainer, position: Position, *, copy: bool = True) -> Snapshot
     trained = {name: _on_cpu(p, copy) for name, p in trainer.model.model.named_parameters() if p.requires_grad}
     moments = trainer.optimizer.state
     tensors = {
-        f"{number}.{name}": _on_cpu(value, copy)
+        f"{number}.{name}": _on_cpu(torch.as_tensor(value), copy)
         for number, parameter in enumerate(trainer.model.parameters)
         for name, value in moments.get(parameter, {}).items()
+        if name not in SHARED_STATES
     }
     scaler = trainer.scaler
     scale = {"scale": scaler.scale, "good_updates": scaler.good_updates} if scaler else None
@@ -137,8 +138,7 @@ def put_back(snapshot: Snapshot, trainer: Trainer, position: Position) -> None:
     optimizer.state.clear()
     for key, value in snapshot.optimizer.items():
         number, _, name = key.partition(".")
-        parameter = trainer.model.parameters[int(number)]
-        optimizer.state[parameter][name] = value.to(parameter.device, copy=True)
+        restore_state(optimizer, trainer.model.parameters[int(number)], name, value)
     if isinstance(optimizer, PureAdamW):
         optimizer.updates = snapshot.position["update"]
     if trainer.scaler and snapshot.scaler:

@@ -40,22 +40,29 @@ def evaluate(
 ) -> Evaluation:
     """Measure the loss over all rows, in the precision of training, without dropout.
 
-    `left_out` are rows to leave out, by file and number. Raises `Cancelled`.
+    `left_out` are rows to leave out, by file and number. Where memory runs out, all is measured again in smaller
+    micro-batches. Raises `Cancelled`, and `TrainingError` where memory is short of what a single row takes.
     """
+    return trainer.within_memory("evaluation", lambda: _evaluate(trainer, rows, progress, left_out))
+
+
+def _evaluate(
+    trainer: Trainer, rows: RowStore, progress: Progress, left_out: Collection[tuple[str, int]]
+) -> Evaluation:
     loss = trainer.model.loss
     # Python's floats are fp64: in fp32 the sum of thousands of micro-batches would lose digits.
     total, supervised, measured = 0.0, 0, 0
     failed: list[MicroBatch] = []
     lengths = (rows.lengths + loss.virtual_tokens).tolist()
     groups: Sequence[list[int]] = group_by_length(lengths, trainer.token_budget)
-    with loss.without_dropout(), torch.no_grad(), trainer.autocast():
+    with loss.without_dropout(), torch.no_grad():
         for number, group in enumerate(groups):
             progress("evaluating", number, len(groups))
             kept = [row for row in (rows[index] for index in group) if (row.source, row.number) not in left_out]
             if not kept:
                 continue
             batch = collate(kept, trainer.pad_id)
-            found = float(loss(batch.to(trainer.device)))
+            found = float(trainer.loss(batch))
             if not math.isfinite(found):
                 failed.append(batch)
             total += found

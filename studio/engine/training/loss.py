@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,10 +73,10 @@ class SupervisedLoss:
 
     def _logits(self, hidden: Tensor) -> Tensor:
         """Return the logits (positions, vocabulary) of what `_hidden` returned for these positions."""
-        return self._after_head(self._head(hidden)) if self._head else hidden
+        return self._after_head(self._head(hidden)) if self._head and self._after_head else hidden
 
     def _hidden(self, input_ids: Tensor, mask: Tensor | None) -> Tensor:
-        """Return what the output layer reads, (rows, positions, d), or the logits of a model that cannot do without it."""
+        """Return what the output layer reads, (rows, positions, d); the logits where the layer cannot be left out."""
         if self._head is None:
             return self._run(input_ids, mask)
         stand_in = _StandIn()
@@ -135,9 +136,17 @@ def _after_head(output: Tensor, logits: Tensor, config: PretrainedConfig) -> Cal
     ways: list[Callable[[Tensor], Tensor]] = [lambda x: x]
     for name in _LOGIT_NUMBERS:
         if number := getattr(config.get_text_config(), name, None):
-            ways += [
-                lambda x, n=number: x * n,
-                lambda x, n=number: x / n,
-                lambda x, n=number: (x / n).tanh() * n,
-            ]
+            ways += [functools.partial(way, number) for way in (_multiplied, _divided, _capped)]
     return next((way for way in ways if torch.equal(way(output).to(logits.dtype), logits)), None)
+
+
+def _multiplied(number: float, logits: Tensor) -> Tensor:
+    return logits * number
+
+
+def _divided(number: float, logits: Tensor) -> Tensor:
+    return logits / number
+
+
+def _capped(number: float, logits: Tensor) -> Tensor:
+    return (logits / number).tanh() * number

@@ -1,9 +1,12 @@
-"""The optimizer: AdamW of torch for fp32 master weights, and its step with one rounding for 16-bit weights."""
+"""The optimizer, and its step: AdamW, AdamW with 8-bit states or Adafactor for fp32 master weights, and an AdamW with
+one rounding for 16-bit weights.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,8 +14,40 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from studio.config import PrecisionConfig, RunConfig, TrainingConfig
+from studio.engine.device import is_out_of_memory
+from studio.engine.models.quantise import import_bitsandbytes
 from studio.engine.precision import Precision
 from studio.engine.seed import step_seed
+from studio.errors import ConfigError, TrainingError
+from studio.i18n import tr
+
+# Of each trained parameter: two averages in fp32; in 8 bits, with an fp32 factor for every 256 of them; none.
+STATE_BYTES = {"adamw": 8.0, "adamw-8bit": 2.0 + 2 * 4 / 256, "adafactor": 0.0}
+# The tables of what 8 bits stand for, which all 8-bit states share.
+SHARED_STATES = ("qmap1", "qmap2")
+# Numbers whose weights and states are copied while their step is applied: 192 MB for AdamW's.
+_PORTION = 1 << 24
+
+
+def check_optimizer(name: str, precision: Precision, device: torch.device) -> None:
+    """Refuse an optimizer that cannot be had. Raises `ConfigError`."""
+    if precision.pure and name != "adamw":
+        raise ConfigError(
+            tr("training.optimizer = {name} needs an fp32 master copy, and {precision} has none; take adamw.").format(
+                name=name, precision=precision.name
+            )
+        )
+    if name != "adamw-8bit":
+        return
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            tr(
+                "training.optimizer = adamw-8bit needs the package bitsandbytes; "
+                "install it with: pip install 'finetune-studio[gpu]'"
+            )
+        )
+    if device.type == "mps":
+        raise ConfigError(tr("training.optimizer = adamw-8bit is not to be had on Apple GPUs; take adafactor."))
 
 _LOST_BITS = 16  # bits of detail that fp32 has and bf16 has not; the exponents are the same
 
@@ -20,11 +55,136 @@ _LOST_BITS = 16  # bits of detail that fp32 has and bf16 has not; the exponents 
 def make_optimizer(
     parameters: Sequence[nn.Parameter], training: TrainingConfig, precision: Precision, config: PrecisionConfig
 ) -> torch.optim.Optimizer:
-    """Return AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) for weights of this precision, without a rate yet."""
+    """Return the optimizer for weights of this precision, without a rate yet.
+
+    AdamW: Loshchilov & Hutter 2019 (arXiv 1711.05101). With 8-bit states: Dettmers et al. 2022 (arXiv 2110.02861).
+    Adafactor: Shazeer & Stern 2018 (arXiv 1804.04235).
+    """
     groups = decay_groups(parameters, training.weight_decay)
     if precision.pure:
         return PureAdamW(groups, stochastic_seed=training.seed if config.stochastic_rounding else None)
+    if training.optimizer == "adamw-8bit":
+        eight_bit: torch.optim.Optimizer = import_bitsandbytes().optim.AdamW8bit(groups)
+        return eight_bit
+    if training.optimizer == "adafactor":
+        # The paper's steps are shares of a weight's own size, and LoRA's B, which begins at zero, would not move. Taken
+        # as shares of at least 1, steps are as long as the learning rate says, as those of AdamW are.
+        return torch.optim.Adafactor(groups, eps=(None, 1.0))
     return torch.optim.AdamW(groups, fused=_can_fuse(parameters[0]))
+
+
+def state_bytes(name: str, parameters: int) -> int:
+    """Return what an optimizer keeps of so many trained parameters, in bytes.
+
+    Adafactor keeps a number for each row and column. That is next to nothing of a weight matrix, and up to a fourth of
+    a byte for each number of a LoRA matrix of rank 16.
+    """
+    return int(STATE_BYTES[name] * parameters)
+
+
+def apply_step(optimizer: torch.optim.Optimizer, make_room: Callable[[], None]) -> None:
+    """Apply one update from the gradients, once, even where memory runs out on the way.
+
+    Memory may run out when some weights have moved and others have not. So weights are taken a portion at a time. The
+    weights and states of a portion are copied, and put back where its step fails. The portion is then tried again in
+    halves, while the portions before it stay as they are. No weight takes the step twice.
+
+    Raises:
+        TrainingError: there is not even memory for a single weight matrix.
+    """
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    gradients = {parameter: parameter.grad for parameter in trained if parameter.grad is not None}
+    waiting = _portions(list(gradients))
+    updates = optimizer.updates if isinstance(optimizer, PureAdamW) else 0
+    tried_alone: Tensor | None = None
+    for parameter in gradients:
+        parameter.grad = None
+    try:
+        while waiting:
+            portion = waiting.pop(0)
+            for parameter in portion:
+                parameter.grad = gradients[parameter]
+            if isinstance(optimizer, PureAdamW):
+                optimizer.updates = updates  # all portions are one update
+            applied = _step_or_put_back(optimizer, portion)
+            for parameter in portion:
+                parameter.grad = None
+            if not applied:
+                if tried_alone is portion[0]:
+                    raise TrainingError(tr("There is not enough memory for the optimizer; take adafactor, or lora."))
+                make_room()
+                tried_alone = portion[0] if len(portion) == 1 else None
+                half = (len(portion) + 1) // 2
+                waiting = [part for part in (portion[:half], portion[half:], *waiting) if part]
+    finally:
+        for parameter, gradient in gradients.items():
+            parameter.grad = gradient
+
+
+def _portions(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """Split parameters into runs of at most `_PORTION` numbers; a larger one stands alone."""
+    portions: list[list[nn.Parameter]] = []
+    room = 0
+    for parameter in parameters:
+        if parameter.numel() > room:
+            portions.append([])
+            room = _PORTION
+        portions[-1].append(parameter)
+        room -= parameter.numel()
+    return portions
+
+
+def _step_or_put_back(optimizer: torch.optim.Optimizer, portion: Sequence[nn.Parameter]) -> bool:
+    """Step, and return True; where memory runs out, leave weights and states as they were, and return False."""
+    put_back: Callable[[], None] | None = None
+    try:
+        put_back = _copied_state(optimizer, portion)
+        optimizer.step()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    else:
+        return True
+    if put_back:
+        put_back()
+    return False
+
+
+def _copied_state(optimizer: torch.optim.Optimizer, portion: Sequence[nn.Parameter]) -> Callable[[], None]:
+    """Copy weights and states, and return the function that puts them back."""
+    states = {parameter: dict(optimizer.state.get(parameter, {})) for parameter in portion}
+    inside = [value for state in states.values() for value in state.values() if isinstance(value, Tensor)]
+    pairs: list[tuple[Tensor, Tensor]] = []
+    # One kernel for all tensors of a kind; hundreds of copies would take longer to start than to run.
+    by_kind: dict[tuple[torch.device, torch.dtype], list[Tensor]] = {}
+    for tensor in (*(parameter.detach() for parameter in portion), *inside):
+        by_kind.setdefault((tensor.device, tensor.dtype), []).append(tensor)
+    for tensors in by_kind.values():
+        pairs += zip(tensors, torch._foreach_mul(tensors, 1), strict=True)
+
+    def put_back() -> None:
+        for tensor, copy in pairs:
+            tensor.copy_(copy)
+        for parameter, state in states.items():
+            optimizer.state[parameter] = state
+            if not state:
+                del optimizer.state[parameter]
+
+    return put_back
+
+
+def restore_state(optimizer: Any, parameter: nn.Parameter, name: str, value: Tensor) -> None:
+    """Put one entry of a parameter's state back; `value` is any format on any device."""
+    state = optimizer.state[parameter]
+    if name == "step" and not value.is_floating_point():
+        state[name] = int(value)  # bitsandbytes counts in Python
+        optimizer.fill_qmap()
+        state |= {"qmap1": optimizer.name2qmap["dynamic"].to(parameter.device)}
+        state |= {"qmap2": optimizer.name2qmap["udynamic"].to(parameter.device)}
+    else:
+        # Adafactor of torch counts on the processor.
+        place = "cpu" if name == "step" and isinstance(optimizer, torch.optim.Adafactor) else parameter.device
+        state[name] = value.to(place, copy=True)
 
 
 def decay_groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:

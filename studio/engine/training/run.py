@@ -15,7 +15,9 @@ from studio.config import RunConfig
 from studio.engine.autocast import tf32
 from studio.engine.control import Control, Progress
 from studio.engine.data.prepare import PreparedData, prepare_data
-from studio.engine.device import default_token_budget, library_versions, peak_memory, resolve_device
+from studio.engine.device import available_memory, library_versions, peak_memory, resolve_device
+from studio.engine.estimate import plan
+from studio.engine.fit import Fit
 from studio.engine.methods import METHODS
 from studio.engine.models.files import fingerprint
 from studio.engine.models.find import resolve_model
@@ -30,9 +32,10 @@ from studio.engine.training.checkpoint import Checkpoints
 from studio.engine.training.loop import Loop, RemedyAsked
 from studio.engine.training.model import TrainableModel, check_positions, load_trainable
 from studio.engine.training.monitor import NumericsMonitor
-from studio.engine.training.optimizer import planned_updates
+from studio.engine.training.optimizer import check_optimizer, planned_updates
 from studio.engine.training.state import Emit, Losses, Position, progress_events
 from studio.engine.training.trainer import Trainer
+from studio.engine.training.trial import try_longest
 from studio.errors import Cancelled, StudioError, TrainingError
 from studio.events import (
     DataPrepared,
@@ -70,12 +73,14 @@ def train(
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run has found out before it trains."""
+    """What a run has found out before it trains; `available` bytes were free before the model was loaded."""
 
     info: ModelInfo
     data: PreparedData
     precision: Precision
     pad_id: int
+    available: int
+    fit: Fit
 
 
 class _Run:
@@ -94,7 +99,7 @@ class _Run:
         self._tell = emit
         self._started = time.monotonic()
         self._device = resolve_device(config.training.device)
-        self._token_budget = token_budget or default_token_budget(self._device)
+        self._token_budget = token_budget
         self._checkpoints = Checkpoints(folder, self._emit)
         self._loop: Loop | None = None
 
@@ -102,6 +107,7 @@ class _Run:
         try:
             prepared, model = self._prepare()
             self._loop = self._make_loop(prepared, model)
+            self._emit(try_longest(self._loop.trainer, prepared.data.train, prepared.available))
             del model  # the loop alone holds it: a remedy may let go of it, and load another
             status: Literal["finished", "stopped"] = self._train(prepared)
         except Cancelled:
@@ -137,6 +143,7 @@ class _Run:
         info = inspect_model(resolve_model(self._config.model.path, progress), progress)
         kind = info.kind if self._config.model.kind == "auto" else self._config.model.kind
         precision, reason = choose_precision(self._config.precision, self._device, info.dtype)
+        check_optimizer(self._config.training.optimizer, precision, self._device)
         reasons = [reason]
         if METHODS.get(self._config.method.name).quantised_base:
             reasons.append(storage_reason(self._config.precision, precision, info.dtype))
@@ -147,8 +154,10 @@ class _Run:
         self._report_data(data)
         record = {"path": str(info.path), "base_files": fingerprint(info.path, progress)}
         write_atomically(self._folder.path / "base.json", json.dumps(record, ensure_ascii=False, indent=2) + "\n")
-        prepared = Prepared(info, data, precision, _pad_id(tokenizer))
-        return prepared, load_trainable(info.path, self._config, precision, self._device, progress)
+        available = available_memory(self._config.training.device)
+        fit = plan(info, self._config, precision, self._device, available)
+        prepared = Prepared(info, data, precision, _pad_id(tokenizer), available, fit)
+        return prepared, load_trainable(info.path, self._config, precision, self._device, fit.recompute, progress)
 
     def _announce(self, info: ModelInfo, kind: str, precision: Precision, reasons: list[str]) -> None:
         name = info.path.name
@@ -194,7 +203,12 @@ class _Run:
     def _make_loop(self, prepared: Prepared, model: TrainableModel, verdicts: Sequence[OverflowDiagnosed] = ()) -> Loop:
         """Return a loop at its beginning; `verdicts` are those of the run so far."""
         trainer = Trainer(
-            self._config, model, prepared.precision, pad_id=prepared.pad_id, token_budget=self._token_budget
+            self._config,
+            model,
+            prepared.precision,
+            pad_id=prepared.pad_id,
+            token_budget=self._token_budget or prepared.fit.micro_batch_tokens,
+            emit=self._emit,
         )
         monitor = NumericsMonitor(trainer, self._emit, verdicts=verdicts, can_restore=self._can_restore)
         return Loop(trainer, prepared.data, monitor, self._control, self._emit, self._checkpoints.keep)
@@ -216,7 +230,7 @@ class _Run:
             loop.refuse(str(error))
             return prepared
         position, left_out, verdicts, model = loop.position, loop.left_out, loop.verdicts, trainer.model
-        self._config = config
+        self._config, self._token_budget = config, trainer.token_budget  # it may have shrunk
         stored = before.precision.name, before.precision.base_dtype
         if stored != (config.precision.name, config.precision.base_dtype):  # the model has to be loaded anew
             if model.finite:
@@ -224,9 +238,14 @@ class _Run:
             self._loop = None
             del loop, trainer, model  # only one model in memory at a time
             precision, _ = choose_precision(config.precision, self._device, prepared.info.dtype)
-            model = load_trainable(prepared.info.path, config, precision, self._device, self._progress)
+            available = available_memory(config.training.device)
+            fit = plan(prepared.info, config, precision, self._device, available)
+            model = load_trainable(
+                prepared.info.path, config, precision, self._device, fit.recompute, self._progress
+            )
             self._folder.write_state("running", precision=precision.name)
-            prepared = dataclasses.replace(prepared, precision=precision)
+            prepared = dataclasses.replace(prepared, precision=precision, available=available, fit=fit)
+            self._token_budget = min(self._token_budget, fit.micro_batch_tokens)
         self._loop = self._make_loop(prepared, model, verdicts)
         self._loop.left_out |= left_out
         if before.precision != config.precision:

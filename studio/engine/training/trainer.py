@@ -7,26 +7,39 @@ al. 2013 (arXiv 1211.5063), and the optimizer is AdamW, Loshchilov & Hutter 2019
 from __future__ import annotations
 
 import dataclasses
+import functools
+import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import torch
+from torch import Tensor
 
 from studio.config import RunConfig
 from studio.engine.autocast import autocast
 from studio.engine.data.batching import MicroBatch, micro_batches
+from studio.engine.device import is_out_of_memory, release_memory
 from studio.engine.numerics.replay import Replay
 from studio.engine.precision import Precision
 from studio.engine.precision.scaling import LossScaler, make_scaler
 from studio.engine.seed import seed_step
 from studio.engine.training.model import TrainableModel
-from studio.engine.training.optimizer import make_optimizer
+from studio.engine.training.optimizer import apply_step, make_optimizer
+from studio.engine.training.state import Emit
+from studio.errors import TrainingError
+from studio.events import MicroBatchShrunk
+from studio.i18n import tr
 
 if TYPE_CHECKING:
     from studio.engine.data.rows import TokenizedRow
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Activity: TypeAlias = Literal["trial", "training", "optimizer", "evaluation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,12 +117,21 @@ class Trainer:
         optimizer: holds the moments of the trained parameters.
         scaler: None where the loss is not scaled.
         pad_id: token that fills up short rows; padding is masked by position, so any token will do.
-        token_budget: padded tokens of a micro-batch. It changes speed and memory, never the result.
+        token_budget: padded tokens of a micro-batch. It changes speed and memory, never the result. It shrinks where
+            memory runs out.
     """
 
     def __init__(
-        self, config: RunConfig, model: TrainableModel, precision: Precision, *, pad_id: int = 0, token_budget: int
+        self,
+        config: RunConfig,
+        model: TrainableModel,
+        precision: Precision,
+        *,
+        pad_id: int = 0,
+        token_budget: int,
+        emit: Emit = lambda event: None,
     ) -> None:
+        """`emit` is told when micro-batches shrink."""
         self.config = config
         self.model = model
         self.precision = precision
@@ -117,6 +139,9 @@ class Trainer:
         self.optimizer = make_optimizer(model.parameters, config.training, precision, config.precision)
         self.pad_id = pad_id
         self.token_budget = token_budget
+        self._emit = emit
+        self._step = 0
+        self._batch: MicroBatch | None = None
 
     @property
     def device(self) -> torch.device:
@@ -143,6 +168,8 @@ class Trainer:
     ) -> Attempt:
         """Try to apply one update on `rows`; leave the weights as they are where a number is not finite.
 
+        Where memory runs out, the same rows are taken in smaller micro-batches.
+
         Args:
             rows: all rows of the update.
             step: number of the attempt, from 1. Its random numbers follow from it.
@@ -150,8 +177,24 @@ class Trainer:
             observer: what looks at the numbers inside.
             before_micro_batch: called before each micro-batch. What it raises ends the attempt; no weight has
                 changed then.
+
+        Raises:
+            TrainingError: memory is short of what a single row takes.
         """
-        observer = observer or StepObserver()
+        self._step = step
+        with_all = functools.partial(
+            self._attempt, rows, step, learning_rate, observer or StepObserver(), before_micro_batch
+        )
+        return self.within_memory("training", with_all)
+
+    def _attempt(
+        self,
+        rows: Sequence[TokenizedRow],
+        step: int,
+        learning_rate: float,
+        observer: StepObserver,
+        before_micro_batch: Callable[[], None],
+    ) -> Attempt:
         # Dropout is drawn from the step's number alone, so that a resumed run draws what the whole run would have.
         seed_step(self.config.training.seed, step)
         batches = micro_batches(rows, self.token_budget, self.pad_id, self.model.loss.virtual_tokens)
@@ -165,10 +208,8 @@ class Trainer:
         loss = torch.zeros((), device=self.device)
         for number, batch in enumerate(batches):
             before_micro_batch()
-            on_device = batch.to(self.device)
             with observer.first_micro_batch(step) if number == 0 else nullcontext():
-                with self.autocast():
-                    part = self.model.loss(on_device, scale / supervised) / supervised
+                part = self.loss(batch, scale / supervised) / supervised
                 # Scaled, the small gradients of fp16 stay above its smallest number, 2^-24, on their way backward.
                 (part * scale).backward()
             loss += part.detach()
@@ -192,8 +233,58 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate
             with observer.optimizer_step(step):
-                self.optimizer.step()
+                apply_step(self.optimizer, lambda: self._make_room("optimizer"))
         return dataclasses.replace(attempt, batches=batches)
+
+    def loss(self, batch: MicroBatch, weight: float = 1.0) -> Tensor:
+        """Return the summed loss of a micro-batch, in nats; `weight` as in `SupervisedLoss`."""
+        self._batch = batch
+        with self.autocast():
+            return self.model.loss(batch.to(self.device), weight)
+
+    def try_out(self, batch: MicroBatch) -> None:
+        """Go forward and backward with a micro-batch, and leave no trace."""
+        self._batch = batch
+        self.replay([batch], self.scaler.scale if self.scaler else None).run(batch.to(self.device))
+
+    def within_memory(self, during: Activity, work: Callable[[], T]) -> T:
+        """Return what `work` returns. Where memory runs out in it, make room, and let it begin again.
+
+        Raises:
+            TrainingError: there is no room to be made.
+        """
+        while True:
+            try:
+                return work()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Only here is the error gone, and with it the tensors of all functions that it came through.
+            self.optimizer.zero_grad(set_to_none=True)
+            self._make_room(during)
+
+    def _make_room(self, during: Activity) -> None:
+        """Release memory and halve the micro-batch that was too much. Below one row, compute activations again."""
+        release_memory(self.device)
+        before, batch = self.token_budget, self._batch
+        if batch is not None and len(batch.rows) > 1:
+            self.token_budget = max(1, min(before, batch.input_ids.numel()) // 2)
+        elif self.config.training.recompute == "auto" and not self.model.recomputation.on:
+            self.model.recomputation.on = True
+        elif during != "optimizer":
+            raise TrainingError(
+                tr("There is not enough memory for a single row; lower data.max_length, or take a smaller model.")
+            )
+        log.warning("Memory ran out (%s); micro-batches have %d tokens now", during, self.token_budget)
+        self._emit(
+            MicroBatchShrunk(
+                step=self._step,
+                during=during,
+                tokens_before=before,
+                tokens=self.token_budget,
+                recompute=self.model.recomputation.on,
+            )
+        )
 
     def replay(self, batches: Sequence[MicroBatch], scale: float | None) -> Replay:
         """Return what repeats the micro-batches of an update, one by one, at its loss scale."""

@@ -13,8 +13,9 @@ from studio.config import PrecisionConfig, TrainingConfig
 from studio.engine.dtypes import torch_dtype
 from studio.engine.precision import PRECISIONS
 from studio.engine.training import checkpoint
-from studio.engine.training.optimizer import PureAdamW, make_optimizer
+from studio.engine.training.optimizer import SHARED_STATES, PureAdamW, check_optimizer, make_optimizer, state_bytes
 from studio.engine.training.state import Position
+from studio.errors import ConfigError
 from tests.tiny import bench, rows
 
 LORA = {"name": "lora", "rank": 4, "dropout": 0.0}
@@ -221,3 +222,47 @@ def test_stochastic_rounding_follows_the_seed_of_the_run_alone() -> None:
 
     assert torch.equal(moved(0, 1), moved(0, 2))
     assert not torch.equal(moved(0, 1), moved(1, 1))
+
+
+@pytest.mark.parametrize("name", ["adamw", "adamw-8bit", "adafactor"])
+@pytest.mark.parametrize("method", [LORA | {"rank": 64}, {"name": "full"}])
+def test_every_optimizer_learns_and_goes_on_from_a_checkpoint_bit_for_bit(
+    method: dict[str, object], name: str, tmp_path: Path
+) -> None:
+    whole, resumed = (bench(method, optimizer=name, weight_decay=0.1) for _ in range(2))
+    losses = [whole.update(rows(8)).loss for _ in range(3)]
+    checkpoint.write(checkpoint.take(whole.trainer, Position(step=3, update=3, batch=3)), tmp_path / "step-000003")
+    position = Position()
+    checkpoint.put_back(checkpoint.read(tmp_path / "step-000003"), resumed.trainer, position)
+    resumed.attempts = position.step
+    for _ in range(3):
+        losses.append(whole.update(rows(8)).loss)
+        assert resumed.update(rows(8)).loss == losses[-1]
+    assert losses[-1] < losses[0] - 0.3
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters, resumed.parameters, strict=True))
+    kept = sum(
+        torch.as_tensor(v).nbytes
+        for s in whole.trainer.optimizer.state.values()
+        for k, v in s.items()
+        if k not in SHARED_STATES
+    )
+    limit = state_bytes(name, whole.trainer.model.trainable_parameters)
+    assert (
+        0.9 * limit <= kept <= 1.2 * limit + (0.2 * whole.trainer.model.trainable_parameters if name != "adamw" else 0)
+    )
+
+
+def test_eight_bit_states_and_adafactor_learn_as_adamw_does() -> None:
+    found = {}
+    for name in ("adamw", "adamw-8bit", "adafactor"):
+        tiny = bench({"name": "full"}, optimizer=name)
+        found[name] = [tiny.update(rows(8), rate=2e-3).loss for _ in range(6)][-1]
+    assert found["adamw-8bit"] == pytest.approx(found["adamw"], rel=0.02)
+    assert found["adafactor"] == pytest.approx(found["adamw"], rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["adamw-8bit", "adafactor"])
+def test_without_a_master_copy_there_is_one_optimizer(name: str) -> None:
+    with pytest.raises(ConfigError, match="take adamw"):
+        check_optimizer(name, PRECISIONS.get("bf16-pure"), torch.device("cpu"))
+    check_optimizer(name, PRECISIONS.get("bf16-mixed"), torch.device("cpu"))
