@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from studio.engine.kernels.products import addmm, mm
+from studio.engine.models.quantise import dense
 
 # Of a dropout rate: 16 bits are fine enough for it, and one draw of the generator has four times 16 bits.
 _STEPS = 1 << 16
@@ -24,20 +25,20 @@ def fuse_lora(trained: nn.Module) -> None:
 
     The layers keep their parameters, names and places, so saving, merging and loading know nothing of it.
     """
-    from peft.tuners.lora.layer import Linear
+    from peft.tuners.lora.layer import LoraLayer
 
     for module in trained.modules():
-        if type(module) is Linear and _is_plain(module):
+        if isinstance(module, LoraLayer) and type(module).__name__ in ("Linear", "Linear4bit") and _is_plain(module):
             module.forward = types.MethodType(_forward, module)  # type: ignore[method-assign]
 
 
 def _is_plain(layer: Any) -> bool:
-    """One adapter, no variant such as DoRA, on an ordinary linear layer."""
+    """One adapter, no variant such as DoRA, on an ordinary linear layer or one in nf4."""
     (name, *more) = layer.active_adapters
     base = layer.get_base_layer()
     return (
         not more
-        and type(base) is nn.Linear
+        and (type(base) is nn.Linear or hasattr(base.weight, "quant_state"))
         and not layer.lora_variant
         and not layer.lora_bias[name]
         and not base.weight.requires_grad
@@ -68,7 +69,10 @@ def _forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 
 
 class _LoraLinear(torch.autograd.Function):
-    """Shapes: x (…, d_in), weight (d_out, d_in), a (r, d_in), b (d_out, r); the result is (…, d_out) in `dtype`."""
+    """Shapes: x (…, d_in), weight (d_out, d_in), a (r, d_in), b (d_out, r); the result is (…, d_out) in `dtype`.
+
+    The frozen weight may be in nf4. It is then made whole for each of the two products, and not kept between them.
+    """
 
     @staticmethod
     def forward(
@@ -87,21 +91,22 @@ class _LoraLinear(torch.autograd.Function):
         keep = keep_mask(inputs, rate) if rate else None
         # What is kept is scaled up by 1 / (1 - rate); that factor rides on the scaling.
         inner = mm(drop(inputs, keep), half_a.t()).mul_(scaling / (1.0 - rate))
-        half_weight = weight.to(dtype)
+        half_weight = dense(weight, dtype)
         plain = mm(inputs, half_weight.t()) if bias is None else addmm(bias.to(dtype), inputs, half_weight.t())
-        ctx.save_for_backward(inputs, keep, inner, weight, half_a, half_b)
+        ctx.save_for_backward(inputs, keep, inner, half_a, half_b)
+        ctx.weight = weight  # frozen, and in nf4 more than a tensor: what is saved for backward comes back without it
         ctx.scaling, ctx.formats = scaling / (1.0 - rate), (x.dtype, a.dtype, b.dtype)
         return addmm(plain, inner, half_b.t()).view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, keep, inner, weight, half_a, half_b = ctx.saved_tensors
+        inputs, keep, inner, half_a, half_b = ctx.saved_tensors
         of_x, of_a, of_b = ctx.formats
         outer = gradient.to(inputs.dtype).flatten(0, -2)
         to_inner = mm(outer, half_b).mul_(ctx.scaling)
         to_x = None
         if ctx.needs_input_grad[0]:
-            half_weight = weight.to(inputs.dtype)
+            half_weight = dense(ctx.weight, inputs.dtype)
             if keep is None:
                 to_x = addmm(mm(outer, half_weight), to_inner, half_a)
             else:

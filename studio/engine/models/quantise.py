@@ -142,12 +142,23 @@ def is_filled(layer: Any) -> bool:
     return layer.weight.dtype in (torch.uint8, torch.int8)
 
 
+def dense(weight: Any, dtype: torch.dtype) -> Tensor:
+    """Return a frozen weight, in nf4 or in any floating-point format, as (outputs, inputs) in `dtype`."""
+    if (state := getattr(weight, "quant_state", None)) is None:
+        converted: Tensor = weight.to(dtype)
+        return converted
+    from bitsandbytes.functional import dequantize_4bit
+
+    rounded: Tensor = dequantize_4bit(weight.data, state)
+    return rounded.to(dtype)
+
+
 def dequantised(layer: Any) -> Tensor:
     """Return the rounded weights of a quantised layer as its products take them, fp32, (outputs, inputs)."""
     bnb = import_bitsandbytes()
     weight = layer.weight
     if hasattr(weight, "quant_state"):
-        return bnb.functional.dequantize_4bit(weight.data, weight.quant_state).float()  # type: ignore[no-any-return]
+        return dense(weight, torch.float32)
     # The first product moves the rows' scales from the weight to the layer's state.
     scales = layer.state.SCB if weight.SCB is None else weight.SCB
     return bnb.functional.int8_vectorwise_dequant(weight.data, scales).float()  # type: ignore[no-any-return]

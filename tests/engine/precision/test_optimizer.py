@@ -238,18 +238,19 @@ def test_every_optimizer_learns_and_goes_on_from_a_checkpoint_bit_for_bit(
     for _ in range(3):
         losses.append(whole.update(rows(8)).loss)
         assert resumed.update(rows(8)).loss == losses[-1]
-    assert losses[-1] < losses[0] - 0.3
+    assert losses[-1] < losses[0] - 0.2
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters, resumed.parameters, strict=True))
-    kept = sum(
-        torch.as_tensor(v).nbytes
-        for s in whole.trainer.optimizer.state.values()
-        for k, v in s.items()
-        if k not in SHARED_STATES
-    )
-    limit = state_bytes(name, whole.trainer.model.trainable_parameters)
-    assert (
-        0.9 * limit <= kept <= 1.2 * limit + (0.2 * whole.trainer.model.trainable_parameters if name != "adamw" else 0)
-    )
+
+
+@pytest.mark.parametrize("name", ["adamw", "adamw-8bit", "adafactor"])
+def test_the_states_take_as_many_bytes_as_is_said(name: str) -> None:
+    weight = nn.Parameter(torch.randn(512, 512))
+    optimizer = make_optimizer([weight], TrainingConfig(optimizer=name), PRECISIONS.get("fp32"), PrecisionConfig())
+    weight.grad = torch.randn_like(weight)
+    optimizer.step()
+    kept = {key: torch.as_tensor(value).nbytes for key, value in optimizer.state[weight].items()}
+    found = sum(size for key, size in kept.items() if key not in SHARED_STATES)
+    assert found == pytest.approx(state_bytes(name, weight.numel()), rel=1e-3, abs=0.02 * weight.numel())
 
 
 def test_eight_bit_states_and_adafactor_learn_as_adamw_does() -> None:
