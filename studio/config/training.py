@@ -84,10 +84,10 @@ class TrainingConfig(Section):
         "adamw",
         "Optimizer",
         "What it keeps of each trained weight, beside the weight and its gradient. AdamW: 8 bytes, two averages in "
-            "fp32. AdamW with 8-bit states: 2 bytes, the same averages rounded in blocks (Dettmers et al. 2022); "
-            "losses are hardly different. Adafactor: next to nothing, one average for each row and column (Shazeer & "
-            "Stern 2018); it has no momentum, so it learns a little more slowly. For LoRA, whose weights are few, "
-            "take AdamW. For full fine-tuning the others save 6 and 8 of 16 bytes.",
+        "fp32. AdamW with 8-bit states: 2 bytes, the same averages rounded in blocks (Dettmers et al. 2022); "
+        "losses are hardly different. Adafactor: next to nothing, one average for each row and column (Shazeer & "
+        "Stern 2018); it has no momentum, so it learns a little more slowly. For LoRA, whose weights are few, "
+        "take AdamW. For full fine-tuning the others save 6 and 8 of 16 bytes.",
         labels={
             "adamw": gettext_noop("AdamW"),
             "adamw-8bit": gettext_noop("AdamW, 8-bit states"),
@@ -99,8 +99,8 @@ class TrainingConfig(Section):
         "auto",
         "Recompute activations",
         "Computes each layer once more on the way back instead of keeping what it computed (Chen et al. 2016). The "
-            "result is the same bit for bit. It takes a third more time, and a fraction of the memory. Automatic: "
-            "where memory is short.",
+        "result is the same bit for bit. It takes a third more time, and a fraction of the memory. Automatic: "
+        "where memory is short.",
         labels={"auto": gettext_noop("Automatic"), "on": gettext_noop("On"), "off": gettext_noop("Off")},
         advanced=True,
     )

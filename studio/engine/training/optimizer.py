@@ -49,6 +49,7 @@ def check_optimizer(name: str, precision: Precision, device: torch.device) -> No
     if device.type == "mps":
         raise ConfigError(tr("training.optimizer = adamw-8bit is not to be had on Apple GPUs; take adafactor."))
 
+
 _LOST_BITS = 16  # bits of detail that fp32 has and bf16 has not; the exponents are the same
 
 

@@ -240,9 +240,7 @@ class _Run:
             precision, _ = choose_precision(config.precision, self._device, prepared.info.dtype)
             available = available_memory(config.training.device)
             fit = plan(prepared.info, config, precision, self._device, available)
-            model = load_trainable(
-                prepared.info.path, config, precision, self._device, fit.recompute, self._progress
-            )
+            model = load_trainable(prepared.info.path, config, precision, self._device, fit.recompute, self._progress)
             self._folder.write_state("running", precision=precision.name)
             prepared = dataclasses.replace(prepared, precision=precision, available=available, fit=fit)
             self._token_budget = min(self._token_budget, fit.micro_batch_tokens)
