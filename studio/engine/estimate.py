@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from studio.config import PrecisionConfig, RunConfig
 from studio.engine.device import available_memory, resolve_device
 from studio.engine.dtypes import BYTES
-from studio.engine.fit import Fit, choose_fit
+from studio.engine.fit import Fit, choose_fit, state_bytes
 from studio.engine.methods import METHODS
 from studio.engine.methods.base import BytesPerWeight
 from studio.engine.models.activations import BytesPerActivation, model_bytes
@@ -27,7 +27,6 @@ from studio.engine.precision.choose import choose_precision, choose_storage
 if TYPE_CHECKING:
     import torch
 
-_ADAMW_STATES = 2
 # Of fp32 in work at a time beside the logits: a piece of them, its exponentials, and what is written back.
 _LOGITS_PIECE, _PIECES = 1 << 21, 3
 _MIB = 1 << 20
@@ -135,13 +134,13 @@ def estimate_components(
     method = METHODS.get(config.method.name)
     trainable = method.trainable_parameters(shapes, config.method)
     weights, conversions = _weights(shapes, config, precision), _conversions(shapes, config, precision)
-    gradients, states = trainable * 4, trainable * 4 * _ADAMW_STATES
+    gradients, states = trainable * 4, state_bytes(config.training.optimizer, trainable)
     residual, compute = BYTES[precision.parameters], BYTES[precision.autocast or "fp32"]
     # On a processor attention computes in fp32 in a mixed precision (`kernels.attention`).
     sizes = BytesPerActivation(residual=residual, compute=compute, attention=4 if on_cpu else compute)
     activations = _activations(shapes, config, sizes, work)
     if recompute:
-        inputs = work.rows * work.length * shapes.hidden_size * BYTES[precision.parameters] * shapes.layers
+        inputs = work.rows * work.length * shapes.hidden_size * int(BYTES[precision.parameters]) * shapes.layers
         activations = min(activations, inputs + activations // max(1, shapes.layers))
     logits = _logits(shapes, config, precision, work)
     if not work.several:

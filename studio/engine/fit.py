@@ -1,4 +1,6 @@
-"""What `auto` becomes so that training fits: whether activations are recomputed, and how large micro-batches are."""
+"""What `auto` becomes so that training fits: whether activations are recomputed, and how large micro-batches are; and
+what an optimizer keeps. Without torch.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,10 @@ LARGEST = {"cpu": 256}
 LARGEST_ON_GPU = 8192
 # A GPU is busy with so many tokens: smaller micro-batches are slower than computing activations twice.
 ENOUGH = 2048
+
+
+# Of each trained parameter: two averages in fp32; in 8 bits, with an fp32 factor for every 256 of them; none.
+STATE_BYTES = {"adamw": 8.0, "adamw-8bit": 2.0 + 2 * 4 / 256, "adafactor": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,3 +54,12 @@ def choose_fit(
             if needed(again, tokens) <= available and (tokens >= enough or again or recompute == "off"):
                 return Fit(recompute=again, micro_batch_tokens=tokens)
     return Fit(recompute=recompute != "off", micro_batch_tokens=budgets[-1])
+
+
+def state_bytes(name: str, parameters: int) -> int:
+    """Return what an optimizer keeps of so many trained parameters, in bytes.
+
+    Adafactor keeps a number for each row and column. That is next to nothing of a weight matrix, and up to a fourth of
+    a byte for each number of a LoRA matrix of rank 16.
+    """
+    return int(STATE_BYTES[name] * parameters)

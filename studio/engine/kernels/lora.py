@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from studio.engine.kernels.products import addmm, mm
-from studio.engine.models.quantise import dense
+from studio.engine.kernels.products import addmm, dense, mm
 
 # Of a dropout rate: 16 bits are fine enough for it, and one draw of the generator has four times 16 bits.
 _STEPS = 1 << 16
@@ -29,7 +28,7 @@ def fuse_lora(trained: nn.Module) -> None:
 
     for module in trained.modules():
         if isinstance(module, LoraLayer) and type(module).__name__ in ("Linear", "Linear4bit") and _is_plain(module):
-            module.forward = types.MethodType(_forward, module)  # type: ignore[method-assign]
+            module.forward = types.MethodType(_forward, module)
 
 
 def _is_plain(layer: Any) -> bool:

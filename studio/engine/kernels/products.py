@@ -7,6 +7,7 @@ they take fp16 operands, sum in fp32 and round once at the end, so range and rou
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +27,17 @@ def addmm(summand: Tensor, left: Tensor, right: Tensor) -> Tensor:
         with torch.autocast("cpu", enabled=False):
             return torch.addmm(summand.float(), left.float(), right.float()).half()
     return torch.addmm(summand, left, right)
+
+
+def dense(weight: Any, dtype: torch.dtype) -> Tensor:
+    """Return a frozen weight, in nf4 or in any floating-point format, as (outputs, inputs) in `dtype`."""
+    if (state := getattr(weight, "quant_state", None)) is None:
+        converted: Tensor = weight.to(dtype)
+        return converted
+    from bitsandbytes.functional import dequantize_4bit
+
+    rounded: Tensor = dequantize_4bit(weight.data, state)
+    return rounded.to(dtype)
 
 
 def _needs_help(operand: Tensor) -> bool:

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from studio.engine.kernels.products import dense
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -140,17 +142,6 @@ def is_quantised(model: nn.Module) -> bool:
 def is_filled(layer: Any) -> bool:
     """Return whether a layer of `place_quantised` has its weights."""
     return layer.weight.dtype in (torch.uint8, torch.int8)
-
-
-def dense(weight: Any, dtype: torch.dtype) -> Tensor:
-    """Return a frozen weight, in nf4 or in any floating-point format, as (outputs, inputs) in `dtype`."""
-    if (state := getattr(weight, "quant_state", None)) is None:
-        converted: Tensor = weight.to(dtype)
-        return converted
-    from bitsandbytes.functional import dequantize_4bit
-
-    rounded: Tensor = dequantize_4bit(weight.data, state)
-    return rounded.to(dtype)
 
 
 def dequantised(layer: Any) -> Tensor:

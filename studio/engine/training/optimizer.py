@@ -21,8 +21,6 @@ from studio.engine.seed import step_seed
 from studio.errors import ConfigError, TrainingError
 from studio.i18n import tr
 
-# Of each trained parameter: two averages in fp32; in 8 bits, with an fp32 factor for every 256 of them; none.
-STATE_BYTES = {"adamw": 8.0, "adamw-8bit": 2.0 + 2 * 4 / 256, "adafactor": 0.0}
 # The tables of what 8 bits stand for, which all 8-bit states share.
 SHARED_STATES = ("qmap1", "qmap2")
 # Numbers whose weights and states are copied while their step is applied: 192 MB for AdamW's.
@@ -72,15 +70,6 @@ def make_optimizer(
         # as shares of at least 1, steps are as long as the learning rate says, as those of AdamW are.
         return torch.optim.Adafactor(groups, eps=(None, 1.0))
     return torch.optim.AdamW(groups, fused=_can_fuse(parameters[0]))
-
-
-def state_bytes(name: str, parameters: int) -> int:
-    """Return what an optimizer keeps of so many trained parameters, in bytes.
-
-    Adafactor keeps a number for each row and column. That is next to nothing of a weight matrix, and up to a fourth of
-    a byte for each number of a LoRA matrix of rank 16.
-    """
-    return int(STATE_BYTES[name] * parameters)
 
 
 def apply_step(optimizer: torch.optim.Optimizer, make_room: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from studio.engine.data.batching import MicroBatch, collate
 from studio.engine.device import peak_memory
-from studio.engine.training.optimizer import state_bytes
+from studio.engine.fit import state_bytes
 from studio.engine.training.trainer import Trainer
 from studio.events import MemoryMeasured
 

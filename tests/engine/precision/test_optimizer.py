@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from studio.config import PrecisionConfig, TrainingConfig
 from studio.engine.dtypes import torch_dtype
+from studio.engine.fit import state_bytes
 from studio.engine.precision import PRECISIONS
 from studio.engine.training import checkpoint
-from studio.engine.training.optimizer import SHARED_STATES, PureAdamW, check_optimizer, make_optimizer, state_bytes
+from studio.engine.training.optimizer import SHARED_STATES, PureAdamW, check_optimizer, make_optimizer
 from studio.engine.training.state import Position
 from studio.errors import ConfigError
 from tests.tiny import bench, rows
