@@ -14,7 +14,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 from studio.engine.autocast import half_products
@@ -32,10 +33,12 @@ class Recomputation:
 
     Attributes:
         on: whether they do. It may change between two passes, never between a forward pass and its backward pass.
+        on_host: whether the inputs of the blocks wait in the memory of the processor until then.
     """
 
-    def __init__(self, base: nn.Module, *, on: bool) -> None:
+    def __init__(self, base: nn.Module, *, on: bool, on_host: bool = False) -> None:
         self.on = on
+        self.on_host = on_host
         for block in blocks_of(base):
             block.forward = functools.partial(self._run, block.forward)
 
@@ -48,7 +51,8 @@ class Recomputation:
             fresh = [_fresh(value) for value in values]
             return forward(*fresh[: len(args)], **dict(zip(kwargs, fresh[len(args) :], strict=True)))
 
-        return checkpoint(run, *args, *kwargs.values(), use_reentrant=False, context_fn=_contexts)
+        with saved_tensors_hooks(_to_host, _from_host) if self.on_host else nullcontext():
+            return checkpoint(run, *args, *kwargs.values(), use_reentrant=False, context_fn=_contexts)
 
 
 def blocks_of(base: nn.Module) -> Iterator[nn.Module]:
@@ -58,6 +62,19 @@ def blocks_of(base: nn.Module) -> Iterator[nn.Module]:
             yield from child
         else:
             yield from blocks_of(child)
+
+
+def _to_host(tensor: Tensor) -> tuple[Tensor, torch.device | None]:
+    """Copy what enters a block to the processor's memory; what all blocks share, as masks, stays where it is."""
+    if not tensor.requires_grad:
+        return tensor, None
+    host = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
+    return host.copy_(tensor.detach(), non_blocking=True), tensor.device
+
+
+def _from_host(packed: tuple[Tensor, torch.device | None]) -> Tensor:
+    tensor, device = packed
+    return tensor if device is None else tensor.to(device, non_blocking=True)
 
 
 def _contexts() -> tuple[AbstractContextManager[object], AbstractContextManager[object]]:

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from typing_extensions import override
 
 from studio.config.numerics import NumericsConfig
+from studio.engine import recompute
 from studio.engine.numerics.locate import locate_first
 from studio.engine.numerics.recorder import Recorder
 from studio.engine.recompute import blocks_of
@@ -91,6 +92,19 @@ def assert_same(layout: str, method: dict[str, object], precision: dict[str, obj
 )
 def test_every_method_in_every_precision_learns_the_same(method: str, precision: str) -> None:
     assert_same("llama", METHODS[method], PRECISIONS[precision])
+
+
+@pytest.mark.parametrize("method", ["lora", "full", "prefix-tuning"])
+def test_inputs_that_wait_on_the_host_give_the_same(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, again = both("llama", METHODS[method], PRECISIONS["bf16-mixed"])
+    again.trainer.model.recomputation.on_host = True
+    sent: list[Tensor] = []
+    to_host = recompute._to_host
+    monkeypatch.setattr(recompute, "_to_host", lambda tensor: sent.append(tensor) or to_host(tensor))
+    first, second = (tiny.update(rows(4)) for tiny in (kept, again))
+    assert first == second
+    assert all(torch.equal(a, b) for a, b in zip(gradients(kept), gradients(again), strict=True))
+    assert {tensor.shape[-1] for tensor in sent if tensor.requires_grad} == {again.base.config.hidden_size}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16-mixed"])
