@@ -192,8 +192,8 @@ def _activations(shapes: ModelShapes, config: RunConfig, sizes: BytesPerActivati
     method = METHODS.get(config.method.name)
     added = method.activation_bytes(shapes, config.method, sizes)
     virtual = method.virtual_tokens(config.method)
-    # Rows of a micro-batch are hardly ever of one length; and a prefix is in the cache, where a mask says who sees it.
-    masked = work.rows > 1 or method.positions(config.method) > virtual
+    # A prefix is in the cache, and a mask says who sees it. Padding on the right needs none.
+    masked = method.positions(config.method) > virtual
     saved = model_bytes(shapes, sizes, work.length + virtual, masked=masked) + added.per_token
     return int(work.rows * (work.length + virtual) * saved + added.once)
 

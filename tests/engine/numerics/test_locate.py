@@ -317,7 +317,7 @@ def test_a_product_of_two_outputs_that_overflows_is_found_in_the_module_that_mul
 
 
 def test_a_residual_gradient_beyond_fp16_is_found_in_the_block_that_rounds_it() -> None:
-    found = _locate(_bench(llama, "full"), scale=2.0**22)
+    found = _locate(_bench(llama, "lora"), scale=2.0**22)
     assert found is not None
     assert (found.module, found.direction) == ("model.layers.1", "backward")
     assert found.largest_before > 65504.0
@@ -400,7 +400,7 @@ def test_a_scale_that_the_gradient_of_the_loss_does_not_survive_is_no_modules_fa
 
 def test_a_loss_that_is_no_number_after_a_finite_forward_pass_is_named_as_such() -> None:
     tiny = _bench(llama, "full")
-    found = _locate(tiny, loss=lambda batch: tiny.loss(batch) * math.nan)
+    found = _locate(tiny, loss=lambda batch, weight: tiny.loss(batch, weight) * math.nan)
     assert found is not None
     assert (found.module, found.direction) == ("", "loss")
     assert 0.0 < found.largest_before < 10.0
@@ -464,7 +464,7 @@ def test_a_defect_of_the_second_computation_leaves_the_place(
         raise RuntimeError("sizes do not match")
 
     monkeypatch.setattr(locate, "exceeds_fp16", fail)
-    found = _locate(_bench(llama, "full"), scale=2.0**22)
+    found = _locate(_bench(llama, "lora"), scale=2.0**22)
     assert found is not None
     assert (found.module, found.direction, found.exceeds_fp16) == ("model.layers.1", "backward", None)
     assert "sizes do not match" in caplog.text

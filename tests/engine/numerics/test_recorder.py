@@ -53,7 +53,7 @@ def _pass(tiny: Bench, scale: float, factor: float = 1.0) -> Tensor:
     """Forward and backward of one micro-batch; the gradients stay scaled."""
     batch = micro_batches(rows(8))[0]
     with tiny.trainer.autocast():
-        loss = tiny.loss(batch) / batch.supervised * factor
+        loss = tiny.loss(batch, scale * factor / batch.supervised) / batch.supervised * factor
     (loss * scale).backward()
     return loss.detach()
 

@@ -162,7 +162,7 @@ def test_a_nan_in_the_data_path_stops_the_run(tmp_path: Path, monkeypatch: pytes
     def poisoned(self: SupervisedLoss, batch: batching.MicroBatch, weight: float = 1.0) -> torch.Tensor:
         seen.append(1)
         loss = original(self, batch, weight)
-        return loss * math.nan if len(seen) > 6 else loss
+        return loss * math.nan if len(seen) > 7 else loss  # the first call is that of the trial
 
     monkeypatch.setattr(SupervisedLoss, "__call__", poisoned)
     done = Trained(tmp_path, {"data": {"validation_fraction": 0.0}, "training": {"max_steps": 50}})
