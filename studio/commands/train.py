@@ -17,8 +17,17 @@ from studio.config import read_config
 from studio.engine.methods import METHODS
 from studio.engine.numerics.verdicts import verdict_words
 from studio.engine.precision.choose import reason_text
-from studio.events import DataPrepared, EvaluationCompleted, OverflowDiagnosed, RunFinished, RunStarted
+from studio.events import (
+    DataPrepared,
+    EvaluationCompleted,
+    MemoryMeasured,
+    MicroBatchShrunk,
+    OverflowDiagnosed,
+    RunFinished,
+    RunStarted,
+)
 from studio.i18n import tr
+from studio.runner.memory_words import measured_text, shrunk_text
 from studio.runner.words import unmergeable_text
 from studio.text.numbers import duration_text, speed_text
 
@@ -114,6 +123,10 @@ def _tell(update: Update, state: RunState, console: Console) -> None:
             console.note(
                 tr("Update {update}: validation loss {loss}").format(update=update.update, loss=f"{update.loss:.4f}")
             )
+        case MemoryMeasured():
+            console.note(measured_text(update))
+        case MicroBatchShrunk():
+            console.note(shrunk_text(update))
         case OverflowDiagnosed():
             console.note(" ".join(verdict_words(update)))
         case RunFinished():

@@ -21,6 +21,7 @@ from studio.errors import TrainingError
 from studio.events import (
     DataPrepared,
     EvaluationCompleted,
+    MemoryMeasured,
     NumericsStarted,
     OverflowDiagnosed,
     ProgressReported,
@@ -46,8 +47,8 @@ def test_a_run_tells_by_code_which_rows_it_skips(tmp_path: Path) -> None:
 
 def test_a_run_tells_its_story_and_leaves_an_adapter_that_peft_loads(tmp_path: Path) -> None:
     done = Trained(tmp_path, {}).go()
-    begun = [RunStarted, DataPrepared, NumericsStarted, EvaluationCompleted]
-    assert [type(event) for event in done.events[:4]] == begun
+    begun = [RunStarted, DataPrepared, NumericsStarted, MemoryMeasured, EvaluationCompleted]
+    assert [type(event) for event in done.events[:5]] == begun
     (finished,) = done.of(RunFinished)
     assert (finished.status, finished.update, finished.step) == ("finished", 6, 6)
     losses = [event.loss for event in done.of(EvaluationCompleted)]
