@@ -7,6 +7,7 @@ they take fp16 operands, sum in fp32 and round once at the end, so range and rou
 from __future__ import annotations
 
 import functools
+import importlib
 from typing import Any
 
 import torch
@@ -34,9 +35,8 @@ def dense(weight: Any, dtype: torch.dtype) -> Tensor:
     if (state := getattr(weight, "quant_state", None)) is None:
         converted: Tensor = weight.to(dtype)
         return converted
-    from bitsandbytes.functional import dequantize_4bit
-
-    rounded: Tensor = dequantize_4bit(weight.data, state)
+    # An optional library; who made the weight has imported it before.
+    rounded: Tensor = importlib.import_module("bitsandbytes.functional").dequantize_4bit(weight.data, state)
     return rounded.to(dtype)
 
 
