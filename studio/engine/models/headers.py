@@ -61,7 +61,10 @@ def _split(path: Path) -> tuple[dict[str, Any], int, int]:
     if size < _LENGTH_BYTES:
         raise _Wrong(tr("it is empty") if size == 0 else tr("it is cut off"))
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+        begin = file.read(_LENGTH_BYTES)
+        if begin == b"version ":
+            raise _Wrong(tr("it is a pointer of Git LFS, and the weights themselves were not fetched"))
+        length = int.from_bytes(begin, "little")
         if length > _MAX_HEADER_BYTES:
             raise _Wrong(tr("its header is absurdly long"))
         if _LENGTH_BYTES + length > size:

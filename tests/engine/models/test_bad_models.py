@@ -180,6 +180,11 @@ REFUSED: list[tuple[str, Damage, str]] = [
     ("65 cut off", cut_weights(0.9), f"{WEIGHTS} in"),
     ("65 cut off in the header", cut_weights(0.001), f"{WEIGHTS} in"),
     ("65 no byte", cut_weights(0.0), "it is empty"),
+    (
+        "65 a pointer of Git LFS",
+        write(WEIGHTS, "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+        "Git LFS",
+    ),
     ("65 header of 2^60 bytes", lambda f: write_raw(f, b"{}", length=2**60), "absurdly long"),
     ("65 header is no JSON", lambda f: write_raw(f, b"{" * 5000), "not valid JSON"),
     ("65 header is a list", lambda f: write_raw(f, b"[]"), "not valid JSON"),
