@@ -17,6 +17,9 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+# Numbers that are widened at a time: 256 MB in fp32.
+_PART = 1 << 26
+
 
 def widen_at_use(base: PreTrainedModel) -> None:
     """Let the linear layers and embeddings of a model give fp32, whatever format their weights have then."""
@@ -44,12 +47,23 @@ class _WideProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(weight)
-        return nn.functional.linear(x, weight.to(x.dtype))
+        parts = [nn.functional.linear(x, part.to(x.dtype)) for part in _parts(weight)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (weight,) = ctx.saved_tensors
-        return gradient @ weight.to(gradient.dtype), None
+        parts = _parts(weight)
+        columns = gradient.split([len(part) for part in parts], -1)
+        first, *others = (column @ part.to(gradient.dtype) for column, part in zip(columns, parts, strict=True))
+        for other in others:
+            first += other
+        return first, None
+
+
+def _parts(weight: Tensor) -> tuple[Tensor, ...]:
+    """Split a weight (d_out, d_in) by outputs. An output layer of a large vocabulary is never wide as a whole."""
+    return weight.split(max(1, _PART // weight.shape[1]))
 
 
 def _embedding(layer: Any, ids: Tensor) -> Tensor:

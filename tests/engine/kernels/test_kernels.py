@@ -17,6 +17,7 @@ from studio.engine.kernels.cross_entropy import cross_entropy_sum
 from studio.engine.kernels.head import keep_head_converted
 from studio.engine.kernels.lora import drop, fuse_lora, keep_mask
 from studio.engine.kernels.products import addmm, mm
+from studio.engine.kernels.widen import _linear
 from studio.engine.precision import PRECISIONS
 from tests.tiny import gpt2, llama
 
@@ -264,3 +265,20 @@ def test_a_head_that_is_trained_is_not_copied() -> None:
     model = llama()
     keep_head_converted(model, torch.bfloat16)
     assert "forward" not in vars(model.get_output_embeddings())
+
+
+@pytest.mark.parametrize("part", [10**9, 300])
+def test_a_frozen_16_bit_weight_multiplies_as_its_fp32_copy_whole_or_in_parts(
+    part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studio.engine.kernels.widen._PART", part)
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(32, 50).bfloat16().requires_grad_(False)
+    x = torch.randn(2, 7, 32, requires_grad=True)
+    wide = x.detach().clone().requires_grad_()
+    expected = F.linear(wide, layer.weight.float(), layer.bias.float())
+    found = _linear(layer, x)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    (found * 3).sum().backward()
+    (expected * 3).sum().backward()
+    torch.testing.assert_close(x.grad, wide.grad, rtol=1e-5, atol=1e-5)
