@@ -24,6 +24,8 @@ class MicroBatch:
         input_ids: tokens, int64, (rows, length); the last token of the longest row predicts nothing and is left out.
         attention_mask: 1 where there is a token, int64, (rows, length).
         targets: the token to predict or -100, int64, (rows, length).
+        learnt: positions whose target is not -100, in the flattened batch, int64, (supervised,). They are found on the
+            processor; a GPU would have to be waited for.
         tokens: number of tokens without padding.
         supervised: number of targets that are not -100.
         rows: the rows that the batch was made of, in order.
@@ -32,6 +34,7 @@ class MicroBatch:
     input_ids: Tensor
     attention_mask: Tensor
     targets: Tensor
+    learnt: Tensor
     tokens: int
     supervised: int
     rows: Sequence[TokenizedRow] = ()
@@ -43,6 +46,7 @@ class MicroBatch:
             input_ids=self.input_ids.to(device, non_blocking=True),
             attention_mask=self.attention_mask.to(device, non_blocking=True),
             targets=self.targets.to(device, non_blocking=True),
+            learnt=self.learnt.to(device, non_blocking=True),
         )
 
 
@@ -59,7 +63,8 @@ def collate(rows: Sequence[TokenizedRow], pad_id: int) -> MicroBatch:
         attention_mask[index, :filled] = 1
         targets[index, : len(row.labels) - 1] = torch.tensor(row.labels[1:])
     tokens = sum(len(row.input_ids) for row in rows)
-    return MicroBatch(input_ids, attention_mask, targets, tokens, int((targets != IGNORED).sum()), rows)
+    learnt = (targets.flatten() != IGNORED).nonzero().squeeze(1)
+    return MicroBatch(input_ids, attention_mask, targets, learnt, tokens, len(learnt), rows)
 
 
 def group_by_length(lengths: Sequence[int], token_budget: int) -> list[list[int]]:

@@ -63,7 +63,8 @@ class _WideProduct(torch.autograd.Function):
 
 def _parts(weight: Tensor) -> tuple[Tensor, ...]:
     """Split a weight (d_out, d_in) by outputs. An output layer of a large vocabulary is never wide as a whole."""
-    return weight.split(max(1, _PART // weight.shape[1]))
+    parts: tuple[Tensor, ...] = weight.split(max(1, _PART // weight.shape[1]))
+    return parts
 
 
 def _embedding(layer: Any, ids: Tensor) -> Tensor:

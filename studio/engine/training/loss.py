@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from studio.engine.data.rows import IGNORED
 from studio.engine.kernels.cross_entropy import cross_entropy_sum
 
 if TYPE_CHECKING:
@@ -50,12 +49,11 @@ class SupervisedLoss:
 
         `weight` is what the caller multiplies the sum by before it goes backward.
         """
-        supervised = batch.targets != IGNORED
         hidden = self._hidden(batch.input_ids, batch.attention_mask if self._needs_mask else None)
         trained = [parameter for parameter in self._head.parameters() if parameter.requires_grad] if self._head else []
         return cross_entropy_sum(
-            hidden[:, self.virtual_tokens :][supervised],
-            batch.targets[supervised],
+            hidden[:, self.virtual_tokens :].flatten(0, 1).index_select(0, batch.learnt),
+            batch.targets.flatten()[batch.learnt],
             self._logits,
             trained,
             weight,
