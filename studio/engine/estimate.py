@@ -18,7 +18,6 @@ from studio.engine.fit import Fit, choose_fit, state_bytes
 from studio.engine.methods import METHODS
 from studio.engine.methods.base import BytesPerWeight
 from studio.engine.models.activations import BytesPerActivation, model_bytes
-from studio.engine.models.headers import BITS
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.shapes import ModelShapes
 from studio.engine.precision import Precision
@@ -79,6 +78,7 @@ def estimate(info: ModelInfo, config: RunConfig) -> Estimate:
         ConfigError: the precision does not work on it, or the method does not fit the model.
     """
     method = METHODS.get(config.method.name)
+    method.check(info, config.method)
     trainable = method.trainable_parameters(info.shapes, config.method)
     device = resolve_device(config.training.device)
     precision, _ = choose_precision(config.precision, device, info.dtype)
@@ -149,12 +149,11 @@ def estimate_components(
     training = weights + conversions + gradients + states + activations + logits
     holes = int(_HOLES * activations) if on_cpu else 0
     # While the model is loaded, its file is mapped into memory beside the weights as they will be trained.
-    file = sum(shapes.size(name) * BITS[dtype] // 8 for name, dtype in shapes.dtypes.items())
     return {
         "runtime": (_RUNTIME + (_RUNTIME_OF_PEFT if method.form == "peft" else 0)) if on_cpu else 0,
         "weights": weights,
         "conversions": conversions,
-        "loading": max(0, weights + file - training - holes) if on_cpu else 0,
+        "loading": max(0, weights + shapes.stored_bytes - training - holes) if on_cpu else 0,
         "gradients": gradients,
         "optimizer": states,
         "activations": activations,
@@ -167,7 +166,7 @@ def _weights(shapes: ModelShapes, config: RunConfig, precision: Precision) -> in
     """Frozen linear weights lie in their storage format; everything else, and what a method adds, as it is trained."""
     own = BYTES[precision.parameters]
     method = METHODS.get(config.method.name)
-    linear = sum(layer.inputs * layer.outputs for layer in shapes.linear())
+    linear = sum(layer.inputs * layer.outputs for layer in shapes.linear_layers)
     rest = shapes.parameters - linear
     if method.form == "model":
         return int((linear + rest) * own)
@@ -183,9 +182,9 @@ def _conversions(shapes: ModelShapes, config: RunConfig, precision: Precision) -
     if compute >= BYTES[precision.parameters]:
         return 0
     method = METHODS.get(config.method.name)
-    linear = sum(layer.inputs * layer.outputs for layer in shapes.linear())
+    linear = sum(layer.inputs * layer.outputs for layer in shapes.linear_layers)
     trained = linear if method.form == "model" else method.trainable_parameters(shapes, config.method)
-    return int((_vocabulary(shapes) * shapes.hidden_size + trained) * compute)
+    return int((shapes.embedding[0] * shapes.hidden_size + trained) * compute)
 
 
 def _activations(shapes: ModelShapes, config: RunConfig, sizes: BytesPerActivation, work: Work) -> int:
@@ -201,12 +200,8 @@ def _activations(shapes: ModelShapes, config: RunConfig, sizes: BytesPerActivati
 def _logits(shapes: ModelShapes, config: RunConfig, precision: Precision, work: Work) -> int:
     """Logits and their gradient, with every token learnt; or the gradient, and that of the output layer's weights."""
     compute = BYTES[precision.autocast or "fp32"]
-    entries = work.rows * work.length * _vocabulary(shapes)
+    entries = work.rows * work.length * shapes.embedding[0]
     beside = entries * compute + min(entries, _LOGITS_PIECE) * 4 * _PIECES
     if METHODS.get(config.method.name).form == "model" and work.several:
-        beside = max(beside, _vocabulary(shapes) * shapes.hidden_size * (4 + (compute if compute < 4 else 0)))
+        beside = max(beside, shapes.embedding[0] * shapes.hidden_size * (4 + (compute if compute < 4 else 0)))
     return int(entries * compute + beside)
-
-
-def _vocabulary(shapes: ModelShapes) -> int:
-    return shapes.embedding[0] if shapes.embedding else 0

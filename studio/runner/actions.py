@@ -93,7 +93,7 @@ def verify(path: Path, progress: Progress = no_progress) -> Certificate:
 
 def check_method(info: ModelInfo, config: RunConfig) -> None:
     """Raise `ConfigError` where the method with its options cannot be used on a model. Needs no thread."""
-    METHODS.get(config.method.name).trainable_parameters(info.shapes, config.method)
+    METHODS.get(config.method.name).check(info, config.method)
 
 
 def suggestions(info: ModelInfo) -> dict[str, tuple[Suggestion, ...]]:

@@ -52,7 +52,7 @@ def test_lora_pays_gradients_and_states_for_what_it_trains_alone(info: ModelInfo
 
 def test_frozen_linear_weights_halve_in_sixteen_bits_and_the_embedding_does_not(info: ModelInfo) -> None:
     run = config(method={"name": "lora"})
-    linear = sum(layer.inputs * layer.outputs for layer in info.shapes.linear())
+    linear = sum(layer.inputs * layer.outputs for layer in info.shapes.linear_layers)
     saved = estimate(info, run)["weights"] - estimate(info, run, "bf16-mixed")["weights"]
     assert saved == 2 * linear
 
@@ -84,8 +84,8 @@ def test_on_a_processor_the_program_and_loading_count_too(info: ModelInfo) -> No
 
 def test_weights_that_train_in_sixteen_bits_have_a_copy_to_compute_with(info: ModelInfo) -> None:
     run = config(method={"name": "full"})
-    linear = sum(layer.inputs * layer.outputs for layer in info.shapes.linear())
-    rows, size = info.shapes.embedding or (0, 0)
+    linear = sum(layer.inputs * layer.outputs for layer in info.shapes.linear_layers)
+    rows, size = info.shapes.embedding
     assert estimate(info, run)["conversions"] == 0
     assert estimate(info, run, "bf16-mixed")["conversions"] == 2 * (linear + rows * size)
     assert estimate(info, run, "bf16-pure")["conversions"] == 0

@@ -15,7 +15,7 @@ from typing import Any
 from studio.config import RunConfig, write_config
 from studio.engine.control import Progress
 from studio.engine.models.info import ModelInfo
-from studio.engine.models.shapes import ModelShapes
+from studio.engine.models.shapes import LinearShape, ModelShapes
 from studio.events import RunEvent, RunFinished, RunStarted, StepCompleted
 from studio.runner.controller import Controller
 from studio.runner.laboratory import Experiment
@@ -33,7 +33,14 @@ def smollm2(path: str = "/models/SmolLM2-135M-Instruct") -> ModelInfo:
     tensors = dict(_tensors())
     shapes = ModelShapes(
         tensors=tensors,
-        dtypes=dict.fromkeys(tensors, "BF16"),
+        linear_layers=tuple(
+            LinearShape(name.removesuffix(".weight"), inputs=shape[1], outputs=shape[0])
+            for name, shape in tensors.items()
+            if len(shape) == 2 and ".layers." in name
+        ),
+        embedding=(VOCABULARY, HIDDEN),
+        vocabulary_format="bf16",
+        stored_bytes=2 * sum(map(math.prod, tensors.values())),
         tied_embeddings=True,
         config={
             "model_type": "llama",

@@ -129,7 +129,7 @@ def _forms(
 
 def _prompt(source: Source, length: int, device: torch.device) -> torch.Tensor:
     """Random tokens: what they say is of no consequence to the time, (1, length)."""
-    rows, _ = source.info.shapes.embedding or (2, 0)
+    rows, _ = source.info.shapes.embedding
     return torch.randint(rows, (1, length), generator=torch.Generator().manual_seed(0)).to(device)
 
 

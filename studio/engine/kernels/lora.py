@@ -64,11 +64,12 @@ def _forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         rate,
         dtype,
     )
-    return result
+    # A view made in the function itself could not be changed in place, as some models do with what a layer returns.
+    return result.view(*x.shape[:-1], -1)
 
 
 class _LoraLinear(torch.autograd.Function):
-    """Shapes: x (…, d_in), weight (d_out, d_in), a (r, d_in), b (d_out, r); the result is (…, d_out) in `dtype`.
+    """Shapes: x (…, d_in), weight (d_out, d_in), a (r, d_in), b (d_out, r); the result (tokens, d_out).
 
     The frozen weight may be in nf4. It is then made whole for each of the two products, and not kept between them.
     """
@@ -94,14 +95,14 @@ class _LoraLinear(torch.autograd.Function):
         plain = mm(inputs, half_weight.t()) if bias is None else addmm(bias.to(dtype), inputs, half_weight.t())
         ctx.save_for_backward(inputs, keep, inner, half_a, half_b)
         ctx.weight = weight  # frozen, and in nf4 more than a tensor: what is saved for backward comes back without it
-        ctx.scaling, ctx.formats = scaling / (1.0 - rate), (x.dtype, a.dtype, b.dtype)
-        return addmm(plain, inner, half_b.t()).view(*x.shape[:-1], -1)
+        ctx.scaling, ctx.formats, ctx.shape = scaling / (1.0 - rate), (x.dtype, a.dtype, b.dtype), x.shape
+        return addmm(plain, inner, half_b.t())
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         inputs, keep, inner, half_a, half_b = ctx.saved_tensors
         of_x, of_a, of_b = ctx.formats
-        outer = gradient.to(inputs.dtype).flatten(0, -2)
+        outer = gradient.to(inputs.dtype)
         to_inner = mm(outer, half_b).mul_(ctx.scaling)
         to_a = mm(to_inner.t(), drop(inputs, keep)).to(of_a)
         to_b = mm(outer.t(), inner).to(of_b)
@@ -113,7 +114,7 @@ class _LoraLinear(torch.autograd.Function):
                 to_x = addmm(mm(outer, half_weight), to_inner, half_a)
             else:
                 to_x = drop_(mm(to_inner, half_a), keep).add_(mm(outer, half_weight))
-            to_x = to_x.to(of_x).view(*gradient.shape[:-1], -1)
+            to_x = to_x.to(of_x).view(ctx.shape)
         return to_x, None, None, to_a, to_b, None, None, None
 
 

@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.engine.methods.base import C, Method
-from studio.engine.models.shapes import LinearShape, ModelShapes
-from studio.errors import ConfigError
-from studio.i18n import tr
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,39 +73,11 @@ def _drawn_in_fp32() -> Iterator[None]:
         BaseTunerLayer._get_base_layer_device_and_dtype = original  # type: ignore[method-assign]
 
 
-def linear_layers(model: PreTrainedModel) -> list[LinearShape]:
-    """Return the linear layers of a model but its output, quantised ones too: what `ModelShapes.linear` finds."""
-    from torch import nn
-    from transformers.pytorch_utils import Conv1D
-
-    found = []
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) and module is not model.get_output_embeddings():
-            found.append(LinearShape(name, module.in_features, module.out_features))
-        elif isinstance(module, Conv1D):
-            inputs, outputs = module.weight.shape
-            found.append(LinearShape(name, inputs, outputs))
-    return found
-
-
 def is_transposed(model: PreTrainedModel) -> bool:
     """GPT-2 keeps its weights as (inputs, outputs); a quantised layer remembers that it was such a one."""
     from transformers.pytorch_utils import Conv1D
 
     return any(isinstance(module, Conv1D) or getattr(module, "fan_in_fan_out", False) for module in model.modules())
-
-
-def vector_size(model: PreTrainedModel) -> int:
-    """Return d, the size of a word vector; in a few models (OPT-350m) the hidden size is another."""
-    embedding: Any = model.get_input_embeddings()
-    return int(embedding.weight.shape[1])
-
-
-def vector_size_of(shapes: ModelShapes) -> int:
-    """Return the same, from the shapes in the weight files."""
-    if shapes.embedding is None:
-        raise ConfigError(tr("The model has no word embedding, in front of which virtual tokens could be put."))
-    return shapes.embedding[1]
 
 
 def encoder_of(trained: nn.Module) -> Any:

@@ -100,7 +100,7 @@ def linear_suggestions(layers: Sequence[LinearShape]) -> tuple[Suggestion, ...]:
 
 def suggestions_of(shapes: ModelShapes) -> dict[str, tuple[Suggestion, ...]]:
     """Return what a model offers for the options of methods, by `OptionSpec.suggestions`."""
-    return {LINEAR_LAYERS: linear_suggestions(shapes.linear())}
+    return {LINEAR_LAYERS: linear_suggestions(shapes.linear_layers)}
 
 
 def attention_only(layers: Iterable[LinearShape]) -> tuple[str, ...]:

@@ -54,9 +54,28 @@ class SoftPrompt(PeftMethod[S]):
     def virtual_tokens(self, config: S) -> int:
         return config.virtual_tokens
 
+    def refuse(self, skeleton: PreTrainedModel, config: S) -> str:
+        if getattr(skeleton.config.get_text_config(), "hidden_size_per_layer_input", None):
+            return tr(
+                "This model looks every token up again in each layer, so learnt vectors, which are no tokens, cannot "
+                "stand in front of a row; take LoRA."
+            )
+        return ""
+
     def input_vectors(self, loaded: nn.Module) -> Tensor:
         vectors: Tensor = encoder_of(loaded).embedding.weight.detach().float()
         return vectors
+
+
+def input_sizes(model: PreTrainedModel) -> dict[str, int]:
+    """Return what peft asks for of a model whose config it cannot read (MPT, XGLM, Mamba): all sizes, by its names."""
+    config: Any = model.config.get_text_config()
+    embedding: Any = model.get_input_embeddings()
+    return {
+        "token_dim": embedding.weight.shape[1],  # in a few models (OPT-350m) the hidden size is another
+        "num_layers": config.num_hidden_layers,
+        "num_attention_heads": getattr(config, "num_attention_heads", 1),
+    }
 
 
 def common_tokens(model: PreTrainedModel, count: int) -> Tensor:
@@ -87,6 +106,19 @@ def word_vectors(model: PreTrainedModel, ids: Tensor) -> Tensor:
     with torch.no_grad():
         vectors: Tensor = embedding(ids.to(embedding.weight.device)).float()
     return vectors
+
+
+def sizes_of_keys_and_values(skeleton: PreTrainedModel) -> list[tuple[int, int]]:
+    """Return heads and size of the keys, and of the values, of every layer; none where that takes real weights."""
+    import torch
+
+    ids = torch.zeros((1, 2), dtype=torch.int64, device="meta")
+    try:
+        with torch.no_grad():
+            cache = skeleton(input_ids=ids, use_cache=True).past_key_values
+    except (RuntimeError, NotImplementedError):  # what a router chooses depends on values
+        return []
+    return [(part.shape[1], part.shape[3]) for layer in cache.layers for part in (layer.keys, layer.values)]
 
 
 def keys_and_values(model: PreTrainedModel, ids: Tensor) -> Tensor:

@@ -12,10 +12,13 @@ from typing_extensions import TypeVar
 from studio.config.method import MethodConfig
 from studio.engine.models.activations import ActivationBytes, BytesPerActivation
 from studio.engine.models.shapes import ModelShapes
+from studio.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
+
+    from studio.engine.models.info import ModelInfo
 
 
 # Name, dtype, shape and offsets of a tensor in a safetensors file: 111 to 132 bytes, measured on SmolLM2-135M.
@@ -76,6 +79,16 @@ class Method(ABC, Generic[C]):
     def trains(self, name: str, config: C) -> bool:
         """Return whether a matrix of the base, by the name of its parameter, is trained itself."""
         return False
+
+    def check(self, info: ModelInfo, config: C) -> None:
+        """Raise `ConfigError` where the method with its options cannot be used on a model, before that is loaded."""
+        self.trainable_parameters(info.shapes, config)
+        if info.skeleton is not None and (reason := self.refuse(info.skeleton, config)):
+            raise ConfigError(reason)
+
+    def refuse(self, skeleton: PreTrainedModel, config: C) -> str:
+        """Return why a model, here without its weights, has no place for what is trained, in one sentence, or ""."""
+        return ""
 
     @abstractmethod
     def save(self, trained: nn.Module, folder: Path) -> None:

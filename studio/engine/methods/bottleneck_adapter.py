@@ -10,8 +10,8 @@ from studio.config.option import option
 from studio.engine.methods.base import BytesPerWeight, Method
 from studio.engine.models.activations import ActivationBytes, BytesPerActivation, trained_norm_bytes
 from studio.engine.models.shapes import ModelShapes
-from studio.errors import ConfigError
-from studio.i18n import gettext_noop, tr
+from studio.errors import ModelError
+from studio.i18n import gettext_noop
 
 if TYPE_CHECKING:
     from torch import nn
@@ -103,6 +103,15 @@ class Bottleneck(Method[BottleneckAdapterConfig]):
         attach_bottleneck_adapter(model, info)
         return model
 
+    def refuse(self, skeleton: PreTrainedModel, config: BottleneckAdapterConfig) -> str:
+        from studio.engine.adapters.places import find_places
+
+        try:
+            find_places(skeleton, config.placement)
+        except ModelError as error:
+            return str(error)
+        return ""
+
     def save(self, trained: nn.Module, folder: Path) -> None:
         from studio.engine.adapters.files import save_bottleneck_adapter
 
@@ -116,8 +125,6 @@ class Bottleneck(Method[BottleneckAdapterConfig]):
     def trainable_parameters(self, shapes: ModelShapes, config: BottleneckAdapterConfig) -> int:
         """(2·m·d + d + m) for each adapter, and the norms where they are trained."""
         d = shapes.hidden_size
-        if not d or not shapes.layers:
-            raise ConfigError(tr("The model names no hidden size or has no layers, so no adapter can be put into it."))
         m = config.inner_size(d)
         return _adapters(shapes, config) * (2 * m * d + d + m) + sum(map(shapes.size, _norms(shapes, config)))
 

@@ -64,9 +64,12 @@ class Full(Method[FullConfig]):
     suggested_learning_rate = 2e-5
 
     def attach(self, model: PreTrainedModel, config: FullConfig) -> nn.Module:
-        _check_layers(config, (name for name, _ in model.named_parameters()))
+        from studio.engine.models.structure import text_parameters
+
+        text = text_parameters(model)
+        _check_layers(config, text)
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(self.trains(name, config))
+            parameter.requires_grad_(name in text and self.trains(name, config))
             if parameter.requires_grad:
                 parameter.data = parameter.data.float()  # the master copy is fp32, whatever format the files have
         return model
@@ -134,8 +137,8 @@ class Full(Method[FullConfig]):
 
     def activation_bytes(self, shapes: ModelShapes, config: FullConfig, sizes: BytesPerActivation) -> ActivationBytes:
         """The inputs of every layer that is trained; below the first one no gradient passes, so nothing is saved."""
-        trained = [layer for layer in shapes.linear() if not _is_frozen(layer.name + ".weight", config)]
-        share = len(trained) / max(1, len(shapes.linear()))
+        trained = [layer for layer in shapes.linear_layers if not _is_frozen(layer.name + ".weight", config)]
+        share = len(trained) / max(1, len(shapes.linear_layers))
         saved = input_bytes(shapes, trained, sizes, shared=False) + share * trained_norm_bytes(shapes, sizes)
         spared = (1.0 - share) * model_bytes(shapes, sizes, 1) if config.freeze_embeddings else 0.0
         return ActivationBytes(saved - spared)

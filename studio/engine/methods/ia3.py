@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config.method import MethodConfig
 from studio.config.option import option
-from studio.engine.methods._peft import PeftMethod, import_peft, is_transposed, linear_layers
+from studio.engine.methods._peft import PeftMethod, import_peft, is_transposed
 from studio.engine.methods._targets import (
     AUTO,
     LINEAR_LAYERS,
@@ -16,6 +16,7 @@ from studio.engine.methods._targets import (
     named,
     scaled_by_default,
     scaled_by_name,
+    short_names,
 )
 from studio.engine.models.activations import ActivationBytes, BytesPerActivation
 from studio.engine.models.shapes import LinearShape, ModelShapes
@@ -58,10 +59,15 @@ class Ia3(PeftMethod[Ia3Config]):
     suggested_learning_rate = 3e-2
 
     def peft_config(self, model: PreTrainedModel, config: Ia3Config) -> Any:
-        scaled = _scaled(config, linear_layers(model))
+        from studio.engine.models.structure import expert_weights, linear_layers, spared_layers
+
+        layers = linear_layers(model)
+        scaled = _scaled(config, layers, bool(expert_weights(model)))
+        everything = [*layers, *spared_layers(model)]
+        outputs, inputs = (short_names(named(layers, names), everything) for names in (scaled.outputs, scaled.inputs))
         return import_peft().IA3Config(
-            target_modules=[*scaled.outputs, *scaled.inputs],
-            feedforward_modules=list(scaled.inputs),
+            target_modules=[*outputs, *inputs],
+            feedforward_modules=list(inputs),
             fan_in_fan_out=is_transposed(model),
         )
 
@@ -98,11 +104,13 @@ def _keep_dtype(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -
     return output.to(wanted) if wanted.itemsize < output.dtype.itemsize else output
 
 
-def _scaled(config: Ia3Config, layers: Sequence[LinearShape]) -> Scaled:
+def _scaled(config: Ia3Config, layers: Sequence[LinearShape], has_experts: bool) -> Scaled:
+    """The layers to scale. Experts in one weight are no layers: there, keys and values have to do."""
+    layers = [layer for layer in layers if layer.adaptable]
     if config.target_modules != (AUTO,):
         return scaled_by_name(layers, config.target_modules)
     scaled = scaled_by_default(layers)
-    if scaled.outputs and scaled.inputs:
+    if scaled.outputs and (scaled.inputs or has_experts):
         return scaled
     raise ConfigError(
         tr(
@@ -113,8 +121,8 @@ def _scaled(config: Ia3Config, layers: Sequence[LinearShape]) -> Scaled:
 
 def _scaled_layers(shapes: ModelShapes, config: Ia3Config) -> tuple[list[LinearShape], list[LinearShape]]:
     """The layers whose outputs are scaled, and those whose inputs are."""
-    layers = shapes.linear()
-    scaled = _scaled(config, layers)
+    layers = shapes.linear_layers
+    scaled = _scaled(config, layers, bool(shapes.experts))
     return named(layers, scaled.outputs), named(layers, scaled.inputs)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import ValidationInfo, field_validator, model_validator
 from typing_extensions import override
@@ -12,7 +12,7 @@ from typing_extensions import override
 from studio.config.method import MethodConfig
 from studio.config.option import option
 from studio.engine.methods import _pissa
-from studio.engine.methods._peft import PeftMethod, import_peft, is_transposed, linear_layers
+from studio.engine.methods._peft import PeftMethod, import_peft, is_transposed
 from studio.engine.methods._targets import (
     ALL_LINEAR,
     ATTENTION_ONLY,
@@ -62,6 +62,13 @@ class LoraConfig(MethodConfig):
         labels={ALL_LINEAR: gettext_noop("All linear layers"), ATTENTION_ONLY: gettext_noop("Attention only")},
         suggestions=LINEAR_LAYERS,
     )
+    experts: bool = option(
+        False,
+        "Experts too",
+        "In a mixture of experts, learn a change of every expert as well: rank times the number of experts, without "
+        "dropout, and slower. Off, attention and what all tokens pass through are adapted, which is mostly enough.",
+        advanced=True,
+    )
     rslora: bool = option(
         False,
         "Rank-stabilised (rsLoRA)",
@@ -91,8 +98,8 @@ class LoraConfig(MethodConfig):
     @model_validator(mode="before")
     @classmethod
     def _no_dropout_by_default(cls, values: Any) -> Any:
-        """What dropout would blank there is the base itself, not a small change of it."""
-        if isinstance(values, dict) and values.get("init") == "pissa":
+        """What dropout would blank in PiSSA is the base itself, not a small change of it; PEFT has none for experts."""
+        if isinstance(values, dict) and (values.get("init") == "pissa" or values.get("experts") is True):
             return {"dropout": 0.0} | values
         return values
 
@@ -102,6 +109,12 @@ class LoraConfig(MethodConfig):
         if init == "pissa" and info.data.get("dropout"):
             raise ValueError(tr("dropout would blank parts of the base itself; set method.dropout = 0"))
         return init
+
+    @model_validator(mode="after")
+    def _experts_alone(self) -> Self:
+        if self.experts and (self.dropout or self.dora or self.init == "pissa"):
+            raise ValueError(tr("experts go without dropout, DoRA and PiSSA; set method.dropout = 0"))
+        return self
 
     @override
     def check_storage(self, base_dtype: str) -> None:
@@ -131,13 +144,19 @@ class Lora(PeftMethod[LoraConfig]):
     suggested_learning_rate = 2e-4
 
     def peft_config(self, model: PreTrainedModel, config: LoraConfig) -> Any:
+        from studio.engine.models.structure import expert_weights, linear_layers, spared_layers
+
         layers = linear_layers(model)
         adapted = _adapted(config, layers)
+        spared, experts = spared_layers(model), expert_weights(model)
+        # peft's own word for all layers takes in all but the output, and experts too.
+        whole = len(adapted) == len(layers) and len(spared) <= 1 and not experts
         return import_peft().LoraConfig(
             r=config.rank,
             lora_alpha=config.alpha,
             lora_dropout=config.dropout,
-            target_modules=ALL_LINEAR if len(adapted) == len(layers) else list(short_names(adapted, layers)),
+            target_modules=ALL_LINEAR if whole else list(short_names(adapted, [*layers, *spared])),
+            target_parameters=[weight.name for weight in experts] if config.experts else None,
             use_rslora=config.rslora,
             use_dora=config.dora,
             init_lora_weights={"kaiming": True, "pissa": _pissa.INIT}.get(config.init, config.init),
@@ -169,7 +188,8 @@ class Lora(PeftMethod[LoraConfig]):
 
     def saved_tensors(self, shapes: ModelShapes, config: LoraConfig) -> int:
         """A and B, and the lengths of DoRA."""
-        return (3 if config.dora else 2) * len(_adapted(config, shapes.linear()))
+        experts = 2 * len(shapes.experts) if config.experts else 0
+        return experts + (3 if config.dora else 2) * len(_adapted(config, shapes.linear_layers))
 
     def saved_bytes(self, shapes: ModelShapes, config: LoraConfig, sizes: BytesPerWeight) -> float:
         """PiSSA is saved at twice the rank, in fp32: that is the dtype of the start, which is half of it."""
@@ -179,7 +199,7 @@ class Lora(PeftMethod[LoraConfig]):
 
     def activation_bytes(self, shapes: ModelShapes, config: LoraConfig, sizes: BytesPerActivation) -> ActivationBytes:
         """The inputs of the adapted layers, A·x, and two bytes an input for the mask of dropout (`kernels.lora`)."""
-        adapted = _adapted(config, shapes.linear())
+        adapted = _adapted(config, shapes.linear_layers)
         inner = sizes.compute * config.rank * len(adapted)
         if config.dora:
             return _dora_bytes(adapted, config, sizes, inner)
@@ -193,7 +213,7 @@ class Lora(PeftMethod[LoraConfig]):
 def _adapted(config: LoraConfig, layers: Sequence[LinearShape]) -> list[LinearShape]:
     """The layers to adapt. Raises `ConfigError` where the model has none of that name, or none for such a rank."""
     if config.target_modules == (ALL_LINEAR,):
-        adapted = list(layers)
+        adapted = [layer for layer in layers if layer.adaptable]
     elif config.target_modules == (ATTENTION_ONLY,):
         adapted = named(layers, attention_only(layers))
         if not adapted:
@@ -201,14 +221,23 @@ def _adapted(config: LoraConfig, layers: Sequence[LinearShape]) -> list[LinearSh
             raise ConfigError(words.format(value=ATTENTION_ONLY))
     else:
         adapted = named(layers, config.target_modules, words=(ALL_LINEAR, ATTENTION_ONLY))
+    if hidden := [layer.name for layer in adapted if not layer.adaptable]:
+        words = tr(
+            "method.target_modules: PEFT takes {name} for a part of the experts, which lie in one weight in this "
+            "model; leave it out, or set method.experts = true."
+        )
+        raise ConfigError(words.format(name=hidden[0]))
     if config.init == "pissa":
         _pissa.check_rank(config.rank, adapted)
     return adapted
 
 
 def _parameters(shapes: ModelShapes, config: LoraConfig, rank: int) -> int:
-    targets = _adapted(config, shapes.linear())
-    return sum(rank * (t.inputs + t.outputs) + (t.outputs if config.dora else 0) for t in targets)
+    targets = _adapted(config, shapes.linear_layers)
+    if config.experts and not shapes.experts:
+        raise ConfigError(tr("method.experts = true: the model has no experts in one weight; set it to false."))
+    experts = rank * sum(w.experts * (w.rows + w.columns) for w in shapes.experts) if config.experts else 0
+    return experts + sum(rank * (t.inputs + t.outputs) + (t.outputs if config.dora else 0) for t in targets)
 
 
 def _dora_bytes(

@@ -6,8 +6,8 @@ import types
 from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config.option import option
-from studio.engine.methods._peft import encoder_of, import_peft, vector_size, vector_size_of
-from studio.engine.methods._virtual_tokens import SoftPrompt, SoftPromptConfig
+from studio.engine.methods._peft import encoder_of, import_peft
+from studio.engine.methods._virtual_tokens import SoftPrompt, SoftPromptConfig, input_sizes
 from studio.engine.methods.base import BytesPerWeight
 from studio.engine.models.shapes import ModelShapes
 from studio.i18n import gettext_noop
@@ -57,13 +57,13 @@ class PTuning(SoftPrompt[PTuningConfig]):
     suggested_learning_rate = 1e-3
 
     def peft_config(self, model: PreTrainedModel, config: PTuningConfig) -> Any:
-        size = vector_size(model)
+        sizes = input_sizes(model)
         return import_peft().PromptEncoderConfig(
             num_virtual_tokens=config.virtual_tokens,
-            token_dim=size,
             encoder_reparameterization_type=config.encoder.upper(),
-            encoder_hidden_size=config.hidden_size or size,
+            encoder_hidden_size=config.hidden_size or sizes["token_dim"],
             encoder_num_layers=_LSTM_LAYERS,
+            **sizes,
         )
 
     def attach(self, model: PreTrainedModel, config: PTuningConfig) -> nn.Module:
@@ -78,7 +78,7 @@ class PTuning(SoftPrompt[PTuningConfig]):
         The MLP is (d·h+h) + (h·h+h) + (h·d+d). The LSTM has, in each of two directions, four gates of h·(inputs + h)
         weights and two biases of h; inputs are d, and 2h in the second layer. A head (2h·2h+2h) + (2h·d+d) follows.
         """
-        d = vector_size_of(shapes)
+        d = shapes.embedding[1]
         h = config.hidden_size or d
         vectors = config.virtual_tokens * d
         if config.encoder == "mlp":
@@ -89,7 +89,7 @@ class PTuning(SoftPrompt[PTuningConfig]):
 
     def saved_bytes(self, shapes: ModelShapes, config: PTuningConfig, sizes: BytesPerWeight) -> float:
         """n·d numbers: the encoder has done its work when training ends."""
-        return sizes.trained * config.virtual_tokens * vector_size_of(shapes)
+        return sizes.trained * config.virtual_tokens * shapes.embedding[1]
 
 
 def _forward_in_fp32(encoder: Any, indices: Tensor) -> Tensor:

@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from studio.config.method import MethodConfig
 from studio.config.option import option
 from studio.engine.methods._peft import PeftMethod, encoder_of, import_peft
-from studio.engine.methods._virtual_tokens import common_tokens, keys_and_values
+from studio.engine.methods._virtual_tokens import (
+    common_tokens,
+    input_sizes,
+    keys_and_values,
+    sizes_of_keys_and_values,
+)
 from studio.engine.models.shapes import ModelShapes
-from studio.i18n import gettext_noop
+from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,7 +55,27 @@ class PrefixTuning(PeftMethod[PrefixTuningConfig]):
     suggested_learning_rate = 3e-2
 
     def peft_config(self, model: PreTrainedModel, config: PrefixTuningConfig) -> Any:
-        return import_peft().PrefixTuningConfig(num_virtual_tokens=config.virtual_tokens)
+        return import_peft().PrefixTuningConfig(
+            num_virtual_tokens=config.virtual_tokens,
+            **(input_sizes(model) | {"token_dim": model.config.get_text_config().hidden_size}),
+        )
+
+    def refuse(self, skeleton: PreTrainedModel, config: PrefixTuningConfig) -> str:
+        from studio.engine.models.structure import attends
+
+        settings = skeleton.config.get_text_config()
+        if not attends(skeleton):
+            return tr(
+                "Not every layer of this model keeps keys and values, so a learnt prefix has no place in it; take LoRA."
+            )
+        latent = getattr(settings, "kv_lora_rank", None)  # of DeepSeek: keys are longer than values
+        kept = sizes_of_keys_and_values(skeleton)
+        wanted = encoder_of(super().attach(skeleton, config)).embedding.weight.shape[1]
+        if latent or (kept and (len(set(kept)) > 1 or sum(heads * size for heads, size in kept) != wanted)):
+            return tr(
+                "The layers of this model keep keys and values in a layout that PEFT has no prefix for; take LoRA."
+            )
+        return ""
 
     def attach(self, model: PreTrainedModel, config: PrefixTuningConfig) -> nn.Module:
         """The prefix starts at the keys and values of common words, so that training starts near the base."""

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import model_validator
 
 from studio.config.option import option
-from studio.engine.methods._peft import encoder_of, import_peft, vector_size, vector_size_of
-from studio.engine.methods._virtual_tokens import SoftPrompt, SoftPromptConfig, common_tokens, tokens_of, word_vectors
+from studio.engine.methods._peft import encoder_of, import_peft
+from studio.engine.methods._virtual_tokens import (
+    SoftPrompt,
+    SoftPromptConfig,
+    common_tokens,
+    input_sizes,
+    tokens_of,
+    word_vectors,
+)
 from studio.engine.models.shapes import ModelShapes
 from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
@@ -66,7 +73,7 @@ class PromptTuning(SoftPrompt[PromptTuningConfig]):
     suggested_learning_rate = 3e-2
 
     def peft_config(self, model: PreTrainedModel, config: PromptTuningConfig) -> Any:
-        return import_peft().PromptTuningConfig(num_virtual_tokens=config.virtual_tokens, token_dim=vector_size(model))
+        return import_peft().PromptTuningConfig(num_virtual_tokens=config.virtual_tokens, **input_sizes(model))
 
     def attach(self, model: PreTrainedModel, config: PromptTuningConfig) -> nn.Module:
         start = _start(model, config)
@@ -76,7 +83,7 @@ class PromptTuning(SoftPrompt[PromptTuningConfig]):
 
     def trainable_parameters(self, shapes: ModelShapes, config: PromptTuningConfig) -> int:
         """n·d."""
-        return config.virtual_tokens * vector_size_of(shapes)
+        return config.virtual_tokens * shapes.embedding[1]
 
 
 def _start(model: PreTrainedModel, config: PromptTuningConfig) -> Tensor:

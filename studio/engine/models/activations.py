@@ -113,7 +113,7 @@ def _attention(shapes: ModelShapes, sizes: BytesPerActivation) -> int:
     positions make new q and k in any case.
     """
     a, k = shapes.attention_width, shapes.key_width
-    fused = any(t.outputs == a + 2 * k and is_attention(t.name) for t in shapes.linear())
+    fused = any(t.outputs == a + 2 * k and is_attention(t.name) for t in shapes.linear_layers)
     if not fused or sizes.attention != sizes.compute:
         return 2 * a + 2 * k
     return a + (a + 2 * k) + (0 if shapes.learnt_positions else a + k)
@@ -121,7 +121,7 @@ def _attention(shapes: ModelShapes, sizes: BytesPerActivation) -> int:
 
 def _mlp(shapes: ModelShapes) -> int:
     """Numbers that the MLPs of all layers keep, but for the input of their last layer."""
-    layers = [t for t in shapes.linear() if not is_attention(t.name) and layer_number(t.name) is not None]
+    layers = [t for t in shapes.linear_layers if not is_attention(t.name) and layer_number(t.name) is not None]
     d = shapes.hidden_size
     entering = sum(t.outputs for t in layers if t.inputs == d)
     inner = sum(t.inputs for t in layers if t.inputs != d)

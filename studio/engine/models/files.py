@@ -19,6 +19,11 @@ _TERMS = ("license", "licence", "notice", "copying", "use_policy")
 _TERMS_ENDINGS = ("", ".txt", ".md", ".pdf")
 
 
+def one_line(error: Exception) -> str:
+    """Return an error of another library as part of a sentence."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def damaged(path: Path, reason: str) -> ModelError:
     """Return the error for a file that is not what it should be."""
     return ModelError(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from studio.engine.models.shapes import ModelShapes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +25,7 @@ class ModelInfo:
         context_length: the most tokens it was made for, None when it does not say.
         has_template: whether it has a chat template that works.
         eos_token: the token that ends a text, None when there is none.
+        skeleton: the model without memory for its weights; methods look at it for a place for what they add.
     """
 
     path: Path
@@ -36,3 +40,4 @@ class ModelInfo:
     has_template: bool
     eos_token: str | None
     shapes: ModelShapes
+    skeleton: PreTrainedModel | None = field(default=None, repr=False, compare=False)

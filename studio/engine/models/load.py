@@ -15,20 +15,19 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from studio.engine.control import Progress, no_progress
-from studio.engine.dtypes import BYTES, SAFETENSORS_NAMES, torch_dtype
-from studio.engine.models.config_safety import sanitised
-from studio.engine.models.files import damaged, member
+from studio.engine.dtypes import BYTES, torch_dtype
+from studio.engine.models.config import load_config
+from studio.engine.models.files import member, one_line
 from studio.engine.models.fill import fill_model, misfit
-from studio.engine.models.inspect import read_config, unknown_model
-from studio.engine.models.quantise import is_linear
 from studio.engine.models.storage import Storage
+from studio.engine.models.structure import empty_model, linear_layers
 from studio.engine.models.tokenizer_files import TOKENIZER
 from studio.engine.models.weights import Weights, read_weights
 from studio.errors import ModelError
 from studio.i18n import tr
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _CPU = torch.device("cpu")
 # Bytes that loading needs for each number of the largest tensor, beside what stays: as it is read, before it is put
@@ -58,7 +57,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     except Exception as error:  # each tokenizer class raises what it likes; the files are at fault
         raise ModelError(
             tr("The tokenizer in {folder} cannot be loaded ({reason}); download the model again.").format(
-                folder=path, reason=_one_line(error)
+                folder=path, reason=one_line(error)
             )
         ) from error
     # Padding is masked by position, so sharing the token does not keep the model from learning to stop.
@@ -93,7 +92,7 @@ def load_model(
         Cancelled: by `progress`.
     """
     weights = read_weights(path)
-    model = _empty_model(path, load_config(path))
+    model = empty_model(path, load_config(path))
     _check_shapes(path, model, weights)
     formats = (
         dict.fromkeys(dict(model.named_parameters()), dtype) if storage is None else _formats(model, weights, storage)
@@ -110,42 +109,6 @@ def load_model(
     return model
 
 
-def load_config(path: Path) -> PretrainedConfig:
-    """Return config.json as transformers' own class, without what would load or run something else.
-
-    Raises:
-        ModelError: there is none, or transformers does not know the model.
-    """
-    from transformers import CONFIG_MAPPING
-
-    values = sanitised(read_config(path))
-    name = str(values.get("model_type"))
-    if name not in CONFIG_MAPPING:
-        raise unknown_model(path, name)
-    try:
-        config: PretrainedConfig = CONFIG_MAPPING[name].from_dict(values)
-    except Exception as error:  # whatever a config class makes of strange values, config.json is at fault
-        raise damaged(path / "config.json", _one_line(error)) from error
-    return config
-
-
-def _empty_model(path: Path, config: PretrainedConfig) -> PreTrainedModel:
-    """Build the model without memory for its weights."""
-    from transformers import AutoModelForCausalLM
-
-    config.name_or_path = str(path)
-    try:
-        with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(
-                config, dtype=torch.float32, attn_implementation="eager"
-            )
-            if model._supports_sdpa:
-                model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
-    except Exception as error:  # whatever a model class makes of strange values, config.json is at fault
-        raise damaged(path / "config.json", _one_line(error)) from error
-    return model
-
-
 def _check_shapes(path: Path, empty: PreTrainedModel, weights: Weights) -> None:
     """Compare the shapes that config.json asks for with those in the files, before any memory is taken."""
     prefix = f"{empty.base_model_prefix}."
@@ -159,28 +122,22 @@ def _formats(model: PreTrainedModel, weights: Weights, storage: Storage) -> dict
     """Return the format of every parameter by its name."""
     output = model.get_output_embeddings()
     words = type(model.get_input_embeddings())
+    layers = {layer.name for layer in linear_layers(model)}
     formats = {}
     for path, module in model.named_modules():
         vocabulary = module is output or type(module) in (nn.Embedding, words)
-        linear = not vocabulary and is_linear(module)
+        linear = path in layers
         for leaf, parameter in module.named_parameters(recurse=False):
             name, shape = f"{path}.{leaf}".removeprefix("."), tuple(parameter.shape)
             if isinstance(module, _ConvNd):
                 formats[name] = storage.rest
             else:
-                stored = _stored_format(weights, shape)
+                stored = weights.format_of(shape)
                 weight = leaf == "weight"
                 formats[name] = storage.format(
                     name, shape, stored, linear=linear and weight, vocabulary=vocabulary and weight
                 )
     return formats
-
-
-def _stored_format(weights: Weights, shape: tuple[int, ...]) -> str:
-    """Return the widest format in which the files have a tensor of this shape."""
-    stored = {tensor.dtype for tensor in weights.tensors.values() if tensor.shape == shape}
-    names = {SAFETENSORS_NAMES.get(dtype, "fp32") for dtype in stored}
-    return names.pop() if len(names) == 1 else "fp32"
 
 
 def _check_memory(path: Path, empty: PreTrainedModel, formats: dict[str, str], device: torch.device) -> None:
@@ -195,7 +152,3 @@ def _check_memory(path: Path, empty: PreTrainedModel, formats: dict[str, str], d
                 "close other programs or choose a smaller model."
             ).format(folder=path, needed=needed / 1e9, available=available / 1e9)
         )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

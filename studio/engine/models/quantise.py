@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from studio.engine.kernels.products import dense
+from studio.engine.models.structure import linear_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -75,13 +76,11 @@ def quantise_base(model: PreTrainedModel, base_dtype: str, compute: torch.dtype,
 def place_quantised(model: PreTrainedModel, base_dtype: str, compute: torch.dtype) -> dict[str, nn.Module]:
     """Do the same, but leave the weights of the new layers to `fill`; return the new layers by name."""
     bnb = import_bitsandbytes()
-    output = model.get_output_embeddings()
     placed = {}
-    for name, module in list(model.named_modules()):
-        if is_linear(module) and module is not output:
-            parent, _, leaf = name.rpartition(".")
-            placed[name] = _quantised(bnb, module, base_dtype, compute)
-            setattr(model.get_submodule(parent), leaf, placed[name])
+    for layer in linear_layers(model):
+        parent, _, leaf = layer.name.rpartition(".")
+        placed[layer.name] = _quantised(bnb, model.get_submodule(layer.name), base_dtype, compute)
+        setattr(model.get_submodule(parent), leaf, placed[layer.name])
     # peft chooses its layers by this mark, which transformers sets when it quantises by itself.
     setattr(model, "is_loaded_in_4bit" if base_dtype == "nf4" else "is_loaded_in_8bit", True)
     return placed
@@ -183,13 +182,6 @@ def count_parameters(model: nn.Module) -> int:
 def _size(parameter: nn.Parameter) -> int:
     state: Any = getattr(parameter, "quant_state", None)
     return int(state.shape.numel()) if state is not None else parameter.numel()
-
-
-def is_linear(module: nn.Module) -> bool:
-    """Return whether a module is a linear layer, also one with the transposed weights of GPT-2."""
-    from transformers.pytorch_utils import Conv1D
-
-    return isinstance(module, nn.Linear | Conv1D)
 
 
 def _quantised(bnb: Any, layer: Any, base_dtype: str, compute: torch.dtype) -> nn.Module:

@@ -1,17 +1,15 @@
-"""The shapes of a model's weights as its files declare them: enough for counts and estimates, without torch."""
+"""The shapes of a model's weights: enough for counts and estimates, without torch. `structure.py` finds them."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-# GPT-2's Conv1D stores (inputs, outputs); every other linear layer stores (outputs, inputs).
-_CONV1D_MODELS = ("gpt2", "openai-gpt", "imagegpt", "decision_transformer")
 _EMBEDDINGS = re.compile(r"(^|[._])(embed(?!_out\b)\w*|wte|wpe|word_embeddings)\.")
 _OUTPUT = re.compile(r"(^|\.)(lm_head|embed_out)\.")
-_POSITIONS = re.compile(r"(^|\.)(wpe|embed_positions|position_embeddings)\.")
+_POSITIONS = re.compile(r"(^|\.)(wpe|embed_positions|positions_embed|position_embeddings)\.")
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 _LAYER = re.compile(r"\.(\d+)\.")
 # What config.json calls the hidden size, by family.
@@ -20,33 +18,60 @@ HIDDEN_SIZE = ("hidden_size", "n_embd", "d_model")
 
 @dataclass(frozen=True)
 class LinearShape:
-    """One linear layer: its module name and its numbers of inputs and outputs."""
+    """One linear layer: its module name and its numbers of inputs and outputs.
+
+    `adaptable` says whether peft can adapt it: in some families it takes the names of shared experts for experts.
+    """
 
     name: str
     inputs: int
     outputs: int
+    adaptable: bool = True
 
 
 @dataclass(frozen=True)
+class ExpertShape:
+    """The stacked weights of a layer's experts: the parameter's name, the number of experts, and the shape of each."""
+
+    name: str
+    experts: int
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelShapes:
-    """Shapes by parameter name, read from the safetensors headers.
+    """Shapes by parameter name, as the loaded model has them.
 
     Attributes:
-        tensors: name to shape, such as `model.layers.0.self_attn.q_proj.weight` to `(576, 576)`.
-        dtypes: name to the format it is stored in, such as `F32` or `BF16`.
+        tensors: name to shape, such as `model.layers.0.self_attn.q_proj.weight` to `(576, 576)`, of the part that
+            reads and continues text.
+        other: the same of all else, such as a vision tower, which is never trained.
+        linear_layers: those that methods may adapt and that may be stored in fewer bits.
+        experts: the weights of experts, which are no linear layers.
+        embedding: rows and columns of the word embedding: known tokens, and the size of a word vector.
         tied_embeddings: whether the output layer shares the embedding's weights.
-        config: config.json as it stands in the folder.
+        stored_bytes: size of the weights in the model's files.
+        vocabulary_format: what the files keep the word embedding in, such as "bf16".
+        config: config.json, with the settings of its part on text at the top, and the sizes that it leaves out.
+        transposed: whether the linear layers store (inputs, outputs), as GPT-2's do.
     """
 
     tensors: dict[str, tuple[int, ...]]
-    dtypes: dict[str, str]
+    linear_layers: tuple[LinearShape, ...]
+    embedding: tuple[int, int]
     tied_embeddings: bool
+    stored_bytes: int
+    vocabulary_format: str
     config: dict[str, object]
+    other: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    experts: tuple[ExpertShape, ...] = ()
+    transposed: bool = False
 
     @property
     def parameters(self) -> int:
         """Number of parameters of the model, shared ones counted once."""
-        return sum(self.size(name) for name in self.tensors)
+        return sum(math.prod(shape) for shape in (*self.tensors.values(), *self.other.values()))
 
     def size(self, name: str) -> int:
         """Number of entries of one tensor."""
@@ -58,17 +83,9 @@ class ModelShapes:
         return count_layers(self.tensors)
 
     @property
-    def embedding(self) -> tuple[int, int] | None:
-        """Rows and columns of the word embedding: known tokens, and hidden size."""
-        for name, shape in self.tensors.items():
-            if len(shape) == 2 and is_word_embedding(name):
-                return shape[0], shape[1]
-        return None
-
-    @property
     def hidden_size(self) -> int:
-        """d, the width of the residual stream; 0 where neither config.json nor an embedding tells."""
-        return self.setting(*HIDDEN_SIZE) or (self.embedding or (0, 0))[1]
+        """d, the width of the residual stream."""
+        return self.setting(*HIDDEN_SIZE) or self.embedding[1]
 
     @property
     def heads(self) -> int:
@@ -90,29 +107,9 @@ class ModelShapes:
         """Whether the model looks its positions up in a table, so that there are no more than the table has."""
         return any(_POSITIONS.search(name) for name in self.tensors)
 
-    @property
-    def transposed(self) -> bool:
-        """Whether the linear layers store (inputs, outputs), as GPT-2's do."""
-        return self.config.get("model_type") in _CONV1D_MODELS
-
     def setting(self, *names: str) -> int | None:
-        """Return the first of these whole numbers that config.json has, also in its part on text."""
-        text = self.config.get("text_config")
-        for values in (self.config, text if isinstance(text, dict) else {}):
-            for name in names:
-                if type(value := values.get(name)) is int:
-                    return value
-        return None
-
-    def linear(self) -> list[LinearShape]:
-        """Return the linear layers but for embeddings and output."""
-        found = []
-        for name, shape in self.tensors.items():
-            module = name.removesuffix(".weight")
-            if len(shape) == 2 and module != name and not is_embedding(name) and not is_output(name):
-                outputs, inputs = reversed(shape) if self.transposed else shape
-                found.append(LinearShape(module, inputs, outputs))
-        return found
+        """Return the first of these whole numbers that config.json has."""
+        return next((value for name in names if type(value := self.config.get(name)) is int), None)
 
 
 def is_embedding(name: str) -> bool:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from studio.engine.dtypes import BYTES, SAFETENSORS_NAMES
+from studio.engine.dtypes import BYTES
 from studio.engine.models.shapes import ModelShapes, is_embedding, is_output
 
 
@@ -48,12 +48,11 @@ class Storage:
 
     def bytes(self, shapes: ModelShapes) -> int:
         """Return the bytes that the weights of a model take, without what a method adds."""
-        linear = {f"{layer.name}.weight" for layer in shapes.linear()}
+        linear = {f"{layer.name}.weight" for layer in shapes.linear_layers}
         taken = 0.0
-        for name, shape in shapes.tensors.items():
-            stored = SAFETENSORS_NAMES.get(shapes.dtypes[name], "fp32")
+        for name, shape in {**shapes.tensors, **shapes.other}.items():
             vocabulary = is_embedding(name) or is_output(name)
-            taken += (
-                math.prod(shape) * BYTES[self.format(name, shape, stored, linear=name in linear, vocabulary=vocabulary)]
-            )
+            stored = shapes.vocabulary_format
+            kept = self.format(name, shape, stored, linear=name in linear, vocabulary=vocabulary)
+            taken += math.prod(shape) * BYTES[kept]
         return int(taken)

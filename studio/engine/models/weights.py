@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from studio.engine.dtypes import SAFETENSORS_NAMES
 from studio.engine.models.files import INDEX, WEIGHTS, damaged, read_json, weight_files
 from studio.engine.models.headers import TensorHeader, read_header
-from studio.engine.models.shapes import ModelShapes, is_output
 from studio.errors import ModelError
 from studio.i18n import tr
-
-# Constant tables that old files carry along: causal masks and rotary frequencies. No parameters.
-_BUFFERS = re.compile(r"(\.attn\.(masked_)?bias|\.rotary_emb\.inv_freq)$")
 
 
 @dataclass(frozen=True)
@@ -41,6 +35,12 @@ class Weights:
         dtype = sizes.most_common(1)[0][0]
         return SAFETENSORS_NAMES.get(dtype, dtype.lower())
 
+    def format_of(self, shape: tuple[int, ...]) -> str:
+        """Return the format in which the files have tensors of this shape: fp32 where they differ, or have none."""
+        stored = {tensor.dtype for tensor in self.tensors.values() if tensor.shape == shape}
+        names = {SAFETENSORS_NAMES.get(dtype, "fp32") for dtype in stored}
+        return names.pop() if len(names) == 1 else "fp32"
+
 
 def read_weights(folder: Path) -> Weights:
     """Read the headers of all weight files of a folder.
@@ -62,27 +62,6 @@ def read_weights(folder: Path) -> Weights:
     _check_index(folder, files, places)
     _check_formats(folder, tensors)
     return Weights(tuple(files), tensors, places)
-
-
-def model_shapes(weights: Weights, config: dict[str, Any]) -> ModelShapes:
-    """Return the shapes of the parameters; an output layer that shares the embedding's weights is left out."""
-    has_output = any(_is_output_matrix(name) for name in weights.tensors)
-    tied = bool(config.get("tie_word_embeddings", not has_output))
-    kept = {
-        name: tensor
-        for name, tensor in weights.tensors.items()
-        if not _BUFFERS.search(name) and not (tied and _is_output_matrix(name))
-    }
-    return ModelShapes(
-        tensors={name: tensor.shape for name, tensor in kept.items()},
-        dtypes={name: tensor.dtype for name, tensor in kept.items()},
-        tied_embeddings=tied,
-        config=config,
-    )
-
-
-def _is_output_matrix(name: str) -> bool:
-    return is_output(name) and name.endswith(".weight")
 
 
 def _check_index(folder: Path, files: list[Path], places: dict[str, Path]) -> None:

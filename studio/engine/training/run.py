@@ -141,6 +141,7 @@ class _Run:
     def _prepare(self) -> tuple[Prepared, TrainableModel]:
         progress = self._progress
         info = inspect_model(resolve_model(self._config.model.path, progress), progress)
+        METHODS.get(self._config.method.name).check(info, self._config.method)
         kind = info.kind if self._config.model.kind == "auto" else self._config.model.kind
         precision, reason = choose_precision(self._config.precision, self._device, info.dtype)
         check_optimizer(self._config.training.optimizer, precision, self._device)

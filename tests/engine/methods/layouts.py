@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,10 @@ import torch
 import transformers
 from transformers import PreTrainedModel
 
+from studio.engine.models.config import load_config, read_config, sanitised
 from studio.engine.models.shapes import ModelShapes
-from studio.engine.models.weights import model_shapes, read_weights
+from studio.engine.models.structure import empty_model, model_shapes
+from studio.engine.models.weights import read_weights
 
 VOCABULARY, HIDDEN, INNER, LAYERS = 300, 32, 48, 2
 
@@ -70,9 +71,15 @@ def make(layout: str, *, seed: int = 0, **settings: Any) -> PreTrainedModel:
 
 
 def shapes_of(layout: str, folder: Path) -> ModelShapes:
-    """Save a tiny model of a layout and return the shapes that its files declare."""
+    """Save a tiny model of a layout and return its shapes."""
     make(layout).save_pretrained(folder)
-    return model_shapes(read_weights(folder), json.loads((folder / "config.json").read_text(encoding="utf-8")))
+    return folder_shapes(folder)
+
+
+def folder_shapes(folder: Path) -> ModelShapes:
+    """Return the shapes of a model in a folder."""
+    config = sanitised(read_config(folder))
+    return model_shapes(empty_model(folder, load_config(folder)), config, read_weights(folder).bytes)
 
 
 def ids(rows: int = 2, length: int = 12, *, seed: int = 0) -> torch.Tensor:

@@ -6,6 +6,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from studio.engine.models.shapes import ModelShapes
+from studio.engine.models.structure import model_shapes
 
 PARAMETERS = 134_515_008
 
@@ -35,5 +36,4 @@ def smollm2() -> PreTrainedModel:
 
 def shapes_of(model: PreTrainedModel) -> ModelShapes:
     """Return the shapes as the model's files would declare them."""
-    tensors = {name: tuple(p.shape) for name, p in model.named_parameters()}
-    return ModelShapes(tensors, dict.fromkeys(tensors, "F32"), True, model.config.to_dict())
+    return model_shapes(model, model.config.to_dict(), 4 * PARAMETERS)

@@ -18,10 +18,10 @@ from studio.config.method import read_method
 from studio.engine.adapters.files import INFO, WEIGHTS, load_bottleneck_adapter, unload_bottleneck_adapter
 from studio.engine.export.rounded_base import round_base
 from studio.engine.methods import METHODS
-from studio.engine.models.shapes import ModelShapes
+from studio.engine.models.structure import model_shapes
 from studio.engine.numerics.modules import in_forward_order, watched_modules
 from studio.engine.numerics.trace import Trace
-from studio.errors import ConfigError, ModelError
+from studio.errors import ModelError
 from tests.engine.methods import layouts, paper
 from tests.tiny import bench, gpt2, llama, rows
 
@@ -115,8 +115,7 @@ def test_the_numbers_of_smollm2_are_those_of_the_formula() -> None:
     )
     with torch.device("meta"):
         model = transformers.LlamaForCausalLM(config)
-    tensors = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    shapes = ModelShapes(tensors, dict.fromkeys(tensors, "BF16"), True, config.to_dict())
+    shapes = model_shapes(model, config.to_dict(), 0)
     assert shapes.parameters == 134_515_008
     houlsby = read_method({"name": "bottleneck-adapter"})
     assert METHOD.trainable_parameters(shapes, houlsby) == 60 * (2 * 36 * 576 + 576 + 36) == 2_525_040
@@ -359,11 +358,6 @@ def test_a_mixture_of_experts_is_adapted_behind_the_sum_of_its_experts() -> None
     moved.up.bias.data.zero_()
     _logits(model, ids)
     torch.testing.assert_close(seen[0] - seen[1], constant.expand_as(seen[0]))
-
-
-def test_a_model_without_a_hidden_size_has_no_closed_form() -> None:
-    with pytest.raises(ConfigError, match="no hidden size"):
-        METHOD.trainable_parameters(ModelShapes({}, {}, True, {}), _config())
 
 
 def test_the_heat_map_shows_the_adapters_layers_in_the_order_of_the_computation() -> None:

@@ -18,8 +18,8 @@ from studio.config import parse_config
 from studio.config.method import read_method
 from studio.engine.control import Control
 from studio.engine.methods import METHODS
-from studio.engine.methods._peft import linear_layers
 from studio.engine.methods._targets import attention_only, linear_suggestions, scaled_by_default
+from studio.engine.models.structure import linear_layers
 from studio.engine.training import run
 from studio.errors import ConfigError
 from studio.runs import create_run
@@ -328,7 +328,7 @@ def test_a_name_in_full_is_known_to_files_that_leave_out_its_first_part(tmp_path
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layer_that_is_suggested_can_be_taken(layout: str, tmp_path: Path) -> None:
     shapes, lora = shapes_of(layout, tmp_path), METHODS.get("lora")
-    offered = linear_suggestions(shapes.linear())
+    offered = linear_suggestions(shapes.linear_layers)
     assert [found.value for found in offered] == [
         found.value for found in linear_suggestions(linear_layers(make(layout)))
     ]
@@ -347,7 +347,7 @@ def test_every_layer_that_is_suggested_can_be_taken(layout: str, tmp_path: Path)
 
 
 def test_a_suggestion_carries_the_sizes_of_its_layers(tmp_path: Path) -> None:
-    details = {found.value: found.detail for found in linear_suggestions(shapes_of("gpt2", tmp_path).linear())}
+    details = {found.value: found.detail for found in linear_suggestions(shapes_of("gpt2", tmp_path).linear_layers)}
     assert details == {
         "attn.c_attn": "32 → 96",
         "attn.c_proj": "32 → 32",

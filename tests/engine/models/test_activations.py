@@ -73,7 +73,7 @@ def closed_form(layout: str, table: dict[str, Any], precision: str, layers: int)
     added = method.activation_bytes(shapes, config, formats)
     length = LENGTH + method.virtual_tokens(config)
     masked = method.positions(config) > method.virtual_tokens(config)
-    linear = sum(layer.inputs * layer.outputs for layer in shapes.linear())
+    linear = sum(layer.inputs * layer.outputs for layer in shapes.linear_layers)
     trained = linear if config.name == "full" else method.trainable_parameters(shapes, config)
     copies = trained * formats.compute if precision == "bf16-mixed" else 0
     return ROWS * length * (model_bytes(shapes, formats, length, masked=masked) + added.per_token) + added.once + copies

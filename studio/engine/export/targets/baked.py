@@ -47,7 +47,7 @@ class Baked(PlainModel):
         return reason.format(method=tr(method.title))
 
     def weight_bytes(self, source: Source, dtype: str) -> int:
-        rows, width = source.info.shapes.embedding or (0, 0)
+        rows, width = source.info.shapes.embedding
         untied = rows * width if source.info.shapes.tied_embeddings else 0
         added = 2 * width * source.method.virtual_tokens(source.config.method)
         return int((source.info.parameters + untied + added) * BYTES[dtype])

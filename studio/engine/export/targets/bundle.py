@@ -87,7 +87,8 @@ def open_with_loader(source: Source, folder: Path, base: Path) -> Reloaded:
 
     from studio.engine.export.reload import Reloaded, import_file
     from studio.engine.export.rounded_base import is_rounded, round_base
-    from studio.engine.models.load import load_config, load_model
+    from studio.engine.models.config import load_config
+    from studio.engine.models.load import load_model
     from studio.engine.models.quiet import quiet_transformers
 
     if (folder / LOADER).read_text(encoding="utf-8") != loader_text():

@@ -1,0 +1,126 @@
+"""config.json: what of it is believed, and the class of transformers that it names.
+
+It comes from strangers, and transformers obeys some of its keys: `_attn_implementation` and its like name kernels to
+download and run, `auto_map` names Python files to run, and `transformers_weights` another file to load.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio.engine.models.files import damaged, one_line, read_json
+from studio.errors import ModelError
+from studio.i18n import tr
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+_CAUSAL = ("ForCausalLM", "LMHeadModel")
+# A language model packaged with vision or audio. Its part on text is trained.
+_PACKAGED = "ForConditionalGeneration"
+_DROPPED = {"auto_map", "quantization_config", "transformers_weights", "attn_implementation", "experts_implementation"}
+_DROPPED_PREFIXES = ("_attn_implementation", "_experts_implementation", "_name_or_path")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return config.json as it stands. Raises `ModelError` when the folder is not that of a whole model."""
+    if not folder.is_dir():
+        raise ModelError(tr("The model folder {folder} does not exist; choose another.").format(folder=folder))
+    if (folder / "adapter_config.json").is_file():
+        raise _adapter(folder)
+    config = read_json(folder, "config.json")
+    if config is not None:
+        return config
+    if any(folder.glob("*.gguf")):
+        raise ModelError(
+            tr(
+                "{folder} holds a GGUF model, which cannot be trained; choose its original in safetensors format."
+            ).format(folder=folder)
+        )
+    raise ModelError(tr("{folder} is not a model folder: it has no config.json.").format(folder=folder))
+
+
+def _adapter(folder: Path) -> ModelError:
+    base = (read_json(folder, "adapter_config.json") or {}).get("base_model_name_or_path")
+    return ModelError(
+        tr("{folder} is an adapter, not a whole model; choose the model it was trained on ({base}).").format(
+            folder=folder, base=base or tr("not named")
+        )
+    )
+
+
+def architecture(folder: Path, config: dict[str, Any]) -> str:
+    """Return the model class, one that transformers itself has. Listing transformers' names imports no torch."""
+    import transformers
+
+    names = config.get("architectures")
+    name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else ""
+    packaged = name.endswith(_PACKAGED) and isinstance(config.get("text_config"), dict)
+    if not (name.endswith(_CAUSAL) or packaged) or config.get("is_encoder_decoder") is True:
+        raise ModelError(
+            tr("{folder} is not a causal language model ({architecture}); choose one that continues text.").format(
+                folder=folder, architecture=name or config.get("model_type") or tr("no architecture is named")
+            )
+        )
+    if name in dir(transformers):
+        return name
+    if "auto_map" in config:
+        raise ModelError(
+            tr(
+                "The model in {folder} brings program code of its own, which is never run here; choose one that "
+                "transformers supports by itself."
+            ).format(folder=folder)
+        )
+    raise unknown_model(folder, name)
+
+
+def unknown_model(folder: Path, name: str) -> ModelError:
+    """Return the error for a model that this version of transformers does not have."""
+    import transformers
+
+    return ModelError(
+        tr("{name} in {folder} is not known to transformers {version}; update Finetune Studio.").format(
+            name=name, folder=folder, version=transformers.__version__
+        )
+    )
+
+
+def load_config(path: Path) -> PretrainedConfig:
+    """Return config.json as transformers' own class, without what would load or run something else.
+
+    Raises:
+        ModelError: there is none, or transformers does not know the model.
+    """
+    from transformers import CONFIG_MAPPING
+
+    values = sanitised(read_config(path))
+    architecture(path, values)
+    name = str(values.get("model_type"))
+    if name not in CONFIG_MAPPING:
+        raise unknown_model(path, name)
+    try:
+        config: PretrainedConfig = CONFIG_MAPPING[name].from_dict(values)
+    except Exception as error:  # whatever a config class makes of strange values, config.json is at fault
+        raise damaged(path / "config.json", one_line(error)) from error
+    return config
+
+
+def sanitised(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config without the keys that load or run something, at any depth."""
+    return {
+        key: _clean(value)
+        for key, value in config.items()
+        if key not in _DROPPED and not key.startswith(_DROPPED_PREFIXES)
+    }
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_clean(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"__float__"}:  # JSON has no infinity; transformers 5 writes it so
+        return {"Infinity": math.inf, "-Infinity": -math.inf}.get(value["__float__"], value)
+    return sanitised(value)
