@@ -82,11 +82,43 @@ _PER_LAYER = {"hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": VO
 DENSE: dict[str, dict[str, Any]] = {
     **{
         name: {}
-        for name in (
-            "llama mistral ministral ministral3 qwen2 qwen3 gemma gemma2 gemma3_text cohere cohere2 olmo olmo2 olmo3 "
-            "phi3 stablelm starcoder2 granite nemotron smollm3 helium exaone4 seed_oss arcee apertus biogpt "
-            "hunyuan_v1_dense ernie4_5 bitnet diffllama internlm3 vaultgemma nanochat gpt_neox jais2"
-        ).split()
+        for name in [
+            "llama",
+            "mistral",
+            "ministral",
+            "ministral3",
+            "qwen2",
+            "qwen3",
+            "gemma",
+            "gemma2",
+            "gemma3_text",
+            "cohere",
+            "cohere2",
+            "olmo",
+            "olmo2",
+            "olmo3",
+            "phi3",
+            "stablelm",
+            "starcoder2",
+            "granite",
+            "nemotron",
+            "smollm3",
+            "helium",
+            "exaone4",
+            "seed_oss",
+            "arcee",
+            "apertus",
+            "biogpt",
+            "hunyuan_v1_dense",
+            "ernie4_5",
+            "bitnet",
+            "diffllama",
+            "internlm3",
+            "vaultgemma",
+            "nanochat",
+            "gpt_neox",
+            "jais2",
+        ]
     },
     "phi": {"num_key_value_heads": 4},
     "persimmon": {"num_key_value_heads": 4},
@@ -110,13 +142,26 @@ DENSE: dict[str, dict[str, Any]] = {
     "gemma4_text": _PER_LAYER | _WINDOW | {"num_kv_shared_layers": 0},
 }
 MIXTURES: dict[str, dict[str, Any]] = {
-    **{
-        name: _EXPERTS
-        for name in (
-            "mixtral qwen2_moe qwen3_moe olmoe flex_olmo deepseek_v2 gpt_oss granitemoe granitemoeshared phimoe "
-            "ernie4_5_moe glm4_moe hunyuan_v1_moe dots1 cohere2_moe"
-        ).split()
-    },
+    **dict.fromkeys(
+        [
+            "mixtral",
+            "qwen2_moe",
+            "qwen3_moe",
+            "olmoe",
+            "flex_olmo",
+            "gpt_oss",
+            "granitemoe",
+            "granitemoeshared",
+            "phimoe",
+            "ernie4_5_moe",
+            "glm4_moe",
+            "hunyuan_v1_moe",
+            "dots1",
+            "cohere2_moe",
+        ],
+        _EXPERTS,
+    ),
+    "deepseek_v2": _EXPERTS | {"num_key_value_heads": 4},
     "llama4_text": _EXPERTS | {"interleave_moe_layer_step": 1, "intermediate_size_mlp": 64},
     "minimax": _EXPERTS | {"layer_types": ["full_attention", "linear_attention"]},
     "jetmoe": _EXPERTS | {"kv_channels": 8},
@@ -178,7 +223,8 @@ PACKAGED: dict[str, dict[str, Any]] = {
         "vision_config": _TOWER | {"num_position_embeddings": 16},
     },
     "qwen2_5_vl": {
-        "text_config": _TEXT | {"rope_scaling": {"type": "default", "rope_type": "default", "mrope_section": [1, 1, 2]}},
+        "text_config": _TEXT
+        | {"rope_scaling": {"type": "default", "rope_type": "default", "mrope_section": [1, 1, 2]}},
         "vision_config": _TOWER | {"fullatt_block_indexes": [0]},
     },
 }

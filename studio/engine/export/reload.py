@@ -14,8 +14,7 @@ from typing_extensions import override
 
 from studio.engine.export.rounded_base import load_base
 from studio.engine.export.source import Source
-from studio.engine.models.quantise import import_bitsandbytes
-from studio.engine.models.quiet import quiet_transformers
+from studio.engine.models.quiet import import_bitsandbytes, quiet_transformers
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def import_peft() -> Any:
     """Return the library; bitsandbytes comes first, so that it fetches no program code (quantise.py)."""
-    from studio.engine.models.quantise import import_bitsandbytes
+    from studio.engine.models.quiet import import_bitsandbytes
 
     import_bitsandbytes()
     import peft

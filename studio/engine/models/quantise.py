@@ -7,10 +7,6 @@ of the 8-bit product on a GPU (Dettmers et al. 2022, LLM.int8(), arXiv 2208.0733
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -20,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from studio.engine.kernels.products import dense
+from studio.engine.models.quiet import import_bitsandbytes
 from studio.engine.models.structure import linear_layers
 
 if TYPE_CHECKING:
@@ -28,34 +25,6 @@ if TYPE_CHECKING:
 _OUTLIER = 6.0  # the threshold of the paper on LLM.int8()
 _BLOCK = 64  # numbers that share a scale
 _PIECE = 1 << 22  # numbers that are quantised together; a multiple of _BLOCK
-
-
-def import_bitsandbytes() -> Any:
-    """Import bitsandbytes before peft does (every import of peft imports it too); None where it is not installed.
-
-    Where there is a package `kernels`, the library would fetch program code from the hub while it is imported.
-    """
-    if importlib.util.find_spec("bitsandbytes") is None:
-        return None
-    for name in ("backends.cpu.ops", "autograd._functions"):
-        # They regret the missing kernels, and every conversion to fp16, at each product.
-        logging.getLogger(f"bitsandbytes.{name}").setLevel(logging.ERROR)
-    with _hidden("kernels"):
-        return importlib.import_module("bitsandbytes")
-
-
-@contextmanager
-def _hidden(package: str) -> Iterator[None]:
-    """Let an import of `package` fail for a while."""
-    modules: dict[str, Any] = sys.modules
-    present = modules.get(package)
-    modules[package] = None
-    try:
-        yield
-    finally:
-        del modules[package]
-        if present is not None:
-            modules[package] = present
 
 
 def quantise_base(model: PreTrainedModel, base_dtype: str, compute: torch.dtype, device: torch.device) -> None:

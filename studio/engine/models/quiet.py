@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -24,3 +29,31 @@ def quiet_transformers() -> Iterator[None]:
 def ignore_positions() -> None:
     """peft leaves out the positions that `generate` gives it for virtual tokens, as it must, and would say so."""
     warnings.filterwarnings("ignore", message="Position ids are not supported for parameter efficient tuning")
+
+
+def import_bitsandbytes() -> Any:
+    """Import bitsandbytes before peft does (every import of peft imports it too); None where it is not installed.
+
+    Where there is a package `kernels`, the library would fetch program code from the hub while it is imported.
+    """
+    if importlib.util.find_spec("bitsandbytes") is None:
+        return None
+    for name in ("backends.cpu.ops", "autograd._functions"):
+        # They regret the missing kernels, and every conversion to fp16, at each product.
+        logging.getLogger(f"bitsandbytes.{name}").setLevel(logging.ERROR)
+    with _hidden("kernels"):
+        return importlib.import_module("bitsandbytes")
+
+
+@contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Let an import of `package` fail for a while."""
+    modules: dict[str, Any] = sys.modules
+    present = modules.get(package)
+    modules[package] = None
+    try:
+        yield
+    finally:
+        del modules[package]
+        if present is not None:
+            modules[package] = present

@@ -154,7 +154,7 @@ def _names_of_experts(model: PreTrainedModel) -> frozenset[str]:
 
     It translates targets of adapters made before transformers 5; a layer of its own of that name is out of its reach.
     """
-    from studio.engine.models.quantise import import_bitsandbytes
+    from studio.engine.models.quiet import import_bitsandbytes
 
     import_bitsandbytes()
     from peft.utils import transformers_weight_conversion as conversion

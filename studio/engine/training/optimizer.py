@@ -15,7 +15,7 @@ from torch.optim.adamw import adamw
 
 from studio.config import PrecisionConfig, RunConfig, TrainingConfig
 from studio.engine.device import is_out_of_memory
-from studio.engine.models.quantise import import_bitsandbytes
+from studio.engine.models.quiet import import_bitsandbytes
 from studio.engine.precision import Precision
 from studio.engine.seed import step_seed
 from studio.errors import ConfigError, TrainingError

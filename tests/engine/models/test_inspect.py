@@ -146,11 +146,15 @@ def test_looking_can_be_cancelled(folder: Path) -> None:
         inspect_model(folder, cancel)
 
 
-def test_looking_loads_no_torch(folder: Path) -> None:
+def test_looking_takes_no_memory_for_weights_and_loads_no_method(folder: Path) -> None:
+    skeleton = inspect_model(folder).skeleton
+    assert skeleton is not None
+    assert {parameter.device.type for parameter in skeleton.parameters()} == {"meta"}
     code = (
         "import sys, json; from pathlib import Path; from studio.engine.models.inspect import inspect_model\n"
         "import studio.engine.models.starter, studio.engine.estimate, studio.engine.device\n"
-        "inspect_model(Path(sys.argv[1])); print(json.dumps([n for n in ('torch', 'peft', 'datasets') if n in sys.modules]))"
+        "assert 'torch' not in sys.modules\n"
+        "inspect_model(Path(sys.argv[1])); print(json.dumps([n for n in ('peft', 'datasets') if n in sys.modules]))"
     )
     root = str(Path(__file__).parents[3])
     done = subprocess.run([sys.executable, "-c", code, str(folder)], cwd=root, capture_output=True, check=True)

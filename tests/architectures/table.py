@@ -1,0 +1,60 @@
+"""Write docs/architectures.md: python -m tests.architectures.table [NAME ...] (a few names are only printed)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import transformers
+
+from tests.architectures.measure import COLUMNS, MERGED, measure
+from tests.architectures.models import DENSE, MIXTURES, PACKAGED, STATES
+
+PAGE = Path(__file__).parents[2] / "docs" / "architectures.md"
+_GROUPS = {
+    "Dense models": DENSE,
+    "Mixtures of experts": MIXTURES,
+    "State-space and hybrid models": STATES,
+    "Packaged with vision (the text part is trained)": PACKAGED,
+}
+_HEAD = """# Architectures
+
+Every method on a tiny random model of each architecture, as transformers {version} makes it. A cell says "yes" when
+the numbers of parameters that are announced, trained and saved agree, and a step on a processor works; for "merged",
+when plain transformers answers as the trained model did, within 1e-4. A number stands for the reason that the app
+gives before anything is loaded. `python -m tests.architectures.table` writes this page, and a test holds it true.
+"""
+
+
+def page() -> str:
+    """Try everything; return the page."""
+    notes: list[str] = []
+    parts = [_HEAD.format(version=transformers.__version__)]
+    columns = (*COLUMNS, MERGED)
+    for title, group in _GROUPS.items():
+        parts += [f"## {title}\n", "| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+        for name in group:
+            cells = []
+            for found in measure(name).values():
+                if len(found) > 3 and found not in notes:
+                    notes.append(found)
+                cells.append(f"[{notes.index(found) + 1}]" if len(found) > 3 else found)
+            parts.append(f"| {name} | " + " | ".join(cells) + " |")
+        parts.append("")
+    return "\n".join([*parts, "## Reasons\n", *(f"{number}. {note}" for number, note in enumerate(notes, 1))]) + "\n"
+
+
+def row_of(name: str) -> list[str]:
+    """Return the cells of a row of the page, with reasons in place of their numbers."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    reasons = dict(line.split(". ", 1) for line in lines if line[:1].isdigit())
+    cells = next(line for line in lines if line.startswith(f"| {name} |")).strip("| ").split(" | ")[1:]
+    return [reasons[cell[1:-1]] if cell.startswith("[") else cell for cell in cells]
+
+
+if __name__ == "__main__":
+    if sys.argv[1:]:
+        for asked in sys.argv[1:]:
+            print(asked, measure(asked))
+    else:
+        PAGE.write_text(page(), encoding="utf-8")
