@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -361,7 +362,8 @@ class _Anonymous(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList([nn.ModuleDict({"a": nn.Linear(4, 4), "b": nn.Linear(4, 8)})])
+        self.config = transformers.LlamaConfig()
+        self.blocks = nn.ModuleList([nn.ModuleDict({"a": nn.Linear(8, 8), "b": nn.Linear(8, 16)})])
 
     def get_output_embeddings(self) -> None: ...
 
