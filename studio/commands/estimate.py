@@ -14,7 +14,14 @@ from studio.engine.methods import METHODS, Method
 from studio.i18n import tr
 from studio.runner import actions
 from studio.runner.actions import Estimate, MethodRow
-from studio.runner.words import exports_text, merging_text, unmergeable_text
+from studio.runner.words import (
+    choices_text,
+    exports_text,
+    merging_text,
+    remedy_text,
+    taken_text,
+    unmergeable_text,
+)
 from studio.text.numbers import count_text, share_text, size_text
 from studio.text.words import component_text
 
@@ -23,6 +30,12 @@ def add_to(commands: Commands) -> None:
     about = tr("memory by component, trainable parameters, size of the result, merging and exports")
     parser = add_command(commands, "estimate", about, _estimate)
     add_config(parser)
+    parser.add_argument(
+        "--gpu-memory",
+        type=_gigabytes,
+        metavar="GB",
+        help=tr("answer for an NVIDIA GPU of this size, on any machine"),
+    )
     parser.add_argument("--methods", action="store_true", help=tr("compare all methods for the model, a row each"))
 
 
@@ -30,24 +43,29 @@ def _estimate(args: argparse.Namespace, console: Console) -> int:
     config = read_config(args.config, args.set)
     info = actions.open_model(config.model.path, console.progress)
     method = METHODS.get(config.method.name)
-    needs = actions.estimate(info, config)
-    values = dataclasses.asdict(needs) | _method_values(method)
+    place = actions.gpu_of(args.gpu_memory) if args.gpu_memory else None
+    needs = actions.estimate(info, config, place)
+    values = _values(needs) | _method_values(method)
     lines = [
         *_component_lines(needs),
+        *_fit_lines(needs, imagined=place is not None),
         tr("Saved patch: {size}").format(size=size_text(needs.patch_bytes)),
         tr("Cost in use: {cost}").format(cost=tr(method.cost_in_use)),
         unmergeable_text(method) or tr("Exports: {exports}").format(exports=exports_text(method)),
     ]
     if args.methods:
-        rows = actions.compare_methods(info, config)
+        rows = actions.compare_methods(info, config, place=place)
         values["methods"] = [
-            _method_values(METHODS.get(row.name))
-            | (dataclasses.asdict(row.estimate) if row.estimate else {"error": row.problem})
+            _method_values(METHODS.get(row.name)) | (_values(row.estimate) if row.estimate else {"error": row.problem})
             for row in rows
         ]
         lines += ["", *_table_lines(rows)]
     console.result(values, "\n".join(lines))
     return 0
+
+
+def _values(needs: Estimate) -> dict[str, Any]:
+    return dataclasses.asdict(needs) | {"fits": needs.fits}
 
 
 def _method_values(method: Method) -> dict[str, Any]:
@@ -69,6 +87,29 @@ def _component_lines(needs: Estimate) -> Iterator[str]:
         trainable=count_text(needs.trainable_parameters),
         parameters=count_text(needs.total_parameters),
     )
+
+
+def _fit_lines(needs: Estimate, *, imagined: bool) -> Iterator[str]:
+    """Whether it fits, the choices made for it, what other programs hold, and what would make it fit."""
+    yield (tr("It fits: {how}") if needs.fits else tr("It does not fit: {how}")).format(how=choices_text(needs))
+    if imagined:
+        reserve = size_text(needs.device_bytes - needs.available_bytes)
+        yield tr("For an NVIDIA GPU with bf16; {size} of it are left to CUDA and the gaps.").format(size=reserve)
+    elif taken := taken_text(needs):
+        yield taken
+    for remedy in needs.remedies:
+        options = " ".join(f"--set {key}={value}" for key, value in remedy.overrides.items())
+        yield f"  {remedy_text(remedy)}  ({options})"
+
+
+def _gigabytes(text: str) -> float:
+    try:
+        size = float(text)
+    except ValueError:
+        size = 0.0
+    if not 0 < size < 1e6:
+        raise argparse.ArgumentTypeError(tr("{text} is not a size in GB, such as 24").format(text=text))
+    return size
 
 
 def _table_lines(rows: tuple[MethodRow, ...]) -> Iterator[str]:

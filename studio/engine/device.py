@@ -71,15 +71,16 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def available_memory(name: str) -> int:
-    """Return the bytes that are free on the device called `name`. Raises `TrainingError`."""
+def memory_of(name: str) -> tuple[int, int]:
+    """Return the bytes that are free on the device called `name`, and all that it has. Raises `TrainingError`."""
     import torch
 
     device = resolve_device(name)
     if device.type == "cuda":
-        free: int = torch.cuda.mem_get_info(device)[0]
-        return free
-    return int(psutil.virtual_memory().available)
+        free, total = torch.cuda.mem_get_info(device)
+        return free, total
+    memory = psutil.virtual_memory()
+    return int(memory.available), int(memory.total)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -12,9 +12,14 @@ from typing import Literal
 # 294 tokens/s in 2.2 GB at 256, 304 in 2.6 GB at 512); a GPU needs more to be kept busy.
 LARGEST = {"cpu": 256}
 LARGEST_ON_GPU = 8192
-# A GPU is busy with so many tokens: smaller micro-batches are slower than computing activations twice.
+# Where activations are computed again, memory is short, and so many tokens are hardly slower than twice as many.
+LARGEST_RECOMPUTED = 4096
+# A GPU is busy with so many tokens. Below that, copies of block inputs to the host and back cost less.
 ENOUGH = 2048
-
+# Parameters whose weights and states are copied while the optimizer's step is applied: 192 MB for AdamW's.
+PORTION = 1 << 24
+# Logits that are computed together: enough of them to keep matrix products busy, 32 MB in 16 bits.
+PIECE = 1 << 24
 
 # Of each trained parameter: two averages in fp32; in 8 bits, with an fp32 factor for every 256 of them; none.
 STATE_BYTES = {"adamw": 8.0, "adamw-8bit": 2.0 + 2 * 4 / 256, "adafactor": 0.0}
@@ -22,38 +27,57 @@ STATE_BYTES = {"adamw": 8.0, "adamw-8bit": 2.0 + 2 * 4 / 256, "adafactor": 0.0}
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """`recompute`: whether activations are computed again; `micro_batch_tokens`: padded tokens of a micro-batch."""
+    """How training is made to fit.
+
+    Attributes:
+        recompute: whether activations are computed again in the backward pass.
+        on_host: whether what recomputation keeps, the inputs of the blocks, waits in the memory of the processor.
+        micro_batch_tokens: the most tokens of a micro-batch, padding included.
+    """
 
     recompute: bool
     micro_batch_tokens: int
+    on_host: bool = False
 
 
 def choose_fit(
-    recompute: Literal["auto", "on", "off"],
-    device: str,
-    length: int,
-    available: float,
-    needed: Callable[[bool, int], float],
+    recompute: Literal["auto", "on", "off"], device: str, length: int, available: float, needed: Callable[[Fit], float]
 ) -> Fit:
     """Return the quickest way to train that fits, or the one that needs least memory where none does.
 
     Args:
-        recompute: what the configuration says.
+        recompute: what the configuration says. `auto`: off where the largest micro-batch fits so.
         device: its type: cpu, cuda or mps.
         length: tokens of the longest row.
         available: bytes that training may take.
-        needed: returns the bytes it takes, with recomputation or without, at so many tokens in a micro-batch.
+        needed: returns the bytes that a way takes.
     """
     largest = LARGEST.get(device, LARGEST_ON_GPU)
+    ways = []
+    if recompute != "on":
+        ways += [Fit(recompute=False, micro_batch_tokens=tokens) for tokens in _halves(largest, length)]
+        if recompute == "auto":
+            del ways[1:]
+    if recompute != "off":
+        again = _halves(min(largest, max(LARGEST_RECOMPUTED, length)), length)
+        on_host = device == "cuda"
+        enough = max(ENOUGH, length) if on_host else length
+        ways += [Fit(recompute=True, micro_batch_tokens=tokens) for tokens in again if tokens >= enough or not on_host]
+        ways += [Fit(recompute=True, micro_batch_tokens=tokens, on_host=True) for tokens in again if on_host]
+    return next((way for way in ways if needed(way) <= available), ways[-1])
+
+
+def _halves(largest: int, length: int) -> list[int]:
+    """Return a budget of tokens, its half, and so on while a row of `length` tokens fits in."""
     budgets = [largest]
     while budgets[-1] >= 2 * length:
         budgets.append(budgets[-1] // 2)
-    enough = min(largest, max(ENOUGH, length))
-    for again in {"auto": (False, True), "on": (True,), "off": (False,)}[recompute]:
-        for tokens in budgets:
-            if needed(again, tokens) <= available and (tokens >= enough or again or recompute == "off"):
-                return Fit(recompute=again, micro_batch_tokens=tokens)
-    return Fit(recompute=recompute != "off", micro_batch_tokens=budgets[-1])
+    return budgets
+
+
+def in_fp32(device: str) -> int:
+    """Return how many logits of a piece are in fp32 at a time: a processor stays in its cache, a GPU is kept busy."""
+    return 1 << 21 if device == "cpu" else PIECE
 
 
 def state_bytes(name: str, parameters: int) -> int:

@@ -46,10 +46,13 @@ class Recomputation:
         if not self.on or not torch.is_grad_enabled():
             return forward(*args, **kwargs)
 
+        # Nothing below may hold on to the arguments themselves, or they would not leave the device.
+        count, names = len(args), tuple(kwargs)
+
         def run(*values: Any) -> Any:
             # A block appends to the cache that it is given (prefix tuning). Each time it must begin with the same one.
             fresh = [_fresh(value) for value in values]
-            return forward(*fresh[: len(args)], **dict(zip(kwargs, fresh[len(args) :], strict=True)))
+            return forward(*fresh[:count], **dict(zip(names, fresh[count:], strict=True)))
 
         with saved_tensors_hooks(_to_host, _from_host) if self.on_host else nullcontext():
             return checkpoint(run, *args, *kwargs.values(), use_reentrant=False, context_fn=_contexts)

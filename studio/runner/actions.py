@@ -19,6 +19,11 @@ from studio.engine.device import hardware as hardware
 from studio.engine.device import resolve_device
 from studio.engine.estimate import Estimate as Estimate
 from studio.engine.estimate import estimate as estimate
+from studio.engine.estimate.plan import Place, place_of, plan, with_storage
+from studio.engine.estimate.plan import gpu_of as gpu_of
+from studio.engine.estimate.remedies import Remedy as Remedy
+from studio.engine.estimate.remedies import apply_remedy as apply_remedy
+from studio.engine.estimate.remedies import options_text as options_text
 from studio.engine.export import TARGETS, Target
 from studio.engine.methods import METHODS, Method, suggestions_of
 from studio.engine.models.find import resolve_model
@@ -102,24 +107,26 @@ def suggestions(info: ModelInfo) -> dict[str, tuple[Suggestion, ...]]:
 
 
 def compare_methods(
-    info: ModelInfo, config: RunConfig, tables: Iterable[Mapping[str, Any]] = ()
+    info: ModelInfo, config: RunConfig, tables: Iterable[Mapping[str, Any]] = (), place: Place | None = None
 ) -> tuple[MethodRow, ...]:
     """Estimate every method for a model, in the order of the registry; all else is as in the configuration.
 
     Args:
         tables: `[method]` tables of methods that are not to be taken with their defaults; that of the configuration's
             own method is always taken from there.
+        place: where they would run; None: on the device that the configuration asks for.
     """
+    place = place or place_of(config)
     given = {str(table.get("name")): table for table in (*tables, config.method.model_dump(exclude_none=True))}
-    return tuple(_estimate_method(info, config, given.get(name, {"name": name})) for name in METHODS.names())
+    return tuple(_estimate_method(info, config, given.get(name, {"name": name}), place) for name in METHODS.names())
 
 
-def _estimate_method(info: ModelInfo, config: RunConfig, table: Mapping[str, Any]) -> MethodRow:
+def _estimate_method(info: ModelInfo, config: RunConfig, table: Mapping[str, Any], place: Place) -> MethodRow:
     """One row; whatever is wrong with one method for this model leaves the other rows as they are."""
     name = str(table["name"])
     try:
         tried = parse_config(config.model_dump(exclude_none=True) | {"method": table})
-        return MethodRow(name=name, estimate=estimate(info, tried))
+        return MethodRow(name=name, estimate=estimate(info, tried, place, with_remedies=False))
     except StudioError as error:
         return MethodRow(name=name, problem=str(error))
     except Exception as error:
@@ -146,10 +153,13 @@ def latency(folder: RunFolder, progress: Progress = no_progress, **settings: Any
 def explain_precision(config: RunConfig, info: ModelInfo) -> tuple[str, str]:
     """Return the precision that will be used and why. Raises `ConfigError` for one that cannot be used here."""
     precision, reason = choose_precision(config.precision, resolve_device(config.training.device), info.dtype)
+    stored = with_storage(config, plan(info, config, place_of(config)).base_dtype).precision
     reasons = [reason]
-    if METHODS.get(config.method.name).quantised_base:
+    if stored != config.precision:
+        reasons.append("frozen_to_fit")
+    elif METHODS.get(config.method.name).quantised_base:
         reasons.append(storage_reason(config.precision, precision, info.dtype))
-    return precision.name, reason_text(reasons, precision.name, choose_storage(config.precision, precision))
+    return precision.name, reason_text(reasons, precision.name, choose_storage(stored, precision))
 
 
 @dataclass(frozen=True, kw_only=True)

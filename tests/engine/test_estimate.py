@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from studio.config import RunConfig, parse_config
-from studio.engine.estimate import Work, estimate_components, micro_batch
 from studio.engine.estimate import estimate as whole_estimate
+from studio.engine.estimate.formula import Formula, Work, micro_batch
+from studio.engine.fit import Fit
 from studio.engine.methods import METHODS
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.inspect import inspect_model
@@ -32,9 +33,12 @@ def estimate(
     *,
     several: bool = True,
     on_cpu: bool = False,
+    recompute: bool = False,
+    on_host: bool = False,
 ) -> dict[str, int]:
     work = Work(rows=rows, length=100, several=several)
-    return estimate_components(info.shapes, run, PRECISIONS.get(precision), work, on_cpu=on_cpu)
+    formula = Formula(info.shapes, run, PRECISIONS.get(precision), "cpu" if on_cpu else "cuda")
+    return formula.components(Fit(recompute=recompute, on_host=on_host, micro_batch_tokens=1), work)
 
 
 def test_full_fine_tuning_takes_sixteen_bytes_a_parameter(info: ModelInfo) -> None:

@@ -133,6 +133,10 @@ def test_what_fits_is_what_is_not_more_than_there_is() -> None:
             bytes={"weights": total},
             total_bytes=total,
             available_bytes=100,
+            device_bytes=200,
+            device="cpu",
+            rows=1,
+            choices={},
         )
 
     assert needs(100).fits

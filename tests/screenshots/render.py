@@ -127,7 +127,7 @@ def setup_window(method: dict[str, object], memory: int = 16 * scripted_setup.GB
     }
     with (
         patch.object(actions, "open_model", lambda path, _progress: scripted_setup.smollm2(path)),
-        patch.object(device, "available_memory", lambda _device: memory),
+        patch.object(device, "memory_of", lambda _device: (memory, memory)),
         patch.object(job, "PAUSE_MILLISECONDS", 0),
     ):
         window.setup.set_tables(tables)
@@ -193,7 +193,7 @@ def page_method_comparison() -> QWidget:
     """Every method for SmolLM2, on a machine that is too small for the largest."""
     memory = 3 * scripted_setup.GB
     window = setup_window({"name": "lora"}, memory)
-    with patch.object(device, "available_memory", lambda _device: memory):
+    with patch.object(device, "memory_of", lambda _device: (memory, memory)):
         window.setup.compare_methods()
         dialog = window.setup.findChild(MethodComparison)
         settle(window.context, 6)

@@ -114,6 +114,10 @@ class FakeEngine:
             bytes={"weights": GB, "activations": self.total_bytes - GB},
             total_bytes=self.total_bytes,
             available_bytes=24 * GB,
+            device_bytes=24 * GB,
+            device="cuda",
+            rows=4,
+            choices={"recompute": True, "on_host": False, "micro_batch_tokens": 4096, "base_dtype": "bf16"},
         )
 
     def compare_methods(self, info: object, config: RunConfig, tables: Any = ()) -> tuple[MethodRow, ...]:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from studio.config import RunConfig, read_config
 from studio.engine.control import Progress
+from studio.engine.estimate.plan import with_storage
 from studio.engine.methods import METHODS, Method
 from studio.engine.models.files import FilePrint, fingerprint
 from studio.engine.models.find import resolve_model
@@ -46,7 +47,8 @@ def open_source(folder: RunFolder, progress: Progress) -> Source:
         ExportError: the run has no trained part, or its base has changed since.
         StudioError: the run folder or the base model cannot be read.
     """
-    config, state = read_config(folder.config), folder.read_state()
+    state = folder.read_state()
+    config = with_storage(read_config(folder.config), state.get("base_dtype", "auto"))
     if not any(folder.adapter.glob("*.safetensors")):
         raise ExportError(
             tr("The run {run} ({status}) has no trained weights to export; train it first.").format(

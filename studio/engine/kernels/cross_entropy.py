@@ -13,10 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Logits of a piece: enough of them to keep matrix products busy, 32 MB in 16 bits.
-PIECE = 1 << 24
-# Of fp32 in work at a time. A processor stays within its cache, and a GPU wants few kernels.
-_IN_WORK = {"cpu": 1 << 21}
+from studio.engine.fit import PIECE, in_fp32
 
 
 def cross_entropy_sum(
@@ -85,8 +82,7 @@ def _loss_and_gradient(logits: Tensor, targets: Tensor, weight: float, learns: b
     """Return the summed loss of a piece, and `weight` times its gradient by the logits, in their format."""
     total = torch.zeros((), device=logits.device)
     result = torch.empty_like(logits) if learns else None
-    in_work = _IN_WORK.get(logits.device.type, PIECE) // logits.shape[1]
-    for part in _pieces(len(logits), max(1, in_work)):
+    for part in _pieces(len(logits), max(1, in_fp32(logits.device.type) // logits.shape[1])):
         rows, wanted = logits[part].to(torch.float32, copy=True), targets[part, None]
         normaliser = rows.logsumexp(1, keepdim=True)
         total += (normaliser - rows.gather(1, wanted)).sum()

@@ -38,6 +38,9 @@ REASONS = {
     ),
     "fp16_on_processor": gettext_noop("On a processor fp16 is for seeing its numerics; bf16 or fp32 is faster there."),
     "frozen_as_asked": gettext_noop("Frozen weights are stored in {format}, as you asked."),
+    "frozen_to_fit": gettext_noop(
+        "Frozen weights are rounded to {format} (QLoRA), because in 16 bits they would fill more than half of the GPU."
+    ),
     "frozen_like_all": gettext_noop("Frozen weights are in {format}, like all others."),
     "frozen_as_in_the_files": gettext_noop("Frozen weights stay in {format}, the model's own format."),
     "frozen_as_products_take_them": gettext_noop(

@@ -14,13 +14,14 @@ from studio.engine.autocast import autocast
 from studio.engine.control import Progress
 from studio.engine.data.prepare import PreparedData
 from studio.engine.dtypes import torch_dtype
+from studio.engine.estimate.formula import storage_for
+from studio.engine.fit import Fit
 from studio.engine.kernels.attention import widen_attention
 from studio.engine.kernels.head import keep_head_converted
 from studio.engine.kernels.widen import widen_at_use
 from studio.engine.methods import METHODS
 from studio.engine.models.load import load_model
 from studio.engine.models.quantise import count_parameters, is_quantised, quantise_base
-from studio.engine.models.storage import Storage
 from studio.engine.precision import Precision
 from studio.engine.precision.choose import QUANTISED, choose_storage
 from studio.engine.recompute import Recomputation
@@ -66,9 +67,9 @@ class TrainableModel:
 
 
 def load_trainable(
-    path: Path, config: RunConfig, precision: Precision, device: torch.device, recompute: bool, progress: Progress
+    path: Path, config: RunConfig, precision: Precision, device: torch.device, fit: Fit, progress: Progress
 ) -> TrainableModel:
-    """Load the base model and attach the method to it, on `device`. `recompute`: see `make_trainable`.
+    """Load the base model and attach the method to it, on `device`.
 
     Raises:
         ModelError, ConfigError: the model or the method cannot be used.
@@ -77,15 +78,22 @@ def load_trainable(
     base = load_model(path, progress=progress, storage=storage_for(config, precision), device=device)
     # Step 0 is the initialisation: the method's random weights follow from the seed, not from what was drawn before.
     seed_step(config.training.seed, 0)
-    return make_trainable(base, config, precision, device, recompute=recompute)
+    return make_trainable(base, config, precision, device, recompute=fit.recompute, on_host=fit.on_host)
 
 
 def make_trainable(
-    base: PreTrainedModel, config: RunConfig, precision: Precision, device: torch.device, *, recompute: bool = False
+    base: PreTrainedModel,
+    config: RunConfig,
+    precision: Precision,
+    device: torch.device,
+    *,
+    recompute: bool = False,
+    on_host: bool = False,
 ) -> TrainableModel:
     """Attach the method to a base model, which changes in place; random weights come from torch's generator.
 
-    `recompute`: whether the backward pass computes activations again, which changes no result.
+    `recompute`: whether the backward pass computes activations again; `on_host`: whether what it begins with waits in
+    the memory of the processor. Neither changes a result.
 
     Raises:
         ConfigError: the method cannot be used with this model.
@@ -102,19 +110,8 @@ def make_trainable(
         raise TrainingError(tr("Nothing is left to train; freeze less."))
     with autocast(precision, device):
         loss = SupervisedLoss(model, base, METHODS.get(config.method.name).virtual_tokens(config.method))
-    recomputation = Recomputation(base, on=recompute)
+    recomputation = Recomputation(base, on=recompute, on_host=on_host)
     return TrainableModel(model, base, loss, parameters, count_parameters(model), recomputation)
-
-
-def storage_for(config: RunConfig, precision: Precision) -> Storage:
-    """Return how a run stores the weights of its base."""
-    method = METHODS.get(config.method.name)
-    return Storage(
-        frozen=choose_storage(config.precision, precision),
-        products=precision.autocast or "fp32",
-        rest=precision.parameters,
-        trained=lambda name: method.trains(name, config.method),
-    )
 
 
 def attach_stored(

@@ -15,6 +15,7 @@ from torch.optim.adamw import adamw
 
 from studio.config import PrecisionConfig, RunConfig, TrainingConfig
 from studio.engine.device import is_out_of_memory
+from studio.engine.fit import PORTION
 from studio.engine.models.quiet import import_bitsandbytes
 from studio.engine.precision import Precision
 from studio.engine.seed import step_seed
@@ -23,8 +24,6 @@ from studio.i18n import tr
 
 # The tables of what 8 bits stand for, which all 8-bit states share.
 SHARED_STATES = ("qmap1", "qmap2")
-# Numbers whose weights and states are copied while their step is applied: 192 MB for AdamW's.
-_PORTION = 1 << 24
 
 
 def check_optimizer(name: str, precision: Precision, device: torch.device) -> None:
@@ -112,13 +111,13 @@ def apply_step(optimizer: torch.optim.Optimizer, make_room: Callable[[], None]) 
 
 
 def _portions(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
-    """Split parameters into runs of at most `_PORTION` numbers; a larger one stands alone."""
+    """Split parameters into runs of at most `PORTION` numbers; a larger one stands alone."""
     portions: list[list[nn.Parameter]] = []
     room = 0
     for parameter in parameters:
         if parameter.numel() > room:
             portions.append([])
-            room = _PORTION
+            room = PORTION
         portions[-1].append(parameter)
         room -= parameter.numel()
     return portions

@@ -15,8 +15,9 @@ from studio.config import RunConfig
 from studio.engine.autocast import tf32
 from studio.engine.control import Control, Progress
 from studio.engine.data.prepare import PreparedData, prepare_data
-from studio.engine.device import available_memory, library_versions, peak_memory, resolve_device
-from studio.engine.estimate import plan
+from studio.engine.device import library_versions, peak_memory, resolve_device
+from studio.engine.estimate.plan import Plan, place_of, plan, with_storage
+from studio.engine.estimate.remedies import refusal
 from studio.engine.fit import Fit
 from studio.engine.methods import METHODS
 from studio.engine.models.files import fingerprint
@@ -143,11 +144,17 @@ class _Run:
         info = inspect_model(resolve_model(self._config.model.path, progress), progress)
         METHODS.get(self._config.method.name).check(info, self._config.method)
         kind = info.kind if self._config.model.kind == "auto" else self._config.model.kind
+        asked = self._config.precision
+        found = self._plan(info)
         precision, reason = choose_precision(self._config.precision, self._device, info.dtype)
         check_optimizer(self._config.training.optimizer, precision, self._device)
         reasons = [reason]
         if METHODS.get(self._config.method.name).quantised_base:
-            reasons.append(storage_reason(self._config.precision, precision, info.dtype))
+            reasons.append(
+                "frozen_to_fit"
+                if asked != self._config.precision
+                else storage_reason(self._config.precision, precision, info.dtype)
+            )
         self._announce(info, kind, precision, reasons)
         tokenizer = load_tokenizer(info.path)
         data = prepare_data(self._config.data, tokenizer, kind, self._config.training.seed, progress)
@@ -155,10 +162,20 @@ class _Run:
         self._report_data(data)
         record = {"path": str(info.path), "base_files": fingerprint(info.path, progress)}
         write_atomically(self._folder.path / "base.json", json.dumps(record, ensure_ascii=False, indent=2) + "\n")
-        available = available_memory(self._config.training.device)
-        fit = plan(info, self._config, precision, self._device, available)
-        prepared = Prepared(info, data, precision, _pad_id(tokenizer), available, fit)
-        return prepared, load_trainable(info.path, self._config, precision, self._device, fit.recompute, progress)
+        prepared = Prepared(info, data, precision, _pad_id(tokenizer), found.place.available, found.fit)
+        return prepared, load_trainable(info.path, self._config, precision, self._device, found.fit, progress)
+
+    def _plan(self, info: ModelInfo) -> Plan:
+        """Plan how training fits, with the storage of weights that the run began with. Refuse what is too much."""
+        before = self._folder.read_state().get("base_dtype")
+        if before is not None:  # another storage would be another base
+            self._config = with_storage(self._config, before)
+        found = plan(info, self._config, place_of(self._config))
+        if not found.fits:
+            raise TrainingError(refusal(info, self._config, found))
+        self._config = with_storage(self._config, found.base_dtype)
+        self._folder.write_state("running", base_dtype=found.base_dtype)
+        return found
 
     def _announce(self, info: ModelInfo, kind: str, precision: Precision, reasons: list[str]) -> None:
         name = info.path.name
@@ -238,12 +255,13 @@ class _Run:
                 self._save()  # in case the model cannot be loaded again
             self._loop = None
             del loop, trainer, model  # only one model in memory at a time
-            precision, _ = choose_precision(config.precision, self._device, prepared.info.dtype)
-            available = available_memory(config.training.device)
-            fit = plan(prepared.info, config, precision, self._device, available)
-            model = load_trainable(prepared.info.path, config, precision, self._device, fit.recompute, self._progress)
-            self._folder.write_state("running", precision=precision.name)
-            prepared = dataclasses.replace(prepared, precision=precision, available=available, fit=fit)
+            found = plan(prepared.info, config, place_of(config))
+            self._config, fit = with_storage(config, found.base_dtype), found.fit
+            model = load_trainable(prepared.info.path, self._config, found.precision, self._device, fit, self._progress)
+            self._folder.write_state("running", precision=found.precision.name, base_dtype=found.base_dtype)
+            prepared = dataclasses.replace(
+                prepared, precision=found.precision, available=found.place.available, fit=fit
+            )
             self._token_budget = min(self._token_budget, fit.micro_batch_tokens)
         self._loop = self._make_loop(prepared, model, verdicts)
         self._loop.left_out |= left_out

@@ -264,13 +264,15 @@ class Trainer:
             self._make_room(during)
 
     def _make_room(self, during: Activity) -> None:
-        """Release memory and halve the micro-batch that was too much. Below one row, compute activations again."""
+        """Release memory and halve the micro-batch that was too much. Below one row, keep less."""
         release_memory(self.device)
         before, batch = self.token_budget, self._batch
         if batch is not None and len(batch.rows) > 1:
             self.token_budget = max(1, min(before, batch.input_ids.numel()) // 2)
         elif self.config.training.recompute == "auto" and not self.model.recomputation.on:
             self.model.recomputation.on = True
+        elif self.device.type == "cuda" and self.model.recomputation.on and not self.model.recomputation.on_host:
+            self.model.recomputation.on_host = True
         elif during != "optimizer":
             raise TrainingError(
                 tr("There is not enough memory for a single row; lower data.max_length, or take a smaller model.")

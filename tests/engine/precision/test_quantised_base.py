@@ -18,7 +18,8 @@ from transformers import AutoModelForCausalLM
 
 from studio.config import parse_config, write_config
 from studio.engine.control import Control
-from studio.engine.estimate import Work, estimate_components
+from studio.engine.estimate.formula import Formula
+from studio.engine.fit import Fit
 from studio.engine.methods import METHODS
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.quantise import count_parameters
@@ -110,9 +111,8 @@ def test_the_estimate_of_the_weights_is_what_they_take(tmp_path: Path, base_dtyp
     info = inspect_model(save_model(tmp_path / "model"))
     tables = {"precision": {"name": "bf16-mixed", "base_dtype": base_dtype}, "method": {"name": "lora", "rank": 4}}
     needed = {"model": {"path": "m"}, "data": {"sources": [{"path": "d.jsonl"}]}}
-    work = Work(rows=1, length=100)
     config, precision = parse_config(needed | tables), PRECISIONS.get("bf16-mixed")
-    parts = estimate_components(info.shapes, config, precision, work, on_cpu=True)
+    parts = Formula(info.shapes, config, precision, "cpu").components(Fit(recompute=False, micro_batch_tokens=100))
     tiny = bench(LORA, tables["precision"])  # type: ignore[arg-type]
     taken = sum(p.numel() * p.element_size() for p in tiny.model.parameters())
     scales = sum(p.quant_state.absmax.numel() for p in tiny.model.parameters() if hasattr(p, "quant_state"))

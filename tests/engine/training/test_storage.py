@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from studio.config import parse_config
 from studio.engine.control import no_progress
+from studio.engine.fit import Fit
 from studio.engine.models.load import load_model
 from studio.engine.precision import PRECISIONS
 from studio.engine.seed import seed_step
@@ -62,7 +63,7 @@ def test_a_base_of_16_bits_trains_bit_for_bit_as_its_fp32_copy(
         }
     )
     chosen = PRECISIONS.get(precision)
-    loaded = load_trainable(tmp_path, config, chosen, CPU, no_progress)
+    loaded = load_trainable(tmp_path, config, chosen, CPU, Fit(recompute=False, micro_batch_tokens=1), no_progress)
     wide = load_model(tmp_path)
     seed_step(config.training.seed, 0)
     plain = make_trainable(wide, config, chosen, CPU)

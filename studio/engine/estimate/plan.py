@@ -1,0 +1,139 @@
+"""What `auto` becomes so that training fits: recomputation, the size of micro-batches, and the storage of the base."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from studio.config import RunConfig
+from studio.config.precision import check_precision
+from studio.config.run import override_config
+from studio.engine import device
+from studio.engine.device import resolve_device
+from studio.engine.estimate.formula import Formula, storage_for
+from studio.engine.fit import Fit, choose_fit
+from studio.engine.methods import METHODS
+from studio.engine.models.info import ModelInfo
+from studio.engine.precision import PRECISIONS, Precision
+from studio.engine.precision.choose import choose_precision, choose_storage
+from studio.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+# Of a GPU that is not here: its driver, CUDA, the libraries' own buffers, and the gaps between tensors.
+_RESERVE = 700 << 20
+# Frozen weights in 16 bits that fill more than this share of a GPU leave too little for everything else.
+_SHARE_OF_WEIGHTS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where training would run. Sizes are in bytes.
+
+    Attributes:
+        kind: cpu, cuda or mps.
+        total: memory of the device.
+        available: what of it is free for training.
+        device: None for a GPU that is not in this machine. It is taken for one that computes in bf16.
+    """
+
+    kind: str
+    total: int
+    available: int
+    device: torch.device | None = None
+
+
+def place_of(config: RunConfig) -> Place:
+    """Return the device that a configuration asks for, as it is now. Raises `TrainingError` where there is none."""
+    resolved = resolve_device(config.training.device)
+    available, total = device.memory_of(config.training.device)
+    return Place(kind=resolved.type, total=total, available=available, device=resolved)
+
+
+def gpu_of(gigabytes: float) -> Place:
+    """Return an NVIDIA GPU of this size (1024³ bytes each) with nothing else on it, whether or not it is here."""
+    total = int(gigabytes * (1 << 30))
+    return Place(kind="cuda", total=total, available=max(0, total - _RESERVE))
+
+
+def precision_at(info: ModelInfo, config: RunConfig, place: Place) -> Precision:
+    """Return the precision that training takes there. Raises `ConfigError` for one that cannot be had."""
+    if place.device is not None:
+        return choose_precision(config.precision, place.device, info.dtype)[0]
+    name = "bf16-mixed" if config.precision.name == "auto" else config.precision.name
+    check_precision(config.precision, name)
+    return PRECISIONS.get(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How training will go.
+
+    Attributes:
+        fit: the way in which it fits, or needs least.
+        base_dtype: the format of frozen linear weights: fp32, fp16, bf16, int8 or nf4.
+        bytes: the memory that it takes, by component (`formula.Formula.components`).
+    """
+
+    place: Place
+    precision: Precision
+    fit: Fit
+    base_dtype: str
+    bytes: dict[str, int]
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(self.bytes.values())
+
+    @property
+    def fits(self) -> bool:
+        return self.total_bytes <= self.place.available
+
+
+def plan(info: ModelInfo, config: RunConfig, place: Place) -> Plan:
+    """Return the quickest way to train that fits, or the one that needs least memory where none does.
+
+    Window, command line, refusal and the first micro-batch of a run all follow from it.
+
+    Raises:
+        ConfigError: the precision cannot be had there, or the method does not fit the model.
+    """
+    precision = precision_at(info, config, place)
+    base_dtype = _base_dtype(info, config, precision, place)
+    stored = with_storage(config, base_dtype)
+
+    formula = Formula(info.shapes, stored, precision, place.kind)
+    fit = choose_fit(
+        config.training.recompute,
+        place.kind,
+        config.data.max_length,
+        place.available,
+        lambda fit: sum(formula.components(fit).values()),
+    )
+    return Plan(place=place, precision=precision, fit=fit, base_dtype=base_dtype, bytes=formula.components(fit))
+
+
+def with_storage(config: RunConfig, base_dtype: str) -> RunConfig:
+    """Return a configuration whose frozen weights are stored in this format."""
+    if config.precision.base_dtype == "auto" and base_dtype in ("nf4", "int8"):
+        return override_config(config, {"precision.base_dtype": base_dtype})
+    return config
+
+
+def _base_dtype(info: ModelInfo, config: RunConfig, precision: Precision, place: Place) -> str:
+    """Return the storage of frozen weights: nf4 where they would otherwise fill most of an NVIDIA GPU."""
+    method = METHODS.get(config.method.name)
+    plain = precision.parameters if method.form == "model" else choose_storage(config.precision, precision)
+    here = place.device is None or importlib.util.find_spec("bitsandbytes") is not None
+    if config.precision.base_dtype != "auto" or place.kind != "cuda" or not method.quantised_base or not here:
+        return plain
+    weights = storage_for(config, precision).bytes(info.shapes)
+    if precision.autocast is None or weights <= _SHARE_OF_WEIGHTS * place.total:
+        return plain
+    try:
+        config.method.check_storage("nf4")
+    except ConfigError:
+        return plain
+    return "nf4"
