@@ -14,14 +14,8 @@ from studio.engine.methods import METHODS, Method
 from studio.i18n import tr
 from studio.runner import actions
 from studio.runner.actions import Estimate, MethodRow
-from studio.runner.words import (
-    choices_text,
-    exports_text,
-    merging_text,
-    remedy_text,
-    taken_text,
-    unmergeable_text,
-)
+from studio.runner.memory_words import choices_text, remedy_text, taken_text
+from studio.runner.words import exports_text, merging_text, unmergeable_text
 from studio.text.numbers import count_text, share_text, size_text
 from studio.text.words import component_text
 

@@ -1,17 +1,67 @@
-"""What the window and the terminal say of the memory that a run measured, and of memory that ran out."""
+"""What the window and the terminal say of memory: how a run is made to fit, what it measured, and that it ran out."""
 
 from __future__ import annotations
 
 from studio.events import MemoryMeasured, MicroBatchShrunk
 from studio.i18n import gettext_noop, tr
+from studio.runner.actions import Estimate, Remedy
 from studio.text.numbers import size_text
 
+# What a remedy for memory does, as a button and a line say it.
+REMEDIES = {
+    "nf4": gettext_noop("Store the base in 4 bits (nf4)"),
+    "recompute": gettext_noop("Recompute activations"),
+    "states-8bit": gettext_noop("Optimizer states in 8 bits"),
+    "adafactor": gettext_noop("Take Adafactor, which keeps next to no states"),
+    "rank": gettext_noop("Rank {value}"),
+    "rows": gettext_noop("Rows of {value} tokens at most"),
+    "method": gettext_noop("Train with LoRA"),
+    "together": gettext_noop("Several of these together"),
+}
+# Memory that other programs hold is worth a word from this share of the device on.
+_TAKEN = 0.1
 _DURING = {
     "trial": gettext_noop("Memory ran out in the trial of the longest rows."),
     "training": gettext_noop("Memory ran out in a training step."),
     "optimizer": gettext_noop("Memory ran out while weights were updated."),
     "evaluation": gettext_noop("Memory ran out while the validation loss was measured."),
 }
+
+
+def choices_text(needs: Estimate) -> str:
+    """Say how training is made to fit, such as "recomputes activations; 4 rows at a time; base in nf4"."""
+    parts = []
+    if needs.choices["recompute"]:
+        parts.append(
+            tr("recomputes activations, with the inputs of the layers in the computer's memory")
+            if needs.choices["on_host"]
+            else tr("recomputes activations")
+        )
+    parts.append(tr("1 row at a time") if needs.rows == 1 else tr("{count} rows at a time").format(count=needs.rows))
+    if needs.choices["base_dtype"] in ("nf4", "int8"):
+        parts.append(tr("base stored in {format}").format(format=needs.choices["base_dtype"]))
+    return "; ".join(parts)
+
+
+def taken_text(needs: Estimate) -> str:
+    """Say how much of the memory other programs hold; empty where that is little."""
+    taken = needs.device_bytes - needs.available_bytes
+    if needs.available_bytes <= 0 or taken < _TAKEN * needs.device_bytes:
+        return ""
+    words = (
+        tr("Other programs hold {taken} of the {total} of this computer's memory.")
+        if needs.device == "cpu"
+        else tr("Other programs hold {taken} of the GPU's {total}; closing them makes room.")
+    )
+    return words.format(taken=size_text(taken), total=size_text(needs.device_bytes))
+
+
+def remedy_text(remedy: Remedy) -> str:
+    """Return what a remedy does, and what training takes then: "Rank 8: 6.2 GB"."""
+    value = next(iter(remedy.overrides.values()), "")
+    words = tr(REMEDIES[remedy.name]).format(value=value)
+    figure = ("{size}" if remedy.fits else tr("{size}, not enough")).format(size=size_text(remedy.total_bytes))
+    return tr("{what}: {size}").format(what=words, size=figure)
 
 
 def measured_text(event: MemoryMeasured) -> str:

@@ -18,6 +18,10 @@ LORA = Estimate(
     bytes={"weights": 269_030_016},
     total_bytes=269_030_016,
     available_bytes=24 * 1024**3,
+    device_bytes=24 * 1024**3,
+    device="cuda",
+    rows=4,
+    choices={"recompute": True, "on_host": False, "micro_batch_tokens": 4096, "base_dtype": "nf4"},
 )
 ESTIMATE = actions.estimate
 ROWS = (MethodRow(name="lora", estimate=LORA), MethodRow(name="full", problem="It trains the weights themselves."))

@@ -32,7 +32,7 @@ class MethodColumn(Column):
 
 def _memory_text(needs: Estimate) -> str:
     size = size_text(needs.total_bytes)
-    return size if needs.fits else tr("{size}, may not fit").format(size=size)
+    return size if needs.fits else tr("{size}, does not fit").format(size=size)
 
 
 COLUMNS = (

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
-from PySide6.QtCore import QRectF, QSize, Qt
+from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPaintEvent
-from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
+from PySide6.QtWidgets import QLabel, QPushButton, QSizePolicy, QWidget
 from typing_extensions import override
 
+from studio.events import MemoryMeasured
 from studio.i18n import gettext_noop, tr
-from studio.runner.actions import Estimate
+from studio.runner.actions import Estimate, Remedy, options_text
+from studio.runner.memory_words import choices_text, measured_text, remedy_text, taken_text
 from studio.text.numbers import size_text
 from studio.text.words import component_text
 from studio.ui import theme
+from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import vbox
+from studio.ui.widgets.text import label
 
 _ABOUT = gettext_noop(
     "What training holds at its peak. Program: the interpreter and its libraries. 16-bit copies: of weights that are "
@@ -37,13 +42,23 @@ _COLOURS = {
 
 
 class MemoryBar(QWidget):
-    """Hidden while there is no estimate."""
+    """The memory, how training is made to fit into it, and what would make it fit. Hidden while there is no estimate.
+
+    `remedy_chosen` carries the remedy, a `Remedy`, that the user takes.
+    """
+
+    remedy_chosen = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._bar = _Bar()
         self._legend = MemoryLegend()
-        vbox(self._bar, self._legend, spacing=0.75, margins=(0, 0.5, 0, 0.5), parent=self)
+        self.choices, self.measured = label("", "caption", wrap=True), label("", "caption", wrap=True)
+        self.remedies: list[QPushButton] = []
+        self._offer = vbox(spacing=0.5)
+        self.measured.hide()
+        parts = (self._bar, self._legend, self.choices, self.measured, self._offer)
+        vbox(*parts, spacing=0.75, margins=(0, 0.5, 0, 0.5), parent=self)
         self.setToolTip(tr(_ABOUT))
         self.hide()
 
@@ -54,6 +69,28 @@ class MemoryBar(QWidget):
             self._bar.show_parts(estimate.bytes, estimate.available_bytes)
             self._legend.show_parts(estimate.bytes)
             self._bar.setAccessibleName(tr("Memory: {parts}").format(parts=parts_text(estimate.bytes)))
+            how = choices_text(estimate)
+            self.choices.setText(" ".join(filter(None, (f"{how[:1].upper()}{how[1:]}.", taken_text(estimate)))))
+            self._show_remedies(estimate)
+
+    def show_measured(self, event: MemoryMeasured | None) -> None:
+        """Show what the trial of the run has measured, or nothing."""
+        self.measured.setText(measured_text(event) if event else "")
+        self.measured.setVisible(event is not None)
+
+    def _show_remedies(self, estimate: Estimate) -> None:
+        for button in self.remedies:
+            self._offer.removeWidget(button)
+            button.deleteLater()
+        self.remedies = []
+        for remedy in estimate.remedies:
+            button = push_button(remedy_text(remedy), tooltip=options_text(remedy))
+            button.clicked.connect(functools.partial(self._choose, remedy))
+            self._offer.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
+            self.remedies.append(button)
+
+    def _choose(self, remedy: Remedy) -> None:
+        self.remedy_chosen.emit(remedy)
 
 
 class MemoryLegend(QLabel):

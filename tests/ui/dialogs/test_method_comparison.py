@@ -123,9 +123,9 @@ def test_what_does_not_fit_is_marked_in_words_and_the_parts_are_named(
     engine.total_bytes = 30 * GB
     dialog = opened(ready, qtbot)
     index = dialog.model.index(0, MEMORY)
-    assert index.data() == "30 GB, may not fit"
+    assert index.data() == "30 GB, does not fit"
     assert index.data(Qt.ItemDataRole.ToolTipRole) == "Weights 1 GB, Activations 29 GB"
-    assert index.data(Qt.ItemDataRole.AccessibleTextRole) == "30 GB, may not fit: Weights 1 GB, Activations 29 GB"
+    assert index.data(Qt.ItemDataRole.AccessibleTextRole) == "30 GB, does not fit: Weights 1 GB, Activations 29 GB"
     assert dialog.legend.accessibleName() == "Weights 1 GB, Activations 29 GB"
     dialog.reject()
 

@@ -50,7 +50,7 @@ class MethodFacts(QFrame):
         of_all = tr("{share} of {total}").format(share=share, total=count_text(estimate.total_parameters))
         self.figures["trainable"].set(count_text(estimate.trainable_parameters), of_all)
         self.figures["patch"].set(size_text(estimate.patch_bytes), tr("on disk"))
-        words = tr("of {available} available") if estimate.fits else tr("may not fit in {available}")
+        words = tr("of {available} available") if estimate.fits else tr("does not fit in {available}")
         there = words.format(available=size_text(estimate.available_bytes))
         self.figures["memory"].set(size_text(estimate.total_bytes), there, None if estimate.fits else "warning")
 

@@ -13,7 +13,7 @@ from studio.config import RunConfig, parse_config, read_config, write_config
 from studio.errors import ConfigError, StudioError
 from studio.i18n import tr
 from studio.runner import actions
-from studio.runner.actions import Estimate
+from studio.runner.actions import Estimate, Remedy
 from studio.runs import write_atomically
 from studio.ui import theme
 from studio.ui.bridge import AppContext
@@ -187,9 +187,11 @@ class SetupPage(Page):
         self._look.finished.connect(self.notice.show_cards)
         self.model.info_changed.connect(self._model_changed)
         self.method.chosen.connect(self.training.suggest_for)
+        self.training.memory.remedy_chosen.connect(self._apply_remedy)
         self.method.compare.clicked.connect(self.compare_methods)
         self.precision.probe.clicked.connect(self.probe_precisions)
         self._context.run_state_changed.connect(self._settle_soon)
+        self._context.progressed.connect(self._show_measured)
         theme.application().focusChanged.connect(self._follow_focus)
         # Signs and Start follow once per turn of the event loop, however many cards changed in it.
         self._soon = QTimer(self, singleShot=True)
@@ -247,6 +249,21 @@ class SetupPage(Page):
             return parse_config(tables), ""
         except ConfigError as error:
             return None, str(error)
+
+    def _apply_remedy(self, remedy: Remedy) -> None:
+        """Set the options of a remedy, and show the card that says whether it fits now."""
+        tables, overrides = self.tables(), dict(remedy.overrides)
+        if "method.name" in overrides:
+            tables["method"] = {"name": overrides.pop("method.name")}
+        for key, value in overrides.items():
+            section, _, option = key.partition(".")
+            tables[section][option] = value
+        self.set_tables(tables)
+        self._reveal(self.training)
+
+    def _show_measured(self) -> None:
+        live = self._context.live
+        self.training.memory.show_measured(live.state.memory if live else None)
 
     def _show_estimate(self, estimate: Estimate | None, problem: str = "") -> None:
         self.method.show_estimate(estimate, problem)

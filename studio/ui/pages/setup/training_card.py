@@ -61,15 +61,14 @@ class TrainingCard(SectionCard):
 
     def _judge_memory(self, estimate: Estimate) -> None:
         total, available = size_text(estimate.total_bytes), size_text(estimate.available_bytes)
-        if estimate.total_bytes <= estimate.available_bytes:
+        if estimate.fits:
             self.judge(
                 self._outlook(), tr("Fits: {total} of {available}").format(total=total, available=available), "good"
             )
         else:
-            words = tr(
-                "May not fit: about {total} needed, {available} there. Lower the longest row, store frozen weights "
-                "in 16 bits, or take a smaller model."
-            )
+            words = tr("Does not fit: {total} needed, {available} there.")
+            if any(remedy.fits for remedy in estimate.remedies):
+                words = f"{words} {tr('Below is what would fit.')}"
             self.judge(self._outlook(), words.format(total=total, available=available), "warning")
 
     def _outlook(self) -> str:

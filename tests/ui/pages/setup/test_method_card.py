@@ -80,7 +80,7 @@ def test_that_a_method_cannot_be_merged_is_said_before_training_with_what_the_ex
 def test_what_does_not_fit_is_said_at_the_memory(ready: MainWindow, engine: FakeEngine, qtbot: QtBot) -> None:
     engine.total_bytes = 30 * GB
     ready.setup.method.choice.set_value("full")
-    qtbot.waitUntil(lambda: figures(ready.setup.method)["memory"] == "Memory: 30 GB may not fit in 24 GB")
+    qtbot.waitUntil(lambda: figures(ready.setup.method)["memory"] == "Memory: 30 GB does not fit in 24 GB")
 
 
 def test_a_wrong_option_leaves_no_figures_that_would_be_wrong_too(ready: MainWindow, qtbot: QtBot) -> None:

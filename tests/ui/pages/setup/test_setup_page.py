@@ -177,7 +177,7 @@ def test_loss_scaling_is_shown_when_automatic_became_fp16(page: SetupPage, engin
 def test_what_does_not_fit_is_a_warning_with_remedies(page: SetupPage, engine: FakeEngine, qtbot: QtBot) -> None:
     engine.total_bytes = 30 * GB
     page.model.set_values({"path": "/some/model"})
-    wait_for_verdict(qtbot, page.training, "May not fit")
+    wait_for_verdict(qtbot, page.training, "Does not fit")
     assert page.training.verdict[1] == "warning"
 
 
