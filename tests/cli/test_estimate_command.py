@@ -77,3 +77,32 @@ def test_what_the_model_refuses_is_a_wrong_configuration(
     done = command("estimate", config, "--set", "method.name=full", "--set", "method.freeze_layers=900")
     assert done.status == 2
     assert "method.freeze_layers = 900: this model has 30 layers; freeze 30 at most." in done.err
+
+
+def test_a_gpu_of_another_machine_is_answered_for_with_the_choices_made(
+    command: Command, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "estimate", ESTIMATE)
+    monkeypatch.setattr(actions, "open_model", answering(smollm2()))
+    values = command("estimate", config, "--gpu-memory", "23.5", "--json").json
+    assert values["device_bytes"] == 23.5 * 1024**3
+    assert set(values["choices"]) == {"recompute", "micro_batch_tokens", "on_host", "base_dtype"}
+    assert values["fits"] is True
+    out = command("estimate", config, "--gpu-memory", "24").out
+    assert "It fits: 8 rows at a time" in out
+    assert "700 MB of it are left to CUDA" in out
+
+
+def test_what_does_not_fit_comes_with_the_options_that_would_do(
+    command: Command, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "estimate", ESTIMATE)
+    monkeypatch.setattr(actions, "open_model", answering(smollm2()))
+    out = command("estimate", config, "--set", "method.name=full", "--gpu-memory", "2").out
+    assert "It does not fit: " in out
+    assert "(--set training.optimizer=adafactor)" in out
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "much", "nan"])
+def test_a_size_that_is_none_is_refused(command: Command, config: Path, size: str) -> None:
+    assert command("estimate", config, f"--gpu-memory={size}").status == 2

@@ -7,6 +7,8 @@ import pytest
 from studio.config import RunConfig, parse_config
 from studio.engine.estimate import estimate as whole_estimate
 from studio.engine.estimate.formula import Formula, Work, micro_batch
+from studio.engine.estimate.plan import Place, gpu_of
+from studio.engine.estimate.remedies import apply_remedy
 from studio.engine.fit import Fit
 from studio.engine.methods import METHODS
 from studio.engine.models.info import ModelInfo
@@ -120,3 +122,91 @@ def test_an_estimate_is_the_sum_of_its_named_parts(info: ModelInfo) -> None:
         "logits",
     ]
     assert needs.total_bytes == sum(needs.bytes.values()) > 0
+
+
+def test_recomputation_keeps_the_inputs_of_the_layers_and_one_layer(info: ModelInfo) -> None:
+    kept = estimate(info, config(method={"name": "lora"}), rows=64)
+    again = estimate(info, config(method={"name": "lora"}), rows=64, recompute=True)
+    waiting = estimate(info, config(method={"name": "lora"}), rows=64, recompute=True, on_host=True)
+    assert again["activations"] < kept["activations"]
+    assert waiting["activations"] <= again["activations"]
+    assert again["weights"] == kept["weights"]
+
+
+def test_what_an_optimizer_keeps_is_what_it_costs(info: ModelInfo) -> None:
+    run = {"method": {"name": "full"}}
+    by_name = {name: estimate(info, config(**run, training={"optimizer": name}), rows=64) for name in OPTIMIZERS}
+    states = {name: parts["optimizer"] / info.parameters for name, parts in by_name.items()}
+    assert states == pytest.approx({"adamw": 8.0, "adamw-8bit": 2.03, "adafactor": 0.0}, abs=0.01)
+
+
+OPTIMIZERS = ("adamw", "adamw-8bit", "adafactor")
+
+
+def of_size(total: int, available: int | None = None) -> Place:
+    return Place(kind="cuda", total=total, available=total if available is None else available)
+
+
+def test_a_gpu_of_a_size_is_answered_for_on_any_machine(info: ModelInfo) -> None:
+    needs = whole_estimate(info, config(), gpu_of(24))
+    assert needs.fits
+    assert needs.device == "cuda"
+    assert needs.bytes["runtime"] == 0
+    assert 23 * 2**30 < needs.available_bytes < needs.device_bytes == 24 * 2**30
+    assert needs.choices == {"recompute": False, "micro_batch_tokens": 8192, "on_host": False, "base_dtype": "bf16"}
+
+
+def test_the_less_memory_there_is_the_less_is_kept(info: ModelInfo) -> None:
+    run = config(data={"max_length": 512}, training={"batch_size": 16})
+    roomy = whole_estimate(info, run, of_size(1 << 40))
+    tight = whole_estimate(info, run, of_size(1 << 40, roomy.total_bytes - 1))
+    tightest = whole_estimate(info, run, of_size(1 << 40, 1))
+    assert (roomy.choices["recompute"], roomy.rows) == (False, 16)
+    assert tight.choices["recompute"]
+    assert tight.fits
+    assert (tightest.choices["on_host"], tightest.rows) == (True, 1)
+    assert roomy.total_bytes > tight.total_bytes > tightest.total_bytes
+
+
+def test_what_the_user_says_of_recomputation_holds(info: ModelInfo) -> None:
+    place = of_size(1 << 40)
+    on = whole_estimate(info, config(training={"recompute": "on"}), place)
+    off = whole_estimate(info, config(training={"recompute": "off"}), of_size(1 << 40, 1))
+    assert (on.choices["recompute"], off.choices["recompute"]) == (True, False)
+
+
+def test_weights_that_would_fill_a_gpu_are_stored_in_nf4(info: ModelInfo) -> None:
+    small = {"method": {"name": "lora", "rank": 1}}
+    weights = whole_estimate(info, config(**small), of_size(1 << 40)).bytes["weights"]
+
+    def stored(share: float, **tables: dict[str, Any]) -> str:
+        needs = whole_estimate(info, config(**(small | tables)), of_size(int(weights / share)))
+        return str(needs.choices["base_dtype"])
+
+    assert (stored(0.4), stored(0.9)) == ("bf16", "nf4")
+    assert stored(0.9, precision={"base_dtype": "bf16"}) == "bf16"
+    assert stored(0.9, method={"name": "full"}) == "fp32"
+    assert stored(0.9, method={"name": "lora", "init": "pissa"}) == "bf16"
+
+
+def test_remedies_carry_the_figure_that_the_estimate_has_with_them(info: ModelInfo) -> None:
+    run = config(method={"name": "full"}, data={"max_length": 2048})
+    place = of_size(1 << 40, 1)
+    needs = whole_estimate(info, run, place)
+    assert {remedy.name for remedy in needs.remedies} >= {"adafactor", "rows", "method"}
+    for remedy in needs.remedies:
+        changed = whole_estimate(info, apply_remedy(run, remedy.overrides), place)
+        assert changed.total_bytes == remedy.total_bytes < needs.total_bytes
+        assert not remedy.fits
+
+
+def test_a_remedy_that_fits_is_the_mildest_one(info: ModelInfo) -> None:
+    run = config(data={"max_length": 4096}, precision={"base_dtype": "bf16"})
+    least = whole_estimate(info, run, of_size(1 << 40, 1)).total_bytes
+    needs = whole_estimate(info, run, of_size(1 << 40, least - 1))
+    (rows,) = [remedy for remedy in needs.remedies if remedy.name == "rows"]
+    assert (rows.overrides, rows.fits) == ({"data.max_length": 2048}, True)
+
+
+def test_what_fits_needs_no_remedies(info: ModelInfo) -> None:
+    assert whole_estimate(info, config(), of_size(1 << 40)).remedies == ()

@@ -43,10 +43,12 @@ def deep(layout: str, layers: int) -> PreTrainedModel:
     return make(layout, num_hidden_layers=layers, **(windows if layout in ("gemma2", "gemma3") else {}))
 
 
-def saved_by_autograd(layout: str, table: dict[str, Any], precision: str, layers: int, shorter: int = 0) -> int:
+def saved_by_autograd(
+    layout: str, table: dict[str, Any], precision: str, layers: int, shorter: int = 0, recompute: bool = False
+) -> int:
     """Bytes that autograd saves for the backward pass of one micro-batch, but for the weights, each storage once."""
     base = deep(layout, layers)
-    tiny = bench(table, {"name": precision}, base=base)
+    tiny = bench(table, {"name": precision}, base=base, recompute=recompute)
     if dtype := PRECISIONS.get(precision).autocast:
         keep_head_converted(base, torch_dtype(dtype))
         widen_attention(base)
@@ -105,6 +107,26 @@ def test_rows_of_uneven_length_keep_no_mask(layout: str, precision: str) -> None
     case = layout, METHOD_TABLES["lora"], precision
     found = saved_by_autograd(*case, layers=4, shorter=3) - saved_by_autograd(*case, layers=2, shorter=3)
     assert found == saved_by_autograd(*case, layers=4) - saved_by_autograd(*case, layers=2)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16-mixed"])
+@pytest.mark.parametrize("layout", ["llama", "qwen2", "gemma2", "gpt2"])
+def test_a_layer_that_is_recomputed_keeps_its_input_alone(layout: str, precision: str) -> None:
+    assert_a_recomputed_layer_keeps_its_input(layout, "lora", precision)
+
+
+@pytest.mark.parametrize("method", METHOD_TABLES)
+def test_with_every_method_a_recomputed_layer_keeps_its_input_alone(method: str) -> None:
+    assert_a_recomputed_layer_keeps_its_input("llama", method, "bf16-mixed")
+
+
+def assert_a_recomputed_layer_keeps_its_input(layout: str, method: str, precision: str) -> None:
+    case = layout, METHOD_TABLES[method], precision
+    kept = [saved_by_autograd(*case, layers=layers, recompute=True) for layers in (4, 2)]
+    chosen = METHODS.get(METHOD_TABLES[method]["name"])
+    length = LENGTH + chosen.virtual_tokens(read_method(METHOD_TABLES[method]))
+    inputs = ROWS * length * shapes_of(deep(layout, 2)).hidden_size * FORMATS[precision].residual
+    assert 2 * inputs == pytest.approx(kept[0] - kept[1], rel=0.1)
 
 
 def test_below_frozen_layers_and_embeddings_nothing_is_kept() -> None:
