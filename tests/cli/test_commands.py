@@ -233,6 +233,10 @@ def test_estimate_gives_parameters_and_bytes(command: Command, monkeypatch: pyte
         bytes={"weights": 269_030_016},
         total_bytes=269_030_016,
         available_bytes=24 * 1024**3,
+        device_bytes=24 * 1024**3,
+        device="cuda",
+        rows=8,
+        choices={"recompute": False, "on_host": False, "micro_batch_tokens": 8192, "base_dtype": "bf16"},
     )
     monkeypatch.setattr(actions, "open_model", answering(CHAT))
     monkeypatch.setattr(actions, "estimate", answering(needs))

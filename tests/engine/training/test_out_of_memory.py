@@ -83,7 +83,7 @@ def in_optimizer(patch: pytest.MonkeyPatch, breaking: Breaking, *, after: bool) 
         return result
 
     patch.setattr(torch.optim.AdamW, "step", broken)
-    patch.setattr(optimizers, "_PORTION", 600)  # several portions
+    patch.setattr(optimizers, "PORTION", 600)  # several portions
 
 
 def in_trial(patch: pytest.MonkeyPatch, breaking: Breaking) -> None:
@@ -163,7 +163,7 @@ def test_a_step_that_failed_half_way_is_applied_once(name: str, monkeypatch: pyt
     for tiny in (whole, broken):
         tiny.update(rows(4))
     step, breaking = type(broken.trainer.optimizer).step, Breaking(1, 3)
-    monkeypatch.setattr(optimizers, "_PORTION", 20_000)
+    monkeypatch.setattr(optimizers, "PORTION", 20_000)
     whole.update(rows(4, seed=1))
 
     def fails(*args: Any) -> None:
