@@ -64,6 +64,7 @@ def estimate(info: ModelInfo, config: RunConfig, place: Place | None = None, *, 
     """
     place = place or place_of(config)
     method = METHODS.get(config.method.name)
+    method.check(info, config.method)
     trainable = method.trainable_parameters(info.shapes, config.method)
     found = plan(info, config, place)
     sizes = bytes_per_weight(with_storage(config, found.base_dtype).precision, found.precision)

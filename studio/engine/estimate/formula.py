@@ -12,7 +12,7 @@ import functools
 from dataclasses import dataclass
 
 from studio.config import RunConfig
-from studio.engine.dtypes import BYTES, SAFETENSORS_NAMES
+from studio.engine.dtypes import BYTES
 from studio.engine.fit import PIECE, PORTION, Fit, in_fp32, state_bytes
 from studio.engine.methods import METHODS
 from studio.engine.models.activations import BytesPerActivation, model_bytes
@@ -76,11 +76,11 @@ class Formula:
         # On a processor attention computes in fp32 in a mixed precision (`kernels.attention`).
         attention = 4 if device == "cpu" else self._compute
         self._sizes = BytesPerActivation(residual=self._residual, compute=self._compute, attention=attention)
-        linear = [(layer.inputs, layer.outputs) for layer in shapes.linear()]
+        linear = [(layer.inputs, layer.outputs) for layer in shapes.linear_layers]
         self._linear = sum(inputs * outputs for inputs, outputs in linear)
         self._largest = max((inputs * outputs for inputs, outputs in linear), default=0)
         self._widest = max((max(sides) for sides in linear), default=0)
-        self._words = shapes.embedding[0] if shapes.embedding else 0
+        self._words = shapes.embedding[0]
         self._weights = self._storage.bytes(shapes)
         self._activations = functools.cache(self._kept_of)
 
@@ -174,7 +174,7 @@ class Formula:
         if not names:
             return 0
         name = next(filter(is_output, names), names[0])
-        stored = SAFETENSORS_NAMES.get(self._shapes.dtypes[name], "fp32")
+        stored = self._shapes.vocabulary_format
         kept = self._storage.format(name, self._shapes.tensors[name], stored, linear=False, vocabulary=True)
         copy = self._words * self._shapes.hidden_size * self._compute
         return 0 if kept == self._storage.products else int(copy)
