@@ -97,8 +97,8 @@ def verify(path: Path, progress: Progress = no_progress) -> Certificate:
 
 
 def check_method(info: ModelInfo, config: RunConfig) -> None:
-    """Raise `ConfigError` where the method with its options cannot be used on a model. Needs no thread."""
-    METHODS.get(config.method.name).check(info, config.method)
+    """Raise `ConfigError` where the method's options do not suit a model. Needs no thread; `estimate` looks deeper."""
+    METHODS.get(config.method.name).trainable_parameters(info.shapes, config.method)
 
 
 def suggestions(info: ModelInfo) -> dict[str, tuple[Suggestion, ...]]:
