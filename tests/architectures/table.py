@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import transformers
 
 from tests.architectures.measure import COLUMNS, MERGED, measure
-from tests.architectures.models import DENSE, MIXTURES, PACKAGED, STATES
+from tests.architectures.models import ALL, DENSE, MIXTURES, PACKAGED, STATES
 
 PAGE = Path(__file__).parents[2] / "docs" / "architectures.md"
 _GROUPS = {
@@ -31,11 +33,13 @@ def page() -> str:
     notes: list[str] = []
     parts = [_HEAD.format(version=transformers.__version__)]
     columns = (*COLUMNS, MERGED)
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        rows = dict(zip(ALL, pool.map(measure, ALL), strict=True))
     for title, group in _GROUPS.items():
         parts += [f"## {title}\n", "| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
         for name in group:
             cells = []
-            for found in measure(name).values():
+            for found in rows[name].values():
                 if len(found) > 3 and found not in notes:
                     notes.append(found)
                 cells.append(f"[{notes.index(found) + 1}]" if len(found) > 3 else found)

@@ -77,7 +77,7 @@ class SupervisedLoss:
         """Return what the output layer reads, (rows, positions, d); the logits where the layer cannot be left out."""
         if self._head is None:
             return self._run(input_ids, mask)
-        stand_in = _StandIn()
+        stand_in = _StandIn(self._head)
         self._base.set_output_embeddings(stand_in)
         try:
             self._run(input_ids, mask)
@@ -123,6 +123,11 @@ class _StandIn(nn.Module):
     """Stands where the output layer was, and keeps what that would read."""
 
     hidden: Tensor
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        # Mamba asks for the format of these weights. They stay the head's: no parameter of this module.
+        self.__dict__["weight"] = head.weight
 
     def forward(self, hidden: Tensor) -> Tensor:
         self.hidden = hidden

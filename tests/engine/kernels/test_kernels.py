@@ -191,7 +191,7 @@ def test_the_loss_scale_reaches_the_logits_before_they_are_rounded() -> None:
 
 def test_all_rows_of_a_large_vocabulary_are_gone_through_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("studio.engine.kernels.cross_entropy.PIECE", 2500)
-    monkeypatch.setattr("studio.engine.kernels.cross_entropy._IN_WORK", {"cpu": 1000})
+    monkeypatch.setattr("studio.engine.kernels.cross_entropy.in_fp32", lambda device: 1000)
     test_the_cross_entropy_is_torchs(torch.float32)
 
 
