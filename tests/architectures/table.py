@@ -24,7 +24,7 @@ _HEAD = """# Architectures
 Every method on a tiny random model of each architecture, as transformers {version} makes it. A cell says "yes" when
 the numbers of parameters that are announced, trained and saved agree, and a step on a processor works; for "merged",
 when plain transformers answers as the trained model did, within 1e-4. A number stands for the reason that the app
-gives before anything is loaded. `python -m tests.architectures.table` writes this page, and a test holds it true.
+gives before anything is loaded. `python -m tests.architectures.table` writes this page.
 """
 
 
@@ -46,14 +46,6 @@ def page() -> str:
             parts.append(f"| {name} | " + " | ".join(cells) + " |")
         parts.append("")
     return "\n".join([*parts, "## Reasons\n", *(f"{number}. {note}" for number, note in enumerate(notes, 1))]) + "\n"
-
-
-def row_of(name: str) -> list[str]:
-    """Return the cells of a row of the page, with reasons in place of their numbers."""
-    lines = PAGE.read_text(encoding="utf-8").splitlines()
-    reasons = dict(line.split(". ", 1) for line in lines if line[:1].isdigit())
-    cells = next(line for line in lines if line.startswith(f"| {name} |")).strip("| ").split(" | ")[1:]
-    return [reasons[cell[1:-1]] if cell.startswith("[") else cell for cell in cells]
 
 
 if __name__ == "__main__":
