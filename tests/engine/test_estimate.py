@@ -200,6 +200,15 @@ def test_remedies_carry_the_figure_that_the_estimate_has_with_them(info: ModelIn
         assert not remedy.fits
 
 
+def test_what_is_enough_comes_first(info: ModelInfo) -> None:
+    run = config(method={"name": "full"})
+    sizes = {found.name: found.total_bytes for found in whole_estimate(info, run, of_size(1 << 40, 1)).remedies}
+    enough = min(sizes, key=lambda name: sizes[name])
+    found = whole_estimate(info, run, of_size(1 << 40, sizes[enough])).remedies
+    assert [remedy.fits for remedy in found] == [True] + [False] * (len(found) - 1)
+    assert (found[0].name, len(found)) == (enough, len(sizes))
+
+
 def test_a_remedy_that_fits_is_the_mildest_one(info: ModelInfo) -> None:
     run = config(data={"max_length": 4096}, precision={"base_dtype": "bf16"})
     least = whole_estimate(info, run, of_size(1 << 40, 1)).total_bytes

@@ -200,6 +200,13 @@ def page_method_comparison() -> QWidget:
     return opened(window, dialog)
 
 
+def page_memory_does_not_fit() -> QWidget:
+    """Full fine-tuning where it does not fit: what would fit, a button each."""
+    window = setup_window({"name": "full"}, int(1.2 * scripted_setup.GB))
+    window.setup.area.verticalScrollBar().setValue(window.setup.training.y())
+    return window
+
+
 def page_precision_probe() -> QWidget:
     """Every precision measured; the best is selected."""
     window = setup_window({"name": "lora"})

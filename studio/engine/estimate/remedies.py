@@ -40,9 +40,9 @@ class Remedy:
 
 
 def remedies(info: ModelInfo, config: RunConfig, place: Place) -> tuple[Remedy, ...]:
-    """Return what would lower the memory of a configuration that does not fit, what costs least first.
+    """Return what would lower the memory of a configuration that does not fit: what is enough first, mildest first.
 
-    Where no change is enough by itself, the last one is as many of them as are needed together.
+    Where no change is enough by itself, as many of them as are needed together come first.
     """
     before = _needed(info, config, place)
     found: list[Remedy] = []
@@ -58,7 +58,7 @@ def remedies(info: ModelInfo, config: RunConfig, place: Place) -> tuple[Remedy, 
             found.append(best)
     if found and not any(remedy.fits for remedy in found):
         found += _together(info, config, place, found)
-    return tuple(found)
+    return tuple(sorted(found, key=lambda remedy: not remedy.fits))
 
 
 def refusal(info: ModelInfo, config: RunConfig, found: Plan) -> str:
