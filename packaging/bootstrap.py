@@ -68,13 +68,14 @@ FONTS = {"English": ("en", "fonts-dejavu-core"), "Chinese": ("zh-cn", "fonts-not
 # Programs that only the tests use: a screen that exists in memory alone.
 TEST_PROGRAMS = {"Xvfb": "xvfb"}
 
-# Programs of the environment. pytest comes last, so that its summary closes the output.
+# Programs of the environment. pytest comes last, so that its summary closes the output. Every test computes on one
+# thread, so several processes share the files; the tests of one file share its models.
 CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
     ("mypy",),
     ("lint-imports",),
-    ("pytest",),
+    ("pytest", "--numprocesses=auto", "--maxprocesses=4", "--dist=loadfile"),
 )
 
 
