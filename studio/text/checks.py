@@ -221,7 +221,19 @@ def _generation_config_carried(found: Found) -> str:
 
 
 def _stops_by_itself(found: Found) -> str:
-    """`value` tokens ended the export's answer, `trained` the trained model's; None where nothing did."""
+    """`value` tokens ended the export's answer, `trained` the trained model's; None where nothing did.
+
+    With `teacher_forced`, numbers of held-out answers that they would end where these end, of `asked`.
+    """
+    if found.get("teacher_forced"):
+        if not found["asked"]:
+            return tr(
+                "The model is too large here to let it answer, and no held-out answer ends within the rows tried."
+            )
+        return tr(
+            "The model is too large here to let it answer, so it was led through {asked} held-out answers: at their "
+            "end, the export finds an ending token the likeliest {value} times, and the trained model {trained} times."
+        ).format(asked=found["asked"], value=found["value"], trained=found["trained"])
     if found["value"] is not None:
         words = tr("Asked a held-out question, the export ends its answer by itself, after {value} tokens.")
     elif found["trained"] is None:

@@ -32,6 +32,7 @@ class Target(ABC):
         plain_model: whether the export is one ordinary model, which `finish` makes; otherwise the trained part is
             written as it is.
         adds_tokens: whether the export has tokens that the base has not, in front of every row.
+        by_parts: whether it can be made of a model that does not fit into memory (by_parts.py).
     """
 
     name: str
@@ -44,6 +45,7 @@ class Target(ABC):
     dtypes: tuple[str, ...] = ("fp32",)
     plain_model: bool = False
     adds_tokens: bool = False
+    by_parts: bool = False
 
     @abstractmethod
     def refuse(self, method: Method) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from studio.engine.data.render import Renderer
 from studio.engine.data.report import RowSkipped
 from studio.engine.export.prefix import Prefix
 from studio.engine.export.source import Source
+from studio.engine.models.files import terms_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,6 +26,12 @@ def carry_over(source: Source, tokenizer: PreTrainedTokenizerBase, prefix: Prefi
     prefix.tokenizer.save_pretrained(folder)
     text = json.dumps(generation_config(source, tokenizer, prefix), ensure_ascii=False, indent=2) + "\n"
     (folder / GENERATION_CONFIG).write_text(text, encoding="utf-8")
+
+
+def carry_terms(base: Path, folder: Path) -> None:
+    """Copy the files with the terms on which the base may be used."""
+    for file in terms_files(base):
+        shutil.copyfile(file, folder / file.name)
 
 
 def generation_config(source: Source, tokenizer: PreTrainedTokenizerBase, prefix: Prefix) -> dict[str, Any]:

@@ -113,6 +113,11 @@ def compare(reference: Outputs, other: Outputs) -> Comparison:
     )
 
 
+def largest_logit(outputs: Outputs) -> float:
+    """Return the largest |logit|; NaN where there is one."""
+    return float(torch.stack([row.abs().max() for row in outputs.rows]).max())
+
+
 def share_carried(base: Outputs, trained: Outputs, other: Outputs) -> float:
     """Return how much of the way from `base` to `trained` the outputs of `other` have gone.
 

@@ -3,12 +3,13 @@
 An export is right when it is base + trained part, rounded once. Three errors are measured separately, so that each
 limit is tight and a correct export in 16 bits still passes:
 
-1. The merge, in fp32 before any rounding: it must answer like base + trained part within 1e-3 (`merge_exact`). A
-   missing adapter, a wrong scale or a wrong layer shows here in every save format.
+1. The merge, in fp32 before any rounding: it must answer like base + trained part within 1e-3, or within 1e-5 of the
+   largest logit where that is more (`merge_exact`). A missing adapter, a wrong scale or a wrong layer shows here in
+   every save format.
 2. The rounding, measured on the merged model in memory, on the same rows. It depends on model and format (SmolLM2:
    0.1 in fp16 and 1 in bf16, on logits), so that no constant fits all. For fp32 it is zero.
 3. The files. What was opened from disk must have the bits that were to be written (`weights_as_written`), and must
-   answer like base + trained part within twice the rounding error plus 1e-3.
+   answer like base + trained part within twice the rounding error plus that.
 
 Two limits do not depend on the rounding. KL may not exceed `WORST_KL`: beyond it, the format is too coarse for this
 model. At least half of the effect of training on the logits must be there (`delta_present`), measured as a
@@ -33,9 +34,10 @@ from studio.engine.export.checks.outputs import output_checks
 from studio.engine.export.checks.stop import generate, never_generated, stop_check
 from studio.engine.export.checks.weights import unloadable, weight_checks
 from studio.engine.export.compare import record
-from studio.engine.export.merge import release
+from studio.engine.export.merge import count_non_finite, fingerprint_weights, release
 from studio.engine.export.reference import Reference
 from studio.engine.export.source import Source
+from studio.engine.export.stopping import Stops
 from studio.errors import StudioError
 
 if TYPE_CHECKING:
@@ -59,12 +61,20 @@ def examine(
         raise  # about the base, not about the export
     except Exception as error:  # noqa: BLE001  # a damaged folder makes the libraries raise anything; it is reported
         return (unloadable(error), *carried)
-    weights = weight_checks(reloaded, reference.weights, dtype)
+    weights = weight_checks(
+        reloaded.problems,
+        fingerprint_weights(reloaded.model),
+        count_non_finite(reloaded.model.state_dict().values()),
+        reference.weights,
+        dtype,
+    )
     model = reloaded.model.float()
     extra = reference.extra_of_export
     outputs = record(model, [prompt.ids for prompt in reference.prompts], progress, "verifying", extra)
     ends = stop_ids(read_json(folder / GENERATION_CONFIG) or {})
-    stops, limit = generate(model, reference, ends, progress)
+    live = reference.stops
+    assert isinstance(live, Stops)
+    stops, limit = generate(model, reference, live, ends, progress)
     answered = record(model, [(*stops.prompt.ids[: stops.prompt.answer], *stops.answer)], progress, "verifying", extra)
     release(model)
     return (
@@ -72,5 +82,5 @@ def examine(
         *output_checks(reference, outputs, dtype, source.config.precision.base_dtype),
         *never_generated(answered, outputs, stops, reference),
         *carried,
-        stop_check(stops, reference.stops, limit),
+        stop_check(stops, live, limit),
     )

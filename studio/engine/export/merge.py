@@ -6,9 +6,12 @@ import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from studio.engine.export.stored import empty_model
 
 # Entries worked on at a time: bounds the temporary copies, whatever the size of a weight.
 _CHUNK = 2**22
@@ -43,31 +46,72 @@ def _compact(weight: Tensor, stored: torch.dtype) -> Tensor:
 
 
 @torch.no_grad()
-def round_weights(model: nn.Module, before: dict[str, Tensor], dtype: torch.dtype) -> DeltaLoss:
-    """Round fp32 weights to `dtype` in place, keeping them fp32, and return what that did to the change.
+def round_weights(model: nn.Module, before: dict[str, Tensor], formats: dict[str, torch.dtype]) -> DeltaLoss:
+    """Round fp32 weights to their `formats` in place, keeping them fp32, and return what that did to the change.
 
-    Later casting to `dtype` is then exact, so the outputs of the rounded model can be had in fp32 arithmetic before
-    anything is written. `before` holds the base's weights by name; it is emptied on the way. Rows that the base does
-    not have count as changed from zero; a weight that it does not have at all (an output that was tied) does not count.
+    Later casting is then exact, so the outputs of the rounded model can be had in fp32 arithmetic before anything is
+    written. `before` holds the base's weights by name; it is emptied on the way. A weight that it does not have at all
+    (an output that was tied) does not count.
     """
-    error = change = 0.0
-    moved = unmoved = 0
+    change = Change()
     for name, parameter in model.named_parameters():
-        parameter.data = parameter.data.contiguous()  # so that the parts below are views of it
-        old_weight = _as_long(before.pop(name, parameter.data), parameter)
-        parts = (torch.split(flat, _CHUNK) for flat in (parameter.data.view(-1), old_weight.view(-1)))
+        parameter.data = parameter.data.contiguous()  # so that parts of it are views
+        change.round(parameter.data, before.pop(name, parameter.data), formats[name])
+    return change.loss
+
+
+class Change:
+    """The change of weights that training made, and what rounding leaves of it, added up over weights."""
+
+    def __init__(self) -> None:
+        self._error = self._change = 0.0
+        self._moved = self._unmoved = 0
+
+    @torch.no_grad()
+    def round(self, weight: Tensor, before: Tensor, dtype: torch.dtype) -> None:
+        """Round a contiguous fp32 weight to `dtype` in place. Rows that `before` lacks count as changed from zero."""
+        parts = (torch.split(flat, _CHUNK) for flat in (weight.view(-1), _as_long(before, weight).reshape(-1)))
         for new, old in zip(*parts, strict=True):
             rounded, start = new.to(dtype).float(), old.float()
             # delta: what training changed. kept: what is left of it once base and result are both rounded.
             delta, kept = (new - start).double(), rounded - start.to(dtype).float()
-            error += float((kept.double() - delta).square().sum())
-            change += float(delta.square().sum())
-            moved += int((delta != 0).sum())
-            unmoved += int(((delta != 0) & (kept == 0)).sum())
+            self._error += float((kept.double() - delta).square().sum())
+            self._change += float(delta.square().sum())
+            self._moved += int((delta != 0).sum())
+            self._unmoved += int(((delta != 0) & (kept == 0)).sum())
             new.copy_(rounded)
-    if not change:
-        return NOTHING_LOST
-    return DeltaLoss(relative_error=math.sqrt(error / change), unchanged=unmoved / moved)
+
+    @property
+    def loss(self) -> DeltaLoss:
+        """What rounding did to the change."""
+        if not self._change:
+            return NOTHING_LOST
+        error = math.sqrt(self._error / self._change)
+        return DeltaLoss(relative_error=error, unchanged=self._unmoved / self._moved)
+
+
+def save_formats(model: Any, dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """Return the format of each weight and persistent buffer of a transformers model that is saved in `dtype`.
+
+    It is the one in which transformers opens it again: some weights stay in fp32 (those that choose among experts, for
+    example), and so do buffers that the model makes in fp32.
+    """
+    from transformers.core_model_loading import build_glob_alternation
+
+    formats = {name: tensor.dtype for name, tensor in empty_model(model.config, dtype).state_dict().items()}
+    plan = model._get_dtype_plan(dtype)
+    if plan:
+        planned, by_group, _ = build_glob_alternation(list(plan))
+        for name in formats:
+            if (found := planned.search(name)) and formats[name].is_floating_point:
+                formats[name] = plan[by_group[str(found.lastgroup)]]
+    return formats
+
+
+def cast(model: nn.Module, formats: dict[str, torch.dtype]) -> None:
+    """Convert weights and persistent buffers, in place."""
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        tensor.data = tensor.data.to(formats[name])
 
 
 def _as_long(before: Tensor, now: Tensor) -> Tensor:
@@ -88,15 +132,22 @@ def release(model: nn.Module) -> None:
 
 def fingerprint_weights(model: nn.Module) -> dict[str, str]:
     """Return a SHA-256 of format, shape and bytes of each weight, by name."""
-    return {name: _fingerprint(tensor) for name, tensor in model.state_dict().items()}
+    return {name: fingerprint_weight(tensor) for name, tensor in model.state_dict().items()}
 
 
-def _fingerprint(tensor: Tensor) -> str:
-    head = f"{tensor.dtype} {tuple(tensor.shape)} ".encode()
-    body = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
-    return hashlib.sha256(head + body.tobytes()).hexdigest()
+def fingerprint_weight(tensor: Tensor) -> str:
+    """Return a SHA-256 of format, shape and bytes."""
+    digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+    data: Any = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
+    digest.update(data)
+    return digest.hexdigest()
 
 
 def count_non_finite(tensors: Iterable[Tensor]) -> int:
     """Return how many numbers in tensors of any shape and format are NaN or infinite."""
-    return sum(int((~torch.isfinite(tensor)).sum()) for tensor in tensors if tensor.is_floating_point())
+    return sum(
+        int((~torch.isfinite(chunk)).sum())
+        for tensor in tensors
+        if tensor.is_floating_point()
+        for chunk in tensor.flatten().split(_CHUNK)
+    )

@@ -8,9 +8,11 @@ the rounding of activations that a faster format of the products adds.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from studio.engine.control import Progress, no_progress
 from studio.engine.export.source import Source
@@ -20,6 +22,18 @@ from studio.engine.precision.choose import QUANTISED, check_quantiser
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+class _Layers(nn.ModuleList):
+    """Some layers of a model, none of which is its output."""
+
+    def get_output_embeddings(self) -> None:
+        return None
+
+
+def round_layers(layers: Iterable[nn.Module], base_dtype: str) -> None:
+    """Do the same as `round_base` with layers that are taken out of a model, its output not among them."""
+    round_base(_Layers(layer for layer in layers if not any(layer.children())), base_dtype)  # type: ignore[arg-type]
 
 
 def is_rounded(source: Source) -> bool:

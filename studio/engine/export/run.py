@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from studio.engine.control import Progress, no_progress
 from studio.engine.device import library_versions
-from studio.engine.export import TARGETS, Target
+from studio.engine.export import TARGETS, Target, by_parts, memory
 from studio.engine.export.card import write_card
-from studio.engine.export.carry import carry_over
+from studio.engine.export.carry import carry_over, carry_terms
 from studio.engine.export.certificate import FILE_NAME, Certificate, Check, fingerprint_files
 from studio.engine.export.destination import choose_destination, explained, staged
 from studio.engine.export.measure import examine
@@ -94,15 +94,22 @@ def _make(
     progress: Progress,
 ) -> Certificate:
     """Make the finished model, write everything but the certificate, and check what was written."""
-    reference, model = gather(source, target, dtype, prefix, tokenizer, progress)
-    progress("writing", 0, 1)
-    with explained(place.parent):
-        target.write(model, source, place)
-        carry_over(source, tokenizer, prefix, place)
-    release(model)
-    del model
-    progress("writing", 1, 1)
-    checks = examine(source, target, dtype, tokenizer, reference, place, progress)
+    if memory.needs_parts(source, target):
+        with explained(place.parent):
+            reference = by_parts.gather(source, dtype, prefix, tokenizer, place, progress)
+            carry_terms(source.base, place)
+            carry_over(source, tokenizer, prefix, place)
+        checks = by_parts.examine(source, dtype, tokenizer, reference, place, progress)
+    else:
+        reference, model = gather(source, target, dtype, prefix, tokenizer, progress)
+        progress("writing", 0, 1)
+        with explained(place.parent):
+            target.write(model, source, place)
+            carry_over(source, tokenizer, prefix, place)
+        release(model)
+        del model
+        progress("writing", 1, 1)
+        checks = examine(source, target, dtype, tokenizer, reference, place, progress)
     with explained(place.parent):
         (place / "README.md").write_text(write_card(source, target, dtype, checks), encoding="utf-8")
     return Certificate(

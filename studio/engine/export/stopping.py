@@ -27,6 +27,19 @@ class Stops:
     answer: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class TaughtStops:
+    """How many of the held-out answers a model would end where they end, led through them word by word.
+
+    Attributes:
+        asked: how many answers were tried.
+        ended: at the end of how many an ending token was the likeliest.
+    """
+
+    asked: int
+    ended: int
+
+
 class _Report(StoppingCriteria):
     """Reports progress after each token; `progress` raises `Cancelled` through generate()."""
 

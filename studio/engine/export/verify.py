@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from studio.engine.control import Progress, no_progress
-from studio.engine.export import TARGETS
+from studio.engine.export import TARGETS, by_parts, memory
 from studio.engine.export.certificate import Certificate, Check, fingerprint_files, read_certificate
 from studio.engine.export.checks.weights import finite_check, unloadable
 from studio.engine.export.measure import examine
@@ -80,8 +80,13 @@ def _measure(source: Source, certified: Certificate, path: Path, progress: Progr
     target = TARGETS.get(certified.target)
     tokenizer = load_tokenizer(source.base)
     prefix = target.prefix(source, tokenizer)
-    reference, model = gather(source, target, certified.dtype, prefix, tokenizer, progress)
-    release(model)
+    dtype = certified.dtype
     # Another machine may round a merge differently in the last bit; that the files are the same was just seen.
+    if memory.needs_parts(source, target):
+        reference = by_parts.gather(source, dtype, prefix, tokenizer, None, progress)
+        reference = dataclasses.replace(reference, weights=None)
+        return by_parts.examine(source, dtype, tokenizer, reference, path, progress)
+    reference, model = gather(source, target, dtype, prefix, tokenizer, progress)
+    release(model)
     reference = dataclasses.replace(reference, weights=None)
-    return examine(source, target, certified.dtype, tokenizer, reference, path, progress)
+    return examine(source, target, dtype, tokenizer, reference, path, progress)

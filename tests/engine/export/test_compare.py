@@ -36,7 +36,7 @@ def test_weights_that_rounding_takes_back_to_the_base_are_counted() -> None:
     before = torch.tensor([[1.0, 1.0, 1.0, 1.0]])
     # Half a step of bf16 above 1 is 2^-8: the first two changes are rounded away, the third stays, the fourth is none.
     model.weight.data = before + torch.tensor([[2.0**-10, -(2.0**-11), 2.0**-6, 0.0]])
-    lost = round_weights(model, {"weight": before.clone()}, torch.bfloat16)
+    lost = round_weights(model, {"weight": before.clone()}, {"weight": torch.bfloat16})
     assert lost.unchanged == pytest.approx(2 / 3)
     assert model.weight.tolist() == [[1.0, 1.0, 1.0 + 2.0**-6, 1.0]]
     gone = (2.0**-20 + 2.0**-22) ** 0.5

@@ -7,7 +7,7 @@ import math
 from studio.engine.export.certificate import Check
 from studio.engine.export.compare import Comparison, Outputs, compare, share_carried
 from studio.engine.export.merge import DeltaLoss
-from studio.engine.export.reference import KL_TOLERANCE, LOGIT_TOLERANCE, Reference
+from studio.engine.export.reference import Reference, logit_tolerance
 
 # Nats per token. Beyond it the next word is no longer drawn from the same distribution for any practical purpose.
 WORST_KL = 0.05
@@ -32,17 +32,18 @@ def output_checks(reference: Reference, outputs: Outputs, dtype: str, base_dtype
     """
     found = compare(reference.trained, outputs)
     rounding = reference.rounding
+    tolerance = logit_tolerance(reference.trained)
     merge: tuple[Check, ...] = ()
     if reference.merge is not None:
         value = reference.merge.max_logit_difference
-        merge = (Check.of("merge_exact", value <= LOGIT_TOLERANCE, value, LOGIT_TOLERANCE),)
-    logits = _logits(found, rounding, dtype)
+        merge = (Check.of("merge_exact", value <= tolerance, value, tolerance),)
+    logits = _logits(found, rounding, tolerance, dtype)
     rounded_away = dtype != "fp32" and logits.passed
     return (
         *_quantisation(reference, base_dtype),
         *merge,
         logits,
-        _divergence(found, rounding, dtype),
+        _divergence(found, rounding, tolerance, dtype),
         _top1(found, rounding),
         _present(reference, outputs, dtype if rounded_away else None),
         _lost(reference.delta, dtype),
@@ -59,14 +60,15 @@ def _quantisation(reference: Reference, base_dtype: str) -> tuple[Check, ...]:
     return (Check.of("quantisation_loss", True, value, None, **evidence),)
 
 
-def _logits(found: Comparison, rounding: Comparison, dtype: str) -> Check:
-    value, limit = found.max_logit_difference, SLACK * rounding.max_logit_difference + LOGIT_TOLERANCE
+def _logits(found: Comparison, rounding: Comparison, tolerance: float, dtype: str) -> Check:
+    value, limit = found.max_logit_difference, SLACK * rounding.max_logit_difference + tolerance
     # A NaN fails every comparison, and so fails the check; a limit that is infinite would allow anything.
     return Check.of("max_logit_difference", value <= limit < math.inf, value, limit, dtype=dtype)
 
 
-def _divergence(found: Comparison, rounding: Comparison, dtype: str) -> Check:
-    value, limit = found.kl_divergence, min(SLACK * rounding.kl_divergence + KL_TOLERANCE, WORST_KL)
+def _divergence(found: Comparison, rounding: Comparison, tolerance: float, dtype: str) -> Check:
+    # KL ≤ ε²/2 where no logit differs by more than ε.
+    value, limit = found.kl_divergence, min(SLACK * rounding.kl_divergence + tolerance**2, WORST_KL)
     too_coarse = rounding.kl_divergence > WORST_KL
     return Check.of("kl_divergence", value <= limit, value, limit, dtype=dtype, too_coarse=too_coarse)
 

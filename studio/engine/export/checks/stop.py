@@ -12,19 +12,20 @@ from studio.engine.export import stopping
 from studio.engine.export.certificate import Check
 from studio.engine.export.compare import Outputs
 from studio.engine.export.reference import Reference
-from studio.engine.export.stopping import Stops, first_stop
+from studio.engine.export.stopping import Stops, TaughtStops, first_stop
 
 # Once in a million tokens at most, if tokens were drawn at temperature 1; greedy choice then never takes one.
 STRAY = 1e-6
 
 
-def generate(model: nn.Module, reference: Reference, ends: Sequence[int], progress: Progress) -> tuple[Stops, int]:
+def generate(
+    model: nn.Module, reference: Reference, live: Stops, ends: Sequence[int], progress: Progress
+) -> tuple[Stops, int]:
     """Generate greedily until the export ends an answer; return that, and how many tokens it was given for it.
 
     Rounding may lead another way round than base + trained part went, so the export has twice as long, and the same
-    number of tries. Nothing suppresses any token here, whatever the generation config asks for.
+    number of tries. `live` is how that ended. Nothing suppresses a token here, whatever the generation config asks for.
     """
-    live = reference.stops
     limit = stopping.LIMIT if live.tokens is None else 2 * live.tokens + 32
     others = [prompt for prompt in reference.prompts if prompt is not live.prompt and live.tokens is not None]
     opening = reference.prefix.ids
@@ -38,6 +39,16 @@ def stop_check(found: Stops, trained: Stops, limit: int) -> Check:
     """
     passed = found.tokens is not None or trained.tokens is None
     return Check.of("stops_by_itself", passed, found.tokens, limit, trained=trained.tokens)
+
+
+def taught_stop_check(found: TaughtStops, trained: TaughtStops) -> Check:
+    """Return whether the export finds an end where held-out answers end, at least half as often as the trained model.
+
+    It takes the place of `stop_check` where a model is too large to be let answer.
+    """
+    passed = 2 * found.ended >= trained.ended
+    evidence = {"trained": trained.ended, "asked": found.asked, "teacher_forced": True}
+    return Check.of("stops_by_itself", passed, found.ended, trained.ended / 2, **evidence)
 
 
 def never_generated(answer: Outputs, outputs: Outputs, stops: Stops, reference: Reference) -> tuple[Check, ...]:

@@ -6,8 +6,6 @@ from collections.abc import Collection
 from typing import Any
 
 from studio.engine.export.certificate import Check
-from studio.engine.export.merge import count_non_finite, fingerprint_weights
-from studio.engine.export.reload import Reloaded
 
 # Weights that a sentence names; the others are counted.
 NAMED = 3
@@ -19,18 +17,26 @@ def unloadable(error: Exception) -> Check:
     return Check.of("loads_completely", False, 1, 0, reason=reason.rstrip("."), weights=[])
 
 
-def weight_checks(reloaded: Reloaded, expected: dict[str, str] | None, dtype: str) -> tuple[Check, ...]:
-    """Return the checks of the weights as they came back from disk; `expected` is the SHA-256 of each."""
+def weight_checks(
+    problems: Collection[str], found: dict[str, str], non_finite: int, expected: dict[str, str] | None, dtype: str
+) -> tuple[Check, ...]:
+    """Return the checks of the weights as they came back from disk.
+
+    Args:
+        problems: weights that the files lack, or have too many.
+        found, expected: the SHA-256 of each weight, as read and as it was to be written.
+        non_finite: how many numbers are NaN or infinite.
+        dtype: the save format.
+    """
     written: tuple[Check, ...] = ()
     if expected is not None:
-        found = fingerprint_weights(reloaded.model)
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         written = (_names_check("weights_as_written", wrong),)
     # Non-finite weights that were written as intended were too large for fp16.
     overflowed = dtype == "fp16" and all(check.passed for check in written)
     return (
-        _names_check("loads_completely", reloaded.problems, reason=""),
-        finite_check(count_non_finite(reloaded.model.state_dict().values()), overflowed=overflowed),
+        _names_check("loads_completely", problems, reason=""),
+        finite_check(non_finite, overflowed=overflowed),
         *written,
     )
 

@@ -41,7 +41,7 @@ class PlainModel(Target):
         """Write a complete model as an ordinary folder, in the format that its weights have, with the base's terms."""
         from transformers import GenerationConfig
 
-        from studio.engine.models.files import terms_files
+        from studio.engine.export.carry import carry_terms
         from studio.engine.models.quiet import quiet_transformers
 
         # An unusual but published generation config would be refused here; carry.py takes the base's own file over.
@@ -51,8 +51,7 @@ class PlainModel(Target):
         # safetensors makes files that only their owner can read; an export is for passing on.
         for file in folder.glob("*.safetensors"):
             shutil.copymode(folder / "config.json", file)
-        for file in terms_files(source.base):
-            shutil.copyfile(file, folder / file.name)
+        carry_terms(source.base, folder)
 
     def reload(self, source: Source, folder: Path) -> Reloaded:
         from studio.engine.export.reload import reload_model
@@ -71,6 +70,7 @@ class Merged(PlainModel):
     )
     order = 10
     action = gettext_noop("Merge, export and check")
+    by_parts = True
 
     def refuse(self, method: Method) -> str:
         if method.mergeable:

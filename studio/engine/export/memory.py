@@ -1,0 +1,56 @@
+"""Whether an export is made of whole models in memory, or part by part; and whether there is memory for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import psutil
+
+from studio.engine.export.base import Target
+from studio.engine.export.compare import KEPT_BYTES
+from studio.engine.export.source import Source
+from studio.engine.models.shapes import ModelShapes, layer_number
+from studio.errors import ExportError
+from studio.i18n import tr
+from studio.text.numbers import size_text
+
+# Bytes a parameter. A merge holds the model in fp32, the base's weights in their format, and the rounded ones;
+# a trained part that is written as it is needs the fp32 model alone.
+_MERGED, _AS_IT_IS = 10, 5
+# Whole models are taken where they need no more than this share of the memory that is free.
+_COMFORTABLE = 0.5
+# Outputs that are held at a time, beside those that are being compared.
+_OUTPUTS = 4
+
+
+def needs_parts(source: Source, target: Target) -> bool:
+    """Return whether the export has to be made part by part.
+
+    Raises:
+        ExportError: there is not enough memory for it.
+    """
+    free = psutil.virtual_memory().available
+    parameters = source.info.parameters
+    whole = parameters * (_MERGED if target.plain_model else _AS_IT_IS)
+    if whole <= _COMFORTABLE * free or (whole <= free and not target.by_parts):
+        return False
+    needed = part_bytes(source.info.shapes) if target.by_parts else whole
+    if needed > free:
+        raise ExportError(
+            tr("The export needs about {needed} of memory and {free} are free; close other programs.").format(
+                needed=size_text(needed), free=size_text(free)
+            )
+        )
+    return True
+
+
+def part_bytes(shapes: ModelShapes) -> int:
+    """Return the bytes of memory that an export part by part takes at most.
+
+    The largest part is in fp32 before and after merging, and as its file has it; and there are the outputs.
+    """
+    parts: Counter[object] = Counter()
+    for name in shapes.tensors:
+        number = layer_number(name)
+        parts[name if number is None else number] += shapes.size(name)
+    return 10 * max(parts.values()) + _OUTPUTS * KEPT_BYTES

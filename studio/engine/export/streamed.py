@@ -1,0 +1,213 @@
+"""A model whose weights are in memory only while the part that they belong to computes.
+
+A part is a decoder block, or another module that has weights of its own, such as the embedding. A forward pass reads
+each part from the files when it reaches it, in fp32, and drops it afterwards. Its result is that of the whole model.
+All rows pass together, padded on the right, so that each part is read once: under a causal mask no token sees the
+padding behind it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from studio.engine.control import Progress
+from studio.engine.export.compare import KEPT_BYTES, Outputs
+from studio.engine.export.stored import StoredModel, empty_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A module whose weights come and go together.
+
+    Attributes:
+        owners: for each weight, by its name in the plain model, the modules that have it and what they call it.
+        is_output: whether it is the output layer.
+    """
+
+    module: nn.Module
+    owners: dict[str, list[tuple[nn.Module, str]]]
+    is_output: bool
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return what the weights are now, by their names in the plain model."""
+        return {name: getattr(*owners[0]).detach() for name, owners in self.owners.items()}
+
+    def layers(self) -> list[nn.Module]:
+        """Return the modules of the plain model that have the weights."""
+        return list(dict.fromkeys(module for owners in self.owners.values() for module, _ in owners))
+
+    def put(self, weights: dict[str, Tensor]) -> None:
+        """Put weights where they belong."""
+        for name, owners in self.owners.items():
+            for module, leaf in owners:
+                if leaf in module._parameters:
+                    module._parameters[leaf] = nn.Parameter(weights[name], requires_grad=False)
+                else:
+                    module._buffers[leaf] = weights[name]
+
+
+class Work:
+    """What is done with every part of a model while its weights are there; by default nothing."""
+
+    def look(self, name: str, tensor: Tensor) -> None:
+        """Look at a tensor of the files."""
+
+    def prepare(self, part: Part) -> None:
+        """Change the weights before the part computes."""
+
+    def finish(self, part: Part) -> None:
+        """Use the weights, once, after the part has computed."""
+
+
+NOTHING = Work()
+
+
+class StreamedModel:
+    """A stored model, with or without a trained part that is small enough to stay in memory."""
+
+    def __init__(self, stored: StoredModel, attach: Callable[[PreTrainedModel], nn.Module] | None = None) -> None:
+        """`attach` puts the trained part onto the plain model, whose weights are not there yet."""
+        self._stored = stored
+        plain = empty_model(stored.config)
+        self._output = plain.get_output_embeddings()
+        self.parts = tuple(_parts(plain))
+        for part in self.parts:
+            # NaN takes no memory, and shows in the outputs if it is ever used.
+            part.put({name: _nothing(tensor) for name, tensor in part.weights().items()})
+        self._nothing = {part: part.weights() for part in self.parts}
+        self._model = attach(plain) if attach else plain
+        self._wrapped = {id(layer.get_base_layer()): layer for layer in tuner_layers(self._model)}
+
+    @torch.no_grad()
+    def run(
+        self,
+        rows: Sequence[Sequence[int]],
+        asked: Sequence[tuple[int, int]],
+        progress: Progress,
+        stage: str,
+        work: Work = NOTHING,
+    ) -> tuple[Outputs, tuple[int, ...]]:
+        """Run the model over rows of token ids.
+
+        Args:
+            rows: the same positions are kept as `compare.record` keeps.
+            asked: pairs of a row and a position in it.
+
+        Returns:
+            The logits, and the likeliest token at each of the places that were asked for.
+
+        Raises:
+            Cancelled: through `progress`.
+        """
+        vocabulary = self._output.weight.shape[0]
+        stride = math.ceil(sum(map(len, rows)) * vocabulary * 4 / KEPT_BYTES)
+        kept = [range(0, len(row), stride) for row in rows]
+        places = torch.tensor([*((r, p) for r, positions in enumerate(kept) for p in positions), *asked])
+        ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+        for number, row in enumerate(rows):
+            ids[number, : len(row)] = torch.tensor(row)
+
+        def choose(_output: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return (inputs[0][places[:, 0], places[:, 1]][None], *inputs[1:])
+
+        visits = _Visits(self._stored, self._nothing, progress, stage, work)
+        handles = [self._output.register_forward_pre_hook(choose)]
+        for part in self.parts:
+            module = self._wrapped.get(id(part.module), part.module)
+            handles.append(module.register_forward_pre_hook(visits.enter(part)))
+            handles.append(module.register_forward_hook(visits.leave(part)))
+        try:
+            logits = self._model(input_ids=ids, use_cache=False).logits[0].float()
+        finally:
+            for handle in handles:
+                handle.remove()
+        visits.rest()
+        found = logits[: len(logits) - len(asked)].split([len(positions) for positions in kept])
+        return Outputs(tuple(found)), tuple(logits[len(logits) - len(asked) :].argmax(-1).tolist())
+
+
+class _Visits:
+    """The parts of a model that one pass has been to, and what happens there."""
+
+    def __init__(
+        self,
+        stored: StoredModel,
+        nothing: dict[Part, dict[str, Tensor]],
+        progress: Progress,
+        stage: str,
+        work: Work,
+    ) -> None:
+        self._stored, self._nothing, self._work = stored, nothing, work
+        self._progress, self._stage = progress, stage
+        self._seen: set[Part] = set()
+
+    def enter(self, part: Part) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            self._progress(self._stage, len(self._seen), len(self._nothing))
+            part.put(self._stored.read(part.owners.keys(), self._work.look))
+            self._work.prepare(part)
+
+        return hook
+
+    def leave(self, part: Part) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            if part not in self._seen:
+                self._seen.add(part)
+                self._work.finish(part)
+            part.put(self._nothing[part])
+            for layer in tuner_layers(part.module):
+                layer.merged_adapters.clear()
+
+        return hook
+
+    def rest(self) -> None:
+        """Go to the parts that take no part in a forward pass, too."""
+        for part in self._nothing:
+            if part not in self._seen:
+                self.enter(part)()
+                self.leave(part)()
+
+
+def tuner_layers(model: nn.Module) -> list[Any]:
+    """Return the layers into which peft has put something."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    return [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+
+
+def _parts(model: PreTrainedModel) -> Iterator[Part]:
+    """Yield the blocks, which are the members of the outermost lists, and every other module with weights."""
+    names: dict[int, str] = {}
+    state = model.state_dict(keep_vars=True)
+    for name, tensor in state.items():
+        names.setdefault(id(tensor), name)
+    blocks: list[nn.Module] = []
+    inside: set[int] = set()
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and id(module) not in inside:
+            blocks.extend(module)
+            inside |= {id(inner) for inner in module.modules()}
+    others = [module for module in model.modules() if id(module) not in inside]
+    for module, recurse in [*((other, False) for other in others), *((block, True) for block in blocks)]:
+        owners: dict[str, list[tuple[nn.Module, str]]] = {}
+        for owner in module.modules() if recurse else (module,):
+            for leaf, tensor in (*owner._parameters.items(), *owner._buffers.items()):
+                if tensor is not None and leaf not in owner._non_persistent_buffers_set:
+                    owners.setdefault(names[id(tensor)], []).append((owner, leaf))
+        if owners:
+            yield Part(module, owners, module is model.get_output_embeddings())
+
+
+def _nothing(tensor: Tensor) -> Tensor:
+    if tensor.is_floating_point():
+        return torch.full((1,) * tensor.dim(), math.nan).expand(tensor.shape)
+    return torch.zeros((1,) * tensor.dim(), dtype=tensor.dtype).expand(tensor.shape)
