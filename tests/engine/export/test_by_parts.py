@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
+import torch
+from peft.tuners.lora.layer import Linear
+from safetensors.torch import load_file
+from transformers import AutoTokenizer, Glm4MoeConfig, Glm4MoeForCausalLM
 
-from studio.engine.export import memory
+from studio.engine.control import no_progress
+from studio.engine.export import TARGETS, memory
+from studio.engine.export.compare import Outputs
+from studio.engine.export.reference import logit_tolerance
 from studio.engine.export.run import ExportResult, export_run
+from studio.engine.export.shards import ShardWriter
+from studio.engine.export.source import open_source
 from studio.engine.export.targets import merged
 from studio.engine.export.verify import verify_export
+from studio.errors import ExportError
 from studio.runs import RunFolder
 
+BIAS = "e_score_correction_bias"
 MakeRun = Callable[..., RunFolder]
 
 
@@ -77,3 +91,117 @@ def test_an_export_by_parts_is_the_same_as_one_of_whole_models(
     alike(parts, whole)
     assert len(list(parts.path.glob("*.safetensors"))) > 1
     assert failed(verify_export(parts.path)) == {}
+
+
+@pytest.fixture
+def experts(bases: dict[str, Path], tmp_path: Path) -> Path:
+    """The folder of a mixture of experts; its files keep what chooses among them in fp32, the rest in bf16."""
+    tokenizer = AutoTokenizer.from_pretrained(bases["llama-tied"])
+    torch.manual_seed(0)
+    config = Glm4MoeConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        moe_intermediate_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        n_routed_experts=4,
+        num_experts_per_tok=2,
+        first_k_dense_replace=1,
+        initializer_range=0.2,
+        eos_token_id=0,
+        pad_token_id=0,
+    )
+    model = Glm4MoeForCausalLM(config)
+    with torch.no_grad():
+        for name, buffer in model.named_buffers():
+            if name.endswith(BIAS):
+                buffer += 0.1 * torch.randn_like(buffer)
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        tensor.data = tensor.data.to(torch.float32 if name.endswith(BIAS) else torch.bfloat16)
+    model.save_pretrained(tmp_path / "experts")
+    tokenizer.save_pretrained(tmp_path / "experts")
+    return tmp_path / "experts"
+
+
+def test_what_transformers_keeps_in_fp32_stays_so_in_sixteen_bits(
+    make_run: MakeRun, by_parts: Callable[[bool], None], experts: Path
+) -> None:
+    run = make_run(experts, method={"name": "full"})
+
+    by_parts(False)
+    whole = export_run(run, "merged", "bf16")
+    by_parts(True)
+    parts = export_run(run, "merged", "bf16")
+
+    alike(parts, whole)
+    stored = load_file(whole.path / "model.safetensors")
+    trained = load_file(run.adapter / "model.safetensors")
+    kept = {name for name, tensor in stored.items() if tensor.dtype == torch.float32}
+    assert kept == {f"model.layers.{number}.mlp.gate.{BIAS}" for number in (1, 2)}
+    assert all(torch.equal(stored[name], trained[name]) for name in kept)
+
+
+def test_a_model_goes_by_parts_only_where_it_does_not_fit_well(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_source(make_run(), no_progress)
+    free = {"roomy": 10**12, "tight": memory.part_bytes(source.info.shapes), "none": 1000}
+    monkeypatch.setattr(memory, "_COMFORTABLE", 1e-6)
+
+    def needs(state: str) -> bool:
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free[state]))
+        return memory.needs_parts(source, TARGETS.get("merged"))
+
+    assert not needs("roomy")
+    assert needs("tight")
+    with pytest.raises(ExportError, match="memory"):
+        needs("none")
+
+
+def test_damage_done_while_it_is_written_fails_the_certificate(
+    make_run: MakeRun, by_parts: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_parts(True)
+    write = ShardWriter.write
+
+    def damaged(writer: ShardWriter, tensors: dict[str, torch.Tensor]) -> None:
+        write(writer, {name: tensor * (1.5 if "layers.1" in name else 1) for name, tensor in tensors.items()})
+
+    monkeypatch.setattr(ShardWriter, "write", damaged)
+    result = export_run(make_run(), "merged", "bf16")
+
+    assert {"weights_as_written", "max_logit_difference"} <= failed(result).keys()
+
+
+def test_a_wrong_merge_fails_the_certificate(
+    make_run: MakeRun, by_parts: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_parts(True)
+    monkeypatch.setattr(Linear, "merge", lambda layer, safe_merge: layer.merged_adapters.append("default"))
+    result = export_run(make_run(), "merged", "bf16")
+
+    assert {"merge_exact", "max_logit_difference", "delta_present"} <= failed(result).keys()
+
+
+def test_the_end_of_an_answer_is_asked_for_without_generation(
+    make_run: MakeRun, by_parts: Callable[[bool], None]
+) -> None:
+    """The GPT-2 always ends its answer."""
+    by_parts(True)
+    result = export_run(make_run("gpt2", kind="base"), "merged", "fp32")
+
+    stop = next(check for check in result.checks if check.name == "stops_by_itself")
+    assert stop.evidence is not None
+    assert stop.evidence["teacher_forced"]
+    assert stop.passed
+    assert stop.value == stop.evidence["trained"] == stop.evidence["asked"] > 0
+
+
+def test_an_honest_merge_of_a_model_with_large_logits_is_exact() -> None:
+    large = Outputs((torch.tensor([[290.0, -3.0]]),))
+    assert logit_tolerance(large) == pytest.approx(2.9e-3)
+    assert logit_tolerance(Outputs((torch.tensor([[30.0, -3.0]]),))) == 1e-3
+    assert logit_tolerance(Outputs((torch.tensor([[float("nan"), 1.0]]),))) == 1e-3
