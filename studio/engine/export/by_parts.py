@@ -183,8 +183,7 @@ class _Rounded(Work):
         self._base_dtype = base_dtype
 
     def prepare(self, part: Part) -> None:
-        if not part.is_output:
-            round_layers(part.layers(), self._base_dtype)
+        round_layers(part.linear, self._base_dtype)
 
 
 class _Merge(Work):

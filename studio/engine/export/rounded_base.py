@@ -9,7 +9,7 @@ the rounding of activations that a faster format of the products adds.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -17,23 +17,12 @@ from torch import nn
 from studio.engine.control import Progress, no_progress
 from studio.engine.export.source import Source
 from studio.engine.models.load import load_model
-from studio.engine.models.quantise import dequantised, quantise_base
+from studio.engine.models.quantise import round_weight
+from studio.engine.models.structure import linear_layers
 from studio.engine.precision.choose import QUANTISED, check_quantiser
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-
-class _Layers(nn.ModuleList):
-    """Some layers of a model, none of which is its output."""
-
-    def get_output_embeddings(self) -> None:
-        return None
-
-
-def round_layers(layers: Iterable[nn.Module], base_dtype: str) -> None:
-    """Do the same as `round_base` with layers that are taken out of a model, its output not among them."""
-    round_base(_Layers(layer for layer in layers if not any(layer.children())), base_dtype)  # type: ignore[arg-type]
 
 
 def is_rounded(source: Source) -> bool:
@@ -49,23 +38,18 @@ def load_base(source: Source, progress: Progress = no_progress) -> PreTrainedMod
     return model
 
 
-@torch.no_grad()
 def round_base(model: PreTrainedModel, base_dtype: str) -> None:
-    """Round, in place, the weights that training would quantise, and keep them as plain fp32 layers.
+    """Round, in place, the weights that training would quantise. Raises what `round_layers` raises."""
+    round_layers((model.get_submodule(layer.name) for layer in linear_layers(model)), base_dtype)
+
+
+@torch.no_grad()
+def round_layers(layers: Iterable[nn.Module], base_dtype: str) -> None:
+    """Round the weights of linear layers in place, and keep them as plain fp32 layers.
 
     Raises:
         ConfigError: the library that quantises is not installed.
     """
-    device = torch.device("cpu")
-    check_quantiser(base_dtype, device)
-    plain = dict(model.named_modules())
-    quantise_base(model, base_dtype, torch.float32, device)
-    for name, layer in list(model.named_modules()):
-        original: Any = plain.get(name)
-        if original is not None and layer is not original:
-            weight = dequantised(layer).to(original.weight.dtype)
-            # GPT-2 keeps its weights as (inputs, outputs).
-            original.weight.data = weight.t().contiguous() if layer.fan_in_fan_out else weight
-            parent, _, leaf = name.rpartition(".")
-            setattr(model.get_submodule(parent), leaf, original)
-    delattr(model, "is_loaded_in_4bit" if base_dtype == "nf4" else "is_loaded_in_8bit")
+    check_quantiser(base_dtype, torch.device("cpu"))
+    for layer in layers:
+        round_weight(layer, base_dtype)

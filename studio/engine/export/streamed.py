@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from studio.engine.control import Progress
 from studio.engine.export.compare import KEPT_BYTES, Outputs
 from studio.engine.export.stored import StoredModel, empty_model
+from studio.engine.models.structure import linear_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,20 +31,16 @@ class Part:
 
     Attributes:
         owners: for each weight, by its name in the plain model, the modules that have it and what they call it.
-        is_output: whether it is the output layer.
+        linear: those of its layers that a run may store in fewer bits.
     """
 
     module: nn.Module
     owners: dict[str, list[tuple[nn.Module, str]]]
-    is_output: bool
+    linear: tuple[nn.Module, ...]
 
     def weights(self) -> dict[str, Tensor]:
         """Return what the weights are now, by their names in the plain model."""
         return {name: getattr(*owners[0]).detach() for name, owners in self.owners.items()}
-
-    def layers(self) -> list[nn.Module]:
-        """Return the modules of the plain model that have the weights."""
-        return list(dict.fromkeys(module for owners in self.owners.values() for module, _ in owners))
 
     def put(self, weights: dict[str, Tensor]) -> None:
         """Put weights where they belong."""
@@ -190,6 +187,7 @@ def _parts(model: PreTrainedModel) -> Iterator[Part]:
     state = model.state_dict(keep_vars=True)
     for name, tensor in state.items():
         names.setdefault(id(tensor), name)
+    linear = {model.get_submodule(layer.name) for layer in linear_layers(model)}
     blocks: list[nn.Module] = []
     inside: set[int] = set()
     for module in model.modules():
@@ -199,12 +197,13 @@ def _parts(model: PreTrainedModel) -> Iterator[Part]:
     others = [module for module in model.modules() if id(module) not in inside]
     for module, recurse in [*((other, False) for other in others), *((block, True) for block in blocks)]:
         owners: dict[str, list[tuple[nn.Module, str]]] = {}
-        for owner in module.modules() if recurse else (module,):
+        modules = tuple(module.modules()) if recurse else (module,)
+        for owner in modules:
             for leaf, tensor in (*owner._parameters.items(), *owner._buffers.items()):
                 if tensor is not None and leaf not in owner._non_persistent_buffers_set:
                     owners.setdefault(names[id(tensor)], []).append((owner, leaf))
         if owners:
-            yield Part(module, owners, module is model.get_output_embeddings())
+            yield Part(module, owners, tuple(owner for owner in modules if owner in linear))
 
 
 def _nothing(tensor: Tensor) -> Tensor:

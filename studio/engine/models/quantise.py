@@ -123,6 +123,14 @@ def dequantised(layer: Any) -> Tensor:
     return bnb.functional.int8_vectorwise_dequant(weight.data, scales).float()  # type: ignore[no-any-return]
 
 
+def round_weight(layer: Any, base_dtype: str) -> None:
+    """Round the weight of a plain linear layer, in place, to what it is in `base_dtype`; its format stays."""
+    made: Any = _quantised(import_bitsandbytes(), layer, base_dtype, torch.float32)
+    fill(made, layer.weight.data)
+    weight = dequantised(made).to(layer.weight.dtype)
+    layer.weight.data = weight.t().contiguous() if made.fan_in_fan_out else weight
+
+
 @contextmanager
 def products_in_fp32(module: nn.Module) -> Iterator[None]:
     """Let the quantised layers inside a module multiply in fp32 for a while.
