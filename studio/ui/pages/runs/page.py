@@ -31,7 +31,7 @@ from studio.ui.page import Page
 from studio.ui.pages.runs import delete as runs_delete
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.card import Card
-from studio.ui.widgets.empty import NoRun
+from studio.ui.widgets.empty import EmptyState, NoRun
 from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.table import select_row, selected_row
 from studio.ui.widgets.text import label
@@ -119,6 +119,7 @@ class RunsPage(Page):
         self.problem.set("")
         self.model.set_runs(runs)
         self._stack.setCurrentIndex(1 if runs else 0)
+        self._show_matches()
         self._select(chosen.folder if chosen else None)
         self._show_selected()
 
@@ -154,8 +155,12 @@ class RunsPage(Page):
 
     def _filter(self, text: str) -> None:
         self.rows.setFilterFixedString(text)
+        self._show_matches()
         if self.selected() is None:
             self._select(None)
+
+    def _show_matches(self) -> None:
+        self._matches.setCurrentIndex(0 if self.rows.rowCount() else 1)
 
     def _make_table(self) -> QTableView:
         table = QTableView()
@@ -191,6 +196,7 @@ class RunsPage(Page):
 
     def _connect(self) -> None:
         self.search.textChanged.connect(self._filter)
+        self.show_all.clicked.connect(self.search.clear)
         self.table.selectionModel().selectionChanged.connect(self._show_selected)
         self.table.activated.connect(self.open_selected)
         self._reading.finished.connect(self._show_runs)
@@ -216,8 +222,16 @@ class RunsPage(Page):
         halves.addWidget(self.detail)
         halves.setStretchFactor(0, 3)
         halves.setStretchFactor(1, 2)
+        self.unmatched = EmptyState(
+            "runs", tr("No run matches"), tr("No column of any run holds the words of the filter.")
+        )
+        self.show_all = push_button(tr("Show all runs"), "plain", tooltip=tr("Clear the filter"))
+        self.unmatched.add(self.show_all)
+        self._matches = QStackedLayout()
+        self._matches.addWidget(halves)
+        self._matches.addWidget(self.unmatched)
         listing = QWidget()
-        vbox(bar, self.problem, (halves, 1), spacing=1.5, margins=(3, 2.5, 3, 2), parent=listing)
+        vbox(bar, self.problem, (self._matches, 1), spacing=1.5, margins=(3, 2.5, 3, 2), parent=listing)
         self._stack = QStackedLayout(self)
         sentence = tr("Every run is kept here with its configuration and plots.")
         self.empty = NoRun(self._context, "runs", tr("No runs yet"), sentence, past_runs=False)

@@ -16,7 +16,7 @@ from studio.ui.models.runs import COLUMNS, read_summaries
 from studio.ui.pages.runs import delete as runs_delete
 from studio.ui.pages.runs.page import RunsPage
 from tests.screenshots.scripted import CONFIG, scripted_events, scripted_runs
-from tests.ui.fakes import FakeController
+from tests.ui.fakes import FakeController, answered
 
 
 @pytest.fixture
@@ -72,6 +72,20 @@ def test_the_filter_looks_into_every_column(page: RunsPage) -> None:
     assert _column(page, "Precision") == ["bf16-mixed"]
     page.search.setText("")
     assert page.rows.rowCount() == 5
+
+
+def test_a_filter_that_matches_no_run_says_so_and_can_be_cleared(page: RunsPage, qtbot: QtBot) -> None:
+    page.search.setText("no such run")
+    assert page.unmatched.isVisible()
+    assert not page.table.isVisible()
+    assert not page.open.isEnabled()
+    page.reload()
+    qtbot.waitUntil(lambda: answered(page))
+    assert page.unmatched.isVisible()
+    qtbot.mouseClick(page.show_all, Qt.MouseButton.LeftButton)
+    assert page.search.text() == ""
+    assert page.rows.rowCount() == 5
+    assert page.table.isVisible()
 
 
 def test_the_exact_configuration_is_shown(page: RunsPage) -> None:
