@@ -5,6 +5,7 @@ from __future__ import annotations
 from studio.events import MemoryMeasured, MicroBatchShrunk
 from studio.i18n import gettext_noop, tr
 from studio.runner.actions import Estimate, Remedy
+from studio.runner.record import RunState
 from studio.text.numbers import size_text
 
 # What a remedy for memory does, as a button and a line say it.
@@ -39,7 +40,10 @@ def choices_text(needs: Estimate) -> str:
         )
     parts.append(tr("1 row at a time") if needs.rows == 1 else tr("{count} rows at a time").format(count=needs.rows))
     if needs.choices["base_dtype"] in ("nf4", "int8"):
-        parts.append(tr("base stored in {format}").format(format=needs.choices["base_dtype"]))
+        words = tr("base stored in {format}")
+        if needs.expert_bytes:
+            words = tr("base stored in {format}, but for its experts, which are not rounded and take {size}")
+        parts.append(words.format(format=needs.choices["base_dtype"], size=size_text(needs.expert_bytes)))
     return "; ".join(parts)
 
 
@@ -80,3 +84,9 @@ def shrunk_text(event: MicroBatchShrunk) -> str:
     else:
         goes_on = tr("The run goes on, and computes activations again in the backward pass, with the same result.")
     return f"{words} {goes_on.format(tokens=event.tokens)}"
+
+
+def memory_text(state: RunState) -> str:
+    """Return what a run has measured of its memory, and how it goes on where it ran out; empty before the trial."""
+    measured = [measured_text(state.memory)] if state.memory else []
+    return " ".join([*measured, shrunk_text(state.shrunk)] if state.shrunk else measured)

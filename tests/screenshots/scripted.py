@@ -12,6 +12,7 @@ from studio.engine.inference.figures import FormLatency, Latency
 from studio.events import (
     DataPrepared,
     EvaluationCompleted,
+    MemoryMeasured,
     OverflowDiagnosed,
     RunEvent,
     RunStarted,
@@ -69,6 +70,15 @@ def scripted_events(steps: int = 212, initial_scale: float = 2.0**23) -> list[Ru
             supervised_tokens=48_000,
             longest=512,
             planned_updates=300,
+        ),
+        MemoryMeasured(
+            time=START,
+            rows=8,
+            length=512,
+            peak=1_610_000_000,
+            available=12 * 2**30,
+            micro_batch_tokens=8192,
+            recompute=False,
         ),
         EvaluationCompleted(time=START, step=0, update=0, loss=2.61, rows=22, supervised_tokens=2400, seconds=2.0),
     ]

@@ -7,9 +7,10 @@ import math
 from PySide6.QtWidgets import QFrame, QWidget
 
 from studio.i18n import gettext_noop, tr
+from studio.runner.memory_words import memory_text
 from studio.runner.record import RunState
 from studio.text import numbers
-from studio.text.numbers import duration_text
+from studio.text.numbers import duration_text, size_text
 from studio.text.words import stage_text
 from studio.ui.plots.scale import scale_figure
 from studio.ui.widgets.figure import Figure
@@ -26,11 +27,12 @@ STATUSES = {
     "finished": gettext_noop("Finished"),
     "failed": gettext_noop("Failed"),
 }
+_MEMORY = gettext_noop("The most that was held as the longest rows were tried, before the first step")
 _LEVELS: dict[str, Level] = {"finished": "good", "failed": "bad", "paused": "warning"}
 
 
 class KeyFigures(QFrame):
-    """Status, losses, gradient scale, skipped steps, speed and times."""
+    """Status, losses, gradient scale, skipped steps, speed, memory and time."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -50,8 +52,10 @@ class KeyFigures(QFrame):
         show["scale"](*scale_figure(state))
         show["skipped"](*_skipped(state))
         show["speed"](numbers.whole(state.tokens_per_second), tr("tokens/s") if state.tokens_per_second else "")
-        show["left"](numbers.NONE if state.eta_seconds is None else duration_text(state.eta_seconds))
-        show["elapsed"](duration_text(state.seconds))
+        show["memory"](*_memory(state))
+        self.figures["memory"].setToolTip(memory_text(state) or tr(_MEMORY))
+        left = "" if state.eta_seconds is None else tr("{time} left").format(time=duration_text(state.eta_seconds))
+        show["time"](duration_text(state.seconds), left)
 
 
 def _figures() -> tuple[tuple[str, str, str], ...]:
@@ -62,8 +66,8 @@ def _figures() -> tuple[tuple[str, str, str], ...]:
         ("scale", tr("Gradient scale"), tr("What the loss is multiplied by so that small fp16 gradients survive")),
         ("skipped", tr("Skipped"), tr("Steps that were not applied because a gradient was not finite")),
         ("speed", tr("Speed"), tr("Tokens read a second, over the last steps")),
-        ("left", tr("Time left"), tr("Estimated from the last steps")),
-        ("elapsed", tr("Elapsed"), tr("Time spent training and validating")),
+        ("memory", tr("Memory"), tr(_MEMORY)),
+        ("time", tr("Time"), tr("Time spent training and validating; what is left is estimated from the last steps")),
     )
 
 
@@ -94,3 +98,14 @@ def _skipped(state: RunState) -> tuple[str, str, Level | None]:
     chronic = state.step >= 100 and state.skipped_steps > CHRONIC * state.step
     detail = tr("of {attempted} attempted").format(attempted=f"{state.step:,}")
     return f"{state.skipped_steps:,}", detail, "warning" if chronic else None
+
+
+def _memory(state: RunState) -> tuple[str, str, Level | None]:
+    measured, shrunk = state.memory, state.shrunk
+    if shrunk is not None and shrunk.during != "trial":
+        detail = tr("{tokens} tokens at a time").format(tokens=f"{shrunk.tokens:,}")
+    elif measured is not None:
+        detail = tr("{rows} × {length} tokens").format(rows=measured.rows, length=f"{measured.length:,}")
+    else:
+        detail = ""
+    return size_text(measured.peak) if measured else numbers.NONE, detail, "warning" if shrunk else None

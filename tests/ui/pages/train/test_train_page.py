@@ -10,7 +10,17 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
-from studio.events import ProgressReported, RunFailed, RunFinished, RunPaused, RunResumed, RunStarted, StepCompleted
+from studio.events import (
+    MemoryMeasured,
+    MicroBatchShrunk,
+    ProgressReported,
+    RunFailed,
+    RunFinished,
+    RunPaused,
+    RunResumed,
+    RunStarted,
+    StepCompleted,
+)
 from studio.runner.record import LOG_LINES, LogLine, RunRecord
 from studio.runs import create_run
 from studio.ui import theme
@@ -75,9 +85,30 @@ def test_the_key_figures_are_those_of_the_newest_step(page: TrainPage, context: 
     assert _figure(page, "scale") == "Gradient scale: 65,536 2¹⁶"
     assert _figure(page, "skipped") == "Skipped: 8 of 212 attempted"
     assert _figure(page, "speed").endswith("tokens/s")
-    assert "min" in _figure(page, "left")
+    assert _figure(page, "memory") == "Memory: 1.5 GB 8 × 512 tokens"
+    assert _figure(page, "time") == "Time: 3 min 54 s 1 min 33 s left"
     assert page.heading.whole_text == "SmolLM2-135M-Instruct"
     assert page.about.whole_text == "LoRA · fp16-mixed · cpu · 412 training rows"
+
+
+def test_the_measured_fit_is_told_and_what_became_of_it(page: TrainPage, context: AppContext) -> None:
+    measured = MemoryMeasured(
+        rows=4, length=1024, peak=7 * 2**30, available=8 * 2**30, micro_batch_tokens=4096, recompute=True
+    )
+    _apply(page, context, measured)
+    figure = page.figures.figures["memory"]
+    assert figure.text == "Memory: 7.0 GB 4 × 1,024 tokens"
+    assert "The longest rows were tried first: 4 of 1024 tokens" in figure.toolTip()
+    assert "Activations are recomputed" in figure.toolTip()
+    shrunk = MicroBatchShrunk(step=9, during="training", tokens_before=4096, tokens=2048, recompute=True)
+    _apply(page, context, shrunk)
+    assert figure.text == "Memory: 7.0 GB 2,048 tokens at a time"
+    assert "Memory ran out in a training step." in figure.toolTip()
+
+
+def test_a_run_of_before_memory_was_measured_has_no_figure_for_it(context: AppContext, qtbot: QtBot) -> None:
+    page = _page(context, qtbot, scripted_record([scripted_events()[0]]))
+    assert _figure(page, "memory") == "Memory: –"
 
 
 def test_a_loss_that_is_not_a_number_is_shown_as_such(page: TrainPage, context: AppContext) -> None:
