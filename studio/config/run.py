@@ -67,11 +67,16 @@ def _validated(prefix: str, read: Callable[[Any], Any], value: Any, section: typ
 
 def override_config(config: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:
     """Return a configuration with some settings, by dotted key, changed. Raises `ConfigError` for what cannot be."""
-    tables = config.model_dump(exclude_none=True)
+    return parse_config(with_options(config.model_dump(exclude_none=True), overrides))
+
+
+def with_options(tables: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tables of a configuration with some options, by dotted key, changed."""
+    changed = dict(tables)
     for key, value in overrides.items():
         section, _, option = key.partition(".")
-        tables[section][option] = value
-    return parse_config(tables)
+        changed[section] = {**changed[section], option: value}
+    return changed
 
 
 def read_config(path: Path, overrides: Iterable[str] = ()) -> RunConfig:

@@ -10,6 +10,7 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
 from studio.config import RunConfig, parse_config, read_config, write_config
+from studio.config.run import with_options
 from studio.errors import ConfigError, StudioError
 from studio.i18n import tr
 from studio.runner import actions
@@ -251,14 +252,14 @@ class SetupPage(Page):
             return None, str(error)
 
     def _apply_remedy(self, remedy: Remedy) -> None:
-        """Set the options of a remedy, and show the card that says whether it fits now."""
-        tables, overrides = self.tables(), dict(remedy.overrides)
-        if "method.name" in overrides:
-            tables["method"] = {"name": overrides.pop("method.name")}
-        for key, value in overrides.items():
-            section, _, option = key.partition(".")
-            tables[section][option] = value
-        self.set_tables(tables)
+        """Set the options of a remedy, and show the card that says whether it fits now.
+
+        Another method comes with its own options and learning rate.
+        """
+        overrides = dict(remedy.overrides)
+        if method := overrides.pop("method.name", None):
+            self.method.set_values({"name": method})
+        self.set_tables(with_options(self.tables(), overrides))
         self._reveal(self.training)
 
     def _show_measured(self) -> None:
