@@ -1,8 +1,8 @@
 """Draw the window with a scripted run and save it as pictures, light and dark, to look at.
 
-    python -m tests.screenshots.render [OUT] [PAGE…]
+    python -m tests.screenshots.render [--small] [OUT] [PAGE…]
 
-OUT is docs/screenshots unless given. A page is a function here whose name begins with `page_`; it returns the
+OUT is docs/screenshots unless given; --small draws a window of 1024 x 640. A page is a function here whose name begins with `page_`; it returns the
 window to draw. Nothing is trained: the run is made of events, as in the tests.
 """
 
@@ -13,6 +13,8 @@ import math
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -21,9 +23,12 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 from PySide6.QtCore import QEvent
 from PySide6.QtWidgets import QApplication, QDialog, QScrollArea, QWidget
 
-from studio.config import parse_config
+from studio.config import RunConfig, parse_config
 from studio.engine import device
-from studio.events import EvaluationCompleted, ProgressReported, RunFailed, RunFinished, StepCompleted
+from studio.engine.estimate.plan import gpu_of, plan, storage_reasons
+from studio.engine.models.info import ModelInfo
+from studio.engine.precision.choose import reason_text
+from studio.events import EvaluationCompleted, MemoryMeasured, ProgressReported, RunFailed, RunFinished, StepCompleted
 from studio.runner import actions, laboratory
 from studio.runner.controller import Controller
 from studio.runner.record import RunRecord
@@ -47,7 +52,7 @@ from tests.screenshots.scripted import (
     scripted_runs,
 )
 
-SIZE = (1280, 800)
+SIZE, SMALL = (1280, 800), (1024, 640)
 
 
 class Training(Controller):
@@ -69,7 +74,7 @@ def window_at(page: str, context: AppContext) -> MainWindow:
     """Return the window at a page, its background reading done."""
     window = MainWindow(context)
     context.setParent(window)
-    window.resize(*SIZE)
+    window.resize(*(SMALL if "--small" in sys.argv else SIZE))
     window.show()
     window.go_to(page)
     settle(context)
@@ -200,10 +205,71 @@ def page_method_comparison() -> QWidget:
     return opened(window, dialog)
 
 
+@contextmanager
+def on_card(gigabytes: float) -> Iterator[None]:
+    """Let estimates be those of a graphics card of so many GB, of which nothing else is used."""
+    place, estimate = gpu_of(gigabytes), actions.estimate
+
+    def explain(config: RunConfig, info: ModelInfo) -> tuple[str, str]:
+        found = plan(info, config, place)
+        reasons = ["gpu_has_bf16", *storage_reasons(info, config, found)]
+        return found.precision.name, reason_text(reasons, found.precision.name, found.base_dtype)
+
+    with (
+        patch.object(actions, "estimate", lambda info, config: estimate(info, config, place)),
+        patch.object(actions, "explain_precision", explain),
+        patch.object(job, "PAUSE_MILLISECONDS", 0),
+    ):
+        yield
+
+
+def memory_window(gigabytes: float, *, take: int | None = None, **tables: dict[str, object]) -> MainWindow:
+    """Return the window at the memory of a model of 7.6 B parameters on such a card; `take` one of the remedies."""
+    context = offscreen_context()
+    window = window_at("setup", context)
+    setup, name = window.setup, "Qwen2-7B-Instruct"
+    with tempfile.TemporaryDirectory() as place, on_card(gigabytes):
+        folder = scripted_setup.write_big_model(Path(place) / name)
+        setup.set_tables({"model": {"path": str(folder)}, **tables})
+        settle(context, 12)
+        if take is not None:
+            setup.training.memory.remedies[take].click()
+            settle(context, 12)
+        setup.model.path.setText(f"/models/{name}")
+    setup.area.verticalScrollBar().setValue(setup.training.y())
+    return window
+
+
+def page_memory_fits_24_gb() -> QWidget:
+    """A model of 7.6 B parameters with the defaults, on a card of 24 GB."""
+    return memory_window(24)
+
+
+def page_memory_fits_8_gb() -> QWidget:
+    """The same on a card of 8 GB: all that can be made smaller is."""
+    return memory_window(8)
+
+
 def page_memory_does_not_fit() -> QWidget:
-    """Full fine-tuning where it does not fit: what would fit, a button each."""
-    window = setup_window({"name": "full"}, int(1.2 * scripted_setup.GB))
-    window.setup.area.verticalScrollBar().setValue(window.setup.training.y())
+    """Full fine-tuning of it on a card of 24 GB: what would fit, a button each."""
+    return memory_window(24, method={"name": "full"})
+
+
+def page_memory_not_enough() -> QWidget:
+    """Long rows and a large rank on a card of 8 GB: some changes are enough and some are not."""
+    return memory_window(8, data={"max_length": 8192}, method={"name": "lora", "rank": 64})
+
+
+def page_memory_remedy_taken() -> QWidget:
+    """The same once a remedy was taken, and a run with it has measured its memory."""
+    window = memory_window(8, take=0, data={"max_length": 8192}, method={"name": "lora", "rank": 64})
+    window.context.live = RunRecord()
+    window.context.live.apply(
+        MemoryMeasured(
+            rows=1, length=4096, peak=7_300_000_000, available=8_000_000_000, micro_batch_tokens=4096, recompute=True
+        )
+    )
+    window.context.progressed.emit()
     return window
 
 
@@ -406,6 +472,8 @@ def save(widget: QWidget, path: Path) -> None:
 
 
 def main(arguments: list[str]) -> None:
+    suffix = "-small" if "--small" in arguments else ""
+    arguments = [argument for argument in arguments if argument != "--small"]
     out = Path(arguments[0] if arguments else "docs/screenshots")
     out.mkdir(parents=True, exist_ok=True)
     wanted = arguments[1:]
@@ -417,7 +485,7 @@ def main(arguments: list[str]) -> None:
         for shade in theme.CHOICES[1:]:
             theme.choose(shade)
             widget = pages[name]()
-            save(widget, out / f"{name.replace('_', '-')}-{shade}.png")
+            save(widget, out / f"{name.replace('_', '-')}-{shade}{suffix}.png")
             widget.hide()
             widget.deleteLater()
             # Without an event loop of its own Qt keeps what is to be deleted, and repaints all of it at each new theme.

@@ -1,11 +1,12 @@
 """What the Setup page and its dialogs would hear from the engine, for pictures. Nothing is loaded or measured.
 
-The shapes are those of SmolLM2-135M, so counts and sizes of the methods are the real ones; speeds, losses and the
-memory that is there are made up.
+The shapes are those of SmolLM2-135M and of a common model of 7.6 B parameters, so counts and sizes are the real ones;
+speeds, losses and the memory that is there are made up.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ HIDDEN, MLP, KEYS, LAYERS, VOCABULARY = 576, 1536, 192, 30, 49152
 
 def smollm2(path: str = "/models/SmolLM2-135M-Instruct") -> ModelInfo:
     """SmolLM2-135M-Instruct as its files describe it."""
-    tensors = dict(_tensors())
+    tensors = dict(_tensors(VOCABULARY, HIDDEN, MLP, KEYS, LAYERS))
     shapes = ModelShapes(
         tensors=tensors,
         linear_layers=tuple(
@@ -70,18 +71,58 @@ def smollm2(path: str = "/models/SmolLM2-135M-Instruct") -> ModelInfo:
     )
 
 
-def _tensors() -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield "model.embed_tokens.weight", (VOCABULARY, HIDDEN)
-    for layer in range(LAYERS):
+def write_big_model(folder: Path) -> Path:
+    """Write a model of 7.6 B parameters in bf16 whose weights are a hole in a file; looking at it reads their shapes.
+
+    Return the folder. It is a Qwen2 with a word embedding and an output layer of 152,064 tokens.
+    """
+    from tests.tiny import tokenizer
+
+    vocabulary, hidden, mlp, keys, layers = 152_064, 3584, 18_944, 512, 28
+    tensors = dict(_tensors(vocabulary, hidden, mlp, keys, layers, biases=True))
+    tensors["lm_head.weight"] = (vocabulary, hidden)
+    config = {
+        "architectures": ["Qwen2ForCausalLM"],
+        "model_type": "qwen2",
+        "hidden_size": hidden,
+        "intermediate_size": mlp,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "vocab_size": vocabulary,
+        "max_position_embeddings": 32_768,
+        "tie_word_embeddings": False,
+        "eos_token_id": 2,
+    }
+    tokenizer().save_pretrained(folder)
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    header, end = {}, 0
+    for name, shape in tensors.items():
+        begin, end = end, end + 2 * math.prod(shape)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": (begin, end)}
+    text = json.dumps(header).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)
+    return folder
+
+
+def _tensors(
+    vocabulary: int, hidden: int, mlp: int, keys: int, layers: int, *, biases: bool = False
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield "model.embed_tokens.weight", (vocabulary, hidden)
+    for layer in range(layers):
         prefix = f"model.layers.{layer}"
-        for name, outputs in (("q", HIDDEN), ("k", KEYS), ("v", KEYS), ("o", HIDDEN)):
-            yield f"{prefix}.self_attn.{name}_proj.weight", (outputs, HIDDEN)
+        for name, outputs in (("q", hidden), ("k", keys), ("v", keys), ("o", hidden)):
+            yield f"{prefix}.self_attn.{name}_proj.weight", (outputs, hidden)
+            if biases and name != "o":
+                yield f"{prefix}.self_attn.{name}_proj.bias", (outputs,)
         for name in ("gate", "up"):
-            yield f"{prefix}.mlp.{name}_proj.weight", (MLP, HIDDEN)
-        yield f"{prefix}.mlp.down_proj.weight", (HIDDEN, MLP)
+            yield f"{prefix}.mlp.{name}_proj.weight", (mlp, hidden)
+        yield f"{prefix}.mlp.down_proj.weight", (hidden, mlp)
         for name in ("input", "post_attention"):
-            yield f"{prefix}.{name}_layernorm.weight", (HIDDEN,)
-    yield "model.norm.weight", (HIDDEN,)
+            yield f"{prefix}.{name}_layernorm.weight", (hidden,)
+    yield "model.norm.weight", (hidden,)
 
 
 def probe_rows() -> tuple[ProbeRow, ...]:
