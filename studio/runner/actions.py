@@ -19,7 +19,7 @@ from studio.engine.device import hardware as hardware
 from studio.engine.device import resolve_device
 from studio.engine.estimate import Estimate as Estimate
 from studio.engine.estimate import estimate as estimate
-from studio.engine.estimate.plan import Place, place_of, plan, with_storage
+from studio.engine.estimate.plan import Place, place_of, plan, storage_reasons, with_storage
 from studio.engine.estimate.plan import gpu_of as gpu_of
 from studio.engine.estimate.remedies import Remedy as Remedy
 from studio.engine.estimate.remedies import apply_remedy as apply_remedy
@@ -32,7 +32,7 @@ from studio.engine.models.inspect import inspect_model
 from studio.engine.models.starter import fetch_starter as fetch_starter
 from studio.engine.models.starter import starter_folder as starter_folder
 from studio.engine.precision import PRECISIONS
-from studio.engine.precision.choose import choose_precision, choose_storage, reason_text, remark, storage_reason
+from studio.engine.precision.choose import choose_precision, choose_storage, reason_text, remark
 from studio.errors import ConfigError, StudioError
 from studio.i18n import tr
 from studio.runs import RunFolder
@@ -153,13 +153,9 @@ def latency(folder: RunFolder, progress: Progress = no_progress, **settings: Any
 def explain_precision(config: RunConfig, info: ModelInfo) -> tuple[str, str]:
     """Return the precision that will be used and why. Raises `ConfigError` for one that cannot be used here."""
     precision, reason = choose_precision(config.precision, resolve_device(config.training.device), info.dtype)
-    stored = with_storage(config, plan(info, config, place_of(config)).base_dtype).precision
-    reasons = [reason]
-    if stored != config.precision:
-        reasons.append("frozen_to_fit")
-    elif METHODS.get(config.method.name).quantised_base:
-        reasons.append(storage_reason(config.precision, precision, info.dtype))
-    return precision.name, reason_text(reasons, precision.name, choose_storage(stored, precision))
+    found = plan(info, config, place_of(config))
+    stored = choose_storage(with_storage(config, found.base_dtype).precision, precision)
+    return precision.name, reason_text([reason, *storage_reasons(info, config, found)], precision.name, stored)
 
 
 @dataclass(frozen=True, kw_only=True)

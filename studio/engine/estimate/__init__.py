@@ -7,14 +7,14 @@ from typing import Any
 
 from studio.config import PrecisionConfig, RunConfig
 from studio.engine.dtypes import BYTES
-from studio.engine.estimate.formula import micro_batch
+from studio.engine.estimate.formula import micro_batch, storage_for
 from studio.engine.estimate.plan import Place, place_of, plan, with_storage
 from studio.engine.estimate.remedies import Remedy, remedies
 from studio.engine.methods import METHODS
 from studio.engine.methods.base import BytesPerWeight
 from studio.engine.models.info import ModelInfo
 from studio.engine.precision import Precision
-from studio.engine.precision.choose import choose_storage
+from studio.engine.precision.choose import QUANTISED, choose_storage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,7 @@ class Estimate:
     Attributes:
         patch_bytes: size of the file that training will save.
         bytes: memory of training by component (`formula.components`), and `total_bytes` their sum.
+        expert_bytes: of the weights, those of experts, where they are not quantised as the rest of the base is.
         rows: how many rows of the greatest length are computed at a time.
         available_bytes: memory that is free on the device now; `device_bytes`: all that it has.
         device: its type: cpu, cuda or mps.
@@ -41,6 +42,7 @@ class Estimate:
     device: str
     rows: int
     choices: dict[str, Any]
+    expert_bytes: int = 0
     remedies: tuple[Remedy, ...] = ()
 
     @property
@@ -67,7 +69,9 @@ def estimate(info: ModelInfo, config: RunConfig, place: Place | None = None, *, 
     method.check(info, config.method)
     trainable = method.trainable_parameters(info.shapes, config.method)
     found = plan(info, config, place)
-    sizes = bytes_per_weight(with_storage(config, found.base_dtype).precision, found.precision)
+    stored = with_storage(config, found.base_dtype)
+    sizes = bytes_per_weight(stored.precision, found.precision)
+    quantised = found.base_dtype in QUANTISED
     return Estimate(
         trainable_parameters=trainable,
         total_parameters=info.parameters + (0 if method.form == "model" else trainable),
@@ -78,6 +82,7 @@ def estimate(info: ModelInfo, config: RunConfig, place: Place | None = None, *, 
         device_bytes=place.total,
         device=place.kind,
         rows=micro_batch(config, found.fit.micro_batch_tokens).rows,
+        expert_bytes=storage_for(stored, found.precision).expert_bytes(info.shapes) if quantised else 0,
         choices=asdict(found.fit) | {"base_dtype": found.base_dtype},
         remedies=remedies(info, config, place) if with_remedies and not found.fits else (),
     )

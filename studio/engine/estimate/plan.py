@@ -16,7 +16,7 @@ from studio.engine.fit import Fit, choose_fit
 from studio.engine.methods import METHODS
 from studio.engine.models.info import ModelInfo
 from studio.engine.precision import PRECISIONS, Precision
-from studio.engine.precision.choose import choose_precision, choose_storage
+from studio.engine.precision.choose import QUANTISED, choose_precision, choose_storage, storage_reason
 from studio.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -120,6 +120,18 @@ def with_storage(config: RunConfig, base_dtype: str) -> RunConfig:
     if config.precision.base_dtype == "auto" and base_dtype in ("nf4", "int8"):
         return override_config(config, {"precision.base_dtype": base_dtype})
     return config
+
+
+def storage_reasons(info: ModelInfo, asked: RunConfig, found: Plan) -> list[str]:
+    """Return why frozen weights are stored as in the plan of a configuration, codes of `precision.choose.REASONS`."""
+    if not METHODS.get(asked.method.name).quantised_base:
+        return []
+    reasons = [storage_reason(asked.precision, found.precision, info.dtype)]
+    if with_storage(asked, found.base_dtype) != asked:
+        reasons = ["frozen_to_fit"]
+    if found.base_dtype in QUANTISED and info.shapes.experts:
+        reasons.append("experts_not_rounded")
+    return reasons
 
 
 def _base_dtype(info: ModelInfo, config: RunConfig, precision: Precision, place: Place) -> str:

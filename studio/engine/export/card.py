@@ -122,7 +122,10 @@ def _opening(source: Source) -> str:
 
 def _rounding(source: Source, target: Target) -> str:
     base_dtype = source.config.precision.base_dtype
-    trained = f"The base was rounded to {base_dtype} for training, and what was learnt makes up for that rounding. "
+    experts = ", but for its experts," if source.info.shapes.experts else ""
+    trained = (
+        f"The base{experts} was rounded to {base_dtype} for training, and what was learnt makes up for that rounding. "
+    )
     if target.plain_model:
         return (
             f"{trained}The weights here are therefore the rounded ones; the certificate says under quantisation_loss "

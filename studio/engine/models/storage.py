@@ -56,3 +56,11 @@ class Storage:
             kept = self.format(name, shape, stored, linear=name in linear, vocabulary=vocabulary)
             taken += math.prod(shape) * BYTES[kept]
         return int(taken)
+
+    def expert_bytes(self, shapes: ModelShapes) -> int:
+        """Return the bytes of the weights in which experts lie stacked: no quantised layer holds them."""
+        taken = 0.0
+        for expert in shapes.experts:
+            shape = shapes.tensors[expert.name]
+            taken += math.prod(shape) * BYTES[self.format(expert.name, shape, "", linear=False, vocabulary=False)]
+        return int(taken)

@@ -46,6 +46,9 @@ REASONS = {
     "frozen_as_products_take_them": gettext_noop(
         "Frozen weights are stored in {format}, as the products take them: the same result, less memory."
     ),
+    "experts_not_rounded": gettext_noop(
+        "The experts are not rounded: they lie in one weight for each layer, which stays in the format of the products."
+    ),
 }
 
 

@@ -16,7 +16,7 @@ from studio.engine.autocast import tf32
 from studio.engine.control import Control, Progress
 from studio.engine.data.prepare import PreparedData, prepare_data
 from studio.engine.device import library_versions, peak_memory, resolve_device
-from studio.engine.estimate.plan import Plan, place_of, plan, with_storage
+from studio.engine.estimate.plan import Plan, place_of, plan, storage_reasons, with_storage
 from studio.engine.estimate.remedies import refusal
 from studio.engine.fit import Fit
 from studio.engine.methods import METHODS
@@ -27,7 +27,7 @@ from studio.engine.models.inspect import inspect_model
 from studio.engine.models.load import load_tokenizer
 from studio.engine.numerics.remedies import changed
 from studio.engine.precision import Precision
-from studio.engine.precision.choose import choose_precision, choose_storage, storage_reason
+from studio.engine.precision.choose import choose_precision, choose_storage
 from studio.engine.training import checkpoint
 from studio.engine.training.checkpoint import Checkpoints
 from studio.engine.training.loop import Loop, RemedyAsked
@@ -144,18 +144,11 @@ class _Run:
         info = inspect_model(resolve_model(self._config.model.path, progress), progress)
         METHODS.get(self._config.method.name).check(info, self._config.method)
         kind = info.kind if self._config.model.kind == "auto" else self._config.model.kind
-        asked = self._config.precision
+        asked = self._config
         found = self._plan(info)
         precision, reason = choose_precision(self._config.precision, self._device, info.dtype)
         check_optimizer(self._config.training.optimizer, precision, self._device)
-        reasons = [reason]
-        if METHODS.get(self._config.method.name).quantised_base:
-            reasons.append(
-                "frozen_to_fit"
-                if asked != self._config.precision
-                else storage_reason(self._config.precision, precision, info.dtype)
-            )
-        self._announce(info, kind, precision, reasons)
+        self._announce(info, kind, precision, [reason, *storage_reasons(info, asked, found)])
         tokenizer = load_tokenizer(info.path)
         data = prepare_data(self._config.data, tokenizer, kind, self._config.training.seed, progress)
         check_positions(self._config, info, data)
@@ -178,17 +171,16 @@ class _Run:
         return found
 
     def _announce(self, info: ModelInfo, kind: str, precision: Precision, reasons: list[str]) -> None:
-        name = info.path.name
         self._folder.write_state(
             "running",
-            model={"path": str(info.path), "name": name, "kind": kind},
+            model={"path": str(info.path), "name": info.name, "kind": kind},
             method=self._config.method.name,
             precision=precision.name,
         )
         self._emit(
             RunStarted(
                 run=self._folder.name,
-                model=name,
+                model=info.name,
                 kind=kind,
                 method=self._config.method.name,
                 precision=precision.name,
@@ -198,7 +190,7 @@ class _Run:
                 versions=library_versions(),
             )
         )
-        log.info("%s, %s, %s, %s on %s", name, kind, self._config.method.name, precision.name, self._device)
+        log.info("%s, %s, %s, %s on %s", info.name, kind, self._config.method.name, precision.name, self._device)
 
     def _report_data(self, data: PreparedData) -> None:
         train_rows = data.train

@@ -18,17 +18,22 @@ from transformers import AutoModelForCausalLM
 
 from studio.config import parse_config, write_config
 from studio.engine.control import Control
-from studio.engine.estimate.formula import Formula
+from studio.engine.estimate import estimate
+from studio.engine.estimate.formula import Formula, storage_for
+from studio.engine.estimate.plan import gpu_of, plan, storage_reasons
 from studio.engine.fit import Fit
 from studio.engine.methods import METHODS
 from studio.engine.models.inspect import inspect_model
+from studio.engine.models.load import load_model
 from studio.engine.models.quantise import count_parameters
 from studio.engine.precision import PRECISIONS
 from studio.engine.precision.choose import check_quantiser
 from studio.engine.training import run
 from studio.errors import ConfigError
 from studio.events import EvaluationCompleted, ProgressReported, RunEvent, RunFinished, RunStarted
+from studio.runner.memory_words import choices_text
 from studio.runs import create_run
+from tests.architectures.models import save
 from tests.tiny import Bench, bench, gpt2, llama, micro_batches, rows, save_model, save_rows
 
 QLORA: dict[str, object] = {"name": "bf16-mixed", "base_dtype": "nf4"}
@@ -200,3 +205,34 @@ def test_a_whole_run_repeats_bit_for_bit(tmp_path: Path, precision: dict[str, An
     first, second = Qlora(tmp_path, precision), Qlora(tmp_path, precision)
     assert first.weights.keys() == second.weights.keys()
     assert all(torch.equal(tensor, second.weights[name]) for name, tensor in first.weights.items())
+
+
+@pytest.mark.parametrize("name", ["mixtral", "qwen3_moe"])
+@pytest.mark.parametrize("base_dtype", ["nf4", "int8"])
+def test_experts_that_are_not_rounded_are_counted_and_said(tmp_path: Path, name: str, base_dtype: str) -> None:
+    info = inspect_model(save(name, tmp_path / name))
+    tables = {"model": {"path": "m"}, "data": {"sources": [{"path": "d"}]}, "method": LORA}
+    config = parse_config(tables | {"precision": {"name": "bf16-mixed", "base_dtype": base_dtype}})
+    precision = PRECISIONS.get("bf16-mixed")
+    storage = storage_for(config, precision)
+    base = load_model(info.path, storage=storage)
+    experts = [base.get_parameter(expert.name) for expert in info.shapes.experts]
+    assert experts
+    assert {parameter.dtype for parameter in experts} == {torch.bfloat16}
+    taken = sum(parameter.nbytes for parameter in base.parameters())
+    assert storage.bytes(info.shapes) == pytest.approx(taken, rel=0.02)
+    needs = estimate(info, config, gpu_of(24))
+    assert needs.expert_bytes == sum(parameter.nbytes for parameter in experts)
+    assert f"base stored in {base_dtype}, but for its experts" in choices_text(needs)
+    assert storage_reasons(info, config, plan(info, config, gpu_of(24))) == ["frozen_as_asked", "experts_not_rounded"]
+    plain = parse_config(tables | {"precision": {"name": "bf16-mixed", "base_dtype": "bf16"}})
+    assert estimate(info, plain, gpu_of(24)).expert_bytes == 0
+    assert storage_reasons(info, plain, plan(info, plain, gpu_of(24))) == ["frozen_as_asked"]
+
+
+def test_a_base_without_experts_says_nothing_of_them(tmp_path: Path) -> None:
+    info = inspect_model(save_model(tmp_path))
+    tables = {"model": {"path": "m"}, "data": {"sources": [{"path": "d"}]}, "method": LORA, "precision": QLORA}
+    needs = estimate(info, parse_config(tables), gpu_of(24))
+    assert needs.expert_bytes == 0
+    assert choices_text(needs).endswith("base stored in nf4")
