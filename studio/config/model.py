@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+import os
+import re
 from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import field_validator
 
 from studio.config.option import REQUIRED, Section, option
 from studio.i18n import gettext_noop
 
 ModelKind = Literal["auto", "base", "chat"]
+
+HUBS = ("huggingface.co", "www.huggingface.co", "hf.co", "hf-mirror.com")
+# A model's page: its id and, behind it, what of the branch main was open.
+_PAGE = re.compile(r"(?P<id>(?P<first>[\w.-]+?)(/[\w.-]+?)??)(\.git)?(/(tree|blob|resolve|raw)/main(/.*)?)?/*")
+_NO_MODELS = ("datasets", "spaces", "collections", "papers", "docs", "blog", "models", "organizations", "join")
+
+
+def plain_model(text: str) -> str:
+    """Return a model as it is named elsewhere: a pasted address of the hub as `owner/name`, a path without its quotes.
+
+    An address that is not that of a model, or of another branch than main, stays as it is.
+    """
+    text = text.strip(" \t\r\n\u00a0\u200b\ufeff")
+    if len(text) > 1 and text[0] + text[-1] in ('""', "''", "``", "<>", "“”"):
+        text = text[1:-1].strip()
+    mirror = urlsplit(os.environ.get("HF_ENDPOINT", "").strip()).netloc
+    scheme, _, rest = text.rpartition("://")
+    host, slash, path = rest.partition("/")
+    if not slash or scheme.lower() not in ("", "http", "https") or host.lower() not in filter(None, (*HUBS, mirror)):
+        return text
+    page = _PAGE.fullmatch(re.split(r"[?#]", path)[0])
+    return page["id"] if page and page["first"] not in _NO_MODELS else text
 
 
 class ModelConfig(Section):
@@ -24,3 +51,8 @@ class ModelConfig(Section):
         "Automatic looks at the template and the special tokens.",
         labels={"auto": gettext_noop("Automatic"), "base": gettext_noop("Base"), "chat": gettext_noop("Chat")},
     )
+
+    @field_validator("path")
+    @classmethod
+    def _plain(cls, path: str) -> str:
+        return plain_model(path)

@@ -44,6 +44,10 @@ class FakeModel:
     eos_token: str | None = "<|im_end|>"
     shapes: object = None
 
+    @property
+    def name(self) -> str:
+        return self.path.name
+
 
 @dataclass
 class FakeRow:

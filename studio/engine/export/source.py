@@ -11,7 +11,7 @@ from studio.config import RunConfig, read_config
 from studio.engine.control import Progress
 from studio.engine.estimate.plan import with_storage
 from studio.engine.methods import METHODS, Method
-from studio.engine.models.files import FilePrint, fingerprint
+from studio.engine.models.files import FilePrint, fingerprint, model_name
 from studio.engine.models.find import resolve_model
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.inspect import inspect_model
@@ -89,6 +89,6 @@ def _refuse_changed(folder: RunFolder, base: Path, now: dict[str, FilePrint]) ->
 
 
 def _public_name(path_or_id: str, base: Path) -> str:
-    """A hub id as it was given; for a folder its last part alone."""
+    """A hub id as it was given; for a folder its name alone."""
     path = Path(path_or_id).expanduser()
-    return base.name if path.is_absolute() or path.exists() else path_or_id
+    return model_name(base) if path.is_absolute() or path.exists() else path_or_id

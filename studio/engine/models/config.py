@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.engine.models.files import damaged, one_line, read_json
+from studio.engine.models.files import damaged, one_line, other_weights, read_json
 from studio.errors import ModelError
 from studio.i18n import tr
 
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
 # A language model packaged with vision or audio. Its part on text is trained.
 _PACKAGED = "ForConditionalGeneration"
+# Names of before the model came into transformers, with other settings or weights than it has there.
+_RENAMED = {
+    "RWForCausalLM": "FalconForCausalLM",
+    "YiForCausalLM": "LlamaForCausalLM",
+    "MixFormerSequentialForCausalLM": "PhiForCausalLM",
+    "StableLMEpochForCausalLM": "StableLmForCausalLM",
+    "GPT2LMHeadCustomModel": "GPTBigCodeForCausalLM",
+}
+# What transformers had until version 4.
+_GIVEN_UP = ("OpenLlamaForCausalLM", "MegaForCausalLM", "TransfoXLLMHeadModel", "QDQBertLMHeadModel")
 _DROPPED = {"auto_map", "quantization_config", "transformers_weights", "attn_implementation", "experts_implementation"}
 _DROPPED_PREFIXES = ("_attn_implementation", "_experts_implementation", "_name_or_path")
 
@@ -33,13 +43,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     config = read_json(folder, "config.json")
     if config is not None:
         return config
-    if any(folder.glob("*.gguf")):
-        raise ModelError(
-            tr(
-                "{folder} holds a GGUF model, which cannot be trained; choose its original in safetensors format."
-            ).format(folder=folder)
-        )
-    raise ModelError(tr("{folder} is not a model folder: it has no config.json.").format(folder=folder))
+    words = tr("{folder} is not a model folder: it has no config.json.")
+    if (folder / "config.toml").is_file() and (folder / "state.json").is_file():
+        words = tr("{folder} is a run, not a model; export it as a merged model, and choose the folder of that.")
+    raise other_weights(folder) or ModelError(words.format(folder=folder))
 
 
 def _adapter(folder: Path) -> ModelError:
@@ -52,7 +59,10 @@ def _adapter(folder: Path) -> ModelError:
 
 
 def architecture(folder: Path, config: dict[str, Any]) -> str:
-    """Return the model class, one that transformers itself has. Listing transformers' names imports no torch."""
+    """Return the model class, one that transformers itself has. Listing transformers' names imports no torch.
+
+    A name that is only spelt in an older way stands for today's class of that model type.
+    """
     import transformers
 
     names = config.get("architectures")
@@ -64,8 +74,25 @@ def architecture(folder: Path, config: dict[str, Any]) -> str:
                 folder=folder, architecture=name or config.get("model_type") or tr("no architecture is named")
             )
         )
-    if name in dir(transformers):
+    known = dir(transformers)
+    if name in known:
         return name
+    today = {_letters(one): one for one in known if one.endswith((*_CAUSAL, _PACKAGED))}.get(_letters(name))
+    if today and _model_type(config) in transformers.CONFIG_MAPPING:
+        return today
+    if today := today or _RENAMED.get(name):
+        raise ModelError(
+            tr(
+                "{name} in {folder} is an old name of {today}, whose files have changed since; download the model "
+                "again, or choose a version of it whose config.json names {today}."
+            ).format(name=name, folder=folder, today=today)
+        )
+    if name in _GIVEN_UP:
+        raise ModelError(
+            tr("{name} in {folder} is a model that transformers has given up; choose another model.").format(
+                name=name, folder=folder
+            )
+        )
     if "auto_map" in config:
         raise ModelError(
             tr(
@@ -74,6 +101,20 @@ def architecture(folder: Path, config: dict[str, Any]) -> str:
             ).format(folder=folder)
         )
     raise unknown_model(folder, name)
+
+
+def _letters(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def _model_type(config: dict[str, Any]) -> str:
+    """Return the model type as transformers spells it; one that it does not know as it stands."""
+    import transformers
+
+    name = str(config.get("model_type"))
+    if name in transformers.CONFIG_MAPPING:
+        return name
+    return {_letters(one): one for one in transformers.CONFIG_MAPPING}.get(_letters(name), name)
 
 
 def unknown_model(folder: Path, name: str) -> ModelError:
@@ -96,8 +137,8 @@ def load_config(path: Path) -> PretrainedConfig:
     from transformers import CONFIG_MAPPING
 
     values = sanitised(read_config(path))
-    architecture(path, values)
-    name = str(values.get("model_type"))
+    values["architectures"], name = [architecture(path, values)], _model_type(values)
+    values["model_type"] = name
     if name not in CONFIG_MAPPING:
         raise unknown_model(path, name)
     try:

@@ -9,14 +9,32 @@ from typing import Any, TypedDict
 
 from studio.engine.control import Progress, no_progress
 from studio.errors import ModelError
-from studio.i18n import tr
+from studio.i18n import gettext_noop, tr
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _MAX_JSON_BYTES = 200_000_000
+_POINTER = b"version https://git-lfs"  # how a pointer of Git LFS begins
+# The cache of the hub: `models--owner--name`, in it `snapshots`, `blobs` and `refs`.
+CACHED = "models--"
+SNAPSHOTS = "snapshots"
 # What files with the terms of a model are called, and how they end; none of these endings is of a program.
 _TERMS = ("license", "licence", "notice", "copying", "use_policy")
 _TERMS_ENDINGS = ("", ".txt", ".md", ".pdf")
+# Weights that are not read, by the endings of their files.
+_OTHER_WEIGHTS = {
+    (".gguf",): gettext_noop(
+        "{folder} holds a GGUF model, which cannot be trained; choose its original in safetensors format."
+    ),
+    (".bin", ".pt", ".pth", ".ckpt"): gettext_noop(
+        "{folder} has its weights only as pickled files, which can run code when opened and are never "
+        "loaded; choose a version of the model with safetensors files."
+    ),
+    (".onnx", ".h5", ".msgpack", ".tflite"): gettext_noop(
+        "{folder} has its weights only for another library (ONNX, TensorFlow or Flax); "
+        "choose a version of the model with safetensors files."
+    ),
+}
 
 
 def one_line(error: Exception) -> str:
@@ -33,6 +51,25 @@ def damaged(path: Path, reason: str) -> ModelError:
     )
 
 
+def model_name(folder: Path) -> str:
+    """Return how a model is called: its folder's name, or, in the hub's cache, its id, such as `owner/name`."""
+    store = folder.parents[1] if folder.parent.name == SNAPSHOTS else folder
+    return store.name.removeprefix(CACHED).replace("--", "/") if store.name.startswith(CACHED) else folder.name
+
+
+def check_fetched(path: Path) -> None:
+    """Raise `ModelError` where a pointer of Git LFS stands in place of a file."""
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) != _POINTER:
+            return
+    raise ModelError(
+        tr(
+            "{file} in {folder} is a pointer of Git LFS, and the file itself was not fetched; "
+            "run git lfs pull in that folder, or download the model again."
+        ).format(file=path.name, folder=path.parent)
+    )
+
+
 def member(folder: Path, name: str) -> Path | None:
     """Return the regular file `name` of a model folder, or None when there is none.
 
@@ -45,7 +82,7 @@ def member(folder: Path, name: str) -> Path | None:
         raise _leaves(folder, name)
     if not path.is_file():
         return None
-    root = folder.parents[1] if folder.parent.name == "snapshots" else folder
+    root = folder.parents[1] if folder.parent.name == SNAPSHOTS else folder
     if not path.resolve().is_relative_to(root.resolve()):
         raise _leaves(folder, name)
     return path
@@ -59,6 +96,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any] | None:
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
             raise damaged(path, tr("it is far too long"))
+        check_fetched(path)
         return parse_object(path.read_bytes())
     except OSError as error:
         raise unreadable(path, error) from error
@@ -120,16 +158,23 @@ def _shard(folder: Path, name: str) -> Path:
 
 
 def _without_weights(folder: Path) -> ModelError:
-    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
-        return ModelError(
-            tr(
-                "{folder} has its weights only as pickled files, which can run code when opened and are never "
-                "loaded; choose a version of the model with safetensors files."
-            ).format(folder=folder)
+    if error := other_weights(folder):
+        return error
+    words = tr("{folder} has no weights (model.safetensors); download the model again.")
+    if any(folder.glob("*.safetensors")):
+        words = tr(
+            "{folder} has safetensors files, but neither model.safetensors nor the index of its shards "
+            "(model.safetensors.index.json); download the model again."
         )
-    return ModelError(
-        tr("{folder} has no weights (model.safetensors); download the model again.").format(folder=folder)
-    )
+    return ModelError(words.format(folder=folder))
+
+
+def other_weights(folder: Path) -> ModelError | None:
+    """Return the error for a folder whose weights are in a format that cannot be trained; None where there are none."""
+    for endings, words in _OTHER_WEIGHTS.items():
+        if any(path.suffix.lower() in endings for path in folder.iterdir()):
+            return ModelError(tr(words).format(folder=folder))
+    return None
 
 
 def _leaves(folder: Path, name: str) -> ModelError:

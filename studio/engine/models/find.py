@@ -5,26 +5,39 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from studio.config.model import HUBS, plain_model
 from studio.engine.control import Progress, no_progress
+from studio.engine.models.files import CACHED, SNAPSHOTS, model_name, unreadable
 from studio.engine.models.hub import HubError, download_cached, is_repository_id
 from studio.errors import ModelError
 from studio.i18n import tr
+
+_NAMED = 4  # models that a sentence names
 
 
 def resolve_model(path_or_hub_id: str, progress: Progress = no_progress) -> Path:
     """Return the folder of a model: an existing folder, or one downloaded from the hub.
 
+    An address of the hub stands for its model (`plain_model`), and a folder of the hub's cache for the snapshot in it.
+
     Raises:
-        ModelError: there is no such folder, and the hub cannot give such a model.
+        ModelError: there is no such folder, it holds several models, or the hub cannot give such a model.
         Cancelled: by `progress`.
     """
-    text = path_or_hub_id.strip()
+    text = plain_model(path_or_hub_id)
     path = Path(text).expanduser()
     if not text:
         raise ModelError(tr("No model is chosen; give a model folder or a hub id."))
     # Path.exists would raise for a name that is too long, or holds a NUL.
     if os.path.exists(path):  # noqa: PTH110
         return _folder(path)
+    if "://" in text or text.partition("/")[0].lower() in HUBS:
+        raise ModelError(
+            tr(
+                "{address} is not the page of a model on the hub, or not of its branch main; "
+                "give the model's id, such as owner/name, or the folder that you downloaded it to."
+            ).format(address=text)
+        )
     is_path = text.startswith((".", "~", "/", "\\")) or "\\" in text or text.count("/") > 1 or text.endswith(os.sep)
     if is_path or not is_repository_id(text):
         raise ModelError(tr("The model folder {folder} does not exist; choose another.").format(folder=text))
@@ -38,7 +51,10 @@ def resolve_model(path_or_hub_id: str, progress: Progress = no_progress) -> Path
 
 def _folder(path: Path) -> Path:
     if path.is_dir():
-        return path.absolute()
+        try:
+            return _model_in(path.absolute())
+        except OSError as error:
+            raise unreadable(path, error) from error
     if path.suffix.lower() == ".gguf":
         raise ModelError(
             tr("{file} is a GGUF model, which cannot be trained; choose its original in safetensors format.").format(
@@ -49,3 +65,44 @@ def _folder(path: Path) -> Path:
     if path.name == "config.json" or path.suffix == ".safetensors":
         return path.parent.absolute()
     raise ModelError(tr("{file} is not a model folder; choose the folder that has config.json.").format(file=path))
+
+
+def _model_in(folder: Path) -> Path:
+    """Return the folder itself, or the snapshot that a folder of the hub's cache stands for."""
+    if any((folder / name).is_file() for name in ("config.json", "adapter_config.json", "config.toml")):
+        return folder
+    if folder.name in (SNAPSHOTS, "blobs", "refs") and folder.parent.name.startswith(CACHED):
+        folder = folder.parent
+    if folder.name.startswith(CACHED):
+        return _snapshot(folder)
+    stores = sorted(folder.glob(f"{CACHED}*/")) or sorted(folder.glob(f"hub/{CACHED}*/"))
+    if len(stores) == 1:
+        return _snapshot(stores[0])
+    if stores:
+        words = tr("{folder} is the hub's cache and holds {count} models ({names}); give the id of one of them.")
+        raise _several(words, folder, [model_name(store) for store in stores])
+    models = sorted(file.parent.name for file in folder.glob("*/config.json") if any(file.parent.glob("*.safetensors")))
+    if models:
+        words = tr("{folder} is not a model, but the folders of models lie in it ({names}); choose one of them.")
+        raise _several(words, folder, models)
+    return folder
+
+
+def _several(words: str, folder: Path, names: list[str]) -> ModelError:
+    named = ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
+    return ModelError(words.format(folder=folder, count=len(names), names=named))
+
+
+def _snapshot(store: Path) -> Path:
+    """Return the snapshot of a model in the hub's cache: that of its branch main, or the only one."""
+    snapshots = {file.parent.name: file.parent for file in store.glob(f"{SNAPSHOTS}/*/config.json")}
+    main = store / "refs" / "main"
+    if main.is_file() and (newest := snapshots.get(main.read_text(encoding="utf-8").strip())):
+        return newest
+    if len(snapshots) == 1:
+        return next(iter(snapshots.values()))
+    if not snapshots:
+        words = tr("{folder} is where the hub's cache keeps {model}, but it is not there; give {model} to download it.")
+        raise ModelError(words.format(folder=store, model=model_name(store)))
+    words = tr("{folder} holds {count} versions of a model ({names}); choose one of the folders in its snapshots.")
+    raise _several(words, store, sorted(snapshots))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.engine.models.files import damaged, parse_object, unreadable
+from studio.engine.models.files import check_fetched, damaged, parse_object, unreadable
 from studio.i18n import tr
 
 # Bits, because some formats are smaller than a byte.
@@ -45,6 +45,7 @@ def read_header(path: Path) -> dict[str, TensorHeader]:
         ModelError: the file cannot be read, or breaks a rule of the format: it is damaged.
     """
     try:
+        check_fetched(path)
         header, start, size = _split(path)
         tensors = {name: _entry(name, value, start) for name, value in header.items() if name != "__metadata__"}
         _check_layout(tensors, start, size)
@@ -62,8 +63,6 @@ def _split(path: Path) -> tuple[dict[str, Any], int, int]:
         raise _Wrong(tr("it is empty") if size == 0 else tr("it is cut off"))
     with path.open("rb") as file:
         begin = file.read(_LENGTH_BYTES)
-        if begin == b"version ":
-            raise _Wrong(tr("it is a pointer of Git LFS, and the weights themselves were not fetched"))
         length = int.from_bytes(begin, "little")
         if length > _MAX_HEADER_BYTES:
             raise _Wrong(tr("its header is absurdly long"))

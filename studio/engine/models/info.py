@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from studio.engine.models.files import model_name
 from studio.engine.models.shapes import ModelShapes
 
 if TYPE_CHECKING:
@@ -41,3 +42,8 @@ class ModelInfo:
     eos_token: str | None
     shapes: ModelShapes
     skeleton: PreTrainedModel | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """How the model is called: the name of its folder, or its id in the hub's cache."""
+        return model_name(self.path)

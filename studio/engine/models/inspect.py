@@ -7,6 +7,7 @@ from typing import Any
 
 from studio.engine.control import Progress, no_progress
 from studio.engine.models.config import architecture, load_config, read_config, sanitised
+from studio.engine.models.files import model_name
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.kind import tell_kind
 from studio.engine.models.shapes import HIDDEN_SIZE, ModelShapes, count_layers, is_word_embedding
@@ -44,7 +45,7 @@ def inspect_model(path: Path, progress: Progress = no_progress) -> ModelInfo:
     _check_vocabulary(path, shapes, tokenizer)
     progress("reading_model", 2, 3)
     trial = try_template(tokenizer.template, tuple(tokenizer.special.items())) if tokenizer.template else None
-    kind, reasons = tell_kind(_name(path, source), tokenizer, trial)
+    kind, reasons = tell_kind(model_name(path).rpartition("/")[2], tokenizer, trial)
     progress("reading_model", 3, 3)
     return ModelInfo(
         path=path,
@@ -101,11 +102,6 @@ def _check_vocabulary(folder: Path, shapes: ModelShapes, tokenizer: TokenizerFil
                 "belongs to the model."
             ).format(folder=folder, tokens=tokenizer.largest_id + 1, rows=rows)
         )
-
-
-def _name(folder: Path, config: dict[str, Any]) -> str:
-    """The name of the folder; in the hub's cache that is a hash, and the repository's name stands above it."""
-    return folder.parents[1].name if folder.parent.name == "snapshots" else folder.name
 
 
 def _problems(config: dict[str, Any], tokenizer: TokenizerFiles, trial: Trial | None) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.engine.models.files import damaged, member, read_json
+from studio.engine.models.files import check_fetched, damaged, member, read_json
 from studio.errors import ModelError
 from studio.i18n import tr
 
@@ -73,11 +73,16 @@ def _tokenizer(folder: Path) -> Tokenizer | None:
 
     path = member(folder, TOKENIZER)
     if path is None:
-        if any(all(member(folder, name) for name in layout) for layout in _OTHER_LAYOUTS):
-            return None
+        for layout in _OTHER_LAYOUTS:
+            files = [member(folder, name) for name in layout]
+            if all(files):
+                for file in filter(None, files):
+                    check_fetched(file)
+                return None
         raise ModelError(
             tr("{folder} has no tokenizer (tokenizer.json); download the model again.").format(folder=folder)
         )
+    check_fetched(path)
     try:
         return Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing narrower

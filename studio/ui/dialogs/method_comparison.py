@@ -53,7 +53,7 @@ class MethodComparison(ComparisonDialog):
         )
         self._lay_out(
             tr("Which method suits this model?"),
-            about.format(model=info.path.name),
+            about.format(model=info.name),
             hbox(self._legend_title, (self.legend, 1), spacing=1),
             hbox((self.verdict, 1), 0, self.leave, self.use, spacing=1),
         )

@@ -30,6 +30,7 @@ from tests.engine.models.editing import (
 
 QUERY = "model.layers.0.self_attn.q_proj.weight"
 NORM = "model.norm.weight"
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 4917148\n"
 Damage = Callable[[Path], object]
 
 
@@ -154,6 +155,17 @@ def become_gguf(folder: Path) -> None:
     write("model.gguf", "GGUF")(folder)
 
 
+def a_run(folder: Path) -> None:
+    remove("config.json")(folder)
+    for name in ("config.toml", "state.json"):
+        write(name, "")(folder)
+
+
+def pointer_of_sentencepiece(folder: Path) -> None:
+    remove("tokenizer.json")(folder)
+    write("tokenizer.model", POINTER)(folder)
+
+
 REFUSED: list[tuple[str, Damage, str]] = [
     ("62 no config.json", remove("config.json"), "has no config.json"),
     ("62 broken JSON", write("config.json", '{"model_type": '), "config.json"),
@@ -161,6 +173,15 @@ REFUSED: list[tuple[str, Damage, str]] = [
     ("62 absurdly nested", write("config.json", "[" * 100_000), "config.json"),
     ("62 not UTF-8", lambda f: (f / "config.json").write_bytes(b'{"a": "\xff"}'), "config.json"),
     ("62 unknown architecture", set_config(architectures=["LaterForCausalLM"]), "update Finetune Studio"),
+    ("62 old name", set_config(architectures=["RWForCausalLM"], model_type="RefinedWebModel"), "FalconForCausalLM"),
+    (
+        "62 old spelling of another format",
+        set_config(architectures=["OLMoForCausalLM"], model_type="hf_olmo"),
+        "old name",
+    ),
+    ("62 given up by transformers", set_config(architectures=["OpenLlamaForCausalLM"]), "given up"),
+    ("62 a pointer of Git LFS", write("config.json", POINTER), "git lfs pull"),
+    ("62 a run", a_run, "is a run, not a model"),
     ("62 unknown model type", set_config(model_type="later"), "update Finetune Studio"),
     ("62 nonsense values", set_config(num_attention_heads="many"), "config.json"),
     (
@@ -181,10 +202,14 @@ REFUSED: list[tuple[str, Damage, str]] = [
     ("65 cut off in the header", cut_weights(0.001), f"{WEIGHTS} in"),
     ("65 no byte", cut_weights(0.0), "it is empty"),
     (
-        "65 a pointer of Git LFS",
-        write(WEIGHTS, "version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
-        "Git LFS",
+        "64 an index without",
+        lambda f: (f / WEIGHTS).rename(f / "model-00001-of-00002.safetensors"),
+        "index of its shards",
     ),
+    ("64 only GGUF", lambda f: (f / WEIGHTS).rename(f / "model-Q4_K_M.gguf"), "GGUF"),
+    ("64 only ONNX", lambda f: (f / WEIGHTS).rename(f / "model.onnx"), "another library"),
+    ("64 only pickles, no config.json", lambda f: (only_pickles(f), remove("config.json")(f)), "never loaded"),
+    ("65 a pointer of Git LFS", write(WEIGHTS, POINTER), "git lfs pull"),
     ("65 header of 2^60 bytes", lambda f: write_raw(f, b"{}", length=2**60), "absurdly long"),
     ("65 header is no JSON", lambda f: write_raw(f, b"{" * 5000), "not valid JSON"),
     ("65 header is a list", lambda f: write_raw(f, b"[]"), "not valid JSON"),
@@ -221,6 +246,8 @@ REFUSED: list[tuple[str, Damage, str]] = [
     ("71 own code of the tokenizer", own_tokenizer_code, "cannot be loaded"),
     ("77 tokenizer larger than the model", add_token_beyond, "301 tokens but the model only 300"),
     ("77 no tokenizer", remove("tokenizer.json"), "has no tokenizer"),
+    ("77 a pointer of Git LFS", write("tokenizer.json", POINTER), "git lfs pull"),
+    ("77 another tokenizer, a pointer", pointer_of_sentencepiece, "git lfs pull"),
     ("77 broken tokenizer", write("tokenizer.json", "{}"), "it is not a tokenizer"),
     ("77 quantised weights", set_weight("extra.qweight", torch.zeros(4, 4, dtype=torch.int32)), "quantised"),
     ("82 adapter", write("adapter_config.json", '{"base_model_name_or_path": "the/base"}'), "the/base"),

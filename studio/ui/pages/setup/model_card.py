@@ -12,6 +12,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QLineEdit, QMenu, QWidget
 
 from studio.config import ModelConfig
+from studio.config.model import plain_model
 from studio.i18n import tr
 from studio.runner import actions
 from studio.text.numbers import count_text, size_text
@@ -54,7 +55,7 @@ class ModelCard(SectionCard):
         return self._found if self._found is None or kind == "auto" else replace(self._found, kind=kind)
 
     def values(self) -> dict[str, Any]:
-        return {"path": self.path.text().strip(), **self._kind.values()}
+        return {"path": plain_model(self.path.text()), **self._kind.values()}
 
     def set_values(self, values: Mapping[str, Any]) -> None:
         self._kind.set_values(values)
@@ -71,8 +72,12 @@ class ModelCard(SectionCard):
         return ""
 
     def accept(self) -> None:
-        """Look at the model in the field, and get it from the hub if it is not a folder here."""
-        wanted = self.path.text().strip()
+        """Look at the model in the field, and get it from the hub if it is not a folder here.
+
+        A pasted address of the hub becomes the model's id.
+        """
+        wanted = plain_model(self.path.text())
+        self.path.setText(wanted)
         self._forget()
         if wanted:
             self._check.start(lambda progress: actions.open_model(wanted, progress))
@@ -145,7 +150,7 @@ class ModelCard(SectionCard):
 
     def _typed(self) -> None:
         """Check a folder while it is typed. A hub id is checked on Enter: only the user knows when it is complete."""
-        wanted = self.path.text().strip()
+        wanted = plain_model(self.path.text())
         self._forget()
         if wanted and Path(wanted).expanduser().is_dir():
             self._check.start_soon(lambda progress: actions.open_model(wanted, progress))
@@ -190,7 +195,7 @@ class ModelCard(SectionCard):
     def _judge_found(self) -> None:
         info = self.info
         assert info is not None
-        facts = [info.path.name, tr("{count} parameters").format(count=count_text(info.parameters))]
+        facts = [info.name, tr("{count} parameters").format(count=count_text(info.parameters))]
         facts += [tr("{size} in {dtype}").format(size=size_text(info.bytes), dtype=info.dtype)]
         summary = " · ".join(facts)
         if info.problems:

@@ -97,6 +97,14 @@ def test_a_folder_is_looked_at_while_typing_but_a_hub_id_only_on_enter(
     qtbot.waitUntil(lambda: engine.opened[-1] == model_folder)
 
 
+def test_a_pasted_address_of_the_hub_becomes_the_id(page: SetupPage, engine: FakeEngine, qtbot: QtBot) -> None:
+    qtbot.keyClicks(page.model.path, " https://huggingface.co/organisation/model/tree/main")
+    qtbot.keyClick(page.model.path, Qt.Key.Key_Return)
+    wait_for_verdict(qtbot, page.model, "Chat model")
+    assert engine.opened == ["organisation/model"]
+    assert page.model.path.text() == page.tables()["model"]["path"] == "organisation/model"
+
+
 def test_the_kind_that_the_user_chose_is_the_kind_that_the_data_is_rendered_for(
     page: SetupPage, engine: FakeEngine, model_folder: str, rows: str, qtbot: QtBot
 ) -> None:
