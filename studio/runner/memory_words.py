@@ -8,16 +8,17 @@ from studio.runner.actions import Estimate, Remedy
 from studio.runner.record import RunState
 from studio.text.numbers import size_text
 
-# What a remedy for memory does, as a button and a line say it.
-REMEDIES = {
-    "nf4": gettext_noop("Store the base in 4 bits (nf4)"),
-    "recompute": gettext_noop("Recompute activations"),
-    "states-8bit": gettext_noop("Optimizer states in 8 bits"),
-    "adafactor": gettext_noop("Take Adafactor, which keeps next to no states"),
-    "rank": gettext_noop("Rank {value}"),
-    "rows": gettext_noop("Rows of {value} tokens at most"),
-    "method": gettext_noop("Train with LoRA"),
-    "together": gettext_noop("Several of these together"),
+# What a remedy for memory does, by the option that it sets, as a button and a line say it.
+_REMEDIES = {
+    "precision.base_dtype": gettext_noop("Store the base in 4 bits (nf4)"),
+    "training.recompute": gettext_noop("Recompute activations"),
+    "method.rank": gettext_noop("Rank {value}"),
+    "data.max_length": gettext_noop("Rows of {value} tokens at most"),
+    "method.name": gettext_noop("Train with LoRA"),
+}
+_OPTIMIZERS = {
+    "adamw-8bit": gettext_noop("Optimizer states in 8 bits"),
+    "adafactor": gettext_noop("Adafactor, which keeps next to no states"),
 }
 # Memory that other programs hold is worth a word from this share of the device on.
 _TAKEN = 0.1
@@ -62,10 +63,12 @@ def taken_text(needs: Estimate) -> str:
 
 def remedy_text(remedy: Remedy) -> str:
     """Return what a remedy does, and what training takes then: "Rank 8: 6.2 GB"."""
-    value = next(iter(remedy.overrides.values()), "")
-    words = tr(REMEDIES[remedy.name]).format(value=value)
+    what = " + ".join(
+        tr(_OPTIMIZERS[value] if key == "training.optimizer" else _REMEDIES[key]).format(value=value)
+        for key, value in remedy.overrides.items()
+    )
     figure = ("{size}" if remedy.fits else tr("{size}, not enough")).format(size=size_text(remedy.total_bytes))
-    return tr("{what}: {size}").format(what=words, size=figure)
+    return tr("{what}: {size}").format(what=what, size=figure)
 
 
 def measured_text(event: MemoryMeasured) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from studio.events import MemoryMeasured, MicroBatchShrunk, from_json, to_json
-from studio.runner.memory_words import measured_text, shrunk_text
+from studio.runner.actions import Remedy
+from studio.runner.memory_words import measured_text, remedy_text, shrunk_text
 from studio.runner.record import RunRecord
 
 
@@ -34,3 +37,21 @@ def test_what_was_measured_is_told() -> None:
 def test_where_rows_cannot_be_fewer_activations_are_computed_again() -> None:
     event = MicroBatchShrunk(step=1, during="training", tokens_before=512, tokens=512, recompute=True)
     assert "again" in shrunk_text(event)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"precision.base_dtype": "nf4"}, "Store the base in 4 bits (nf4)"),
+        ({"training.recompute": "auto"}, "Recompute activations"),
+        ({"training.optimizer": "adamw-8bit"}, "Optimizer states in 8 bits"),
+        ({"method.name": "lora"}, "Train with LoRA"),
+        ({"method.rank": 8, "data.max_length": 512}, "Rank 8 + Rows of 512 tokens at most"),
+    ],
+)
+def test_a_remedy_says_everything_that_it_changes_and_whether_it_is_enough(
+    overrides: dict[str, object], words: str
+) -> None:
+    remedy = Remedy(name="together", overrides=overrides, total_bytes=5 * 2**30, fits=True)
+    assert remedy_text(remedy) == f"{words}: 5 GB"
+    assert remedy_text(dataclasses.replace(remedy, fits=False)) == f"{words}: 5 GB, not enough"

@@ -45,8 +45,9 @@ def remedies(info: ModelInfo, config: RunConfig, place: Place) -> tuple[Remedy, 
     Where no change is enough by itself, as many of them as are needed together come first.
     """
     before = _needed(info, config, place)
+    candidates = dict(_candidates(config, place))
     found: list[Remedy] = []
-    for name, choices in _candidates(config, place):
+    for name, choices in candidates.items():
         best: Remedy | None = None
         for overrides in choices:
             tried = _try(info, config, place, name, overrides)
@@ -57,7 +58,7 @@ def remedies(info: ModelInfo, config: RunConfig, place: Place) -> tuple[Remedy, 
         if best is not None:
             found.append(best)
     if found and not any(remedy.fits for remedy in found):
-        found += _together(info, config, place, found)
+        found += _together(info, config, place, {remedy.name: candidates[remedy.name] for remedy in found})
     return tuple(sorted(found, key=lambda remedy: not remedy.fits))
 
 
@@ -122,17 +123,31 @@ def _try(info: ModelInfo, config: RunConfig, place: Place, name: str, overrides:
     return Remedy(name=name, overrides=overrides, total_bytes=total, fits=total <= place.available)
 
 
-def _together(info: ModelInfo, config: RunConfig, place: Place, found: list[Remedy]) -> Iterator[Remedy]:
-    """Yield one remedy, the first few of the others in one, where they are enough."""
+def _together(
+    info: ModelInfo, config: RunConfig, place: Place, candidates: dict[str, list[dict[str, Any]]]
+) -> Iterator[Remedy]:
+    """Yield one remedy, the first few of several changes in one, none of them stronger than it need be."""
     overrides: dict[str, Any] = {}
-    for remedy in found:
-        if remedy.name == "method":  # the others belong to the method that there is
-            continue
-        overrides |= remedy.overrides
-        tried = _try(info, config, place, "together", dict(overrides))
-        if tried is not None and tried.fits:
-            yield tried
+    candidates.pop("method", None)  # the others belong to the method that there is
+    for choices in candidates.values():
+        overrides |= choices[-1]
+        enough = _try(info, config, place, "together", dict(overrides))
+        if enough is not None and enough.fits:
+            yield _milder(info, config, place, enough, candidates)
             return
+
+
+def _milder(
+    info: ModelInfo, config: RunConfig, place: Place, enough: Remedy, candidates: dict[str, list[dict[str, Any]]]
+) -> Remedy:
+    """Return several changes together, each as mild as the others let it be, the last one first."""
+    for choices in reversed(candidates.values()):
+        for milder in choices if choices[0].keys() <= enough.overrides.keys() else ():
+            tried = _try(info, config, place, enough.name, {**enough.overrides, **milder})
+            if tried is not None and tried.fits:
+                enough = tried
+                break
+    return enough
 
 
 def _needed(info: ModelInfo, config: RunConfig, place: Place) -> int:

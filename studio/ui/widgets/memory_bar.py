@@ -81,6 +81,7 @@ class MemoryBar(QWidget):
     def _show_remedies(self, estimate: Estimate) -> None:
         for button in self.remedies:
             self._offer.removeWidget(button)
+            button.hide()  # until it is deleted
             button.deleteLater()
         self.remedies = []
         for remedy in estimate.remedies:

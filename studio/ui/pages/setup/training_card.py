@@ -69,7 +69,8 @@ class TrainingCard(SectionCard):
             words = tr("Does not fit: {total} needed, {available} there.")
             if any(remedy.fits for remedy in estimate.remedies):
                 words = f"{words} {tr('Below is what would fit.')}"
-            self.judge(self._outlook(), words.format(total=total, available=available), "warning")
+            brief = tr("Does not fit: {total}").format(total=total)
+            self.judge(self._outlook(), words.format(total=total, available=available), "warning", brief)
 
     def _outlook(self) -> str:
         values = self.form.values()

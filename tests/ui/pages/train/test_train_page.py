@@ -97,12 +97,12 @@ def test_the_measured_fit_is_told_and_what_became_of_it(page: TrainPage, context
     )
     _apply(page, context, measured)
     figure = page.figures.figures["memory"]
-    assert figure.text == "Memory: 7.0 GB 4 × 1,024 tokens"
+    assert figure.text == "Memory: 7 GB 4 × 1,024 tokens"
     assert "The longest rows were tried first: 4 of 1024 tokens" in figure.toolTip()
     assert "Activations are recomputed" in figure.toolTip()
     shrunk = MicroBatchShrunk(step=9, during="training", tokens_before=4096, tokens=2048, recompute=True)
     _apply(page, context, shrunk)
-    assert figure.text == "Memory: 7.0 GB 2,048 tokens at a time"
+    assert figure.text == "Memory: 7 GB 2,048 tokens at a time"
     assert "Memory ran out in a training step." in figure.toolTip()
 
 
