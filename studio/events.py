@@ -93,6 +93,20 @@ class StepCompleted(_Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class KernelsChosen(_Event):
+    """Which kernels a GPU computes with: liger, torch (torch's own fused ones) or plain.
+
+    `tried` has for each set of them, in order, its name as `kernels` and an `outcome`: agreed, disagreed, failed,
+    not_installed or not_for_this_model (words: `studio.text.words`). Where they ran, `loss` and `gradient` are their
+    distances from the plain ones, as shares of these.
+    """
+
+    type: ClassVar[str] = "kernels_chosen"
+    kernels: str
+    tried: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MemoryMeasured(_Event):
     """The longest micro-batch of the run went forward and backward, before the first step.
 
@@ -270,6 +284,7 @@ class RunFailed(_Event):
 RunEvent: TypeAlias = (
     RunStarted
     | DataPrepared
+    | KernelsChosen
     | MemoryMeasured
     | MicroBatchShrunk
     | StepCompleted

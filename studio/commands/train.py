@@ -20,6 +20,7 @@ from studio.engine.precision.choose import reason_text
 from studio.events import (
     DataPrepared,
     EvaluationCompleted,
+    KernelsChosen,
     MemoryMeasured,
     MicroBatchShrunk,
     OverflowDiagnosed,
@@ -30,6 +31,7 @@ from studio.i18n import tr
 from studio.runner.memory_words import measured_text, shrunk_text
 from studio.runner.words import unmergeable_text
 from studio.text.numbers import duration_text, speed_text
+from studio.text.words import kernels_text
 
 if TYPE_CHECKING:
     from studio.runner.controller import Controller
@@ -123,6 +125,8 @@ def _tell(update: Update, state: RunState, console: Console) -> None:
             console.note(
                 tr("Update {update}: validation loss {loss}").format(update=update.update, loss=f"{update.loss:.4f}")
             )
+        case KernelsChosen():
+            console.note(kernels_text(update.kernels, update.tried))
         case MemoryMeasured():
             console.note(measured_text(update))
         case MicroBatchShrunk():

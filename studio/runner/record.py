@@ -15,6 +15,7 @@ from studio.config.run import override_config
 from studio.events import (
     DataPrepared,
     EvaluationCompleted,
+    KernelsChosen,
     MemoryMeasured,
     MicroBatchShrunk,
     NumericsSampled,
@@ -86,6 +87,7 @@ class RunState:
     trainable_parameters: int = 0
     total_parameters: int = 0
     data: DataPrepared | None = None
+    kernels: str = ""
     memory: MemoryMeasured | None = None
     shrunk: MicroBatchShrunk | None = None
 
@@ -163,6 +165,8 @@ class RunRecord:
                 self._set_compute(_compute_of(event.precision))
             case DataPrepared():
                 self._set(data=event, planned_updates=event.planned_updates)
+            case KernelsChosen():
+                self._set(kernels=event.kernels)
             case MemoryMeasured():
                 self._set(memory=event)
             case MicroBatchShrunk():

@@ -1,6 +1,9 @@
-"""The words for stages of a long action, for components of a memory estimate and for refused remedies."""
+"""The words for stages of a long action, components of a memory estimate, refused remedies and chosen kernels."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from studio.i18n import gettext_noop, tr
 
@@ -41,6 +44,19 @@ REFUSALS = {
     "left_out_already": gettext_noop("These rows have been left out already; the run goes on as it is."),
 }
 
+# What a GPU computes with.
+KERNELS = {
+    "liger": gettext_noop("The kernels of Liger are used; they agreed with the plain ones on this GPU."),
+    "torch": gettext_noop("The fused kernels of torch are used; they agreed with the plain ones on this GPU."),
+    "plain": gettext_noop("The plain kernels are used."),
+}
+
+# Why other kernels are not used; those that are just not there are not worth a word.
+KERNELS_REFUSED = {
+    "disagreed": gettext_noop("Those of {name} gave other numbers on this GPU, and are left alone."),
+    "failed": gettext_noop("Those of {name} failed on this GPU, and are left alone."),
+}
+
 
 def stage_text(stage: str) -> str:
     """Return a stage of `studio.engine.control.Progress` in words."""
@@ -50,6 +66,16 @@ def stage_text(stage: str) -> str:
 def refusal_text(reason: str) -> str:
     """Return why a remedy was not applied in words; an error's sentence, or an earlier version's, is one already."""
     return tr(REFUSALS[reason]) if reason in REFUSALS else reason
+
+
+def kernels_text(kernels: str, tried: Sequence[Mapping[str, Any]]) -> str:
+    """Return what an event `KernelsChosen` says, in words."""
+    refused = [
+        tr(KERNELS_REFUSED[one["outcome"]]).format(name=str(one["kernels"]).capitalize())
+        for one in tried
+        if one["outcome"] in KERNELS_REFUSED
+    ]
+    return " ".join((tr(KERNELS[kernels]), *refused))
 
 
 def component_text(name: str) -> str:

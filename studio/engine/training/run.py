@@ -30,6 +30,7 @@ from studio.engine.precision import Precision
 from studio.engine.precision.choose import choose_precision, choose_storage
 from studio.engine.training import checkpoint
 from studio.engine.training.checkpoint import Checkpoints
+from studio.engine.training.fast_kernels import choose_kernels
 from studio.engine.training.loop import Loop, RemedyAsked
 from studio.engine.training.model import TrainableModel, check_positions, load_trainable
 from studio.engine.training.monitor import NumericsMonitor
@@ -156,7 +157,15 @@ class _Run:
         record = {"path": str(info.path), "base_files": fingerprint(info.path, progress)}
         write_atomically(self._folder.path / "base.json", json.dumps(record, ensure_ascii=False, indent=2) + "\n")
         prepared = Prepared(info, data, precision, _pad_id(tokenizer), found.place.available, found.fit)
-        return prepared, load_trainable(info.path, self._config, precision, self._device, found.fit, progress)
+        return prepared, self._load(prepared)
+
+    def _load(self, prepared: Prepared) -> TrainableModel:
+        """Load the model, and let a GPU choose its kernels."""
+        path, precision = prepared.info.path, prepared.precision
+        model = load_trainable(path, self._config, precision, self._device, prepared.fit, self._progress)
+        if self._device.type == "cuda":
+            self._emit(choose_kernels(model, precision, prepared.data.train[0].input_ids.tolist()))
+        return model
 
     def _plan(self, info: ModelInfo) -> Plan:
         """Plan how training fits, with the storage of weights that the run began with. Refuse what is too much."""
@@ -248,13 +257,13 @@ class _Run:
             self._loop = None
             del loop, trainer, model  # only one model in memory at a time
             found = plan(prepared.info, config, place_of(config))
-            self._config, fit = with_storage(config, found.base_dtype), found.fit
-            model = load_trainable(prepared.info.path, self._config, found.precision, self._device, fit, self._progress)
-            self._folder.write_state("running", precision=found.precision.name, base_dtype=found.base_dtype)
+            self._config = with_storage(config, found.base_dtype)
             prepared = dataclasses.replace(
-                prepared, precision=found.precision, available=found.place.available, fit=fit
+                prepared, precision=found.precision, available=found.place.available, fit=found.fit
             )
-            self._token_budget = min(self._token_budget, fit.micro_batch_tokens)
+            model = self._load(prepared)
+            self._folder.write_state("running", precision=found.precision.name, base_dtype=found.base_dtype)
+            self._token_budget = min(self._token_budget, found.fit.micro_batch_tokens)
         self._loop = self._make_loop(prepared, model, verdicts)
         self._loop.left_out |= left_out
         if before.precision != config.precision:

@@ -91,7 +91,8 @@ class TrainPage(Page):
 def _about(state: RunState) -> str:
     rows = "" if state.data is None else tr("{rows} training rows").format(rows=f"{state.data.train_rows:,}")
     method = method_title(state.method)
-    return " · ".join(part for part in (method, state.precision, state.device, rows) if part)
+    kernels = tr("{name} kernels").format(name=state.kernels.capitalize()) if state.kernels else ""
+    return " · ".join(part for part in (method, state.precision, state.device, kernels, rows) if part)
 
 
 def _clip_limit(record: RunRecord | None) -> float:
