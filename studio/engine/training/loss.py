@@ -86,7 +86,8 @@ class SupervisedLoss:
         return stand_in.hidden
 
     def _run(self, input_ids: Tensor, mask: Tensor | None) -> Tensor:
-        logits: Tensor = self._model(input_ids=input_ids, attention_mask=mask, use_cache=False).logits
+        with _one_text_a_row():
+            logits: Tensor = self._model(input_ids=input_ids, attention_mask=mask, use_cache=False).logits
         return logits
 
     @torch.no_grad()
@@ -117,6 +118,19 @@ class SupervisedLoss:
         largest, real = masked.abs().max(), mask.bool()
         blind = (free[0, :2] - free[1, :2]).abs().max() <= _ONE_KERNEL * largest
         self._needs_mask = not bool(blind & ((masked - free)[real].abs().max() <= _TWO_KERNELS * largest))
+
+
+@contextmanager
+def _one_text_a_row() -> Iterator[None]:
+    """Keep transformers from looking whether rows hold several texts, for which it waits for the device every time."""
+    from transformers import masking_utils
+
+    before = masking_utils.find_packed_sequence_indices
+    masking_utils.find_packed_sequence_indices = lambda position_ids: None
+    try:
+        yield
+    finally:
+        masking_utils.find_packed_sequence_indices = before
 
 
 class _StandIn(nn.Module):
