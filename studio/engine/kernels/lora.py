@@ -1,19 +1,20 @@
-"""A linear layer with LoRA as one step of the graph: y = x Wᵀ + s·drop(x) Aᵀ Bᵀ (Hu et al. 2021, arXiv 2106.09685).
+"""Linear layers with LoRA as one step of the graph: y = x Wᵀ + s·drop(x) Aᵀ Bᵀ (Hu et al. 2021, arXiv 2106.09685).
 
-peft builds the same from six modules, each of which keeps its own copies for the backward pass. Here x is converted
-once for all the layers that read it, dropout keeps two bytes an entry, and the rest is computed anew.
+peft builds the same from six modules, each of which keeps its own copies for the backward pass. Here one tensor is kept
+of the input, and the rest is computed anew. Layers that read the same input, such as q, k and v, are one step together:
+they share its conversion, its dropout and the products of A.
 """
 
 from __future__ import annotations
 
-import types
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from studio.engine.kernels.products import addmm, dense, mm
+from studio.engine.kernels.products import addmm, addmm_, dense, mm
 
 # Of a dropout rate: 16 bits are fine enough for it, and one draw of the generator has four times 16 bits.
 _STEPS = 1 << 16
@@ -26,9 +27,10 @@ def fuse_lora(trained: nn.Module) -> None:
     """
     from peft.tuners.lora.layer import LoraLayer
 
+    newest = _Newest()
     for module in trained.modules():
         if isinstance(module, LoraLayer) and type(module).__name__ in ("Linear", "Linear4bit") and _is_plain(module):
-            module.forward = types.MethodType(_forward, module)
+            module.forward = _Forward(module, newest)
 
 
 def _is_plain(layer: Any) -> bool:
@@ -45,118 +47,179 @@ def _is_plain(layer: Any) -> bool:
     )
 
 
-def _forward(layer: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    if args or kwargs or layer.disable_adapters or layer.merged:
-        other: Tensor = type(layer).forward(layer, x, *args, **kwargs)
-        return other
+class _Forward:
+    """The forward of one layer.
+
+    The first pass finds out which layers read the same input, whatever an architecture calls them. From then on the
+    first of them computes the outputs of all, and the others fetch theirs. Modules and hooks see what they always saw.
+    """
+
+    def __init__(self, layer: Any, newest: _Newest) -> None:
+        self._layer = layer
+        self._newest = newest
+        self._group: _Group | None = None
+
+    def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        layer = self._layer
+        if args or kwargs or layer.disable_adapters or layer.merged:
+            other: Tensor = type(layer).forward(layer, x, *args, **kwargs)
+            return other
+        if self._group is None:
+            self._group = self._newest.group_for(layer, x)
+        return self._group.output(layer, x)
+
+
+class _Newest:
+    """The group that was found last; the layers of a model share it."""
+
+    def __init__(self) -> None:
+        self._group: _Group | None = None
+
+    def group_for(self, layer: Any, x: Tensor) -> _Group:
+        """Put a layer into the group found last, if that has just read this very input, otherwise into a new one."""
+        group = self._group
+        if group is None or not group.has_read(x) or _scaling_and_rate(layer) != _scaling_and_rate(group.layers[0]):
+            group = self._group = _Group()
+        group.layers.append(layer)
+        return group
+
+
+class _Group:
+    """Layers that read the same input, with the same scaling and dropout, in the order in which they are called."""
+
+    def __init__(self) -> None:
+        self.layers: list[Any] = []
+        self._input: weakref.ref[Tensor] | None = None
+        self._version = 0
+        self._waiting: dict[Any, Tensor] = {}
+
+    def has_read(self, x: Tensor) -> bool:
+        """Return whether `x` is what was read last, and was not changed in place since."""
+        return self._input is not None and self._input() is x and self._version == x._version
+
+    def output(self, layer: Any, x: Tensor) -> Tensor:
+        """Return the output (…, d_out) of a layer for x (…, d_in)."""
+        if layer in self._waiting and self.has_read(x):
+            return self._waiting.pop(layer)
+        # What reads another input than the first layer is computed alone.
+        layers = self.layers if layer is self.layers[0] else [layer]
+        self._waiting.clear()
+        output, *others = _outputs(layers, x)
+        self._input, self._version = weakref.ref(x), x._version
+        self._waiting.update(zip(layers[1:], others, strict=True))
+        return output
+
+
+def _scaling_and_rate(layer: Any) -> tuple[float, float]:
     (name,) = layer.active_adapters
-    rate = getattr(layer.lora_dropout[name], "p", 0.0) if layer.training else 0.0
+    return layer.scaling[name], getattr(layer.lora_dropout[name], "p", 0.0)
+
+
+def _outputs(layers: Sequence[Any], x: Tensor) -> list[Tensor]:
+    (name,) = layers[0].active_adapters
+    scaling, rate = _scaling_and_rate(layers[0])
     kind = x.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-    base = layer.get_base_layer()
-    result: Tensor = _LoraLinear.apply(  # type: ignore[no-untyped-call]
+    found = _LoraLinears.apply(  # type: ignore[no-untyped-call]
         x,
-        base.weight,
-        base.bias,
-        layer.lora_A[name].weight,
-        layer.lora_B[name].weight,
-        layer.scaling[name],
-        rate,
-        dtype,
+        [layer.get_base_layer() for layer in layers],
+        scaling,
+        rate if layers[0].training else 0.0,
+        torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype,
+        *(layer.lora_A[name].weight for layer in layers),
+        *(layer.lora_B[name].weight for layer in layers),
     )
     # A view made in the function itself could not be changed in place, as some models do with what a layer returns.
-    return result.view(*x.shape[:-1], -1)
+    return [output.view(*x.shape[:-1], -1) for output in found]
 
 
-class _LoraLinear(torch.autograd.Function):
-    """Shapes: x (…, d_in), weight (d_out, d_in), a (r, d_in), b (d_out, r); the result (tokens, d_out).
+class _LoraLinears(torch.autograd.Function):
+    """Several layers that read one x (…, d_in): of each a (r, d_in), b (d_out, r), and the output (tokens, d_out).
 
-    The frozen weight may be in nf4. It is then made whole for each of the two products, and not kept between them.
+    The frozen weights stay apart. Copying their outputs and gradients from and into one tensor takes as long as one
+    product for all of them saves. Weights in nf4 are made whole one at a time, for each of the two products.
     """
 
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        a: Tensor,
-        b: Tensor,
-        scaling: float,
-        rate: float,
-        dtype: torch.dtype,
-    ) -> Tensor:
-        inputs = _converted(x, dtype).flatten(0, -2)
-        half_a, half_b = a.to(dtype), b.to(dtype)
-        keep = keep_mask(inputs, rate) if rate else None
+        ctx: Any, x: Tensor, bases: Sequence[Any], scaling: float, rate: float, dtype: torch.dtype, *factors: Tensor
+    ) -> tuple[Tensor, ...]:
+        every_a, every_b = factors[: len(bases)], [b.to(dtype) for b in factors[len(bases) :]]
+        ranks = [len(a) for a in every_a]
+        inputs = x.to(dtype).flatten(0, -2)
+        read = drop(inputs, rate) if rate else inputs
+        a = torch.cat(every_a).to(dtype)
         # What is kept is scaled up by 1 / (1 - rate); that factor rides on the scaling.
-        inner = mm(drop(inputs, keep), half_a.t()).mul_(scaling / (1.0 - rate))
-        half_weight = dense(weight, dtype)
-        plain = mm(inputs, half_weight.t()) if bias is None else addmm(bias.to(dtype), inputs, half_weight.t())
-        ctx.save_for_backward(inputs, keep, inner, half_a, half_b)
-        ctx.weight = weight  # frozen, and in nf4 more than a tensor: what is saved for backward comes back without it
-        ctx.scaling, ctx.formats, ctx.shape = scaling / (1.0 - rate), (x.dtype, a.dtype, b.dtype), x.shape
-        return addmm(plain, inner, half_b.t())
+        inner = mm(read, a.t()).mul_(scaling / (1.0 - rate))
+        outputs = []
+        for base, b, part in zip(bases, every_b, inner.split(ranks, 1), strict=True):
+            weight = dense(base.weight, dtype).t()
+            plain = mm(inputs, weight) if base.bias is None else addmm(base.bias.to(dtype), inputs, weight)
+            outputs.append(addmm_(plain, part, b.t()))
+        ctx.save_for_backward(read, inner, a, *every_b)
+        # Frozen, and in nf4 more than tensors: what is saved for backward comes back without it.
+        ctx.weights = [base.weight for base in bases]
+        ctx.scaling, ctx.rate, ctx.ranks = scaling / (1.0 - rate), rate, ranks
+        ctx.formats, ctx.shape = (x.dtype, factors[0].dtype), x.shape
+        return tuple(outputs)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, keep, inner, half_a, half_b = ctx.saved_tensors
-        of_x, of_a, of_b = ctx.formats
-        outer = gradient.to(inputs.dtype)
-        to_inner = mm(outer, half_b).mul_(ctx.scaling)
-        to_a = mm(to_inner.t(), drop(inputs, keep)).to(of_a)
-        to_b = mm(outer.t(), inner).to(of_b)
-        dtype, to_x = inputs.dtype, None
-        del inputs, inner  # of a block that is computed again, these are the only references
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        read, inner, a, *every_b = ctx.saved_tensors
+        of_x, of_factors = ctx.formats
+        outers = [gradient.to(read.dtype) for gradient in gradients]
+        to_inner = torch.cat([mm(outer, b) for outer, b in zip(outers, every_b, strict=True)], 1).mul_(ctx.scaling)
+        to_a = mm(to_inner.t(), read).to(of_factors).split(ctx.ranks)
+        parts = inner.split(ctx.ranks, 1)
+        to_b = [mm(outer.t(), part).to(of_factors) for outer, part in zip(outers, parts, strict=True)]
+        to_x = None
         if ctx.needs_input_grad[0]:
-            half_weight = dense(ctx.weight, dtype)
-            if keep is None:
-                to_x = addmm(mm(outer, half_weight), to_inner, half_a)
-            else:
-                to_x = drop_(mm(to_inner, half_a), keep).add_(mm(outer, half_weight))
+            to_x = mm(to_inner, a)
+            if ctx.rate:
+                drop_likewise_(to_x, read)
+            del read, inner, parts  # of a block that is computed again, these are the only references
+            for outer, weight in zip(outers, ctx.weights, strict=True):
+                to_x = addmm_(to_x, outer, dense(weight, to_x.dtype))
             to_x = to_x.to(of_x).view(ctx.shape)
-        return to_x, None, None, to_a, to_b, None, None, None
+        return to_x, None, None, None, None, *to_a, *to_b
 
 
-_last: tuple[weakref.ref[Tensor], int, weakref.ref[Tensor]] | None = None
+def drop(values: Tensor, rate: float) -> Tensor:
+    """Return the values with -0.0 where they are dropped, and nowhere else (Srivastava et al. 2014); nothing is scaled.
 
+    Multiplied, -0.0 is as good as 0, and the backward pass reads from it what was dropped: there is no mask to keep. As
+    an integer of their size, the bits of -0.0 are below those of all other numbers. So the smaller of the bits and a
+    limit, which is the largest integer or the smallest, is the number or -0.0. Comparisons that give truth values, and
+    choosing by them, take ten times as long on a processor.
 
-def _converted(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return x in the compute format; the layers that read the same x one after the other share one copy."""
-    global _last
-    if x.dtype is dtype:
-        return x
-    if _last is not None:
-        source, version, copy = _last
-        found = copy()
-        if source() is x and version == x._version and found is not None and found.dtype is dtype:
-            return found
-    made = x.to(dtype)
-    _last = weakref.ref(x), x._version, weakref.ref(made)
-    return made
-
-
-def keep_mask(like: Tensor, rate: float) -> Tensor:
-    """Return where an entry is kept, in the shape of `like`: bool, or on a processor int16 with all bits set or none.
-
-    This is the mask of dropout (Srivastava et al. 2014). `rate` is the share that is dropped, rounded to 1/65536. The
-    draws are from torch's global generator.
+    Args:
+        values: floating-point numbers of 16 or 32 bits, any shape.
+        rate: the share that is dropped, rounded to 1/65536. The draws are from torch's global generator.
     """
+    bits, lowest = _bits(values)
+    limits = _draw_kept(values, rate, bits.dtype).neg_().bitwise_xor_(lowest)
+    # A kept -0.0 becomes the number next to it.
+    found = bits.clamp(min=lowest + 1)
+    return torch.minimum(found, limits, out=found).view(values.dtype)
+
+
+def drop_likewise_(values: Tensor, dropped: Tensor) -> Tensor:
+    """Set values to 0, in place and whatever they were, where `drop` has dropped an entry of `dropped`."""
+    bits, lowest = _bits(dropped)
+    keep = torch.gt(bits, lowest, out=torch.empty_like(bits)).neg_()  # all bits or none
+    values.view(keep.dtype).bitwise_and_(keep)
+    return values
+
+
+def _bits(values: Tensor) -> tuple[Tensor, int]:
+    """Return the bits of numbers as signed integers, in place, and the smallest of these, the bits of -0.0."""
+    dtype = torch.int16 if values.element_size() == 2 else torch.int32
+    return values.view(dtype), torch.iinfo(dtype).min
+
+
+def _draw_kept(like: Tensor, rate: float, dtype: torch.dtype) -> Tensor:
+    """Return 1 where an entry is kept and 0 where it is dropped, integers in the shape of `like`."""
     if like.device.type != "cpu":
-        return torch.empty_like(like, dtype=torch.bool).bernoulli_(1.0 - rate)
+        return torch.empty_like(like, dtype=torch.bool).bernoulli_(1.0 - rate).to(dtype)
     # Drawing one number an entry, as bernoulli_ does, takes a fifth of the time of a training step.
     draws = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
-    return draws[: like.numel()].ge_(round(rate * _STEPS) - _STEPS // 2).neg_().view(like.shape)
-
-
-def drop(values: Tensor, keep: Tensor | None) -> Tensor:
-    """Return the values with 0 where they are not kept; they are not scaled."""
-    return values if keep is None else drop_(values.clone(), keep)
-
-
-def drop_(values: Tensor, keep: Tensor) -> Tensor:
-    """Set values to 0 where they are not kept, in place, whatever they were."""
-    if keep.dtype is torch.int16 and values.element_size() == 2:  # eight times as fast as choosing by a condition
-        values.view(torch.int16).bitwise_and_(keep)
-        return values
-    return values.masked_fill_(keep.logical_not(), 0.0)
+    return draws[: like.numel()].ge_(round(rate * _STEPS) - _STEPS // 2).view(like.shape).to(dtype)

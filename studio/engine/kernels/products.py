@@ -30,6 +30,13 @@ def addmm(summand: Tensor, left: Tensor, right: Tensor) -> Tensor:
     return torch.addmm(summand, left, right)
 
 
+def addmm_(summand: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """Add left @ right to `summand` in place, rounded once, and return it."""
+    if _needs_help(left):
+        return summand.copy_(addmm(summand, left, right))
+    return summand.addmm_(left, right)
+
+
 def dense(weight: Any, dtype: torch.dtype) -> Tensor:
     """Return a frozen weight, in nf4 or in any floating-point format, as (outputs, inputs) in `dtype`."""
     if (state := getattr(weight, "quant_state", None)) is None:

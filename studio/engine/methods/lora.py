@@ -198,16 +198,15 @@ class Lora(PeftMethod[LoraConfig]):
         return super().saved_bytes(shapes, config, sizes)
 
     def activation_bytes(self, shapes: ModelShapes, config: LoraConfig, sizes: BytesPerActivation) -> ActivationBytes:
-        """The inputs of the adapted layers, A·x, and two bytes an input for the mask of dropout (`kernels.lora`)."""
+        """The inputs of the adapted layers, which hold what dropout has dropped (`kernels.lora`), and A·x."""
         adapted = _adapted(config, shapes.linear_layers)
         inner = sizes.compute * config.rank * len(adapted)
         if config.dora:
             return _dora_bytes(adapted, config, sizes, inner)
-        inputs = sum(t.inputs for t in adapted)
         if config.dropout and shapes.transposed:  # peft's own modules: each layer saves its mask and its dropped input
-            return ActivationBytes(inputs * (sizes.residual + sizes.compute) + inner)
-        masks = 2 * inputs if config.dropout else 0
-        return ActivationBytes(input_bytes(shapes, adapted, sizes, shared=not shapes.transposed) + inner + masks)
+            return ActivationBytes(sum(t.inputs for t in adapted) * (sizes.residual + sizes.compute) + inner)
+        kept = input_bytes(shapes, adapted, sizes, shared=not shapes.transposed, dropped=config.dropout > 0)
+        return ActivationBytes(kept + inner)
 
 
 def _adapted(config: LoraConfig, layers: Sequence[LinearShape]) -> list[LinearShape]:

@@ -65,18 +65,24 @@ def trained_norm_bytes(shapes: ModelShapes, sizes: BytesPerActivation) -> float:
 
 
 def input_bytes(
-    shapes: ModelShapes, layers: Collection[LinearShape], sizes: BytesPerActivation, *, shared: bool
+    shapes: ModelShapes,
+    layers: Collection[LinearShape],
+    sizes: BytesPerActivation,
+    *,
+    shared: bool,
+    dropped: bool = False,
 ) -> float:
     """Return the bytes a token that these linear layers keep of their inputs.
 
     With `shared`, layers that read the same input keep one copy of it in 16 bits, as `kernels.lora` does; autocast by
-    itself makes each its own. In fp32 there is nothing to convert, so they share it either way.
+    itself makes each its own. In fp32 there is nothing to convert, so they share it either way. What is `dropped` from
+    is a copy, whatever is kept of the input itself.
     """
     converts = sizes.compute < sizes.residual
     kept: Iterable[LinearShape] = layers if converts and not shared else _one_per_input(layers)
     # What leaves attention is kept by attention already, unless it has to be converted.
     free = sizes.attention == sizes.compute
-    return sizes.compute * sum(t.inputs for t in kept if not _kept_before(shapes, t, free))
+    return sizes.compute * sum(t.inputs for t in kept if dropped or not _kept_before(shapes, t, free))
 
 
 def _norms(shapes: ModelShapes) -> list[tuple[int, bool]]:

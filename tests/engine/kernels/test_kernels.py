@@ -15,8 +15,8 @@ from studio.engine.autocast import autocast
 from studio.engine.kernels.attention import widen_attention
 from studio.engine.kernels.cross_entropy import cross_entropy_sum
 from studio.engine.kernels.head import keep_head_converted
-from studio.engine.kernels.lora import drop, fuse_lora, keep_mask
-from studio.engine.kernels.products import addmm, mm
+from studio.engine.kernels.lora import drop, drop_likewise_, fuse_lora
+from studio.engine.kernels.products import addmm, addmm_, mm
 from studio.engine.kernels.widen import _linear
 from studio.engine.precision import PRECISIONS
 from tests.tiny import gpt2, llama
@@ -91,7 +91,7 @@ def test_the_gradient_with_dropout_is_that_of_the_masked_layer() -> None:
     a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
     x = torch.randn(3, 5, 32, requires_grad=True)
     torch.manual_seed(3)
-    keep = keep_mask(x.flatten(0, 1), 0.5).view_as(x).bool()
+    keep = ~_is_dropped(drop(x.detach().flatten(0, 1), 0.5)).view_as(x)
     torch.manual_seed(3)
     (layer(x).square().sum()).backward()
     ours = [x.grad, a.grad, b.grad]
@@ -102,45 +102,44 @@ def test_the_gradient_with_dropout_is_that_of_the_masked_layer() -> None:
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
 
 
-def _fused_layer() -> nn.Module:
+def _is_dropped(values: torch.Tensor) -> torch.Tensor:
+    return (values == 0) & values.signbit()
+
+
+def _attention() -> nn.Module:
     _, fused = _pair()
-    layer: nn.Module = fused.base_model.model.model.layers[0].self_attn.q_proj
-    return layer
+    attention: nn.Module = fused.base_model.model.model.layers[0].self_attn
+    return attention
 
 
-def _in_16_bits(layer: nn.Module, x: torch.Tensor, precision: str = "bf16-mixed") -> torch.Tensor:
-    with autocast(PRECISIONS.get(precision), CPU):
+def _in_16_bits(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    with autocast(PRECISIONS.get("bf16-mixed"), CPU):
         result: torch.Tensor = layer(x)
     return result
 
 
 def test_a_fused_layer_reads_an_input_anew_that_was_changed_in_place() -> None:
-    """The graph of the first pass keeps the first 16-bit copy alive, so it could be taken for that of the new values."""
-    layer, x = _fused_layer(), torch.randn(2, 5, 32)
-    before = _in_16_bits(layer, x)
+    attention, x = _attention(), torch.randn(2, 5, 32)
+    alone = [_in_16_bits(layer, x.neg()) for layer in (attention.q_proj, attention.k_proj)]
+    for _ in range(2):  # at first each by itself, and then together
+        _in_16_bits(attention.q_proj, x), _in_16_bits(attention.k_proj, x)
+    _in_16_bits(attention.q_proj, x)
     x.neg_()
-    after = _in_16_bits(layer, x)
-    assert torch.equal(after, -before)  # no bias, and rounding is symmetric
+    assert torch.equal(_in_16_bits(attention.k_proj, x), alone[1])
+    assert torch.equal(_in_16_bits(attention.k_proj, -x), _in_16_bits(_attention().k_proj, -x))
 
 
-def test_a_fused_layer_takes_no_copy_of_another_input_or_in_another_format() -> None:
-    layer, x, other = _fused_layer(), torch.randn(2, 5, 32), torch.randn(2, 5, 32)
-    first = _in_16_bits(layer, x)
-    assert torch.equal(_in_16_bits(layer, other), _in_16_bits(_fused_layer(), other.clone()))
-    again = _in_16_bits(layer, x)
-    assert torch.equal(again, first)
-    assert _in_16_bits(layer, x, "fp16-mixed").dtype is torch.float16
-
-
-def test_layers_that_read_the_same_input_share_one_copy_of_it() -> None:
-    _, fused = _pair()
-    attention = fused.base_model.model.model.layers[0].self_attn
-    x = torch.randn(2, 5, 32)
-    saved = [
-        _in_16_bits(layer, x).grad_fn.next_functions[0][0].saved_tensors[0]
-        for layer in (attention.q_proj, attention.k_proj)
-    ]
-    assert saved[0].data_ptr() == saved[1].data_ptr()
+def test_layers_that_read_the_same_input_are_one_step_that_gives_each_its_own() -> None:
+    attention, x = _attention(), torch.randn(2, 5, 32)
+    layers = [attention.q_proj, attention.k_proj, attention.v_proj]
+    alone = [layer(x) for layer in layers]
+    together = [layer(x) for layer in layers]
+    assert len({output.grad_fn.next_functions[0][0] for output in alone}) == 3
+    assert len({output.grad_fn.next_functions[0][0] for output in together}) == 1
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+    assert len({output.untyped_storage().data_ptr() for output in together}) == 3  # each may be changed in place
+    assert attention.o_proj(x).grad_fn.next_functions[0][0] not in [o.grad_fn.next_functions[0][0] for o in together]
 
 
 def test_what_the_fused_layer_does_not_cover_stays_with_peft() -> None:
@@ -195,22 +194,29 @@ def test_all_rows_of_a_large_vocabulary_are_gone_through_in_pieces(monkeypatch: 
     test_the_cross_entropy_is_torchs(torch.float32)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, *HALVES])
 @pytest.mark.parametrize("rate", [0.05, 0.5, 0.9])
-def test_dropout_drops_its_share_and_repeats_with_its_seed(rate: float) -> None:
-    like = torch.empty(1001, 101)
+def test_dropout_drops_its_share_and_repeats_with_its_seed(rate: float, dtype: torch.dtype) -> None:
+    values = torch.randn(1001, 101).to(dtype)
     torch.manual_seed(5)
-    first = keep_mask(like, rate)
+    first = drop(values, rate)
     torch.manual_seed(5)
-    assert torch.equal(first, keep_mask(like, rate))
-    assert not torch.equal(first, keep_mask(like, rate))
-    assert float((first == 0).float().mean()) == pytest.approx(rate, abs=4e-3)
+    assert torch.equal(first, drop(values, rate))
+    assert not torch.equal(first, drop(values, rate))
+    gone = _is_dropped(first)
+    assert torch.equal(first[~gone], values[~gone])
+    assert float(gone.float().mean()) == pytest.approx(rate, abs=4e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, *HALVES])
-def test_what_is_dropped_is_zero_whatever_it_was(dtype: torch.dtype) -> None:
-    values = torch.tensor([1.5, -2.0, torch.inf, torch.nan, 3.0], dtype=dtype)
-    keep = torch.tensor([-1, 0, 0, 0, -1], dtype=torch.int16)
-    assert drop(values, keep).tolist() == [1.5, 0.0, 0.0, 0.0, 3.0]
+def test_what_is_dropped_is_zero_whatever_it_was_and_what_is_kept_is_not_taken_for_dropped(dtype: torch.dtype) -> None:
+    values = torch.tensor([1.5, -2.0, torch.inf, -torch.inf, torch.nan, 0.0, -0.0], dtype=dtype).repeat(50)
+    dropped = drop(values, 0.5)
+    gone = _is_dropped(dropped)
+    assert 0 < int(gone[6::7].sum()) < 50
+    torch.testing.assert_close(dropped[~gone], values[~gone], rtol=0, atol=1e-7, equal_nan=True)
+    again = drop_likewise_(values.clone(), dropped)
+    torch.testing.assert_close(again, values.masked_fill(gone, 0.0), rtol=0, atol=0, equal_nan=True)
 
 
 def test_fp16_products_are_summed_in_fp32_and_rounded_once() -> None:
@@ -220,6 +226,7 @@ def test_fp16_products_are_summed_in_fp32_and_rounded_once() -> None:
     ulp = 2.0**-10 * exact.abs().clamp(min=2.0**-4)
     assert ((mm(left, right).double() - exact).abs() <= 0.52 * ulp).all()
     assert ((addmm(summand, left, right).double() - exact - summand.double()).abs() <= 0.52 * ulp + 2e-2).all()
+    assert torch.equal(addmm_(summand.clone(), left, right), addmm(summand, left, right))
     assert mm(torch.full((1, 2), 300.0).half(), torch.full((2, 1), 300.0).half()).isinf().all()
 
 
