@@ -16,7 +16,15 @@ from studio.engine.export.run import export_run
 from studio.engine.methods import METHODS
 from studio.engine.probe.measure import measure
 from studio.engine.training.run import train
-from studio.events import CheckpointSaved, NumericsSampled, OverflowDiagnosed, RunFinished, RunStarted, StepCompleted
+from studio.events import (
+    CheckpointSaved,
+    KernelsChosen,
+    NumericsSampled,
+    OverflowDiagnosed,
+    RunFinished,
+    RunStarted,
+    StepCompleted,
+)
 from studio.runs import RunFolder, create_run
 from tests.tiny import save_model, save_rows
 
@@ -59,6 +67,9 @@ def test_a_run_ends_well_and_learns(tmp_path: Path, precision: str) -> None:
     assert _of(events, NumericsSampled)
     assert _of(events, CheckpointSaved)
     assert 0 < finished.peak_memory < 2**31
+    (chosen,) = _of(events, KernelsChosen)
+    assert chosen.kernels == chosen.tried[-1]["kernels"] != "plain"
+    assert all(one["outcome"] in ("agreed", "not_installed", "not_for_this_model") for one in chosen.tried)
 
 
 def test_auto_takes_the_gpu_and_bf16_where_it_has_that(tmp_path: Path) -> None:
