@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -21,7 +20,7 @@ from studio.engine.recompute import blocks_of
 from studio.engine.training.trainer import StepObserver
 from studio.events import NumericsSampled
 from tests.engine.methods.layouts import make
-from tests.tiny import Bench, bench, micro_batches, rows
+from tests.tiny import Bench, bench, rows
 
 LORA = {"name": "lora", "rank": 4, "dropout": 0.2}
 METHODS: dict[str, dict[str, object]] = {
@@ -47,9 +46,15 @@ PRECISIONS: dict[str, dict[str, object]] = {
 DROPS = {"resid_pdrop": 0.2, "embd_pdrop": 0.2, "attn_pdrop": 0.2}
 
 
-def possible(method: str, precision: str) -> bool:
-    """What is trained cannot be quantised."""
-    return METHODS[method]["name"] != "full" or precision not in ("nf4", "int8")
+# Every method, every precision, and the pairs that take a way of their own through both.
+CASES = [
+    *((method, "bf16-mixed") for method in METHODS),
+    *(("lora", precision) for precision in PRECISIONS if precision != "bf16-mixed"),
+    ("full", "fp32"),
+    ("full", "fp16-pure"),
+    ("prefix-tuning", "fp16-mixed"),
+    ("ia3", "int8"),
+]
 
 
 def moe() -> PreTrainedModel:
@@ -87,14 +92,12 @@ def assert_same(layout: str, method: dict[str, object], precision: dict[str, obj
     assert all(torch.equal(a, b) for a, b in zip(kept.parameters, again.parameters, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("method", "precision"), [case for case in itertools.product(METHODS, PRECISIONS) if possible(*case)]
-)
+@pytest.mark.parametrize(("method", "precision"), CASES)
 def test_every_method_in_every_precision_learns_the_same(method: str, precision: str) -> None:
     assert_same("llama", METHODS[method], PRECISIONS[precision])
 
 
-@pytest.mark.parametrize("method", ["lora", "full", "prefix-tuning"])
+@pytest.mark.parametrize("method", ["lora", "prefix-tuning"])
 def test_inputs_that_wait_on_the_host_give_the_same(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kept, again = both("llama", METHODS[method], PRECISIONS["bf16-mixed"])
     again.trainer.model.recomputation.on_host = True
@@ -107,38 +110,21 @@ def test_inputs_that_wait_on_the_host_give_the_same(method: str, monkeypatch: py
     assert {tensor.shape[-1] for tensor in sent if tensor.requires_grad} == {again.base.config.hidden_size}
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16-mixed"])
-@pytest.mark.parametrize("method", ["lora", "full"])
-@pytest.mark.parametrize("layout", ["qwen2", "gemma2", "gpt2", "gpt-neox"])
+@pytest.mark.parametrize(
+    ("layout", "method", "precision"),
+    [
+        *((layout, "lora", "bf16-mixed") for layout in ("qwen2", "gemma2", "gpt2", "gpt-neox")),
+        ("gemma2", "full", "fp32"),
+        ("gpt2", "full", "fp32"),
+    ],
+)
 def test_every_layout_learns_the_same(layout: str, method: str, precision: str) -> None:
     assert_same(layout, METHODS[method], PRECISIONS[precision])
 
 
-@pytest.mark.parametrize("method", ["full", "prefix-tuning", "bottleneck-adapter"])
+@pytest.mark.parametrize("method", ["full", "prefix-tuning"])
 def test_a_mixture_of_experts_learns_the_same(method: str) -> None:
     assert_same("moe", METHODS[method], PRECISIONS["bf16-mixed"])
-
-
-@pytest.mark.parametrize("method", ["lora", "full", "prefix-tuning"])
-@pytest.mark.parametrize("layout", ["llama", "gpt2"])
-def test_what_a_block_keeps_for_the_backward_pass_are_its_inputs(layout: str, method: str) -> None:
-    kept, again = both(layout, METHODS[method], PRECISIONS["fp32"])
-    assert saved_bytes(again) < 0.5 * saved_bytes(kept)
-
-
-def saved_bytes(tiny: Bench) -> int:
-    """Bytes that live on after the forward pass, weights not counted."""
-    weights = {parameter.untyped_storage().data_ptr() for parameter in tiny.model.parameters()}
-    found: dict[int, int] = {}
-
-    def note(tensor: Tensor) -> Tensor:
-        found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    (batch,) = micro_batches(rows(4))
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), tiny.trainer.autocast():
-        tiny.loss(batch)
-    return sum(size for place, size in found.items() if place not in weights)
 
 
 class Sampling(StepObserver):
@@ -159,8 +145,7 @@ class Sampling(StepObserver):
         self.sample = self.recorder.sample(step, self.scale, "cadence")
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16-mixed"])
-@pytest.mark.parametrize("method", ["lora", "full", "prefix-tuning"])
+@pytest.mark.parametrize(("method", "precision"), [("lora", "fp16-mixed"), ("full", "fp32"), ("prefix-tuning", "fp32")])
 def test_a_sample_counts_every_number_once(method: str, precision: str) -> None:
     samples = []
     for tiny in both("llama", METHODS[method], PRECISIONS[precision]):
