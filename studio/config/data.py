@@ -11,6 +11,7 @@ from studio.i18n import gettext_noop
 
 TrainOn: TypeAlias = Literal["completions", "all"]
 TRAIN_ON: TrainOn = "completions"
+SHORTEST = 8  # tokens that rows may be cut to
 MAX_LENGTH = 1024  # tokens
 
 
@@ -80,7 +81,7 @@ class DataConfig(Section):
         "Longest row",
         "Longer rows are cut here. Memory grows with it; a cut answer teaches less.",
         unit=gettext_noop("tokens"),
-        ge=8,
+        ge=SHORTEST,
         le=1_000_000,
     )
     train_on: TrainOn = option(

@@ -5,7 +5,7 @@ what an optimizer keeps. Without torch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 # Padded tokens of a micro-batch. On a processor larger ones are hardly faster and only cost memory (SmolLM2-135M, LoRA:
@@ -32,16 +32,24 @@ class Fit:
     Attributes:
         recompute: whether activations are computed again in the backward pass.
         on_host: whether what recomputation keeps, the inputs of the blocks, waits in the memory of the processor.
+        words_on_host: whether the input embedding stays in the memory of the processor, and is looked up there.
         micro_batch_tokens: the most tokens of a micro-batch, padding included.
     """
 
     recompute: bool
     micro_batch_tokens: int
     on_host: bool = False
+    words_on_host: bool = False
 
 
 def choose_fit(
-    recompute: Literal["auto", "on", "off"], device: str, length: int, available: float, needed: Callable[[Fit], float]
+    recompute: Literal["auto", "on", "off"],
+    device: str,
+    length: int,
+    available: float,
+    needed: Callable[[Fit], float],
+    *,
+    words: bool = False,
 ) -> Fit:
     """Return the quickest way to train that fits, or the one that needs least memory where none does.
 
@@ -51,6 +59,8 @@ def choose_fit(
         length: tokens of the longest row.
         available: bytes that training may take.
         needed: returns the bytes that a way takes.
+        words: whether the input embedding may stay in the memory of the processor. That hardly takes time, so it comes
+            before anything else that saves memory.
     """
     largest = LARGEST.get(device, LARGEST_ON_GPU)
     ways = []
@@ -64,6 +74,8 @@ def choose_fit(
         enough = max(ENOUGH, length) if on_host else length
         ways += [Fit(recompute=True, micro_batch_tokens=tokens) for tokens in again if tokens >= enough or not on_host]
         ways += [Fit(recompute=True, micro_batch_tokens=tokens, on_host=True) for tokens in again if on_host]
+    if words:
+        ways = [either for way in ways for either in (way, replace(way, words_on_host=True))]
     return next((way for way in ways if needed(way) <= available), ways[-1])
 
 

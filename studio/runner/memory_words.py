@@ -39,6 +39,8 @@ def choices_text(needs: Estimate) -> str:
             if needs.choices["on_host"]
             else tr("recomputes activations")
         )
+    if needs.choices["words_on_host"]:
+        parts.append(tr("looks words up in the computer's memory"))
     parts.append(tr("1 row at a time") if needs.rows == 1 else tr("{count} rows at a time").format(count=needs.rows))
     if needs.choices["base_dtype"] in ("nf4", "int8"):
         words = tr("base stored in {format}")

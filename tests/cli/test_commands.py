@@ -236,7 +236,13 @@ def test_estimate_gives_parameters_and_bytes(command: Command, monkeypatch: pyte
         device_bytes=24 * 1024**3,
         device="cuda",
         rows=8,
-        choices={"recompute": False, "on_host": False, "micro_batch_tokens": 8192, "base_dtype": "bf16"},
+        choices={
+            "recompute": False,
+            "on_host": False,
+            "words_on_host": False,
+            "micro_batch_tokens": 8192,
+            "base_dtype": "bf16",
+        },
     )
     monkeypatch.setattr(actions, "open_model", answering(CHAT))
     monkeypatch.setattr(actions, "estimate", answering(needs))

@@ -21,7 +21,13 @@ LORA = Estimate(
     device_bytes=24 * 1024**3,
     device="cuda",
     rows=4,
-    choices={"recompute": True, "on_host": False, "micro_batch_tokens": 4096, "base_dtype": "nf4"},
+    choices={
+        "recompute": True,
+        "on_host": False,
+        "words_on_host": False,
+        "micro_batch_tokens": 4096,
+        "base_dtype": "nf4",
+    },
 )
 ESTIMATE = actions.estimate
 ROWS = (MethodRow(name="lora", estimate=LORA), MethodRow(name="full", problem="It trains the weights themselves."))
@@ -86,7 +92,7 @@ def test_a_gpu_of_another_machine_is_answered_for_with_the_choices_made(
     monkeypatch.setattr(actions, "open_model", answering(smollm2()))
     values = command("estimate", config, "--gpu-memory", "23.5", "--json").json
     assert values["device_bytes"] == 23.5 * 1024**3
-    assert set(values["choices"]) == {"recompute", "micro_batch_tokens", "on_host", "base_dtype"}
+    assert set(values["choices"]) == {"recompute", "micro_batch_tokens", "on_host", "words_on_host", "base_dtype"}
     assert values["fits"] is True
     out = command("estimate", config, "--gpu-memory", "24").out
     assert "It fits: 8 rows at a time" in out

@@ -153,7 +153,13 @@ def test_a_gpu_of_a_size_is_answered_for_on_any_machine(info: ModelInfo) -> None
     assert needs.device == "cuda"
     assert needs.bytes["runtime"] == 0
     assert 23 * 2**30 < needs.available_bytes < needs.device_bytes == 24 * 2**30
-    assert needs.choices == {"recompute": False, "micro_batch_tokens": 8192, "on_host": False, "base_dtype": "bf16"}
+    assert needs.choices == {
+        "recompute": False,
+        "micro_batch_tokens": 8192,
+        "on_host": False,
+        "words_on_host": False,
+        "base_dtype": "bf16",
+    }
 
 
 def test_the_less_memory_there_is_the_less_is_kept(info: ModelInfo) -> None:

@@ -121,7 +121,13 @@ class FakeEngine:
             device_bytes=24 * GB,
             device="cuda",
             rows=4,
-            choices={"recompute": True, "on_host": False, "micro_batch_tokens": 4096, "base_dtype": "bf16"},
+            choices={
+                "recompute": True,
+                "on_host": False,
+                "words_on_host": False,
+                "micro_batch_tokens": 4096,
+                "base_dtype": "bf16",
+            },
         )
 
     def compare_methods(self, info: object, config: RunConfig, tables: Any = ()) -> tuple[MethodRow, ...]:

@@ -46,6 +46,11 @@ class PreparedData:
     order: TrainingOrder
     report: DataReport
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row, for training and for validation."""
+        return max(int(store.lengths.max()) for store in (self.train, self.validation) if len(store))
+
     def batch(self, number: int, size: int) -> list[TokenizedRow]:
         """Return the rows of one update; `number` counts batches of `size` rows over all epochs, from 0.
 

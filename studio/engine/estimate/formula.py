@@ -15,7 +15,7 @@ from studio.config import RunConfig
 from studio.engine.dtypes import BYTES
 from studio.engine.fit import PIECE, PORTION, Fit, in_fp32, state_bytes
 from studio.engine.methods import METHODS
-from studio.engine.models.activations import BytesPerActivation, model_bytes
+from studio.engine.models.activations import BytesPerActivation, mask_bytes, model_bytes
 from studio.engine.models.shapes import ModelShapes, is_output, is_word_embedding
 from studio.engine.models.storage import Storage
 from studio.engine.precision import Precision
@@ -82,6 +82,8 @@ class Formula:
         self._widest = max((max(sides) for sides in linear), default=0)
         self._words = shapes.embedding[0]
         self._weights = self._storage.bytes(shapes)
+        self._looked_up = self._storage.bytes(shapes, self._storage.looked_up(shapes))
+        self._added = self._method.activation_bytes(shapes, config.method, self._sizes)
         self._activations = functools.cache(self._kept_of)
 
     def components(self, fit: Fit, work: Work | None = None) -> dict[str, int]:
@@ -98,6 +100,8 @@ class Formula:
         """
         on_cpu = self._device == "cpu"
         weights = self._weights + (0 if self._method.form == "model" else int(self._trained * self._residual))
+        if fit.words_on_host:
+            weights -= self._looked_up
         gradients, states = self._trained * 4, state_bytes(self._config.training.optimizer, self._trained)
         moments = self._moments(fit, work or micro_batch(self._config, fit.micro_batch_tokens), gradients)
         peak = max(moments, key=lambda moment: sum(moment.values()))
@@ -122,19 +126,45 @@ class Formula:
             "logits": peak.get("logits", 0),
         }
 
+    def kept(self, fit: Fit, work: Work) -> int:
+        """Return the bytes that are kept from the forward to the backward pass of a micro-batch.
+
+        They are what autograd keeps, trained weights in the format of products, and the gradients that the loss has
+        made: of what the output layer reads, and of its weights.
+        """
+        of_hidden = self._stream(work.rows * work.length)
+        of_head = self._words * self._shapes.hidden_size * 4 if self._method.form == "model" else 0
+        conversions = 0 if fit.recompute else self._converted()
+        return self._activations_of(fit, work) + conversions + of_hidden + of_head
+
+    def _activations_of(self, fit: Fit, work: Work) -> int:
+        """Bytes of activations that are kept of a micro-batch."""
+        everything = self._activations(work.rows, work.length)
+        if not fit.recompute:
+            return everything
+        inputs = self._stream(work.rows * (work.length + self._method.virtual_tokens(self._config.method)))
+        # And what the last norm reads; trained, it keeps what it has made of that as well.
+        last = 2 * inputs if self._method.form == "model" else inputs
+        last += mask_bytes(self._shapes, work.rows, work.length)
+        return min(everything, inputs * (_ON_THE_WAY if fit.on_host else max(1, self._shapes.layers)) + last)
+
+    def _stream(self, positions: int) -> int:
+        """Bytes of what enters a layer, or of its gradient."""
+        return int(positions * self._shapes.hidden_size * self._residual)
+
     def _moments(self, fit: Fit, work: Work, gradients: int) -> list[dict[str, int]]:
         """What is held beside weights, gradients and states at the loss, and as the first block goes backward."""
         tokens = work.rows * (work.length + self._method.virtual_tokens(self._config.method))
         everything, converted = self._activations(work.rows, work.length), self._converted()
         # What the output layer reads, and its gradient, where there is a label; at most everywhere.
-        hidden = int(work.rows * work.length * self._shapes.hidden_size * self._residual)
-        kept, block, converted_then = everything, 0, converted
+        hidden = self._stream(work.rows * work.length)
+        kept, block, converted_then = self._activations_of(fit, work), 0, converted
         if fit.recompute:
             layers = max(1, self._shapes.layers)
-            inputs = int(tokens * self._shapes.hidden_size * self._residual)
-            kept = inputs * (_ON_THE_WAY if fit.on_host else layers) + inputs  # and what the last norm reads
-            kept, block, converted_then = min(kept, everything), everything // layers, converted // layers
-        going_back = int(_IN_WORK * tokens * self._widest * self._compute) + self._one_weight()
+            # The input of the block is kept in any case.
+            block, converted_then = max(0, everything // layers - self._stream(tokens)), converted // layers
+        in_work = self._one_weight() + int(self._added.in_work)
+        going_back = int(_IN_WORK * tokens * self._widest * self._compute) + in_work
         if not work.several:
             # Gradients grow where what is kept goes: they do not meet in an update of a single backward pass.
             kept = max(0, kept - gradients)
@@ -150,11 +180,10 @@ class Formula:
     def _kept_of(self, rows: int, length: int) -> int:
         """Bytes that autograd keeps of a micro-batch, where nothing is recomputed."""
         virtual = self._method.virtual_tokens(self._config.method)
-        added = self._method.activation_bytes(self._shapes, self._config.method, self._sizes)
         # A prefix is in the cache, where a mask says who sees it. Padding on the right needs none.
         masked = self._method.positions(self._config.method) > virtual
-        saved = model_bytes(self._shapes, self._sizes, length + virtual, masked=masked) + added.per_token
-        return int(rows * (length + virtual) * saved + added.once)
+        saved = model_bytes(self._shapes, self._sizes, length + virtual, masked=masked) + self._added.per_token
+        return int(rows * (length + virtual) * saved)
 
     def _one_weight(self) -> int:
         """Bytes of the largest layer's weight in the format of products, or of its gradient, while they are needed."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from studio.config import RunConfig
+from studio.config.data import SHORTEST
 from studio.config.precision import check_precision
 from studio.config.run import override_config
 from studio.engine import device
@@ -111,8 +112,16 @@ def plan(info: ModelInfo, config: RunConfig, place: Place) -> Plan:
         config.data.max_length,
         place.available,
         lambda fit: sum(formula.components(fit).values()),
+        words=place.kind == "cuda"
+        and not precision.pure
+        and bool(storage_for(stored, precision).looked_up(info.shapes)),
     )
     return Plan(place=place, precision=precision, fit=fit, base_dtype=base_dtype, bytes=formula.components(fit))
+
+
+def with_rows(config: RunConfig, longest: int) -> RunConfig:
+    """Return a configuration for rows of which the longest has so many tokens: what is planned follows from them."""
+    return override_config(config, {"data.max_length": max(SHORTEST, min(longest, config.data.max_length))})
 
 
 def with_storage(config: RunConfig, base_dtype: str) -> RunConfig:

@@ -2,7 +2,8 @@
 
 A weight of 16 bits gives in fp32 exactly what an fp32 copy of it would give, at half the memory. Under autocast a
 linear layer multiplies in 16 bits anyway. Without, its weights are widened for the product, and once more for the
-backward pass, so that no wide copy is kept in between. Of an embedding only the rows that are looked up are widened.
+backward pass, so that no wide copy is kept in between. Of an embedding only the rows that are looked up are widened; it
+may be in the memory of the processor while the model computes on a GPU.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ def widen_at_use(base: PreTrainedModel) -> None:
             module.forward = types.MethodType(_linear, module)
         elif type(module) in (nn.Embedding, words):
             module.forward = types.MethodType(_embedding, module)
+
+
+def stay(module: nn.Module) -> None:
+    """Let a module stay where it is when the model around it moves to a device."""
+    module._apply = lambda fn, recurse=True: module  # type: ignore[method-assign]
 
 
 def _linear(layer: Any, x: Tensor) -> Tensor:
@@ -68,12 +74,16 @@ def _parts(weight: Tensor) -> tuple[Tensor, ...]:
 
 
 def _embedding(layer: Any, ids: Tensor) -> Tensor:
-    """Look the words up among those of `ids` alone, in fp32. Some classes scale what they find, so theirs is called."""
+    """Look the words up where the table is, and return them where `ids` are, in fp32.
+
+    Some classes scale what they find, so theirs is called, with the rows of `ids` alone.
+    """
     found: Tensor
-    if layer.weight.dtype.itemsize >= 4:
+    table = layer.weight
+    if table.dtype.itemsize >= 4 and table.device == ids.device:
         found = type(layer).forward(layer, ids)
         return found
-    rows = nn.functional.embedding(ids.flatten(), layer.weight).float()
+    rows = nn.functional.embedding(ids.flatten().to(table.device), table).to(ids.device).float()
     narrow = copy.copy(layer)
     narrow._parameters = {"weight": rows}
     narrow.padding_idx = None

@@ -128,7 +128,7 @@ def keys_and_values(model: PreTrainedModel, ids: Tensor) -> Tensor:
     """
     import torch
 
-    device = next(parameter.device for parameter in model.parameters())
+    device = [parameter.device for parameter in model.parameters()][-1]  # the first one's embedding may be elsewhere
     with torch.no_grad():
         cache = model(input_ids=ids[None].to(device), use_cache=True).past_key_values
     kept = [part[0] for layer in cache.layers for part in (layer.keys, layer.values)]

@@ -14,6 +14,7 @@ from studio.engine.models.activations import (
     BytesPerActivation,
     input_bytes,
     model_bytes,
+    trained_expert_bytes,
     trained_norm_bytes,
 )
 from studio.engine.models.shapes import ModelShapes, count_layers, is_embedding, is_word_embedding, layer_number
@@ -139,7 +140,8 @@ class Full(Method[FullConfig]):
         """The inputs of every layer that is trained; below the first one no gradient passes, so nothing is saved."""
         trained = [layer for layer in shapes.linear_layers if not _is_frozen(layer.name + ".weight", config)]
         share = len(trained) / max(1, len(shapes.linear_layers))
-        saved = input_bytes(shapes, trained, sizes, shared=False) + share * trained_norm_bytes(shapes, sizes)
+        others = trained_norm_bytes(shapes, sizes) + trained_expert_bytes(shapes, sizes)
+        saved = input_bytes(shapes, trained, sizes, shared=False) + share * others
         spared = (1.0 - share) * model_bytes(shapes, sizes, 1) if config.freeze_embeddings else 0.0
         return ActivationBytes(saved - spared)
 

@@ -243,15 +243,13 @@ def _dora_bytes(
     adapted: Sequence[LinearShape], config: LoraConfig, sizes: BytesPerActivation, inner: float
 ) -> ActivationBytes:
     """DoRA goes through the modules of peft. Each layer saves its mask, its dropped input, the output of the frozen
-    layer and that of the change; and once B·A as a whole, for the lengths, which peft gets by sending the d_in unit
-    vectors through A and B.
+    layer and that of the change. It makes B·A as a whole for the lengths, by sending the d_in unit vectors through A
+    and B, and adds it to the frozen weight, both in fp32.
     """
     inputs, outputs = sum(t.inputs for t in adapted), sum(t.outputs for t in adapted)
     masks = sizes.residual * inputs if config.dropout else 0
-    products = sum(t.inputs * t.inputs for t in adapted)
-    if sizes.compute < sizes.residual:
-        products += sum(t.inputs * t.outputs for t in adapted)
-    return ActivationBytes(masks + inner + sizes.compute * (inputs + 2 * outputs), once=sizes.compute * products)
+    whole = max(4 * t.inputs * t.inputs + 2 * 4 * t.inputs * t.outputs for t in adapted)
+    return ActivationBytes(masks + inner + sizes.compute * (inputs + 2 * outputs), in_work=whole)
 
 
 METHOD = Lora()

@@ -6,6 +6,7 @@ count for one layout); the tests hold them against what autograd really saves, o
     a norm keeps its input; with trained gains, RMSNorm keeps the normalised input too
     attention keeps q, k, v and its output, and no scores (sdpa)
     a gated MLP keeps gate, f(gate) and up; a plain one keeps what f needs
+    an expert keeps the same, and its output, which the router weighs
     a linear layer whose own weights learn, or beside which something learns, keeps its input
 
 Symbols: d hidden size, a width of attention (heads · head size), k that of keys, m inner width of the MLP.
@@ -34,10 +35,10 @@ class BytesPerActivation:
 
 @dataclass(frozen=True)
 class ActivationBytes:
-    """Bytes that autograd saves because of a method: for each token, and once for any number of tokens."""
+    """What a method adds: bytes that autograd keeps for each token, and bytes in work in one layer at a time."""
 
     per_token: float = 0.0
-    once: float = 0.0
+    in_work: float = 0.0
 
 
 def model_bytes(shapes: ModelShapes, sizes: BytesPerActivation, length: int, *, masked: bool = False) -> float:
@@ -54,14 +55,25 @@ def model_bytes(shapes: ModelShapes, sizes: BytesPerActivation, length: int, *, 
     return (
         _norm_inputs(shapes, sizes)
         + sizes.attention * shapes.layers * attention
-        + sizes.compute * (_mlp(shapes) + _dropped(shapes))
+        + sizes.compute * (_mlp(shapes) + _dropped(shapes) + _experts(shapes))
         + shapes.layers * _scores(shapes, sizes, length)
     )
+
+
+def mask_bytes(shapes: ModelShapes, rows: int, length: int) -> int:
+    """Return the bytes of the masks that all layers share: two, with and without a window, where scores are capped."""
+    return 2 * 4 * rows * length * length if _is_capped(shapes) else 0
 
 
 def trained_norm_bytes(shapes: ModelShapes, sizes: BytesPerActivation) -> float:
     """Return the further bytes a token where the gains of the norms are trained."""
     return sizes.residual * sum(width for width, is_rms in _norms(shapes) if is_rms)
+
+
+def trained_expert_bytes(shapes: ModelShapes, sizes: BytesPerActivation) -> float:
+    """Return the further bytes a token where the experts are trained, and so multiply in the format of the stream."""
+    inputs = shapes.experts_per_token * sum(sum(sides) - outputs for sides, outputs in _expert_sides(shapes))
+    return sizes.residual * inputs + (sizes.residual - sizes.compute) * _experts(shapes)
 
 
 def input_bytes(
@@ -134,6 +146,24 @@ def _mlp(shapes: ModelShapes) -> int:
     if entering > inner:  # gate and up
         return entering + inner
     return entering * _KEPT_BY_FUNCTION.get(_function(shapes), 1)
+
+
+def _experts(shapes: ModelShapes) -> float:
+    """Numbers that the experts of a token keep: gate, f(gate) and up, and the output of the last layer."""
+    d = shapes.hidden_size
+    kept = sum(outputs if outputs == d else 1.5 * outputs for _, outputs in _expert_sides(shapes))
+    return shapes.experts_per_token * kept
+
+
+def _expert_sides(shapes: ModelShapes) -> list[tuple[tuple[int, int], int]]:
+    """Of the stacked weights of experts both sides of one, and its number of outputs: some families store (in, out)."""
+    found = []
+    for weight in shapes.experts:
+        sides = weight.rows, weight.columns
+        returns = weight.name.endswith("down_proj")
+        inner = sides[0] if sides[1] == shapes.hidden_size else sides[1]
+        found.append((sides, shapes.hidden_size if returns else inner))
+    return found
 
 
 def _dropped(shapes: ModelShapes) -> int:

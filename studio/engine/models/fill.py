@@ -41,7 +41,7 @@ def fill_model(
     weights: Weights,
     formats: dict[str, str],
     compute: torch.dtype,
-    device: torch.device,
+    places: dict[str, torch.device],
     progress: Progress,
 ) -> None:
     """Fill a model that is on the meta device. Its tables, such as rotary frequencies, are made on the processor.
@@ -49,7 +49,7 @@ def fill_model(
     Args:
         formats: what each parameter is stored in, by its name: fp32, fp16, bf16, int8 or nf4.
         compute: the format of matrix products.
-        device: where the weights stay.
+        places: where weights stay, by their names; that of all others by an empty name.
 
     Raises:
         ModelError: a weight is missing, damaged or not a number, or does not fit the model.
@@ -69,7 +69,7 @@ def fill_model(
         dtype=None,  # each parameter has its own
         dtype_plan=model._get_dtype_plan(compute),
         weight_mapping=get_model_conversion_mapping(model),  # type: ignore[arg-type]
-        device_map={"": device},
+        device_map=places,
         hf_quantizer=source,  # type: ignore[arg-type]
     )
     pieces = {name: _Piece(source, name) for name in weights.tensors}

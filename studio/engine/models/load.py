@@ -16,9 +16,11 @@ from torch.nn.modules.conv import _ConvNd
 
 from studio.engine.control import Progress, no_progress
 from studio.engine.dtypes import BYTES, torch_dtype
+from studio.engine.kernels.widen import stay
 from studio.engine.models.config import load_config
 from studio.engine.models.files import member, one_line
 from studio.engine.models.fill import fill_model, misfit
+from studio.engine.models.shapes import is_word_embedding
 from studio.engine.models.storage import Storage
 from studio.engine.models.structure import empty_model, linear_layers
 from studio.engine.models.tokenizer_files import TOKENIZER
@@ -74,6 +76,7 @@ def load_model(
     *,
     storage: Storage | None = None,
     device: torch.device = _CPU,
+    words_on_host: bool = False,
 ) -> PreTrainedModel:
     """Load a causal language model, in evaluation mode.
 
@@ -86,6 +89,7 @@ def load_model(
         progress: stage `loading_model`, in bytes of the files.
         storage: the format of each weight.
         device: where the weights stay.
+        words_on_host: whether embeddings that are only looked up stay on the processor (`kernels.widen`).
 
     Raises:
         ModelError: weights are damaged, missing, of the wrong shape or not numbers, or memory is short.
@@ -97,8 +101,12 @@ def load_model(
     formats = (
         dict.fromkeys(dict(model.named_parameters()), dtype) if storage is None else _formats(model, weights, storage)
     )
-    _check_memory(path, model, formats, device)
-    fill_model(model, weights, formats, torch_dtype(storage.products if storage else dtype), device, progress)
+    staying = _looked_up(model, storage) if storage and words_on_host else {}
+    _check_memory(path, model, {name: kept for name, kept in formats.items() if name not in staying}, device)
+    places = {"": device} | dict.fromkeys(staying, _CPU)
+    fill_model(model, weights, formats, torch_dtype(storage.products if storage else dtype), places, progress)
+    for module in staying.values():
+        stay(module)
     loaded: Any = model
     if model.can_generate():
         loaded.adjust_generation_fn(  # reads generation_config.json
@@ -140,9 +148,24 @@ def _formats(model: PreTrainedModel, weights: Weights, storage: Storage) -> dict
     return formats
 
 
+def _looked_up(model: PreTrainedModel, storage: Storage) -> dict[str, nn.Module]:
+    """Return the frozen embeddings of words that are no output layer at the same time, by their weights' names."""
+    words, output = type(model.get_input_embeddings()), model.get_output_embeddings()
+    weights = {
+        f"{name}.weight": module for name, module in model.named_modules() if type(module) in (nn.Embedding, words)
+    }
+    return {
+        name: module
+        for name, module in weights.items()
+        if is_word_embedding(name)
+        and not storage.trained(name)
+        and (output is None or module.weight is not output.weight)
+    }
+
+
 def _check_memory(path: Path, empty: PreTrainedModel, formats: dict[str, str], device: torch.device) -> None:
     """Refuse a model that does not fit into what is free on its device, beside a few copies of its largest tensor."""
-    sizes = {name: parameter.numel() for name, parameter in empty.named_parameters()}
+    sizes = {name: parameter.numel() for name, parameter in empty.named_parameters() if name in formats}
     needed = sum(size * BYTES[formats[name]] for name, size in sizes.items()) + _IN_WORK * max(sizes.values())
     available = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     if needed > available:

@@ -82,7 +82,7 @@ def _nf4(bnb: Any, layer: Any, weight: Tensor) -> nn.Parameter:
     state = bnb.functional.QuantState(
         absmax=rounded_scales,
         shape=weight.shape,
-        dtype=torch.float32,
+        dtype=layer.compute_dtype or torch.float32,  # what bitsandbytes' own products make of it
         blocksize=_BLOCK,
         code=pieces[0][1].code,
         quant_type="nf4",

@@ -13,6 +13,7 @@ _POSITIONS = re.compile(r"(^|\.)(wpe|embed_positions|positions_embed|position_em
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 _LAYER = re.compile(r"\.(\d+)\.")
 # What config.json calls the hidden size, by family.
+_CHOSEN_EXPERTS = ("num_experts_per_tok", "moe_topk", "moe_top_k", "moe_k", "top_k_experts")
 HIDDEN_SIZE = ("hidden_size", "n_embd", "d_model")
 
 
@@ -78,6 +79,16 @@ class ModelShapes:
         return math.prod(self.tensors[name])
 
     @property
+    def looked_up(self) -> list[str]:
+        """Names of the embeddings of words that are no output layer at the same time."""
+        tied = self.embedding if self.tied_embeddings else None
+        return [
+            name
+            for name, shape in self.tensors.items()
+            if len(shape) == 2 and shape != tied and is_word_embedding(name)
+        ]
+
+    @property
     def layers(self) -> int:
         """Number of layers that the weights hold."""
         return count_layers(self.tensors)
@@ -101,6 +112,11 @@ class ModelShapes:
     def key_width(self) -> int:
         """Numbers in the keys of one layer for a token: fewer where several heads share keys and values."""
         return self.attention_width * (self.setting("num_key_value_heads") or self.heads) // self.heads
+
+    @property
+    def experts_per_token(self) -> int:
+        """Number of experts that each token goes through; 0 where there are none."""
+        return self.setting(*_CHOSEN_EXPERTS) or 0
 
     @property
     def learnt_positions(self) -> bool:

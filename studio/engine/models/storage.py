@@ -9,7 +9,7 @@ unless the precision is pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from studio.engine.dtypes import BYTES
@@ -46,11 +46,17 @@ class Storage:
             return stored if BYTES.get(stored, 8) < BYTES[self.rest] else self.rest
         return self.frozen if linear else self.products
 
-    def bytes(self, shapes: ModelShapes) -> int:
-        """Return the bytes that the weights of a model take, without what a method adds."""
+    def looked_up(self, shapes: ModelShapes) -> list[str]:
+        """Return the frozen embeddings of which nothing but a few rows is ever read: they may stay in host memory."""
+        return [name for name in shapes.looked_up if not self.trained(name)]
+
+    def bytes(self, shapes: ModelShapes, names: Iterable[str] | None = None) -> int:
+        """Return the bytes that these weights of a model take, or all of them, without what a method adds."""
         linear = {f"{layer.name}.weight" for layer in shapes.linear_layers}
         taken = 0.0
-        for name, shape in {**shapes.tensors, **shapes.other}.items():
+        tensors = {**shapes.tensors, **shapes.other}
+        for name in tensors if names is None else names:
+            shape = tensors[name]
             vocabulary = is_embedding(name) or is_output(name)
             stored = shapes.vocabulary_format
             kept = self.format(name, shape, stored, linear=name in linear, vocabulary=vocabulary)

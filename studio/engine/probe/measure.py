@@ -23,7 +23,7 @@ from studio.engine.autocast import tf32
 from studio.engine.control import Progress
 from studio.engine.data.prepare import PreparedData, prepare_data
 from studio.engine.device import peak_memory, resolve_device
-from studio.engine.estimate.plan import place_of, plan, with_storage
+from studio.engine.estimate.plan import place_of, plan, with_rows, with_storage
 from studio.engine.kernels.products import cpu_has_bf16, cpu_has_fp16
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.load import load_tokenizer
@@ -65,7 +65,7 @@ def measure(config: RunConfig, name: str, steps: int, reference: Path, progress:
     data = prepare_data(config.data, load_tokenizer(info.path), kind, config.training.seed, progress)
     check_positions(config, info, data)
     with tf32(config.precision.tf32):
-        found = plan(info, config, place_of(config))
+        found = plan(info, with_rows(config, data.longest), place_of(config))
         config = with_storage(config, found.base_dtype)
         model = load_trainable(info.path, config, precision, device, found.fit, progress)
         trainer = Trainer(config, model, precision, token_budget=found.fit.micro_batch_tokens)

@@ -97,7 +97,7 @@ class SupervisedLoss:
         Padding stands on the right. Where each token sees those before it alone, no token sees the padding, and
         attention is faster without a mask. Both are measured, because models of every making are loaded.
         """
-        device = next(self._model.parameters()).device
+        device = next(parameter for parameter in self._model.parameters() if parameter.requires_grad).device
         ids = torch.tensor([[0, 1, 2, 3], [0, 1, 5, 4]], device=device)
         mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]], device=device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), self.without_dropout():

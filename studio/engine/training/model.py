@@ -75,7 +75,8 @@ def load_trainable(
         ModelError, ConfigError: the model or the method cannot be used.
         TrainingError: nothing would be trained.
     """
-    base = load_model(path, progress=progress, storage=storage_for(config, precision), device=device)
+    storage = storage_for(config, precision)
+    base = load_model(path, progress=progress, storage=storage, device=device, words_on_host=fit.words_on_host)
     # Step 0 is the initialisation: the method's random weights follow from the seed, not from what was drawn before.
     seed_step(config.training.seed, 0)
     return make_trainable(base, config, precision, device, recompute=fit.recompute, on_host=fit.on_host)
@@ -160,7 +161,7 @@ def check_positions(config: RunConfig, info: ModelInfo, data: PreparedData) -> N
     if most is None or not (taken or info.shapes.learnt_positions):
         return
     # The last token of a row is predicted, and never read.
-    longest = max(int(store.lengths.max()) for store in (data.train, data.validation) if len(store)) - 1
+    longest = data.longest - 1
     if longest + taken <= most:
         return
     if taken >= most:

@@ -16,7 +16,7 @@ from studio.engine.autocast import tf32
 from studio.engine.control import Control, Progress
 from studio.engine.data.prepare import PreparedData, prepare_data
 from studio.engine.device import library_versions, peak_memory, resolve_device
-from studio.engine.estimate.plan import Plan, place_of, plan, storage_reasons, with_storage
+from studio.engine.estimate.plan import Plan, place_of, plan, storage_reasons, with_rows, with_storage
 from studio.engine.estimate.remedies import refusal
 from studio.engine.fit import Fit
 from studio.engine.methods import METHODS
@@ -145,14 +145,14 @@ class _Run:
         info = inspect_model(resolve_model(self._config.model.path, progress), progress)
         METHODS.get(self._config.method.name).check(info, self._config.method)
         kind = info.kind if self._config.model.kind == "auto" else self._config.model.kind
-        asked = self._config
-        found = self._plan(info)
+        asked, stored = self._config, self._choose_storage(info)
         precision, reason = choose_precision(self._config.precision, self._device, info.dtype)
         check_optimizer(self._config.training.optimizer, precision, self._device)
-        self._announce(info, kind, precision, [reason, *storage_reasons(info, asked, found)])
+        self._announce(info, kind, precision, [reason, *storage_reasons(info, asked, stored)])
         tokenizer = load_tokenizer(info.path)
         data = prepare_data(self._config.data, tokenizer, kind, self._config.training.seed, progress)
         check_positions(self._config, info, data)
+        found = self._plan(info, data)
         self._report_data(data)
         record = {"path": str(info.path), "base_files": fingerprint(info.path, progress)}
         write_atomically(self._folder.path / "base.json", json.dumps(record, ensure_ascii=False, indent=2) + "\n")
@@ -167,16 +167,22 @@ class _Run:
             self._emit(choose_kernels(model, precision, prepared.data.train[0].input_ids.tolist()))
         return model
 
-    def _plan(self, info: ModelInfo) -> Plan:
-        """Plan how training fits, with the storage of weights that the run began with. Refuse what is too much."""
+    def _choose_storage(self, info: ModelInfo) -> Plan:
+        """Store the weights of the base as this run began with, or as they fit."""
         before = self._folder.read_state().get("base_dtype")
         if before is not None:  # another storage would be another base
             self._config = with_storage(self._config, before)
         found = plan(info, self._config, place_of(self._config))
-        if not found.fits:
-            raise TrainingError(refusal(info, self._config, found))
         self._config = with_storage(self._config, found.base_dtype)
         self._folder.write_state("running", base_dtype=found.base_dtype)
+        return found
+
+    def _plan(self, info: ModelInfo, data: PreparedData) -> Plan:
+        """Plan how training fits with the rows that there are. Refuse what is too much."""
+        config = with_rows(self._config, data.longest)
+        found = plan(info, config, place_of(config))
+        if not found.fits:
+            raise TrainingError(refusal(info, config, found))
         return found
 
     def _announce(self, info: ModelInfo, kind: str, precision: Precision, reasons: list[str]) -> None:
@@ -256,7 +262,7 @@ class _Run:
                 self._save()  # in case the model cannot be loaded again
             self._loop = None
             del loop, trainer, model  # only one model in memory at a time
-            found = plan(prepared.info, config, place_of(config))
+            found = plan(prepared.info, with_rows(config, prepared.data.longest), place_of(config))
             self._config = with_storage(config, found.base_dtype)
             prepared = dataclasses.replace(
                 prepared, precision=found.precision, available=found.place.available, fit=found.fit
