@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import importlib.util
 import platform
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 _LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "datasets", "safetensors", "numpy")
+_LEAST_FREE = 256 << 20  # bytes; below, Linux looks for a process to end
 _ROUNDS_THE_BASE = "bitsandbytes"  # to nf4 and int8; need not be installed
 
 
@@ -92,14 +94,21 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def memory_is_short(device: torch.device) -> bool:
+    """Return whether a processor has so little memory left that the system may soon end a process, without a word."""
+    return device.type == "cpu" and psutil.virtual_memory().available < _LEAST_FREE
+
+
 def release_memory(device: torch.device) -> None:
-    """Give back what torch holds of a GPU's memory without using it."""
+    """Give back memory that is held without being used: by torch on a GPU, by the C library on Linux."""
     import torch
 
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+    elif trim := getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None:
+        trim(0)
 
 
 def peak_memory(device: torch.device) -> int:

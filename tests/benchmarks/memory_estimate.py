@@ -1,14 +1,15 @@
-"""The memory estimate beside the measured peak, by method, precision and length of the rows.
+"""The memory estimate beside the measured peak, by size of the model, method, precision and length of the rows.
 
     python tests/benchmarks/memory_estimate.py [--device cpu] [--precision fp32 bf16-mixed] [--lengths 128 512]
-        [--methods full lora …] [--random] [--model DIR]
+        [--methods full lora …] [--size 135m 0.4b 1b] [--base-dtype nf4] [--export] [--model DIR]
 
-Needs the starter model, or with `--random` nothing: a model of SmolLM2-135M's shape with random weights is then made,
-because memory depends on shapes alone. Every measurement trains by the public `train()`, on a processor in a process
+Needs the starter model, or with `--size` nothing: models of these sizes with random weights are then made, because
+memory depends on shapes alone. Every measurement trains by the public `train()`, on a processor in a process
 of its own: rows hardly shorter than the configuration allows, every token learnt, eight to an update. The measured
 peak is what the process held at most on a processor (its code and libraries are the estimate's part "runtime"), and
-what tensors held at most on a GPU. Each moment of the run is measured apart, so that it shows where the peak was.
-Target: within 15 %.
+what tensors held at most on a GPU. Each moment of the run is measured apart, so that it shows where the peak was:
+loading, the trial, training. With `--export` the merged export of the run follows, its peak is printed beside, and
+has to stay below the estimate. Target: within 15 %.
 """
 
 from __future__ import annotations
@@ -30,6 +31,20 @@ METHODS = {
     "bottleneck-adapter": {"name": "bottleneck-adapter"},
     "prompt-tuning": {"name": "prompt-tuning"},
 }
+# Shapes of SmolLM2-135M (134,515,008 parameters), of a model of 0.41 billion, and of Llama-3.2-1B (1.24 billion).
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+)
+SHAPES = {
+    "135m": dict(zip(_SIZES, (49152, 576, 1536, 30, 9, 3), strict=True)),
+    "0.4b": dict(zip(_SIZES, (49152, 1024, 4096, 24, 16, 4), strict=True)),
+    "1b": dict(zip(_SIZES, (128256, 2048, 8192, 16, 32, 8), strict=True)),
+}
 BATCH, ROWS, UPDATES = 8, 32, 3
 TARGET = 0.15
 MIB = 2**20
@@ -41,8 +56,11 @@ def main() -> None:
         print(json.dumps(_measure(arguments.model, json.loads(arguments.one))))
         return
     with tempfile.TemporaryDirectory() as temporary:
-        model = arguments.model or (str(_random_model(Path(temporary))) if arguments.random else _starter())
-        ratios = [_compare(model, case) for case in _cases(arguments)]
+        if arguments.size:
+            models = [str(_random_model(Path(temporary, size), SHAPES[size])) for size in arguments.size]
+        else:
+            models = [arguments.model or _starter()]
+        ratios = [_compare(model, case) for model in models for case in _cases(arguments)]
     if not ratios:
         sys.exit("None of these methods is there.")
     worst = max(ratios, key=lambda ratio: abs(ratio - 1.0))
@@ -56,7 +74,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--precision", nargs="+", default=["fp32", "bf16-mixed"])
     parser.add_argument("--lengths", nargs="+", type=int, default=[128, 512])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--random", action="store_true", help="a random model of SmolLM2-135M's shape")
+    parser.add_argument("--size", nargs="+", choices=SHAPES, default=[], help="models of these sizes, random weights")
+    parser.add_argument("--base-dtype", default="auto")
+    parser.add_argument("--export", action="store_true", help="merge and export each run as well")
     parser.add_argument("--model", default="", help="default: the starter model")
     parser.add_argument("--one", default="", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -67,29 +87,22 @@ def _starter() -> str:
 
     folder = starter_folder()
     if folder is None:
-        sys.exit("Fetch the starter model first: finetune-studio starter; or take --random")
+        sys.exit("Fetch the starter model first: finetune-studio starter; or take --size 135m")
     return str(folder)
 
 
-def _random_model(folder: Path) -> Path:
-    """SmolLM2-135M's shape: 134,515,008 parameters. The tokenizer is that of the tests, one token a byte."""
+def _random_model(folder: Path, shape: dict[str, int]) -> Path:
+    """Write a Llama of this shape in bf16, as models are published. The tokenizer is that of the tests, a token a byte."""
+    import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     sys.path.insert(0, str(ROOT))
     from tests.tiny import tokenizer
 
-    shape = LlamaConfig(
-        vocab_size=49152,
-        hidden_size=576,
-        intermediate_size=1536,
-        num_hidden_layers=30,
-        num_attention_heads=9,
-        num_key_value_heads=3,
-        max_position_embeddings=8192,
-        tie_word_embeddings=True,
-        eos_token_id=2,
-    )
-    LlamaForCausalLM(shape).save_pretrained(folder)
+    config = LlamaConfig(max_position_embeddings=8192, tie_word_embeddings=True, eos_token_id=2, **shape)
+    torch.set_default_dtype(torch.bfloat16)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    torch.set_default_dtype(torch.float32)
     tokenizer().save_pretrained(folder)
     return folder
 
@@ -98,7 +111,14 @@ def _cases(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from studio.engine.methods import METHODS as PRESENT
 
     return [
-        {"method": METHODS[method], "precision": precision, "length": length, "device": arguments.device}
+        {
+            "method": METHODS[method],
+            "precision": precision,
+            "length": length,
+            "device": arguments.device,
+            "base_dtype": arguments.base_dtype if method != "full" else "auto",
+            "export": arguments.export,
+        }
         for method in arguments.methods
         if method in PRESENT.names()
         for precision in arguments.precision
@@ -109,9 +129,14 @@ def _cases(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 def _compare(model: str, case: dict[str, Any]) -> float:
     """Print one case; return estimated / measured."""
     result = _in_process(model, case) if case["device"] == "cpu" else _measure(model, case)
+    exported = result["moments"].pop("export", 0)
     estimated, measured = sum(result["estimated"].values()), max(result["moments"].values())
+    if exported:
+        print(
+            f"{Path(model).name}: the export takes {exported / MIB:.0f} MiB, {exported / estimated:.3f} of the estimate"
+        )
     print(
-        f"{case['method']['name']:20} {case['precision']:10} {case['length']:5} tokens   estimated "
+        f"{Path(model).name:6} {case['method']['name']:20} {case['precision']:10} {case['length']:5} tokens   estimated "
         f"{estimated / MIB:7.0f} MiB, measured {measured / MIB:7.0f} MiB, ratio {estimated / measured:.3f}\n"
         f"    estimated: {_sizes(result['estimated'])}\n    measured:  {_sizes(result['moments'])}",
         flush=True,
@@ -135,7 +160,7 @@ def _sizes(parts: dict[str, int]) -> str:
 
 def _measure(model: str, case: dict[str, Any]) -> dict[str, Any]:
     """Train and return the estimate's parts and the peak of each moment, in bytes."""
-    from studio.config import parse_config
+    from studio.config import parse_config, write_config
     from studio.engine.control import Control
     from studio.engine.device import resolve_device
     from studio.engine.estimate import estimate
@@ -151,12 +176,15 @@ def _measure(model: str, case: dict[str, Any]) -> dict[str, Any]:
                 "model": {"path": model, "kind": "base"},
                 "data": {"sources": [{"path": str(rows)}], "max_length": case["length"], "validation_fraction": 0.1},
                 "method": case["method"],
-                "precision": {"name": case["precision"]},
+                "precision": {"name": case["precision"], "base_dtype": case["base_dtype"]},
                 "training": {"max_steps": UPDATES, "batch_size": BATCH, "device": case["device"]},
             }
         )
         peaks = _Peaks(resolve_device(case["device"]))
-        train(config, create_run(Path(temporary), "benchmark", ""), Control(), peaks.note)
+        folder = create_run(Path(temporary), "benchmark", write_config(config))
+        train(config, folder, Control(), peaks.note)
+        if case["export"]:
+            peaks.export(folder)
         parts = estimate(inspect_model(Path(model)), config).bytes
     gc.collect()  # on a GPU, the next case begins with nothing held
     return {"estimated": parts, "moments": peaks.moments}
@@ -186,6 +214,16 @@ class _Peaks:
         name = getattr(event, "stage", None) or type(event).__name__
         self.moments[name] = max(self.moments.get(name, 0), peak_memory(self._device))
         self._start_anew()
+
+    def export(self, folder: Any) -> None:
+        """Merge and export a run. What training leaves behind is held beside it, as in a window that goes on."""
+        from studio.engine.device import peak_memory
+        from studio.engine.export.run import export_run
+
+        gc.collect()
+        self._start_anew()
+        export_run(folder, "merged")
+        self.moments["export"] = peak_memory(self._device)
 
     def _start_anew(self) -> None:
         if self._device.type == "cuda":

@@ -21,7 +21,7 @@ from torch import Tensor
 from studio.config import RunConfig
 from studio.engine.autocast import autocast
 from studio.engine.data.batching import MicroBatch, micro_batches
-from studio.engine.device import is_out_of_memory, release_memory
+from studio.engine.device import is_out_of_memory, memory_is_short, release_memory
 from studio.engine.numerics.replay import Replay
 from studio.engine.precision import Precision
 from studio.engine.precision.scaling import LossScaler, make_scaler
@@ -182,6 +182,9 @@ class Trainer:
             TrainingError: memory is short of what a single row takes.
         """
         self._step = step
+        # Linux promises memory that it does not have, and ends the process that uses it. So less is taken before that.
+        if memory_is_short(self.device):
+            self._make_room("training", needed=False)
         with_all = functools.partial(
             self._attempt, rows, step, learning_rate, observer or StepObserver(), before_micro_batch
         )
@@ -263,8 +266,11 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             self._make_room(during)
 
-    def _make_room(self, during: Activity) -> None:
-        """Release memory and halve the micro-batch that was too much. Below one row, keep less."""
+    def _make_room(self, during: Activity, *, needed: bool = True) -> None:
+        """Release memory and halve the micro-batch that was too much. Below one row, keep less.
+
+        Where nothing more can be done, a run ends if it is `needed`.
+        """
         release_memory(self.device)
         before, batch = self.token_budget, self._batch
         if batch is not None and len(batch.rows) > 1:
@@ -273,6 +279,8 @@ class Trainer:
             self.model.recomputation.on = True
         elif self.device.type == "cuda" and self.model.recomputation.on and not self.model.recomputation.on_host:
             self.model.recomputation.on_host = True
+        elif not needed:
+            return
         elif during != "optimizer":
             raise TrainingError(
                 tr("There is not enough memory for a single row; lower data.max_length, or take a smaller model.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from studio.engine import device
 from studio.engine.data.batching import MicroBatch
+from studio.engine.estimate.plan import place_of, plan, with_rows
+from studio.engine.models.inspect import inspect_model
 from studio.engine.numerics.replay import Replay
 from studio.engine.recompute import blocks_of
 from studio.engine.training import optimizer as optimizers
+from studio.engine.training import trainer
 from studio.engine.training.loss import SupervisedLoss
 from studio.errors import TrainingError
-from studio.events import EvaluationCompleted, MemoryMeasured, MicroBatchShrunk
+from studio.events import DataPrepared, EvaluationCompleted, MemoryMeasured, MicroBatchShrunk
 from tests.engine.training.trained import Trained
 from tests.tiny import bench, rows
 
@@ -154,6 +159,34 @@ def test_where_a_single_row_is_too_much_activations_are_computed_again_and_then_
     assert [(event.recompute, event.tokens) for event in told] == [(True, 10_000)]
     assert whole.trainer.model.recomputation.on is False
     assert tiny.update(again).loss == whole.update(again).loss
+
+
+def test_where_a_processor_runs_short_less_is_taken_before_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, tiny = bench(), bench()
+    told: list[Any] = []
+    tiny.trainer._emit = told.append
+    monkeypatch.setattr(trainer, "memory_is_short", lambda device: True)
+    losses = [tiny.update(rows(4), token_budget=tiny.trainer.token_budget).loss for _ in range(6)]
+    monkeypatch.undo()
+    # Nothing is known of the first micro-batch. Then there are fewer rows, and at last activations are computed again.
+    assert [event.recompute for event in told] == [True, True, True]
+    assert tiny.trainer.token_budget < 100
+    assert losses == pytest.approx([whole.update(rows(4)).loss for _ in range(6)], rel=1e-6)
+
+
+def test_rows_that_are_there_decide_whether_training_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sections = {"data": {"max_length": 100_000}, "training": {"max_steps": 1, "recompute": "off"}}
+    done = Trained(tmp_path, sections).go()
+    config, info = done.config, inspect_model(done.model)
+    (longest,) = {event.longest for event in done.of(DataPrepared)}
+    place = dataclasses.replace(place_of(config), available=1)  # the way that takes least
+    needed = [plan(info, given, place).total_bytes for given in (with_rows(config, longest), config)]
+    assert needed[0] < needed[1]
+    monkeypatch.setattr(device, "memory_of", lambda name: (needed[0], place.total))
+    Trained(tmp_path, sections).go()
+    monkeypatch.setattr(device, "memory_of", lambda name: (needed[0] - 1, place.total))
+    with pytest.raises(TrainingError, match=r"Training takes .* of memory"):
+        Trained(tmp_path, sections).go()
 
 
 @pytest.mark.parametrize("name", ["adamw", "adamw-8bit", "adafactor"])
