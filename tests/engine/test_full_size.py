@@ -229,6 +229,8 @@ def measured(name: str, fit: Fit, patch: pytest.MonkeyPatch) -> int:
         states = torch.empty(state_bytes(LORA.training.optimizer, ready.trainable_parameters), dtype=torch.uint8)
         for parameter in ready.parameters:
             parameter.grad = torch.empty_like(parameter)
+        with autocast(PRECISION, CPU), torch.no_grad():
+            ready.loss(batch(1, 8))  # LoRA finds out which layers read the same input
         given = batch(WORK.rows, WORK.length)
         live.peak = 0
         with autocast(PRECISION, CPU):
@@ -267,7 +269,9 @@ def test_a_step_at_full_size_takes_what_the_formula_says(
     name: str, on_host: bool, words_on_host: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fit = Fit(recompute=True, micro_batch_tokens=4096, on_host=on_host, words_on_host=words_on_host)
-    assert said(name, fit) == pytest.approx(measured(name, fit, monkeypatch), rel=0.1)
+    found = measured(name, fit, monkeypatch)
+    print(f"{name}: formula {said(name, fit) / 1e9:.2f} GB, tensors {found / 1e9:.2f} GB")
+    assert said(name, fit) == pytest.approx(found, rel=0.1)
 
 
 @pytest.mark.parametrize(("name", "limit"), [("7.6B", 8.5e9), ("Llama-2-7B", 7.0e9)])
