@@ -1,9 +1,17 @@
-"""Write docs/architectures.md: python -m tests.architectures.table [NAME ...] (a few names are only printed)."""
+"""Write docs/architectures.md: python -m tests.architectures.table [--processes N] [--rows FILE] [NAME ...]
+
+It takes some twenty minutes of two processes. Rows are kept in FILE as they are found, so that a run that was cut off
+goes on. A few names are only printed. What fails is "unexpected" in the table, its traceback printed, and the exit
+status 1.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
-from concurrent.futures import ProcessPoolExecutor
+import traceback
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -26,31 +34,55 @@ the numbers of parameters that are announced, trained and saved agree, and a ste
 when plain transformers answers as the trained model did, within 1e-4. A number stands for the reason that the app
 gives before anything is loaded. `python -m tests.architectures.table` writes this page.
 """
+_UNEXPECTED = "unexpected"
 
 
-def page() -> str:
-    """Try everything; return the page."""
+def find_rows(names: tuple[str, ...], processes: int, kept: Path | None) -> dict[str, dict[str, str]]:
+    """Return the rows of these architectures; those that are in the file `kept` are not tried again."""
+    rows: dict[str, dict[str, str]] = json.loads(kept.read_text()) if kept and kept.exists() else {}
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        asked = {pool.submit(measure, name): name for name in names if name not in rows}
+        for future in as_completed(asked):
+            name, error = asked[future], future.exception()
+            if error is not None:
+                traceback.print_exception(error)
+            rows[name] = dict.fromkeys((*COLUMNS, MERGED), _UNEXPECTED) if error else future.result()
+            print(name, rows[name], flush=True)
+            if kept:
+                kept.write_text(json.dumps(rows))
+    return rows
+
+
+def page(rows: dict[str, dict[str, str]]) -> str:
+    """Return the page: a table for each group, and the reasons that its numbers stand for."""
     notes: list[str] = []
     parts = [_HEAD.format(version=transformers.__version__)]
     columns = (*COLUMNS, MERGED)
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        rows = dict(zip(ALL, pool.map(measure, ALL), strict=True))
     for title, group in _GROUPS.items():
         parts += [f"## {title}\n", "| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
         for name in group:
             cells = []
             for found in rows[name].values():
-                if len(found) > 3 and found not in notes:
+                is_reason = found.endswith(".")
+                if is_reason and found not in notes:
                     notes.append(found)
-                cells.append(f"[{notes.index(found) + 1}]" if len(found) > 3 else found)
+                cells.append(f"[{notes.index(found) + 1}]" if is_reason else found)
             parts.append(f"| {name} | " + " | ".join(cells) + " |")
         parts.append("")
     return "\n".join([*parts, "## Reasons\n", *(f"{number}. {note}" for number, note in enumerate(notes, 1))]) + "\n"
 
 
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--rows", type=Path, metavar="FILE")
+    args = parser.parse_args()
+    rows = find_rows(tuple(args.names) or ALL, args.processes, args.rows)
+    if not args.names:
+        PAGE.write_text(page(rows), encoding="utf-8")
+    return int(any(_UNEXPECTED in found.values() for found in rows.values()))
+
+
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        for asked in sys.argv[1:]:
-            print(asked, measure(asked))
-    else:
-        PAGE.write_text(page(), encoding="utf-8")
+    sys.exit(main())

@@ -252,7 +252,7 @@ def page_memory_fits_8_gb() -> QWidget:
 
 def page_memory_does_not_fit() -> QWidget:
     """Full fine-tuning of it on a card of 24 GB: what would fit, a button each."""
-    return memory_window(24, method={"name": "full"})
+    return memory_window(24, method={"name": "full"}, training={"learning_rate": 2e-5})
 
 
 def page_memory_not_enough() -> QWidget:
@@ -410,6 +410,16 @@ def page_runs() -> QWidget:
     context = offscreen_context()
     scripted_runs(context.runs_root)
     return window_at("runs", context)
+
+
+def page_runs_unmatched() -> QWidget:
+    """A filter that no run matches."""
+    context = offscreen_context()
+    scripted_runs(context.runs_root)
+    window = window_at("runs", context)
+    settle(context)
+    window.pages["runs"].search.setText("mixtral")
+    return window
 
 
 def page_runs_empty() -> QWidget:

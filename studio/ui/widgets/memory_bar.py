@@ -55,7 +55,7 @@ class MemoryBar(QWidget):
         self._legend = MemoryLegend()
         self.choices, self.measured = label("", "caption", wrap=True), label("", "caption", wrap=True)
         self.remedies: list[QPushButton] = []
-        self._offer = vbox(spacing=0.5)
+        self._offer = vbox(spacing=0.5, margins=(0, 0.5, 0, 0))
         self.measured.hide()
         parts = (self._bar, self._legend, self.choices, self.measured, self._offer)
         vbox(*parts, spacing=0.75, margins=(0, 0.5, 0, 0.5), parent=self)

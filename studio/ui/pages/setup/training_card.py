@@ -68,7 +68,7 @@ class TrainingCard(SectionCard):
         else:
             words = tr("Does not fit: {total} needed, {available} there.")
             if any(remedy.fits for remedy in estimate.remedies):
-                words = f"{words} {tr('Below is what would fit.')}"
+                words = f"{words} {tr('Below, what is enough comes first.')}"
             brief = tr("Does not fit: {total}").format(total=total)
             self.judge(self._outlook(), words.format(total=total, available=available), "warning", brief)
 
