@@ -49,6 +49,8 @@ def test_the_pages_of_a_mirror_are_known(monkeypatch: pytest.MonkeyPatch) -> Non
     [
         "https://huggingface.co/datasets/owner/name",
         "https://huggingface.co/spaces/owner/name",
+        "https://huggingface.co/papers/2305.14314",
+        "https://huggingface.co/docs/transformers",
         "https://huggingface.co/owner/name/tree/v2",
         "https://huggingface.co/",
         "https://example.com/owner/name",

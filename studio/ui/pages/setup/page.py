@@ -33,7 +33,7 @@ from studio.ui.pages.setup.section_card import SectionCard
 from studio.ui.pages.setup.training_card import TrainingCard
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, scrolled, vbox
-from studio.ui.widgets.text import label
+from studio.ui.widgets.text import ElidedLabel, label
 
 if TYPE_CHECKING:
     from studio.engine.models.info import ModelInfo
@@ -169,7 +169,7 @@ class SetupPage(Page):
 
     def _header(self) -> QHBoxLayout:
         sentence = tr("A model and a dataset are enough to start. Everything else has sensible defaults.")
-        words = vbox(label(tr("New run"), "title"), label(sentence, "muted"), spacing=0.25)
+        words = vbox(label(tr("New run"), "title"), ElidedLabel(sentence, "muted"), spacing=0.25)
         opening = push_button(tr("Open configuration …"), "quiet", "folder")
         opening.clicked.connect(self.open_configuration)
         saving = push_button(tr("Save configuration …"), "quiet", "save")

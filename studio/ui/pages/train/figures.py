@@ -28,6 +28,7 @@ STATUSES = {
     "failed": gettext_noop("Failed"),
 }
 _MEMORY = gettext_noop("The most that was held as the longest rows were tried, before the first step")
+_WIDTHS = (8, 6, 8, 7, 8, 5, 7, 7)  # shares of the room, in the order of the figures: no words are cut at 1024 pixels
 _LEVELS: dict[str, Level] = {"finished": "good", "failed": "bad", "paused": "warning"}
 
 
@@ -39,7 +40,7 @@ class KeyFigures(QFrame):
         self.setProperty("kind", "card")
         self.setAccessibleName(tr("Key figures"))
         self.figures = {key: Figure(name, tooltip) for key, name, tooltip in _figures()}
-        parts = ((figure, 4 if key in ("status", "validation") else 3) for key, figure in self.figures.items())
+        parts = zip(self.figures.values(), _WIDTHS, strict=True)
         hbox(*parts, spacing=1.5, margins=(2, 1.25, 2, 1.25), parent=self)
 
     def show_state(self, state: RunState) -> None:

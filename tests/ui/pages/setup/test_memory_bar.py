@@ -21,6 +21,7 @@ from tests.screenshots.scripted_setup import smollm2
 from tests.ui.fakes import FakeEngine, answered
 
 ESTIMATE = actions.estimate
+IMPORTS = 120_000  # milliseconds: the first estimate imports the libraries of the engine
 
 
 @dataclass
@@ -53,7 +54,7 @@ def page(qtbot: QtBot, context: AppContext, card: Card) -> SetupPage:
 
 def begin(page: SetupPage, qtbot: QtBot, **tables: dict[str, object]) -> None:
     page.set_tables({"model": {"path": "/models/SmolLM2"}, **tables})
-    qtbot.waitUntil(lambda: answered(page))
+    qtbot.waitUntil(lambda: answered(page), timeout=IMPORTS)
 
 
 FULL: dict[str, object] = {"name": "full"}
@@ -76,7 +77,7 @@ def test_each_remedy_is_used_and_keeps_its_promise(
         before = page.tables()
         assert page.training.verdict[0].startswith("Does not fit")
         qtbot.mouseClick(page.training.memory.remedies[place], Qt.MouseButton.LeftButton)
-        qtbot.waitUntil(lambda: answered(page))
+        qtbot.waitUntil(lambda: answered(page), timeout=IMPORTS)
         after = page.tables()
         changed = {
             f"{section}.{key}": after[section].get(key)
