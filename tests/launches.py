@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from studio.engine.data.batching import MicroBatch, micro_batches
 from studio.engine.fit import in_fp32
+from studio.engine.kernels import lora
 
 KINDS = ("products", "copies", "elementwise", "reductions", "others", "optimizer")
 _PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
@@ -161,6 +162,8 @@ def as_on_a_gpu() -> Iterator[Launches]:
     instead = {
         "studio.engine.training.trainer.micro_batches": uncounted,
         "studio.engine.training.model.widen_attention": lambda base: None,
+        "studio.engine.kernels.lora.drop": lora._drop_on_gpu,
+        "studio.engine.kernels.lora.drop_likewise_": lora._drop_likewise_on_gpu_,
         "studio.engine.kernels.cross_entropy.in_fp32": lambda device: in_fp32("cuda"),
         "torch.nn.functional.rms_norm": lambda *args: _Norm.apply(launches, *args),
     }
