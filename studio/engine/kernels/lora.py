@@ -28,10 +28,10 @@ def fuse_lora(trained: nn.Module) -> None:
     """
     from peft.tuners.lora.layer import LoraLayer
 
-    newest = _Newest()
+    last = _LastRead()
     for module in trained.modules():
         if isinstance(module, LoraLayer) and type(module).__name__ in ("Linear", "Linear4bit") and _is_plain(module):
-            module.forward = _Forward(module, newest)
+            module.forward = _Forward(module, last)
 
 
 def _is_plain(layer: Any) -> bool:
@@ -51,64 +51,55 @@ def _is_plain(layer: Any) -> bool:
 class _Forward:
     """The forward of one layer.
 
-    The first pass finds out which layers read the same input, whatever an architecture calls them. From then on the
-    first of them computes the outputs of all, and the others fetch theirs. Modules and hooks see what they always saw.
+    The first pass finds out which layers read the same input one after the other, whatever an architecture calls them.
+    From then on the first of them computes the outputs of all, and the others fetch theirs. Modules and hooks see what
+    they always saw.
     """
 
-    def __init__(self, layer: Any, newest: _Newest) -> None:
+    def __init__(self, layer: Any, last: _LastRead) -> None:
         self._layer = layer
-        self._newest = newest
-        self._group: _Group | None = None
+        self._last = last
+        self._group: list[Any] = []  # this layer and those that read the same, in the order in which they are called
 
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        layer = self._layer
+        layer, last = self._layer, self._last
         if args or kwargs or layer.disable_adapters or layer.merged:
             other: Tensor = type(layer).forward(layer, x, *args, **kwargs)
             return other
-        if self._group is None:
-            self._group = self._newest.group_for(layer, x)
-        return self._group.output(layer, x)
+        again = last.is_(x)
+        if again and layer in last.waiting:
+            return last.waiting.pop(layer)
+        if not self._group:
+            alike = again and _scaling_and_rate(layer) == _scaling_and_rate(last.group[0])
+            self._group = last.group if alike else []
+            self._group.append(layer)
+        # What reads another input than the first of its group, after all, is computed alone.
+        layers = self._group if layer is self._group[0] else [layer]
+        last.waiting.clear()
+        output, *others = _outputs(layers, x)
+        last.note(x, self._group, dict(zip(layers[1:], others, strict=True)))
+        return output
 
 
-class _Newest:
-    """The group that was found last; the layers of a model share it."""
+class _LastRead:
+    """What a model's layers have read last, by which group, and the outputs of it that wait to be fetched.
+
+    There is one for a model. Were there one for each group, what waits where memory runs out, and with it the graph
+    of that pass, would live on until the next pass came by.
+    """
 
     def __init__(self) -> None:
-        self._group: _Group | None = None
-
-    def group_for(self, layer: Any, x: Tensor) -> _Group:
-        """Put a layer into the group found last, if that has just read this very input, otherwise into a new one."""
-        group = self._group
-        if group is None or not group.has_read(x) or _scaling_and_rate(layer) != _scaling_and_rate(group.layers[0]):
-            group = self._group = _Group()
-        group.layers.append(layer)
-        return group
-
-
-class _Group:
-    """Layers that read the same input, with the same scaling and dropout, in the order in which they are called."""
-
-    def __init__(self) -> None:
-        self.layers: list[Any] = []
+        self.group: list[Any] = []
+        self.waiting: dict[Any, Tensor] = {}
         self._input: weakref.ref[Tensor] | None = None
         self._version = 0
-        self._waiting: dict[Any, Tensor] = {}
 
-    def has_read(self, x: Tensor) -> bool:
-        """Return whether `x` is what was read last, and was not changed in place since."""
+    def is_(self, x: Tensor) -> bool:
+        """Return whether this is what was read last, and was not changed in place since."""
         return self._input is not None and self._input() is x and self._version == x._version
 
-    def output(self, layer: Any, x: Tensor) -> Tensor:
-        """Return the output (…, d_out) of a layer for x (…, d_in)."""
-        if layer in self._waiting and self.has_read(x):
-            return self._waiting.pop(layer)
-        # What reads another input than the first layer is computed alone.
-        layers = self.layers if layer is self.layers[0] else [layer]
-        self._waiting.clear()
-        output, *others = _outputs(layers, x)
-        self._input, self._version = weakref.ref(x), x._version
-        self._waiting.update(zip(layers[1:], others, strict=True))
-        return output
+    def note(self, x: Tensor, group: list[Any], waiting: dict[Any, Tensor]) -> None:
+        self._input, self._version, self.group, self.waiting = weakref.ref(x), x._version, group, waiting
 
 
 def _scaling_and_rate(layer: Any) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from typing import Any
 
 import pytest
@@ -140,6 +141,23 @@ def test_layers_that_read_the_same_input_are_one_step_that_gives_each_its_own() 
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
     assert len({output.untyped_storage().data_ptr() for output in together}) == 3  # each may be changed in place
     assert attention.o_proj(x).grad_fn.next_functions[0][0] not in [o.grad_fn.next_functions[0][0] for o in together]
+
+
+def test_what_a_broken_pass_leaves_waiting_is_let_go_by_the_next_one() -> None:
+    """Memory may run out between gate and up: the graph of that pass must not take the room of the next."""
+    _, fused = _pair()
+    first, second = fused.base_model.model.model.layers
+    x, y = torch.randn(2, 5, 32), torch.randn(2, 5, 32, requires_grad=True)
+    for _ in range(2):
+        second.mlp.gate_proj(x), second.mlp.up_proj(x)
+    inner, part = y * 2.0, nn.Identity()
+    inner.grad_fn.metadata["part"] = part
+    graph = weakref.ref(part)
+    second.mlp.gate_proj(inner)
+    del inner, part
+    assert graph() is not None
+    first.self_attn.q_proj(x)
+    assert graph() is None
 
 
 def test_what_the_fused_layer_does_not_cover_stays_with_peft() -> None:
