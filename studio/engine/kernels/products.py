@@ -9,10 +9,14 @@ from __future__ import annotations
 import copy
 import functools
 import importlib
+import os
 from typing import Any
 
 import torch
 from torch import Tensor
+
+# Values of ONEDNN_MAX_CPU_ISA (oneDNN's developer guide, "CPU Dispatcher Control") without 16-bit products.
+_WITHOUT_16_BITS = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"}
 
 
 def mm(left: Tensor, right: Tensor) -> Tensor:
@@ -65,8 +69,13 @@ def cpu_has_bf16() -> bool:
     return _cpu_has("avx512_bf16", "amx_bf16", "bf16")
 
 
-@functools.cache
 def _cpu_has(*names: str) -> bool:
+    # oneDNN computes torch's products. Told to keep to older instructions, it is as slow as an older processor.
+    return os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() not in _WITHOUT_16_BITS and _built_with(*names)
+
+
+@functools.cache
+def _built_with(*names: str) -> bool:
     # Older torch cannot tell; no is then the careful answer.
     able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return any(able.get(name, False) for name in names)

@@ -45,6 +45,16 @@ def test_on_a_processor_the_choice_follows_its_instructions(
     assert choose_precision(PrecisionConfig(), CPU, "bf16")[0].name == name
 
 
+@pytest.mark.parametrize(("limit", "name"), [("", "bf16-mixed"), ("DEFAULT", "bf16-mixed"), ("avx2", "fp32")])
+def test_a_processor_that_must_keep_to_older_instructions_counts_as_an_older_one(
+    monkeypatch: pytest.MonkeyPatch, limit: str, name: str
+) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    monkeypatch.setattr(products, "_built_with", lambda *_: True)
+    assert choose_precision(PrecisionConfig(), CPU, "bf16")[0].name == name
+    assert products.cpu_has_fp16() == (name == "bf16-mixed")
+
+
 def test_on_apple_gpus_the_choice_is_fp32() -> None:
     assert choose_precision(PrecisionConfig(), MPS, "bf16")[0].name == "fp32"
 
