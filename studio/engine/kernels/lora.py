@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +20,23 @@ from studio.engine.kernels.products import addmm, addmm_, dense, mm
 
 # Bits that decide whether dropout keeps an entry. One draw of the generator has eight times 8.
 _BITS = 8
+
+_apart = False
+
+
+@contextmanager
+def layers_apart() -> Iterator[None]:
+    """Let each layer compute its own output for a while, so that the graph has a gradient by the input of each.
+
+    Who gives the layers views of what they read needs this. A block that is computed again may get no views, and has to
+    make the same graph.
+    """
+    global _apart
+    before, _apart = _apart, True
+    try:
+        yield
+    finally:
+        _apart = before
 
 
 def fuse_lora(trained: nn.Module) -> None:
@@ -51,9 +69,10 @@ def _is_plain(layer: Any) -> bool:
 class _Forward:
     """The forward of one layer.
 
-    The first pass finds out which layers read the same input one after the other, whatever an architecture calls them.
-    From then on the first of them computes the outputs of all, and the others fetch theirs. Modules and hooks see what
-    they always saw.
+    The first pass without gradients, which loading makes, finds out which layers read the same input one after the
+    other, whatever an architecture calls them. From then on the first of them computes the outputs of all, and the
+    others fetch theirs. Modules and hooks see what they always saw. A pass with gradients finds out nothing: the blocks
+    of it that are computed again must not come out otherwise.
     """
 
     def __init__(self, layer: Any, last: _LastRead) -> None:
@@ -69,12 +88,13 @@ class _Forward:
         again = last.is_(x)
         if again and layer in last.waiting:
             return last.waiting.pop(layer)
-        if not self._group:
-            alike = again and _scaling_and_rate(layer) == _scaling_and_rate(last.group[0])
+        if not self._group and not torch.is_grad_enabled():
+            alike = again and last.group and _scaling_and_rate(layer) == _scaling_and_rate(last.group[0])
             self._group = last.group if alike else []
             self._group.append(layer)
         # What reads another input than the first of its group, after all, is computed alone.
-        layers = self._group if layer is self._group[0] else [layer]
+        first = self._group[0] if self._group else None
+        layers = self._group if layer is first and not _apart else [layer]
         last.waiting.clear()
         output, *others = _outputs(layers, x)
         last.note(x, self._group, dict(zip(layers[1:], others, strict=True)))

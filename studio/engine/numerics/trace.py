@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from studio.engine.kernels.lora import layers_apart
 from studio.engine.numerics.facts import Direction
 from studio.engine.numerics.modules import visible_modules
 from studio.engine.recompute import recomputing
@@ -86,7 +87,8 @@ class Trace:
         for parameter, name in self._beside.items():
             handles.append(parameter.register_hook(functools.partial(self._reach, name)))
         try:
-            yield
+            with layers_apart():
+                yield
         finally:
             for handle in handles:
                 handle.remove()

@@ -16,7 +16,7 @@ from studio.engine.autocast import autocast
 from studio.engine.kernels.attention import widen_attention
 from studio.engine.kernels.cross_entropy import cross_entropy_sum
 from studio.engine.kernels.head import keep_head_converted
-from studio.engine.kernels.lora import drop, drop_likewise_, fuse_lora
+from studio.engine.kernels.lora import drop, drop_likewise_, fuse_lora, layers_apart
 from studio.engine.kernels.products import addmm, addmm_, mm
 from studio.engine.kernels.widen import _linear
 from studio.engine.precision import PRECISIONS
@@ -122,7 +122,7 @@ def _in_16_bits(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
 def test_a_fused_layer_reads_an_input_anew_that_was_changed_in_place() -> None:
     attention, x = _attention(), torch.randn(2, 5, 32)
     alone = [_in_16_bits(layer, x.neg()) for layer in (attention.q_proj, attention.k_proj)]
-    for _ in range(2):  # at first each by itself, and then together
+    with torch.no_grad():  # they find out that they read the same
         _in_16_bits(attention.q_proj, x), _in_16_bits(attention.k_proj, x)
     _in_16_bits(attention.q_proj, x)
     x.neg_()
@@ -134,7 +134,12 @@ def test_layers_that_read_the_same_input_are_one_step_that_gives_each_its_own() 
     attention, x = _attention(), torch.randn(2, 5, 32)
     layers = [attention.q_proj, attention.k_proj, attention.v_proj]
     alone = [layer(x) for layer in layers]
+    with torch.no_grad():  # they find out that they read the same
+        for layer in layers:
+            layer(x)
     together = [layer(x) for layer in layers]
+    with layers_apart():
+        assert len({layer(x).grad_fn.next_functions[0][0] for layer in layers}) == 3
     assert len({output.grad_fn.next_functions[0][0] for output in alone}) == 3
     assert len({output.grad_fn.next_functions[0][0] for output in together}) == 1
     for one, other in zip(together, alone, strict=True):
@@ -148,7 +153,7 @@ def test_what_a_broken_pass_leaves_waiting_is_let_go_by_the_next_one() -> None:
     _, fused = _pair()
     first, second = fused.base_model.model.model.layers
     x, y = torch.randn(2, 5, 32), torch.randn(2, 5, 32, requires_grad=True)
-    for _ in range(2):
+    with torch.no_grad():
         second.mlp.gate_proj(x), second.mlp.up_proj(x)
     inner, part = y * 2.0, nn.Identity()
     inner.grad_fn.metadata["part"] = part
