@@ -183,7 +183,7 @@ class Formula:
         # A prefix is in the cache, where a mask says who sees it. Padding on the right needs none.
         masked = self._method.positions(self._config.method) > virtual
         saved = model_bytes(self._shapes, self._sizes, length + virtual, masked=masked) + self._added.per_token
-        return int(rows * (length + virtual) * saved)
+        return int(rows * (length + virtual) * saved + self._added.of_weights)
 
     def _one_weight(self) -> int:
         """Bytes of the largest layer's weight in the format of products, or of its gradient, while they are needed."""

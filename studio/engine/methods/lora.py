@@ -198,7 +198,7 @@ class Lora(PeftMethod[LoraConfig]):
         return super().saved_bytes(shapes, config, sizes)
 
     def activation_bytes(self, shapes: ModelShapes, config: LoraConfig, sizes: BytesPerActivation) -> ActivationBytes:
-        """The inputs of the adapted layers, which hold what dropout has dropped (`kernels.lora`), and A·x."""
+        """The inputs of the adapted layers, which hold what dropout has dropped (`kernels.lora`), A·x, and experts."""
         adapted = _adapted(config, shapes.linear_layers)
         inner = sizes.compute * config.rank * len(adapted)
         if config.dora:
@@ -206,7 +206,11 @@ class Lora(PeftMethod[LoraConfig]):
         if config.dropout and shapes.transposed:  # peft's own modules: each layer saves its mask and its dropped input
             return ActivationBytes(sum(t.inputs for t in adapted) * (sizes.residual + sizes.compute) + inner)
         kept = input_bytes(shapes, adapted, sizes, shared=not shapes.transposed, dropped=config.dropout > 0)
-        return ActivationBytes(kept + inner)
+        # peft adds B·A to the weights of all experts at once: autograd keeps their change and the sum, and one gradient
+        # of that size is in work.
+        experts = [e.experts * e.rows * e.columns for e in shapes.experts if config.experts]
+        in_work = sizes.compute * max(experts, default=0)
+        return ActivationBytes(kept + inner, of_weights=2 * sizes.compute * sum(experts), in_work=in_work)
 
 
 def _adapted(config: LoraConfig, layers: Sequence[LinearShape]) -> list[LinearShape]:

@@ -35,9 +35,16 @@ class BytesPerActivation:
 
 @dataclass(frozen=True)
 class ActivationBytes:
-    """What a method adds: bytes that autograd keeps for each token, and bytes in work in one layer at a time."""
+    """What a method adds, in bytes.
+
+    Attributes:
+        per_token: what autograd keeps for each token.
+        of_weights: what autograd keeps however many tokens there are: copies of weights.
+        in_work: what one layer at a time needs in work.
+    """
 
     per_token: float = 0.0
+    of_weights: float = 0.0
     in_work: float = 0.0
 
 

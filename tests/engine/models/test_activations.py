@@ -118,7 +118,8 @@ def closed_form(layout: str, table: dict[str, Any], precision: str, layers: int)
     linear = sum(layer.inputs * layer.outputs for layer in shapes.linear_layers)
     trained = linear if config.name == "full" else method.trainable_parameters(shapes, config)
     copies = trained * formats.compute if precision == "bf16-mixed" else 0
-    return ROWS * length * (model_bytes(shapes, formats, length, masked=masked) + added.per_token) + copies
+    of_tokens = model_bytes(shapes, formats, length, masked=masked) + added.per_token
+    return ROWS * length * of_tokens + added.of_weights + copies
 
 
 def assert_a_layer_keeps_what_the_formula_says(layout: str, method: str, precision: str, tolerance: float) -> None:
@@ -141,6 +142,13 @@ def test_all_that_is_kept_is_what_the_formula_says(layout: str, method: str, row
         found = kept_by_autograd(layout, table, "bf16-mixed", layers, rows=rows, recompute=recompute)
         fit = Fit(recompute=recompute, micro_batch_tokens=1)
         assert formula.kept(fit, Work(rows=rows, length=LENGTH)) == pytest.approx(found, rel=0.1)
+
+
+@pytest.mark.parametrize("precision", FORMATS)
+def test_changed_experts_are_kept(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = {"name": "lora", "rank": 4, "dropout": 0.0, "experts": True}
+    monkeypatch.setitem(METHOD_TABLES, "experts", table)
+    assert_a_layer_keeps_what_the_formula_says("moe", "experts", precision, 0.1)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
