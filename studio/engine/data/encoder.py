@@ -60,12 +60,14 @@ class Encoding:
         supervised: the loss mask. The first token is never learnt, because no token precedes it to predict it from.
         segments: the text of these tokens in order, in parts that are learnt or not.
         notes: remarks on the row.
+        cut: tokens behind the longest length, which are lost. Of a very long text the number is an estimate.
     """
 
     input_ids: list[int]
     supervised: list[bool]
     segments: tuple[tuple[str, bool], ...]
     notes: tuple[Remark, ...]
+    cut: int = 0
 
 
 class Encoder:
@@ -134,10 +136,10 @@ class Encoder:
             first, last = (len(opening) + bisect_right(tokens.ends, place) for place in (begin, end))
             mask[first:last] = [True] * (last - first)
         mask[:1] = [False]
+        # Where the text was not encoded to its end, its number of tokens is estimated from the beginning.
+        whole = round(len(mask) * len(rendered.text) / max(1, len(tokens.text)))
         if not any(mask[: self._max_length]):
-            # Where the text was not encoded to its end, its number of tokens is estimated from the beginning.
-            rest = len(rendered.text) / max(1, len(tokens.text))
-            raise RowSkipped(NO_ROOM, needed=round(len(mask) * rest))
+            raise RowSkipped(NO_ROOM, needed=whole)
         room = self._max_length - len(opening)
         notes = (*rendered.notes, *((SPELLED,) if rendered.guarded else ()))
         return Encoding(
@@ -145,6 +147,7 @@ class Encoder:
             supervised=mask[: self._max_length],
             segments=self._segments(rendered, tokens.ends[:room][-1]),
             notes=(*notes, TRUNCATED) if len(tokens.ids) > room else notes,
+            cut=max(0, whole - self._max_length),
         )
 
     def _segments(self, rendered: Rendered, end: int) -> tuple[tuple[str, bool], ...]:

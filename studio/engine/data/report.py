@@ -8,7 +8,10 @@ from typing import Any
 
 from studio.text.data import remark_text
 
-EXAMPLES = 5
+NAMED = 5
+"""Skipped rows of one reason whose numbers stand in a sentence."""
+_REMEMBERED = 1000
+"""Skipped rows of one reason whose numbers are kept, to be shown on request."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Tally:
         rows: all rows read, including the skipped ones.
         skipped: number of skipped rows by reason.
         notes: number of rows by remark, for rows that are used.
-        examples: number and reason of the first few skipped rows of each reason.
+        examples: number and reason of the first skipped rows of each reason, in the order of the file.
         needed: for each row that was too long, the `max_length` with which it could be used.
     """
 
@@ -70,7 +73,7 @@ class Tally:
     def skip(self, number: int, reason: RowSkipped) -> None:
         """Count a row as skipped."""
         self.skipped[reason.remark] += 1
-        if self.skipped[reason.remark] <= EXAMPLES:
+        if self.skipped[reason.remark] <= _REMEMBERED:
             self.examples.append((number, reason.remark))
         if reason.needed is not None:
             self.needed.append(reason.needed)
@@ -79,7 +82,7 @@ class Tally:
         """Return a remark for each reason to skip rows, and for each note."""
         problems = []
         for reason, count in self.skipped.items():
-            numbers = tuple(number for number, remark in self.examples if remark == reason)
+            numbers = tuple(number for number, remark in self.examples if remark == reason)[:NAMED]
             problems.append(_because("rows_skipped", reason, file=file, count=count, rows=self.rows, numbers=numbers))
         for note, count in self.notes.items():
             problems.append(Remark.of(note.code, **dict(note.values), file=file, count=count, rows=self.rows))
