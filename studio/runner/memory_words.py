@@ -32,21 +32,20 @@ _DURING = {
 
 def choices_text(needs: Estimate) -> str:
     """Say how training is made to fit, such as "recomputes activations; 4 rows at a time; base in nf4"."""
-    parts = []
-    if needs.choices["recompute"]:
-        parts.append(
-            tr("recomputes activations, with the inputs of the layers in the computer's memory")
-            if needs.choices["on_host"]
-            else tr("recomputes activations")
-        )
-    if needs.choices["words_on_host"]:
-        parts.append(tr("looks words up in the computer's memory"))
+    choices = needs.choices
+    parts = [tr("recomputes activations")] if choices["recompute"] else []
+    if choices["on_host"] and choices["words_on_host"]:
+        parts.append(tr("keeps the inputs of the layers and the embedding in the computer's memory"))
+    elif choices["on_host"]:
+        parts.append(tr("keeps the inputs of the layers in the computer's memory"))
+    elif choices["words_on_host"]:
+        parts.append(tr("keeps the embedding in the computer's memory"))
     parts.append(tr("1 row at a time") if needs.rows == 1 else tr("{count} rows at a time").format(count=needs.rows))
-    if needs.choices["base_dtype"] in ("nf4", "int8"):
+    if choices["base_dtype"] in ("nf4", "int8"):
         words = tr("base stored in {format}")
         if needs.expert_bytes:
             words = tr("base stored in {format}, but for its experts, which are not rounded and take {size}")
-        parts.append(words.format(format=needs.choices["base_dtype"], size=size_text(needs.expert_bytes)))
+        parts.append(words.format(format=choices["base_dtype"], size=size_text(needs.expert_bytes)))
     return "; ".join(parts)
 
 

@@ -6,9 +6,10 @@ import dataclasses
 
 import pytest
 
+from studio.engine.estimate import Estimate
 from studio.events import MemoryMeasured, MicroBatchShrunk, from_json, to_json
 from studio.runner.actions import Remedy
-from studio.runner.memory_words import measured_text, remedy_text, shrunk_text
+from studio.runner.memory_words import choices_text, measured_text, remedy_text, shrunk_text
 from studio.runner.record import RunRecord
 
 
@@ -55,3 +56,24 @@ def test_a_remedy_says_everything_that_it_changes_and_whether_it_is_enough(
     remedy = Remedy(name="together", overrides=overrides, total_bytes=5 * 2**30, fits=True)
     assert remedy_text(remedy) == f"{words}: 5 GB"
     assert remedy_text(dataclasses.replace(remedy, fits=False)) == f"{words}: 5 GB, not enough"
+
+
+@pytest.mark.parametrize("on_host", [False, True])
+@pytest.mark.parametrize("words_on_host", [False, True])
+def test_what_waits_in_the_memory_of_the_computer_is_told_once(on_host: bool, words_on_host: bool) -> None:
+    choices = {"recompute": on_host, "on_host": on_host, "words_on_host": words_on_host, "base_dtype": "bf16"}
+    needs = Estimate(
+        trainable_parameters=0,
+        total_parameters=0,
+        patch_bytes=0,
+        bytes={},
+        total_bytes=0,
+        available_bytes=0,
+        device_bytes=0,
+        device="cuda",
+        rows=4,
+        choices=choices,
+    )
+    words = choices_text(needs)
+    assert words.count("the computer's memory") == (on_host or words_on_host)
+    assert ("inputs of the layers" in words, "the embedding" in words) == (on_host, words_on_host)
