@@ -204,6 +204,84 @@ class EvaluationCompleted(_Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RetentionMeasured(_Event):
+    """What the model has kept, after `update` updates, of what it could do before.
+
+    `perplexity` is exp of the mean loss over `tokens` tokens of texts that are not trained on, `base_perplexity` that
+    of the base on the same tokens. `kl` is the mean Kullback-Leibler divergence of the next-token distributions, base to
+    trained, in nats a token.
+    """
+
+    type: ClassVar[str] = "retention_measured"
+    step: int
+    update: int
+    perplexity: float
+    base_perplexity: float
+    kl: float
+    tokens: int
+    seconds: float = 0.0
+
+    @property
+    def retention(self) -> float:
+        """Base perplexity divided by perplexity: 1 is as good as before, above is better, below is worse."""
+        return self.base_perplexity / self.perplexity if self.perplexity else math.nan
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PromptsAnswered(_Event):
+    """What the model answers, greedily, after `update` updates.
+
+    Each of `answers` has `prompt`, `answer`, `own` (whether the prompt is the user's), and `right`: whether the answer
+    to a general question is known to be right, None for the user's own prompts. Those of update 0 come from the base.
+    """
+
+    type: ClassVar[str] = "prompts_answered"
+    step: int
+    update: int
+    answers: list[dict[str, Any]]
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowsRanked(_Event):
+    """The held-out rows on which the trained model does worst and best, each with `source`, `number`, `loss` (mean
+    nats per supervised token) and `tokens` (supervised ones). `highest` begins with the worst, `lowest` with the best.
+    """
+
+    type: ClassVar[str] = "rows_ranked"
+    step: int
+    update: int
+    highest: list[dict[str, Any]]
+    lowest: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetentionReported(_Event):
+    """At the end of a run: what it gained, what it lost, and what to try.
+
+    `verdict` and `remedies` are codes of `studio.text.retention`. `loss_before` and `loss_after` are validation losses,
+    None without validation; `questions` were asked, of which `right_before` and `right_after` were answered rightly.
+    `result_update` is the update whose weights are the result of the run. `stopped_early`: retention fell below
+    `retention.stop_below`.
+    """
+
+    type: ClassVar[str] = "retention_reported"
+    step: int
+    update: int
+    verdict: str
+    remedies: list[str]
+    loss_before: float | None
+    loss_after: float | None
+    retention: float
+    kl: float
+    questions: int
+    right_before: int
+    right_after: int
+    result_update: int
+    stopped_early: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OverflowDiagnosed(_Event):
     """A verdict on the numerics: its kind and the evidence, of which words are made where they are shown.
 
@@ -291,6 +369,10 @@ RunEvent: TypeAlias = (
     | NumericsStarted
     | NumericsSampled
     | EvaluationCompleted
+    | RetentionMeasured
+    | PromptsAnswered
+    | RowsRanked
+    | RetentionReported
     | OverflowDiagnosed
     | CheckpointSaved
     | RunPaused

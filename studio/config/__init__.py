@@ -6,6 +6,7 @@ from studio.config.model import ModelConfig
 from studio.config.numerics import NumericsConfig
 from studio.config.option import OptionSpec, Section, Suggestion, option, options
 from studio.config.precision import PrecisionConfig
+from studio.config.retention import RetentionConfig
 from studio.config.run import RunConfig, parse_config, read_config, write_config
 from studio.config.training import TrainingConfig
 
@@ -17,6 +18,7 @@ __all__ = [
     "NumericsConfig",
     "OptionSpec",
     "PrecisionConfig",
+    "RetentionConfig",
     "RunConfig",
     "Section",
     "Suggestion",

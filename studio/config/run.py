@@ -18,6 +18,7 @@ from studio.config.model import ModelConfig
 from studio.config.numerics import NumericsConfig
 from studio.config.option import Section
 from studio.config.precision import PrecisionConfig, check_precision
+from studio.config.retention import SHIPPED, RetentionConfig
 from studio.config.training import TrainingConfig
 from studio.errors import ConfigError
 from studio.i18n import tr
@@ -33,6 +34,7 @@ class RunConfig(Section):
     )
     precision: PrecisionConfig = PrecisionConfig()
     training: TrainingConfig = TrainingConfig()
+    retention: RetentionConfig = RetentionConfig()
     numerics: NumericsConfig = NumericsConfig()
 
     @model_validator(mode="after")
@@ -108,8 +110,11 @@ def write_config(config: RunConfig) -> str:
 
 def _absolute(config: RunConfig, folder: Path) -> RunConfig:
     sources = tuple(s.model_copy(update={"path": _resolve(s.path, folder)}) for s in config.data.sources)
+    probes = config.retention.probes
+    retention = {"probes": probes if probes == SHIPPED else _resolve(probes, folder)}
     return config.model_copy(
         update={
+            "retention": config.retention.model_copy(update=retention),
             "model": config.model.model_copy(update={"path": _resolve(config.model.path, folder)}),
             "data": config.data.model_copy(update={"sources": sources}),
         }
