@@ -208,8 +208,8 @@ class RetentionMeasured(_Event):
     """What the model has kept, after `update` updates, of what it could do before.
 
     `perplexity` is exp of the mean loss over `tokens` tokens of texts that are not trained on, `base_perplexity` that
-    of the base on the same tokens. `kl` is the mean Kullback-Leibler divergence of the next-token distributions, base to
-    trained, in nats a token.
+    of the base on the same tokens. `kl` is the mean Kullback-Leibler divergence of the next-token distributions, base
+    to trained, in nats a token.
     """
 
     type: ClassVar[str] = "retention_measured"
