@@ -60,14 +60,14 @@ class Encoding:
         supervised: the loss mask. The first token is never learnt, because no token precedes it to predict it from.
         segments: the text of these tokens in order, in parts that are learnt or not.
         notes: remarks on the row.
-        cut: tokens behind the longest length, which are lost. Of a very long text the number is an estimate.
+        lost: tokens behind the longest length, which are in no row. Of a very long text they are estimated.
     """
 
     input_ids: list[int]
     supervised: list[bool]
     segments: tuple[tuple[str, bool], ...]
     notes: tuple[Remark, ...]
-    cut: int = 0
+    lost: int = 0
 
 
 class Encoder:
@@ -147,7 +147,7 @@ class Encoder:
             supervised=mask[: self._max_length],
             segments=self._segments(rendered, tokens.ends[:room][-1]),
             notes=(*notes, TRUNCATED) if len(tokens.ids) > room else notes,
-            cut=max(0, whole - self._max_length),
+            lost=max(0, whole - self._max_length),
         )
 
     def _segments(self, rendered: Rendered, end: int) -> tuple[tuple[str, bool], ...]:

@@ -36,8 +36,8 @@ class TokenisedSource:
     """The rows of one source.
 
     Attributes:
-        rows: columns `input_ids`, `supervised` (the loss mask), `length` and `supervised_tokens` (their counts), `cut`
-            (tokens that were lost behind the longest length), `number` (of the row in the file) and `digest` (equal for
+        rows: columns `input_ids`, `supervised` (the loss mask), `length` and `supervised_tokens` (their counts), `lost`
+            (tokens that were cut off it), `number` (of the row in the file) and `digest` (equal for
             rows with equal tokens and mask).
         tally: counts of the rows that were used and skipped.
         fingerprint: SHA-256 of the file.
@@ -63,7 +63,7 @@ def tokenise(source: DataSource, renderer: Renderer, progress: Progress) -> Toke
         supervised=List(Value("bool")),
         length=Value("int32"),
         supervised_tokens=Value("int32"),
-        cut=Value("int32"),
+        lost=Value("int64"),
         number=Value("int64"),
         digest=Value("int64"),
     )
@@ -123,7 +123,7 @@ def _rows(source: DataSource, renderer: Renderer, tally: Tally, progress: Progre
                     "supervised": encoding.supervised,
                     "length": len(encoding.input_ids),
                     "supervised_tokens": sum(encoding.supervised),
-                    "cut": encoding.cut,
+                    "lost": encoding.lost,
                     "number": number,
                     "digest": digest,
                 }
