@@ -73,6 +73,10 @@ def _data(args: argparse.Namespace, console: Console) -> int:
             | {"segments": [{"text": text, "supervised": supervised} for text, supervised in row.segments]}
             for row in data.rendered
         ],
+        "findings": [
+            {"name": finding.name, "count": finding.count, "rows": finding.rows, "meaning": finding.meaning()}
+            for finding in data.findings
+        ],
     }
     marks = SUPERVISED_ON_A_TERMINAL if sys.__stdout__ and sys.__stdout__.isatty() else SUPERVISED_IN_TEXT
     console.result(values, "\n".join(_data_lines(data, marks)))
@@ -85,6 +89,7 @@ def _data_lines(data: DataInspection, marks: tuple[str, str]) -> Iterator[str]:
     )
     yield from _listed(tr("Skipped:"), (f"{reason.text()}: {count}" for reason, count in data.reasons.items()))
     yield from _listed(tr("Problems:"), (problem.text() for problem in data.problems))
+    yield from _listed(tr("Findings:"), (finding.meaning() for finding in data.findings))
     yield from _listed(tr("Columns:"), (f"{column.name} ({column.coverage:.0%})" for column in data.columns))
     for row in data.rendered:
         words = tr("Row {number}: {tokens} tokens, {supervised} of them taught") if row.tokens else tr("Row {number}")

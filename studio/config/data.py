@@ -10,6 +10,17 @@ from studio.config.option import REQUIRED, Section, option
 from studio.i18n import gettext_noop
 
 TrainOn: TypeAlias = Literal["completions", "all"]
+LeaveOut: TypeAlias = Literal[
+    "duplicates",
+    "near_duplicates",
+    "empty_answers",
+    "same_answers",
+    "placeholders",
+    "control_tokens",
+    "language_mix",
+    "contradictions",
+    "leaked",
+]
 TRAIN_ON: TrainOn = "completions"
 SHORTEST = 8  # tokens that rows may be cut to
 MAX_LENGTH = 1024  # tokens
@@ -90,4 +101,11 @@ class DataConfig(Section):
         "Answers only is right for instructions and dialogue: the prompt is read, not learnt. "
         "Everything suits plain text.",
         labels={"completions": gettext_noop("Answers only"), "all": gettext_noop("Everything")},
+    )
+    leave_out: tuple[LeaveOut, ...] = option(
+        (),
+        "Leave out",
+        "Findings about the rows, such as duplicates or placeholders; rows that have them are not used. Of rows that "
+        "repeat one another the first stays. Leaked rows are left out of validation alone, and trained on.",
+        advanced=True,
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from studio.engine.data.findings.base import finding
 from studio.engine.data.inspect import RenderedRow
 from studio.engine.data.report import Remark
 from studio.engine.export.certificate import Certificate, Check
@@ -56,6 +57,7 @@ ROWS = SimpleNamespace(
     rendered=(
         RenderedRow(number=1, tokens=9, supervised_tokens=4, segments=(("Question: ", False), ("answer", True))),
     ),
+    findings=(),
 )
 
 
@@ -117,6 +119,14 @@ def test_inspect_data_shows_counts_and_what_is_taught(command: Command, monkeypa
     assert (values["format"], values["rows"], values["skipped"], values["problems"]) == ("alpaca", 12, 1, [])
     assert values["rendered"][0]["segments"][1] == {"text": "answer", "supervised": True}
     assert "Question: ⟦answer⟧" in command("inspect-data", "rows.jsonl").out
+
+
+def test_inspect_data_tells_what_it_found(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = finding("duplicates", [3, 5])
+    monkeypatch.setattr(actions, "open_data", answering(SimpleNamespace(**vars(ROWS) | {"findings": (found,)})))
+    values = command("inspect-data", "rows.jsonl", "--json").json
+    assert values["findings"] == [{"name": "duplicates", "count": 2, "rows": [3, 5], "meaning": found.meaning()}]
+    assert found.meaning() in command("inspect-data", "rows.jsonl").out
 
 
 def test_inspect_data_uses_the_model_it_is_given(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

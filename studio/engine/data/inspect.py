@@ -12,6 +12,7 @@ from studio.config import DataSource
 from studio.config.data import MAX_LENGTH, TRAIN_ON, TrainOn
 from studio.engine.control import Progress, no_progress
 from studio.engine.data.examples import OpenSource, open_source
+from studio.engine.data.findings.base import Finding
 from studio.engine.data.formats.base import Example
 from studio.engine.data.hub import local_sources
 from studio.engine.data.readers.base import Row
@@ -74,6 +75,7 @@ class DataInspection:
         problems: what the user should know, the worst first.
         columns: its columns, in the order of the file.
         rendered: the first rows that can be used.
+        findings: what is wrong with some of its rows.
     """
 
     format: str
@@ -83,6 +85,7 @@ class DataInspection:
     problems: tuple[Remark, ...]
     columns: tuple[ColumnInfo, ...]
     rendered: tuple[RenderedRow, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 def inspect_data(

@@ -1,0 +1,75 @@
+"""What is wrong with some rows of the data, and what a button does about it, in words made from a code.
+
+`studio.engine.data.findings` gives the codes. `{count}` is the number of rows that a finding is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from studio.i18n import gettext_noop, tr
+
+FINDINGS = {
+    "duplicates": gettext_noop(
+        "{count} rows repeat an earlier row exactly. A row that stands there twice is learnt twice as strongly."
+    ),
+    "near_duplicates": gettext_noop(
+        "{count} rows repeat an earlier row with hardly a change, such as in case, spacing or a single word."
+    ),
+    "empty_answers": gettext_noop(
+        'The answers of {count} rows are empty or say nothing, such as "{example}". The model learns to say nothing.'
+    ),
+    "same_answers": gettext_noop(
+        "{count} rows give an answer that other questions have already got, word for word or nearly: “{example}”. The "
+        "model learns to give it to everything."
+    ),
+    "placeholders": gettext_noop(
+        "{count} rows hold placeholders that were never filled in, such as {example}. The model learns to write them."
+    ),
+    "control_tokens": gettext_noop(
+        "The text of {count} rows spells control tokens, such as {example}. They are learnt as plain text; perhaps the "
+        "rows were rendered with a chat template before."
+    ),
+    "leaked": gettext_noop(
+        "{count} of {held_out} rows held out for validation ask nearly the same as rows that are trained on. The "
+        "validation loss looks better than it is."
+    ),
+    "language_mix": gettext_noop(
+        "The answers of {count} rows are in another language than nearly all others ({language})."
+    ),
+    "contradictions": gettext_noop(
+        "{count} rows answer a question otherwise than another row answers the same question. The model can learn "
+        "neither answer."
+    ),
+    "nothing_learned": gettext_noop(
+        "In {count} rows the answer begins behind the longest length ({limit} tokens), so that nothing is learnt from "
+        "them."
+    ),
+    "end_not_learned": gettext_noop(
+        "The answers of {count} rows end without an end token that the model could learn. It will not know where to "
+        "stop."
+    ),
+    "truncated": gettext_noop(
+        "{count} rows ({share:.1%}) are longer than {limit} tokens and lose their end. With {suggested} tokens, "
+        "{share_then:.1%} are cut off."
+    ),
+}
+
+REMEDIES = {
+    "drop_repeats": gettext_noop("Keep one of each"),
+    "drop_rows": gettext_noop("Leave these rows out"),
+    "skip_empty_answers": gettext_noop("Skip empty answers"),
+    "raise_max_length": gettext_noop("Set the longest row to {value} tokens"),
+    "move_out_of_validation": gettext_noop("Move them to the training rows"),
+}
+
+
+def finding_text(name: str, values: Mapping[str, Any]) -> str:
+    """Return a finding in the language of the session. Raises `KeyError` for an unknown name or a missing value."""
+    return tr(FINDINGS[name]).format(**values)
+
+
+def remedy_text(code: str, values: Mapping[str, Any]) -> str:
+    """Return the words of a button in the language of the session. Raises `KeyError` for an unknown code."""
+    return tr(REMEDIES[code]).format(**values)
