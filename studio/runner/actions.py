@@ -40,6 +40,7 @@ from studio.torch_build import UnusedCard
 
 if TYPE_CHECKING:
     from studio.engine.data.inspect import DataInspection
+    from studio.engine.data.xray import XRay
     from studio.engine.export.certificate import Certificate
     from studio.engine.export.run import ExportResult
     from studio.engine.inference.figures import Latency
@@ -78,6 +79,17 @@ def open_data(
     settings = config.model_dump(include={"train_on", "max_length"}) if config else {}
     tokenizer = load_tokenizer(model.path)
     return inspect_data(source, tokenizer=tokenizer, kind=model.kind, rows=rows, progress=progress, **settings)
+
+
+def open_xray(
+    source: DataSource, model: ModelInfo, config: DataConfig | None = None, progress: Progress = no_progress
+) -> XRay:
+    """Return every row of a dataset as a model will see it. Raises `DataError` and `ModelError`."""
+    from studio.engine.data.xray import open_xray
+    from studio.engine.models.load import load_tokenizer
+
+    settings = config.model_dump(include={"train_on", "max_length"}) if config else {}
+    return open_xray(source, load_tokenizer(model.path), model.kind, progress=progress, **settings)
 
 
 def export(

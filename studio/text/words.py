@@ -15,6 +15,7 @@ STAGES = {
     "downloading": gettext_noop("Downloading"),
     "reading_data": gettext_noop("Reading the data"),
     "tokenising": gettext_noop("Splitting the text into tokens"),
+    "searching": gettext_noop("Searching the rows"),
     "evaluating": gettext_noop("Measuring the validation loss"),
     "training": gettext_noop("Training"),
     "saving": gettext_noop("Saving"),
