@@ -22,6 +22,7 @@ LeaveOut: TypeAlias = Literal[
     "leaked",
 ]
 TRAIN_ON: TrainOn = "completions"
+Mixing: TypeAlias = Literal["shuffle", "alternate", "blocks"]
 SHORTEST = 8  # tokens that rows may be cut to
 MAX_LENGTH = 1024  # tokens
 
@@ -41,6 +42,16 @@ class DataSource(Section):
         "Domain rows teach the new task. General rows are rehearsed beside them so that the model "
         "forgets less of what it could do before.",
         labels={"domain": gettext_noop("Domain (new task)"), "general": gettext_noop("General (rehearsal)")},
+    )
+    weight: float = option(
+        1.0,
+        "Weight",
+        "How often a row of this file is seen beside the other files of its role. Domain rows: 2 means twice an epoch, "
+        "0.5 half of the rows in every epoch, in turn. General rows: the general share is divided by rows × weight. "
+        "0 leaves the file out.",
+        ge=0.0,
+        le=1000.0,
+        advanced=True,
     )
     format: str = option(
         "auto", "Format", "How the rows are laid out. Automatic recognises it from the column names.", advanced=True
@@ -73,12 +84,28 @@ class DataConfig(Section):
         ge=0.0,
         le=0.9,
     )
-    mixing: Literal["shuffle", "alternate"] = option(
+    mixing: Mixing = option(
         "shuffle",
         "Mixing",
-        "Shuffle mixes domain and general rows at random. Alternate spreads the general rows evenly, so "
-        "that every update rehearses.",
-        labels={"shuffle": gettext_noop("Shuffle"), "alternate": gettext_noop("Alternate")},
+        "In which order domain and general rows come. Shuffle: at random; take it unless you have a reason. Alternate: "
+        "general rows at even distances, so that every update rehearses. Blocks: a block of domain rows, then a block "
+        "of general rows, in turn; a model that has drifted in one block is brought back by the next, and the loss "
+        "shows both by themselves.",
+        labels={
+            "shuffle": gettext_noop("Shuffle"),
+            "alternate": gettext_noop("Alternate"),
+            "blocks": gettext_noop("Blocks"),
+        },
+    )
+    block_rows: int = option(
+        64,
+        "Domain rows a block",
+        "With blocks: so many domain rows come in a row. The general rows after them follow from the general share. "
+        "64 rows are 8 updates of 8 rows; longer blocks drift further before they are brought back.",
+        unit=gettext_noop("rows"),
+        ge=1,
+        le=1_000_000,
+        when=("mixing", "blocks"),
     )
     validation_fraction: float = option(
         0.05,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from studio.config import DataConfig, DataSource
 from studio.engine.control import Progress, no_progress
 from studio.engine.data.hub import local_sources
-from studio.engine.data.mixing import TrainingOrder
+from studio.engine.data.mixing import SourceRows, TrainingOrder
 from studio.engine.data.readers.files import printable
 from studio.engine.data.readers.open import source_path
 from studio.engine.data.render import Renderer
@@ -89,15 +89,19 @@ def prepare_data(
     from datasets import concatenate_datasets
 
     _refuse_missing_roles(config)
-    files = [file for source in config.sources for file in local_sources(source, progress)]
-    config = config.model_copy(update={"sources": tuple(files)})
+    # A dataset of the hub may be several files; it is one source to the order all the same.
+    asked = [source for source in config.sources if source.weight]
+    files = [(file, number) for number, source in enumerate(asked) for file in local_sources(source, progress)]
+    config = config.model_copy(update={"sources": tuple(file for file, _ in files)})
     renderer = Renderer(tokenizer, kind, config.train_on, config.max_length)
     parts = [tokenise(source, renderer, progress) for source in config.sources]
     table = concatenate_datasets([part.rows for part in parts])
     source_of = np.repeat(np.arange(len(parts)), [len(part.rows) for part in parts])
     division = _divide(config, column(table, "digest"), source_of, seed)
     sources = [(str(source_path(source)), source.role) for source in config.sources]
-    order = TrainingOrder(len(division.domain), len(division.general), config.replay_ratio, config.mixing, seed)
+    asked_of = np.array([number for _, number in files])[source_of]
+    domain, general = (_counted(asked, asked_of[rows]) for rows in (division.domain, division.general))
+    order = TrainingOrder(domain, general, config.replay_ratio, config.mixing, seed, config.block_rows)
     problems = (*_about_settings(config, order, tokenizer), *division.problems)
     return PreparedData(
         train=RowStore(table, np.concatenate([division.domain, division.general]), sources, source_of),
@@ -107,17 +111,32 @@ def prepare_data(
     )
 
 
+def _counted(sources: Sequence[DataSource], source_of: NDArray[np.int64]) -> list[SourceRows]:
+    """Return the sources that have rows among these, with their counts; rows of one source are neighbours, in order."""
+    numbers, counts = np.unique(source_of, return_counts=True)
+    return [SourceRows(int(count), sources[number].weight) for number, count in zip(numbers, counts, strict=True)]
+
+
 def _refuse_missing_roles(config: DataConfig) -> None:
-    roles = {source.role for source in config.sources}
+    roles = {source.role for source in config.sources if source.weight}
+    left_out = {source.role for source in config.sources} - roles
+    if "domain" in left_out:
+        raise DataError(tr("Every source of the role Domain has the weight 0; give one of them a larger weight."))
     if "domain" not in roles:
         raise DataError(tr("No source has the role Domain; give it to the file that the model is to learn."))
-    if config.replay_ratio > 0 and "general" not in roles:
-        raise DataError(
-            tr(
-                "The general share is {ratio:.0%} but no source has the role General; "
-                "add a general dataset or set the share to 0."
-            ).format(ratio=config.replay_ratio)
+    if config.replay_ratio == 0 or "general" in roles:
+        return
+    if "general" in left_out:
+        words = tr(
+            "The general share is {ratio:.0%} but every source of the role General has the weight 0; give one of them "
+            "a larger weight or set the share to 0."
         )
+    else:
+        words = tr(
+            "The general share is {ratio:.0%} but no source has the role General; "
+            "add a general dataset or set the share to 0."
+        )
+    raise DataError(words.format(ratio=config.replay_ratio))
 
 
 def _divide(config: DataConfig, digests: NDArray[np.int64], source_of: NDArray[np.int64], seed: int) -> _Division:

@@ -6,6 +6,7 @@ import json
 import os
 import time
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,69 @@ def test_general_rows_without_a_share_are_left_out_and_said(prepare: Any) -> Non
     data = prepare(numbered(5), numbered(5, "general"))
     assert "general" not in data.train.roles
     assert any("general share is 0" in problem.text() for problem in data.report.problems)
+
+
+def weighed(jsonl: Jsonl, *sources: tuple[str, int, str, float]) -> tuple[DataSource, ...]:
+    """Sources by name, number of rows, role and weight."""
+    return tuple(
+        DataSource(path=jsonl(numbered(rows, name), f"{name}.jsonl"), role=role, weight=weight)  # type: ignore[arg-type]
+        for name, rows, role, weight in sources
+    )
+
+
+def drawn_by_file(data: PreparedData, epoch: int) -> Counter[str]:
+    return Counter(Path(data.train[int(place)].source).stem for place in data.order.epoch(epoch))
+
+
+def test_weights_decide_how_often_the_rows_of_a_file_are_seen(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
+    sources = weighed(
+        jsonl,
+        ("replay", 30, "general", 1.0),
+        ("twice", 6, "domain", 2.0),
+        ("single", 1, "general", 30.0),
+        ("plain", 8, "domain", 1.0),
+    )
+    config = DataConfig(sources=sources, replay_ratio=0.2, mixing="blocks", block_rows=4, validation_fraction=0.0)
+    data = prepare_data(config, tokenizer, "chat", 0)
+    counts = [drawn_by_file(data, epoch) for epoch in range(2)]
+    assert [(one["twice"], one["plain"]) for one in counts] == [(12, 8), (12, 8)]
+    assert counts[0] + counts[1] == Counter(twice=24, plain=16, replay=5, single=5)
+
+
+def test_a_weight_of_0_leaves_a_file_out_of_everything(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
+    sources = weighed(jsonl, ("out", 20, "domain", 0.0), ("plain", 8, "domain", 1.0))
+    data = prepare_data(DataConfig(sources=sources, validation_fraction=0.25), tokenizer, "chat", 0)
+    assert {Path(row.source).stem for store in (data.train, data.validation) for row in store} == {"plain"}
+    assert data.report.rows == 8
+
+
+@pytest.mark.parametrize(
+    ("weights", "sentence"),
+    [
+        ((0.0, 1.0), "Every source of the role Domain has the weight 0"),
+        ((1.0, 0.0), "general share is 20% but every source of the role General has the weight 0"),
+    ],
+)
+def test_a_role_whose_files_are_all_left_out_is_refused(
+    weights: tuple[float, float], sentence: str, jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    sources = weighed(jsonl, ("new", 5, "domain", weights[0]), ("old", 5, "general", weights[1]))
+    with pytest.raises(DataError, match=sentence):
+        prepare_data(DataConfig(sources=sources, replay_ratio=0.2), tokenizer, "chat", 0)
+
+
+def test_weights_count_the_rows_that_are_left_when_bad_ones_are_skipped(
+    jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    mended = [*numbered(6), *(chat(f"bad {number}", "") for number in range(10))]
+    sources = (
+        DataSource(path=jsonl(mended, "cut.jsonl"), weight=1.5),
+        DataSource(path=jsonl(numbered(4, "other"), "plain.jsonl")),
+        DataSource(path=jsonl(numbered(1, "general"), "old.jsonl"), role="general"),
+    )
+    config = DataConfig(sources=sources, replay_ratio=0.35, validation_fraction=0.0)
+    data = prepare_data(config, tokenizer, "chat", 0)
+    assert drawn_by_file(data, 0) == Counter(cut=9, plain=4, old=7)  # 13·0.35 / 0.65 general rows, all of them the one
 
 
 def test_data_without_a_domain_source_is_refused(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:

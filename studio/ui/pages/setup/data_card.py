@@ -169,7 +169,8 @@ class DataCard(SectionCard):
             "Add a file with the role General to rehearse it beside the new rows; it keeps old knowledge alive."
         )
         self.form.rows["replay_ratio"].set_enabled(general, reason)
-        self.form.rows["mixing"].setVisible(general)
+        for key in ("mixing", "block_rows"):
+            self.form.rows[key].setVisible(general)
         self.form.setVisible(bool(self.sources))
         self._judge()
 
