@@ -40,6 +40,15 @@ class BytesPerWeight:
     frozen: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class CustomaryRates:
+    """The learning rates from `low` to `high` that a method is commonly trained with; `source` says by whom."""
+
+    low: float
+    high: float
+    source: str
+
+
 class Method(ABC, Generic[C]):
     """One way to fine-tune, with options of class `C`. A file of this package ends with `METHOD = …`, its one instance.
 
@@ -55,6 +64,7 @@ class Method(ABC, Generic[C]):
         quantised_base: whether the base stays frozen, so that it can be stored in int8 or nf4.
         cost_in_use: what the trained part costs when the model answers, in one sentence.
         suggested_learning_rate: what the form offers when the method is chosen.
+        customary_rates: the learning rates beyond which the form warns.
     """
 
     name: str
@@ -68,6 +78,7 @@ class Method(ABC, Generic[C]):
     quantised_base: bool = True
     cost_in_use: str
     suggested_learning_rate: float
+    customary_rates: CustomaryRates
 
     @abstractmethod
     def attach(self, model: PreTrainedModel, config: C) -> nn.Module:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from studio.config.method import MethodConfig
 from studio.config.option import option
-from studio.engine.methods.base import BytesPerWeight, Method
+from studio.engine.methods.base import BytesPerWeight, CustomaryRates, Method
 from studio.engine.models.activations import ActivationBytes, BytesPerActivation, trained_norm_bytes
 from studio.engine.models.shapes import ModelShapes
 from studio.errors import ModelError
@@ -85,6 +85,11 @@ class Bottleneck(Method[BottleneckAdapterConfig]):
         "arithmetic, and about 8 % of the time for a token, measured on SmolLM2-135M on a processor."
     )
     suggested_learning_rate = 3e-4  # the middle of the range that the paper searches
+    customary_rates = CustomaryRates(
+        low=3e-5,
+        high=3e-3,
+        source=gettext_noop("The paper searches 3e-5 to 3e-3 (Houlsby et al. 2019)."),
+    )
 
     def attach(self, model: PreTrainedModel, config: BottleneckAdapterConfig) -> nn.Module:
         from studio.engine.adapters.files import AdapterInfo, attach_bottleneck_adapter

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config.method import MethodConfig
 from studio.config.option import option
-from studio.engine.methods.base import BytesPerWeight, Method
+from studio.engine.methods.base import BytesPerWeight, CustomaryRates, Method
 from studio.engine.models.activations import (
     ActivationBytes,
     BytesPerActivation,
@@ -63,6 +63,14 @@ class Full(Method[FullConfig]):
     quantised_base = False
     cost_in_use = gettext_noop("Nothing: it is an ordinary model of the base's size and speed.")
     suggested_learning_rate = 2e-5
+    customary_rates = CustomaryRates(
+        low=1e-6,
+        high=5e-5,
+        source=gettext_noop(
+            "BERT was fine-tuned with 2e-5 to 5e-5 (Devlin et al. 2019), language models of billions of parameters "
+            "with 5e-6 to 2e-5."
+        ),
+    )
 
     def attach(self, model: PreTrainedModel, config: FullConfig) -> nn.Module:
         from studio.engine.models.structure import text_parameters

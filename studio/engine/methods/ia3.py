@@ -18,6 +18,7 @@ from studio.engine.methods._targets import (
     scaled_by_name,
     short_names,
 )
+from studio.engine.methods.base import CustomaryRates
 from studio.engine.models.activations import ActivationBytes, BytesPerActivation
 from studio.engine.models.shapes import LinearShape, ModelShapes
 from studio.errors import ConfigError
@@ -57,6 +58,13 @@ class Ia3(PeftMethod[Ia3Config]):
     mergeable = True
     cost_in_use = gettext_noop("Nothing once merged; unmerged, one product of numbers beside every scaled layer.")
     suggested_learning_rate = 3e-2
+    customary_rates = CustomaryRates(
+        low=1e-3,
+        high=5e-2,
+        source=gettext_noop(
+            "The paper takes 3e-3 (Liu et al. 2022); with AdamW and short runs up to 3e-2 is customary."
+        ),
+    )
 
     def peft_config(self, model: PreTrainedModel, config: Ia3Config) -> Any:
         from studio.engine.models.structure import expert_weights, linear_layers, spared_layers

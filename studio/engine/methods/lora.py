@@ -22,7 +22,7 @@ from studio.engine.methods._targets import (
     named,
     short_names,
 )
-from studio.engine.methods.base import BytesPerWeight
+from studio.engine.methods.base import BytesPerWeight, CustomaryRates
 from studio.engine.models.activations import ActivationBytes, BytesPerActivation, input_bytes
 from studio.engine.models.shapes import LinearShape, ModelShapes
 from studio.errors import ConfigError
@@ -142,6 +142,14 @@ class Lora(PeftMethod[LoraConfig]):
     mergeable = True
     cost_in_use = gettext_noop("Nothing once merged; unmerged, two small products beside every adapted layer.")
     suggested_learning_rate = 2e-4
+    customary_rates = CustomaryRates(
+        low=2e-5,
+        high=1e-3,
+        source=gettext_noop(
+            "It was published with 2e-4 to 5e-4 (Hu et al. 2021), on quantised bases with 1e-4 to 2e-4 (Dettmers et "
+            "al. 2023); about ten times what suits full fine-tuning."
+        ),
+    )
 
     def peft_config(self, model: PreTrainedModel, config: LoraConfig) -> Any:
         from studio.engine.models.structure import expert_weights, linear_layers, spared_layers

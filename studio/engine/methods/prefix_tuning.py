@@ -13,6 +13,7 @@ from studio.engine.methods._virtual_tokens import (
     keys_and_values,
     sizes_of_keys_and_values,
 )
+from studio.engine.methods.base import CustomaryRates
 from studio.engine.models.shapes import ModelShapes
 from studio.i18n import gettext_noop, tr
 
@@ -53,6 +54,14 @@ class PrefixTuning(PeftMethod[PrefixTuningConfig]):
         "The learnt positions fill the cache and are attended to at every token; PEFT has to be there."
     )
     suggested_learning_rate = 3e-2
+    customary_rates = CustomaryRates(
+        low=5e-5,
+        high=5e-2,
+        source=gettext_noop(
+            "The paper takes 5e-5 through a network (Li & Liang 2021); learnt directly, as here, 5e-3 to 3e-2 is "
+            "customary (Liu et al. 2022)."
+        ),
+    )
 
     def peft_config(self, model: PreTrainedModel, config: PrefixTuningConfig) -> Any:
         return import_peft().PrefixTuningConfig(

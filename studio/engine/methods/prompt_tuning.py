@@ -16,6 +16,7 @@ from studio.engine.methods._virtual_tokens import (
     tokens_of,
     word_vectors,
 )
+from studio.engine.methods.base import CustomaryRates
 from studio.engine.models.shapes import ModelShapes
 from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
@@ -71,6 +72,13 @@ class PromptTuning(SoftPrompt[PromptTuningConfig]):
     order = 40
     config = PromptTuningConfig
     suggested_learning_rate = 3e-2
+    customary_rates = CustomaryRates(
+        low=1e-3,
+        high=0.3,
+        source=gettext_noop(
+            "The paper takes 0.3 with Adafactor (Lester et al. 2021); with AdamW, 1e-3 to 1e-1 is customary."
+        ),
+    )
 
     def peft_config(self, model: PreTrainedModel, config: PromptTuningConfig) -> Any:
         return import_peft().PromptTuningConfig(num_virtual_tokens=config.virtual_tokens, **input_sizes(model))
