@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, field_validator
 
 from studio.config.option import REQUIRED, Section, option
-from studio.i18n import gettext_noop
+from studio.errors import ConfigError
+from studio.i18n import gettext_noop, tr
 
 TrainOn: TypeAlias = Literal["completions", "all"]
 LeaveOut: TypeAlias = Literal[
@@ -25,6 +27,8 @@ TRAIN_ON: TrainOn = "completions"
 Mixing: TypeAlias = Literal["shuffle", "alternate", "blocks"]
 SHORTEST = 8  # tokens that rows may be cut to
 MAX_LENGTH = 1024  # tokens
+PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
+PLACEHOLDERS = ("question", "answer", "system")
 
 
 class DataSource(Section):
@@ -129,6 +133,12 @@ class DataConfig(Section):
         "Everything suits plain text.",
         labels={"completions": gettext_noop("Answers only"), "all": gettext_noop("Everything")},
     )
+    prompt_template: Annotated[str, StringConstraints(strip_whitespace=False)] = option(
+        "",
+        "Prompt template",
+        "How a Base model sees question and answer: text with {question} and, at the end, {answer}. {system} stands "
+        "for instructions that a row may have. Without a template, headings such as ### User: stand between them.",
+    )
     leave_out: tuple[LeaveOut, ...] = option(
         (),
         "Leave out",
@@ -136,3 +146,30 @@ class DataConfig(Section):
         "repeat one another the first stays. Leaked rows are left out of validation alone, and trained on.",
         advanced=True,
     )
+
+    @field_validator("prompt_template")
+    @classmethod
+    def _has_placeholders(cls, template: str) -> str:
+        if problem := prompt_template_problem(template):
+            raise ConfigError(tr("data.prompt_template: {problem}").format(problem=problem))
+        return template
+
+
+def prompt_template_problem(template: str) -> str:
+    """Return what is wrong with a prompt template, in a sentence, or nothing. An empty one is right."""
+    names = PLACEHOLDER.findall(template)
+    strange = [name for name in names if name not in PLACEHOLDERS]
+    if not template:
+        return ""
+    if strange:
+        words = tr("{{{name}}} is no placeholder; there are {{question}}, {{answer}} and {{system}}.")
+        return words.format(name=strange[0])
+    if names.count("answer") != 1:
+        return tr("{answer} has to stand in it exactly once.")
+    if not template.endswith("{answer}"):
+        return tr("{answer} has to stand at the very end, without a space or a line end behind it.")
+    if names.count("question") != 1:
+        return tr("{question} has to stand in it exactly once.")
+    if names.count("system") > 1:
+        return tr("{system} may stand in it only once.")
+    return ""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from studio.config.option import REQUIRED, Section, option
-from studio.i18n import gettext_noop
+from studio.errors import ConfigError
+from studio.i18n import gettext_noop, tr
 
 ModelKind = Literal["auto", "base", "chat"]
+ShippedTemplate = Literal["", "chatml", "headings"]
 
 HUBS = ("huggingface.co", "www.huggingface.co", "hf.co", "hf-mirror.com")
 # A model's page: its id and, behind it, what of the branch main was open.
@@ -52,7 +54,29 @@ class ModelConfig(Section):
         labels={"auto": gettext_noop("Automatic"), "base": gettext_noop("Base"), "chat": gettext_noop("Chat")},
     )
 
+    chat_template: ShippedTemplate = option(
+        "",
+        "Chat template",
+        "Teaches a Base model to speak: its rows are written in this template, and it learns the token that ends an "
+        "answer. Both are stored in the export. ChatML needs tokens that many tokenizers have; Headings needs none.",
+        labels={
+            "": gettext_noop("The model's own"),
+            "chatml": gettext_noop("ChatML"),
+            "headings": gettext_noop("Headings"),
+        },
+    )
+
     @field_validator("path")
     @classmethod
     def _plain(cls, path: str) -> str:
         return plain_model(path)
+
+    @model_validator(mode="after")
+    def _speaks_or_not(self) -> Self:
+        if self.chat_template and self.kind == "base":
+            words = tr(
+                "model.chat_template = {name} is for dialogue, and model.kind = base reads plain text; "
+                "take kind chat, or no chat template."
+            )
+            raise ConfigError(words.format(name=self.chat_template))
+        return self

@@ -76,8 +76,8 @@ def open_data(
         return inspect_data(source, rows=rows, progress=progress)
     from studio.engine.models.load import load_tokenizer
 
-    settings = config.model_dump(include={"train_on", "max_length"}) if config else {}
-    tokenizer = load_tokenizer(model.path)
+    settings = config.model_dump(include={"train_on", "max_length", "prompt_template"}) if config else {}
+    tokenizer = load_tokenizer(model.path, model.chat_template)
     return inspect_data(source, tokenizer=tokenizer, kind=model.kind, rows=rows, progress=progress, **settings)
 
 
@@ -88,8 +88,9 @@ def open_xray(
     from studio.engine.data.xray import open_xray
     from studio.engine.models.load import load_tokenizer
 
-    settings = config.model_dump(include={"train_on", "max_length"}) if config else {}
-    return open_xray(source, load_tokenizer(model.path), model.kind, progress=progress, **settings)
+    settings = config.model_dump(include={"train_on", "max_length", "prompt_template"}) if config else {}
+    tokenizer = load_tokenizer(model.path, model.chat_template)
+    return open_xray(source, tokenizer, model.kind, progress=progress, **settings)
 
 
 def export(

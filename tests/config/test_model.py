@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from studio.config import parse_config
+from studio.config import ModelConfig, parse_config
 from studio.config.model import plain_model
+from studio.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,8 @@ def test_the_pages_of_a_mirror_are_known(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_all_else_stays_as_it_is(text: str) -> None:
     assert plain_model(text) == text
     assert plain_model(f'"{text}"') == text
+
+
+def test_a_template_for_dialogue_on_a_model_that_reads_plain_text_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"model.chat_template = chatml .* model.kind = base"):
+        ModelConfig(path="a", kind="base", chat_template="chatml")

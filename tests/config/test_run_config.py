@@ -35,6 +35,32 @@ def test_what_is_written_reads_back_equal(tmp_path: Path) -> None:
     assert read_config(_write(tmp_path, write_config(config))) == config
 
 
+def test_a_prompt_template_is_kept_byte_for_byte(tmp_path: Path) -> None:
+    template = ' \t"Q":\r\n{question}\u00a0\n\n  {answer}'
+    config = parse_config({**MINIMAL, "data": {**MINIMAL["data"], "prompt_template": template}})
+    path = tmp_path / "config.toml"
+    path.write_bytes(write_config(config).encode())
+    assert read_config(path).data.prompt_template == template
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{question}", "{answer} has to stand in it exactly once"),
+        ("{answer} {question} {answer}", "{answer} has to stand in it exactly once"),
+        ("{question} {answer}\n", "{answer} has to stand at the very end"),
+        ("{answer}", "{question} has to stand in it exactly once"),
+        ("{question} {question} {answer}", "{question} has to stand in it exactly once"),
+        ("{questoin} {answer}", "{questoin} is no placeholder; there are {question}, {answer} and {system}"),
+        ("{system}{system}{question}{answer}", "{system} may stand in it only once"),
+    ],
+)
+def test_a_prompt_template_without_its_places_is_refused(template: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_config({**MINIMAL, "data": {**MINIMAL["data"], "prompt_template": template}})
+    assert str(refused.value).startswith(f"data.prompt_template: {reason}")
+
+
 def test_paths_are_meant_from_the_file_that_names_them(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").touch()
     text = '[model]\npath = "org/name"\n[[data.sources]]\npath = "rows.jsonl"\n'

@@ -94,6 +94,7 @@ def inspect_data(
     kind: Literal["base", "chat"] = "base",
     train_on: TrainOn = TRAIN_ON,
     max_length: int = MAX_LENGTH,
+    prompt_template: str = "",
     rows: int = 5,
     progress: Progress = no_progress,
 ) -> DataInspection:
@@ -106,7 +107,7 @@ def inspect_data(
         ModelError: the tokenizer or its template cannot be used.
         Cancelled: the user cancelled.
     """
-    renderer = Renderer(tokenizer, kind, train_on, max_length) if tokenizer is not None else None
+    renderer = Renderer(tokenizer, kind, train_on, max_length, prompt_template) if tokenizer is not None else None
     tally = Tally()
     opened = (open_source(file, progress, tally=tally) for file in local_sources(source, progress))
     first = next(opened)

@@ -93,7 +93,7 @@ def prepare_data(
     asked = [source for source in config.sources if source.weight]
     files = [(file, number) for number, source in enumerate(asked) for file in local_sources(source, progress)]
     config = config.model_copy(update={"sources": tuple(file for file, _ in files)})
-    renderer = Renderer(tokenizer, kind, config.train_on, config.max_length)
+    renderer = Renderer(tokenizer, kind, config.train_on, config.max_length, config.prompt_template)
     parts = [tokenise(source, renderer, progress) for source in config.sources]
     table = concatenate_datasets([part.rows for part in parts])
     source_of = np.repeat(np.arange(len(parts)), [len(part.rows) for part in parts])

@@ -12,6 +12,7 @@ from studio.engine.data.control_tokens import ControlTokens
 from studio.engine.data.encoder import Encoder, Encoding, Rendered
 from studio.engine.data.formats.base import Example, Message, Piece
 from studio.engine.data.formats.values import layout
+from studio.engine.data.prompt_template import fill_template
 from studio.engine.data.report import RowSkipped
 from studio.engine.data.template import ChatTemplate
 from studio.engine.data.timelimit import TimeLimit, TimeLimitExceeded
@@ -39,6 +40,7 @@ class Renderer:
         kind: "base" or "chat".
         train_on: "completions" supervises answers, "all" everything.
         max_length: tokens at which rows are cut.
+        prompt_template: how question and answer stand in plain text (prompt_template.py); "": as the format has them.
 
     Raises:
         ModelError: the tokenizer is not a fast one, or a Chat model has no template.
@@ -50,6 +52,7 @@ class Renderer:
         kind: Literal["base", "chat"],
         train_on: TrainOn = TRAIN_ON,
         max_length: int = MAX_LENGTH,
+        prompt_template: str = "",
     ) -> None:
         if not tokenizer.is_fast:
             raise ModelError(tr("The model has no tokenizer.json; choose a model that has one."))
@@ -59,7 +62,14 @@ class Renderer:
         self._control = ControlTokens(tokenizer)
         self._encoder = Encoder(tokenizer, self._control, max_length)
         self._template = ChatTemplate(tokenizer, self._control) if kind == "chat" else None
-        self._settings = {"version": _VERSION, "kind": kind, "train_on": train_on, "max_length": max_length}
+        self._prompt_template = prompt_template if kind == "base" else ""
+        self._settings = {
+            "version": _VERSION,
+            "kind": kind,
+            "train_on": train_on,
+            "max_length": max_length,
+            "prompt_template": self._prompt_template,
+        }
 
     @property
     def fingerprint(self) -> str:
@@ -101,7 +111,7 @@ class Renderer:
         turns = [m if isinstance(m, Message) else Message(m["role"], m["content"]) for m in messages]
         try:
             with TimeLimit(SECONDS):
-                rendered = self._template.ask(turns) if self._template else self._plain(layout(turns, ask=True))
+                rendered = self._template.ask(turns) if self._template else self._plain(self._asked(turns))
             return self._encoder.ids(rendered)
         except TimeLimitExceeded as error:
             raise _endless() from error
@@ -114,9 +124,16 @@ class Renderer:
         try:
             if self._template and example.messages:
                 return self._template.render(example.messages, self._everything)
+            if self._prompt_template and example.messages:
+                return [self._plain(fill_template(self._prompt_template, example.messages))]
             return [self._plain(example.pieces)]
         except RowSkipped as reason:
             return reason
+
+    def _asked(self, turns: Sequence[Message]) -> tuple[Piece, ...]:
+        if self._prompt_template:
+            return fill_template(self._prompt_template, turns, ask=True)
+        return layout(turns, ask=True)
 
     def _plain(self, pieces: Sequence[Piece]) -> Rendered:
         end = self._tokenizer.eos_token or ""

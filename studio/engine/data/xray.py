@@ -295,6 +295,7 @@ def open_xray(
     kind: Literal["base", "chat"],
     train_on: TrainOn = TRAIN_ON,
     max_length: int = MAX_LENGTH,
+    prompt_template: str = "",
     progress: Progress = no_progress,
 ) -> XRay:
     """Tokenise a source, or find it in the cache, and return its rows.
@@ -304,7 +305,7 @@ def open_xray(
         ModelError: the tokenizer or its template cannot be used.
         Cancelled: the user cancelled.
     """
-    renderer = Renderer(tokenizer, kind, train_on, max_length)
+    renderer = Renderer(tokenizer, kind, train_on, max_length, prompt_template)
     files = local_sources(source, progress)
     return XRay(files, [tokenise(file, renderer, progress) for file in files], tokenizer, max_length)
 

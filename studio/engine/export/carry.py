@@ -75,7 +75,8 @@ def _last_learnt(source: Source, tokenizer: PreTrainedTokenizerBase) -> int | No
     """The last token that a rendered answer teaches; for Chat, its template's end of turn."""
     messages = exchange("Hello?", "Yes")
     try:
-        row = Renderer(tokenizer, source.kind).encode(Example(layout(messages), messages))[-1]
+        renderer = Renderer(tokenizer, source.kind, prompt_template=source.config.data.prompt_template)
+        row = renderer.encode(Example(layout(messages), messages))[-1]
     except RowSkipped:
         return None  # the template wants another conversation than this one; the end of text remains
     return next(

@@ -77,6 +77,7 @@ def _from_row(row: TokenizedRow) -> Prompt:
 
 def built_in_prompts(source: Source, tokenizer: PreTrainedTokenizerBase) -> tuple[Prompt, ...]:
     """Return the built-in prompts as the run's model is asked them."""
-    renderer = Renderer(tokenizer, source.kind, source.config.data.train_on, TOKENS)
+    data = source.config.data
+    renderer = Renderer(tokenizer, source.kind, data.train_on, TOKENS, data.prompt_template)
     rows = (renderer.prompt([{"role": "user", "content": text}]) for text in BUILT_IN)
     return tuple(Prompt(tuple(ids), len(ids), "built-in", number) for number, ids in enumerate(rows, start=1))

@@ -64,7 +64,7 @@ def export_run(
     source = open_source(folder, progress)
     _refuse_unsuited(spec, source)
     dtype = spec.choose_dtype(dtype, source.info.dtype)
-    tokenizer = load_tokenizer(source.base)
+    tokenizer = load_tokenizer(source.base, source.config.model.chat_template)
     prefix = spec.prefix(source, tokenizer)
     destination = choose_destination(folder, f"{spec.name}-{dtype}", out)
     with staged(destination, spec.weight_bytes(source, dtype)) as place:

@@ -78,7 +78,7 @@ def _weights(path: Path) -> Iterator[Tensor]:
 
 def _measure(source: Source, certified: Certificate, path: Path, progress: Progress) -> tuple[Check, ...]:
     target = TARGETS.get(certified.target)
-    tokenizer = load_tokenizer(source.base)
+    tokenizer = load_tokenizer(source.base, source.config.model.chat_template)
     prefix = target.prefix(source, tokenizer)
     dtype = certified.dtype
     # Another machine may round a merge differently in the last bit; that the files are the same was just seen.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from studio.config import ModelConfig
+from studio.config.model import ShippedTemplate
 from studio.engine.models.files import model_name
 from studio.engine.models.shapes import ModelShapes
 
@@ -26,6 +28,7 @@ class ModelInfo:
         context_length: the most tokens it was made for, None when it does not say.
         has_template: whether it has a chat template that works.
         eos_token: the token that ends a text, None when there is none.
+        chat_template: the name of the template that is installed in place of its own, "" without one.
         skeleton: the model without memory for its weights; methods look at it for a place for what they add.
     """
 
@@ -41,9 +44,17 @@ class ModelInfo:
     has_template: bool
     eos_token: str | None
     shapes: ModelShapes
+    chat_template: ShippedTemplate = ""
     skeleton: PreTrainedModel | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:
         """How the model is called: the name of its folder, or its id in the hub's cache."""
         return model_name(self.path)
+
+
+def as_configured(info: ModelInfo, config: ModelConfig) -> ModelInfo:
+    """Return a model as a run treats it: of the kind that was chosen, with the chat template that is installed."""
+    if config.chat_template:
+        return replace(info, kind="chat", has_template=True, chat_template=config.chat_template)
+    return info if config.kind == "auto" else replace(info, kind=config.kind)

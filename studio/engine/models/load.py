@@ -14,9 +14,11 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
+from studio.config.model import ShippedTemplate
 from studio.engine.control import Progress, no_progress
 from studio.engine.dtypes import BYTES, torch_dtype
 from studio.engine.kernels.widen import stay
+from studio.engine.models.chat_templates import install_template
 from studio.engine.models.config import load_config
 from studio.engine.models.files import member, one_line
 from studio.engine.models.fill import fill_model, misfit
@@ -38,14 +40,17 @@ _IN_WORK = 2
 _LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
-def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(path: Path, chat_template: ShippedTemplate = "") -> PreTrainedTokenizerBase:
     """Return the tokenizer of a model folder. One without a padding token pads with its end-of-text token.
 
     tokenizer.json is taken as it stands: the class that tokenizer_config.json names may rebuild it otherwise,
     and then splits digits in another way than the model was trained with.
 
+    Args:
+        chat_template: the template to install in place of the model's own, as `[model]` names it.
+
     Raises:
-        ModelError: the files are missing or damaged, or need program code of their own.
+        ModelError: the files are missing or damaged, need program code of their own, or lack the template's tokens.
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -65,6 +70,8 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     # Padding is masked by position, so sharing the token does not keep the model from learning to stop.
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if chat_template:
+        install_template(tokenizer, chat_template)
     loaded: PreTrainedTokenizerBase = tokenizer
     return loaded
 

@@ -25,6 +25,7 @@ from studio.engine.data.prepare import PreparedData, prepare_data
 from studio.engine.device import peak_memory, resolve_device
 from studio.engine.estimate.plan import place_of, plan, with_rows, with_storage
 from studio.engine.kernels.products import cpu_has_bf16, cpu_has_fp16
+from studio.engine.models.info import as_configured
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.load import load_tokenizer
 from studio.engine.numerics.facts import FirstNonFinite
@@ -55,14 +56,14 @@ def measure(config: RunConfig, name: str, steps: int, reference: Path, progress:
         StudioError: model, data or method cannot be used, whatever the precision.
     """
     device = resolve_device(config.training.device)
-    info = inspect_model(Path(config.model.path), progress)
+    info = as_configured(inspect_model(Path(config.model.path), progress), config.model)
     try:
         config = in_precision(config, name)
         precision, _ = choose_precision(config.precision, device, info.dtype)
     except ConfigError as error:
         return ProbeRow(precision=name, status="unavailable", sentence=str(error), device=str(device))
-    kind = info.kind if config.model.kind == "auto" else config.model.kind
-    data = prepare_data(config.data, load_tokenizer(info.path), kind, config.training.seed, progress)
+    tokenizer = load_tokenizer(info.path, info.chat_template)
+    data = prepare_data(config.data, tokenizer, info.kind, config.training.seed, progress)
     check_positions(config, info, data)
     with tf32(config.precision.tf32):
         found = plan(info, with_rows(config, data.longest), place_of(config))

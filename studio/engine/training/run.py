@@ -22,7 +22,7 @@ from studio.engine.fit import Fit
 from studio.engine.methods import METHODS
 from studio.engine.models.files import fingerprint
 from studio.engine.models.find import resolve_model
-from studio.engine.models.info import ModelInfo
+from studio.engine.models.info import ModelInfo, as_configured
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.load import load_tokenizer
 from studio.engine.numerics.remedies import changed
@@ -142,15 +142,15 @@ class _Run:
 
     def _prepare(self) -> tuple[Prepared, TrainableModel]:
         progress = self._progress
-        info = inspect_model(resolve_model(self._config.model.path, progress), progress)
+        folder = resolve_model(self._config.model.path, progress)
+        info = as_configured(inspect_model(folder, progress), self._config.model)
         METHODS.get(self._config.method.name).check(info, self._config.method)
-        kind = info.kind if self._config.model.kind == "auto" else self._config.model.kind
         asked, stored = self._config, self._choose_storage(info)
         precision, reason = choose_precision(self._config.precision, self._device, info.dtype)
         check_optimizer(self._config.training.optimizer, precision, self._device)
-        self._announce(info, kind, precision, [reason, *storage_reasons(info, asked, stored)])
-        tokenizer = load_tokenizer(info.path)
-        data = prepare_data(self._config.data, tokenizer, kind, self._config.training.seed, progress)
+        self._announce(info, precision, [reason, *storage_reasons(info, asked, stored)])
+        tokenizer = load_tokenizer(info.path, info.chat_template)
+        data = prepare_data(self._config.data, tokenizer, info.kind, self._config.training.seed, progress)
         check_positions(self._config, info, data)
         found = self._plan(info, data)
         self._report_data(data)
@@ -185,10 +185,10 @@ class _Run:
             raise TrainingError(refusal(info, config, found))
         return found
 
-    def _announce(self, info: ModelInfo, kind: str, precision: Precision, reasons: list[str]) -> None:
+    def _announce(self, info: ModelInfo, precision: Precision, reasons: list[str]) -> None:
         self._folder.write_state(
             "running",
-            model={"path": str(info.path), "name": info.name, "kind": kind},
+            model={"path": str(info.path), "name": info.name, "kind": info.kind},
             method=self._config.method.name,
             precision=precision.name,
         )
@@ -196,7 +196,7 @@ class _Run:
             RunStarted(
                 run=self._folder.name,
                 model=info.name,
-                kind=kind,
+                kind=info.kind,
                 method=self._config.method.name,
                 precision=precision.name,
                 precision_because=reasons,
@@ -205,7 +205,7 @@ class _Run:
                 versions=library_versions(),
             )
         )
-        log.info("%s, %s, %s, %s on %s", info.name, kind, self._config.method.name, precision.name, self._device)
+        log.info("%s, %s, %s, %s on %s", info.name, info.kind, self._config.method.name, precision.name, self._device)
 
     def _report_data(self, data: PreparedData) -> None:
         train_rows = data.train
