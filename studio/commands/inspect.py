@@ -67,6 +67,7 @@ def _data(args: argparse.Namespace, console: Console) -> int:
         "skipped": data.skipped,
         "reasons": {reason.text(): count for reason, count in data.reasons.items()},
         "problems": [problem.text() for problem in data.problems],
+        "unused_columns": list(data.unused_columns),
         "columns": [{"name": column.name, "coverage": column.coverage} for column in data.columns],
         "rendered": [
             dataclasses.asdict(row)

@@ -61,6 +61,25 @@ class DataSource(Section):
         "auto", "Format", "How the rows are laid out. Automatic recognises it from the column names.", advanced=True
     )
     columns: dict[str, str] = Field(default_factory=dict)
+    ignored_columns: tuple[str, ...] = option(
+        (),
+        "Columns to ignore",
+        "Columns that are not needed. Other columns with values that are neither question nor answer are named.",
+        advanced=True,
+    )
+    thoughts: Literal["auto", "answer", "omit"] = option(
+        "auto",
+        "Thoughts",
+        "What becomes of thoughts that stand beside an answer, such as in reasoning_content. Automatic teaches them "
+        "where the chat template of the model has a place for them. In the answer writes them before it, as "
+        "<think>…</think>.",
+        labels={
+            "auto": gettext_noop("Automatic"),
+            "answer": gettext_noop("In the answer"),
+            "omit": gettext_noop("Leave out"),
+        },
+        advanced=True,
+    )
     encoding: str = option(
         "auto",
         "Text encoding",

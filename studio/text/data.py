@@ -6,7 +6,7 @@ and `{rows}` all rows of the source.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from studio.i18n import gettext_noop, tr
@@ -56,6 +56,9 @@ WORDS = {
         "{file}: in {count} of {rows} rows the chat template opens an answer differently from how it will ask for one, "
         "such as with a thought that the rows do not have."
     ),
+    "unused_columns": gettext_noop(
+        "{file}: these columns are not used: {columns}. Say which field each is for, or that it is to be ignored."
+    ),
     "truncated": gettext_noop("{file}: {count} of {rows} rows are cut off at the longest length that was set."),
     "duplicates": gettext_noop("{file}: {count} of {rows} rows repeat an earlier row exactly."),
     # Of skipped rows.
@@ -81,6 +84,12 @@ WORDS = {
 }
 
 
+def listed(names: Collection[str]) -> str:
+    """Return names for a message, the first dozen of them, shortened."""
+    short = [name if len(name) <= 40 else name[:39] + "…" for name in list(names)[:12]]
+    return ", ".join(short) + (", …" if len(names) > len(short) else "")
+
+
 def remark_text(code: str, values: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> str:
     """Return a remark in the language of the session.
 
@@ -93,4 +102,6 @@ def remark_text(code: str, values: Mapping[str, Any] | Iterable[tuple[str, Any]]
     if "numbers" in given:  # of the first few rows
         more = ", …" if given["count"] > len(given["numbers"]) else ""
         given["numbers"] = ", ".join(map(str, given["numbers"])) + more
+    if "columns" in given:
+        given["columns"] = listed(given["columns"])
     return tr(WORDS[code]).format(**given)

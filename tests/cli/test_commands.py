@@ -54,6 +54,7 @@ ROWS = SimpleNamespace(
     reasons={Remark("empty_answer"): 1},
     problems=(),
     columns=(SimpleNamespace(name="instruction", coverage=1.0),),
+    unused_columns=("source",),
     rendered=(
         RenderedRow(number=1, tokens=9, supervised_tokens=4, segments=(("Question: ", False), ("answer", True))),
     ),
@@ -118,6 +119,7 @@ def test_inspect_data_shows_counts_and_what_is_taught(command: Command, monkeypa
     values = command("inspect-data", "rows.jsonl", "--json").json
     assert (values["format"], values["rows"], values["skipped"], values["problems"]) == ("alpaca", 12, 1, [])
     assert values["rendered"][0]["segments"][1] == {"text": "answer", "supervised": True}
+    assert values["unused_columns"] == ["source"]
     assert "Question: ⟦answer⟧" in command("inspect-data", "rows.jsonl").out
 
 

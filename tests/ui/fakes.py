@@ -69,6 +69,7 @@ class FakeInspection:
     reasons: dict[Remark, int] = field(default_factory=dict)
     problems: tuple[Remark, ...] = ()
     columns: tuple[Any, ...] = ()
+    unused_columns: tuple[str, ...] = ()
     rendered: tuple[FakeRow, ...] = (FakeRow(1), FakeRow(2))
 
 

@@ -18,9 +18,18 @@ from studio.engine.data.readers.open import read_rows, refuse_or_skip, source_pa
 from studio.engine.data.report import Remark, RowSkipped, Tally
 from studio.errors import DataError
 from studio.i18n import tr
+from studio.text.data import listed
+
+MOST_COLUMNS = 1000
+"""Columns that are counted at most: JSON rows may use a new key in every row."""
 
 _SAMPLE = 100
 _PLACEHOLDER = re.compile(r"\{\{\s*[A-Za-z_][\w.\- ]*\}\}")
+
+
+def is_filled(value: object) -> bool:
+    """Return whether a cell holds something."""
+    return value is not None and value not in ("", [], {}) and not (isinstance(value, str) and value.isspace())
 
 
 @dataclass
@@ -41,8 +50,12 @@ class OpenSource:
     rows: Iterator[Row]
     tally: Tally
 
+    def __post_init__(self) -> None:
+        self._used = {*self.columns.values(), *self.source.ignored_columns}
+
     def example(self, row: Row) -> Example | None:
         """Return the example of a row; None when the row cannot be used, which is counted."""
+        self._count_unused(row)
         try:
             example = self.format.read(row.values, self.columns)
         except RowSkipped as reason:
@@ -56,6 +69,12 @@ class OpenSource:
         if any(_PLACEHOLDER.search(piece.text) for piece in example.pieces):
             self.tally.notes[Remark("placeholders")] += 1
         return example
+
+    def _count_unused(self, row: Row) -> None:
+        for name, value in row.values.items():
+            counted = name in self.tally.unused or len(self.tally.unused) < MOST_COLUMNS
+            if counted and name not in self._used and is_filled(value):
+                self.tally.unused[name] += 1
 
     def examples(self) -> Iterator[tuple[int, Example]]:
         """Yield the number and the example of each row that can be used."""
@@ -133,9 +152,3 @@ def _refuse_absent_fields(source: DataSource, chosen: Format, names: Collection[
                 "map one of them, or choose another format."
             ).format(file=printable(source_path(source)), field=absent[0], format=chosen.name, columns=listed(names))
         )
-
-
-def listed(names: Collection[str]) -> str:
-    """Return names for a message, the first dozen of them, shortened."""
-    short = [name if len(name) <= 40 else name[:39] + "…" for name in list(names)[:12]]
-    return ", ".join(short) + (", …" if len(names) > len(short) else "")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from studio.config import DataSource
 from studio.config.data import MAX_LENGTH, TRAIN_ON, TrainOn
 from studio.engine.control import Progress, no_progress
-from studio.engine.data.examples import OpenSource, open_source
+from studio.engine.data.examples import MOST_COLUMNS, OpenSource, is_filled, open_source
 from studio.engine.data.findings.base import Finding
 from studio.engine.data.formats.base import Example
 from studio.engine.data.hub import local_sources
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 ENCODED = 5000
 """Rows that are encoded; in a longer file the rest is read and checked, but not encoded."""
 
-_NAMES = 1000  # columns that are counted at most: JSON rows may use a new key in every row
 _REMEMBERED = 2_000_000  # hashes of rows that are kept to find duplicates
 
 
@@ -74,6 +73,7 @@ class DataInspection:
         skipped: rows that cannot be used; `reasons` counts them by reason.
         problems: what the user should know, the worst first.
         columns: its columns, in the order of the file.
+        unused_columns: columns that hold something and are not used, except those that the user ignores.
         rendered: the first rows that can be used.
         findings: what is wrong with some of its rows.
     """
@@ -84,6 +84,7 @@ class DataInspection:
     reasons: dict[Remark, int]
     problems: tuple[Remark, ...]
     columns: tuple[ColumnInfo, ...]
+    unused_columns: tuple[str, ...]
     rendered: tuple[RenderedRow, ...]
     findings: tuple[Finding, ...] = ()
 
@@ -151,10 +152,10 @@ class _Columns:
     def count(self, row: Row) -> None:
         self.rows += 1
         for name, value in row.values.items():
-            if name not in self.values and len(self.values) >= _NAMES:
+            if name not in self.values and len(self.values) >= MOST_COLUMNS:
                 continue
             self.values.setdefault(name, "")
-            if value is not None and value not in ("", [], {}):
+            if is_filled(value):
                 self.filled[name] += 1
                 self.values[name] = self.values[name] or str(value)[:200]
 
@@ -184,5 +185,6 @@ def _inspection(
             )
             for name, value in columns.values.items()
         ),
+        unused_columns=tuple(tally.unused),
         rendered=tuple(rendered),
     )

@@ -61,6 +61,7 @@ class Tally:
         rows: all rows read, including the skipped ones.
         skipped: number of skipped rows by reason.
         notes: number of rows by remark, for rows that are used.
+        unused: columns that hold something and are not used, with the number of rows that do.
         examples: number and reason of the first skipped rows of each reason, in the order of the file.
         needed: for each row that was too long, the `max_length` with which it could be used.
     """
@@ -68,6 +69,7 @@ class Tally:
     rows: int = 0
     skipped: Counter[Remark] = field(default_factory=Counter)
     notes: Counter[Remark] = field(default_factory=Counter)
+    unused: Counter[str] = field(default_factory=Counter)
     examples: list[tuple[int, Remark]] = field(default_factory=list)
     needed: list[int] = field(default_factory=list)
 
@@ -87,6 +89,8 @@ class Tally:
             problems.append(_because("rows_skipped", reason, file=file, count=count, rows=self.rows, numbers=numbers))
         for note, count in self.notes.items():
             problems.append(Remark.of(note.code, **dict(note.values), file=file, count=count, rows=self.rows))
+        if self.unused:
+            problems.append(Remark.of("unused_columns", file=file, columns=tuple(self.unused)))
         return problems
 
     def to_json(self) -> dict[str, Any]:
@@ -95,6 +99,7 @@ class Tally:
             "rows": self.rows,
             "skipped": [(remark.to_json(), count) for remark, count in self.skipped.items()],
             "notes": [(remark.to_json(), count) for remark, count in self.notes.items()],
+            "unused": dict(self.unused),
             "examples": [(number, remark.to_json()) for number, remark in self.examples],
             "needed": self.needed,
         }
@@ -106,6 +111,7 @@ class Tally:
             rows=int(values["rows"]),
             skipped=Counter({Remark.from_json(remark): int(count) for remark, count in values["skipped"]}),
             notes=Counter({Remark.from_json(remark): int(count) for remark, count in values["notes"]}),
+            unused=Counter({str(name): int(count) for name, count in values["unused"].items()}),
             examples=[(int(number), Remark.from_json(remark)) for number, remark in values["examples"]],
             needed=[int(length) for length in values["needed"]],
         )

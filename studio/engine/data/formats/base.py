@@ -12,18 +12,31 @@ from studio.registry import Spec
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation; `role` is system, user or assistant."""
+    """One turn of a conversation.
+
+    Attributes:
+        role: system, user or assistant.
+        learnt: False for an answer that is read and not learnt. It means nothing for the other roles.
+        thought: what the assistant thought before it answered; "" for none.
+    """
 
     role: str
     content: str
+    learnt: bool = True
+    thought: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of plain text. A `learnt` part is supervised, and the end token follows it."""
+    """A part of plain text.
+
+    A `learnt` part is supervised. The end token follows it, and also a part that is `ended`: an answer that is read
+    and not learnt.
+    """
 
     text: str
     learnt: bool
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
