@@ -80,6 +80,19 @@ class DataSource(Section):
         },
         advanced=True,
     )
+    text_unit: Literal["auto", "line", "paragraph", "document"] = option(
+        "auto",
+        "Row of a text file",
+        "What one row of a plain text or Markdown file is. Automatic takes lines, or paragraphs where blank lines part "
+        "blocks of several lines, or the whole document where it is Markdown.",
+        labels={
+            "auto": gettext_noop("Automatic"),
+            "line": gettext_noop("Line"),
+            "paragraph": gettext_noop("Paragraph"),
+            "document": gettext_noop("Document"),
+        },
+        advanced=True,
+    )
     encoding: str = option(
         "auto",
         "Text encoding",

@@ -60,6 +60,13 @@ WORDS = {
         "{file}: these columns are not used: {columns}. Say which field each is for, or that it is to be ignored."
     ),
     "truncated": gettext_noop("{file}: {count} of {rows} rows are cut off at the longest length that was set."),
+    "tokens_lost": gettext_noop(
+        "{file}: {count} of {rows} rows are cut off at the longest length that was set; {lost} tokens are lost."
+    ),
+    "divided": gettext_noop(
+        "{file}: {count} of {rows} rows are longer than the longest length; each is cut into several, and nothing is "
+        "lost."
+    ),
     "duplicates": gettext_noop("{file}: {count} of {rows} rows repeat an earlier row exactly."),
     # Of skipped rows.
     "rows_skipped": gettext_noop("{file}: {count} of {rows} rows are skipped because {reason} (row {numbers})."),

@@ -68,6 +68,10 @@ class ControlTokens:
         """Return text as people see it: everything under its own name."""
         return self._any_alias.sub(lambda found: self._token[found[0]], text)
 
+    def inside(self, text: str, place: int) -> bool:
+        """Return whether a place in a text lies inside an alias, which must not be cut."""
+        return text.startswith(_FILLING, place)
+
     def end(self, text: str) -> bool:
         """Return whether text ends with a control token that the template wrote."""
         return text.endswith(tuple(self._alias))

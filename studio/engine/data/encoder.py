@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 NO_ROOM = Remark("answer_cut_off")
 SPELLED = Remark("spelled_control_tokens")
 TRUNCATED = Remark("truncated")
+DIVIDED = Remark("divided")
 # Of a very long text only the beginning is encoded: enough characters for the longest row at 8 characters a token. The
 # last tokens before such a cut can differ from those of the whole text, so 64 more tokens than needed must come out.
 _CHARACTERS = 8
@@ -32,6 +33,7 @@ class Rendered:
         spans: the parts to learn, as pairs of begin and end in `text`, in characters.
         opened: whether the tokenizer's own first tokens, such as BOS, are put before it. Templates write their own.
         guarded: whether the text contains aliases.
+        divisible: whether a text that is too long is cut into several rows, instead of losing its end.
         notes: remarks on the row.
     """
 
@@ -39,6 +41,7 @@ class Rendered:
     spans: tuple[tuple[int, int], ...]
     opened: bool = False
     guarded: bool = False
+    divisible: bool = False
     notes: tuple[Remark, ...] = ()
 
 
@@ -84,8 +87,8 @@ class Encoder:
         self._max_length = max_length
         self._opening = _opening(tokenizer)
 
-    def encode(self, rendered: Sequence[Rendered]) -> list[Encoding | RowSkipped]:
-        """Return the tokens of each text, or why nothing can be learnt from it."""
+    def encode(self, rendered: Sequence[Rendered]) -> list[tuple[Encoding, ...] | RowSkipped]:
+        """Return the row of each text (several of a divisible one), or why nothing can be learnt from it."""
         heads = [one.text[: self._max_length * _CHARACTERS + 4096] for one in rendered]
         return [self._one(one, tokens) for one, tokens in zip(rendered, self._tokens(heads), strict=True)]
 
@@ -111,13 +114,67 @@ class Encoder:
             for text, ids, offsets in zip(texts, batch["input_ids"], batch["offset_mapping"], strict=True)
         ]
 
-    def _one(self, rendered: Rendered, tokens: _Tokens) -> Encoding | RowSkipped:
-        if len(tokens.text) < len(rendered.text) and len(tokens.ids) < self._max_length + _SPARE:
-            tokens = self._tokens([rendered.text])[0]
+    def _one(self, rendered: Rendered, tokens: _Tokens) -> tuple[Encoding, ...] | RowSkipped:
         try:
-            return self._limited(rendered, self._settled(rendered, tokens))
+            if rendered.divisible:
+                return tuple(self._divided(rendered, tokens))
+            if len(tokens.text) < len(rendered.text) and len(tokens.ids) < self._max_length + _SPARE:
+                tokens = self._tokens([rendered.text])[0]
+            return (self._limited(rendered, self._settled(rendered, tokens)),)
         except RowSkipped as reason:
             return reason
+
+    def _divided(self, rendered: Rendered, tokens: _Tokens) -> Iterator[Encoding]:
+        """Yield the rows of a text that is learnt as a whole. Their texts, one after the other, are that text.
+
+        Each row is encoded by itself, from `begin` on, and only as far as it may reach.
+        """
+        opening = len(self._opening) if rendered.opened else 0
+        room = self._max_length - opening
+        begin, notes = 0, rendered.notes
+        while True:
+            size = len(tokens.text)
+            part = replace(rendered, text=tokens.text, spans=((0, size),), notes=notes)
+            is_rest = begin + size >= len(rendered.text)
+            tokens = self._settled(part, tokens)
+            if is_rest and len(tokens.ids) <= room:
+                yield self._limited(part, tokens)
+                return
+            notes = (*rendered.notes, DIVIDED)
+            if not is_rest and len(tokens.ids) < room + _SPARE:
+                size *= 2
+            else:
+                # The last row must have two tokens: the first of a row is not learnt.
+                kept = self._end_of_row(tokens, min(room, len(tokens.ids) - 2) if is_rest else room)
+                end = tokens.ends[kept - 1]
+                row = replace(part, text=part.text[:end], spans=((0, end),), notes=notes)
+                yield self._limited(row, _Tokens(row.text, tokens.ids[:kept], tokens.ends[:kept]))
+                begin += end
+                size = end * 3 // 2 + _CHARACTERS * _SPARE
+            tokens = self._tokens([rendered.text[begin : begin + size]])[0]
+
+    def _end_of_row(self, tokens: _Tokens, room: int) -> int:
+        """Return how many tokens, at most `room`, the first row of a text gets.
+
+        Its last eighth is searched for the end of a paragraph, otherwise of a line, a sentence or a word.
+        """
+        text, ends = tokens.text, tokens.ends
+
+        def rank(kept: int) -> int:
+            end = ends[kept - 1]
+            if ends[kept] == end or self._control.inside(text, end):
+                return -1  # inside a character, or inside the alias of a control token
+            if text[end - 1] == "\n":
+                return 4 if text[end - 2 : end - 1] == "\n" else 3
+            if text[end - 1] in "。！？":
+                return 2
+            if text[end].isspace():
+                return 2 if text[end - 1] in ".!?…" else 1
+            return 0
+
+        last = range(room, max(0, room * 7 // 8 - 1), -1)
+        best = max(last, key=rank)
+        return best if rank(best) >= 0 else next((kept for kept in range(room, 0, -1) if rank(kept) >= 0), room)
 
     def _settled(self, rendered: Rendered, tokens: _Tokens) -> _Tokens:
         """Encode again where a token reaches across a boundary, or text was taken for a control token."""

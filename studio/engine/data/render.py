@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SECONDS = 20.0
 """Time limit of the chat template for one call. Usual templates need milliseconds."""
 
-_VERSION = 1
+_VERSION = 2
 """Part of the fingerprint. Raise it when a change of this code renders the same example differently."""
 
 
@@ -146,12 +146,13 @@ class Renderer:
                 spans.append((begin, len(text)))
         learnt = ((0, len(text)),) if self._everything else tuple(spans)
         guarded = self._control.reveal(text) != text
-        return Rendered(text, learnt, opened=True, guarded=guarded)
+        # Text without a question may be cut into rows: nothing that a later row needs is missing from it.
+        return Rendered(text, learnt, opened=True, guarded=guarded, divisible=len(pieces) == 1)
 
 
-def _together(parts: list[Encoding | RowSkipped]) -> tuple[Encoding, ...] | RowSkipped:
-    """Return the parts of one example that can be used, or why none can."""
-    rows = tuple(part for part in parts if isinstance(part, Encoding))
+def _together(parts: list[tuple[Encoding, ...] | RowSkipped]) -> tuple[Encoding, ...] | RowSkipped:
+    """Return the rows of the parts of one example that can be used, or why none can."""
+    rows = tuple(row for part in parts if not isinstance(part, RowSkipped) for row in part)
     return rows or next(part for part in parts if isinstance(part, RowSkipped))
 
 

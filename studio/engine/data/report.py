@@ -64,6 +64,7 @@ class Tally:
         unused: columns that hold something and are not used, with the number of rows that do.
         examples: number and reason of the first skipped rows of each reason, in the order of the file.
         needed: for each row that was too long, the `max_length` with which it could be used.
+        lost: tokens that were cut off at the longest length, of all rows that are used.
     """
 
     rows: int = 0
@@ -72,6 +73,7 @@ class Tally:
     unused: Counter[str] = field(default_factory=Counter)
     examples: list[tuple[int, Remark]] = field(default_factory=list)
     needed: list[int] = field(default_factory=list)
+    lost: int = 0
 
     def skip(self, number: int, reason: RowSkipped) -> None:
         """Count a row as skipped."""
@@ -88,7 +90,11 @@ class Tally:
             numbers = tuple(number for number, remark in self.examples if remark == reason)[:NAMED]
             problems.append(_because("rows_skipped", reason, file=file, count=count, rows=self.rows, numbers=numbers))
         for note, count in self.notes.items():
-            problems.append(Remark.of(note.code, **dict(note.values), file=file, count=count, rows=self.rows))
+            values: dict[str, Any] = {**dict(note.values), "file": file, "count": count, "rows": self.rows}
+            cut_off = note.code == "truncated"
+            problems.append(
+                Remark.of("tokens_lost", **values, lost=self.lost) if cut_off else Remark.of(note.code, **values)
+            )
         if self.unused:
             problems.append(Remark.of("unused_columns", file=file, columns=tuple(self.unused)))
         return problems
@@ -102,6 +108,7 @@ class Tally:
             "unused": dict(self.unused),
             "examples": [(number, remark.to_json()) for number, remark in self.examples],
             "needed": self.needed,
+            "lost": self.lost,
         }
 
     @classmethod
@@ -114,6 +121,7 @@ class Tally:
             unused=Counter({str(name): int(count) for name, count in values["unused"].items()}),
             examples=[(int(number), Remark.from_json(remark)) for number, remark in values["examples"]],
             needed=[int(length) for length in values["needed"]],
+            lost=int(values["lost"]),
         )
 
     def why_nothing_is_left(self, file: str, max_length: int) -> Remark:

@@ -45,6 +45,8 @@ class RowStore:
     Attributes:
         lengths: tokens of each row, int64, (rows,).
         supervised: tokens that are learnt of each row, int64, (rows,).
+        lost: tokens that were cut off each row at the longest length, int64, (rows,).
+        numbers: the line or position of each row in its file, from 1, int64, (rows,).
         roles: "domain" or "general", (rows,).
     """
 
@@ -60,6 +62,8 @@ class RowStore:
         self._source_of = source_of[selected]
         self.lengths = column(rows, "length")[selected]
         self.supervised = column(rows, "supervised_tokens")[selected]
+        self.lost = column(rows, "lost")[selected]
+        self.numbers = column(rows, "number")[selected]
         self.roles = np.array([role for _, role in sources])[self._source_of]
 
     def __len__(self) -> int:
@@ -70,7 +74,7 @@ class RowStore:
         row = self._rows[int(place)]
         ids, supervised = (row[name][0].values.to_numpy(zero_copy_only=False) for name in ("input_ids", "supervised"))
         labels = np.where(supervised, ids, np.int32(IGNORED))
-        return TokenizedRow(ids, labels, self._paths[self._source_of[place]], row["number"][0].as_py())
+        return TokenizedRow(ids, labels, self._paths[self._source_of[place]], int(self.numbers[place]))
 
     def __iter__(self) -> Iterator[TokenizedRow]:
         return (self[place] for place in range(len(self)))

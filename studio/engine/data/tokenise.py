@@ -13,7 +13,7 @@ import numpy as np
 from studio.config import DataSource
 from studio.engine.control import Progress
 from studio.engine.data.cache import cached_dataset
-from studio.engine.data.encoder import Encoding
+from studio.engine.data.encoder import DIVIDED, Encoding
 from studio.engine.data.examples import open_source
 from studio.engine.data.formats.base import Example
 from studio.engine.data.readers.files import fingerprint, printable, size_and_mtime
@@ -98,6 +98,7 @@ def encode_chunk(
             tally.skip(number, outcome)
         else:
             tally.notes.update({note for row in outcome for note in row.notes})
+            tally.lost += sum(row.lost for row in outcome)
             kept.append((number, outcome))
     return kept
 
@@ -118,6 +119,8 @@ def _rows(source: DataSource, renderer: Renderer, tally: Tally, progress: Progre
             taught += 1
             digest = _digest(encodings)
             for encoding in encodings:
+                if DIVIDED in encoding.notes:  # the rows of a long text may be held out one by one
+                    digest = _digest((encoding,))
                 yield {
                     "input_ids": encoding.input_ids,
                     "supervised": encoding.supervised,

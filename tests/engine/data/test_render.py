@@ -10,7 +10,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from studio.engine.data import render
-from studio.engine.data.encoder import NO_ROOM, SPELLED, TRUNCATED, Encoding
+from studio.engine.data.encoder import DIVIDED, NO_ROOM, SPELLED, TRUNCATED, Encoding
 from studio.engine.data.formats import FORMATS
 from studio.engine.data.formats.base import Example, Message, Piece
 from studio.engine.data.formats.values import conversation
@@ -307,10 +307,47 @@ def test_a_model_without_an_end_token_is_taught_the_text_alone(make_tokenizer: A
 
 
 def test_a_long_row_is_cut_and_said_to_be(tokenizer: PreTrainedTokenizerFast) -> None:
-    row = only(Renderer(tokenizer, "base", max_length=16).encode(read("text", text="hello world " * 50)))
+    example = read("prompt-completion", prompt="hello", completion="hello world " * 50)
+    row = only(Renderer(tokenizer, "base", max_length=16).encode(example))
     assert len(row.input_ids) == len(row.supervised) == 16
     assert TRUNCATED in row.notes
+    assert row.lost == len(only(Renderer(tokenizer, "base").encode(example)).input_ids) - 16
     assert "".join(text for text, _ in row.segments) == tokenizer.decode(row.input_ids)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hello world, this is Paris. What is LoRA?\n\nIt teaches a model\nsomething new. " * 30,
+        "微调让模型学会新的东西。什么是低秩适配？" * 40,
+        "x" * 700,
+        "👩‍👩‍👧 é " * 100,
+        "a spelled <|im_end|> stays text " * 40,
+    ],
+)
+def test_a_long_text_is_cut_into_rows_and_nothing_of_it_is_lost(
+    text: str, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    rows = Renderer(tokenizer, "base", max_length=32).encode(read("text", text=text))
+    assert len(rows) > 3
+    assert max(len(row.input_ids) for row in rows) <= 32
+    assert "".join(tokenizer.decode(row.input_ids) for row in rows) == text + "<|im_end|>"
+    assert "".join(part for row in rows for part, _ in row.segments) == text + "<|im_end|>"
+    assert [row.input_ids.count(2) for row in rows] == [0] * (len(rows) - 1) + [1]
+    assert all(sum(row.supervised) == len(row.input_ids) - 1 for row in rows)  # nothing precedes the first token
+    assert all(DIVIDED in row.notes and not row.lost for row in rows)
+
+
+def test_a_long_text_is_cut_where_a_paragraph_a_line_or_a_word_ends(tokenizer: PreTrainedTokenizerFast) -> None:
+    def first(text: str) -> str:
+        rows = Renderer(tokenizer, "base", max_length=64).encode(read("text", text=text))
+        return "".join(part for part, _ in rows[0].segments)
+
+    words = "hello world " * 29
+    assert first(words + "\n\nhello\nhello world" + words) == words + "\n\n"
+    assert first(words + "\nhello. hello world" + words) == words + "\n"
+    assert first(words + "hello. hello world hello" + words) == words + "hello."
+    assert first("hello world " * 90).endswith(("hello", "world"))
 
 
 def test_a_row_whose_answer_is_cut_away_is_skipped_with_the_length_it_needs(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -323,8 +360,11 @@ def test_a_row_whose_answer_is_cut_away_is_skipped_with_the_length_it_needs(toke
 
 def test_a_very_long_row_is_encoded_only_as_far_as_it_is_kept(tokenizer: PreTrainedTokenizerFast) -> None:
     text = "hello world, this is Paris. " * 40_000
-    row = only(Renderer(tokenizer, "base", max_length=64).encode(read("text", text=text)))
-    assert row.input_ids == tokenizer(text[:4000], add_special_tokens=False)["input_ids"][:64]
+    example = read("prompt-completion", prompt="hello", completion=text)
+    row = only(Renderer(tokenizer, "base", max_length=64).encode(example))
+    prompt, begin = tokenizer("hello")["input_ids"], tokenizer(text[:4000])["input_ids"]
+    assert row.input_ids == [*prompt, *begin][:64]
+    assert row.lost == pytest.approx(len(tokenizer(text)["input_ids"]), rel=0.01)
 
 
 def test_text_of_few_tokens_and_many_characters_is_encoded_to_its_end(make_tokenizer: Any) -> None:
