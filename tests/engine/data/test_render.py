@@ -325,9 +325,7 @@ def test_a_long_row_is_cut_and_said_to_be(tokenizer: PreTrainedTokenizerFast) ->
         "a spelled <|im_end|> stays text " * 40,
     ],
 )
-def test_a_long_text_is_cut_into_rows_and_nothing_of_it_is_lost(
-    text: str, tokenizer: PreTrainedTokenizerFast
-) -> None:
+def test_a_long_text_is_cut_into_rows_and_nothing_of_it_is_lost(text: str, tokenizer: PreTrainedTokenizerFast) -> None:
     rows = Renderer(tokenizer, "base", max_length=32).encode(read("text", text=text))
     assert len(rows) > 3
     assert max(len(row.input_ids) for row in rows) <= 32
