@@ -17,6 +17,7 @@ from studio.text.numbers import count_text, size_text
 
 if TYPE_CHECKING:
     from studio.engine.data.inspect import DataInspection
+    from studio.engine.inference.behaviour import Behaviour
 
 SUPERVISED_ON_A_TERMINAL = ("\x1b[1;32m", "\x1b[0m")
 SUPERVISED_IN_TEXT = ("⟦", "⟧")
@@ -25,6 +26,7 @@ SUPERVISED_IN_TEXT = ("⟦", "⟧")
 def add_to(commands: Commands) -> None:
     parser = add_command(commands, "inspect-model", tr("Base or Chat, with reasons; size; problems"), _model)
     parser.add_argument("model", metavar="DIR", help=tr("a folder in Hugging Face layout, or a hub id"))
+    parser.add_argument("--probe", action="store_true", help=tr("load it, and try how it answers and continues text"))
     parser = add_command(commands, "inspect-data", tr("format, counts, problems, and rows as they are taught"), _data)
     parser.add_argument("file", metavar="FILE", help=tr("a JSON, JSONL, CSV, Parquet or text file, or a hub id"))
     parser.add_argument("--model", metavar="DIR", help=tr("render the rows with this model's template and tokens"))
@@ -33,10 +35,12 @@ def add_to(commands: Commands) -> None:
 
 def _model(args: argparse.Namespace, console: Console) -> int:
     info = actions.open_model(args.model, console.progress)
+    behaviour = actions.try_model(info, console.progress) if args.probe else None
+    findings = [finding.words() for finding in behaviour.findings] if behaviour else []
     values = {
         "path": str(info.path),
         "kind": info.kind,
-        "reasons": info.reasons,
+        "reasons": [*info.reasons, *findings],
         "problems": info.problems,
         "architecture": info.architecture,
         "parameters": info.parameters,
@@ -46,16 +50,26 @@ def _model(args: argparse.Namespace, console: Console) -> int:
         "has_template": info.has_template,
         "eos_token": info.eos_token,
     }
-    console.result(values, "\n".join(_model_lines(info)))
+    if behaviour is not None:
+        values["behaviour"] = {
+            "like": behaviour.like,
+            "findings": [{"code": finding.code, **dict(finding.values)} for finding in behaviour.findings],
+            "tried": [dataclasses.asdict(tried) for tried in behaviour.tried],
+        }
+    console.result(values, "\n".join(_model_lines(info, behaviour)))
     return 0
 
 
-def _model_lines(info: ModelInfo) -> Iterator[str]:
+def _model_lines(info: ModelInfo, behaviour: Behaviour | None) -> Iterator[str]:
     kind = tr("Chat model") if info.kind == "chat" else tr("Base model")
     yield f"{kind}: {info.path}"
     yield f"{info.architecture}, {count_text(info.parameters)}, {info.dtype}, {size_text(info.bytes)}"
-    yield from _listed(tr("Why:"), info.reasons)
+    findings = [finding.words() for finding in behaviour.findings] if behaviour else []
+    yield from _listed(tr("Why:"), (*info.reasons, *findings))
     yield from _listed(tr("Problems:"), info.problems)
+    for tried in behaviour.tried if behaviour else ():
+        yield tr("Asked: {prompt}").format(prompt=tried.prompt)
+        yield tr("Said ({tokens} tokens): {text}").format(tokens=tried.tokens, text=tried.text)
 
 
 def _data(args: argparse.Namespace, console: Console) -> int:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from studio.engine.data.xray import XRay
     from studio.engine.export.certificate import Certificate
     from studio.engine.export.run import ExportResult
+    from studio.engine.inference.behaviour import Behaviour
     from studio.engine.inference.figures import Latency
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,13 @@ class MethodRow:
 def open_model(path_or_id: str, progress: Progress = no_progress) -> ModelInfo:
     """Find a model by folder or hub id and look at it, without loading its weights. Raises `ModelError`."""
     return inspect_model(resolve_model(path_or_id, progress), progress)
+
+
+def try_model(info: ModelInfo, progress: Progress = no_progress) -> Behaviour:
+    """Load a model and try how it behaves on a few prompts. Raises `ModelError`, `Cancelled`."""
+    from studio.engine.inference.try_model import try_model
+
+    return try_model(info, progress)
 
 
 def open_data(

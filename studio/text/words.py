@@ -24,6 +24,7 @@ STAGES = {
     "measuring": gettext_noop("Measuring"),
     "writing": gettext_noop("Writing files"),
     "verifying": gettext_noop("Verifying"),
+    "trying": gettext_noop("Trying how the model behaves"),
 }
 
 # Of a memory estimate.

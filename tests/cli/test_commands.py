@@ -16,6 +16,7 @@ from studio.engine.data.findings.base import finding
 from studio.engine.data.inspect import RenderedRow
 from studio.engine.data.report import Remark
 from studio.engine.export.certificate import Certificate, Check
+from studio.engine.inference.behaviour import Behaviour, Tried
 from studio.errors import Cancelled, ExportError, ModelError
 from studio.runner import actions
 from studio.runs import create_run
@@ -112,6 +113,18 @@ def test_inspect_model_tells_kind_reasons_and_problems(command: Command, monkeyp
     text = command("inspect-model", "/models/tiny").out
     assert text.startswith("Chat model: ")
     assert "It has no pad token." in text
+
+
+def test_a_probe_adds_what_it_found_to_the_reasons(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = Tried(manner="template", prompt="Capital?", text="Paris", tokens=3, ended=True)
+    monkeypatch.setattr(actions, "open_model", answering(CHAT))
+    monkeypatch.setattr(actions, "try_model", answering(Behaviour((tried,), limit=48)))
+    values = command("inspect-model", "x", "--probe", "--json").json
+    assert values["behaviour"]["like"] == "chat"
+    assert values["behaviour"]["findings"] == [{"code": "ends_its_turn", "asked": 1, "ended": 1, "limit": 48}]
+    assert values["reasons"][-1].startswith("Tried: asked 1 questions through its template")
+    said = command("inspect-model", "x", "--probe").out
+    assert "Asked: Capital?\nSaid (3 tokens): Paris" in said
 
 
 def test_inspect_data_shows_counts_and_what_is_taught(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

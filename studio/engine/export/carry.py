@@ -66,19 +66,22 @@ def stop_ids(config: dict[str, Any]) -> list[int]:
 
 def ending_ids(source: Source, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Return the tokens that end an answer of this run: the end of text, and what training puts behind an answer."""
-    ends = [tokenizer.eos_token_id, _last_learnt(source, tokenizer)]
+    renderer = Renderer(tokenizer, source.kind, prompt_template=source.config.data.prompt_template)
+    ends = [tokenizer.eos_token_id, last_learnt(renderer)]
     special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
     return list(dict.fromkeys(token for token in ends if token in special))
 
 
-def _last_learnt(source: Source, tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """The last token that a rendered answer teaches; for Chat, its template's end of turn."""
+def last_learnt(renderer: Renderer) -> int | None:
+    """Return the last token that a rendered answer teaches; for Chat, its template's end of turn.
+
+    None where the template wants another conversation than question and answer.
+    """
     messages = exchange("Hello?", "Yes")
     try:
-        renderer = Renderer(tokenizer, source.kind, prompt_template=source.config.data.prompt_template)
         row = renderer.encode(Example(layout(messages), messages))[-1]
     except RowSkipped:
-        return None  # the template wants another conversation than this one; the end of text remains
+        return None
     return next(
         (token for token, learnt in zip(row.input_ids[::-1], row.supervised[::-1], strict=True) if learnt), None
     )

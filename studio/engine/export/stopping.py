@@ -67,7 +67,7 @@ def first_stop(
     """
     asked: list[Stops] = []
     for prompt in prompts[:TRIES]:
-        answer = _answer(model, (*opening, *prompt.ids[: prompt.answer]), ends, limit, progress, stage)
+        answer = greedy_answer(model, (*opening, *prompt.ids[: prompt.answer]), ends, limit, progress, stage)
         ended = bool(answer) and answer[-1] in ends
         asked.append(Stops(prompt, len(answer) if ended else None, answer))
         if ended:
@@ -76,10 +76,11 @@ def first_stop(
 
 
 @torch.no_grad()
-def _answer(
+def greedy_answer(
     model: nn.Module, asked: Sequence[int], ends: Sequence[int], limit: int, progress: Progress, stage: str
 ) -> tuple[int, ...]:
-    ids = torch.tensor([list(asked)])
+    """Return the tokens that follow `asked`, the likeliest each time, up to one of `ends` or `limit` of them."""
+    ids = torch.tensor([list(asked)], device=next(model.parameters()).device)
     config = GenerationConfig(
         max_new_tokens=limit, do_sample=False, eos_token_id=list(ends) or None, pad_token_id=ends[0] if ends else None
     )
