@@ -12,7 +12,8 @@ from studio.config import DataSource
 from studio.config.data import MAX_LENGTH, TRAIN_ON, TrainOn
 from studio.engine.control import Progress, no_progress
 from studio.engine.data.examples import MOST_COLUMNS, OpenSource, is_filled, open_source
-from studio.engine.data.findings.base import Finding
+from studio.engine.data.findings import Finding, Survey, find
+from studio.engine.data.findings.traits import TraitList
 from studio.engine.data.formats.base import Example
 from studio.engine.data.hub import local_sources
 from studio.engine.data.readers.base import Row
@@ -112,9 +113,9 @@ def inspect_data(
     tally = Tally()
     opened = (open_source(file, progress, tally=tally) for file in local_sources(source, progress))
     first = next(opened)
-    columns = _Columns()
+    columns, traits = _Columns(), TraitList()
     rendered: list[RenderedRow] = []
-    for chunk in chunks(_counted(chain([first], opened), columns)):
+    for chunk in chunks(_counted(chain([first], opened), columns, traits)):
         if renderer is None:
             rendered += [_as_text(number, example) for number, example in chunk[: rows - len(rendered)]]
         elif tally.rows <= ENCODED or len(rendered) < rows:
@@ -124,10 +125,11 @@ def inspect_data(
                 rendered.append(
                     RenderedRow(number=number, segments=encoding.segments, tokens=tokens, supervised_tokens=learnt)
                 )
-    return _inspection(source, first, columns, rendered, max_length)
+    findings = find(Survey(traits.rows(), tally.examples))
+    return _inspection(source, first, columns, rendered, findings, max_length)
 
 
-def _counted(files: Iterable[OpenSource], columns: _Columns) -> Iterator[tuple[int, Example]]:
+def _counted(files: Iterable[OpenSource], columns: _Columns, traits: TraitList) -> Iterator[tuple[int, Example]]:
     """Yield the examples of all files while counting columns and duplicates."""
     seen: set[int] = set()
     for file, row in ((opened, row) for opened in files for row in opened.rows):
@@ -140,6 +142,7 @@ def _counted(files: Iterable[OpenSource], columns: _Columns) -> Iterator[tuple[i
             file.tally.notes[Remark("duplicates")] += 1
         elif len(seen) < _REMEMBERED:
             seen.add(known)
+        traits.add(row.number, example)
         yield row.number, example
 
 
@@ -166,7 +169,12 @@ def _as_text(number: int, example: Example) -> RenderedRow:
 
 
 def _inspection(
-    source: DataSource, opened: OpenSource, columns: _Columns, rendered: list[RenderedRow], max_length: int
+    source: DataSource,
+    opened: OpenSource,
+    columns: _Columns,
+    rendered: list[RenderedRow],
+    findings: tuple[Finding, ...],
+    max_length: int,
 ) -> DataInspection:
     tally, file = opened.tally, printable(source_path(source))
     problems = tally.problems(file)
@@ -187,4 +195,5 @@ def _inspection(
         ),
         unused_columns=tuple(tally.unused),
         rendered=tuple(rendered),
+        findings=findings,
     )

@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from studio.engine.data.findings.base import Finding
 from studio.text.data import remark_text
 
 NAMED = 5
@@ -157,14 +156,12 @@ class DataReport:
         skipped: rows by reason.
         problems: what the user should know; training can go on.
         fingerprints: SHA-256 of each source file, by path.
-        findings: what is wrong with some of the rows of all sources together.
     """
 
     rows: int
     skipped: dict[Remark, int]
     problems: tuple[Remark, ...]
     fingerprints: dict[str, str]
-    findings: tuple[Finding, ...] = ()
 
 
 def _because(code: str, reason: Remark, **values: Any) -> Remark:

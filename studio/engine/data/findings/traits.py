@@ -1,0 +1,160 @@
+"""What findings need to know of a row: a few numbers, made once while the row is read.
+
+Detectors compare rows by these numbers and never see the text again, so that memory stays bounded, at some 300 bytes a
+row.
+The numbers are the same in every process and in every session; they are kept beside the tokens in the cache.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from studio.engine.data.formats.base import Example
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+VERSION = 1
+"""Raise it when a change of this package gives a row other numbers: cached rows are then made again."""
+
+SKETCH = 32
+"""Hashes that are kept of a text."""
+MOST = 500_000
+"""Rows that are compared with each other; of a larger set, the first ones."""
+NO_HASH = np.uint32(0xFFFFFFFF)
+"""Fills the places of a sketch that a short text leaves empty."""
+_DIGITS = re.compile(rb"\d+")
+_SHINGLE = 8  # characters
+_ENDS = 32  # bytes, so that ten characters of Chinese weigh as much as six words of English
+_MARKS_AROUND_WORDS = ".,;:!?…\"'“”‘’«»()[]。，、；：！？（）《》「」【】¿¡"
+
+
+ROW = np.dtype(
+    [
+        ("number", np.int64),
+        ("content", np.int64),
+        ("question", np.int64),
+        ("answer", np.int64),
+        ("question_frame", np.int64),
+        ("answer_frame", np.int64),
+        ("question_sketch", np.uint32, SKETCH),
+        ("answer_sketch", np.uint32, SKETCH),
+    ]
+)
+"""The numbers of a row.
+
+`number` is its number in the file and `content` a hash of all of it. `question` and `answer` are hashes of the normal
+texts, `question_frame` and `answer_frame` of what near texts have in common (`frame`), and `question_sketch` and
+`answer_sketch` their sketches, filled up with `NO_HASH`.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A row as findings see it.
+
+    Attributes:
+        question: all that stands before the last answer.
+        answer: the last answer, or a whole plain text.
+        everything: all of it.
+    """
+
+    question: str
+    answer: str
+    everything: str
+
+    @classmethod
+    def of(cls, example: Example) -> Texts:
+        """Return the texts of an example: of its turns, or of its pieces where it is no conversation."""
+        turns = [(turn.content, turn.role == "assistant") for turn in example.messages]
+        parts = turns or [(piece.text, piece.learnt) for piece in example.pieces]
+        last = max((place for place, (_, answers) in enumerate(parts) if answers), default=len(parts) - 1)
+        before = "\n".join(text for text, _ in parts[:last])
+        return cls(before, parts[last][0], "\n".join(text for text, _ in parts))
+
+
+def normal(text: str) -> str:
+    """Return text without what a copy may change: case, spacing, and punctuation around words."""
+    words = [word.strip(_MARKS_AROUND_WORDS) for word in text.casefold().split()]
+    return " ".join([word for word in words if word])
+
+
+def hashed(*texts: str | bytes) -> int:
+    """Return a hash of texts, of 64 bits with a sign."""
+    parts = [text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text for text in texts]
+    return int.from_bytes(blake2b(b"\0".join(parts), digest_size=8).digest(), "little", signed=True)
+
+
+def frame(text: str) -> int:
+    """Return a hash of what must be equal in normal texts that are nearly the same: their ends and all their digits."""
+    encoded = text.encode("utf-8", "surrogatepass")
+    return hashed(encoded[:_ENDS], encoded[-_ENDS:], *_DIGITS.findall(encoded))
+
+
+def sketch(text: str) -> NDArray[np.uint32]:
+    """Return the smallest hashes of the shingles of a text, ascending, (SKETCH,) at most.
+
+    The share of hashes that two sketches have in common estimates the Jaccard similarity of their shingles, here runs
+    of 8 characters, which serve languages without spaces as well (Broder, "On the resemblance and containment of
+    documents", 1997; bottom-k sketches: Cohen and Kaplan, 2007).
+    """
+    grams: NDArray[np.uint32] = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    if len(grams) < _SHINGLE:
+        return grams[:0]
+    for step, factor in (
+        (1, 0x9E3779B1),
+        (2, 0x85EBCA77),
+        (4, 0xC2B2AE3D),
+    ):  # polynomial hashes of 2, 4 and 8 characters
+        grams = grams[:-step] * np.uint32(factor) + grams[step:]
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):  # mixes the bits; the constants are lowbias32's
+        grams ^= grams >> np.uint32(shift)
+        grams *= np.uint32(factor)
+    grams ^= grams >> np.uint32(16)
+    if len(grams) > 4 * SKETCH:  # some are there several times
+        grams = np.partition(grams, 4 * SKETCH)[: 4 * SKETCH]
+    grams.sort()
+    smallest: NDArray[np.uint32] = grams[np.append(True, grams[1:] != grams[:-1])][:SKETCH]
+    return smallest
+
+
+def traits(number: int, example: Example) -> bytes:
+    """Return the numbers of a row, as the bytes of one `ROW`."""
+    texts = Texts.of(example)
+    row = np.zeros((), dtype=ROW)
+    row["number"] = number
+    row["content"] = hashed(texts.question, texts.answer)
+    for name, text in (("question", normal(texts.question)), ("answer", normal(texts.answer))):
+        row[name], row[f"{name}_frame"] = hashed(text), frame(text)
+        row[f"{name}_sketch"] = NO_HASH
+        hashes = sketch(text)
+        row[f"{name}_sketch"][: len(hashes)] = hashes
+    return row.tobytes()
+
+
+class TraitList:
+    """The numbers of the rows of a file while it is read, at most `MOST`."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def add(self, number: int, example: Example) -> None:
+        """Append those of a row."""
+        if len(self._bytes) < MOST * ROW.itemsize:
+            self._bytes += traits(number, example)
+
+    def rows(self) -> NDArray[Any]:
+        """Return them as `ROW`s, (rows,)."""
+        return np.frombuffer(bytes(self._bytes), dtype=ROW)
+
+
+def traits_of(table: Dataset) -> NDArray[Any]:
+    """Return the numbers of the rows of a tokenised table, as `ROW`s, (rows,), at most `MOST`."""
+    chunks = table.with_format("arrow")[: min(MOST, len(table))]["traits"].chunks
+    return np.frombuffer(b"".join(value for chunk in chunks for value in chunk.to_pylist()), dtype=ROW)
