@@ -1,6 +1,6 @@
 """Work in a process of its own: it can be killed at any moment, and a crash ends nothing else.
 
-The parent writes the job to the child's input, one line of JSON, and leaves that pipe open. The child writes one JSON
+The parent writes each job to the child's input, one line of JSON, and leaves that pipe open. The child writes one JSON
 value a line to its output: `["progress", stage, done, total]` now and then, and at last `["result", value]`, or
 `["refused", kind, sentence]` for a `StudioError`. What a library prints goes to the error output.
 """
@@ -20,6 +20,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryFile
 from typing import IO, Any, TypeAlias
+
+import psutil
 
 import studio
 from studio import errors as studio_errors
@@ -44,51 +46,115 @@ class ChildFailed(Exception):
         self.code = code
 
 
-def run_in_child(work: Work, job: Any, progress: Progress = no_progress, seconds: float = math.inf) -> Any:
+def run_in_child(work: Work, job: Any, progress: Progress = no_progress) -> Any:
     """Return `work(job, progress)`, computed in a process of its own. That process ends when this one does.
 
     Args:
         work: a function at the top of a module. What that module imports, the child imports.
         job: any JSON value; so is what `work` returns.
         progress: gets the last report of `work`, at least every `POLL_SECONDS`.
-        seconds: how long `work` may take after its first report. Imports come before it, and take as long as they do.
 
     Raises:
         StudioError: what `work` raised, or `Cancelled` by `progress`. The process is then killed.
-        TimeoutError: it took longer than `seconds`, and was killed.
         ChildFailed: it ended without a result.
     """
-    # The package is found by its own path, wherever the child is started.
-    path = os.pathsep.join(filter(None, (str(Path(studio.__file__).parents[1]), os.environ.get("PYTHONPATH", ""))))
-    with (
-        TemporaryFile() as errors,
-        subprocess.Popen(
+    with Child(work) as child:
+        return child.ask(job, progress)
+
+
+class Child:
+    """A process that does one kind of work on one job after another. It ends when it is closed or this process ends.
+
+    Args:
+        work: a function at the top of a module.
+    """
+
+    def __init__(self, work: Work) -> None:
+        # The package is found by its own path, wherever the child is started.
+        path = os.pathsep.join(filter(None, (str(Path(studio.__file__).parents[1]), os.environ.get("PYTHONPATH", ""))))
+        self._errors = TemporaryFile()  # noqa: SIM115  `close` closes it
+        self._process = subprocess.Popen(
             command(work),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=errors,
+            stderr=self._errors,
             env={**os.environ, "PYTHONPATH": path},
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        ) as process,
-    ):
-        assert process.stdin is not None
-        assert process.stdout is not None
-        told: SimpleQueue[list[Any]] = SimpleQueue()
-        reader = threading.Thread(target=_read, args=(process.stdout, told), daemon=True)
-        reader.start()
+        )
+        self._told: SimpleQueue[list[Any]] = SimpleQueue()
+        self._reader = threading.Thread(target=_read, args=(self._process.stdout, self._told), daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ask(
+        self, job: Any, progress: Progress = no_progress, seconds: float = math.inf, memory: float = math.inf
+    ) -> Any:
+        """Return `work(job, progress)`. After any error but a `StudioError` of `work` the child must be closed.
+
+        Args:
+            job: any JSON value; so is what `work` returns.
+            progress: gets the last report of `work`, at least every `POLL_SECONDS`.
+            seconds: how long `work` may take after its first report. Imports come before it, and take as long as
+                they do.
+            memory: bytes that the process may take. They are looked at every `POLL_SECONDS`.
+
+        Raises:
+            StudioError: what `work` raised, or `Cancelled` by `progress`.
+            TimeoutError: it took longer than `seconds`.
+            MemoryError: it took more than `memory`.
+            ChildFailed: the process ended without a result.
+        """
+        assert self._process.stdin is not None
+        _send(self._process.stdin, {"language": language(), "job": job})
+        kind, *values = self._follow(progress, seconds, memory)
+        if kind == "ended":
+            code = self._process.wait()
+            self._errors.seek(0)
+            raise ChildFailed(code, self._errors.read().decode(errors="replace")[-2000:].strip())
+        if kind == "refused":
+            raise getattr(studio_errors, values[0])(values[1])
+        return values[0]
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        for file in (self._process.stdin, self._process.stdout, self._errors):
+            file.close()
+
+    def _follow(self, progress: Progress, seconds: float, memory: float) -> list[Any]:
+        """Pass on the reports until another message comes, and return that."""
+        report: tuple[str, int, int] = ("starting", 0, 0)
+        end = math.inf
+        while True:
+            progress(*report)
+            try:
+                kind, *values = self._told.get(timeout=POLL_SECONDS)
+            except Empty:
+                kind = ""
+                if memory < self._resident_bytes():
+                    raise MemoryError from None
+            if kind == "progress":
+                report = (values[0], values[1], values[2])
+                end = min(end, time.monotonic() + seconds)
+            elif kind:
+                return [kind, *values]
+            if time.monotonic() > end:
+                raise TimeoutError
+
+    def _resident_bytes(self) -> int:
         try:
-            _send(process.stdin, {"language": language(), "job": job})
-            kind, *values = _follow(told, progress, seconds)
-            if kind == "ended":
-                code = process.wait()
-                errors.seek(0)
-                raise ChildFailed(code, errors.read().decode(errors="replace")[-2000:].strip())
-        finally:
-            process.kill()  # nothing is left to do after a result
-            reader.join()
-    if kind == "refused":
-        raise getattr(studio_errors, values[0])(values[1])
-    return values[0]
+            return int(psutil.Process(self._process.pid).memory_info().rss)
+        except psutil.Error:
+            return 0  # it has ended, and the next message says so
 
 
 def command(work: Work) -> list[str]:
@@ -98,43 +164,25 @@ def command(work: Work) -> list[str]:
 
 
 def main(name: str) -> None:
-    """Be the child: do the work called `module:function`."""
+    """Be the child: do the work called `module:function`, one job after another."""
     told = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what is printed from here on cannot be taken for a message
 
     def tell(*values: Any) -> None:
         print(json.dumps(values), file=told, flush=True)
 
-    parent = sys.stdin.buffer
-    given = json.loads(parent.readline())
-    threading.Thread(target=_end_with, args=(parent.fileno(),), daemon=True).start()
-    set_language(given["language"])
+    jobs: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_receive, args=(jobs,), daemon=True).start()
     log_to_file()
     module, _, function = name.partition(":")
-    try:
-        work: Work = getattr(import_module(module), function)
-        tell("result", work(given["job"], lambda *report: tell("progress", *report)))
-    except StudioError as error:
-        tell("refused", type(error).__name__, str(error))
-
-
-def _follow(told: SimpleQueue[list[Any]], progress: Progress, seconds: float) -> list[Any]:
-    """Pass on the reports until another message comes, and return that."""
-    report: tuple[str, int, int] = ("starting", 0, 0)
-    end = math.inf
     while True:
-        progress(*report)
+        given = json.loads(jobs.get())
+        set_language(given["language"])
         try:
-            kind, *values = told.get(timeout=POLL_SECONDS)
-        except Empty:
-            kind = ""
-        if kind == "progress":
-            report = (values[0], values[1], values[2])
-            end = min(end, time.monotonic() + seconds)
-        elif kind:
-            return [kind, *values]
-        if time.monotonic() > end:
-            raise TimeoutError
+            work: Work = getattr(import_module(module), function)
+            tell("result", work(given["job"], lambda *report: tell("progress", *report)))
+        except StudioError as error:
+            tell("refused", type(error).__name__, str(error))
 
 
 def _read(pipe: IO[bytes], told: SimpleQueue[list[Any]]) -> None:
@@ -154,9 +202,12 @@ def _send(pipe: IO[bytes], value: Any) -> None:
         return  # the process has ended already, and its exit status will say how
 
 
-def _end_with(pipe: int) -> None:
-    """End this process when the parent's end of a pipe is closed, which also happens when the parent is killed."""
-    os.read(pipe, 1)
+def _receive(jobs: SimpleQueue[bytes]) -> None:
+    """Take in jobs, and end this process when the parent closes its end, which also happens when it is killed."""
+    with os.fdopen(os.dup(0), "rb") as parent:  # not sys.stdin, which the main thread closes when it ends
+        for line in parent:
+            if line.endswith(b"\n"):
+                jobs.put(line)
     os._exit(1)
 
 

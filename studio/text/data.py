@@ -53,11 +53,27 @@ WORDS = {
         "{file}: in {count} of {rows} rows the chat template rewrites earlier turns; each answer becomes its own row."
     ),
     "answer_opens_differently": gettext_noop(
-        "{file}: in {count} of {rows} rows the chat template opens an answer differently from how it will ask for one, "
-        "such as with a thought that the rows do not have."
+        "{file}: in {count} of {rows} rows the chat template opens an answer with a thought that the rows do not have; "
+        "the empty thought is shown and not learnt."
     ),
-    "unused_columns": gettext_noop(
-        "{file}: these columns are not used: {columns}. Say which field each is for, or that it is to be ignored."
+    "asked_otherwise": gettext_noop(
+        "{file}: in {count} of {rows} rows the chat template renders the question otherwise once the answer is there; "
+        "the answer is learnt after the question as the model will be asked it."
+    ),
+    "cut_from_answer": gettext_noop(
+        "{file}: in {count} of {rows} rows the chat template cuts a part out of an answer, such as a thought; "
+        "it is learnt all the same, as the row has it."
+    ),
+    "system_dropped": gettext_noop(
+        "{file}: in {count} of {rows} rows the chat template leaves out the system text, so that the model never "
+        "sees it."
+    ),
+    "question_dropped": gettext_noop(
+        "{file}: in {count} of {rows} rows the chat template leaves out a part of a question, so that the model never "
+        "sees it."
+    ),
+    "thought_left_out": gettext_noop(
+        "{file}: {count} of {rows} rows hold a thought, for which the chat template has no place; it is not learnt."
     ),
     "truncated": gettext_noop("{file}: {count} of {rows} rows are cut off at the longest length that was set."),
     "tokens_lost": gettext_noop(

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from studio.engine.child import ChildFailed, run_in_child
+from studio.engine.child import Child, ChildFailed, run_in_child
 from studio.engine.control import Progress
 from studio.engine.models.hub import download_in_child
 from studio.errors import Cancelled, DataError
@@ -52,6 +52,25 @@ def wait(job: Any, progress: Progress) -> None:
 
 def wait_without_a_report(job: Any, progress: Progress) -> None:
     threading.Event().wait()
+
+
+def start_slowly(_: Any, progress: Progress) -> str:
+    threading.Event().wait(1)
+    progress("started", 0, 0)
+    return "done"
+
+
+def swell(size: int, _: Progress) -> int:
+    kept = b"x" * size
+    threading.Event().wait()
+    return len(kept)
+
+
+def count_jobs(number: int, _: Progress, seen: list[int] = []) -> int:  # noqa: B006  it remembers on purpose
+    if number < 0:
+        raise DataError("negative")
+    seen.append(number)
+    return sum(seen)
 
 
 def grow(file: str, progress: Progress) -> str:
@@ -106,6 +125,7 @@ def test_a_cancelled_child_is_killed() -> None:
 
 def test_a_child_that_reports_nothing_can_be_cancelled() -> None:
     calls: list[int] = []
+    before = psutil.Process().children()
 
     def progress(*_: object) -> None:
         calls.append(1)
@@ -114,14 +134,32 @@ def test_a_child_that_reports_nothing_can_be_cancelled() -> None:
 
     with pytest.raises(Cancelled):
         run_in_child(wait_without_a_report, None, progress)
-    assert psutil.Process().children() == []
+    assert psutil.Process().children() == before
 
 
 def test_a_child_that_takes_too_long_is_killed() -> None:
     seen: list[int] = []
-    with pytest.raises(TimeoutError):
-        run_in_child(wait, None, lambda _stage, done, _total: seen.append(done), seconds=0.05)
+    with Child(wait) as child, pytest.raises(TimeoutError):
+        child.ask(None, lambda _stage, done, _total: seen.append(done), seconds=0.05)
     assert not psutil.pid_exists(seen[-1])
+
+
+def test_the_time_before_the_first_report_does_not_count() -> None:
+    with Child(start_slowly) as child:
+        assert child.ask(None, seconds=0.4) == "done"
+
+
+def test_a_child_that_takes_too_much_memory_is_stopped() -> None:
+    with Child(swell) as child, pytest.raises(MemoryError):
+        child.ask(200_000_000, memory=150_000_000)
+
+
+def test_one_child_does_one_job_after_another_also_after_a_refusal() -> None:
+    with Child(count_jobs) as child:
+        assert [child.ask(n) for n in (1, 2)] == [1, 3]
+        with pytest.raises(DataError, match="negative"):
+            child.ask(-1)
+        assert child.ask(4) == 7
 
 
 def test_a_child_ends_when_its_parent_is_killed() -> None:
@@ -141,6 +179,7 @@ def test_a_child_ends_when_its_parent_is_killed() -> None:
 
 def test_the_progress_of_a_download_is_the_growth_of_its_files(tmp_path: Path) -> None:
     (tmp_path / "before").write_bytes(bytes(5))
+    children = psutil.Process().children()
     seen = []
 
     def progress(stage: str, done: int, total: int) -> None:
@@ -153,4 +192,4 @@ def test_the_progress_of_a_download_is_the_growth_of_its_files(tmp_path: Path) -
     assert {(stage, total) for stage, _, total in seen} == {("downloading", 10_000)}
     assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
     assert seen[0][1] == 0
-    assert psutil.Process().children() == []
+    assert psutil.Process().children() == children

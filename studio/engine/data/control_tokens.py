@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from studio.engine.data.report import Remark, RowSkipped
+from studio.engine.models.template import default_template
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -27,24 +28,37 @@ _FIRST_ALIAS = 0x100000
 _FILLING = "\U0010fffd"
 _CUT = "\U0010fffc"
 PROBE = "\U0010fffb"
+THOUGHTS = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<seed:think>", "</seed:think>"),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+)
+"""How models open and close a thought."""
+
 _RESERVED = re.compile("[\U00100000-\U0010ffff]")
 
 
 class ControlTokens:
     """The control tokens of a tokenizer: its special tokens, and the added tokens that its template writes.
 
-    In an answer only special tokens count: others, such as `<think>`, are for the model to say.
+    In an answer only special tokens count, and not those round a thought: the others are for the model to say.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        template = str(tokenizer.chat_template or "")
+        template = default_template(tokenizer) or ""
         added = tokenizer.added_tokens_decoder
         special = [token.content for token in added.values() if token.special]
         written = [token.content for token in added.values() if not token.special and token.content in template]
         self._tokenizer = tokenizer
         self._alias = {token: _alias(place, token) for place, token in enumerate([*special, *written])}
         self._token = {alias: token for token, alias in self._alias.items()}
-        self._special = _any_of(special)
+        thoughts = {tag for pair in THOUGHTS for tag in pair}
+        self._special = _any_of(token for token in special if token not in thoughts)
         self._any = _any_of(self._alias)
         self._any_alias = _any_of(self._token)
         self._any_name = _any_of(self._alias | self._token)

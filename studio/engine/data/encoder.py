@@ -45,6 +45,12 @@ class Rendered:
     notes: tuple[Remark, ...] = ()
 
 
+def all_but(spans: Sequence[tuple[int, int]], length: int) -> tuple[tuple[int, int], ...]:
+    """Return the parts of a text of `length` characters that lie between `spans`, which are in order."""
+    begins, ends = [0, *(end for _, end in spans)], [*(begin for begin, _ in spans), length]
+    return tuple((begin, end) for begin, end in zip(begins, ends, strict=True) if begin < end)
+
+
 @dataclass(frozen=True, slots=True)
 class _Tokens:
     """The tokens of a text, and for each the position in the text, in characters, where it ends."""

@@ -30,7 +30,7 @@ def fill_template(template: str, messages: Sequence[Message], ask: bool = False)
             continue
         prompt = _prompt(template, "\n\n".join(system), "\n\n".join(question))
         pieces.append(Piece(("\n\n" if pieces else "") + prompt, learnt=False))
-        pieces.append(Piece(message.content, learnt=True))
+        pieces.append(Piece(message.content, learnt=message.learnt, ended=not message.learnt))
         system, question = [], []
     return tuple(pieces[:-1] if ask else pieces)
 

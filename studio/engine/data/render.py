@@ -5,28 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from studio.config.data import MAX_LENGTH, TRAIN_ON, TrainOn
 from studio.engine.data.control_tokens import ControlTokens
-from studio.engine.data.encoder import Encoder, Encoding, Rendered
+from studio.engine.data.encoder import Encoder, Encoding, Rendered, all_but
 from studio.engine.data.formats.base import Example, Message, Piece
 from studio.engine.data.formats.values import layout
 from studio.engine.data.prompt_template import fill_template
 from studio.engine.data.report import RowSkipped
 from studio.engine.data.template import ChatTemplate
-from studio.engine.data.timelimit import TimeLimit, TimeLimitExceeded
+from studio.engine.models.template import default_template
 from studio.errors import DataError, ModelError
 from studio.i18n import tr
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-SECONDS = 20.0
-"""Time limit of the chat template for one call. Usual templates need milliseconds."""
-
-_VERSION = 2
+_VERSION = 3
 """Part of the fingerprint. Raise it when a change of this code renders the same example differently."""
+_TELLS_THE_DATE = "strftime_now"
 
 
 class Renderer:
@@ -77,7 +76,10 @@ class Renderer:
         backend = self._tokenizer.backend_tokenizer
         backend.no_truncation()  # left behind by earlier calls; every call sets its own
         backend.no_padding()
-        names = {"template": self._tokenizer.chat_template, "special": self._tokenizer.special_tokens_map}
+        template = default_template(self._tokenizer) or ""
+        names = {"template": template, "special": self._tokenizer.special_tokens_map}
+        if _TELLS_THE_DATE in template:  # what was rendered yesterday holds another date
+            names["date"] = _today()
         text = json.dumps(self._settings | names, sort_keys=True, default=str) + backend.to_str()
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -95,11 +97,7 @@ class Renderer:
 
     def encode_all(self, examples: Sequence[Example]) -> list[tuple[Encoding, ...] | RowSkipped]:
         """Return for each example its rows, or why it is skipped. Faster than one by one."""
-        try:
-            with TimeLimit(SECONDS):
-                rendered = [self._render(example) for example in examples]
-        except TimeLimitExceeded as error:
-            raise _endless() from error
+        rendered = self._render(examples)
         texts = [text for texts in rendered if not isinstance(texts, RowSkipped) for text in texts]
         encoded = iter(self._encoder.encode(texts))
         return [
@@ -110,25 +108,31 @@ class Renderer:
         """Return the tokens of a conversation, ending where the answer begins. Raises `DataError`."""
         turns = [m if isinstance(m, Message) else Message(m["role"], m["content"]) for m in messages]
         try:
-            with TimeLimit(SECONDS):
-                rendered = self._template.ask(turns) if self._template else self._plain(self._asked(turns))
+            rendered = self._template.ask(turns) if self._template else self._plain(self._asked(turns))
             return self._encoder.ids(rendered)
-        except TimeLimitExceeded as error:
-            raise _endless() from error
         except RowSkipped as reason:
             raise DataError(
                 tr("The conversation cannot be shown to the model: {reason}.").format(reason=reason.remark.text())
             ) from reason
 
-    def _render(self, example: Example) -> list[Rendered] | RowSkipped:
-        try:
+    def _render(self, examples: Sequence[Example]) -> list[list[Rendered] | RowSkipped]:
+        conversations = [one.messages for one in examples if self._template and one.messages]
+        in_template = iter(self._template.render(conversations, self._everything) if self._template else [])
+        rendered: list[list[Rendered] | RowSkipped] = []
+        for example in examples:
             if self._template and example.messages:
-                return self._template.render(example.messages, self._everything)
-            if self._prompt_template and example.messages:
-                return [self._plain(fill_template(self._prompt_template, example.messages))]
-            return [self._plain(example.pieces)]
-        except RowSkipped as reason:
-            return reason
+                rendered.append(next(in_template))
+                continue
+            try:
+                rendered.append([self._plain(self._pieces(example))])
+            except RowSkipped as reason:
+                rendered.append(reason)
+        return rendered
+
+    def _pieces(self, example: Example) -> tuple[Piece, ...]:
+        if self._prompt_template and example.messages:
+            return fill_template(self._prompt_template, example.messages)
+        return example.pieces
 
     def _asked(self, turns: Sequence[Message]) -> tuple[Piece, ...]:
         if self._prompt_template:
@@ -137,28 +141,26 @@ class Renderer:
 
     def _plain(self, pieces: Sequence[Piece]) -> Rendered:
         end = self._tokenizer.eos_token or ""
-        text, spans = "", []
+        text = ""
+        spans: list[tuple[int, int]] = []
+        unlearnt: list[tuple[int, int]] = []
         for piece in pieces:
             begin = len(text)
             text += self._control.hide(piece.text, in_answer=True)
-            if piece.learnt:
+            if piece.learnt or piece.ended:
                 text += end
-                spans.append((begin, len(text)))
-        learnt = ((0, len(text)),) if self._everything else tuple(spans)
+                (spans if piece.learnt else unlearnt).append((begin, len(text)))
+        learnt = all_but(unlearnt, len(text)) if self._everything else tuple(spans)
         guarded = self._control.reveal(text) != text
         # Text without a question may be cut into rows: nothing that a later row needs is missing from it.
         return Rendered(text, learnt, opened=True, guarded=guarded, divisible=len(pieces) == 1)
+
+
+def _today() -> str:
+    return datetime.now().astimezone().date().isoformat()
 
 
 def _together(parts: list[tuple[Encoding, ...] | RowSkipped]) -> tuple[Encoding, ...] | RowSkipped:
     """Return the rows of the parts of one example that can be used, or why none can."""
     rows = tuple(row for part in parts if not isinstance(part, RowSkipped) for row in part)
     return rows or next(part for part in parts if isinstance(part, RowSkipped))
-
-
-def _endless() -> ModelError:
-    return ModelError(
-        tr("The chat template of the model does not come to an end in {seconds} seconds; choose another model.").format(
-            seconds=round(SECONDS)
-        )
-    )

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from studio.engine.data.formats.values import exchange
-from studio.engine.data.timelimit import TimeLimit, TimeLimitExceeded
 from studio.engine.export.prompts import BUILT_IN
-from studio.errors import ExportError
+from studio.engine.models import template as templates
+from studio.engine.models.template import Refused, Wanted, default_template, template_tokens
+from studio.errors import ExportError, ModelError
 from studio.i18n import tr
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ CONVERSATIONS: tuple[Conversation, ...] = (
 )
 # Templates are read with `lstrip_blocks`: white space before a block at the start of a line is not text.
 _INDENTED_BLOCK = re.compile(r"^[ \t]+(?=\{[%#])")
-_SECONDS = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +71,19 @@ class Prefix:
 
 def render(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, ask: bool) -> list[int] | None:
     """Return the tokens that a tokenizer's template makes of a conversation; None where it refuses it."""
-    try:
-        with TimeLimit(_SECONDS):
-            text = tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=ask)
-    except (Exception, TimeLimitExceeded):  # a template is a program that may raise anything
-        log.info("The chat template refuses a conversation of %d turns", len(conversation), exc_info=True)
+    template = default_template(tokenizer)
+    if template is None:
         return None
-    ids: list[int] = tokenizer(str(text), add_special_tokens=False)["input_ids"]
+    try:
+        job = conversation, [Wanted(len(conversation), ask)]
+        text = templates.render(template, template_tokens(tokenizer), [job])[0][0]
+    except ModelError:
+        log.info("The chat template fails on a conversation of %d turns", len(conversation), exc_info=True)
+        return None
+    if isinstance(text, Refused):
+        log.info("The chat template refuses a conversation of %d turns: %s", len(conversation), text.words)
+        return None
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
 
 
@@ -96,7 +102,7 @@ def extend(tokenizer: PreTrainedTokenizerBase, count: int, kind: Literal["base",
     if set(ids) & set(tokenizer.get_vocab().values()):
         raise ExportError(tr("The base's tokenizer numbers its tokens with gaps, so that none can be added to it."))
     if kind == "chat":
-        extended.chat_template = _template(tokenizer.chat_template, "".join(names))
+        extended.chat_template = _template(default_template(tokenizer), "".join(names))
     else:
         extended.backend_tokenizer.post_processor = _post_processor(extended, names, ids)
     prefix = Prefix(tokenizer=extended, ids=ids, in_template=kind == "chat")

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from studio.engine.data import render
 from studio.engine.data.encoder import DIVIDED, NO_ROOM, SPELLED, TRUNCATED, Encoding
 from studio.engine.data.formats import FORMATS
 from studio.engine.data.formats.base import Example, Message, Piece
 from studio.engine.data.formats.values import conversation
 from studio.engine.data.render import Renderer
 from studio.engine.data.report import RowSkipped
+from studio.engine.models import template
 from studio.errors import DataError, ModelError
 
 IM_END = 2
@@ -57,6 +57,10 @@ def read(name: str, **row: Any) -> Example:
 
 def learnt(tokenizer: PreTrainedTokenizerFast, row: Encoding) -> str:
     return tokenizer.decode([token for token, keep in zip(row.input_ids, row.supervised, strict=True) if keep])
+
+
+def codes(row: Encoding) -> list[str]:
+    return [note.code for note in row.notes]
 
 
 def only(rows: tuple[Encoding, ...]) -> Encoding:
@@ -137,19 +141,22 @@ def test_where_earlier_turns_are_rewritten_each_answer_is_its_own_row(make_token
     tokenizer = make_tokenizer(THINKING)
     rows = Renderer(tokenizer, "chat").encode(talk("a", "First.", "b", "Second."))
     assert [learnt(tokenizer, row) for row in rows] == [
-        "<think>\n\n</think>\n\nFirst.<|im_end|>",
-        "<think>\n\n</think>\n\nSecond.<|im_end|>",
+        "First.<|im_end|>",
+        "Second.<|im_end|>",
     ]
     assert "<|im_start|>assistant\nFirst.<|im_end|>" in tokenizer.decode(rows[1].input_ids)
-    assert all(row.notes[0].code == "rewritten_turns" for row in rows)
+    assert all(codes(row) == ["answer_opens_differently", "rewritten_turns"] for row in rows)
 
 
 def test_a_template_that_asks_with_an_open_thought_still_shows_where_answers_begin(make_tokenizer: Any) -> None:
     asking = "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
     plain = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     tokenizer = make_tokenizer(plain + asking)
-    row = only(Renderer(tokenizer, "chat").encode(talk("a", "<the answer")))
+    renderer = Renderer(tokenizer, "chat")
+    row = only(renderer.encode(talk("a", "<the answer")))
     assert learnt(tokenizer, row) == "<the answer<|im_end|>"
+    asked = renderer.prompt([{"role": "user", "content": "a"}])
+    assert row.input_ids[: len(asked)] == asked
     assert row.notes[0].code == "answer_opens_differently"
 
 
@@ -232,7 +239,7 @@ ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% 
 def test_a_template_without_an_end_is_stopped_on_any_thread(
     make_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(render, "SECONDS", 0.2)
+    monkeypatch.setattr(template, "SECONDS", 0.2)
     renderer = Renderer(make_tokenizer(ENDLESS), "chat")
     found: list[str] = []
 
