@@ -15,6 +15,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+@dataclass(frozen=True)
+class TemplateOffer:
+    """A chat template that ships, and what speaks against installing it in a model.
+
+    Attributes:
+        missing: tokens that it needs and the tokenizer lacks; then it cannot be installed.
+        untaught: tokens that the tokenizer has and the model was, as it seems, never taught.
+    """
+
+    name: ShippedTemplate
+    missing: tuple[str, ...] = ()
+    untaught: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
     """A model that can be trained, as its files describe it.
@@ -29,6 +43,7 @@ class ModelInfo:
         has_template: whether it has a chat template that works.
         eos_token: the token that ends a text, None when there is none.
         chat_template: the name of the template that is installed in place of its own, "" without one.
+        offers: the templates that could be installed, the one to be preferred first.
         skeleton: the model without memory for its weights; methods look at it for a place for what they add.
     """
 
@@ -45,12 +60,19 @@ class ModelInfo:
     eos_token: str | None
     shapes: ModelShapes
     chat_template: ShippedTemplate = ""
+    offers: tuple[TemplateOffer, ...] = ()
     skeleton: PreTrainedModel | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:
         """How the model is called: the name of its folder, or its id in the hub's cache."""
         return model_name(self.path)
+
+    @property
+    def recommended_template(self) -> ShippedTemplate:
+        """The template to install for dialogue; "" where none can be."""
+        possible = [offer for offer in self.offers if not offer.missing]
+        return next((offer.name for offer in [*(o for o in possible if not o.untaught), *possible]), "")
 
 
 def as_configured(info: ModelInfo, config: ModelConfig) -> ModelInfo:

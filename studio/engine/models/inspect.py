@@ -12,6 +12,7 @@ from studio.engine.models.info import ModelInfo
 from studio.engine.models.kind import tell_kind
 from studio.engine.models.shapes import HIDDEN_SIZE, ModelShapes, count_layers, is_word_embedding
 from studio.engine.models.template import Trial, try_template
+from studio.engine.models.template_offers import offer_templates
 from studio.engine.models.tokenizer_files import TokenizerFiles, read_tokenizer
 from studio.engine.models.weights import Weights, read_weights
 from studio.errors import ModelError
@@ -60,6 +61,7 @@ def inspect_model(path: Path, progress: Progress = no_progress) -> ModelInfo:
         has_template=trial is not None and not trial.problem,
         eos_token=tokenizer.special.get("eos_token"),
         shapes=shapes,
+        offers=offer_templates(tokenizer, weights),
         skeleton=skeleton,
     )
 

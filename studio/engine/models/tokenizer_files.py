@@ -28,6 +28,7 @@ class TokenizerFiles:
         template: source of the chat template, None without one.
         largest_id: largest token id, None when only transformers can tell.
         chat_tokens: special tokens of chats that the tokenizer knows, such as `<|im_start|>`.
+        added: the tokens that are matched whole, special ones among them, with their ids.
     """
 
     special: dict[str, str]
@@ -35,6 +36,7 @@ class TokenizerFiles:
     template: str | None
     largest_id: int | None
     chat_tokens: tuple[str, ...]
+    added: dict[str, int]
 
 
 _CHAT_TOKENS = (
@@ -65,6 +67,9 @@ def read_tokenizer(folder: Path, config: dict[str, Any]) -> TokenizerFiles:
         template=_template(folder, values),
         largest_id=max(known.values(), default=None),
         chat_tokens=tuple(token for token in _CHAT_TOKENS if token in known),
+        added={token.content: number for number, token in tokenizer.get_added_tokens_decoder().items()}
+        if tokenizer
+        else {},
     )
 
 

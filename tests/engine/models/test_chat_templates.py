@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
+import torch
 from transformers import PreTrainedTokenizerFast
 
+from studio.config import ModelConfig
 from studio.config.model import ShippedTemplate
 from studio.engine.data.formats.values import Message, conversation
 from studio.engine.data.render import Renderer
 from studio.engine.models.chat_templates import install_template
+from studio.engine.models.info import ModelInfo, TemplateOffer, as_configured
+from studio.engine.models.inspect import inspect_model
 from studio.errors import ModelError
+from tests.tiny import llama
 from tests.tiny import tokenizer as tiny_tokenizer
 
 TURNS = [("system", "Be brief."), ("user", "Hello?"), ("assistant", "Yes."), ("user", "And?"), ("assistant", "No.")]
@@ -74,3 +82,40 @@ def _plain() -> object:
     tokenizer = Tokenizer(models.WordLevel({"a": 0, "</s>": 1}, unk_token="a"))
     tokenizer.add_special_tokens(["</s>"])
     return tokenizer
+
+
+def saved_base(folder: Path, change: Callable[[torch.Tensor], None]) -> ModelInfo:
+    """A Base model whose embedding was changed by `change`."""
+    model = llama()
+    with torch.no_grad():
+        change(model.get_input_embeddings().weight)
+    model.save_pretrained(folder)
+    base_tokenizer().save_pretrained(folder)
+    return inspect_model(folder)
+
+
+def test_chatml_is_recommended_where_the_model_knows_its_tokens(tmp_path: Path) -> None:
+    info = saved_base(tmp_path, lambda weight: None)
+    assert info.offers == (TemplateOffer("chatml"), TemplateOffer("headings"))
+    assert info.recommended_template == "chatml"
+
+
+@pytest.mark.parametrize("change", ["zero", "equal"])
+def test_tokens_that_were_never_taught_are_named_and_another_template_is_recommended(
+    tmp_path: Path, change: str
+) -> None:
+    def spoil(weight: torch.Tensor) -> None:
+        weight[1:3] = 0.0 if change == "zero" else weight[5]
+
+    info = saved_base(tmp_path, spoil)
+    assert info.offers[0].untaught == ("<|im_start|>", "<|im_end|>")
+    assert info.recommended_template == "headings"
+
+
+def test_a_model_is_treated_as_the_configuration_says(tmp_path: Path) -> None:
+    info = saved_base(tmp_path, lambda weight: None)
+    assert (info.kind, info.has_template) == ("base", False)
+    installed = as_configured(info, ModelConfig(path="m", chat_template="headings"))
+    assert (installed.kind, installed.has_template, installed.chat_template) == ("chat", True, "headings")
+    assert as_configured(info, ModelConfig(path="m", kind="chat")).kind == "chat"
+    assert as_configured(info, ModelConfig(path="m")) == info
