@@ -39,6 +39,8 @@ WORDS = {
     # Of rows that are learnt all the same.
     "unwrapped": gettext_noop('{file}: {count} of {rows} rows were taken from the list "{key}" that wraps them.'),
     "bare_strings": gettext_noop("{file}: {count} of {rows} rows are bare strings; they are learnt as plain text."),
+    "each_paragraph": gettext_noop("{file}: each of its {count} paragraphs is a row."),
+    "each_document": gettext_noop("{file}: the whole document is a row."),
     "repeated_key": gettext_noop("{file}: in {count} of {rows} rows a key stands twice; the last one counts."),
     "assistant_first": gettext_noop("{file}: in {count} of {rows} rows the assistant speaks first."),
     "preference_data": gettext_noop(

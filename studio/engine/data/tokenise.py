@@ -104,7 +104,9 @@ def encode_chunk(
 
 
 def _key(source: DataSource, digest: str, renderer: Renderer, columns: str) -> str:
-    read = source.model_dump(include={"format", "columns", "ignored_columns", "thoughts", "encoding", "bad_rows"})
+    read = source.model_dump(
+        include={"format", "columns", "ignored_columns", "thoughts", "encoding", "bad_rows", "text_unit"}
+    )
     made_from = [digest, source_path(source).suffix.lower(), read, renderer.fingerprint, columns]
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:40]
 

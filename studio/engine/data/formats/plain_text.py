@@ -19,7 +19,8 @@ FORMAT = Format(
     name="text",
     title=gettext_noop("Plain text"),
     explanation=gettext_noop(
-        "One text a row, all of it learnt and ended by the end token. In a text file each line is a row."
+        "One text a row, all of it learnt and ended by the end token. In a text file a line, a paragraph or the whole "
+        "document is a row. A text that is too long becomes several rows."
     ),
     order=50,
     fields=(Field("text", ("content", "document")),),

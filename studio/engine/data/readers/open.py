@@ -13,7 +13,8 @@ from studio.engine.data.readers.base import Broken, Meter, Row
 from studio.engine.data.readers.csv_rows import read_csv
 from studio.engine.data.readers.files import PARQUET_MAGIC, open_file, printable, read_head, unreadable
 from studio.engine.data.readers.json_rows import read_json
-from studio.engine.data.readers.lines import Line, TextFile
+from studio.engine.data.readers.lines import TextFile
+from studio.engine.data.readers.text_rows import read_text
 from studio.engine.data.report import Remark, RowSkipped, Tally
 from studio.errors import DataError
 from studio.i18n import tr
@@ -73,18 +74,7 @@ def _read(source: DataSource, progress: Progress, stage: str) -> Iterator[Row | 
         return read_csv(file)
     if suffix in JSON or _JSON_ROWS.match(head):
         return read_json(file)
-    return read_text(file)
-
-
-def read_text(file: TextFile) -> Iterator[Row | Broken]:
-    """Yield every line that is not blank as one row of plain text, without its line end."""
-    for line in file.lines():
-        if isinstance(line, Line):
-            text = line.text.rstrip("\r\n")
-            if text.strip():
-                yield Row(line.number, {"text": text})
-        else:
-            yield line
+    return read_text(file, source.text_unit)
 
 
 _BATCH = 64
