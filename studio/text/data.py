@@ -21,13 +21,24 @@ WORDS = {
     "not_a_list": gettext_noop('"{field}" is not a list of messages'),
     "list_as_text": gettext_noop('"{field}" is a list written as text; save it as a list'),
     "message_not_object": gettext_noop("a message is not an object with a role and a content"),
-    "message_without_role": gettext_noop("a message has no role"),
+    "message_without_role": gettext_noop("a message has no role (it has {keys})"),
     "message_without_content": gettext_noop("a message has no content"),
+    "unknown_mark": gettext_noop(
+        'the mark "{field}" of a message says "{value}", which is not understood: write true to learn it, or false'
+    ),
     "unknown_role": gettext_noop("the role {role} is not known"),
     "calls_tools": gettext_noop("it calls tools, which cannot be learnt yet"),
+    "needs_media": gettext_noop('it is about what "{field}" holds, and only text can be learnt'),
     "holds_media": gettext_noop("it contains an image, a sound or a file"),
     "last_is_no_answer": gettext_noop("the last message is not an answer"),
     "bad_answer": gettext_noop("the answer is marked as bad"),
+    "not_to_learn": gettext_noop('"{field}" says that it is not to be learnt'),
+    "no_learnt_answer": gettext_noop("none of its answers is marked to be learnt"),
+    "several_answers": gettext_noop(
+        '"{field}" holds several answers, and one is learnt; keep one, or choose the format preference with chosen = '
+        '"{field}" where the first is the best'
+    ),
+    "no_such_choice": gettext_noop("the answer {number} is the number of no choice; they are counted from 0"),
     "answer_cut_off": gettext_noop("the answer begins behind the longest length"),
     "refused_by_template": gettext_noop("the chat template refuses it ({error})"),
     "endless_template": gettext_noop("the chat template makes far too much text of it"),
@@ -42,6 +53,21 @@ WORDS = {
     "each_paragraph": gettext_noop("{file}: each of its {count} paragraphs is a row."),
     "each_document": gettext_noop("{file}: the whole document is a row."),
     "repeated_key": gettext_noop("{file}: in {count} of {rows} rows a key stands twice; the last one counts."),
+    "stored_by_columns": gettext_noop("{file} is a table stored by columns, as pandas writes it; it has {rows} rows."),
+    "answers_only_read": gettext_noop(
+        "{file}: in {count} of {rows} rows some answers are read and not learnt, because they are marked so or belong "
+        "to the question."
+    ),
+    "weights_count_as_one": gettext_noop(
+        "{file}: in {count} of {rows} rows a weight is neither 0 nor 1; such answers are learnt like all others."
+    ),
+    "mark_not_understood": gettext_noop(
+        '{file}: does "{field}" say whether a row is to be learnt? In {count} of {rows} rows it is not understood '
+        '(such as "{value}"), and they are learnt. Write true or false in it, or ignore the column.'
+    ),
+    "best_answer": gettext_noop(
+        "{file}: {count} of {rows} rows hold several answers; the one with the best rank or score is learnt."
+    ),
     "assistant_first": gettext_noop("{file}: in {count} of {rows} rows the assistant speaks first."),
     "preference_data": gettext_noop(
         "{file} is preference data (DPO): the chosen answers are learnt, the rejected ones are not used."

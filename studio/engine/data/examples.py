@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 from studio.config import DataSource
 from studio.engine.control import Progress
 from studio.engine.data.formats import FORMATS, Format
 from studio.engine.data.formats.base import Example
+from studio.engine.data.formats.marks import MARKS, VERDICTS, is_filled, is_partial, says_learn
 from studio.engine.data.formats.values import NotText
 from studio.engine.data.readers.base import Broken, Row
 from studio.engine.data.readers.files import printable
@@ -24,12 +25,12 @@ MOST_COLUMNS = 1000
 """Columns that are counted at most: JSON rows may use a new key in every row."""
 
 _SAMPLE = 100
+_MEDIA = frozenset(
+    f"{name}{ending}" for name in ("image", "audio", "video", "speech", "img") for ending in ("", "s", "_path", "_url")
+)
+_MEDIA_MARKER = re.compile(r"^\s*<image>|<image>\s*$", re.MULTILINE)
+_SPEAKERS = ("role", "from", "speaker")
 _PLACEHOLDER = re.compile(r"\{\{\s*[A-Za-z_][\w.\- ]*\}\}")
-
-
-def is_filled(value: object) -> bool:
-    """Return whether a cell holds something."""
-    return value is not None and value not in ("", [], {}) and not (isinstance(value, str) and value.isspace())
 
 
 @dataclass
@@ -52,12 +53,17 @@ class OpenSource:
 
     def __post_init__(self) -> None:
         self._used = {*self.columns.values(), *self.source.ignored_columns}
+        self._label = self.columns.get("label")  # of rated data; it has a field, and is a mark all the same
+        # What stands beside plain text is a class, not a verdict.
+        self._marks = MARKS if self.format.companions else MARKS - VERDICTS
+        self._unclear: dict[str, Remark] = {}
 
     def example(self, row: Row) -> Example | None:
         """Return the example of a row; None when the row cannot be used, which is counted."""
-        self._count_unused(row)
         try:
-            example = self.format.read(row.values, self.columns)
+            notes = self._other_columns(row)
+            example = _with_thoughts(self.format.read(row.values, self.columns), self.source.thoughts)
+            _refuse_media_markers(example)
         except RowSkipped as reason:
             self.tally.skip(row.number, reason)
             return None
@@ -65,16 +71,39 @@ class OpenSource:
             what = tr('"{field}" holds {value}, which is not text').format(field=error.field, value=error.value)
             refuse_or_skip(self.source, Broken(row.number, what), self.tally)
             return None
-        self.tally.notes.update(example.notes)
+        self.tally.notes.update((*example.notes, *notes))
         if any(_PLACEHOLDER.search(piece.text) for piece in example.pieces):
             self.tally.notes[Remark("placeholders")] += 1
         return example
 
-    def _count_unused(self, row: Row) -> None:
+    def _other_columns(self, row: Row) -> list[Remark]:
+        """Obey the marks of a row, and count its columns that are not used. Raises `RowSkipped`."""
+        refused, notes = None, []
         for name, value in row.values.items():
-            counted = name in self.tally.unused or len(self.tally.unused) < MOST_COLUMNS
-            if counted and name not in self._used and is_filled(value):
-                self.tally.unused[name] += 1
+            if (name in self._used and name != self._label) or not is_filled(value):
+                continue
+            mark = name.lower()
+            if mark in _MEDIA:
+                refused = Remark.of("needs_media", field=name)
+                continue
+            says = says_learn(mark, value) if mark in self._marks else None
+            if says is False:
+                verdict = Remark("bad_answer")
+                refused = refused or (verdict if mark in VERDICTS else Remark.of("not_to_learn", field=name))
+            elif says is None:
+                if mark in self._marks:
+                    unclear = Remark.of("mark_not_understood", field=name, value=str(value)[:20])
+                    notes.append(self._unclear.setdefault(name, unclear))
+                self._count_unused(name)
+            elif is_partial(mark, value):
+                notes.append(Remark("weights_count_as_one"))
+        if refused:
+            raise RowSkipped(refused)
+        return notes
+
+    def _count_unused(self, name: str) -> None:
+        if name in self.tally.unused or len(self.tally.unused) < MOST_COLUMNS:
+            self.tally.unused[name] += 1
 
     def examples(self) -> Iterator[tuple[int, Example]]:
         """Yield the number and the example of each row that can be used."""
@@ -94,12 +123,59 @@ def open_source(
     """
     tally = Tally() if tally is None else tally
     rows = read_rows(source, tally, progress, stage)
-    first = list(islice(rows, _SAMPLE))
+    first = unfolded(list(islice(rows, _SAMPLE)), tally)
     if not first:
         raise DataError(tally.why_nothing_is_left(printable(source_path(source)), max_length=0).text())
     names = tuple(dict.fromkeys(name for row in first for name in row.values))
     chosen, columns = recognise(source, names)
     return OpenSource(source, chosen, columns, names, chain(first, rows), tally)
+
+
+def unfolded(first: list[Row], tally: Tally) -> list[Row]:
+    """Return the rows of a table that is stored by columns, as pandas writes JSON; other rows as they are.
+
+    Args:
+        first: the first rows of a file. Only a single one can be a table.
+    """
+    if len(first) != 1 or not first[0].values:
+        return first
+    cells = list(first[0].values.values())
+    if all(isinstance(cell, dict) and cell for cell in cells):
+        keys = list(cells[0])
+        if not all(key.isdecimal() and list(cell) == keys for cell in cells for key in cell):
+            return first
+        columns = [[cell[key] for key in keys] for cell in cells]
+    elif len(cells) > 1 and all(isinstance(cell, list) and cell for cell in cells):
+        columns = cells
+        if any(len(cell) != len(cells[0]) or not all(isinstance(v, str) for v in cell) for cell in cells):
+            return first
+    else:
+        return first
+    rows = [dict(zip(first[0].values, values, strict=True)) for values in zip(*columns, strict=True)]
+    tally.rows += len(rows) - 1
+    tally.notes[Remark("stored_by_columns")] += len(rows)
+    return [Row(number, values) for number, values in enumerate(rows, start=1)]
+
+
+def _with_thoughts(example: Example, choice: str) -> Example:
+    """Return an example with its thoughts in its answers or without them, as the source has chosen."""
+    if choice == "auto" or not any(message.thought for message in example.messages):
+        return example
+    write = "<think>\n{}\n</think>\n\n".format if choice == "answer" else "".format
+    thoughts = [write(m.thought) if m.thought else "" for m in example.messages if m.role == "assistant"]
+    rest = iter(thoughts)
+    pieces = [replace(p, text=next(rest) + p.text) if p.learnt or p.ended else p for p in example.pieces]
+    rest = iter(thoughts)
+    messages = [
+        replace(m, content=next(rest) + m.content, thought="") if m.role == "assistant" else m for m in example.messages
+    ]
+    return replace(example, pieces=tuple(pieces), messages=tuple(messages))
+
+
+def _refuse_media_markers(example: Example) -> None:
+    """Raise `RowSkipped` where a question stands for an image with the marker of one."""
+    if any(m.role == "user" and "<image>" in m.content and _MEDIA_MARKER.search(m.content) for m in example.messages):
+        raise RowSkipped(Remark("holds_media"))
 
 
 def recognise(source: DataSource, names: Collection[str]) -> tuple[Format, dict[str, str]]:
@@ -119,8 +195,11 @@ def recognise(source: DataSource, names: Collection[str]) -> tuple[Format, dict[
                     file=printable(source_path(source)), column=repr(column), field=field, columns=listed(names)
                 )
             )
+    mapped = source.columns.values()
+    names = [name for name in names if name in mapped or name not in source.ignored_columns]
     if source.format == "auto":
         chosen = max(FORMATS, key=lambda candidate: candidate.score(names, source.columns))
+        _refuse_single_messages(source, chosen, names)
         if not chosen.score(names, source.columns):
             raise DataError(
                 tr(
@@ -134,8 +213,20 @@ def recognise(source: DataSource, names: Collection[str]) -> tuple[Format, dict[
     return chosen, chosen.columns(names, source.columns)
 
 
+def _refuse_single_messages(source: DataSource, chosen: Format, names: Collection[str]) -> None:
+    """Raise `DataError` where each row is one message of a conversation: alone, it teaches something else."""
+    speaker = next((name for name in names if name.lower() in _SPEAKERS), None)
+    if speaker and chosen.name == "text" and not source.columns:
+        raise DataError(
+            tr(
+                "Each row of {file} is one message of a conversation ({columns}); put the messages of a conversation "
+                "into one row, as a list under messages. To learn each message as plain text, choose that format."
+            ).format(file=printable(source_path(source)), columns=listed(names))
+        )
+
+
 def _refuse_absent_fields(source: DataSource, chosen: Format, names: Collection[str]) -> None:
-    fields = [field.name for field in chosen.fields]
+    fields = [field.name for field in (*chosen.fields, *chosen.companions)]
     strange = [name for name in source.columns if name not in fields]
     if strange:
         raise DataError(

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Literal
 from studio.config import DataSource
 from studio.config.data import MAX_LENGTH, TRAIN_ON, TrainOn
 from studio.engine.control import Progress, no_progress
-from studio.engine.data.examples import MOST_COLUMNS, OpenSource, is_filled, open_source
+from studio.engine.data.examples import MOST_COLUMNS, OpenSource, open_source
 from studio.engine.data.findings import Finding, Survey, find
 from studio.engine.data.findings.traits import TraitList
 from studio.engine.data.formats.base import Example
+from studio.engine.data.formats.marks import is_filled
 from studio.engine.data.hub import local_sources
 from studio.engine.data.readers.base import Row
 from studio.engine.data.readers.files import printable

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from studio.engine.data.formats.base import Columns, Example, Field, Format, Piece
-from studio.engine.data.formats.values import NO_ANSWER, exchange, text
+from studio.engine.data.formats.companions import COMPANIONS, Companions, joined
+from studio.engine.data.formats.marks import is_filled
+from studio.engine.data.formats.prompt_completion import answer_text, exchange_beside
+from studio.engine.data.formats.values import NO_ANSWER, text
 from studio.engine.data.report import Remark, RowSkipped
 from studio.i18n import gettext_noop
 
@@ -25,18 +29,22 @@ WITHOUT_INPUT = (
 
 def read(row: Mapping[str, Any], columns: Columns) -> Example:
     """Return question and answer; an input without an instruction is the question."""
-    given = [value for name in ("instruction", "input") if (value := text(row, columns, name)).strip()]
-    answer = text(row, columns, "output")
+    beside = Companions.of(row, columns)
+    asked = [text(row, columns, name) if name in columns else "" for name in ("instruction", "input", "question")]
+    given = [part for part in (asked[0], beside.context, *asked[1:]) if part.strip()]
     if not given:
         raise RowSkipped(Remark.of("empty_field", field=columns["instruction"]))
-    if not answer.strip():
+    if not is_filled(row.get(columns["output"])):
         raise RowSkipped(NO_ANSWER)
-    layout = WITH_INPUT if len(given) == 2 else WITHOUT_INPUT
-    prompt = layout.format(instruction=given[0], input=given[-1])
-    return Example(
-        pieces=(Piece(prompt, learnt=False), Piece(answer, learnt=True)),
-        messages=exchange("\n\n".join(given), answer, text(row, columns, "system")),
-    )
+    beside = replace(beside, context="")  # it stands behind the instruction, as an input does
+    answer = beside.answer(answer_text(row[columns["output"]], columns["output"]))
+    example = exchange_beside(beside, given, answer)
+    if beside.history:
+        return example
+    instruction, rest = given[0], joined([*given[1:], beside.listed_choices])
+    layout = WITH_INPUT if rest else WITHOUT_INPUT
+    prompt = joined([beside.system, layout.format(instruction=instruction, input=rest)])
+    return replace(example, pieces=(Piece(prompt, learnt=False), Piece(answer, learnt=True)))
 
 
 FORMAT = Format(
@@ -46,9 +54,12 @@ FORMAT = Format(
     order=30,
     fields=(
         Field("instruction"),
-        Field("input", ("context",), required=False),
-        Field("output", ("response", "answer", "completion")),
-        Field("system", required=False),
+        Field("input", required=False),
+        Field("output", ("response", "answer", "completion", "target")),
+    ),
+    companions=(
+        Field("question", ("query", "problem", "prompt"), required=False),
+        *COMPANIONS,
     ),
     read=read,
 )

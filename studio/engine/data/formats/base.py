@@ -57,11 +57,17 @@ class Example:
 
 @dataclass(frozen=True)
 class Field:
-    """A field of a format. `aliases` are other names for it that datasets use."""
+    """A field of a format.
+
+    Attributes:
+        aliases: other names for it that datasets use, in small letters.
+        points: how strongly it speaks for the format.
+    """
 
     name: str
     aliases: tuple[str, ...] = ()
     required: bool = True
+    points: int = 1
 
     def find(self, columns: Collection[str]) -> str | None:
         """Return the column of this field, or None. Exact names come first, then names that differ only in case."""
@@ -81,22 +87,34 @@ class Format(Spec):
     """One layout of rows.
 
     Attributes:
-        fields: what it reads; `DataSource.columns` maps them by name.
+        fields: what it reads and is recognised by; `DataSource.columns` maps them by name.
+        companions: what it reads beside them, where a row has it.
         read: `(row, columns)` returns the row's example. Raises `RowSkipped` for a row that cannot be used and
             `NotText` where text should stand and something else does.
     """
 
     fields: tuple[Field, ...]
     read: Callable[[Mapping[str, Any], Columns], Example]
+    companions: tuple[Field, ...] = ()
 
     def columns(self, names: Collection[str], mapping: Columns) -> dict[str, str]:
-        """Return the column of each field: the mapped one, otherwise the one that is called like it."""
-        found = {field.name: mapping.get(field.name) or field.find(names) for field in self.fields}
-        return {name: column for name, column in found.items() if column}
+        """Return the column of each field: the mapped one, otherwise the one that is called like it.
+
+        A column has one field at most: the first that it is called like.
+        """
+        free = [name for name in names if name not in mapping.values()]
+        found = {}
+        for field in (*self.fields, *self.companions):
+            column = mapping.get(field.name) or field.find(free)
+            if column:
+                found[field.name] = column
+                free = [name for name in free if name != column]
+        return found
 
     def score(self, names: Collection[str], mapping: Columns) -> int:
-        """Return how many of its fields a table has: 0 unless all that are required and all that are mapped."""
+        """Return the points of its fields that a table has: 0 unless all that are required and all that are mapped."""
         found = self.columns(names, mapping)
-        known = {field.name for field in self.fields}
+        known = {field.name for field in (*self.fields, *self.companions)}
         complete = all(field.name in found for field in self.fields if field.required)
-        return len(found) if complete and known.issuperset(mapping) else 0
+        points = sum(field.points for field in self.fields if field.name in found)
+        return points if complete and known.issuperset(mapping) else 0

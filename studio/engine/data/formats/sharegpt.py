@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from studio.engine.data.formats.base import Columns, Example, Field, Format, Message
-from studio.engine.data.formats.values import conversation, text, turns
+from studio.engine.data.formats.base import Columns, Example, Field, Format
+from studio.engine.data.formats.companions import COMPANIONS
+from studio.engine.data.formats.messages import whole_conversation
 from studio.i18n import gettext_noop
 
 
 def read(row: Mapping[str, Any], columns: Columns) -> Example:
-    """Return the conversation of a row, opened by its system text where it has one."""
-    column = columns["conversations"]
-    system = text(row, columns, "system")
-    opening = (Message("system", system),) if system.strip() else ()
-    return conversation((*opening, *turns(row.get(column), column)))
+    """Return the conversation of a row."""
+    return whole_conversation(row, columns, "conversations")
 
 
 FORMAT = Format(
@@ -23,6 +21,7 @@ FORMAT = Format(
     title=gettext_noop("ShareGPT"),
     explanation=gettext_noop('Conversations: a list of {"from", "value"}, from human and gpt. Every answer is learnt.'),
     order=20,
-    fields=(Field("conversations", ("conversation",)), Field("system", required=False)),
+    fields=(Field("conversations", ("conversation",), points=4),),
+    companions=COMPANIONS,
     read=read,
 )

@@ -13,20 +13,6 @@ from studio.engine.data.report import Remark, RowSkipped
 
 NO_ANSWER = Remark("empty_answer")
 
-_ROLES = {
-    "system": "system",
-    "user": "user",
-    "human": "user",
-    "prompter": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "model": "assistant",
-    "bot": "assistant",
-    "ai": "assistant",
-    "chatgpt": "assistant",
-}
-_TOOL_ROLES = {"tool", "function", "function_call", "tool_call", "tool_response", "observation", "ipython"}
-
 
 class NotText(Exception):
     """A field that must hold text holds NaN or Infinity, which no file should."""
@@ -66,18 +52,6 @@ def as_text(value: Any, field: str) -> str:
     raise RowSkipped(Remark.of("not_text", field=field))
 
 
-def turns(value: Any, field: str) -> tuple[Message, ...]:
-    """Return the turns of a conversation, with keys role and content or from and value.
-
-    Raises:
-        RowSkipped: it is no list of turns, or a turn lacks its role or content, or uses tools or images.
-    """
-    if not isinstance(value, list) or not value:
-        is_encoded = isinstance(value, str) and value.lstrip().startswith("[")
-        raise RowSkipped(Remark.of("list_as_text" if is_encoded else "not_a_list", field=field))
-    return tuple(_turn(item) for item in value)
-
-
 def conversation(messages: Sequence[Message]) -> Example:
     """Return the example of a conversation. Raises `RowSkipped` unless it ends with an answer that has text."""
     if not messages or messages[-1].role != "assistant":
@@ -87,8 +61,13 @@ def conversation(messages: Sequence[Message]) -> Example:
             raise RowSkipped(NO_ANSWER)
         if not message.content.strip() and message.role == "user":
             raise RowSkipped(Remark("empty_question"))
+    answers = [message for message in messages if message.role == "assistant"]
+    if not any(message.learnt for message in answers):
+        raise RowSkipped(Remark("no_learnt_answer"))
     speakers = [message.role for message in messages if message.role != "system"]
     notes = (Remark("assistant_first"),) if speakers[0] == "assistant" else ()
+    if not all(message.learnt for message in answers):
+        notes = (*notes, Remark("answers_only_read"))
     return Example(layout(messages), tuple(messages), notes)
 
 
@@ -103,7 +82,9 @@ def layout(messages: Sequence[Message], ask: bool = False) -> tuple[Piece, ...]:
     pieces: list[Piece] = []
     for message in messages:
         pieces.append(Piece(_heading(message.role, first=not pieces), learnt=False))
-        pieces.append(Piece(message.content, learnt=message.role == "assistant"))
+        is_answer = message.role == "assistant"
+        learnt = is_answer and message.learnt
+        pieces.append(Piece(message.content, learnt, ended=is_answer and not learnt))
     if ask:
         pieces.append(Piece(_heading("assistant", first=not pieces), learnt=False))
     return tuple(pieces)
@@ -117,30 +98,3 @@ def exchange(prompt: str, answer: str, system: str = "") -> tuple[Message, ...]:
     """Return the conversation of one question and one answer."""
     opening = (Message("system", system),) if system.strip() else ()
     return (*opening, Message("user", prompt), Message("assistant", answer))
-
-
-def _turn(item: Any) -> Message:
-    if not isinstance(item, Mapping):
-        raise RowSkipped(Remark("message_not_object"))
-    name = item.get("role", item.get("from"))
-    if not isinstance(name, str) or not name.strip():
-        raise RowSkipped(Remark("message_without_role"))
-    if name.lower() in _TOOL_ROLES or item.get("tool_calls") or item.get("function_call"):
-        raise RowSkipped(Remark("calls_tools"))
-    role = _ROLES.get(name.strip().lower())
-    if role is None:
-        raise RowSkipped(Remark.of("unknown_role", role=ascii(name[:30])))
-    content = item.get("content", item.get("value"))
-    if content is None:
-        raise RowSkipped(Remark("message_without_content"))
-    if isinstance(content, list):
-        return Message(role, "".join(_part(part) for part in content))
-    return Message(role, as_text(content, "content"))
-
-
-def _part(part: Any) -> str:
-    if isinstance(part, Mapping):
-        if part.get("type", "text") != "text":
-            raise RowSkipped(Remark("holds_media"))
-        part = part.get("text")
-    return as_text(part, "content")

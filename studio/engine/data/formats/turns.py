@@ -1,0 +1,173 @@
+"""Reading the turns of a conversation, in the shapes that datasets give them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from studio.engine.data.formats.base import Message
+from studio.engine.data.formats.marks import MARKS, is_filled, is_learnt
+from studio.engine.data.formats.values import as_text
+from studio.engine.data.report import Remark, RowSkipped
+
+_ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "question": "user",
+    "instruction": "user",
+    "prompt": "user",
+    "input": "user",
+    "query": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+    "ai": "assistant",
+    "chatgpt": "assistant",
+    "answer": "assistant",
+    "response": "assistant",
+    "completion": "assistant",
+    "output": "assistant",
+}
+_TOOL_ROLES = {"tool", "function", "function_call", "tool_call", "tool_response", "observation", "ipython"}
+_TOOL_PARTS = {"tool_use", "tool_result", "tool_call", "function_call"}
+THOUGHTS = ("reasoning_content", "thinking", "reasoning", "thought", "thoughts", "cot", "chain_of_thought")
+"""Keys of a message that hold what the assistant thought."""
+_ROLE_KEYS = ("role", "from", "speaker", "author")
+_CONTENT_KEYS = ("content", "value", "text", "message", "utterance")
+_TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
+_THOUGHT_PARTS = ("thinking", "reasoning")
+
+
+def turns(value: Any, field: str) -> tuple[Message, ...]:
+    """Return the turns of a conversation.
+
+    A turn is an object with a role and a content, under any of their customary names. One object, or a pair of texts,
+    may also hold a question and its answer. Texts alone are question and answer in turn.
+
+    Raises:
+        RowSkipped: it is no list of turns, or a turn lacks its role or content, or uses tools or images, or has a mark
+            that is not understood.
+    """
+    value = _as_objects(value)
+    if not isinstance(value, list) or not value:
+        is_encoded = isinstance(value, str) and value.lstrip().startswith("[")
+        raise RowSkipped(Remark.of("list_as_text" if is_encoded else "not_a_list", field=field))
+    if len(value) % 2 == 0 and all(isinstance(item, str) for item in value):
+        return alternating(value)
+    return tuple(message for item in value for message in _messages(item))
+
+
+def alternating(texts: Sequence[str]) -> tuple[Message, ...]:
+    """Return texts as questions and answers in turn, the last of them an answer."""
+    roles = ("assistant", "user")
+    return tuple(Message(roles[place % 2], text) for place, text in enumerate(reversed(texts)))[::-1]
+
+
+def transcript(text: str) -> tuple[Message, ...]:
+    r"""Return the turns of a text such as "\n\nHuman: …\n\nAssistant: …" (HH-RLHF); none where it is no such text."""
+    if not text.lstrip().startswith("Human:") or "\n\nAssistant:" not in text:
+        return ()
+    messages: list[Message] = []
+    for part in ("\n\n" + text.lstrip()).split("\n\n"):
+        speaker, colon, said = part.partition(":")
+        if colon and speaker in ("Human", "Assistant"):
+            messages.append(Message(_ROLES[speaker.lower()], said.strip()))
+        elif messages:
+            last = messages[-1]
+            messages[-1] = Message(last.role, f"{last.content}\n\n{part}".strip())
+    return tuple(messages)
+
+
+def _as_objects(value: Any) -> Any:
+    """Return a list of objects for an object of lists of the same length, as tables in columns store them."""
+    if isinstance(value, Mapping):
+        columns = list(value.values())
+        if columns and all(isinstance(c, list) and len(c) == len(columns[0]) for c in columns):
+            return [dict(zip(value, cells, strict=True)) for cells in zip(*columns, strict=True)]
+        return [value] if any(is_filled(value.get(key)) for key in _ROLE_KEYS) else value
+    return value
+
+
+def _messages(item: Any) -> list[Message]:
+    if isinstance(item, list | tuple) and len(item) == 2 and all(isinstance(text, str) for text in item):
+        return list(alternating(item))
+    if not isinstance(item, Mapping):
+        raise RowSkipped(Remark("message_not_object"))
+    name = _first(item, _ROLE_KEYS)
+    if name is None and (pair := _pair(item)):
+        return pair
+    return [_turn(item, name)]
+
+
+def _pair(item: Mapping[str, Any]) -> list[Message]:
+    """Return the turns of an object whose keys are roles, such as human and assistant; [] for another one."""
+    spoken = {key: _ROLES[key.lower()] for key, text in item.items() if key.lower() in _ROLES and is_filled(text)}
+    order = ("system", "user", "assistant")
+    if not {"user", "assistant"} & set(spoken.values()):
+        return []
+    said: dict[str, list[str]] = {role: [] for role in order}
+    for key, role in spoken.items():
+        said[role].append(as_text(item[key], key))
+    learnt, thought = is_learnt(item), _thought(item)
+    return [
+        Message(role, "\n\n".join(texts), learnt, thought) if role == "assistant" else Message(role, "\n\n".join(texts))
+        for role, texts in said.items()
+        if texts
+    ]
+
+
+def _turn(item: Mapping[str, Any], name: Any) -> Message:
+    if not isinstance(name, str) or not name.strip():
+        raise RowSkipped(_without_role(item))
+    if name.lower() in _TOOL_ROLES or item.get("tool_calls") or item.get("function_call"):
+        raise RowSkipped(Remark("calls_tools"))
+    role = _ROLES.get(name.strip().lower())
+    if role is None:
+        raise RowSkipped(Remark.of("unknown_role", role=ascii(name[:30])))
+    content = _first(item, _CONTENT_KEYS)
+    thought = _thought(item)
+    if content is None:
+        raise RowSkipped(Remark("message_without_content"))
+    if isinstance(content, list):
+        thought = "".join((thought, *(_thought_part(part) for part in content)))
+        content = "".join(_part(part) for part in content)
+    is_answer = role == "assistant"
+    return Message(role, as_text(content, "content"), not is_answer or is_learnt(item), thought if is_answer else "")
+
+
+def _first(item: Mapping[str, Any], keys: Sequence[str]) -> Any:
+    """Return the value of the first key that has one: merged files leave the keys of the other file empty."""
+    return next((item[key] for key in keys if item.get(key) is not None), None)
+
+
+def _without_role(item: Mapping[str, Any]) -> Remark:
+    keys = ", ".join(key for key, value in item.items() if is_filled(value) and key.lower() not in MARKS)
+    return Remark.of("message_without_role", keys=keys[:80] or "-")
+
+
+def _thought(item: Mapping[str, Any]) -> str:
+    thought = _first(item, THOUGHTS)
+    return thought if isinstance(thought, str) else ""
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, Mapping):
+        kind = part.get("type") or "text"
+        if kind in _THOUGHT_PARTS:
+            return ""
+        if kind in _TOOL_PARTS:
+            raise RowSkipped(Remark("calls_tools"))
+        if kind not in _TEXT_PARTS:
+            raise RowSkipped(Remark("holds_media"))
+        part = part.get("refusal" if kind == "refusal" else "text")
+    return as_text(part, "content")
+
+
+def _thought_part(part: Any) -> str:
+    if isinstance(part, Mapping) and part.get("type") in _THOUGHT_PARTS:
+        return as_text(_first(part, (*_THOUGHT_PARTS, "text")), "content")
+    return ""
