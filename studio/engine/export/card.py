@@ -66,6 +66,7 @@ def write_card(source: Source, target: Target, dtype: str, checks: tuple[Check, 
         "## Use",
         target.usage.replace("{base}", source.name),
         *_notes(source, target),
+        *_prompt(source),
         "## Data",
         _data(source, journal),
         "## Training",
@@ -103,6 +104,27 @@ def _notes(source: Source, target: Target) -> list[str]:
     if is_rounded(source):
         notes.append(_rounding(source, target))
     return notes
+
+
+def _prompt(source: Source) -> list[str]:
+    """How the model wants to be asked, where the run decided that and not the base."""
+    template = source.config.data.prompt_template
+    if source.config.model.chat_template:
+        return [
+            "## Prompt",
+            "The base spoke through no chat template. The one in the tokenizer here was installed for this training; "
+            "answers end with the tokenizer's `eos_token`.",
+        ]
+    if source.kind == "chat" or not template:
+        return []
+    prompt = template.removesuffix("{answer}")
+    filled = [f".replace({_quoted(name)}, {name[1:-1]})" for name in ("{system}", "{question}") if name in prompt]
+    code = "\n    ".join(["prompt = (", _quoted(prompt), *filled]) + "\n)"
+    return [
+        "## Prompt",
+        "The model was trained on text of this form, and continues it with the answer and its end token.",
+        f"```python\n{code}\n```",
+    ]
 
 
 def _opening(source: Source) -> str:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from studio import i18n
-from studio.config import parse_config, write_config
+from studio.config import parse_config, read_config, write_config
 from studio.engine.control import no_progress
 from studio.engine.export import TARGETS
 from studio.engine.export.card import write_card
@@ -159,3 +159,17 @@ def test_card_and_certificate_of_a_session_in_chinese_are_in_english(make_run: M
     assert all(check.text.startswith("译") for check in result.checks)
     for file in (result.certificate, result.path / "README.md"):
         assert "译" not in file.read_text(encoding="utf-8")
+
+
+def test_a_prompt_template_stands_in_the_card_as_code_that_fills_it(make_run: MakeRun) -> None:
+    template = '### Rules:\n{system}\n\n### "Question":\t{question}\r\n→ {answer}'
+    run = make_run(kind="base")
+    config = read_config(run.config)
+    data = config.data.model_copy(update={"prompt_template": template})
+    run.config.write_text(write_config(config.model_copy(update={"data": data})), encoding="utf-8")
+    source = open_source(run, no_progress)
+    text = write_card(source, TARGETS.get("merged"), "fp32", ())
+    code = text.partition("```python\nprompt")[2].partition("```")[0]
+    names = {"system": "Be brief.", "question": "1+1?"}
+    exec(f"prompt{code}", names)
+    assert names["prompt"] == '### Rules:\nBe brief.\n\n### "Question":\t1+1?\r\n→ '
