@@ -114,6 +114,7 @@ def load_model(
     fill_model(model, weights, formats, torch_dtype(storage.products if storage else dtype), places, progress)
     for module in staying.values():
         stay(module)
+    _keep_scale(model)
     loaded: Any = model
     if model.can_generate():
         loaded.adjust_generation_fn(  # reads generation_config.json
@@ -122,6 +123,21 @@ def load_model(
         )  # fmt: skip
     loaded.to(device).eval()
     return model
+
+
+def _keep_scale(model: PreTrainedModel) -> None:
+    """Keep RWKV from halving its weights in place for inference, against overflow in fp16, and doubling them to train.
+
+    It scales the residual stream alike, so answers stay the same. Rounded weights cannot be scaled so, and merged ones
+    would be saved halved.
+    """
+    for module in model.modules():
+        if hasattr(module, "_rescale_layers"):
+            setattr(module, "_rescale_layers", _do_nothing)  # noqa: B010
+
+
+def _do_nothing() -> None:
+    """What a model does instead of scaling its layers."""
 
 
 def _check_shapes(path: Path, empty: PreTrainedModel, weights: Weights) -> None:

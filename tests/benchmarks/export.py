@@ -1,0 +1,127 @@
+"""How long a certified export takes beside merging and saving with plain peft, which checks nothing.
+
+    python tests/benchmarks/export.py [--rounds 3] [--model DIR]
+
+Needs the starter model. A short LoRA run of it is exported as `merged` in its own format. The peer loads the base in
+fp32, merges with `merge_and_unload`, casts and saves.
+Every export is a process of its own, libraries are imported before the clock starts, and the sides take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "resources" / "samples" / "fine-tuning-en.jsonl"
+SIDES = ("peft", "ours")
+TARGET = 3.0
+
+
+def main() -> None:
+    arguments = _arguments()
+    if arguments.side:
+        seconds = (_peft if arguments.side == "peft" else _ours)(Path(arguments.run))
+        print(json.dumps(seconds))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        run = _train(arguments.model or _starter(), Path(folder))
+        took: dict[str, list[float]] = {side: [] for side in SIDES}
+        for number in range(arguments.rounds):
+            for side in SIDES if number % 2 == 0 else SIDES[::-1]:
+                took[side].append(_in_process(side, run))
+                print(f"{side:5} {took[side][-1]:6.1f} s", flush=True)
+    ratio = statistics.median(took["ours"]) / statistics.median(took["peft"])
+    print(f"\na certified export takes {ratio:.2f} times as long as a plain one (goal: {TARGET:.0f})")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--model", default="", help="default: the starter model")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--run", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _starter() -> str:
+    from studio.runner.actions import starter_folder
+
+    folder = starter_folder()
+    if not folder.is_dir():
+        sys.exit("Fetch the starter model first: finetune-studio starter")
+    return str(folder)
+
+
+def _train(model: str, folder: Path) -> Path:
+    """Return the folder of a run of two updates."""
+    from studio.config import parse_config, write_config
+    from studio.engine.control import Control
+    from studio.engine.training.run import train
+    from studio.runs import create_run
+
+    config = parse_config(
+        {
+            "model": {"path": model},
+            "data": {"sources": [{"path": str(SAMPLE)}], "max_length": 256},
+            "method": {"name": "lora", "rank": 16},
+            "training": {"max_steps": 2, "batch_size": 4, "device": "cpu"},
+        }
+    )
+    run = create_run(folder, "benchmark", write_config(config))
+    train(config, run, Control(), lambda event: None)
+    return run.path
+
+
+def _in_process(side: str, run: Path) -> float:
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
+    command = [sys.executable, __file__, "--side", side, "--run", str(run)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(done.stderr)
+    return float(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def _peft(run: Path) -> float:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from studio.config import read_config
+
+    base = read_config(run / "config.toml").model.path
+    with tempfile.TemporaryDirectory() as out:
+        began = time.perf_counter()
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+        stored = AutoModelForCausalLM.from_pretrained(base).dtype
+        merged = PeftModel.from_pretrained(model, str(run / "adapter")).merge_and_unload()
+        merged.to(stored).save_pretrained(out)
+        AutoTokenizer.from_pretrained(base).save_pretrained(out)
+        return time.perf_counter() - began
+
+
+def _ours(run: Path) -> float:
+    import peft  # noqa: F401  imported before the clock starts, as by the peer
+    import transformers  # noqa: F401
+
+    from studio.engine.export.run import export_run
+    from studio.runs import open_run
+
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        result = export_run(open_run(run), "merged", out=Path(folder, "export"))
+        took = time.perf_counter() - began
+    if not result.passed:
+        sys.exit("The export did not pass its own checks.")
+    return took
+
+
+if __name__ == "__main__":
+    main()
