@@ -70,14 +70,17 @@ def check_fetched(path: Path) -> None:
     )
 
 
-def member(folder: Path, name: str) -> Path | None:
+def member(folder: Path, name: str, below: str = "") -> Path | None:
     """Return the regular file `name` of a model folder, or None when there is none.
+
+    Args:
+        below: the folder in it where the file stands.
 
     Raises:
         ModelError: `name` is not a bare file name, or a link that leaves the folder. The hub's cache is one
             folder in this sense: there the files are links into a store beside the snapshot.
     """
-    path = folder / name
+    path = folder / below / name
     if not name or name in (".", "..") or Path(name).name != name or "\\" in name:
         raise _leaves(folder, name)
     if not path.is_file():

@@ -10,6 +10,8 @@ from studio.config import ModelConfig
 from studio.config.model import ShippedTemplate
 from studio.engine.models.files import model_name
 from studio.engine.models.shapes import ModelShapes
+from studio.errors import ModelError
+from studio.i18n import tr
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -76,7 +78,17 @@ class ModelInfo:
 
 
 def as_configured(info: ModelInfo, config: ModelConfig) -> ModelInfo:
-    """Return a model as a run treats it: of the kind that was chosen, with the chat template that is installed."""
+    """Return a model as a run treats it: of the kind that was chosen, with the chat template that is installed.
+
+    Raises:
+        ModelError: it is to be a Chat model and has no template that works.
+    """
     if config.chat_template:
         return replace(info, kind="chat", has_template=True, chat_template=config.chat_template)
+    if config.kind == "chat" and not info.has_template:
+        words = tr(
+            "{model} cannot be trained as a Chat model: it has no chat template that works; install one "
+            "(model.chat_template), or train it as a Base model."
+        )
+        raise ModelError(words.format(model=info.name))
     return info if config.kind == "auto" else replace(info, kind=config.kind)

@@ -20,12 +20,12 @@ from studio.engine.dtypes import BYTES, torch_dtype
 from studio.engine.kernels.widen import stay
 from studio.engine.models.chat_templates import install_template
 from studio.engine.models.config import load_config
-from studio.engine.models.files import member, one_line
+from studio.engine.models.files import member, one_line, read_json
 from studio.engine.models.fill import fill_model, misfit
 from studio.engine.models.shapes import is_word_embedding
 from studio.engine.models.storage import Storage
 from studio.engine.models.structure import empty_model, linear_layers
-from studio.engine.models.tokenizer_files import TOKENIZER
+from studio.engine.models.tokenizer_files import TOKENIZER, end_ids, read_template
 from studio.engine.models.weights import Weights, read_weights
 from studio.errors import ModelError
 from studio.i18n import tr
@@ -67,6 +67,7 @@ def load_tokenizer(path: Path, chat_template: ShippedTemplate = "") -> PreTraine
                 folder=path, reason=one_line(error)
             )
         ) from error
+    _add_what_other_files_say(path, tokenizer)
     # Padding is masked by position, so sharing the token does not keep the model from learning to stop.
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
@@ -74,6 +75,19 @@ def load_tokenizer(path: Path, chat_template: ShippedTemplate = "") -> PreTraine
         install_template(tokenizer, chat_template)
     loaded: PreTrainedTokenizerBase = tokenizer
     return loaded
+
+
+def _add_what_other_files_say(path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Give a tokenizer the end token that only the configurations name, and the template of a processor."""
+    from tokenizers import AddedToken
+
+    if tokenizer.eos_token is None:
+        known = (number for number in end_ids(path, read_json(path, "config.json") or {}) if number < len(tokenizer))
+        if (number := next(known, None)) is not None:
+            token = str(tokenizer.convert_ids_to_tokens(number))
+            tokenizer.add_special_tokens({"eos_token": AddedToken(token, normalized=False, special=True)})
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = read_template(path)
 
 
 def load_model(

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 TOKENIZER = "tokenizer.json"
 _OTHER_LAYOUTS = (("tokenizer.model",), ("vocab.json", "merges.txt"), ("vocab.txt",))
-_SPECIAL = ("bos_token", "eos_token", "unk_token", "pad_token")
+MORE_TEMPLATES = "additional_chat_templates"
+_SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_MOST_TEMPLATE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -55,16 +57,14 @@ def read_tokenizer(folder: Path, config: dict[str, Any]) -> TokenizerFiles:
     tokenizer = _tokenizer(folder)
     values = read_json(folder, "tokenizer_config.json") or {}
     special = _special_tokens(values, read_json(folder, "special_tokens_map.json") or {})
-    generation = read_json(folder, "generation_config.json") or {}
-    ids = _ids(generation.get("eos_token_id", config.get("eos_token_id")))
-    by_id = [token for number in ids if tokenizer and (token := tokenizer.id_to_token(number))]
+    by_id = [token for number in end_ids(folder, config) if tokenizer and (token := tokenizer.id_to_token(number))]
     if by_id:
         special.setdefault("eos_token", by_id[0])
     known = tokenizer.get_vocab() if tokenizer else {}
     return TokenizerFiles(
         special=special,
         stops=tuple(dict.fromkeys([*filter(None, [special.get("eos_token")]), *by_id])),
-        template=_template(folder, values),
+        template=read_template(folder),
         largest_id=max(known.values(), default=None),
         chat_tokens=tuple(token for token in _CHAT_TOKENS if token in known),
         added={token.content: number for number, token in tokenizer.get_added_tokens_decoder().items()}
@@ -106,21 +106,40 @@ def _special_tokens(*sources: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _template(folder: Path, tokenizer_config: dict[str, Any]) -> str | None:
-    """Return the default template from the three places where it may stand; transformers asks them in this order."""
-    if path := member(folder, "chat_template.jinja"):
-        try:
-            return path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise damaged(path, tr("it is not UTF-8 text")) from error
-    separate = read_json(folder, "chat_template.json") or {}
-    value = separate.get("chat_template") or tokenizer_config.get("chat_template")
+def read_template(folder: Path) -> str | None:
+    """Return the template that conversations are rendered with, None without one. Raises `ModelError`.
+
+    transformers looks for it in this order, and where there is any template file, not in the tokenizer's settings.
+    What stands in chat_template.json alone, it gives to processors only; `load_tokenizer` gives it to the tokenizer.
+    """
+    more = sorted(path.name for path in (folder / MORE_TEMPLATES).glob("*.jinja"))
+    files = [member(folder, "chat_template.jinja"), *(member(folder, name, MORE_TEMPLATES) for name in more)]
+    texts = {path.name: _template_text(path) for path in files if path}
+    if texts:
+        return texts.get("default.jinja") or texts.get("chat_template.jinja")
+    values = read_json(folder, "tokenizer_config.json") or {}
+    value = values.get("chat_template") or (read_json(folder, "chat_template.json") or {}).get("chat_template")
     if isinstance(value, list):
-        named = {entry.get("name"): entry.get("template") for entry in value if isinstance(entry, dict)}
-        value = named.get("default")
+        value = {entry.get("name"): entry.get("template") for entry in value if isinstance(entry, dict)}
+    if isinstance(value, dict):
+        value = value.get("default")
     return value if isinstance(value, str) and value.strip() else None
 
 
-def _ids(value: Any) -> list[int]:
+def _template_text(path: Path) -> str:
+    if path.stat().st_size > _MOST_TEMPLATE_BYTES:
+        raise damaged(path, tr("it is far too long"))
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise damaged(path, tr("it is not UTF-8 text")) from error
+
+
+def end_ids(folder: Path, config: dict[str, Any]) -> list[int]:
+    """Return the ids of the tokens at which generation ends, as generation_config.json or config.json has them."""
+    generation = read_json(folder, "generation_config.json") or {}
+    text = config.get("text_config")
+    places = (generation, config, text if isinstance(text, dict) else {})
+    value = next((place["eos_token_id"] for place in places if place.get("eos_token_id") is not None), None)
     values = value if isinstance(value, list) else [value]
-    return [number for number in values if type(number) is int and number >= 0]
+    return [number for number in values if type(number) is int and 0 <= number < 1 << 31]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from studio.engine.data import render
 from studio.engine.data.encoder import DIVIDED, NO_ROOM, SPELLED, TRUNCATED, Encoding
 from studio.engine.data.formats import FORMATS
 from studio.engine.data.formats.base import Example, Message, Piece
@@ -189,6 +190,18 @@ def test_the_first_token_is_not_written_twice(make_tokenizer: Any) -> None:
     assert base.input_ids[0] == 0
     assert base.segments[0] == ("<|endoftext|>", False)
     assert Renderer(tokenizer, "base").prompt([{"role": "user", "content": "a"}]).count(0) == 1
+
+
+def test_what_was_rendered_on_another_day_is_rendered_again_where_the_template_tells_the_date(
+    make_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dated = Renderer(make_tokenizer("{{ strftime_now('%d %b') }}{{ messages }}"), "chat")
+    undated = Renderer(make_tokenizer("{{ messages }}"), "chat")
+    before = dated.fingerprint, undated.fingerprint
+    assert (dated.fingerprint, undated.fingerprint) == before
+    monkeypatch.setattr(render, "_today", lambda: "2001-01-01")
+    assert dated.fingerprint != before[0]
+    assert undated.fingerprint == before[1]
 
 
 # Templates that fail

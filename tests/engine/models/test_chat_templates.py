@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,5 +118,11 @@ def test_a_model_is_treated_as_the_configuration_says(tmp_path: Path) -> None:
     assert (info.kind, info.has_template) == ("base", False)
     installed = as_configured(info, ModelConfig(path="m", chat_template="headings"))
     assert (installed.kind, installed.has_template, installed.chat_template) == ("chat", True, "headings")
-    assert as_configured(info, ModelConfig(path="m", kind="chat")).kind == "chat"
+    assert as_configured(replace(info, has_template=True), ModelConfig(path="m", kind="chat")).kind == "chat"
     assert as_configured(info, ModelConfig(path="m")) == info
+
+
+def test_a_kind_that_the_template_cannot_serve_is_refused(tmp_path: Path) -> None:
+    info = saved_base(tmp_path, lambda weight: None)
+    with pytest.raises(ModelError, match="cannot be trained as a Chat model: it has no chat template that works"):
+        as_configured(info, ModelConfig(path="m", kind="chat"))
