@@ -295,6 +295,8 @@ def test_72_without_a_padding_token_the_end_of_text_pads(folder: Path) -> None:
 
 def test_72_without_padding_or_end_of_text_the_unknown_token_pads(folder: Path) -> None:
     edit_json(folder / "tokenizer_config.json", pad_token=None, eos_token=None, unk_token="<|endoftext|>")
+    for name in ("config.json", "generation_config.json"):
+        edit_json(folder / name, eos_token_id=None)
     assert load_tokenizer(folder).pad_token == "<|endoftext|>"
 
 
