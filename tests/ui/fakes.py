@@ -10,8 +10,11 @@ from typing import Any
 from PySide6.QtWidgets import QWidget
 
 from studio.config import RunConfig, Suggestion, write_config
+from studio.engine.control import Progress
 from studio.engine.data.report import Remark
+from studio.engine.inference.behaviour import Behaviour
 from studio.engine.methods import METHODS
+from studio.engine.models.info import TemplateOffer
 from studio.errors import ConfigError, DataError, ModelError
 from studio.runner.actions import Estimate, MethodRow
 from studio.runner.record import Update
@@ -43,6 +46,12 @@ class FakeModel:
     has_template: bool = True
     eos_token: str | None = "<|im_end|>"
     shapes: object = None
+    chat_template: str = ""
+    offers: tuple[TemplateOffer, ...] = (TemplateOffer("chatml"), TemplateOffer("headings"))
+
+    @property
+    def recommended_template(self) -> str:
+        return next((offer.name for offer in self.offers if not offer.missing and not offer.untaught), "")
 
     @property
     def name(self) -> str:
@@ -90,6 +99,7 @@ class FakeEngine:
     unsuited: dict[str, str] = field(default_factory=dict)
     compared: list[dict[str, Any]] = field(default_factory=list)
     offered: dict[str, tuple[Suggestion, ...]] = field(default_factory=dict)
+    behaviour: Behaviour = field(default_factory=lambda: Behaviour((), limit=48))
 
     def open_model(self, path: str, _progress: object = None) -> FakeModel:
         self.opened.append(path)
@@ -102,6 +112,10 @@ class FakeEngine:
         if "broken" in source.path:
             raise DataError(f"{source.path}, line 3: not JSON; mend the line or skip broken lines.")
         return self.data
+
+    def try_model(self, _info: Any, progress: Progress) -> Behaviour:
+        progress("trying", 1, 2)
+        return self.behaviour
 
     def check_method(self, _info: object, config: RunConfig) -> None:
         if problem := self.unsuited.get(config.method.name):

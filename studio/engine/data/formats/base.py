@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from studio.engine.data.report import Remark
 from studio.registry import Spec
@@ -91,11 +91,13 @@ class Format(Spec):
         companions: what it reads beside them, where a row has it.
         read: `(row, columns)` returns the row's example. Raises `RowSkipped` for a row that cannot be used and
             `NotText` where text should stand and something else does.
+        shape: what a row is: a conversation, one question and its answer, or text without either.
     """
 
     fields: tuple[Field, ...]
     read: Callable[[Mapping[str, Any], Columns], Example]
     companions: tuple[Field, ...] = ()
+    shape: Literal["dialogue", "exchange", "text"] = "exchange"
 
     def columns(self, names: Collection[str], mapping: Columns) -> dict[str, str]:
         """Return the column of each field: the mapped one, otherwise the one that is called like it.

@@ -36,4 +36,5 @@ FORMAT = Format(
     fields=(Field("messages", ("dialogue", "dialog", "chat"), points=4),),
     companions=COMPANIONS,
     read=read,
+    shape="dialogue",
 )

@@ -25,4 +25,5 @@ FORMAT = Format(
     order=50,
     fields=(Field("text", ("content", "document")),),
     read=read,
+    shape="text",
 )

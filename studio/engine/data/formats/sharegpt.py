@@ -24,4 +24,5 @@ FORMAT = Format(
     fields=(Field("conversations", ("conversation",), points=4),),
     companions=COMPANIONS,
     read=read,
+    shape="dialogue",
 )
