@@ -103,6 +103,14 @@ WORDS = {
     "thought_left_out": gettext_noop(
         "{file}: {count} of {rows} rows hold a thought, for which the chat template has no place; it is not learnt."
     ),
+    "unknown_characters": gettext_noop(
+        "{file}: {count} of {rows} rows hold characters for which the tokenizer has no token; they are left out, "
+        "or learnt as the unknown token."
+    ),
+    "changed_by_tokenizer": gettext_noop(
+        "{file}: the tokens of {count} of {rows} rows do not give back their text; the tokenizer changes it, such as "
+        "its spaces, accents or capital letters."
+    ),
     "truncated": gettext_noop("{file}: {count} of {rows} rows are cut off at the longest length that was set."),
     "tokens_lost": gettext_noop(
         "{file}: {count} of {rows} rows are cut off at the longest length that was set; {lost} tokens are lost."

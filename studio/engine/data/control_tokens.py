@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _FIRST_ALIAS = 0x100000
 _FILLING = "\U0010fffd"
 _CUT = "\U0010fffc"
+# What can stand behind a cut to take up the space that some tokenizers put before every piece of text.
+_BUFFERS = ("\n", "|", "\U0010fffa")
 PROBE = "\U0010fffb"
 THOUGHTS = (
     ("<think>", "</think>"),
@@ -110,20 +112,40 @@ class ControlTokens:
             RowSkipped: the two cannot be kept apart.
         """
         places = [0, *cuts, len(text)]
-        parts = _CUT.join(text[begin:end] for begin, end in pairwise(places))
-        exchanged = self._any_name.sub(lambda found: self._alias.get(found[0]) or self._token[found[0]], parts)
+        parts = [text[begin:end] for begin, end in pairwise(places)]
+        found = next(filter(None, (self._encode_parts(parts, buffer) for buffer in self._buffers)), None)
+        if found is None or not self.agree(text, found[0]):
+            raise RowSkipped(Remark("inseparable_control_tokens"))
+        return found
+
+    def _encode_parts(self, parts: Sequence[str], buffer: str) -> tuple[list[int], list[int]] | None:
+        """Return the tokens of the parts of a text, and where each ends in it; None where `buffer` sticks to a part."""
+        exchanged = self._any_name.sub(
+            lambda found: self._alias.get(found[0]) or self._token[found[0]], (_CUT + buffer).join(parts)
+        )
         encoding = self._guarded.encode(exchanged, add_special_tokens=False)
         cut = self._guarded.token_to_id(_CUT)
-        ids, ends, passed = [], [], 0
-        for token, (_, end) in zip(encoding.ids, encoding.offsets, strict=True):
+        ids, ends, passed, buffered = [], [], 0, 0
+        for token, (begin, end) in zip(encoding.ids, encoding.offsets, strict=True):
             if token == cut:
                 passed += 1
+                buffered = end + len(buffer)
+            elif end <= buffered:
+                continue  # the buffer, or the space that the tokenizer put before it
+            elif begin < buffered and token != self._tokenizer.unk_token_id:
+                return None
             else:
                 ids.append(token)
-                ends.append(end - passed)
-        if passed != len(cuts) or not self.agree(text, ids):
-            raise RowSkipped(Remark("inseparable_control_tokens"))
-        return ids, ends
+                ends.append(end - passed * len(_CUT + buffer))
+        return (ids, ends) if passed == len(parts) - 1 else None
+
+    @cached_property
+    def _buffers(self) -> tuple[str, ...]:
+        """What can stand behind a cut: nothing, where the tokenizer puts no space before a piece of text."""
+        alone = self._encode_parts(["a", "a"], "")
+        buffered = {buffer: self._encode_parts(["a", "a"], buffer) for buffer in _BUFFERS}
+        usable = tuple(buffer for buffer, found in buffered.items() if found)
+        return usable if usable and buffered[usable[0]] != alone else ("",)
 
     @cached_property
     def _guarded(self) -> Tokenizer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING
 
 from studio.engine.data.control_tokens import ControlTokens
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 NO_ROOM = Remark("answer_cut_off")
 SPELLED = Remark("spelled_control_tokens")
 TRUNCATED = Remark("truncated")
+UNKNOWN = Remark("unknown_characters")
+CHANGED = Remark("changed_by_tokenizer")
 DIVIDED = Remark("divided")
 # Of a very long text only the beginning is encoded: enough characters for the longest row at 8 characters a token. The
 # last tokens before such a cut can differ from those of the whole text, so 64 more tokens than needed must come out.
@@ -92,6 +94,9 @@ class Encoder:
         self._control = control
         self._max_length = max_length
         self._opening = _opening(tokenizer)
+        self._backend = tokenizer.backend_tokenizer
+        self._added = set(tokenizer.added_tokens_decoder)
+        self._known: dict[str, bool] = {}
 
     def encode(self, rendered: Sequence[Rendered]) -> list[tuple[Encoding, ...] | RowSkipped]:
         """Return the row of each text (several of a divisible one), or why nothing can be learnt from it."""
@@ -204,14 +209,45 @@ class Encoder:
         if not any(mask[: self._max_length]):
             raise RowSkipped(NO_ROOM, needed=whole)
         room = self._max_length - len(opening)
+        ids = [*opening, *tokens.ids[:room]]
+        segments = self._segments(rendered, tokens.ends[:room][-1])
         notes = (*rendered.notes, *((SPELLED,) if rendered.guarded else ()))
+        notes = (*notes, *self._differences(ids, "".join(text for text, _ in segments)))
         return Encoding(
-            input_ids=[*opening, *tokens.ids[:room]],
+            input_ids=ids,
             supervised=mask[: self._max_length],
-            segments=self._segments(rendered, tokens.ends[:room][-1]),
+            segments=segments,
             notes=(*notes, TRUNCATED) if len(tokens.ids) > room else notes,
             lost=max(0, whole - self._max_length),
         )
+
+    def _differences(self, ids: list[int], text: str) -> tuple[Remark, ...]:
+        """Return remarks on what the tokens do not give back of their text."""
+        if self._backend.decoder is None or self._gives_back(ids, text):
+            return ()
+        lacks = [character for character in set(text) if not self._knows(character)]
+        return (UNKNOWN,) if lacks else (CHANGED,)
+
+    def _gives_back(self, ids: list[int], text: str) -> bool:
+        """Return whether the tokens decode to their text.
+
+        Some tokenizers put a space behind each added token. Then what stands between two of them is decoded by itself.
+        """
+        decoded = str(self._backend.decode(ids, skip_special_tokens=False))
+        if decoded == text:
+            return True
+        groups = groupby(ids, key=lambda token: token if token in self._added else None)
+        pieces = (str(self._backend.decode(list(group), skip_special_tokens=False)) for _, group in groups)
+        # The last character may have been cut off in the middle.
+        return any(one == text or one.rstrip("\ufffd") == text[:-1] for one in (decoded, "".join(pieces)))
+
+    def _knows(self, character: str) -> bool:
+        """Return whether the vocabulary has a token for a character."""
+        if character not in self._known:
+            ids = self._tokenizer(f"a{character}a", add_special_tokens=False)["input_ids"]
+            without = self._tokenizer("aa", add_special_tokens=False)["input_ids"]
+            self._known[character] = character.isspace() or (ids != without and self._tokenizer.unk_token_id not in ids)
+        return self._known[character]
 
     def _segments(self, rendered: Rendered, end: int) -> tuple[tuple[str, bool], ...]:
         text = rendered.text[:end]
