@@ -107,7 +107,7 @@ def misfit_of_model(found: ModelInfo, treated: ModelInfo) -> Misfit | None:
 
     Args:
         found: as its files describe it.
-        treated: as it was chosen (`as_configured`).
+        treated: as it was chosen (`treated_as`).
     """
     as_base = ("treat_as_base", {"model.kind": "base", "model.chat_template": ""})
     if treated.chat_template:

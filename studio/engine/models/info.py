@@ -77,18 +77,24 @@ class ModelInfo:
         return next((offer.name for offer in [*(o for o in possible if not o.untaught), *possible]), "")
 
 
+def treated_as(info: ModelInfo, config: ModelConfig) -> ModelInfo:
+    """Return a model as it was chosen to be treated: its kind, and the chat template that is installed."""
+    if config.chat_template:
+        return replace(info, kind="chat", has_template=True, chat_template=config.chat_template)
+    return info if config.kind == "auto" else replace(info, kind=config.kind)
+
+
 def as_configured(info: ModelInfo, config: ModelConfig) -> ModelInfo:
-    """Return a model as a run treats it: of the kind that was chosen, with the chat template that is installed.
+    """Return a model as a run treats it.
 
     Raises:
         ModelError: it is to be a Chat model and has no template that works.
     """
-    if config.chat_template:
-        return replace(info, kind="chat", has_template=True, chat_template=config.chat_template)
-    if config.kind == "chat" and not info.has_template:
+    treated = treated_as(info, config)
+    if treated.kind == "chat" and not treated.has_template:
         words = tr(
             "{model} cannot be trained as a Chat model: it has no chat template that works; install one "
             "(model.chat_template), or train it as a Base model."
         )
         raise ModelError(words.format(model=info.name))
-    return info if config.kind == "auto" else replace(info, kind=config.kind)
+    return treated

@@ -11,12 +11,16 @@ from pydantic import ValidationError
 from PySide6.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
 from studio.config import DataConfig
+from studio.engine.data.formats import FORMATS
 from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
 from studio.paths import resource
+from studio.runner.advice import Misfit, misfit_of_data
 from studio.ui.bridge import AppContext
 from studio.ui.forms.editors import ShareEditor
-from studio.ui.forms.form import Form
+from studio.ui.forms.form import EditorFactory, Form
+from studio.ui.pages.setup.prompt_template_editor import PromptTemplateEditor
+from studio.ui.pages.setup.remedy_line import RemedyLine
 from studio.ui.pages.setup.section_card import SectionCard
 from studio.ui.pages.setup.source_editor import SourceEditor
 from studio.ui.widgets.buttons import push_button
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
     from studio.engine.models.info import ModelInfo
 
 # What changes how a row is rendered; the rest need not be read again.
-_RENDERING = ("max_length", "train_on")
+_RENDERING = ("max_length", "train_on", "prompt_template")
 SAMPLES = {
     "fine-tuning-en.jsonl": gettext_noop("Fine-tuning, questions and answers (English)"),
     "fine-tuning-zh.jsonl": gettext_noop("Fine-tuning, questions and answers (Chinese)"),
@@ -43,14 +47,18 @@ class DataCard(SectionCard):
         super().__init__("data", tr("Data"), parent)
         self._context = context
         self._model: ModelInfo | None = None
+        self._found: ModelInfo | None = None
         self.sources: list[SourceEditor] = []
         self._rendering: tuple[Any, ...] = ()
-        self.form = Form(DataConfig, editors={"replay_ratio": ShareEditor, "validation_fraction": ShareEditor})
+        editors: dict[str, EditorFactory] = {"replay_ratio": ShareEditor, "validation_fraction": ShareEditor}
+        self.form = Form(DataConfig, editors=editors | {"prompt_template": PromptTemplateEditor})
         self.form.changed.connect(self._form_changed)
         self._list = vbox(spacing=1)
+        self.misfit = RemedyLine()
         self.drop_area = DropArea(tr("Drop dataset files here: JSON, JSONL, CSV, Parquet or text"), self._buttons())
         self.drop_area.dropped.connect(self.add_files)
         self.body.addLayout(self._list)
+        self.body.addWidget(self.misfit)
         self.body.addWidget(self.drop_area)
         self.body.addWidget(self.form)
         self._show_state()
@@ -77,11 +85,13 @@ class DataCard(SectionCard):
             return tr("The data is being read.")
         return self.form.problem()
 
-    def set_model(self, model: ModelInfo | None) -> None:
-        """Render the rows for another model."""
+    def set_model(self, model: ModelInfo | None, found: ModelInfo | None = None) -> None:
+        """Render the rows for another model, or for one that is treated otherwise than its files say (`found`)."""
+        self._found = found
         if model != self._model:
             self._model = model
             self._inspect_all()
+        self._show_state()
 
     def add_files(self, paths: Iterable[str]) -> None:
         """Add dataset files as domain sources; one that is there already is not added twice."""
@@ -172,9 +182,31 @@ class DataCard(SectionCard):
         for key in ("mixing", "block_rows"):
             self.form.rows[key].setVisible(general)
         self.form.setVisible(bool(self.sources))
+        self._show_prompt_template()
         self._judge()
 
+    def _show_prompt_template(self) -> None:
+        """A Chat model has a template of its own; a prompt template that is set stays in sight, and out of use."""
+        row = self.form.rows["prompt_template"]
+        speaks = self._model is not None and self._model.kind == "chat"
+        row.setVisible(not speaks or bool(row.editor.value()))
+        row.set_enabled(not speaks, tr("Not used: a Chat model reads its rows through its own chat template."))
+        if isinstance(row.editor, PromptTemplateEditor):
+            row.editor.set_end((self._model and self._model.eos_token) or "")
+
+    def _find_misfit(self) -> Misfit | None:
+        """What does not fit between the model and the rows that it is to learn."""
+        shapes = {
+            FORMATS.get(source.inspection.format).shape
+            for source in self.sources
+            if source.inspection is not None and source.role == "domain"
+        }
+        if self._found is None or self._model is None or not shapes:
+            return None
+        return misfit_of_data(self._found, self._model, shapes)
+
     def _judge(self) -> None:
+        self.misfit.show_misfit(self._find_misfit())
         known = [source.inspection for source in self.sources if source.inspection is not None]
         rows = sum(inspection.rows for inspection in known)
         skipped = sum(inspection.skipped for inspection in known)

@@ -13,7 +13,7 @@ from PySide6.QtWidgets import QFileDialog, QFrame, QHBoxLayout, QLineEdit, QMenu
 from studio.config import ModelConfig
 from studio.config.model import plain_model
 from studio.config.run import with_options
-from studio.engine.models.info import as_configured
+from studio.engine.models.info import treated_as
 from studio.i18n import tr
 from studio.runner import actions
 from studio.runner.advice import Misfit, misfit_of_model
@@ -68,7 +68,7 @@ class ModelCard(SectionCard):
     @property
     def info(self) -> ModelInfo | None:
         """What is known of the model, treated as the user chose; None while nothing is known."""
-        return self._found and as_configured(self._found, ModelConfig(path="-", **self._chosen()))
+        return self._found and treated_as(self._found, ModelConfig(path="-", **self._chosen()))
 
     def values(self) -> dict[str, Any]:
         return {"path": plain_model(self.path.text()), **self._chosen()}

@@ -187,6 +187,7 @@ class SetupPage(Page):
         self._explain.failed.connect(self.precision.show_problem)
         self._look.finished.connect(self.notice.show_cards)
         self.model.info_changed.connect(self._model_changed)
+        self.data.misfit.chosen.connect(self.model.take)
         self.method.chosen.connect(self.training.suggest_for)
         self.training.memory.remedy_chosen.connect(self._apply_remedy)
         self.method.compare.clicked.connect(self.compare_methods)
@@ -200,7 +201,7 @@ class SetupPage(Page):
 
     def _model_changed(self) -> None:
         info = self.model.info
-        self.data.set_model(info)
+        self.data.set_model(info, self.model.found)
         self.method.offer(actions.suggestions(info) if info else {})
 
     def _settle_soon(self) -> None:
