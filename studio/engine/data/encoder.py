@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from studio.engine.data.control_tokens import ControlTokens
@@ -24,6 +25,7 @@ DIVIDED = Remark("divided")
 # last tokens before such a cut can differ from those of the whole text, so 64 more tokens than needed must come out.
 _CHARACTERS = 8
 _SPARE = 64
+_END = itemgetter(1)  # of a token's place in the text
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +113,13 @@ class Encoder:
     def _tokens(self, texts: list[str]) -> list[_Tokens]:
         if not texts:
             return []
-        batch = self._tokenizer(
-            texts,
-            add_special_tokens=False,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            split_special_tokens=False,
-            verbose=False,
-        )
+        self._backend.no_truncation()  # left behind by other callers
+        self._backend.no_padding()
+        self._backend.encode_special_tokens = False
+        batch = self._backend.encode_batch(texts, add_special_tokens=False)
         return [
-            _Tokens(text, ids, list(accumulate((end for _, end in offsets), max)))
-            for text, ids, offsets in zip(texts, batch["input_ids"], batch["offset_mapping"], strict=True)
+            _Tokens(text, one.ids, list(accumulate(map(_END, one.offsets), max)))
+            for text, one in zip(texts, batch, strict=True)
         ]
 
     def _one(self, rendered: Rendered, tokens: _Tokens) -> tuple[Encoding, ...] | RowSkipped:
