@@ -60,7 +60,7 @@ class ModelConfig(Section):
         "Teaches a Base model to speak: its rows are written in this template, and it learns the token that ends an "
         "answer. Both are stored in the export. ChatML needs tokens that many tokenizers have; Headings needs none.",
         labels={
-            "": gettext_noop("The model's own"),
+            "": gettext_noop("As it comes"),
             "chatml": gettext_noop("ChatML"),
             "headings": gettext_noop("Headings"),
         },

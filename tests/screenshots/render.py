@@ -29,6 +29,7 @@ from studio.engine.estimate.plan import gpu_of, plan, storage_reasons
 from studio.engine.models.info import ModelInfo
 from studio.engine.precision.choose import reason_text
 from studio.events import EvaluationCompleted, MemoryMeasured, ProgressReported, RunFailed, RunFinished, StepCompleted
+from studio.paths import resource
 from studio.runner import actions, laboratory
 from studio.runner.controller import Controller
 from studio.runner.record import RunRecord
@@ -137,6 +138,67 @@ def setup_window(method: dict[str, object], memory: int = 16 * scripted_setup.GB
     ):
         window.setup.set_tables(tables)
         settle(context, 8)
+    return window
+
+
+def base_window(rows: str, **data: object) -> MainWindow:
+    """Return the window at the Setup page with the Base model of SmolLM2 and rows of one of the samples."""
+    context = offscreen_context()
+    window = window_at("setup", context)
+    tables = {
+        "model": {"path": "/models/SmolLM2-135M"},
+        "data": {"sources": [{"path": str(resource("samples", rows))}], **data},
+        "precision": {"name": "bf16-mixed"},
+        "training": {"device": "cpu"},
+    }
+    real = actions.open_data  # without the model, whose tokenizer is not here
+    with (
+        patch.object(actions, "open_model", lambda path, _progress: scripted_setup.smollm2_base(path)),
+        patch.object(actions, "open_data", lambda source, _model, *rest: real(source, None, *rest)),
+        patch.object(actions, "try_model", lambda _info, _progress: scripted_setup.tried_base()),
+        patch.object(device, "memory_of", lambda _device: (16 * scripted_setup.GB, 16 * scripted_setup.GB)),
+        patch.object(job, "PAUSE_MILLISECONDS", 0),
+    ):
+        window.setup.set_tables(tables)
+        settle(context, 8)
+        window.setup.model.try_button.click()
+        settle(context, 8)
+    return window
+
+
+def page_model_base_or_chat() -> QWidget:
+    """A Base model that was tried, and two questions about what it is for."""
+    window = base_window("fine-tuning-en.jsonl")
+    advisor = window.setup.model.advisor
+    advisor.open()
+    advisor.manners.button("own").click()
+    settle(window.context)
+    return window
+
+
+def page_model_chat_without_template() -> QWidget:
+    """The same, to be treated as a Chat model: it has no template, and one can be installed."""
+    window = base_window("fine-tuning-en.jsonl")
+    window.setup.model.take({"model.kind": "chat"})
+    settle(window.context)
+    return window
+
+
+def page_data_prompt_template() -> QWidget:
+    """Conversations on a Base model: a remedy, and the template in which they are written otherwise."""
+    template = "### Instruction:\n{question}\n\n### Response:\n{answer}"
+    window = base_window("fine-tuning-en.jsonl", prompt_template=template)
+    row = window.setup.data.form.rows["prompt_template"]
+    settle(window.context)
+    place = row.mapTo(window.setup.area.widget(), row.rect().topLeft()).y()
+    window.setup.area.verticalScrollBar().setValue(place)
+    return window
+
+
+def page_data_misfit() -> QWidget:
+    """The top of the Data card with the same rows."""
+    window = base_window("fine-tuning-en.jsonl")
+    window.setup.area.verticalScrollBar().setValue(window.setup.data.y())
     return window
 
 

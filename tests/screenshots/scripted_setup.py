@@ -6,6 +6,7 @@ speeds, losses and the memory that is there are made up.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import random
@@ -15,7 +16,8 @@ from typing import Any
 
 from studio.config import RunConfig, write_config
 from studio.engine.control import Progress
-from studio.engine.models.info import ModelInfo
+from studio.engine.inference.behaviour import Behaviour, Manner, Tried
+from studio.engine.models.info import ModelInfo, TemplateOffer
 from studio.engine.models.shapes import LinearShape, ModelShapes
 from studio.events import RunEvent, RunFinished, RunStarted, StepCompleted
 from studio.runner.controller import Controller
@@ -69,6 +71,25 @@ def smollm2(path: str = "/models/SmolLM2-135M-Instruct") -> ModelInfo:
         eos_token="<|im_end|>",
         shapes=shapes,
     )
+
+
+def smollm2_base(path: str) -> ModelInfo:
+    """The Base model of the same family: ChatML's tokens, and no template."""
+    return dataclasses.replace(
+        smollm2(path),
+        kind="base",
+        reasons=("It has no chat template.", "Its tokenizer knows <|im_start|>, but no template uses them."),
+        has_template=False,
+        eos_token="<|endoftext|>",
+        offers=(TemplateOffer("chatml"), TemplateOffer("headings")),
+    )
+
+
+def tried_base() -> Behaviour:
+    """A Base model that was tried: it never ends."""
+    manners: tuple[Manner, ...] = ("plain", "plain", "text", "text")
+    tried = [Tried(manner=manner, prompt="", text="", tokens=48, ended=False) for manner in manners]
+    return Behaviour(tuple(tried), limit=48)
 
 
 def write_big_model(folder: Path) -> Path:

@@ -21,7 +21,7 @@ def test_words_and_codes_belong_together() -> None:
     }
     assert used >= {*ADVICE, *MISFITS, *REMEDIES}
     spec = next(spec for spec in options(ModelConfig) if spec.key == "chat_template")
-    assert dict(spec.choices) == {"": "The model's own", **TEMPLATES}
+    assert dict(spec.choices) == {"": "As it comes", **TEMPLATES}
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ class Advisor(Disclosure):
         for question in (self.purpose, self.manners):
             question.changed.connect(self._show)
         parts = (
-            _asked(self.purpose, tr("Is it to converse?"), tr("A task is a summary, a class, a list of facts.")),
+            _asked(self.purpose, tr("What is it to do?"), tr("Converse, or do a task: summarise, classify, extract.")),
             _asked(self.manners, tr("How is it to answer?"), tr("As it does now, or in a form that your rows show.")),
             vbox(self.words, self.pick, hbox(self.apply, STRETCH), spacing=0.75, margins=(0, 0.75, 0, 0)),
         )

@@ -206,7 +206,8 @@ class DataCard(SectionCard):
         return misfit_of_data(self._found, self._model, shapes)
 
     def _judge(self) -> None:
-        self.misfit.show_misfit(self._find_misfit())
+        misfit = self._find_misfit()
+        self.misfit.show_misfit(misfit)
         known = [source.inspection for source in self.sources if source.inspection is not None]
         rows = sum(inspection.rows for inspection in known)
         skipped = sum(inspection.skipped for inspection in known)
@@ -221,4 +222,4 @@ class DataCard(SectionCard):
             words = tr("{rows} rows, {skipped} skipped").format(rows=f"{rows:,}", skipped=f"{skipped:,}")
             self.judge(files, words, "warning")
         else:
-            self.judge(files, tr("{rows} rows").format(rows=f"{rows:,}"), "good")
+            self.judge(files, tr("{rows} rows").format(rows=f"{rows:,}"), "warning" if misfit else "good")

@@ -288,7 +288,7 @@ class ModelCard(SectionCard):
         facts += [tr("{size} in {dtype}").format(size=size_text(info.bytes), dtype=info.dtype)]
         summary = " · ".join(facts)
         misfit = self._misfit()
-        self.remedies.show_misfit(misfit)
+        self.remedies.show_misfit(misfit, said=misfit is not None and misfit.fatal)
         if misfit is not None and misfit.fatal:
             self.judge(summary, misfit_text(misfit.code, misfit.values), "bad")
         elif info.problems:
@@ -306,10 +306,9 @@ class ModelCard(SectionCard):
         self._reasons.setVisible(known and bool(self._reasons.text()))
         self._trial.setVisible(known)
         self.remedies.setVisible(known and self._misfit() is not None)
-        chosen = self._kind.values()
-        speaks = self._found is not None and self._found.kind == "chat" and self._found.has_template
-        asked = chosen["kind"] != "base" and not speaks
-        self._kind.rows["chat_template"].setVisible(asked or bool(self._chosen().get("chat_template")))
+        chosen = self._chosen()
+        lacking = self._found is not None and chosen["kind"] == "chat" and not self._found.has_template
+        self._kind.rows["chat_template"].setVisible(lacking or bool(chosen.get("chat_template")))
 
 
 def _kind_words(info: ModelInfo) -> str:

@@ -35,7 +35,7 @@ class PromptTemplateEditor(Editor):
         self.text.setFixedHeight(theme.space(14))
         _monospaced(self.text)
         self.preview = MaskPreview()
-        self.preview.setFixedHeight(theme.space(16))
+        self.preview.setFixedHeight(theme.space(13))
         self._space = label(
             tr("A space before {answer} is read apart from the word behind it; most models expect it with that word."),
             "caption",

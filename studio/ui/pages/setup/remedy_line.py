@@ -24,12 +24,16 @@ class RemedyLine(QFrame):
         self.setProperty("kind", "inset")
         self.words = Verdict()
         self.buttons: list[QPushButton] = []
+        self._shown: Misfit | None = None
         self._row = hbox(spacing=1)
         vbox(self.words, self._row, spacing=1, margins=(1.5, 1.25, 1.5, 1.25), parent=self)
         self.hide()
 
-    def show_misfit(self, misfit: Misfit | None) -> None:
-        """Say what does not fit, and offer what mends it."""
+    def show_misfit(self, misfit: Misfit | None, *, said: bool = False) -> None:
+        """Say what does not fit, unless that is `said` elsewhere, and offer what mends it."""
+        if misfit == self._shown:  # a button keeps the focus
+            return
+        self._shown = misfit
         for button in self.buttons:
             button.hide()
             button.deleteLater()
@@ -37,7 +41,8 @@ class RemedyLine(QFrame):
         while self._row.takeAt(0):
             pass
         if misfit is not None:
-            self.words.set(misfit_text(misfit.code, misfit.values), "bad" if misfit.fatal else "warning")
+            words = "" if said else misfit_text(misfit.code, misfit.values)
+            self.words.set(words, "bad" if misfit.fatal else "warning")
             for code, options in misfit.remedies:
                 button = push_button(remedy_text(code, options))
                 button.clicked.connect(partial(self.chosen.emit, options))
