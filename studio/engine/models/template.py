@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import functools
 import logging
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -103,7 +104,18 @@ def close_process() -> None:
             _child = None
 
 
+def _forget_process() -> None:
+    """Leave the process to the parent that this one was forked from: only one may write into its pipe."""
+    global _child, _lock
+    _lock = threading.Lock()
+    _inherited.append(_child)  # kept, because a `Popen` that is collected complains
+    _child = None
+
+
+_inherited: list[Child | None] = []
 atexit.register(close_process)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_process)
 
 
 def _failure(error: BaseException) -> BaseException:

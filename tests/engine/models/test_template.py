@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -80,6 +81,22 @@ def test_threads_share_the_process() -> None:
     for thread in threads:
         thread.join()
     assert sorted(found) == [(n, f"{n}Hi") for n in range(4)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system starts every process anew")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # it has threads, says Python 3.12
+def test_a_forked_process_has_a_process_of_its_own() -> None:
+    one("x")
+    read, write = os.pipe()
+    if not (forked := os.fork()):
+        os.write(write, str(one("{{ messages[1].content }}")).encode())
+        template.close_process()
+        os._exit(0)
+    assert one("{{ messages[0].content }}") == "Hi"
+    assert os.waitpid(forked, 0)[1] == 0
+    assert os.read(read, 9) == b"Yo"
+    os.close(read)
+    os.close(write)
 
 
 def in_config(folder: Path) -> None:
