@@ -60,7 +60,7 @@ REMEDIES = {
     "drop_repeats": gettext_noop("Keep one of each"),
     "drop_rows": gettext_noop("Leave these rows out"),
     "skip_empty_answers": gettext_noop("Skip empty answers"),
-    "raise_max_length": gettext_noop("Set the longest row to {value} tokens"),
+    "raise_max_length": gettext_noop("Set the longest row to {value:,} tokens"),
     "move_out_of_validation": gettext_noop("Move them to the training rows"),
 }
 

@@ -13,7 +13,7 @@ import math
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
@@ -40,10 +40,11 @@ from studio.ui.dialogs import precision_probe
 from studio.ui.dialogs.laboratory import Laboratory
 from studio.ui.dialogs.method_comparison import MethodComparison
 from studio.ui.dialogs.precision_probe import PrecisionProbe
+from studio.ui.dialogs.xray.dialog import XRayDialog
 from studio.ui.main_window import MainWindow
 from studio.ui.settings import Settings
 from studio.ui.theme import interface_font
-from tests.screenshots import scripted_numerics, scripted_setup
+from tests.screenshots import scripted_data, scripted_numerics, scripted_setup
 from tests.screenshots.scripted import (
     START,
     scripted_certificate,
@@ -360,6 +361,65 @@ def page_laboratory_comparison() -> QWidget:
     experiment = laboratory.experiment("precisions")
     dialog.comparison.start(experiment, scripted_setup.write_files(experiment, context.runs_root.parent))
     return opened(window, dialog)
+
+
+@contextmanager
+def data_window(write: Callable[[Path], Path], **source: object) -> Iterator[MainWindow]:
+    """Give the window with SmolLM2 and a dataset chosen, while the file is there and is read for real."""
+    window = setup_window({"name": "lora"})
+    with tempfile.TemporaryDirectory() as place, scripted_data.small_tokenizer():
+        folder = Path(place) / "repairs"
+        folder.mkdir()
+        file = write(folder / "kundenfragen.csv")
+        data = {"sources": [{"path": str(file), **source}], "max_length": 256}
+        window.setup.data.set_values(data)
+        settle(window.context, 8)
+        window.setup.area.verticalScrollBar().setValue(window.setup.data.y())
+        yield window
+
+
+REPAIRS = {"columns": {"prompt": "Was der Kunde fragt", "completion": "Unsere Antwort (final)"}}
+
+
+def xray_window(act: Callable[[XRayDialog], None]) -> QWidget:
+    """Return the X-ray of a dataset after something was done in it."""
+    with data_window(scripted_data.write_repairs, **REPAIRS) as window:
+        window.setup.data.sources[0].open_xray()
+        settle(window.context, 8)
+        dialog = window.setup.data.sources[0].xray
+        act(dialog)
+        settle(window.context, 8)
+        return opened(window, dialog)
+
+
+def page_xray() -> QWidget:
+    """Every row of a dataset as the model will see it."""
+    return xray_window(lambda dialog: None)
+
+
+def page_xray_found() -> QWidget:
+    """The rows in which a text was found."""
+
+    def search(dialog: XRayDialog) -> None:
+        dialog.search.setText("squeaks")
+        dialog.search.returnPressed.emit()
+
+    return xray_window(search)
+
+
+def page_xray_skipped() -> QWidget:
+    """The rows that are skipped, with the reason of each."""
+    return xray_window(lambda dialog: dialog.shown.set_value("skipped"))
+
+
+def page_xray_longest() -> QWidget:
+    """The longest row, alone on its page."""
+
+    def choose(dialog: XRayDialog) -> None:
+        dialog.rows_a_page.set_value("1")
+        dialog.shown.set_value("longest")
+
+    return xray_window(choose)
 
 
 def page_train() -> QWidget:

@@ -80,6 +80,7 @@ class FakeInspection:
     columns: tuple[Any, ...] = ()
     unused_columns: tuple[str, ...] = ()
     rendered: tuple[FakeRow, ...] = (FakeRow(1), FakeRow(2))
+    findings: tuple[Any, ...] = ()
 
 
 @dataclass

@@ -175,8 +175,14 @@ class XRay:
         behind = self._numbers_of(places) - number
         return int(np.argmin(np.where(behind >= 0, behind, np.iinfo(np.int64).max // 2 - behind)))
 
+    def page(self, places: Iterable[int], progress: Progress = no_progress) -> tuple[XRayRow, ...]:
+        """Return some rows; skipped ones are read from the file. Raises `DataError` and `Cancelled`."""
+        wanted = [int(place) for place in places]
+        self._read_skipped([place for place in wanted if place < 0], progress)
+        return tuple(map(self.row, wanted))
+
     def row(self, place: int) -> XRayRow:
-        """Return a row; the text of a skipped one once `read_skipped` has read it."""
+        """Return a row; a skipped one has its text once `page` has read it."""
         if place < 0:
             file, number, reason = self.skipped[-1 - place]
             text = self._read.get((file, number))
@@ -193,24 +199,6 @@ class XRay:
             learnt=int(self.learnt[place]),
             lost=int(self.lost[place]),
         )
-
-    def read_skipped(self, places: Iterable[int], progress: Progress = no_progress) -> None:
-        """Read the text of skipped rows from the file. Raises `DataError` and `Cancelled`."""
-        wanted: dict[int, set[int]] = {}
-        for place in places:
-            file, number, _ = self.skipped[-1 - place]
-            if (file, number) not in self._read:
-                wanted.setdefault(file, set()).add(number)
-        for file, numbers in wanted.items():
-            for row in read_rows(self._sources[file], Tally(), progress, "reading_data"):
-                if row.number in numbers:
-                    self._read[file, row.number] = _as_text(row.values)
-                if row.number >= max(numbers):
-                    break
-
-    def unread(self, places: Iterable[int]) -> list[int]:
-        """Return those of some rows that are skipped and whose text was not read yet."""
-        return [place for place in places if place < 0 and self.skipped[-1 - place][:2] not in self._read]
 
     def search(self, text: str, found: list[int], progress: Progress = no_progress) -> None:
         """Append to `found` the taught rows whose text holds `text`, whatever its case, while they are found.
@@ -229,9 +217,10 @@ class XRay:
     def histogram(self) -> LengthHistogram:
         """Return the rows by length; rows that are skipped because they are too long are among them."""
         whole = self._whole_lengths()
-        last = int(max(whole.max(initial=1), self.max_length))
-        exponents = np.arange(2 * _BINS_PER_OCTAVE, np.ceil(np.log2(last + 1) * _BINS_PER_OCTAVE) + 1)
-        edges = np.unique(np.concatenate([[1], np.round(2 ** (exponents / _BINS_PER_OCTAVE)).astype(np.int64)]))
+        first, last = whole.min(initial=self.max_length), whole.max(initial=self.max_length)
+        low, high = np.log2([max(first, 1), last + 1]) * _BINS_PER_OCTAVE
+        exponents = np.arange(np.floor(low), np.ceil(high) + 1)
+        edges = np.unique(np.floor(2 ** (exponents / _BINS_PER_OCTAVE)).astype(np.int64))
         is_cut = whole > self.max_length
         kept, cut = (np.histogram(whole[chosen], edges)[0] for chosen in (~is_cut, is_cut))
         return LengthHistogram(
@@ -255,6 +244,19 @@ class XRay:
         if value <= self.max_length:
             return None
         return LengthSuggestion(value, float(np.mean(whole > value)))
+
+    def _read_skipped(self, places: Iterable[int], progress: Progress) -> None:
+        wanted: dict[int, set[int]] = {}
+        for place in places:
+            file, number, _ = self.skipped[-1 - place]
+            if (file, number) not in self._read:
+                wanted.setdefault(file, set()).add(number)
+        for file, numbers in wanted.items():
+            for row in read_rows(self._sources[file], Tally(), progress, "reading_data"):
+                if row.number in numbers:
+                    self._read[file, row.number] = _as_text(row.values)
+                if row.number >= max(numbers):
+                    break
 
     def _numbers_of(self, places: Places) -> NDArray[np.int64]:
         skipped = np.array([number for _, number, _ in reversed(self.skipped)], dtype=np.int64)

@@ -24,10 +24,7 @@ class MaskPreview(QTextEdit):
         self.setTabChangesFocus(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setAccessibleName(tr("The row as the model reads it; what it learns is underlined"))
-        font = QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont)
-        font.setStyleHint(QFont.StyleHint.Monospace)
-        font.setPointSizeF(theme.points(theme.CAPTION))
-        self.document().setDefaultFont(font)
+        self.document().setDefaultFont(fixed_font())
         self._segments: Sequence[tuple[str, bool]] = ()
         self.setFixedHeight(theme.space(18))
         theme.notifier().changed.connect(self._write)
@@ -42,10 +39,10 @@ class MaskPreview(QTextEdit):
         cursor = self.textCursor()
         room = MOST_CHARACTERS
         for text, learnt in self._segments:
-            cursor.insertText(text[:room], _format(learnt))
+            cursor.insertText(text[:room], segment_format(learnt))
             room -= len(text)
             if room <= 0:
-                cursor.insertText(tr(" … (cut here for display)"), _format(False))
+                cursor.insertText(tr(" … (cut here for display)"), segment_format())
                 break
         self.verticalScrollBar().setValue(0)
 
@@ -56,10 +53,23 @@ class MaskPreview(QTextEdit):
             self._write()
 
 
-def _format(learnt: bool) -> QTextCharFormat:
+def fixed_font() -> QFont:
+    """Return the font of text as the model reads it."""
+    font = QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont)
+    font.setStyleHint(QFont.StyleHint.Monospace)
+    font.setPointSizeF(theme.points(theme.CAPTION))
+    return font
+
+
+def segment_format(learnt: bool = False, special: bool = False) -> QTextCharFormat:
+    """Return how a part of a row looks: underlined where it is learnt, bold where it is a special token."""
     style = QTextCharFormat()
     colours = theme.palette()
-    style.setForeground(colours.accent if learnt else colours.muted)
+    style.setFont(fixed_font())
+    style.setForeground(colours.series_4 if special else colours.accent if learnt else colours.muted)
+    if special:
+        style.setFontWeight(QFont.Weight.DemiBold)
+        style.setBackground(colours.raised)
     if learnt:
         style.setBackground(colours.accent_soft)
         style.setUnderlineStyle(QTextCharFormat.UnderlineStyle.SingleUnderline)

@@ -28,6 +28,7 @@ from studio.ui.widgets.drop_area import DropArea
 from studio.ui.widgets.layout import hbox, vbox
 
 if TYPE_CHECKING:
+    from studio.engine.data.findings.base import Remedy
     from studio.engine.models.info import ModelInfo
 
 # What changes how a row is rendered; the rest need not be read again.
@@ -105,6 +106,12 @@ class DataCard(SectionCard):
         if path not in {source.path for source in self.sources}:
             self._add({"path": path, "role": "general" if name.startswith("general") else "domain"})
 
+    def take(self, remedy: Remedy) -> None:
+        """Change the options as the remedy of a finding says."""
+        if (config := self._config()) is not None:
+            self.form.set_values(remedy.apply(config).model_dump(mode="json"))
+            self._form_changed()
+
     def _buttons(self) -> QWidget:
         add = push_button(tr("Add file …"), icon="add")
         add.clicked.connect(self._browse)
@@ -129,6 +136,7 @@ class DataCard(SectionCard):
         source.changed.connect(lambda: self._source_changed(source))
         source.judged.connect(self._judge)
         source.removed.connect(lambda: self._remove(source))
+        source.remedy_chosen.connect(self.take)
         self.sources.append(source)
         self._list.addWidget(source)
         self._inspect(source)

@@ -15,11 +15,12 @@ from studio.engine.data.formats import FORMATS
 from studio.i18n import tr
 from studio.runner import actions
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.xray.dialog import XRayDialog
 from studio.ui.forms.editors import ChoiceEditor
 from studio.ui.forms.form import Form
 from studio.ui.job import Job
 from studio.ui.pages.setup.rendered_rows import RenderedRows
-from studio.ui.widgets.buttons import icon_button
+from studio.ui.widgets.buttons import icon_button, push_button
 from studio.ui.widgets.disclosure import Disclosure
 from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.progress import TaskProgress
@@ -35,18 +36,26 @@ PREVIEW_ROWS = 5
 
 
 class SourceEditor(QFrame):
-    """`changed` means other values; `judged` means that the inspection ended; `removed` that the user took it away."""
+    """`changed` means other values; `judged` means that the inspection ended; `removed` that the user took it away.
+
+    `remedy_chosen` carries the `Remedy` of a finding in the X-ray.
+    """
 
     changed = Signal()
     judged = Signal()
     removed = Signal()
+    remedy_chosen = Signal(object)
 
     def __init__(self, context: AppContext, values: Mapping[str, Any], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("kind", "inset")
         self.inspection: DataInspection | None = None
         self.error = ""
+        self.xray: XRayDialog | None = None
         self._given = dict(values)
+        self._context = context
+        self._model: ModelInfo | None = None
+        self._config: DataConfig | None = None
         self._look = Job(self, context, tr("Reading the data"))
         self._build()
         self._look.finished.connect(self._show_inspection)
@@ -73,8 +82,45 @@ class SourceEditor(QFrame):
         """Look at the file again, with the model's own tokenizer and template once there is a model."""
         source = DataSource.model_validate(self.values())
         self.error = ""
+        self._model, self._config = model, config
         self._verdict.set(tr("Reading …"), "busy")
         self._look.start_soon(lambda progress: actions.open_data(source, model, config, PREVIEW_ROWS, progress))
+        self._allow_xray()
+        if self.xray is not None:
+            self._read_xray(self.xray)
+
+    def open_xray(self) -> None:
+        """Show every row in a window of its own, until the user closes it."""
+        if self._model is None or self.xray is not None:
+            return
+        dialog = XRayDialog(self._context, Path(self.path).name, self._model.context_length, self)
+        self.xray = dialog
+        dialog.remedy_chosen.connect(self.remedy_chosen)
+        dialog.finished.connect(self._close_xray)
+        dialog.show_findings(self.inspection.findings if self.inspection else ())
+        self._read_xray(dialog)
+        dialog.open()
+
+    def _read_xray(self, dialog: XRayDialog) -> None:
+        source, model, config = DataSource.model_validate(self.values()), self._model, self._config
+        if model is None:
+            dialog.reject()
+        else:
+            dialog.read(lambda progress: actions.open_xray(source, model, config, progress))
+
+    def _close_xray(self) -> None:
+        if self.xray is not None:
+            self.xray.deleteLater()
+            self.xray = None
+
+    def _allow_xray(self) -> None:
+        """The rows can be opened once they are read for a model; the tooltip says what is missing."""
+        reason = self.error
+        if self._model is None:
+            reason = tr("Choose a model first: the X-ray shows the rows as it reads them.")
+        words = tr("Every row as the model reads it: search, lengths, findings, cut and skipped rows")
+        self.look_closer.setEnabled(self.inspection is not None and not reason)
+        self.look_closer.setToolTip(reason or words)
 
     def drop(self) -> None:
         """No longer look."""
@@ -89,10 +135,13 @@ class SourceEditor(QFrame):
         self._disclosure = Disclosure(tr("What the model reads and learns"))
         self._disclosure.content.addWidget(self.preview)
         self._disclosure.hide()
+        self.look_closer = push_button(tr("X-ray …"), icon="search")
+        self.look_closer.clicked.connect(self.open_xray)
         self._more = Form(DataSource, {"format", "encoding", "bad_rows"}, {"format": FormatEditor})
         self._more.set_values(self._given)
         self._more.changed.connect(self.changed)
-        parts = (self._head(name), self._verdict, self._progress, self._disclosure, self._more)
+        said = hbox((self._verdict, 1), (self.look_closer, 0, Qt.AlignmentFlag.AlignTop), spacing=1)
+        parts = (self._head(name), said, self._progress, self._disclosure, self._more)
         vbox(*parts, spacing=0.5, margins=(1.5, 1, 1, 1), parent=self)
 
     def _head(self, name: str) -> QHBoxLayout:
@@ -116,6 +165,7 @@ class SourceEditor(QFrame):
         self._progress.hide()
         self._disclosure.hide()
         self._verdict.set(sentence, "bad")
+        self._allow_xray()
         self.judged.emit()
 
     def _show_inspection(self, inspection: DataInspection) -> None:
@@ -132,6 +182,9 @@ class SourceEditor(QFrame):
         self._verdict.set("\n".join(lines), "bad" if self.error else "warning" if len(lines) > 1 else "good")
         self.preview.show_rows(inspection.rendered)
         self._disclosure.setVisible(bool(inspection.rendered))
+        self._allow_xray()
+        if self.xray is not None:
+            self.xray.show_findings(inspection.findings)
         self.judged.emit()
 
 
