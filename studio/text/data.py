@@ -111,6 +111,9 @@ WORDS = {
         "{file}: the tokens of {count} of {rows} rows do not give back their text; the tokenizer changes it, such as "
         "its spaces, accents or capital letters."
     ),
+    "unused_columns": gettext_noop(
+        "{file}: these columns are not used: {columns}. Say which field each is for, or that it is to be ignored."
+    ),
     "truncated": gettext_noop("{file}: {count} of {rows} rows are cut off at the longest length that was set."),
     "tokens_lost": gettext_noop(
         "{file}: {count} of {rows} rows are cut off at the longest length that was set; {lost} tokens are lost."
