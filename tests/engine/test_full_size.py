@@ -203,7 +203,7 @@ def like_a_gpu(patch: pytest.MonkeyPatch) -> Iterator[LiveBytes]:
 def trainable(made: PreTrainedModel, config: RunConfig, fit: Fit) -> TrainableModel:
     ready = make_trainable(made, config, PRECISION, CPU, recompute=fit.recompute, on_host=fit.on_host)
     ready.loss._head, ready.loss._after_head = made.get_output_embeddings(), lambda logits: logits
-    ready.loss._vocabulary, ready.loss._needs_mask = made.config.vocab_size, False
+    ready.loss.vocabulary, ready.loss._needs_mask = made.config.vocab_size, False
     return ready
 
 

@@ -9,7 +9,8 @@ own modules and the names of its weights stay as they are, quantised or not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
@@ -86,6 +87,21 @@ def remove(model: nn.Module) -> None:
             module._forward_hooks.clear()
             module._forward_hooks.update(kept)
             delattr(module, CHILD)
+
+
+@contextmanager
+def switched_off(model: nn.Module) -> Iterator[None]:
+    """Let a model compute without its adapters for a while. Norms that were trained with them stay as they are."""
+    adapted = [(module, dict(module._forward_hooks)) for module in model.modules() if hasattr(module, CHILD)]
+    for module, hooks in adapted:
+        module._forward_hooks.clear()
+        module._forward_hooks.update({key: hook for key, hook in hooks.items() if hook is not _adapt})
+    try:
+        yield
+    finally:
+        for module, hooks in adapted:
+            module._forward_hooks.clear()
+            module._forward_hooks.update(hooks)
 
 
 def adapters_of(model: nn.Module) -> dict[str, BottleneckAdapter]:

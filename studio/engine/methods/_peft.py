@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,10 @@ class PeftMethod(Method[C]):
         with _drawn_in_fp32():
             trained: nn.Module = peft.get_peft_model(model, chosen)
         return trained
+
+    def switched_off(self, trained: nn.Module) -> AbstractContextManager[object]:
+        context: AbstractContextManager[object] = trained.disable_adapter()  # type: ignore[operator]
+        return context
 
     def save(self, trained: nn.Module, folder: Path) -> None:
         """Write adapter_model.safetensors and adapter_config.json, which plain peft loads."""

@@ -51,6 +51,11 @@ def keep_start(trained: nn.Module) -> None:
             layer.register_buffer(buffer, start, persistent=False)
 
 
+def is_started(trained: nn.Module) -> bool:
+    """Return whether some layers began at their principal components."""
+    return any(True for _ in _layers(trained, started=True))
+
+
 def convert(trained: nn.Module, folder: Path) -> None:
     """Rewrite an adapter that peft has just saved for the base as it was; leave one that is not PiSSA as it is."""
     from safetensors.torch import load_file, save_file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal
@@ -100,6 +101,13 @@ class Method(ABC, Generic[C]):
     def refuse(self, skeleton: PreTrainedModel, config: C) -> str:
         """Return why a model, here without its weights, has no place for what is trained, in one sentence, or ""."""
         return ""
+
+    def switched_off(self, trained: nn.Module) -> AbstractContextManager[object]:
+        """Return a context in which the model computes as the base does, as far as its weights are the base's still.
+
+        What trains weights of the base itself cannot be switched off: there it is the base before the first step alone.
+        """
+        return nullcontext()
 
     @abstractmethod
     def save(self, trained: nn.Module, folder: Path) -> None:

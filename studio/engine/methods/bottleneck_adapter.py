@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -116,6 +117,11 @@ class Bottleneck(Method[BottleneckAdapterConfig]):
         except ModelError as error:
             return str(error)
         return ""
+
+    def switched_off(self, trained: nn.Module) -> AbstractContextManager[object]:
+        from studio.engine.adapters.bottleneck import switched_off
+
+        return switched_off(trained)
 
     def save(self, trained: nn.Module, folder: Path) -> None:
         from studio.engine.adapters.files import save_bottleneck_adapter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -185,6 +186,10 @@ class Lora(PeftMethod[LoraConfig]):
                 module.cast_input_dtype_enabled = False  # type: ignore[assignment]
         fuse_lora(trained)
         return trained
+
+    def switched_off(self, trained: nn.Module) -> AbstractContextManager[object]:
+        """PiSSA takes its start out of the weights: without A and B they are not the base, and at the start they are."""
+        return nullcontext() if _pissa.is_started(trained) else super().switched_off(trained)
 
     def save(self, trained: nn.Module, folder: Path) -> None:
         super().save(trained, folder)

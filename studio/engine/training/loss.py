@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from studio.engine.kernels.cross_entropy import cross_entropy_sum
 
@@ -31,6 +32,10 @@ class SupervisedLoss:
 
     The output layer is by far the widest: one logit for each word. So the model runs without it, and
     `cross_entropy_sum` applies it to a few supervised positions at a time.
+
+    Attributes:
+        virtual_tokens: number of positions that the method puts in front of every row, in the output too.
+        vocabulary: number of logits of a position.
     """
 
     def __init__(self, model: nn.Module, base: PreTrainedModel, virtual_tokens: int = 0) -> None:
@@ -49,16 +54,33 @@ class SupervisedLoss:
 
         `weight` is what the caller multiplies the sum by before it goes backward.
         """
-        hidden = self._hidden(batch.input_ids, batch.attention_mask if self._needs_mask else None)
-        trained = [parameter for parameter in self._head.parameters() if parameter.requires_grad] if self._head else []
         return cross_entropy_sum(
-            hidden[:, self.virtual_tokens :].flatten(0, 1).index_select(0, batch.learnt),
+            self.read(batch, self.virtual_tokens),
             batch.targets.flatten()[batch.learnt],
-            self._logits,
-            trained,
+            self.logits,
+            list(self.trained_head.values()),
             weight,
-            vocabulary=self._vocabulary,
+            vocabulary=self.vocabulary,
         )
+
+    def read(self, batch: MicroBatch, virtual_tokens: int) -> Tensor:
+        """Return what the output layer reads at the supervised positions, (supervised, d).
+
+        `virtual_tokens` are in front of every row: those of the method, or none while it is switched off.
+        """
+        hidden = self._hidden(batch.input_ids, batch.attention_mask if self._needs_mask else None)
+        return hidden[:, virtual_tokens:].flatten(0, 1).index_select(0, batch.learnt)
+
+    @property
+    def needs_all_logits(self) -> bool:
+        """Whether the output layer cannot be left out, so that `read` returns logits."""
+        return self._head is None
+
+    @property
+    def trained_head(self) -> dict[str, nn.Parameter]:
+        """The trained parameters of the output layer, by their names in it."""
+        parameters = self._head.named_parameters() if self._head else ()
+        return {name: parameter for name, parameter in parameters if parameter.requires_grad}
 
     @contextmanager
     def without_dropout(self) -> Iterator[None]:
@@ -69,9 +91,15 @@ class SupervisedLoss:
         finally:
             self._model.train()
 
-    def _logits(self, hidden: Tensor) -> Tensor:
-        """Return the logits (positions, vocabulary) of what `_hidden` returned for these positions."""
-        return self._after_head(self._head(hidden)) if self._head and self._after_head else hidden
+    def logits(self, hidden: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Return the logits (positions, vocabulary) of what `read` returned for these positions.
+
+        `weights` take the place of parameters of the output layer, by their names in it.
+        """
+        if self._head is None or self._after_head is None:
+            return hidden
+        output: Tensor = functional_call(self._head, dict(weights), (hidden,)) if weights else self._head(hidden)
+        return self._after_head(output)
 
     def _hidden(self, input_ids: Tensor, mask: Tensor | None) -> Tensor:
         """Return what the output layer reads, (rows, positions, d); the logits where the layer cannot be left out."""
@@ -108,7 +136,7 @@ class SupervisedLoss:
                 logits = self._run(ids, mask)
             finally:
                 handle.remove()
-            self._vocabulary = logits.shape[-1]
+            self.vocabulary = logits.shape[-1]
             self._after_head = _after_head(outputs[0], logits, self._base.config)
             if self._after_head is None:
                 log.warning("%s does something to its logits that is not known here", type(self._base).__name__)

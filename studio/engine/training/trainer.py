@@ -245,6 +245,12 @@ class Trainer:
         with self.autocast():
             return self.model.loss(batch.to(self.device), weight)
 
+    def read(self, batch: MicroBatch, virtual_tokens: int) -> Tensor:
+        """Return what the output layer reads at the supervised positions, (supervised, d); as `SupervisedLoss.read`."""
+        self._batch = batch
+        with self.autocast():
+            return self.model.loss.read(batch.to(self.device), virtual_tokens)
+
     def try_out(self, batch: MicroBatch) -> None:
         """Go forward and backward with a micro-batch, and leave no trace."""
         self._batch = batch
