@@ -33,7 +33,8 @@ class RetentionConfig(Section):
         "Stop below",
         "Retention is the perplexity of the base divided by that of the model as it is now, on the same texts. 1 is as "
         "good as before; at 0.5 the model is twice as unsure of each token. Below this bound the run ends, and its "
-        "result is the one with the lowest validation loss among those above it. 0 never stops; 0.8 is strict.",
+        "result is the one with the lowest validation loss among those above it. 0 never stops; 0.8 is strict. With a "
+        "bound, retention is measured at every validation.",
         ge=0.0,
         le=1.0,
         when=("measure", True),

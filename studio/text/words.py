@@ -17,6 +17,8 @@ STAGES = {
     "tokenising": gettext_noop("Splitting the text into tokens"),
     "searching": gettext_noop("Searching the rows"),
     "evaluating": gettext_noop("Measuring the validation loss"),
+    "measuring_retention": gettext_noop("Measuring what the model has kept"),
+    "asking": gettext_noop("Asking the model"),
     "training": gettext_noop("Training"),
     "saving": gettext_noop("Saving"),
     "merging": gettext_noop("Merging"),

@@ -41,6 +41,21 @@ def cross_entropy_sum(
     return total
 
 
+@torch.no_grad()
+def cross_entropy_each(
+    hidden: Tensor, targets: Tensor, logits_of: Callable[[Tensor], Tensor], *, vocabulary: int
+) -> Tensor:
+    """Return the cross-entropy of each position, fp32, (positions,), in nats; arguments as of `cross_entropy_sum`."""
+    found = torch.empty(len(hidden), device=hidden.device)
+    fine = max(1, in_fp32(hidden.device.type) // vocabulary)
+    for piece in _pieces(len(hidden), max(1, PIECE // vocabulary)):
+        logits = logits_of(hidden[piece])
+        for part in _pieces(len(logits), fine):
+            rows, wanted = logits[part].float(), targets[piece][part, None]
+            found[piece][part] = rows.logsumexp(1) - rows.gather(1, wanted).squeeze(1)
+    return found
+
+
 class _CrossEntropySum(torch.autograd.Function):
     @staticmethod
     def forward(

@@ -188,7 +188,7 @@ class Lora(PeftMethod[LoraConfig]):
         return trained
 
     def switched_off(self, trained: nn.Module) -> AbstractContextManager[object]:
-        """PiSSA takes its start out of the weights: without A and B they are not the base, and at the start they are."""
+        """PiSSA takes its start out of the weights: they are the base with A and B at the start, and never without."""
         return nullcontext() if _pissa.is_started(trained) else super().switched_off(trained)
 
     def save(self, trained: nn.Module, folder: Path) -> None:

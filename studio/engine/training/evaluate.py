@@ -11,10 +11,21 @@ import torch
 
 from studio.engine.control import Progress
 from studio.engine.data.batching import MicroBatch, collate, group_by_length
+from studio.engine.data.rows import IGNORED
 from studio.engine.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from studio.engine.data.rows import RowStore
+
+
+@dataclass(frozen=True)
+class RowLoss:
+    """One row: where it stands, its mean loss in nats per supervised token, and how many of these it has."""
+
+    source: str
+    number: int
+    loss: float
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,7 @@ class Evaluation:
         rows, supervised_tokens: what was measured on.
         batches: number of micro-batches.
         failed: those of them whose loss is not finite.
+        each: the loss of each row.
     """
 
     loss: float
@@ -33,6 +45,7 @@ class Evaluation:
     supervised_tokens: int
     batches: int
     failed: Sequence[MicroBatch]
+    each: Sequence[RowLoss] = ()
 
 
 def evaluate(
@@ -53,6 +66,7 @@ def _evaluate(
     # Python's floats are fp64: in fp32 the sum of thousands of micro-batches would lose digits.
     total, supervised, measured = 0.0, 0, 0
     failed: list[MicroBatch] = []
+    each: list[RowLoss] = []
     lengths = (rows.lengths + loss.virtual_tokens).tolist()
     groups: Sequence[list[int]] = group_by_length(lengths, trainer.token_budget)
     with loss.without_dropout(), torch.no_grad():
@@ -62,11 +76,15 @@ def _evaluate(
             if not kept:
                 continue
             batch = collate(kept, trainer.pad_id)
-            found = float(trainer.loss(batch))
+            losses = trainer.loss_of_rows(batch)
+            found = sum(losses)
+            counts = (batch.targets != IGNORED).sum(1).tolist()
+            for row, of_row, tokens in zip(kept, losses, counts, strict=True):
+                each.append(RowLoss(row.source, row.number, of_row / max(1, tokens), tokens))
             if not math.isfinite(found):
                 failed.append(batch)
             total += found
             supervised += batch.supervised
             measured += len(kept)
     mean = total / supervised if supervised else math.nan
-    return Evaluation(mean, measured, supervised, len(groups), failed)
+    return Evaluation(mean, measured, supervised, len(groups), failed, each)

@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from studio.engine.control import Control
+from studio.config import RunConfig
+from studio.engine.control import Control, Progress
 from studio.engine.data.prepare import PreparedData
 from studio.engine.numerics.verdicts import verdict_words
-from studio.engine.training.evaluate import evaluate
+from studio.engine.training.evaluate import Evaluation, evaluate
 from studio.engine.training.monitor import NumericsMonitor
 from studio.engine.training.optimizer import learning_rate, planned_updates, updates_per_epoch
+from studio.engine.training.retention_watch import RetentionWatch
 from studio.engine.training.state import Emit, Position, progress_events
 from studio.engine.training.trainer import Attempt, Trainer
 from studio.errors import Cancelled, TrainingError
@@ -35,6 +37,11 @@ class RemedyAsked:
 
     name: str
     verdict: OverflowDiagnosed
+
+
+def evaluation_interval(config: RunConfig, planned: int) -> int:
+    """Return the number of updates between two evaluations of a run of `planned` updates."""
+    return config.training.evaluate_every or max(1, math.ceil(planned / AUTOMATIC_EVALUATIONS))
 
 
 Outcome: TypeAlias = Literal["finished", "stopped"] | RemedyAsked
@@ -58,8 +65,12 @@ class Loop:
         control: Control,
         emit: Emit,
         keep: Callable[[Trainer, Position], None],
+        retention: RetentionWatch | None = None,
     ) -> None:
-        """`keep` is called after every update that leaves nothing to worry about: a checkpoint may be saved then."""
+        """`keep` is called after every update that leaves nothing to worry about: a checkpoint may be saved then.
+
+        `retention` goes from loop to loop of a run; None where it is not measured.
+        """
         self.trainer = trainer
         self.position = Position()
         self.planned = planned_updates(trainer.config, data.order.rows_per_epoch)
@@ -70,7 +81,9 @@ class Loop:
         self._control = control
         self._emit = emit
         self._keep = keep
+        self._retention = retention
         self._evaluated_at = -1
+        self._evaluation: Evaluation | None = None
         self._passed_over = 0
 
     def run(self) -> Outcome:
@@ -79,8 +92,7 @@ class Loop:
         Raises:
             TrainingError: the numbers stay non-finite whatever is tried; the weights are the last good ones.
         """
-        automatic = max(1, math.ceil(self.planned / AUTOMATIC_EVALUATIONS))
-        evaluate_every = self._config.training.evaluate_every or automatic
+        evaluate_every = evaluation_interval(self._config, self.planned)
         try:
             self._evaluate()
             while self.position.update < self.planned:
@@ -88,8 +100,10 @@ class Loop:
                     return remedy
                 self._next_attempt()
                 if self.position.update % evaluate_every == 0:
-                    self._evaluate()
-            self._evaluate()
+                    self._evaluate(last=self.position.update == self.planned)
+                if self._retention and self._retention.below_bound:
+                    break
+            self._evaluate(last=True)
         except Cancelled:
             return "stopped"
         finally:
@@ -210,15 +224,22 @@ class Loop:
         if self._control.stop_requested:
             raise Cancelled(tr("Stopped."))
 
-    def _evaluate(self) -> None:
-        if len(self._data.validation) == 0 or self._evaluated_at == self.position.update:
-            return
-        started = time.monotonic()
+    def _evaluate(self, *, last: bool = False) -> None:
         progress = progress_events(self._control, self._emit)
+        if self._evaluated_at != self.position.update:
+            self._evaluation = self._validate(progress)
+            self._evaluated_at = self.position.update
+        if self._retention:
+            self._retention.look(self.trainer, self.position, self._evaluation, progress, last=last)
+
+    def _validate(self, progress: Progress) -> Evaluation | None:
+        """Measure the loss on the held-out rows, where there are any."""
+        if len(self._data.validation) == 0:
+            return None
+        started = time.monotonic()
         result = evaluate(self.trainer, self._data.validation, progress, self.left_out)
-        self._evaluated_at = self.position.update
         if not result.rows:
-            return
+            return None
         done = EvaluationCompleted(
             step=self.position.step,
             update=self.position.update,
@@ -229,6 +250,7 @@ class Loop:
         )
         self._emit(done)
         self._monitor.judge_validation(done, result.failed, result.batches)
+        return result
 
     def _giving_up(self, done: StepCompleted, rows: Sequence[TokenizedRow]) -> str:
         kept = tr("The weights are those of the last good update, {update}.").format(update=self.position.update)

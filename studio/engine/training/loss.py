@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from studio.engine.kernels.cross_entropy import cross_entropy_sum
+from studio.engine.kernels.cross_entropy import cross_entropy_each, cross_entropy_sum
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -62,6 +62,17 @@ class SupervisedLoss:
             weight,
             vocabulary=self.vocabulary,
         )
+
+    def of_rows(self, batch: MicroBatch) -> Tensor:
+        """Return the summed cross-entropy of each row, fp32, (rows,), in nats, without gradients."""
+        each = cross_entropy_each(
+            self.read(batch, self.virtual_tokens),
+            batch.targets.flatten()[batch.learnt],
+            self.logits,
+            vocabulary=self.vocabulary,
+        )
+        count, length = batch.input_ids.shape
+        return torch.zeros(count, device=each.device).index_add_(0, batch.learnt // length, each)
 
     def read(self, batch: MicroBatch, virtual_tokens: int) -> Tensor:
         """Return what the output layer reads at the supervised positions, (supervised, d).

@@ -17,7 +17,7 @@ from studio.engine.control import Progress
 from studio.engine.data.control_tokens import ControlTokens
 from studio.engine.data.encoder import Encoder, Encoding, Rendered
 from studio.engine.data.render import Renderer
-from studio.engine.data.rows import RowStore, TokenizedRow
+from studio.engine.data.rows import IGNORED, RowStore, TokenizedRow
 from studio.engine.data.tokenise import tokenise
 from studio.errors import ConfigError, DataError
 from studio.i18n import tr
@@ -109,7 +109,7 @@ def _shipped_rows(encoder: Encoder) -> list[TokenizedRow]:
     return [
         TokenizedRow(
             np.array(one.input_ids, np.int32),
-            np.where(one.supervised, one.input_ids, np.int32(-100)).astype(np.int32),
+            np.where(one.supervised, one.input_ids, IGNORED).astype(np.int32),
             str(path),
             number,
         )

@@ -17,11 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from studio.engine.control import Progress
 from studio.engine.data.batching import MicroBatch, collate, group_by_length
+from studio.engine.data.rows import IGNORED
 from studio.engine.fit import PIECE, in_fp32
 from studio.engine.methods import METHODS
 from studio.engine.training.probes import Probes, Question
@@ -113,6 +115,11 @@ class RetentionMeter:
         self._prompts = probes.prompts
         self._tokenizer = tokenizer
         self._base: _Base | None = None
+
+    @property
+    def questions(self) -> int:
+        """How many general questions are asked."""
+        return len(self._questions)
 
     def record_base(self, trainer: Trainer, progress: Progress) -> None:
         """Record the base, before the first step. Once is enough, however often the model is loaded."""
@@ -266,7 +273,7 @@ def _take(rows: Sequence[TokenizedRow], tokens: int) -> list[TokenizedRow]:
 
 def _predicted(rows: Sequence[TokenizedRow]) -> list[int]:
     """Return how many tokens of each row are predicted."""
-    return [int((row.labels[1:] != -100).sum()) for row in rows]
+    return [int((np.asarray(row.labels[1:]) != IGNORED).sum()) for row in rows]
 
 
 def _compare_pieces(
@@ -277,7 +284,7 @@ def _compare_pieces(
     trained_logits: Callable[[Tensor], Tensor],
     vocabulary: int,
 ) -> Tensor:
-    """Return the summed loss of the base and of the model, and KL(base ‖ model) = Σ p·(log p - log q), fp32, (3,), nats.
+    """Return the summed loss of the base, that of the model, and KL = Σ p·(log p - log q), in nats, fp32, (3,).
 
     Args:
         base, trained: what the output layer reads, (tokens, d) each.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config import RunConfig
+from studio.config.data import SHORTEST
 from studio.engine.autocast import tf32
 from studio.engine.control import Control, Progress
 from studio.engine.data.prepare import PreparedData, prepare_data
@@ -31,10 +32,13 @@ from studio.engine.precision.choose import choose_precision, choose_storage
 from studio.engine.training import checkpoint
 from studio.engine.training.checkpoint import Checkpoints
 from studio.engine.training.fast_kernels import choose_kernels
-from studio.engine.training.loop import Loop, RemedyAsked
+from studio.engine.training.loop import Loop, RemedyAsked, evaluation_interval
 from studio.engine.training.model import TrainableModel, check_positions, load_trainable
 from studio.engine.training.monitor import NumericsMonitor
 from studio.engine.training.optimizer import check_optimizer, planned_updates
+from studio.engine.training.probes import load_probes
+from studio.engine.training.retention import RetentionMeter, plan_measurements
+from studio.engine.training.retention_watch import RetentionWatch
 from studio.engine.training.state import Emit, Losses, Position, progress_events
 from studio.engine.training.trainer import Trainer
 from studio.engine.training.trial import try_longest
@@ -83,6 +87,7 @@ class Prepared:
     pad_id: int
     available: int
     fit: Fit
+    retention: RetentionWatch | None
 
 
 class _Run:
@@ -112,6 +117,8 @@ class _Run:
             self._emit(try_longest(self._loop.trainer, prepared.data.train, prepared.available))
             del model  # the loop alone holds it: a remedy may let go of it, and load another
             status: Literal["finished", "stopped"] = self._train(prepared)
+            if self._loop and prepared.retention:
+                prepared.retention.conclude(self._loop.trainer, self._loop.position)
         except Cancelled:
             status = "stopped"
         except TrainingError:
@@ -156,8 +163,24 @@ class _Run:
         self._report_data(data)
         record = {"path": str(info.path), "base_files": fingerprint(info.path, progress)}
         write_atomically(self._folder.path / "base.json", json.dumps(record, ensure_ascii=False, indent=2) + "\n")
-        prepared = Prepared(info, data, precision, _pad_id(tokenizer), found.place.available, found.fit)
+        retention = self._watch_retention(info, tokenizer, kind, data)
+        prepared = Prepared(info, data, precision, _pad_id(tokenizer), found.place.available, found.fit, retention)
         return prepared, self._load(prepared)
+
+    def _watch_retention(
+        self, info: ModelInfo, tokenizer: PreTrainedTokenizerBase, kind: Literal["base", "chat"], data: PreparedData
+    ) -> RetentionWatch | None:
+        """Prepare what retention is measured with, where it is."""
+        config, taken = self._config, METHODS.get(self._config.method.name).positions(self._config.method)
+        room = min(config.data.max_length, (info.context_length or config.data.max_length) - taken)
+        if not config.retention.measure or room < SHORTEST:
+            return None
+        probes = load_probes(config.retention, tokenizer, kind, room, self._progress)
+        planned = planned_updates(config, data.order.rows_per_epoch)
+        tokens = planned * config.training.batch_size * float(data.train.lengths.mean())
+        meter = RetentionMeter(probes, plan_measurements(tokens, probes.questions), tokenizer)
+        evaluations = planned // evaluation_interval(config, planned)
+        return RetentionWatch(config, meter, evaluations, self._emit, self._folder.checkpoints)
 
     def _load(self, prepared: Prepared) -> TrainableModel:
         """Load the model, and let a GPU choose its kernels."""
@@ -236,7 +259,8 @@ class _Run:
             emit=self._emit,
         )
         monitor = NumericsMonitor(trainer, self._emit, verdicts=verdicts, can_restore=self._can_restore)
-        return Loop(trainer, prepared.data, monitor, self._control, self._emit, self._checkpoints.keep)
+        keep, retention = self._checkpoints.keep, prepared.retention
+        return Loop(trainer, prepared.data, monitor, self._control, self._emit, keep, retention)
 
     def _can_restore(self) -> bool:
         return self._loop is not None and bool(self._checkpoints.good(self._loop.position.update))

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from studio.engine.control import Control, Progress
-from studio.events import EvaluationCompleted, ProgressReported, RunEvent, StepCompleted, spell_non_finite
+from studio.events import (
+    EvaluationCompleted,
+    ProgressReported,
+    RetentionMeasured,
+    RetentionReported,
+    RunEvent,
+    StepCompleted,
+    spell_non_finite,
+)
 
 Emit: TypeAlias = Callable[[RunEvent | ProgressReported], None]
 
@@ -37,6 +45,7 @@ class Losses:
     def __init__(self) -> None:
         self._training: float | None = None
         self._validation: list[float] = []
+        self._retention: RetentionMeasured | RetentionReported | None = None
 
     def note(self, event: RunEvent | ProgressReported) -> None:
         """Take in one event of the run."""
@@ -44,17 +53,23 @@ class Losses:
             self._training = event.loss
         elif isinstance(event, EvaluationCompleted):
             self._validation.append(event.loss)
+        elif isinstance(event, RetentionMeasured | RetentionReported):
+            self._retention = event
 
     def state(self) -> dict[str, Any]:
-        """Return the entries for state.json: `loss`, the last one, and `validation_loss`: first, last and best.
+        """Return the entries for state.json: `loss`, the last one, `validation_loss`: first, last and best, and
+        `retention`, where it was measured: itself and `kl`.
 
         First and best are of the finite ones where there are any: nothing can be compared with nan.
         """
         measured = self._validation
         comparable = [loss for loss in measured if math.isfinite(loss)] or measured
         validation = {"first": comparable[0], "last": measured[-1], "best": min(comparable)} if measured else {}
-        state: dict[str, Any] = spell_non_finite({"loss": self._training, "validation_loss": validation})
-        return state
+        state: dict[str, Any] = {"loss": self._training, "validation_loss": validation}
+        if self._retention:
+            state["retention"] = {"retention": self._retention.retention, "kl": self._retention.kl}
+        spelled: dict[str, Any] = spell_non_finite(state)
+        return spelled
 
 
 def progress_events(control: Control, emit: Emit) -> Progress:

@@ -245,6 +245,13 @@ class Trainer:
         with self.autocast():
             return self.model.loss(batch.to(self.device), weight)
 
+    def loss_of_rows(self, batch: MicroBatch) -> list[float]:
+        """Return the summed loss of each row of a micro-batch, in nats."""
+        self._batch = batch
+        with self.autocast():
+            losses: list[float] = self.model.loss.of_rows(batch.to(self.device)).tolist()
+        return losses
+
     def read(self, batch: MicroBatch, virtual_tokens: int) -> Tensor:
         """Return what the output layer reads at the supervised positions, (supervised, d); as `SupervisedLoss.read`."""
         self._batch = batch
