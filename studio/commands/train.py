@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import signal
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ from studio.events import (
     MemoryMeasured,
     MicroBatchShrunk,
     OverflowDiagnosed,
+    PromptsAnswered,
+    RetentionMeasured,
+    RetentionReported,
     RunFinished,
     RunStarted,
 )
@@ -31,6 +35,7 @@ from studio.i18n import tr
 from studio.runner.memory_words import measured_text, shrunk_text
 from studio.runner.words import unmergeable_text
 from studio.text.numbers import duration_text, speed_text
+from studio.text.retention import answers_text, report_text, retention_text
 from studio.text.words import kernels_text
 
 if TYPE_CHECKING:
@@ -77,6 +82,7 @@ def _train(args: argparse.Namespace, console: Console) -> int:
         "planned_updates": state.planned_updates,
         "loss": state.loss,
         "validation_loss": {"first": state.first_validation_loss, "last": state.validation_loss},
+        "retention": {"retention": state.retention, "kl": state.kl},
         "seconds": state.seconds,
     }
     if state.status == "failed":
@@ -125,6 +131,14 @@ def _tell(update: Update, state: RunState, console: Console) -> None:
             console.note(
                 tr("Update {update}: validation loss {loss}").format(update=update.update, loss=f"{update.loss:.4f}")
             )
+        case RetentionMeasured():
+            words = retention_text(update.perplexity, update.base_perplexity, update.kl)
+            console.note(tr("Update {update}: {found}").format(update=update.update, found=words))
+        case PromptsAnswered():
+            if words := answers_text(update.answers):
+                console.note(tr("Update {update}: {found}").format(update=update.update, found=words))
+        case RetentionReported():
+            console.note(report_text(dataclasses.asdict(update)))
         case KernelsChosen():
             console.note(kernels_text(update.kernels, update.tried))
         case MemoryMeasured():

@@ -10,6 +10,9 @@ from studio.config.option import Section, option
 
 SHIPPED = "auto"  # the general texts and questions that ship with the app
 
+# A loss of retention that nobody notices lies above the first, one that everybody does below the second.
+KEPT, MOSTLY_KEPT = 0.95, 0.8
+
 
 class RetentionConfig(Section):
     """What is measured of what the model could do before, and where a run ends because of it."""

@@ -22,6 +22,10 @@ from studio.events import (
     NumericsStarted,
     OverflowDiagnosed,
     ProgressReported,
+    PromptsAnswered,
+    RetentionMeasured,
+    RetentionReported,
+    RowsRanked,
     RunEvent,
     RunFailed,
     RunFinished,
@@ -38,6 +42,7 @@ SPEED_WINDOW = 16
 # Fields of `StepCompleted` that become series. Every step has the first ones, only those of some runs the others.
 OF_STEPS = ("loss", "grad_norm", "learning_rate", "update", "tokens", "supervised_tokens", "seconds")
 OF_SOME_STEPS = ("grad_scale", "grad_norm_clipped")
+OF_MEASUREMENTS = ("validation", "tokens_per_second", "retention", "perplexity", "base_perplexity", "kl")
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,9 @@ class RunState:
     loss: float | None = None
     validation_loss: float | None = None
     first_validation_loss: float | None = None
+    retention: float | None = None
+    kl: float | None = None
+    report: RetentionReported | None = None
     learning_rate: float | None = None
     grad_norm: float | None = None
     grad_scale: float | None = None
@@ -105,13 +113,15 @@ class RunRecord:
     def __init__(self, folder: RunFolder | None = None) -> None:
         self.folder = folder
         self.state = RunState()
-        self.series = {key: MetricSeries() for key in (*OF_STEPS, *OF_SOME_STEPS, "validation", "tokens_per_second")}
+        self.series = {key: MetricSeries() for key in (*OF_STEPS, *OF_SOME_STEPS, *OF_MEASUREMENTS)}
         self.skips: list[int] = []
         self.verdicts: list[OverflowDiagnosed] = []
         self.numerics: NumericsStarted | None = None
         self.first_sample = 0  # place of the first sample that `numerics` is about
         self.changes: list[tuple[int, dict[str, Any]]] = []
         self.samples: list[NumericsSampled] = []
+        self.answers: list[PromptsAnswered] = []
+        self.ranked: RowsRanked | None = None
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self.version = 0
         self._recent: deque[StepCompleted] = deque(maxlen=SPEED_WINDOW)
@@ -175,6 +185,15 @@ class RunRecord:
                 self._step(event)
             case EvaluationCompleted():
                 self._evaluated(event)
+            case RetentionMeasured():
+                self._measured(event)
+            case PromptsAnswered():
+                self.answers.append(event)
+                self._set(seconds=self.state.seconds + event.seconds)
+            case RowsRanked():
+                self.ranked = event
+            case RetentionReported():
+                self._set(report=event, retention=event.retention, kl=event.kl)
             case NumericsStarted():
                 self.numerics, self.first_sample = event, len(self.samples)
                 self._set_compute(event.compute)
@@ -245,6 +264,11 @@ class RunRecord:
             first_validation_loss=event.loss if first is None or not math.isfinite(first) else first,
             seconds=self.state.seconds + event.seconds,
         )
+
+    def _measured(self, event: RetentionMeasured) -> None:
+        for key in ("retention", "perplexity", "base_perplexity", "kl"):
+            self.series[key].append(event.step, getattr(event, key))
+        self._set(retention=event.retention, kl=event.kl, seconds=self.state.seconds + event.seconds)
 
 
 def _compute_of(precision: str) -> str:

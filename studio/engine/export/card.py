@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -15,8 +16,17 @@ from studio.engine.export.certificate import FILE_NAME as CERTIFICATE
 from studio.engine.export.certificate import Check
 from studio.engine.export.rounded_base import is_rounded
 from studio.engine.export.source import Source
-from studio.events import DataPrepared, OverflowDiagnosed, RunFinished, StepCompleted
+from studio.events import (
+    DataPrepared,
+    OverflowDiagnosed,
+    RetentionMeasured,
+    RetentionReported,
+    RunFinished,
+    StepCompleted,
+)
+from studio.i18n import untranslated
 from studio.runs import RunFolder, read_journal
+from studio.text.retention import report_text
 
 
 @dataclass
@@ -28,6 +38,7 @@ class _Summary:
         steps: attempted updates; `skipped` were not applied, because a gradient was not finite.
         grad_scale: the loss scale of the last step; None without loss scaling.
         verdicts: how often each class of verdict was given.
+        retention: all measurements; `report` is what was said of them at the end.
     """
 
     data: DataPrepared | None = None
@@ -36,6 +47,8 @@ class _Summary:
     grad_scale: float | None = None
     verdicts: Counter[str] = field(default_factory=Counter)
     trainable_parameters: int | None = None
+    retention: list[RetentionMeasured] = field(default_factory=list)
+    report: RetentionReported | None = None
 
 
 def _read_summary(folder: RunFolder) -> _Summary:
@@ -50,6 +63,10 @@ def _read_summary(folder: RunFolder) -> _Summary:
             summary.data = event
         elif isinstance(event, OverflowDiagnosed):
             summary.verdicts[event.verdict] += 1
+        elif isinstance(event, RetentionMeasured):
+            summary.retention.append(event)
+        elif isinstance(event, RetentionReported):
+            summary.report = event
         elif isinstance(event, RunFinished):
             summary.trainable_parameters = event.trainable_parameters or None
     return summary
@@ -58,7 +75,7 @@ def _read_summary(folder: RunFolder) -> _Summary:
 def write_card(source: Source, target: Target, dtype: str, checks: tuple[Check, ...]) -> str:
     """Return the model card as Markdown. It names no path and quotes no row of the dataset."""
     journal = _read_summary(source.folder)
-    numerics = _numerics(source, journal)
+    numerics, retention = _numerics(source, journal), _retention(journal)
     parts = [
         _front_matter(source, target),
         f"# {source.name}, fine-tuned",
@@ -71,6 +88,7 @@ def write_card(source: Source, target: Target, dtype: str, checks: tuple[Check, 
         _data(source, journal),
         "## Training",
         _training(source, journal),
+        *(("## What the base could do", retention) if retention else ()),
         *(("## Numerics", numerics) if numerics else ()),
         "## What was checked",
         _checked(checks),
@@ -179,6 +197,28 @@ def _data(source: Source, journal: _Summary) -> str:
         f"{prepared.supervised_tokens} of them learnt."
     )
     return f"{table}\n\n{counts}"
+
+
+def _retention(journal: _Summary) -> str:
+    """What was kept, in words and figures; empty where it was not measured."""
+    report = journal.report
+    if report is None:
+        return ""
+    measured = next((one for one in reversed(journal.retention) if one.update <= report.result_update), None)
+    rows: list[tuple[str, Any]] = [("retention", report.retention), ("kl", report.kl)]
+    if measured:
+        rows += [("perplexity.base", measured.base_perplexity), ("perplexity", measured.perplexity)]
+        rows += [("tokens", measured.tokens)]
+    if report.questions:
+        rows += [("questions", report.questions), ("right.base", report.right_before), ("right", report.right_after)]
+    with untranslated():
+        words = report_text(dataclasses.asdict(report))
+    about = (
+        "Measured on general texts that were not trained on. Retention is the base's perplexity divided by the "
+        "model's: 1 is as good as the base. KL is the mean divergence of the next-token distributions, base to model, "
+        "in nats a token."
+    )
+    return f"{words}\n\n{about}\n\n{_table(('Figure', 'Value'), [(key, _shown(value)) for key, value in rows])}"
 
 
 def _numerics(source: Source, journal: _Summary) -> str:

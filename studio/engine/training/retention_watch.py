@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from studio.config import RunConfig
+from studio.config.retention import KEPT, MOSTLY_KEPT
 from studio.engine.control import Progress
 from studio.engine.methods import METHODS
 from studio.engine.training.evaluate import Evaluation, RowLoss
@@ -23,8 +24,8 @@ log = logging.getLogger(__name__)
 
 # Rows that are listed at either end.
 RANKED = 10
-# Retention that nobody notices, and retention that everybody does; a fall of the validation loss that is a gain.
-KEPT, MOSTLY_KEPT, GAIN = 0.95, 0.8, 0.01
+# A fall of the validation loss that is a gain.
+GAIN = 0.01
 # The customary share of general rows. Beyond it there is little more to be kept.
 ENOUGH_GENERAL_ROWS = 0.3
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QLineEdit, QSlider, QWidget
+from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QSlider, QWidget
 from typing_extensions import override
 
 from studio.config import OptionSpec, Suggestion
@@ -149,6 +149,28 @@ class ListEditor(TextEditor):
     @override
     def set_value(self, value: Any) -> None:
         self.line.setText(value if isinstance(value, str) else ", ".join(value or ()))
+
+
+class LinesEditor(Editor):
+    """Texts, one a line; as high as a few of them."""
+
+    def __init__(self, spec: OptionSpec) -> None:
+        super().__init__(spec)
+        self.text = QPlainTextEdit()
+        self.text.setTabChangesFocus(True)
+        self.text.setPlaceholderText(tr("One a line"))
+        self.text.setFixedWidth(theme.characters(38))
+        self.text.setFixedHeight(theme.space(9))
+        self._take(self.text)
+        self.text.textChanged.connect(self.changed)
+
+    @override
+    def value(self) -> list[str]:
+        return [line.strip() for line in self.text.toPlainText().splitlines() if line.strip()]
+
+    @override
+    def set_value(self, value: Sequence[str] | None) -> None:
+        self.text.setPlainText("\n".join(value or ()))
 
 
 class FlagEditor(Editor):

@@ -67,12 +67,16 @@ class SetupPage(Page):
     def tables(self) -> dict[str, Any]:
         """Return the configuration as it stands, right or wrong, in the shape of CONFIG.toml."""
         sections = {card.section: card.values() for card in self.cards}
-        return sections | {"numerics": self.training.numerics.values()}
+        return sections | {
+            "retention": self.training.retention.values(),
+            "numerics": self.training.numerics.values(),
+        }
 
     def set_tables(self, tables: Mapping[str, Any]) -> None:
         """Show a configuration; sections that are missing get their defaults."""
         for card in self.cards:
             card.set_values(tables.get(card.section, {}))
+        self.training.retention.set_values(tables.get("retention", {}))
         self.training.numerics.set_values(tables.get("numerics", {}))
 
     def config(self) -> RunConfig:

@@ -7,11 +7,12 @@ from typing import Any
 
 from PySide6.QtWidgets import QWidget
 
-from studio.config import NumericsConfig, TrainingConfig
+from studio.config import NumericsConfig, RetentionConfig, TrainingConfig
 from studio.engine.methods import METHODS
 from studio.i18n import tr
 from studio.runner.actions import Estimate
 from studio.text.numbers import size_text
+from studio.ui.forms.editors import LinesEditor
 from studio.ui.forms.form import Form
 from studio.ui.forms.numbers import number_text
 from studio.ui.pages.setup.section_card import SectionCard
@@ -19,17 +20,19 @@ from studio.ui.widgets.memory_bar import MemoryBar
 
 
 class TrainingCard(SectionCard):
-    """The form of `[training]` below the memory estimate, and that of `[numerics]`."""
+    """The form of `[training]` below the memory estimate, and those of `[retention]` and `[numerics]`."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("training", tr("Training"), parent)
         self.form = Form(TrainingConfig)
+        self.retention = Form(RetentionConfig, editors={"prompts": LinesEditor}, more=tr("What is measured, and asked"))
         self.numerics = Form(NumericsConfig, more=tr("Recording of the numerics"))
         self.memory = MemoryBar()
-        for part in (self.memory, self.form, self.numerics):
+        for part in (self.memory, self.form, self.retention, self.numerics):
             self.body.addWidget(part)
         self._suggested = TrainingConfig().learning_rate
         self.form.changed.connect(self.changed)
+        self.retention.changed.connect(self.changed)
         self.numerics.changed.connect(self.changed)
 
     def values(self) -> dict[str, Any]:
@@ -39,7 +42,7 @@ class TrainingCard(SectionCard):
         self.form.set_values(values)
 
     def problem(self) -> str:
-        return self.form.problem() or self.numerics.problem()
+        return self.form.problem() or self.retention.problem() or self.numerics.problem()
 
     def suggest_for(self, method: str) -> None:
         """Offer the method's learning rate, unless the user has set one of their own."""

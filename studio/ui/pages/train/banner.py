@@ -10,6 +10,7 @@ from studio.runner.numerics import verdict_title
 from studio.runner.record import RunState
 from studio.text import numbers
 from studio.text.numbers import duration_text
+from studio.text.retention import VERDICTS
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.verdict import Verdict
@@ -60,12 +61,8 @@ def _sentence(state: RunState) -> str:
     text = tr("{ended} after {updates} updates in {time}; the result is saved.").format(
         ended=ended, updates=f"{state.update:,}", time=duration_text(state.seconds)
     )
-    if state.validation_loss is None or state.first_validation_loss is None:
-        return text
-    return (
-        text
-        + " "
-        + tr("Validation loss went from {first} to {last}.").format(
-            first=numbers.number(state.first_validation_loss), last=numbers.number(state.validation_loss)
-        )
-    )
+    if state.validation_loss is not None and state.first_validation_loss is not None:
+        words = tr("Validation loss went from {first} to {last}.")
+        first, last = numbers.number(state.first_validation_loss), numbers.number(state.validation_loss)
+        text = f"{text} {words.format(first=first, last=last)}"
+    return f"{text} {tr(VERDICTS[state.report.verdict])}" if state.report else text

@@ -6,6 +6,7 @@ import math
 
 from PySide6.QtWidgets import QFrame, QWidget
 
+from studio.config.retention import KEPT, MOSTLY_KEPT
 from studio.i18n import gettext_noop, tr
 from studio.runner.memory_words import memory_text
 from studio.runner.record import RunState
@@ -28,7 +29,21 @@ STATUSES = {
     "failed": gettext_noop("Failed"),
 }
 _MEMORY = gettext_noop("The most that was held as the longest rows were tried, before the first step")
-_WIDTHS = (8, 6, 8, 7, 8, 5, 7, 7)  # shares of the room, in the order of the figures: no words are cut at 1024 pixels
+_RETENTION = gettext_noop(
+    "The base's perplexity on general texts, divided by the model's: 100 % is as good as before, less is forgetting. "
+    "KL is how far its predictions have moved from the base's, in nats a token"
+)
+_WIDTHS = (
+    8,
+    6,
+    8,
+    6,
+    7,
+    8,
+    5,
+    7,
+    7,
+)  # shares of the room, in the order of the figures: no words are cut at 1024 pixels
 _LEVELS: dict[str, Level] = {"finished": "good", "failed": "bad", "paused": "warning"}
 
 
@@ -50,6 +65,7 @@ class KeyFigures(QFrame):
         show["status"](tr(STATUSES[state.status]), _progress(state), _LEVELS.get(state.status))
         show["loss"](numbers.number(state.loss), epoch, _finite_level(state.loss))
         show["validation"](numbers.number(state.validation_loss), *_change(state))
+        show["retention"](*_retention(state))
         show["scale"](*scale_figure(state))
         show["skipped"](*_skipped(state))
         show["speed"](numbers.whole(state.tokens_per_second), tr("tokens/s") if state.tokens_per_second else "")
@@ -64,6 +80,7 @@ def _figures() -> tuple[tuple[str, str, str], ...]:
         ("status", tr("Status"), tr("What the run is doing")),
         ("loss", tr("Loss"), tr("Training loss of the newest step, as computed: neither smoothed nor filtered")),
         ("validation", tr("Validation loss"), tr("Loss on the held-out rows, and how it changed since the start")),
+        ("retention", tr("Retention"), tr(_RETENTION)),
         ("scale", tr("Gradient scale"), tr("What the loss is multiplied by so that small fp16 gradients survive")),
         ("skipped", tr("Skipped"), tr("Steps that were not applied because a gradient was not finite")),
         ("speed", tr("Speed"), tr("Tokens read a second, over the last steps")),
@@ -91,6 +108,17 @@ def _change(state: RunState) -> tuple[str, Level | None]:
     if now == first:
         return tr("at the start"), None
     return tr("{change} since start").format(change=numbers.signed(now - first)), "good" if now < first else "warning"
+
+
+def _retention(state: RunState) -> tuple[str, str, Level | None]:
+    if state.retention is None:
+        return numbers.NONE, "", None
+    level: Level | None = None
+    if not state.retention >= MOSTLY_KEPT:
+        level = "bad"
+    elif state.retention < KEPT:
+        level = "warning"
+    return numbers.percent(state.retention), tr("KL {kl}").format(kl=numbers.number(state.kl, 2)), level
 
 
 def _skipped(state: RunState) -> tuple[str, str, Level | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtWidgets import QFrame, QStackedLayout, QWidget
 from typing_extensions import override
 
-from studio.config import read_config
+from studio.config import RunConfig, read_config
 from studio.errors import ConfigError
 from studio.i18n import tr
 from studio.runner.record import RunRecord, RunState
@@ -15,6 +15,7 @@ from studio.ui.page import Page
 from studio.ui.pages.train.banner import EndBanner
 from studio.ui.pages.train.figures import KeyFigures
 from studio.ui.pages.train.log import LogView
+from studio.ui.pages.train.outcome import OutcomeView
 from studio.ui.pages.train.plots import RunPlots
 from studio.ui.widgets.empty import NoRun
 from studio.ui.widgets.layout import hbox, vbox
@@ -33,6 +34,7 @@ class TrainPage(Page):
         self.heading, self.about = ElidedLabel("", "heading"), ElidedLabel("", "muted")
         self.figures, self.plots = KeyFigures(), RunPlots()
         self.banner, self.log, self.progress = EndBanner(), LogView(), TaskProgress()
+        self.outcome = OutcomeView()
         sentence = tr("Choose a model and some data, press Start, and watch loss and gradient scale here as they move.")
         self.empty = NoRun(context, "train", tr("No run yet"), sentence)
         self._progress_card = QFrame()
@@ -51,8 +53,11 @@ class TrainPage(Page):
     def show_record(self, record: RunRecord | None) -> None:
         """Show another run, or none."""
         self._stack.setCurrentIndex(0 if record is None else 1)
-        self.plots.grad_norm.set_limit(_clip_limit(record))
+        config = _config_of(record)
+        self.plots.grad_norm.set_limit(config.training.max_grad_norm if config else 0.0)
+        self.plots.retention.set_bound(config.retention.stop_below if config else 0.0)
         self.plots.show_record(record)
+        self.outcome.show_record(record)
         self.log.show_record(record)
         self.refresh()
 
@@ -69,6 +74,7 @@ class TrainPage(Page):
         self._show_progress(record)
         self.banner.show_state(state)
         self.plots.refresh(state.step)
+        self.outcome.refresh()
         self.log.refresh()
 
     def _show_progress(self, record: RunRecord) -> None:
@@ -83,7 +89,7 @@ class TrainPage(Page):
     def _make_body(self) -> QWidget:
         body = QWidget()
         title = hbox(self.heading, (self.about, 1), self.plots.controls, spacing=1.5)
-        parts = (self.figures, self._progress_card, self.banner, (self.plots, 1), self.log)
+        parts = (self.figures, self._progress_card, self.banner, (self.plots, 1), self.outcome, self.log)
         vbox(title, *parts, spacing=1.5, margins=(2, 1.5, 2, 1), parent=body)
         return body
 
@@ -95,11 +101,11 @@ def _about(state: RunState) -> str:
     return " · ".join(part for part in (method, state.precision, state.device, kernels, rows) if part)
 
 
-def _clip_limit(record: RunRecord | None) -> float:
-    """Return the norm at which the run clips gradients; 0 when it does not, or its configuration cannot be read."""
+def _config_of(record: RunRecord | None) -> RunConfig | None:
+    """Return the configuration of the run; None where it cannot be read."""
     if record is None or record.folder is None:
-        return 0.0
+        return None
     try:
-        return read_config(record.folder.config).training.max_grad_norm
+        return read_config(record.folder.config)
     except ConfigError:
-        return 0.0
+        return None

@@ -13,6 +13,7 @@ from studio.ui.plots.loss import DEFAULT_WINDOW, LossChart
 from studio.ui.plots.metrics import GradNormChart, LearningRateChart, SpeedChart
 from studio.ui.plots.pace import Pace
 from studio.ui.plots.panel import ChartPanel
+from studio.ui.plots.retention import RetentionChart
 from studio.ui.plots.scale import ScaleChart
 from studio.ui.plots.timeline import Timeline
 from studio.ui.widgets.buttons import push_button
@@ -24,7 +25,7 @@ WINDOWS = (4, 8, 16, 32, 64, 128, 256, 1024)
 
 
 class RunPlots(QWidget):
-    """Loss; gradient scale with the event lane; gradient norm, learning rate and speed.
+    """Loss with retention; gradient scale with the event lane; gradient norm, learning rate and speed.
 
     `controls` (smoothing, fit) is for the page to place.
     """
@@ -37,7 +38,11 @@ class RunPlots(QWidget):
         self.learning_rate, self.speed = LearningRateChart(self.timeline), SpeedChart(self.timeline)
         shown = (self.loss, self.scale, self.grad_norm, self.learning_rate, self.speed)
         self.panels = {chart: ChartPanel(chart) for chart in shown}
-        self.counts = ElidedLabel("", "caption")
+        self.counts, self.kept = ElidedLabel("", "caption"), ElidedLabel("", "caption")
+        self.retention = RetentionChart(self.timeline)
+        self.retention.read.connect(self.kept.set_text)
+        self.panels[self.loss].body.addWidget(self.kept)
+        self.panels[self.loss].body.addWidget(self.retention)
         self.panels[self.scale].body.addWidget(self.lane)
         self.panels[self.scale].body.addWidget(self.counts)
         self._make_controls()
@@ -57,6 +62,8 @@ class RunPlots(QWidget):
         for panel in self.panels.values():
             panel.show_record(record)
         self.lane.show_record(record)
+        self.retention.show_record(record)
+        self._show_retention(record)
         self._show_words()
 
     def refresh(self, step: int) -> None:
@@ -69,7 +76,15 @@ class RunPlots(QWidget):
         for panel in self.panels.values():
             panel.refresh()
         self.lane.refresh()
+        self.retention.refresh()
+        self._show_retention(self.retention.record)
         self._show_words()
+
+    def _show_retention(self, record: RunRecord | None) -> None:
+        """Give retention room only where it was measured."""
+        measured = record is not None and len(record.series["retention"]) > 0
+        for part in (self.kept, self.retention):
+            part.setVisible(measured)
 
     def _pick(self, event: Event | None) -> None:
         """Say what was clicked in the lane, until something else, or nothing, is clicked."""
