@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,8 +15,9 @@ from studio.config import DataSource, RetentionConfig
 from studio.config.retention import SHIPPED
 from studio.engine.control import Progress
 from studio.engine.data.control_tokens import ControlTokens
-from studio.engine.data.encoder import Encoder, Encoding, Rendered
+from studio.engine.data.encoder import Encoder, Rendered
 from studio.engine.data.render import Renderer
+from studio.engine.data.report import RowSkipped
 from studio.engine.data.rows import IGNORED, RowStore, TokenizedRow
 from studio.engine.data.tokenise import tokenise
 from studio.errors import ConfigError, DataError
@@ -80,9 +81,14 @@ def load_probes(
     tokenizer: PreTrainedTokenizerBase,
     kind: Literal["base", "chat"],
     longest: int,
+    questions: int,
     progress: Progress,
 ) -> Probes:
-    """Read and tokenise what a run is measured on; rows and prompts have at most `longest` tokens.
+    """Read and tokenise what a run is measured on.
+
+    Args:
+        longest: the most tokens of a row or a prompt.
+        questions: how many general questions to ask, where the shipped set is measured on.
 
     Raises:
         ConfigError: `retention.probes` is no file.
@@ -92,11 +98,15 @@ def load_probes(
     plain = Encoder(tokenizer, ControlTokens(tokenizer), min(longest, LONGEST))
     shipped = config.probes == SHIPPED
     rows = _shipped_rows(plain) if shipped else _rows_of_file(config.probes, renderer, progress)
-    questions = list(_questions(plain, renderer, kind)) if shipped else []
-    own = [_asked(prompt, prompt, plain, renderer, kind) for prompt in config.prompts]
+    lines = _lines(resource("retention", "questions.jsonl"))[:questions] if shipped else []
+    known = [
+        _asked(line["question"], _ASKED[line["language"]], plain, renderer, kind, tuple(line["answers"]))
+        for line in lines
+    ]
+    own = [_asked(prompt, "{question}", plain, renderer, kind) for prompt in config.prompts]
     return Probes(
         rows=rows,
-        questions=[question for question in questions if len(question.ids) <= longest],
+        questions=[question for question in known if len(question.ids) <= longest],
         prompts=[prompt for prompt in own if len(prompt.ids) <= longest],
     )
 
@@ -108,13 +118,13 @@ def _shipped_rows(encoder: Encoder) -> list[TokenizedRow]:
     encoded = encoder.encode([Rendered(text, ((0, len(text)),), opened=True) for text in texts])
     return [
         TokenizedRow(
-            np.array(one.input_ids, np.int32),
-            np.where(one.supervised, one.input_ids, IGNORED).astype(np.int32),
+            np.array(rows[0].input_ids, np.int32),
+            np.where(rows[0].supervised, rows[0].input_ids, IGNORED).astype(np.int32),
             str(path),
             number,
         )
-        for number, one in enumerate(encoded, 1)
-        if isinstance(one, Encoding)
+        for number, rows in enumerate(encoded, 1)
+        if not isinstance(rows, RowSkipped)
     ]
 
 
@@ -134,24 +144,17 @@ def _rows_of_file(path: str, renderer: Renderer, progress: Progress) -> list[Tok
 _MOST_ROWS = 1000
 
 
-def _questions(plain: Encoder, renderer: Renderer, kind: str) -> Iterator[Question]:
-    for line in _lines(resource("retention", "questions.jsonl")):
-        question = line["question"]
-        text = _ASKED[line["language"]].format(question=question)
-        yield _asked(question, text, plain, renderer, kind, tuple(line["answers"]))
-
-
 def _asked(
-    prompt: str, text: str, plain: Encoder, renderer: Renderer, kind: str, accepted: tuple[str, ...] = ()
+    prompt: str, layout: str, plain: Encoder, renderer: Renderer, kind: str, accepted: tuple[str, ...] = ()
 ) -> Question:
-    """A Chat model is asked through its template; a Base model goes on with `text`."""
+    """A Chat model is asked through its template. A Base model goes on with text, laid out as `layout` says."""
+    text = Rendered(layout.replace("{question}", prompt), (), opened=True)
     if kind == "base":
-        return Question(prompt, tuple(plain.ids(Rendered(text, (), opened=True))), accepted, one_line=bool(accepted))
+        return Question(prompt, tuple(plain.ids(text)), accepted, one_line=bool(accepted))
     try:
-        ids = renderer.prompt([{"role": "user", "content": prompt}])
-    except DataError:  # the template wants another conversation; the model is asked without it
-        ids = plain.ids(Rendered(text, (), opened=True))
-    return Question(prompt, tuple(ids), accepted)
+        return Question(prompt, tuple(renderer.prompt([{"role": "user", "content": prompt}])), accepted)
+    except DataError:  # the template wants another kind of conversation; the model is asked without it
+        return Question(prompt, tuple(plain.ids(text)), accepted)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

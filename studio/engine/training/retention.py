@@ -46,9 +46,10 @@ PASSES = 5
 # Tokens read by all passes, as a share of the tokens trained on. A token that is trained on takes about as long as two
 # or three that are read; the second set of logits adds a fourth to reading. So passes take up to 3 % of the time.
 SHARE_OF_TOKENS = 0.05
-# Questions are asked twice. One token of an answer takes as long as reading several.
-SHARE_OF_QUESTIONS, TOKENS_PER_ANSWER_TOKEN = 0.03, 8
-LEAST_QUESTIONS = 4
+# Questions are asked twice. A question with its answer takes about as long as reading so many tokens, because each
+# token of the answer is a pass of its own.
+SHARE_OF_QUESTIONS, TOKENS_PER_QUESTION = 0.03, 150
+LEAST_QUESTIONS, MOST_QUESTIONS = 4, 30
 # Tokens of an answer to a known question, and to the user's own prompts.
 SHORT, LONG = 12, 64
 # The most bytes of what is recorded of the base.
@@ -70,20 +71,16 @@ class Plan:
     questions: int
 
 
-def plan_measurements(training_tokens: float, questions: Sequence[Question] = ()) -> Plan:
+def plan_measurements(training_tokens: float) -> Plan:
     """Return how much to measure in a run that trains on so many tokens, each counted as often as it is seen.
 
     A run that is too short for the least is measured before and after all the same.
     """
     affordable = SHARE_OF_TOKENS * training_tokens
     tokens = int(min(MOST_TOKENS, max(LEAST_TOKENS, affordable / PASSES)))
-    left, asked = SHARE_OF_QUESTIONS * training_tokens / 2, 0
-    for question in questions:
-        left -= len(question.ids) + SHORT * TOKENS_PER_ANSWER_TOKEN
-        if left < 0:
-            break
-        asked += 1
-    return Plan(tokens, max(1, int(affordable / tokens) - 2), asked if asked >= LEAST_QUESTIONS else 0)
+    questions = min(MOST_QUESTIONS, int(SHARE_OF_QUESTIONS * training_tokens / 2 / TOKENS_PER_QUESTION))
+    measurements = max(1, int(affordable / tokens) - 2)
+    return Plan(tokens, measurements, questions if questions >= LEAST_QUESTIONS else 0)
 
 
 @dataclass(frozen=True)

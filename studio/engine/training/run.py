@@ -163,22 +163,22 @@ class _Run:
         self._report_data(data)
         record = {"path": str(info.path), "base_files": fingerprint(info.path, progress)}
         write_atomically(self._folder.path / "base.json", json.dumps(record, ensure_ascii=False, indent=2) + "\n")
-        retention = self._watch_retention(info, tokenizer, kind, data)
+        retention = self._watch_retention(info, tokenizer, data)
         prepared = Prepared(info, data, precision, _pad_id(tokenizer), found.place.available, found.fit, retention)
         return prepared, self._load(prepared)
 
     def _watch_retention(
-        self, info: ModelInfo, tokenizer: PreTrainedTokenizerBase, kind: Literal["base", "chat"], data: PreparedData
+        self, info: ModelInfo, tokenizer: PreTrainedTokenizerBase, data: PreparedData
     ) -> RetentionWatch | None:
         """Prepare what retention is measured with, where it is."""
         config, taken = self._config, METHODS.get(self._config.method.name).positions(self._config.method)
         room = min(config.data.max_length, (info.context_length or config.data.max_length) - taken)
         if not config.retention.measure or room < SHORTEST:
             return None
-        probes = load_probes(config.retention, tokenizer, kind, room, self._progress)
         planned = planned_updates(config, data.order.rows_per_epoch)
-        tokens = planned * config.training.batch_size * float(data.train.lengths.mean())
-        meter = RetentionMeter(probes, plan_measurements(tokens, probes.questions), tokenizer)
+        measured = plan_measurements(planned * config.training.batch_size * float(data.train.lengths.mean()))
+        probes = load_probes(config.retention, tokenizer, info.kind, room, measured.questions, self._progress)
+        meter = RetentionMeter(probes, measured, tokenizer)
         evaluations = planned // evaluation_interval(config, planned)
         return RetentionWatch(config, meter, evaluations, self._emit, self._folder.checkpoints)
 

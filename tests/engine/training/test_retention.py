@@ -182,7 +182,7 @@ def test_a_run_measures_what_plain_libraries_find_in_its_result(tmp_path: Path, 
     assert measured[0].kl == pytest.approx(0.0, abs=1e-9)
     base = AutoModelForCausalLM.from_pretrained(done.model)
     trained = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(done.model), str(done.folder.adapter))
-    probes = load_probes(done.config.retention, load_tokenizer(done.model), "chat", 256, no_progress)
+    probes = load_probes(done.config.retention, load_tokenizer(done.model), "chat", 256, 0, no_progress)
     taken = retention._take(probes.rows, retention.LEAST_TOKENS)
     expected = _expected(base, trained.eval(), taken)
     last = measured[-1]
@@ -208,7 +208,7 @@ def test_a_run_below_the_bound_ends_with_the_best_weights_above_it(tmp_path: Pat
     assert report.update == done.steps[-1].update < 20
     chosen = next(one for one in measured if one.update == report.result_update)
     base, trained = (AutoModelForCausalLM.from_pretrained(folder) for folder in (done.model, done.folder.adapter))
-    probes = load_probes(done.config.retention, load_tokenizer(done.model), "chat", 256, no_progress)
+    probes = load_probes(done.config.retention, load_tokenizer(done.model), "chat", 256, 0, no_progress)
     expected = _expected(base, trained, retention._take(probes.rows, retention.LEAST_TOKENS))
     assert chosen.perplexity == pytest.approx(expected[1], rel=1e-4)
     assert not list(done.folder.checkpoints.glob("best*"))
