@@ -52,8 +52,19 @@ from tests.screenshots.scripted import (
     scripted_latency,
     scripted_record,
     scripted_runs,
+    with_retention,
 )
 
+FINISHED = RunFinished(
+    status="finished",
+    step=212,
+    update=204,
+    trainable_parameters=4_884_480,
+    total_parameters=139_399_488,
+    adapter_bytes=19_000_000,
+    peak_memory=2 * 2**30,
+    seconds=231.0,
+)
 SIZE, SMALL = (1280, 800), (1024, 640)
 
 
@@ -424,7 +435,22 @@ def page_xray_longest() -> QWidget:
 
 def page_train() -> QWidget:
     """A run in the middle."""
-    return train_window(scripted_record(), live=True)
+    return train_window(scripted_record(with_retention(scripted_events())[:-2]), live=True)
+
+
+def page_train_kept() -> MainWindow:
+    """A run that ended, with what it gained, kept and lost."""
+    record = scripted_record(with_retention(scripted_events()))
+    record.apply(FINISHED)
+    return train_window(record)
+
+
+def page_outcome() -> QWidget:
+    """What it gained, kept and lost, in its window."""
+    window = page_train_kept()
+    outcome = window.pages["train"].outcome
+    outcome.show()
+    return outcome
 
 
 def page_train_cursor() -> QWidget:
@@ -451,18 +477,7 @@ def page_train_loading() -> QWidget:
 def page_train_finished() -> QWidget:
     """A run that ended well, with the log open."""
     record = scripted_record()
-    record.apply(
-        RunFinished(
-            status="finished",
-            step=212,
-            update=204,
-            trainable_parameters=4_884_480,
-            total_parameters=139_399_488,
-            adapter_bytes=19_000_000,
-            peak_memory=2 * 2**30,
-            seconds=231.0,
-        )
-    )
+    record.apply(FINISHED)
     window = train_window(record)
     window.pages["train"].log.open()
     return window

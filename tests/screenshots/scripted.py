@@ -14,6 +14,10 @@ from studio.events import (
     EvaluationCompleted,
     MemoryMeasured,
     OverflowDiagnosed,
+    PromptsAnswered,
+    RetentionMeasured,
+    RetentionReported,
+    RowsRanked,
     RunEvent,
     RunStarted,
     StepCompleted,
@@ -270,4 +274,67 @@ def scripted_latency() -> Latency:
         new_tokens=32,
         rounds=5,
         switch_ms=4.6,
+    )
+
+
+def with_retention(events: list[RunEvent]) -> list[RunEvent]:
+    """Return the events of a run that also measures what the model unlearns, and says at its end what came of it."""
+    told: list[RunEvent] = []
+    for event in events:
+        told.append(event)
+        if isinstance(event, EvaluationCompleted):
+            forgotten = 1 - math.exp(-event.update / 120)
+            told.append(
+                RetentionMeasured(
+                    step=event.step,
+                    update=event.update,
+                    perplexity=21.4 * (1 + 0.19 * forgotten),
+                    base_perplexity=21.4,
+                    kl=0.11 * forgotten,
+                    tokens=1041,
+                    seconds=1.1,
+                )
+            )
+            told.append(_answered(event.step, event.update))
+    last = next(event for event in reversed(told) if isinstance(event, EvaluationCompleted))
+    rows = [
+        {"source": "/data/train.jsonl", "number": number, "loss": loss, "tokens": tokens}
+        for number, loss, tokens in ((318, 6.03, 12), (77, 4.41, 31), (204, 3.2, 64), (12, 0.31, 52), (391, 0.24, 18))
+    ]
+    told.append(RowsRanked(step=last.step, update=last.update, highest=rows[:3], lowest=rows[:2:-1]))
+    told.append(
+        RetentionReported(
+            step=last.step,
+            update=last.update,
+            verdict="gained_and_mostly_kept",
+            remedies=["more_general_rows", "lower_rate", "fewer_epochs"],
+            loss_before=2.61,
+            loss_after=last.loss,
+            retention=0.864,
+            kl=0.091,
+            questions=8,
+            right_before=6,
+            right_after=5,
+            result_update=last.update,
+            stopped_early=False,
+        )
+    )
+    return told
+
+
+def _answered(step: int, update: int) -> PromptsAnswered:
+    asked: list[tuple[str, str, str, bool | None]] = [
+        ("What is LoRA?", "Lora is a font.", "A low-rank change of the weights, learnt beside them.", None),
+        ("What is the capital of France?", "The capital of France is Paris.", "Paris.", True),
+        ("一年有多少个月？", "一年有12个月。", "12", True),
+        ("Which planet is closest to the Sun?", "Mercury", "The base stays frozen.", update < 150),
+    ]
+    return PromptsAnswered(
+        step=step,
+        update=update,
+        answers=[
+            {"prompt": prompt, "answer": before if update < 25 else after, "own": right is None, "right": right}
+            for prompt, before, after, right in asked
+        ],
+        seconds=0.9,
     )

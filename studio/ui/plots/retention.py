@@ -9,6 +9,8 @@ from studio.i18n import tr
 from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
 from studio.text import numbers
+from studio.text.retention import retention_share
+from studio.ui import theme
 from studio.ui.plots.axes import ValueAxis
 from studio.ui.plots.curve import Curve, Style
 from studio.ui.plots.line_chart import LineChart
@@ -27,6 +29,7 @@ class RetentionChart(LineChart):
         title = tr("Retention")
         style = Style(title=title, colour="series_4", width=1.5, dots=True)
         super().__init__(title, timeline, ValueAxis(), (Curve(style),), parent)
+        self.setFixedHeight(theme.space(8))  # below the loss, which is to keep its room
         self.bound = 0.0
 
     def set_bound(self, bound: float) -> None:
@@ -37,7 +40,7 @@ class RetentionChart(LineChart):
 
     @override
     def value_text(self, value: float) -> str:
-        return numbers.percent(value)
+        return retention_share(value)
 
     @override
     def reading(self, step: int) -> str:
@@ -48,7 +51,7 @@ class RetentionChart(LineChart):
         kl, perplexity = (self.record.series[key].at(at) for key in ("kl", "perplexity"))
         words = tr("retention {retention}   perplexity {perplexity}   KL {kl} nats a token")
         text = words.format(
-            retention=numbers.percent(value), perplexity=numbers.number(perplexity), kl=numbers.number(kl, 3)
+            retention=retention_share(value), perplexity=numbers.number(perplexity), kl=numbers.number(kl, 3)
         )
         return text if at == step else tr("{values} (step {step})").format(values=text, step=f"{at:,}")
 

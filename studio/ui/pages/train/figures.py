@@ -12,6 +12,7 @@ from studio.runner.memory_words import memory_text
 from studio.runner.record import RunState
 from studio.text import numbers
 from studio.text.numbers import duration_text, size_text
+from studio.text.retention import retention_share
 from studio.text.words import stage_text
 from studio.ui.plots.scale import scale_figure
 from studio.ui.widgets.figure import Figure
@@ -66,6 +67,9 @@ class KeyFigures(QFrame):
         show["loss"](numbers.number(state.loss), epoch, _finite_level(state.loss))
         show["validation"](numbers.number(state.validation_loss), *_change(state))
         show["retention"](*_retention(state))
+        # There is no room for both at 1024 pixels; speed has a chart of its own.
+        self.figures["retention"].setVisible(state.retention is not None)
+        self.figures["speed"].setVisible(state.retention is None)
         show["scale"](*scale_figure(state))
         show["skipped"](*_skipped(state))
         show["speed"](numbers.whole(state.tokens_per_second), tr("tokens/s") if state.tokens_per_second else "")
@@ -118,7 +122,7 @@ def _retention(state: RunState) -> tuple[str, str, Level | None]:
         level = "bad"
     elif state.retention < KEPT:
         level = "warning"
-    return numbers.percent(state.retention), tr("KL {kl}").format(kl=numbers.number(state.kl, 2)), level
+    return retention_share(state.retention), tr("KL {kl}").format(kl=numbers.number(state.kl, 2)), level
 
 
 def _skipped(state: RunState) -> tuple[str, str, Level | None]:

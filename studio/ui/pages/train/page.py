@@ -15,8 +15,9 @@ from studio.ui.page import Page
 from studio.ui.pages.train.banner import EndBanner
 from studio.ui.pages.train.figures import KeyFigures
 from studio.ui.pages.train.log import LogView
-from studio.ui.pages.train.outcome import OutcomeView
+from studio.ui.pages.train.outcome import OutcomeWindow
 from studio.ui.pages.train.plots import RunPlots
+from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.empty import NoRun
 from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.progress import TaskProgress
@@ -34,7 +35,13 @@ class TrainPage(Page):
         self.heading, self.about = ElidedLabel("", "heading"), ElidedLabel("", "muted")
         self.figures, self.plots = KeyFigures(), RunPlots()
         self.banner, self.log, self.progress = EndBanner(), LogView(), TaskProgress()
-        self.outcome = OutcomeView()
+        self.outcome = OutcomeWindow(self)
+        self.show_outcome = push_button(
+            tr("Gained and lost …"),
+            "quiet",
+            tooltip=tr("See what the model answers, and the rows it does best and worst on"),
+        )
+        self.show_outcome.clicked.connect(self.outcome.show)
         sentence = tr("Choose a model and some data, press Start, and watch loss and gradient scale here as they move.")
         self.empty = NoRun(context, "train", tr("No run yet"), sentence)
         self._progress_card = QFrame()
@@ -75,6 +82,7 @@ class TrainPage(Page):
         self.banner.show_state(state)
         self.plots.refresh(state.step)
         self.outcome.refresh()
+        self.show_outcome.setVisible(self.outcome.has_content)
         self.log.refresh()
 
     def _show_progress(self, record: RunRecord) -> None:
@@ -88,8 +96,8 @@ class TrainPage(Page):
 
     def _make_body(self) -> QWidget:
         body = QWidget()
-        title = hbox(self.heading, (self.about, 1), self.plots.controls, spacing=1.5)
-        parts = (self.figures, self._progress_card, self.banner, (self.plots, 1), self.outcome, self.log)
+        title = hbox(self.heading, (self.about, 1), self.show_outcome, self.plots.controls, spacing=1.5)
+        parts = (self.figures, self._progress_card, self.banner, (self.plots, 1), self.log)
         vbox(title, *parts, spacing=1.5, margins=(2, 1.5, 2, 1), parent=body)
         return body
 
