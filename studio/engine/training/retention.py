@@ -119,13 +119,12 @@ class RetentionMeter:
         return len(self._questions)
 
     def record_base(self, trainer: Trainer, progress: Progress) -> None:
-        """Record the base, before the first step. Once is enough, however often the model is loaded."""
-        if self._base is None:
-            width = trainer.model.base.config.get_text_config().hidden_size
-            if trainer.model.loss.needs_all_logits:
-                width = trainer.model.loss.vocabulary
-            self._rows = _take(self._rows, RECORD_BYTES // (4 * width))
-            self._base = trainer.within_memory("evaluation", lambda: self._record(trainer, progress))
+        """Record the base, while the trained part is at its start; again when the model was loaded anew."""
+        width = trainer.model.base.config.get_text_config().hidden_size
+        if trainer.model.loss.needs_all_logits:
+            width = trainer.model.loss.vocabulary
+        self._rows = _take(self._rows, RECORD_BYTES // (4 * width))
+        self._base = trainer.within_memory("evaluation", lambda: self._record(trainer, progress))
 
     def measure(self, trainer: Trainer, position: Position, progress: Progress) -> RetentionMeasured:
         """Compare the model as it is now with the base, in the precision of training, without dropout.

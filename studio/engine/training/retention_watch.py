@@ -64,6 +64,10 @@ class RetentionWatch:
         self._ended = False
         self._seconds = 0.0
 
+    def record_base(self, trainer: Trainer, progress: Progress) -> None:
+        """Record what is compared with: the model with its trained part off, or before its first step."""
+        self._meter.record_base(trainer, progress)
+
     def look(
         self, trainer: Trainer, position: Position, domain: Evaluation | None, progress: Progress, *, last: bool
     ) -> None:
@@ -75,7 +79,7 @@ class RetentionWatch:
             return
         first = self._first is None
         if first:
-            self._meter.record_base(trainer, progress)
+            self.record_base(trainer, progress)
         if position.update != self._looked_at:
             self._count += 1
         self._looked_at, self._ended = position.update, last

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from studio.config import RunConfig
 from studio.config.data import SHORTEST
 from studio.engine.autocast import tf32
-from studio.engine.control import Control, Progress
+from studio.engine.control import Control, Progress, no_progress
 from studio.engine.data.prepare import PreparedData, prepare_data
 from studio.engine.device import library_versions, peak_memory, resolve_device
 from studio.engine.estimate.plan import Plan, place_of, plan, storage_reasons, with_rows, with_storage
@@ -281,7 +281,7 @@ class _Run:
         position, left_out, verdicts, model = loop.position, loop.left_out, loop.verdicts, trainer.model
         self._config, self._token_budget = config, trainer.token_budget  # it may have shrunk
         stored = before.precision.name, before.precision.base_dtype
-        if stored != (config.precision.name, config.precision.base_dtype):  # the model has to be loaded anew
+        if anew := stored != (config.precision.name, config.precision.base_dtype):  # the model has to be loaded anew
             if model.finite:
                 self._save()  # in case the model cannot be loaded again
             self._loop = None
@@ -294,7 +294,11 @@ class _Run:
             model = self._load(prepared)
             self._folder.write_state("running", precision=found.precision.name, base_dtype=found.base_dtype)
             self._token_budget = min(self._token_budget, found.fit.micro_batch_tokens)
-        self._loop = self._make_loop(prepared, model, verdicts)
+        loop = self._make_loop(prepared, model, verdicts)
+        if anew and prepared.retention:
+            # What is trained is at its start still, so this is the base, in the numbers that it is computed in now.
+            prepared.retention.record_base(loop.trainer, no_progress)
+        self._loop = loop
         self._loop.left_out |= left_out
         if before.precision != config.precision:
             state = dataclasses.replace(state, scaler=None)  # a scaler with new settings starts at its own scale

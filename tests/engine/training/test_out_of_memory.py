@@ -19,10 +19,10 @@ from studio.engine.models.inspect import inspect_model
 from studio.engine.numerics.replay import Replay
 from studio.engine.recompute import blocks_of
 from studio.engine.training import optimizer as optimizers
-from studio.engine.training import trainer
+from studio.engine.training import retention, trainer
 from studio.engine.training.loss import SupervisedLoss
 from studio.errors import TrainingError
-from studio.events import DataPrepared, EvaluationCompleted, MemoryMeasured, MicroBatchShrunk
+from studio.events import DataPrepared, EvaluationCompleted, MemoryMeasured, MicroBatchShrunk, RetentionMeasured
 from tests.engine.training.trained import Trained
 from tests.tiny import bench, rows
 
@@ -43,16 +43,37 @@ class Breaking:
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
 
-def in_forward(patch: pytest.MonkeyPatch, breaking: Breaking, *, learning: bool) -> None:
-    """Memory runs out in the forward pass of a training step or, without `learning`, of an evaluation."""
+def in_forward(patch: pytest.MonkeyPatch, breaking: Breaking) -> None:
+    """Memory runs out in the forward pass of a training step."""
     whole = SupervisedLoss.__call__
 
     def broken(self: SupervisedLoss, batch: MicroBatch, weight: float = 1.0) -> Tensor:
-        if torch.is_grad_enabled() is learning:
+        if torch.is_grad_enabled():
             breaking()
         return whole(self, batch, weight)
 
     patch.setattr(SupervisedLoss, "__call__", broken)
+
+
+def in_evaluation(patch: pytest.MonkeyPatch, breaking: Breaking) -> None:
+    whole = SupervisedLoss.of_rows
+
+    def broken(self: SupervisedLoss, batch: MicroBatch) -> Tensor:
+        breaking()
+        return whole(self, batch)
+
+    patch.setattr(SupervisedLoss, "of_rows", broken)
+
+
+def in_retention(patch: pytest.MonkeyPatch, breaking: Breaking) -> None:
+    """It runs out where retention is measured, when the logits of the base are there."""
+    whole = retention._compare_pieces
+
+    def broken(*args: Any) -> Tensor:
+        breaking()
+        return whole(*args)
+
+    patch.setattr(retention, "_compare_pieces", broken)
 
 
 def in_backward(patch: pytest.MonkeyPatch, breaking: Breaking) -> None:
@@ -102,15 +123,24 @@ def in_trial(patch: pytest.MonkeyPatch, breaking: Breaking) -> None:
 
 
 PLACES: dict[str, tuple[Callable[[pytest.MonkeyPatch, Breaking], None], str]] = {
-    "forward": (functools.partial(in_forward, learning=True), "training"),
+    "forward": (in_forward, "training"),
     "backward": (in_backward, "training"),
-    "evaluation": (functools.partial(in_forward, learning=False), "evaluation"),
+    "evaluation": (in_evaluation, "evaluation"),
+    "retention": (in_retention, "evaluation"),
     "optimizer, at first": (functools.partial(in_optimizer, after=False), "optimizer"),
     "optimizer, half-way": (functools.partial(in_optimizer, after=True), "optimizer"),
     "trial": (in_trial, "trial"),
 }
 # The first forward passes are those of the trial.
-CALLS = {"forward": 5, "backward": 5, "evaluation": 2, "trial": 1, "optimizer, at first": 9, "optimizer, half-way": 9}
+CALLS = {
+    "forward": 5,
+    "backward": 5,
+    "evaluation": 2,
+    "retention": 2,
+    "trial": 1,
+    "optimizer, at first": 9,
+    "optimizer, half-way": 9,
+}
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -130,6 +160,8 @@ def test_a_run_goes_on_and_ends_with_the_same_weights(
         torch.testing.assert_close(done.weights[name], weight, rtol=1e-6, atol=1e-6)
     losses = [[event.loss for event in run.of(EvaluationCompleted)] for run in (whole, done)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+    kept = [[event.perplexity for event in run.of(RetentionMeasured)] for run in (whole, done)]
+    assert kept[1] == pytest.approx(kept[0], rel=1e-6)
 
 
 def test_the_trial_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +183,7 @@ def test_where_a_single_row_is_too_much_activations_are_computed_again_and_then_
     tiny = bench()
     told: list[Any] = []
     tiny.trainer._emit = told.append
-    in_forward(monkeypatch, Breaking(1, 2), learning=True)
+    in_forward(monkeypatch, Breaking(1, 2))
     whole, again = bench(), rows(1)
     assert tiny.trainer.token_budget == 10_000
     with pytest.raises(TrainingError, match="single row"):
