@@ -82,17 +82,38 @@ def render(template: str, tokens: Mapping[str, str], jobs: Sequence[Job]) -> lis
     Raises:
         ModelError: the template does not come to an end, takes too much memory, or ends the process.
     """
-    global _child
     wanted = {"template": template, "tokens": dict(tokens), "jobs": jobs}
     with _lock:
-        _child = _child or Child(_work)
         try:
-            answers = _child.ask(wanted, seconds=SECONDS, memory=MEMORY_BYTES + _PYTHON_BYTES)
-        except BaseException as error:
-            _child.close()
-            _child = None
-            raise _failure(error) from error
+            answers = _ask(wanted)
+        except TimeoutError as error:
+            words = tr(
+                "The chat template of the model does not come to an end in {seconds} seconds; choose another model."
+            )
+            raise ModelError(words.format(seconds=round(SECONDS))) from error
+        except MemoryError as error:
+            words = tr("The chat template of the model takes more than {megabytes} MB of memory; choose another model.")
+            raise ModelError(words.format(megabytes=MEMORY_BYTES >> 20)) from error
+        except ChildFailed as error:
+            log.warning("A chat template ended its process with %d: %s", error.code, error)
+            raise ModelError(tr("The chat template of the model could not be run; choose another model.")) from error
     return [[one if isinstance(one, str) else Refused(*one) for one in answer] for answer in answers]
+
+
+def _ask(wanted: dict[str, Any]) -> list[list[Any]]:
+    """Give the process a job, and start it where there is none, also where it was ended from outside."""
+    global _child
+    served = _child is not None
+    _child = _child or Child(_work)
+    try:
+        answers: list[list[Any]] = _child.ask(wanted, seconds=SECONDS, memory=MEMORY_BYTES + _PYTHON_BYTES)
+    except BaseException as error:
+        _child.close()
+        _child = None
+        if served and isinstance(error, ChildFailed):
+            return _ask(wanted)
+        raise
+    return answers
 
 
 def close_process() -> None:
@@ -116,19 +137,6 @@ _inherited: list[Child | None] = []
 atexit.register(close_process)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_process)
-
-
-def _failure(error: BaseException) -> BaseException:
-    if isinstance(error, TimeoutError):
-        words = tr("The chat template of the model does not come to an end in {seconds} seconds; choose another model.")
-        return ModelError(words.format(seconds=round(SECONDS)))
-    if isinstance(error, MemoryError):
-        words = tr("The chat template of the model takes more than {megabytes} MB of memory; choose another model.")
-        return ModelError(words.format(megabytes=MEMORY_BYTES >> 20))
-    if isinstance(error, ChildFailed):
-        log.warning("A chat template ended its process with %d: %s", error.code, error)
-        return ModelError(tr("The chat template of the model could not be run; choose another model."))
-    return error
 
 
 def default_template(tokenizer: PreTrainedTokenizerBase) -> str | None:

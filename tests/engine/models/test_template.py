@@ -7,8 +7,10 @@ import os
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
+from studio.engine.child import Child
 from studio.engine.data.formats.base import Example, Piece
 from studio.engine.data.render import Renderer
 from studio.engine.models import template
@@ -68,6 +70,26 @@ def test_a_computation_in_c_that_nothing_interrupts_is_ended_with_its_process(
         with pytest.raises(ModelError, match="does not come to an end"):
             one("{{ 9**(9**9) }}")
     assert one("{{ messages[0].content }}") == "Hi"
+
+
+def test_a_process_that_was_ended_from_outside_is_started_again() -> None:
+    one("x")
+    rendering = psutil.Process().children()
+    for process in rendering:
+        process.kill()
+    assert rendering
+    assert one("{{ messages[0].content }}") == "Hi"
+
+
+def test_a_template_that_ends_its_process_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template, "_child", None)
+    monkeypatch.setattr(template, "Child", lambda _: Child(end_at_once))
+    with pytest.raises(ModelError, match="could not be run"):
+        one("x")
+
+
+def end_at_once(*_: object) -> None:
+    os._exit(7)
 
 
 def test_threads_share_the_process() -> None:
