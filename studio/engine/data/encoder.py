@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import accumulate, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ DIVIDED = Remark("divided")
 # last tokens before such a cut can differ from those of the whole text, so 64 more tokens than needed must come out.
 _CHARACTERS = 8
 _SPARE = 64
+_TAIL = 32  # characters before an answer that decide how its prompt ends
 _END = itemgetter(1)  # of a token's place in the text
 
 
@@ -99,6 +101,7 @@ class Encoder:
         self._backend = tokenizer.backend_tokenizer
         self._added = set(tokenizer.added_tokens_decoder)
         self._known: dict[str, bool] = {}
+        self._splits_by_what_follows = lru_cache(1024)(self._compare_ends)
 
     def encode(self, rendered: Sequence[Rendered]) -> list[tuple[Encoding, ...] | RowSkipped]:
         """Return the row of each text (several of a divisible one), or why nothing can be learnt from it."""
@@ -188,11 +191,26 @@ class Encoder:
         """Encode again where a token reaches across a boundary, or text was taken for a control token."""
         reached = {0, *tokens.ends}
         boundaries = {place for span in rendered.spans for place in span if place < len(tokens.text)}
-        crossed = sorted(boundaries - reached)
+        split = {begin for begin, _ in rendered.spans if self._ends_otherwise(tokens.text, begin)}
+        crossed = sorted((boundaries - reached) | split)
         if not crossed and not rendered.guarded and self._control.agree(tokens.text, tokens.ids):
             return tokens
         ids, ends = self._control.encode_guarded(tokens.text, crossed)
         return _Tokens(tokens.text, ids, list(accumulate(ends, max)))
+
+    def _ends_otherwise(self, text: str, place: int) -> bool:
+        r"""Return whether a prompt that ends at `place` has other tokens at its end than the same text in a row.
+
+        Many tokenizers split white space by what follows: "\n\n" is one token at the end, and two before a word.
+        """
+        space = text[max(0, place - 2) : place]
+        if place >= len(text) or len(space) < 2 or not space.isspace():
+            return False
+        return self._splits_by_what_follows(text[max(0, place - _TAIL) : place], text[place])
+
+    def _compare_ends(self, tail: str, following: str) -> bool:
+        alone, followed = self._tokens([tail, tail + following])
+        return followed.ids[: len(alone.ids)] != alone.ids
 
     def _limited(self, rendered: Rendered, tokens: _Tokens) -> Encoding:
         opening = self._opening if rendered.opened else []

@@ -23,7 +23,7 @@ from studio.i18n import tr
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_VERSION = 3
+_VERSION = 4
 """Part of the fingerprint. Raise it when a change of this code renders the same example differently."""
 _TELLS_THE_DATE = "strftime_now"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 from typing import Any
@@ -291,6 +292,41 @@ def test_no_token_reaches_from_the_prompt_into_the_answer(
     assert tokenizer.decode(row.input_ids[:begin]) == prompt
     assert tokenizer.decode(row.input_ids[begin:]) == completion + "<|im_end|>"
     assert row.input_ids[:begin] == tokenizer(prompt, add_special_tokens=False)["input_ids"]
+
+
+SPACED = [
+    ("Q:\n\n", "Yes"),
+    ("Q:  ", "Yes"),
+    ("Q:\n\n", "\nYes"),
+    ("Q:\n\n\n", "  Yes"),
+    ("Q: \n\n", "是"),
+    ("\n\n", "Yes"),
+]
+
+
+@pytest.mark.parametrize(("prompt", "completion"), SPACED)
+def test_a_row_begins_with_the_tokens_of_its_prompt_though_space_is_split_by_what_follows(
+    prompt: str, completion: str, make_tokenizer: Any
+) -> None:
+    tokenizer = make_tokenizer("{% for m in messages %}{{ m['content'] }}{% endfor %}")
+    tokenizer.backend_tokenizer.model = with_merges(tokenizer, [("Ċ", "Ċ"), ("Ġ", "Ġ")])
+    assert tokenizer.tokenize("a\n\n") == ["a", "ĊĊ"]
+    renderer = Renderer(tokenizer, "base")
+    row = only(renderer.encode(Example((Piece(prompt, learnt=False), Piece(completion, learnt=True)))))
+    asked = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    assert row.input_ids[: len(asked)] == asked
+    assert row.supervised.index(True) == len(asked)
+    assert tokenizer.decode(row.input_ids) == f"{prompt}{completion}<|im_end|>"
+
+
+def with_merges(tokenizer: PreTrainedTokenizerFast, merges: list[tuple[str, str]]) -> Any:
+    from tokenizers import models
+
+    state = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    vocabulary = {**state["vocab"]}
+    for pair in merges:
+        vocabulary.setdefault("".join(pair), len(vocabulary))
+    return models.BPE(vocab=vocabulary, merges=[*map(tuple, state["merges"]), *merges])
 
 
 def test_alpaca_has_its_customary_layout(tokenizer: PreTrainedTokenizerFast) -> None:
