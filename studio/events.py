@@ -50,7 +50,8 @@ class DataPrepared(_Event):
     """Rows are tokenised and split. Lengths and totals are tokens.
 
     `skipped` has for each reason its `code` and `values` (words: `studio.text.data`) and its `count` of rows; in
-    journals of earlier versions it is a dict of sentence to count.
+    journals of earlier versions it is a dict of sentence to count. `findings` has of each finding about the rows that
+    are used its `name`, `count` and `values` (words: `studio.text.findings`).
     """
 
     type: ClassVar[str] = "data_prepared"
@@ -63,6 +64,7 @@ class DataPrepared(_Event):
     supervised_tokens: int
     longest: int
     planned_updates: int
+    findings: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from studio.i18n import gettext_noop, tr
+from studio.text.findings import finding_title
 
 WORDS = {
     # Why a row is skipped: parts of a sentence.
@@ -139,6 +140,7 @@ WORDS = {
     "general_rows_held_out": gettext_noop(
         "General rows that are also held out for validation: {count}; they are not trained on."
     ),
+    "rows_left_out": gettext_noop("Rows that are left out because of a finding ({finding}): {count}."),
     "no_end_token": gettext_noop("The tokenizer has no end token, so the model cannot learn where to stop."),
     "general_share_too_small": gettext_noop("The general share rounds to no row at all; raise it, or add domain rows."),
     "general_rows_unused": gettext_noop("The general rows are not used, because the general share is 0."),
@@ -161,6 +163,8 @@ def remark_text(code: str, values: Mapping[str, Any] | Iterable[tuple[str, Any]]
     given = dict(values)
     if "reason" in given:
         given["reason"] = remark_text(given.pop("reason"), given)
+    if "finding" in given:
+        given["finding"] = finding_title(given["finding"])
     if "numbers" in given:  # of the first few rows
         more = ", …" if given["count"] > len(given["numbers"]) else ""
         given["numbers"] = ", ".join(map(str, given["numbers"])) + more

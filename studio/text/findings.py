@@ -10,6 +10,21 @@ from typing import Any
 
 from studio.i18n import gettext_noop, tr
 
+TITLES = {
+    "duplicates": gettext_noop("Repeated rows"),
+    "near_duplicates": gettext_noop("Nearly repeated rows"),
+    "leaked": gettext_noop("Validation rows in training"),
+    "empty_answers": gettext_noop("Empty answers"),
+    "same_answers": gettext_noop("The same answer to many questions"),
+    "contradictions": gettext_noop("Contradictory answers"),
+    "placeholders": gettext_noop("Unfilled placeholders"),
+    "control_tokens": gettext_noop("Control tokens in the text"),
+    "language_mix": gettext_noop("Answers in another language"),
+    "nothing_learned": gettext_noop("Nothing to learn"),
+    "end_not_learned": gettext_noop("End not learned"),
+    "truncated": gettext_noop("Cut off at the longest length"),
+}
+
 FINDINGS = {
     "duplicates": gettext_noop(
         "{count} rows repeat an earlier row exactly. A row that stands there twice is learnt twice as strongly."
@@ -32,8 +47,8 @@ FINDINGS = {
         "rows were rendered with a chat template before."
     ),
     "leaked": gettext_noop(
-        "{count} of {held_out} rows held out for validation ask nearly the same as rows that are trained on. The "
-        "validation loss looks better than it is."
+        "{count} rows held out for validation are nearly the same as rows that are trained on. The validation loss "
+        "looks better than it is."
     ),
     "language_mix": gettext_noop(
         "The answers of {count} rows are in another language than nearly all others ({language})."
@@ -63,6 +78,11 @@ REMEDIES = {
     "raise_max_length": gettext_noop("Set the longest row to {value:,} tokens"),
     "move_out_of_validation": gettext_noop("Move them to the training rows"),
 }
+
+
+def finding_title(name: str) -> str:
+    """Return the title of a finding in the language of the session. Raises `KeyError` for an unknown name."""
+    return tr(TITLES[name])
 
 
 def finding_text(name: str, values: Mapping[str, Any]) -> str:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from studio.config import DataConfig, DataSource
 from studio.engine.control import Progress, no_progress
+from studio.engine.data.findings import Finding, find
+from studio.engine.data.findings.examples import Examples
 from studio.engine.data.hub import local_sources
 from studio.engine.data.mixing import SourceRows, TrainingOrder
 from studio.engine.data.readers.files import printable
@@ -39,12 +41,14 @@ class PreparedData:
         validation: domain rows that are never trained on; may be empty.
         order: which rows of `train` each epoch takes.
         report: how many rows were read and skipped, and why.
+        findings: what is wrong with some of the rows that are used.
     """
 
     train: RowStore
     validation: RowStore
     order: TrainingOrder
     report: DataReport
+    findings: tuple[Finding, ...] = ()
 
     @property
     def longest(self) -> int:
@@ -62,12 +66,16 @@ class PreparedData:
 
 @dataclass(frozen=True)
 class _Division:
-    """Which of all rows are for training and which for validation, as indices; `problems` says what was noticed."""
+    """Which of all rows are for training and which for validation, as indices.
+
+    `problems` says what was noticed on the way, `findings` what is wrong with these rows.
+    """
 
     domain: NDArray[np.int64]
     general: NDArray[np.int64]
     validation: NDArray[np.int64]
     problems: tuple[Remark, ...]
+    findings: tuple[Finding, ...]
 
 
 def prepare_data(
@@ -97,7 +105,8 @@ def prepare_data(
     parts = [tokenise(source, renderer, progress) for source in config.sources]
     table = concatenate_datasets([part.rows for part in parts])
     source_of = np.repeat(np.arange(len(parts)), [len(part.rows) for part in parts])
-    division = _divide(config, column(table, "digest"), source_of, seed)
+    examples = Examples(table, source_of, [found for part in parts for found in part.tally.examples])
+    division = _divide(config, column(table, "digest"), source_of, seed, examples)
     sources = [(str(source_path(source)), source.role) for source in config.sources]
     asked_of = np.array([number for _, number in files])[source_of]
     domain, general = (_counted(asked, asked_of[rows]) for rows in (division.domain, division.general))
@@ -107,7 +116,8 @@ def prepare_data(
         train=RowStore(table, np.concatenate([division.domain, division.general]), sources, source_of),
         validation=RowStore(table, division.validation, sources, source_of),
         order=order,
-        report=_report(config.sources, parts, problems, _duplicates(table, source_of)),
+        report=_report(config.sources, parts, problems, _duplicates(table, examples.begins)),
+        findings=division.findings,
     )
 
 
@@ -139,19 +149,44 @@ def _refuse_missing_roles(config: DataConfig) -> None:
     raise DataError(words.format(ratio=config.replay_ratio))
 
 
-def _divide(config: DataConfig, digests: NDArray[np.int64], source_of: NDArray[np.int64], seed: int) -> _Division:
-    is_general = np.array([source.role == "general" for source in config.sources])[source_of]
-    domain, general = np.flatnonzero(~is_general), np.flatnonzero(is_general)
-    held = held_out(digests[domain], config.validation_fraction, seed)
-    validation = domain[held]
-    leaks = np.isin(digests[general], digests[validation])
+def _divide(
+    config: DataConfig, digests: NDArray[np.int64], source_of: NDArray[np.int64], seed: int, examples: Examples
+) -> _Division:
     problems = []
+    used = np.ones(len(digests), dtype=np.bool_)
+    for name in config.leave_out:
+        rows = examples.having(name) & used
+        used &= ~rows
+        problems += _left_out(name, rows, examples)
+    is_general = np.array([source.role == "general" for source in config.sources])[source_of]
+    domain = np.flatnonzero(~is_general & used)
+    if not len(domain):
+        raise DataError(tr("Every domain row is left out because of a finding; leave fewer of them out."))
+    held = np.zeros(len(digests), dtype=np.bool_)
+    held[domain] = held_out(digests[domain], config.validation_fraction, seed)
     if config.validation_fraction > 0 and not held.any():
         problems.append(Remark("nothing_held_out"))
-    if leaks.any() and config.replay_ratio > 0:
+    general = is_general & used & (config.replay_ratio > 0)
+    leaks = general & np.isin(digests, digests[held])
+    if leaks.any():
         problems.append(Remark.of("general_rows_held_out", count=int(leaks.sum())))
-    used = general[~leaks] if config.replay_ratio > 0 else general[:0]
-    return _Division(domain[~held], used, validation, tuple(problems))
+    trained = (~is_general & used & ~held) | (general & ~leaks)
+    if "leaked" in config.leave_out:
+        moved = examples.having("leaked", trained, held)
+        held, trained = held & ~moved, trained | moved
+        problems += _left_out("leaked", moved, examples)
+    return _Division(
+        domain=np.flatnonzero(trained & ~is_general),
+        general=np.flatnonzero(trained & is_general),
+        validation=np.flatnonzero(held),
+        problems=tuple(problems),
+        findings=find(examples.within(trained, held)),
+    )
+
+
+def _left_out(name: str, rows: NDArray[np.bool_], examples: Examples) -> list[Remark]:
+    count = int((rows & examples.begins).sum())
+    return [Remark.of("rows_left_out", finding=name, count=count)] if count else []
 
 
 def _about_settings(config: DataConfig, order: TrainingOrder, tokenizer: PreTrainedTokenizerBase) -> list[Remark]:
@@ -169,11 +204,8 @@ def _about_settings(config: DataConfig, order: TrainingOrder, tokenizer: PreTrai
     return problems
 
 
-def _duplicates(table: Dataset, source_of: NDArray[np.int64]) -> int:
-    """Return how many examples equal an earlier one. The rows of one example are neighbours in the table."""
-    places = np.stack([source_of, column(table, "number")])
-    begins = np.ones(places.shape[1], dtype=np.bool_)
-    begins[1:] = (places[:, 1:] != places[:, :-1]).any(axis=0)
+def _duplicates(table: Dataset, begins: NDArray[np.bool_]) -> int:
+    """Return how many examples equal an earlier one; each begins at a row of the table, (rows,)."""
     digests = column(table, "digest")[begins]
     return len(digests) - len(np.unique(digests))
 

@@ -15,6 +15,7 @@ from studio.engine.control import Progress
 from studio.engine.data.cache import cached_dataset
 from studio.engine.data.encoder import DIVIDED, Encoding
 from studio.engine.data.examples import open_source
+from studio.engine.data.findings import traits
 from studio.engine.data.formats.base import Example
 from studio.engine.data.readers.files import fingerprint, printable, size_and_mtime
 from studio.engine.data.readers.open import source_path
@@ -37,8 +38,8 @@ class TokenisedSource:
 
     Attributes:
         rows: columns `input_ids`, `supervised` (the loss mask), `length` and `supervised_tokens` (their counts), `lost`
-            (tokens that were cut off it), `number` (of the row in the file) and `digest` (equal for
-            rows with equal tokens and mask).
+            (tokens that were cut off it), `number` (of the row in the file), `digest` (equal for rows with equal tokens
+            and mask) and `traits` (what findings need to know of the row of the file; `findings.traits`).
         tally: counts of the rows that were used and skipped.
         fingerprint: SHA-256 of the file.
     """
@@ -66,6 +67,7 @@ def tokenise(source: DataSource, renderer: Renderer, progress: Progress) -> Toke
         lost=Value("int64"),
         number=Value("int64"),
         digest=Value("int64"),
+        traits=Value("binary"),
     )
     digest = fingerprint(source_path(source), progress)
     key = _key(source, digest, renderer, str(features))
@@ -107,7 +109,7 @@ def _key(source: DataSource, digest: str, renderer: Renderer, columns: str) -> s
     read = source.model_dump(
         include={"format", "columns", "ignored_columns", "thoughts", "encoding", "bad_rows", "text_unit"}
     )
-    made_from = [digest, source_path(source).suffix.lower(), read, renderer.fingerprint, columns]
+    made_from = [digest, source_path(source).suffix.lower(), read, renderer.fingerprint, columns, traits.VERSION]
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:40]
 
 
@@ -117,8 +119,10 @@ def _rows(source: DataSource, renderer: Renderer, tally: Tally, progress: Progre
     opened = open_source(source, progress, "tokenising", tally)
     taught = 0
     for chunk in chunks(opened.examples()):
+        examples = dict(chunk)
         for number, encodings in encode_chunk(chunk, renderer, tally):
             taught += 1
+            known = traits.traits(number, examples[number])
             digest = _digest(encodings)
             for encoding in encodings:
                 if DIVIDED in encoding.notes:  # the rows of a long text may be held out one by one
@@ -131,6 +135,7 @@ def _rows(source: DataSource, renderer: Renderer, tally: Tally, progress: Progre
                     "lost": encoding.lost,
                     "number": number,
                     "digest": digest,
+                    "traits": known,
                 }
     if size_and_mtime(source_path(source)) != before:
         raise DataError(

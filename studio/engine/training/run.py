@@ -243,10 +243,11 @@ class _Run:
                 supervised_tokens=int(train_rows.supervised.sum()),
                 longest=int(train_rows.lengths.max()),
                 planned_updates=planned_updates(self._config, data.order.rows_per_epoch),
+                findings=[finding.to_json() for finding in data.findings],
             )
         )
-        for problem in data.report.problems:
-            log.warning("%s", problem.text())
+        for text in (*(problem.text() for problem in data.report.problems), *(one.meaning() for one in data.findings)):
+            log.warning("%s", text)
 
     def _make_loop(self, prepared: Prepared, model: TrainableModel, verdicts: Sequence[OverflowDiagnosed] = ()) -> Loop:
         """Return a loop at its beginning; `verdicts` are those of the run so far."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from studio.config import DataConfig
-from studio.text.findings import finding_text, remedy_text
+from studio.text.findings import finding_text, finding_title, remedy_text
 
 Values: TypeAlias = tuple[tuple[str, Any], ...]
 
@@ -59,6 +59,11 @@ class Finding:
     rows: tuple[int, ...]
     values: Values = ()
     remedy: Remedy | None = None
+
+    @property
+    def title(self) -> str:
+        """What it is called, in the language of the session."""
+        return finding_title(self.name)
 
     def meaning(self) -> str:
         """Return what it means, in the language of the session."""

@@ -25,11 +25,12 @@ class Survey:
     Attributes:
         traits: the numbers of each usable row (`findings.traits.ROW`), (rows,).
         skipped: number and reason of the first skipped rows of each reason.
-        held_out: which rows are held out for validation, (rows,); None where that is not known.
+        trained, held_out: which rows are trained on and held out for validation, (rows,); None where that is not known.
     """
 
     traits: NDArray[Any]
     skipped: Sequence[tuple[int, Remark]] = ()
+    trained: Rows | None = None
     held_out: Rows | None = None
 
     @cached_property

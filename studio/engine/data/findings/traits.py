@@ -154,7 +154,12 @@ class TraitList:
         return np.frombuffer(bytes(self._bytes), dtype=ROW)
 
 
-def traits_of(table: Dataset) -> NDArray[Any]:
-    """Return the numbers of the rows of a tokenised table, as `ROW`s, (rows,), at most `MOST`."""
-    chunks = table.with_format("arrow")[: min(MOST, len(table))]["traits"].chunks
-    return np.frombuffer(b"".join(value for chunk in chunks for value in chunk.to_pylist()), dtype=ROW)
+def traits_of(table: Dataset, places: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the numbers of some rows of a tokenised table, at ascending places, as `ROW`s, (places,)."""
+    parts, begin = [np.empty(0, dtype=ROW)], 0
+    for chunk in table.data.column("traits").chunks:
+        on_disk = np.frombuffer(chunk.buffers()[2], dtype=ROW)[chunk.offset :]  # all values have the same length
+        within = places[slice(*np.searchsorted(places, (begin, begin + len(chunk))))]
+        parts.append(on_disk[within - begin])
+        begin += len(chunk)
+    return np.concatenate(parts)

@@ -1,0 +1,60 @@
+"""The rows of the files behind the rows of a tokenised table: one row of a file may have become several there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from studio.engine.data.findings import DETECTORS
+from studio.engine.data.findings.survey import Rows, Survey
+from studio.engine.data.findings.traits import MOST, traits_of
+from studio.engine.data.report import Remark
+from studio.engine.data.rows import column
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+class Examples:
+    """The examples of a table whose rows have the traits of the rows that they were made of.
+
+    Args:
+        table: tokenised rows; the rows of one example are neighbours.
+        source_of: which file each row came from, (rows,).
+        skipped: number and reason of skipped rows.
+
+    Attributes:
+        begins: which rows of the table are the first of an example, (rows,).
+        survey: what is known of the first `MOST` examples.
+    """
+
+    def __init__(self, table: Dataset, source_of: NDArray[np.int64], skipped: Sequence[tuple[int, Remark]]) -> None:
+        places = np.stack([source_of, column(table, "number")])
+        self.begins: Rows = np.ones(len(table), dtype=np.bool_)
+        self.begins[1:] = (places[:, 1:] != places[:, :-1]).any(axis=0)
+        self._first = np.flatnonzero(self.begins)[:MOST]
+        self.survey = Survey(traits_of(table, self._first), skipped)
+
+    def having(self, name: str, trained: Rows | None = None, held_out: Rows | None = None) -> Rows:
+        """Return which rows of the table have a finding, (rows,).
+
+        Args:
+            trained, held_out: which rows of the table are trained on and held out, (rows,); only "leaked" needs it.
+        """
+        survey = self.survey
+        if trained is not None and held_out is not None:
+            survey = replace(survey, trained=trained[self._first], held_out=held_out[self._first])
+        found = np.zeros(int(self.begins.sum()), dtype=np.bool_)
+        found[: len(survey.traits)] = DETECTORS.get(name).which(survey)
+        of_rows: Rows = found[np.cumsum(self.begins) - 1]
+        return of_rows
+
+    def within(self, trained: Rows, held_out: Rows) -> Survey:
+        """Return the survey of the examples that are trained on or held out; which rows these are is given, (rows,)."""
+        trained, held_out = trained[self._first], held_out[self._first]
+        used = trained | held_out
+        return Survey(self.survey.traits[used], self.survey.skipped, trained[used], held_out[used])
