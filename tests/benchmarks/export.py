@@ -1,4 +1,4 @@
-"""How long a certified export takes beside merging and saving with plain peft, which checks nothing.
+"""Time and peak memory of a certified export, beside merging and saving with plain peft, which checks nothing.
 
     python tests/benchmarks/export.py [--rounds 3] [--model DIR]
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -28,16 +29,16 @@ TARGET = 3.0
 def main() -> None:
     arguments = _arguments()
     if arguments.side:
-        seconds = (_peft if arguments.side == "peft" else _ours)(Path(arguments.run))
-        print(json.dumps(seconds))
+        print(json.dumps((_peft if arguments.side == "peft" else _ours)(Path(arguments.run))))
         return
     with tempfile.TemporaryDirectory() as folder:
         run = _train(arguments.model or _starter(), Path(folder))
         took: dict[str, list[float]] = {side: [] for side in SIDES}
         for number in range(arguments.rounds):
             for side in SIDES if number % 2 == 0 else SIDES[::-1]:
-                took[side].append(_in_process(side, run))
-                print(f"{side:5} {took[side][-1]:6.1f} s", flush=True)
+                found = _in_process(side, run)
+                took[side].append(found["seconds"])
+                print(f"{side:5} {found['seconds']:6.1f} s, peak {_mib(found['peak'])}{_beside(found)}", flush=True)
     ratio = statistics.median(took["ours"]) / statistics.median(took["peft"])
     print(f"\na certified export takes {ratio:.2f} times as long as a plain one (goal: {TARGET:.0f})")
 
@@ -80,16 +81,33 @@ def _train(model: str, folder: Path) -> Path:
     return run.path
 
 
-def _in_process(side: str, run: Path) -> float:
+def _in_process(side: str, run: Path) -> dict[str, float]:
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"}
     command = [sys.executable, __file__, "--side", side, "--run", str(run)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
-    return float(json.loads(done.stdout.strip().splitlines()[-1]))
+    found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
 
 
-def _peft(run: Path) -> float:
+def _mib(size: float) -> str:
+    return f"{size / 2**20:.0f} MiB"
+
+
+def _beside(found: dict[str, float]) -> str:
+    """Return what the export took beyond the program, beside what it was said to take."""
+    if "estimated" not in found:
+        return ""
+    taken = found["peak"] - found["before"]
+    return f"; {_mib(taken)} beyond the program, estimated {_mib(found['estimated'])}, {found['estimated'] / taken:.3f}"
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _peft(run: Path) -> dict[str, float]:
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -104,23 +122,28 @@ def _peft(run: Path) -> float:
         merged = PeftModel.from_pretrained(model, str(run / "adapter")).merge_and_unload()
         merged.to(stored).save_pretrained(out)
         AutoTokenizer.from_pretrained(base).save_pretrained(out)
-        return time.perf_counter() - began
+        return {"seconds": time.perf_counter() - began, "peak": _peak()}
 
 
-def _ours(run: Path) -> float:
+def _ours(run: Path) -> dict[str, float]:
     import peft  # noqa: F401  imported before the clock starts, as by the peer
     import transformers  # noqa: F401
 
+    from studio.config import read_config
+    from studio.engine.export.memory import whole_bytes
     from studio.engine.export.run import export_run
+    from studio.engine.models.inspect import inspect_model
     from studio.runs import open_run
 
+    before = _peak()
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         result = export_run(open_run(run), "merged", out=Path(folder, "export"))
         took = time.perf_counter() - began
     if not result.passed:
         sys.exit("The export did not pass its own checks.")
-    return took
+    parameters = inspect_model(Path(read_config(run / "config.toml").model.path)).parameters
+    return {"seconds": took, "peak": _peak(), "before": before, "estimated": whole_bytes(parameters, merged=True)}
 
 
 if __name__ == "__main__":

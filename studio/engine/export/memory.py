@@ -30,8 +30,7 @@ def needs_parts(source: Source, target: Target) -> bool:
         ExportError: there is not enough memory for it.
     """
     free = psutil.virtual_memory().available
-    parameters = source.info.parameters
-    whole = parameters * (_MERGED if target.plain_model else _AS_IT_IS)
+    whole = whole_bytes(source.info.parameters, merged=target.plain_model)
     if whole <= _COMFORTABLE * free or (whole <= free and not target.by_parts):
         return False
     needed = part_bytes(source.info.shapes) if target.by_parts else whole
@@ -42,6 +41,11 @@ def needs_parts(source: Source, target: Target) -> bool:
             )
         )
     return True
+
+
+def whole_bytes(parameters: int, *, merged: bool) -> int:
+    """Return the bytes of memory that an export of whole models takes, with the outputs that it compares."""
+    return parameters * (_MERGED if merged else _AS_IT_IS) + KEPT_BYTES
 
 
 def part_bytes(shapes: ModelShapes) -> int:
