@@ -149,7 +149,7 @@ def test_a_model_goes_by_parts_only_where_it_does_not_fit_well(
 ) -> None:
     source = open_source(make_run(), no_progress)
     free = {"roomy": 10**12, "tight": memory.part_bytes(source.info.shapes), "none": 1000}
-    monkeypatch.setattr(memory, "_COMFORTABLE", 1e-6)
+    monkeypatch.setattr(memory, "_COMFORTABLE", 1e-3)
 
     def needs(state: str) -> bool:
         monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free[state]))
