@@ -33,18 +33,18 @@ FINDINGS = {
         "{count} rows repeat an earlier row with hardly a change, such as in case, spacing or a single word."
     ),
     "empty_answers": gettext_noop(
-        'The answers of {count} rows are empty or say nothing, such as "{example}". The model learns to say nothing.'
+        'The answers of {count} rows are empty or say nothing, such as "N/A". The model learns to say nothing.'
     ),
     "same_answers": gettext_noop(
-        "{count} rows give an answer that other questions have already got, word for word or nearly: “{example}”. The "
+        "{count} rows give an answer that other questions have already got, word for word or nearly. The "
         "model learns to give it to everything."
     ),
     "placeholders": gettext_noop(
-        "{count} rows hold placeholders that were never filled in, such as {example}. The model learns to write them."
+        "{count} rows hold placeholders that were never filled in, such as [NAME]. The model learns to write them."
     ),
     "control_tokens": gettext_noop(
-        "The text of {count} rows spells control tokens, such as {example}. They are learnt as plain text; perhaps the "
-        "rows were rendered with a chat template before."
+        "The text of {count} rows spells control tokens, such as <|im_end|>. They are learnt as plain text; perhaps "
+        "the rows were rendered with a chat template before."
     ),
     "leaked": gettext_noop(
         "{count} rows held out for validation are nearly the same as rows that are trained on. The validation loss "

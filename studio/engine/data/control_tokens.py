@@ -92,6 +92,10 @@ class ControlTokens:
         """Return whether text ends with a control token that the template wrote."""
         return text.endswith(tuple(self._alias))
 
+    def holds(self, ids: Iterable[int]) -> bool:
+        """Return whether control tokens, or the end token, are among `ids`."""
+        return any(token in self._ids or token == self._tokenizer.eos_token_id for token in ids)
+
     def agree(self, text: str, ids: Iterable[int]) -> bool:
         """Return whether `ids` have as many control tokens as `text` shows outside of aliases."""
         unknown = self._tokenizer.unk_token

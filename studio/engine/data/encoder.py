@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import accumulate, groupby
+from itertools import accumulate, compress, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,7 @@ class Encoding:
         segments: the text of these tokens in order, in parts that are learnt or not.
         notes: remarks on the row.
         lost: tokens behind the longest length, which are in no row. Of a very long text they are estimated.
+        teaches_end: whether what is learnt ends with a control token; a template may put a line end or two behind it.
     """
 
     input_ids: list[int]
@@ -83,6 +84,7 @@ class Encoding:
     segments: tuple[tuple[str, bool], ...]
     notes: tuple[Remark, ...]
     lost: int = 0
+    teaches_end: bool = True
 
 
 class Encoder:
@@ -234,6 +236,7 @@ class Encoder:
             segments=segments,
             notes=(*notes, TRUNCATED) if len(tokens.ids) > room else notes,
             lost=max(0, whole - self._max_length),
+            teaches_end=self._control.holds(list(compress(ids, mask))[-3:]),
         )
 
     def _differences(self, ids: list[int], text: str) -> tuple[Remark, ...]:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Literal
 from studio.config import DataSource
 from studio.config.data import MAX_LENGTH, TRAIN_ON, TrainOn
 from studio.engine.control import Progress, no_progress
+from studio.engine.data.encoder import Encoding
 from studio.engine.data.examples import MOST_COLUMNS, OpenSource, open_source
 from studio.engine.data.findings import Finding, Survey, find
-from studio.engine.data.findings.traits import TraitList
+from studio.engine.data.findings.rows import TraitList
 from studio.engine.data.formats.base import Example
 from studio.engine.data.formats.marks import is_filled
 from studio.engine.data.hub import local_sources
@@ -116,7 +117,8 @@ def inspect_data(
     first = next(opened)
     columns, traits = _Columns(), TraitList()
     rendered: list[RenderedRow] = []
-    for chunk in chunks(_counted(chain([first], opened), columns, traits)):
+    for chunk in chunks(_counted(chain([first], opened), columns)):
+        kept: list[tuple[int, tuple[Encoding, ...]]] = [(number, ()) for number, _ in chunk]
         if renderer is None:
             rendered += [_as_text(number, example) for number, example in chunk[: rows - len(rendered)]]
         elif tally.rows <= ENCODED or len(rendered) < rows:
@@ -126,11 +128,15 @@ def inspect_data(
                 rendered.append(
                     RenderedRow(number=number, segments=encoding.segments, tokens=tokens, supervised_tokens=learnt)
                 )
-    findings = find(Survey(traits.rows(), tally.examples))
+        examples = dict(chunk)
+        for number, encodings in kept:
+            traits.add(number, examples[number], encodings)
+    survey = Survey(traits.rows(), tally.examples, tally.skipped, tally.needed, max_length if renderer else 0)
+    findings = find(survey)
     return _inspection(source, first, columns, rendered, findings, max_length)
 
 
-def _counted(files: Iterable[OpenSource], columns: _Columns, traits: TraitList) -> Iterator[tuple[int, Example]]:
+def _counted(files: Iterable[OpenSource], columns: _Columns) -> Iterator[tuple[int, Example]]:
     """Yield the examples of all files while counting columns and duplicates."""
     seen: set[int] = set()
     for file, row in ((opened, row) for opened in files for row in opened.rows):
@@ -143,7 +149,6 @@ def _counted(files: Iterable[OpenSource], columns: _Columns, traits: TraitList) 
             file.tally.notes[Remark("duplicates")] += 1
         elif len(seen) < _REMEMBERED:
             seen.add(known)
-        traits.add(row.number, example)
         yield row.number, example
 
 

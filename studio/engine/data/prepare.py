@@ -105,7 +105,7 @@ def prepare_data(
     parts = [tokenise(source, renderer, progress) for source in config.sources]
     table = concatenate_datasets([part.rows for part in parts])
     source_of = np.repeat(np.arange(len(parts)), [len(part.rows) for part in parts])
-    examples = Examples(table, source_of, [found for part in parts for found in part.tally.examples])
+    examples = Examples(table, source_of, [part.tally for part in parts], config.max_length)
     division = _divide(config, column(table, "digest"), source_of, seed, examples)
     sources = [(str(source_path(source)), source.role) for source in config.sources]
     asked_of = np.array([number for _, number in files])[source_of]

@@ -15,7 +15,8 @@ from studio.engine.control import Progress
 from studio.engine.data.cache import cached_dataset
 from studio.engine.data.encoder import DIVIDED, Encoding
 from studio.engine.data.examples import open_source
-from studio.engine.data.findings import traits
+from studio.engine.data.findings.rows import traits
+from studio.engine.data.findings.traits import VERSION
 from studio.engine.data.formats.base import Example
 from studio.engine.data.readers.files import fingerprint, printable, size_and_mtime
 from studio.engine.data.readers.open import source_path
@@ -109,7 +110,7 @@ def _key(source: DataSource, digest: str, renderer: Renderer, columns: str) -> s
     read = source.model_dump(
         include={"format", "columns", "ignored_columns", "thoughts", "encoding", "bad_rows", "text_unit"}
     )
-    made_from = [digest, source_path(source).suffix.lower(), read, renderer.fingerprint, columns, traits.VERSION]
+    made_from = [digest, source_path(source).suffix.lower(), read, renderer.fingerprint, columns, VERSION]
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:40]
 
 
@@ -122,7 +123,7 @@ def _rows(source: DataSource, renderer: Renderer, tally: Tally, progress: Progre
         examples = dict(chunk)
         for number, encodings in encode_chunk(chunk, renderer, tally):
             taught += 1
-            known = traits.traits(number, examples[number])
+            known = traits(number, examples[number], encodings)
             digest = _digest(encodings)
             for encoding in encodings:
                 if DIVIDED in encoding.notes:  # the rows of a long text may be held out one by one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from studio.engine.data.findings import DETECTORS
 from studio.engine.data.findings.survey import Rows, Survey
 from studio.engine.data.findings.traits import MOST, traits_of
-from studio.engine.data.report import Remark
+from studio.engine.data.report import Tally
 from studio.engine.data.rows import column
 
 if TYPE_CHECKING:
@@ -25,19 +26,26 @@ class Examples:
     Args:
         table: tokenised rows; the rows of one example are neighbours.
         source_of: which file each row came from, (rows,).
-        skipped: number and reason of skipped rows.
+        tallies: the counts of each file.
+        max_length: tokens at which rows are cut.
 
     Attributes:
         begins: which rows of the table are the first of an example, (rows,).
         survey: what is known of the first `MOST` examples.
     """
 
-    def __init__(self, table: Dataset, source_of: NDArray[np.int64], skipped: Sequence[tuple[int, Remark]]) -> None:
+    def __init__(self, table: Dataset, source_of: NDArray[np.int64], tallies: Sequence[Tally], max_length: int) -> None:
         places = np.stack([source_of, column(table, "number")])
         self.begins: Rows = np.ones(len(table), dtype=np.bool_)
         self.begins[1:] = (places[:, 1:] != places[:, :-1]).any(axis=0)
         self._first = np.flatnonzero(self.begins)[:MOST]
-        self.survey = Survey(traits_of(table, self._first), skipped)
+        self.survey = Survey(
+            traits_of(table, self._first),
+            skipped=[found for tally in tallies for found in tally.examples],
+            skipped_rows=sum((tally.skipped for tally in tallies), Counter()),
+            needed=[length for tally in tallies for length in tally.needed],
+            max_length=max_length,
+        )
 
     def having(self, name: str, trained: Rows | None = None, held_out: Rows | None = None) -> Rows:
         """Return which rows of the table have a finding, (rows,).
@@ -57,4 +65,5 @@ class Examples:
         """Return the survey of the examples that are trained on or held out; which rows these are is given, (rows,)."""
         trained, held_out = trained[self._first], held_out[self._first]
         used = trained | held_out
-        return Survey(self.survey.traits[used], self.survey.skipped, trained[used], held_out[used])
+        traits = self.survey.traits[used]
+        return replace(self.survey, traits=traits, trained=trained[used], held_out=held_out[used])

@@ -20,7 +20,7 @@ from studio.engine.data.formats.base import Example
 if TYPE_CHECKING:
     from datasets import Dataset
 
-VERSION = 1
+VERSION = 2
 """Raise it when a change of this package gives a row other numbers: cached rows are then made again."""
 
 SKETCH = 32
@@ -45,13 +45,23 @@ ROW = np.dtype(
         ("answer_frame", np.int64),
         ("question_sketch", np.uint32, SKETCH),
         ("answer_sketch", np.uint32, SKETCH),
+        ("claim", np.int64),
+        ("stance", np.int8),
+        ("answer_words", np.int32),
+        ("question_language", np.uint8),
+        ("answer_language", np.uint8),
+        ("marks", np.uint32),
+        ("tokens", np.int64),
     ]
 )
 """The numbers of a row.
 
 `number` is its number in the file and `content` a hash of all of it. `question` and `answer` are hashes of the normal
 texts, `question_frame` and `answer_frame` of what near texts have in common (`frame`), and `question_sketch` and
-`answer_sketch` their sketches, filled up with `NO_HASH`.
+`answer_sketch` their sketches, filled up with `NO_HASH`. `claim` is a hash of the answer without numbers, yes, no and
+not; `stance` is 1 where it says yes and -1 where it says no. `answer_words` counts its words (of Chinese, characters).
+Languages are places in `language.LANGUAGES`, 0 where it is not known. `marks` has the bits of the detectors that look
+at single rows. `tokens` is the length of the row before it was cut; 0 where it was not encoded.
 """
 
 
@@ -63,11 +73,13 @@ class Texts:
         question: all that stands before the last answer.
         answer: the last answer, or a whole plain text.
         everything: all of it.
+        asked: the last question alone.
     """
 
     question: str
     answer: str
     everything: str
+    asked: str
 
     @classmethod
     def of(cls, example: Example) -> Texts:
@@ -76,7 +88,7 @@ class Texts:
         parts = turns or [(piece.text, piece.learnt) for piece in example.pieces]
         last = max((place for place, (_, answers) in enumerate(parts) if answers), default=len(parts) - 1)
         before = "\n".join(text for text, _ in parts[:last])
-        return cls(before, parts[last][0], "\n".join(text for text, _ in parts))
+        return cls(before, parts[last][0], "\n".join(text for text, _ in parts), parts[last - 1][0] if last else "")
 
 
 def normal(text: str) -> str:
@@ -122,36 +134,6 @@ def sketch(text: str) -> NDArray[np.uint32]:
     grams.sort()
     smallest: NDArray[np.uint32] = grams[np.append(True, grams[1:] != grams[:-1])][:SKETCH]
     return smallest
-
-
-def traits(number: int, example: Example) -> bytes:
-    """Return the numbers of a row, as the bytes of one `ROW`."""
-    texts = Texts.of(example)
-    row = np.zeros((), dtype=ROW)
-    row["number"] = number
-    row["content"] = hashed(texts.question, texts.answer)
-    for name, text in (("question", normal(texts.question)), ("answer", normal(texts.answer))):
-        row[name], row[f"{name}_frame"] = hashed(text), frame(text)
-        row[f"{name}_sketch"] = NO_HASH
-        hashes = sketch(text)
-        row[f"{name}_sketch"][: len(hashes)] = hashes
-    return row.tobytes()
-
-
-class TraitList:
-    """The numbers of the rows of a file while it is read, at most `MOST`."""
-
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-
-    def add(self, number: int, example: Example) -> None:
-        """Append those of a row."""
-        if len(self._bytes) < MOST * ROW.itemsize:
-            self._bytes += traits(number, example)
-
-    def rows(self) -> NDArray[Any]:
-        """Return them as `ROW`s, (rows,)."""
-        return np.frombuffer(bytes(self._bytes), dtype=ROW)
 
 
 def traits_of(table: Dataset, places: NDArray[np.int64]) -> NDArray[Any]:

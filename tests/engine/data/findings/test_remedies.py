@@ -28,7 +28,7 @@ def test_a_remedy_leaves_rows_out_beside_those_that_are_left_out_already() -> No
 def test_a_remedy_raises_the_longest_row() -> None:
     remedy = Remedy("raise_max_length", "max_length", 2048)
     assert remedy.apply(CONFIG).max_length == 2048
-    assert "2048" in remedy.text()
+    assert "2,048" in remedy.text()
 
 
 def test_a_remedy_that_is_no_value_of_the_option_is_refused() -> None:

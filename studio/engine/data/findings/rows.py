@@ -1,0 +1,55 @@
+"""Make the numbers of rows while they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from studio.engine.data.findings import DETECTORS
+from studio.engine.data.findings.claims import claim, stance, words
+from studio.engine.data.findings.language import language
+from studio.engine.data.findings.traits import MOST, NO_HASH, ROW, Texts, frame, hashed, normal, sketch
+from studio.engine.data.formats.base import Example
+
+if TYPE_CHECKING:
+    from studio.engine.data.encoder import Encoding
+
+
+def traits(number: int, example: Example, encodings: Sequence[Encoding] = ()) -> bytes:
+    """Return the numbers of a row, as the bytes of one `ROW`; `encodings` are the rows of tokens that it became."""
+    texts = Texts.of(example)
+    answer = normal(texts.answer)
+    row = np.zeros((), dtype=ROW)
+    row["number"] = number
+    row["content"] = hashed(texts.question, texts.answer)
+    for name, text in (("question", normal(texts.question)), ("answer", answer)):
+        row[name], row[f"{name}_frame"] = hashed(text), frame(text)
+        row[f"{name}_sketch"] = NO_HASH
+        hashes = sketch(text)
+        row[f"{name}_sketch"][: len(hashes)] = hashes
+    row["claim"], row["stance"], row["answer_words"] = hashed(claim(answer)), stance(answer), words(answer)
+    row["question_language"], row["answer_language"] = language(texts.asked), language(texts.answer)
+    for detector in DETECTORS:
+        if detector.mark and detector.mark(texts, encodings):
+            row["marks"] |= detector.bit
+    row["tokens"] = max((len(encoding.input_ids) + encoding.lost for encoding in encodings), default=0)
+    return row.tobytes()
+
+
+class TraitList:
+    """The numbers of the rows of a file while it is read, at most `MOST`."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def add(self, number: int, example: Example, encodings: Sequence[Encoding] = ()) -> None:
+        """Append those of a row."""
+        if len(self._bytes) < MOST * ROW.itemsize:
+            self._bytes += traits(number, example, encodings)
+
+    def rows(self) -> NDArray[Any]:
+        """Return them as `ROW`s, (rows,)."""
+        return np.frombuffer(bytes(self._bytes), dtype=ROW)
