@@ -11,6 +11,7 @@ from studio.errors import RunFolderError
 from studio.i18n import tr
 from studio.paths import default_runs_root
 from studio.runs import RunFolder, list_runs
+from studio.text.retention import retention_share
 
 
 def add_to(commands: Commands) -> None:
@@ -48,6 +49,8 @@ def _line(folder: RunFolder, state: dict[str, Any]) -> str:
     losses = {key: f"{float(loss):.4f}" for key, loss in (state.get("validation_loss") or {}).items()}
     if losses:
         parts.append(tr("validation loss {first} → {last}").format(**losses))
+    if kept := state.get("retention"):
+        parts.append(tr("retention {share}").format(share=retention_share(float(kept["retention"]))))
     if state.get("error"):
         parts.append(str(state["error"]))
     return "  ".join(parts)

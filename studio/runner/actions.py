@@ -27,7 +27,7 @@ from studio.engine.estimate.remedies import options_text as options_text
 from studio.engine.export import TARGETS, Target
 from studio.engine.methods import METHODS, Method, suggestions_of
 from studio.engine.models.find import resolve_model
-from studio.engine.models.info import ModelInfo
+from studio.engine.models.info import ModelInfo, as_configured
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.starter import fetch_starter as fetch_starter
 from studio.engine.models.starter import starter_folder as starter_folder
@@ -99,6 +99,13 @@ def open_xray(
     settings = config.model_dump(include={"train_on", "max_length", "prompt_template"}) if config else {}
     tokenizer = load_tokenizer(model.path, model.chat_template)
     return open_xray(source, tokenizer, model.kind, progress=progress, **settings)
+
+
+def open_xray_of_run(config: RunConfig, path: str, progress: Progress = no_progress) -> XRay:
+    """Return every row of one file of a run, as its model saw them. Raises `DataError` and `ModelError`."""
+    model = as_configured(open_model(config.model.path, progress), config.model)
+    source = next((one for one in config.data.sources if one.path == path), DataSource(path=path))
+    return open_xray(source, model, config.data, progress)
 
 
 def export(

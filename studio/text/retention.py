@@ -18,6 +18,9 @@ VERDICTS = {
     "unknown": gettext_noop("What it kept could not be measured: the model's numbers are not finite."),
 }
 
+# Those that call for another run.
+LOSSES = ("gained_and_lost", "lost_for_nothing", "nothing_gained", "unknown")
+
 REMEDIES = {
     "more_general_rows": gettext_noop(
         "mix in more general rows (data.replay_ratio, 0.1 to 0.3): what is rehearsed is not forgotten"
@@ -44,8 +47,12 @@ def retention_text(perplexity: float, base_perplexity: float, kl: float) -> str:
 
 def report_text(report: Mapping[str, Any]) -> str:
     """Return what was gained and lost, and what to try, in a few sentences; `report` is the event as a dict."""
-    parts = (tr(VERDICTS[report["verdict"]]), *_facts(report), remedies_text(report["remedies"]))
-    return " ".join(part for part in parts if part)
+    return f"{outcome_text(report)} {remedies_text(report['remedies'])}".strip()
+
+
+def outcome_text(report: Mapping[str, Any]) -> str:
+    """Return what was gained and lost."""
+    return " ".join((tr(VERDICTS[report["verdict"]]), *_facts(report)))
 
 
 def remedies_text(remedies: Sequence[str]) -> str:

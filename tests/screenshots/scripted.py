@@ -165,6 +165,7 @@ def scripted_runs(root: Path) -> list[RunFolder]:
             precision=precision,
             model={"name": model, "path": f"/models/{model}", "kind": "chat"},
             validation_loss={"first": losses[0], "last": losses[1]},
+            **({"retention": {"retention": 0.951, "kl": 0.021}} if number == 0 else {}),
             **details,
         )
         folder.adapter.mkdir()

@@ -19,6 +19,7 @@ from studio.i18n import gettext_noop, tr
 from studio.runs import RunFolder, list_runs
 from studio.text import numbers
 from studio.text.numbers import duration_text
+from studio.text.retention import retention_share
 from studio.ui import theme
 from studio.ui.models.table import Column, Index, TableModel
 
@@ -39,6 +40,7 @@ class RunSummary:
     updates: int | None = None
     first_loss: float | None = None
     last_loss: float | None = None
+    retention: float | None = None
     seconds: float | None = None
     problem: str = ""
 
@@ -70,6 +72,7 @@ def read_summary(folder: RunFolder) -> RunSummary:
         updates=None if (updates := _number(state, "updates")) is None else int(updates),
         first_loss=_number(losses, "first"),
         last_loss=_number(losses, "last"),
+        retention=_number(_table(state, "retention"), "retention"),
         seconds=_number(state, "seconds"),
         problem=str(state.get("error", "")),
     )
@@ -145,6 +148,13 @@ COLUMNS = (
         key=lambda run: _least(run.updates),
     ),
     RunColumn(gettext_noop("Validation loss"), right=True, text=loss_text, key=lambda run: _least(run.last_loss)),
+    RunColumn(
+        gettext_noop("Retention"),
+        gettext_noop("Perplexity of the base on general texts, divided by that of the result: less is forgetting"),
+        right=True,
+        text=lambda run: numbers.NONE if run.retention is None else retention_share(run.retention),
+        key=lambda run: _least(run.retention),
+    ),
     RunColumn(
         gettext_noop("Duration"),
         right=True,

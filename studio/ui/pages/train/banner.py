@@ -10,7 +10,7 @@ from studio.runner.numerics import verdict_title
 from studio.runner.record import RunState
 from studio.text import numbers
 from studio.text.numbers import duration_text
-from studio.text.retention import VERDICTS
+from studio.text.retention import LOSSES, VERDICTS
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.verdict import Verdict
@@ -44,7 +44,8 @@ class EndBanner(QFrame):
         if waits:
             self.verdict.set(_waiting(state), "warning")
         else:
-            self.verdict.set(_sentence(state), "bad" if failed else "good")
+            lost = state.report is not None and state.report.verdict in LOSSES
+            self.verdict.set(_sentence(state), "bad" if failed else "warning" if lost else "good")
         self.setVisible(state.ended or waits)
 
 

@@ -3,50 +3,56 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QDialog, QHeaderView, QTableView, QWidget
 
 from studio.i18n import tr
+from studio.runner import actions
 from studio.runner.record import RunRecord
-from studio.text.retention import report_text
+from studio.text.retention import outcome_text, remedies_text
 from studio.ui import theme
+from studio.ui.bridge import AppContext
+from studio.ui.dialogs.xray.dialog import XRayDialog
 from studio.ui.models.outcome import AnswersModel, RowsModel
 from studio.ui.widgets.buttons import push_button
-from studio.ui.widgets.layout import hbox, vbox
-from studio.ui.widgets.table import comparison_table
+from studio.ui.widgets.layout import STRETCH, hbox, vbox
+from studio.ui.widgets.table import comparison_table, selected_row
 from studio.ui.widgets.text import label
 
 
 class OutcomeWindow(QDialog):
-    """A window beside the run, which goes on meanwhile. `row_opened` carries file and number of a row to look at."""
+    """A window beside the run, which goes on meanwhile."""
 
-    row_opened = Signal(str, int)
-
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._context = context
         self.setWindowTitle(tr("Gained, kept and lost"))
         self.report = label("", "body", wrap=True)
-        self.report.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.remedies = label("", "body", wrap=True)
+        for words in (self.report, self.remedies):
+            words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.answers, self.rows = AnswersModel(), RowsModel()
         self._record: RunRecord | None = None
         asked = comparison_table(self.answers, tr("Answers"), 2)
         asked.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.ranked = comparison_table(self.rows, tr("Held-out rows"), 0)
-        self.ranked.activated.connect(lambda index: self._open(index.row()))
+        self.look_closer = push_button(
+            tr("See them in the X-ray …"),
+            "plain",
+            tooltip=tr("See these rows as the model reads them: wrong labels show at the highest losses"),
+        )
+        self.look_closer.clicked.connect(self.open_xray)
+        self.ranked.activated.connect(self.open_xray)
+        self.xray: XRayDialog | None = None
         self._asked = _titled(tr("Answers, as they change"), asked)
         self._ranked = _titled(tr("Held-out rows: highest loss first, lowest last"), self.ranked)
         close = push_button(tr("Close"), "plain", tooltip=tr("Close (Esc)"))
         close.clicked.connect(self.accept)
         tables = hbox((self._asked, 5), (self._ranked, 2), spacing=2)
-        vbox(
-            self.report,
-            (tables, 1),
-            (close, 0, Qt.AlignmentFlag.AlignRight),
-            spacing=2,
-            margins=(3, 2.5, 3, 2),
-            parent=self,
-        )
+        buttons = hbox(STRETCH, self.look_closer, close, spacing=1)
+        vbox(self.report, self.remedies, (tables, 1), buttons, spacing=2, margins=(3, 2.5, 3, 2), parent=self)
         self.resize(theme.characters(150), theme.space(68))
         self.show_record(None)
 
@@ -64,16 +70,36 @@ class OutcomeWindow(QDialog):
         """Show what the run has become."""
         record = self._record
         report = record.state.report if record else None
-        self.report.setText(report_text(dataclasses.asdict(report)) if report else "")
-        self.report.setVisible(report is not None)
+        self.report.setText(outcome_text(dataclasses.asdict(report)) if report else "")
+        self.remedies.setText(remedies_text(report.remedies) if report else "")
+        for words in (self.report, self.remedies):
+            words.setVisible(bool(words.text()))
         self.answers.show(record.answers if record else ())
         self.rows.show(record.ranked if record else None)
         self._asked.setVisible(self.answers.rowCount() > 0)
         self._ranked.setVisible(self.rows.rowCount() > 0)
+        self.look_closer.setVisible(self.rows.rowCount() > 0)
 
-    def _open(self, place: int) -> None:
-        row = self.rows.rows[place]
-        self.row_opened.emit(row["source"], row["number"])
+    def open_xray(self) -> None:
+        """Show the listed rows of the file of the selected one, or of the first, in the X-ray."""
+        record, selected = self._record, selected_row(self.ranked)
+        if record is None or self.xray is not None or not self.rows.rows:
+            return
+        path = self.rows.rows[selected.row() if selected else 0]["source"]
+        config = record.configs[-1][1] if record.configs else None
+        if config is None:
+            return
+        self.xray = XRayDialog(self._context, Path(path).name, None, self)
+        numbers = [row["number"] for row in self.rows.rows if row["source"] == path]
+        self.xray.show_numbers(tr("Highest and lowest loss"), numbers)
+        self.xray.finished.connect(self._close_xray)
+        self.xray.read(lambda progress: actions.open_xray_of_run(config, path, progress))
+        self.xray.open()
+
+    def _close_xray(self) -> None:
+        if self.xray is not None:
+            self.xray.deleteLater()
+            self.xray = None
 
 
 def _titled(title: str, table: QTableView) -> QWidget:

@@ -35,7 +35,7 @@ class TrainPage(Page):
         self.heading, self.about = ElidedLabel("", "heading"), ElidedLabel("", "muted")
         self.figures, self.plots = KeyFigures(), RunPlots()
         self.banner, self.log, self.progress = EndBanner(), LogView(), TaskProgress()
-        self.outcome = OutcomeWindow(self)
+        self.outcome = OutcomeWindow(context, self)
         self.show_outcome = push_button(
             tr("Gained and lost …"),
             "quiet",

@@ -54,7 +54,7 @@ def test_the_newest_run_comes_first_and_is_selected(page: RunsPage, folders: lis
 def test_a_row_says_what_the_run_was_and_how_it_went(page: RunsPage) -> None:
     first = [str(page.rows.index(0, column).data()) for column in range(2, len(COLUMNS))]
     assert first == [
-        "SmolLM2-135M-Instruct", "LoRA", "fp16-mixed", "Finished", "204", "2.610 → 1.440", "3 min 51 s",
+        "SmolLM2-135M-Instruct", "LoRA", "fp16-mixed", "Finished", "204", "2.610 → 1.440", "95.1 %", "3 min 51 s",
     ]  # fmt: skip
 
 

@@ -10,10 +10,12 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
+from studio.errors import DataError
 from studio.events import (
     MemoryMeasured,
     MicroBatchShrunk,
     ProgressReported,
+    PromptsAnswered,
     RunFailed,
     RunFinished,
     RunPaused,
@@ -21,13 +23,14 @@ from studio.events import (
     RunStarted,
     StepCompleted,
 )
+from studio.runner import actions
 from studio.runner.record import LOG_LINES, LogLine, RunRecord
 from studio.runs import create_run
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.pages.train.page import TrainPage
 from studio.ui.plots.lane.events import SKIPPED
-from tests.screenshots.scripted import scripted_events, scripted_record
+from tests.screenshots.scripted import scripted_events, scripted_record, with_retention
 from tests.ui.fakes import FakeController
 
 FINISHED = RunFinished(
@@ -203,6 +206,75 @@ def test_another_run_replaces_everything(page: TrainPage, context: AppContext) -
     assert page.log.text.toPlainText() == ""
     page.show_record(None)
     assert page.empty.isVisible()
+
+
+def test_retention_stands_below_the_loss_where_it_was_measured(
+    page: TrainPage, context: AppContext, qtbot: QtBot
+) -> None:
+    assert not page.plots.retention.isVisible()
+    assert not page.show_outcome.isVisible()
+    assert _figure(page, "retention") == "Retention: –"
+    kept = _page(context, qtbot, scripted_record(with_retention(scripted_events())))
+    assert kept.plots.retention.isVisible()
+    assert len(kept.plots.retention.curves[0].series) == len(kept.plots.loss.validation.series)
+    assert _figure(kept, "retention") == "Retention: 86.4 % KL 0.091"
+    kept.plots.timeline.set_cursor(0)
+    assert kept.plots.kept.whole_text == "step 0: retention 100.0 %   perplexity 21.40   KL 0 nats a token"
+
+
+def test_the_bound_of_retention_comes_from_the_configuration_of_the_run(
+    context: AppContext, qtbot: QtBot, tmp_path: Path
+) -> None:
+    config = '[model]\npath = "m"\n[[data.sources]]\npath = "d"\n[retention]\nstop_below = 0.8\n'
+    page = _page(context, qtbot, RunRecord(create_run(tmp_path, "r", config)))
+    assert page.plots.retention.overlay.level == pytest.approx(0.8)
+
+
+def test_what_was_gained_and_lost_is_told_in_words_with_answers_and_rows(context: AppContext, qtbot: QtBot) -> None:
+    page = _page(context, qtbot, scripted_record(with_retention(scripted_events())))
+    _apply(page, context, FINISHED)
+    assert "lost a little of what it could do before" in page.banner.verdict.text
+    qtbot.mouseClick(page.show_outcome, Qt.MouseButton.LeftButton)
+    outcome = page.outcome
+    assert outcome.isVisible()
+    assert "6 of 8 before, 5 after" in outcome.report.text()
+    assert "more general rows" in outcome.remedies.text()
+    cells = [[str(outcome.answers.index(row, column).data()) for column in range(3)] for row in range(4)]
+    assert cells[0][:2] == ["What is LoRA?", "Lora is a font."]  # the user's own come first
+    assert cells[3][1:] == ["✓ Mercury", "✗ The base stays frozen. (update 200)"]
+    assert [outcome.rows.index(row, 0).data() for row in (0, 4)] == ["train.jsonl:318", "train.jsonl:391"]
+
+
+def test_answers_show_while_a_run_goes_on(page: TrainPage, context: AppContext) -> None:
+    told = with_retention(scripted_events())
+    _apply(page, context, *(event for event in told if isinstance(event, PromptsAnswered) and event.update < 50))
+    assert page.show_outcome.isVisible()
+    assert page.outcome.report.isHidden()
+    assert page.outcome.look_closer.isHidden()
+    assert page.outcome.answers.index(0, 2).data().endswith("(update 25)")
+
+
+def test_the_rows_that_stand_out_open_in_the_x_ray(
+    context: AppContext, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    config = '[model]\npath = "m"\n[[data.sources]]\npath = "/data/train.jsonl"\n'
+    record = scripted_record(with_retention(scripted_events()))
+    record.folder = create_run(tmp_path, "r", config)
+    page = _page(context, qtbot, record)
+
+    def refuse(_config: object, path: str, _progress: object) -> None:
+        asked.append(path)
+        raise DataError("There is no such file.")
+
+    monkeypatch.setattr(actions, "open_xray_of_run", refuse)
+    page.outcome.show()
+    qtbot.mouseClick(page.outcome.look_closer, Qt.MouseButton.LeftButton)
+    dialog = page.outcome.xray
+    assert dialog is not None
+    qtbot.waitUntil(lambda: asked == ["/data/train.jsonl"])
+    dialog.reject()
+    assert page.outcome.xray is None
 
 
 def test_smoothing_and_fit_act_on_the_charts(page: TrainPage, qtbot: QtBot) -> None:
