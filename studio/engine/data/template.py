@@ -129,18 +129,20 @@ class ChatTemplate:
         guarded = hidden != list(messages)
         hidden, notes = self._with_thoughts(hidden)
         places = [place for place, message in enumerate(hidden) if message.role == "assistant"]
-        whole, *texts = yield (
+        asking = [place for place in places if place]
+        *texts, whole = yield (
             _turns(hidden),
             [
+                *(Wanted(place, ask=True) for place in asking),
+                *(Wanted(place + 1) for place in places if place < len(hidden) - 1),
                 Wanted(len(hidden)),
-                *(Wanted(place + 1) for place in places),
-                *(Wanted(place, ask=True) for place in places if place),
             ],
         )
-        asked = iter(texts[len(places) :])
+        asked = dict(zip(asking, texts, strict=False))
+        rendered = [*texts[len(asking) :], whole]
         answers = []
-        for place, text in zip(places, texts, strict=False):
-            answer = yield from self._answer(hidden, place, text, next(asked) if place else "")
+        for place, text in zip(places, rendered, strict=False):  # the whole may end with a question
+            answer = yield from self._answer(hidden, place, text, asked.get(place, ""))
             answers.append(answer)
         if answers and places[-1] == len(hidden) - 1:
             whole = answers[-1].text
