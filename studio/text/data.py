@@ -102,7 +102,8 @@ WORDS = {
         "sees it."
     ),
     "thought_left_out": gettext_noop(
-        "{file}: {count} of {rows} rows hold a thought, for which the chat template has no place; it is not learnt."
+        "{file}: {count} of {rows} rows hold a thought, for which the model has no place; it is not learnt. "
+        "To learn it, let thoughts be written in the answer."
     ),
     "unknown_characters": gettext_noop(
         "{file}: {count} of {rows} rows hold characters for which the tokenizer has no token; they are left out, "

@@ -22,6 +22,7 @@ TRUNCATED = Remark("truncated")
 UNKNOWN = Remark("unknown_characters")
 CHANGED = Remark("changed_by_tokenizer")
 DIVIDED = Remark("divided")
+THOUGHT_LEFT_OUT = Remark("thought_left_out")
 # Of a very long text only the beginning is encoded: enough characters for the longest row at 8 characters a token. The
 # last tokens before such a cut can differ from those of the whole text, so 64 more tokens than needed must come out.
 _CHARACTERS = 8

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from studio.config.data import MAX_LENGTH, TRAIN_ON, TrainOn
 from studio.engine.data.control_tokens import ControlTokens
-from studio.engine.data.encoder import Encoder, Encoding, Rendered, all_but
+from studio.engine.data.encoder import THOUGHT_LEFT_OUT, Encoder, Encoding, Rendered, all_but
 from studio.engine.data.formats.base import Example, Message, Piece
 from studio.engine.data.formats.values import layout
 from studio.engine.data.prompt_template import fill_template
@@ -124,7 +125,8 @@ class Renderer:
                 rendered.append(next(in_template))
                 continue
             try:
-                rendered.append([self._plain(self._pieces(example))])
+                notes = (THOUGHT_LEFT_OUT,) if any(message.thought for message in example.messages) else ()
+                rendered.append([replace(self._plain(self._pieces(example)), notes=notes)])
             except RowSkipped as reason:
                 rendered.append(reason)
         return rendered

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from studio.engine.data.control_tokens import PROBE, THOUGHTS, ControlTokens
-from studio.engine.data.encoder import Rendered, all_but
+from studio.engine.data.encoder import THOUGHT_LEFT_OUT, Rendered, all_but
 from studio.engine.data.formats.base import Message
 from studio.engine.data.report import Remark, RowSkipped
 from studio.engine.models.template import Job, Refused, Turn, Wanted, default_template, render, template_tokens
@@ -163,7 +163,7 @@ class ChatTemplate:
             return hidden, ()
         if self._thoughts:
             return [dataclasses.replace(m, content=self._spoken(m), thought="") for m in hidden], ()
-        return [dataclasses.replace(m, thought="") for m in hidden], (Remark("thought_left_out"),)
+        return [dataclasses.replace(m, thought="") for m in hidden], (THOUGHT_LEFT_OUT,)
 
     def _spoken(self, message: Message) -> str:
         """Return what the model says: the thought between its tags, and the answer."""

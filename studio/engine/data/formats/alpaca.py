@@ -9,7 +9,7 @@ from typing import Any
 from studio.engine.data.formats.base import Columns, Example, Field, Format, Piece
 from studio.engine.data.formats.companions import COMPANIONS, Companions, joined
 from studio.engine.data.formats.marks import is_filled
-from studio.engine.data.formats.prompt_completion import answer_text, exchange_beside
+from studio.engine.data.formats.prompt_completion import answer_text, best_answer, exchange_beside
 from studio.engine.data.formats.values import NO_ANSWER, text
 from studio.engine.data.report import Remark, RowSkipped
 from studio.i18n import gettext_noop
@@ -37,8 +37,9 @@ def read(row: Mapping[str, Any], columns: Columns) -> Example:
     if not is_filled(row.get(columns["output"])):
         raise RowSkipped(NO_ANSWER)
     beside = replace(beside, context="")  # it stands behind the instruction, as an input does
-    answer = beside.answer(answer_text(row[columns["output"]], columns["output"]))
-    example = exchange_beside(beside, given, answer)
+    value, notes = best_answer(row[columns["output"]])
+    answer = beside.answer(answer_text(value, columns["output"]))
+    example = exchange_beside(beside, given, answer, notes)
     if beside.history:
         return example
     instruction, rest = given[0], joined([*given[1:], beside.listed_choices])
@@ -55,7 +56,7 @@ FORMAT = Format(
     fields=(
         Field("instruction"),
         Field("input", required=False),
-        Field("output", ("response", "answer", "completion", "target")),
+        Field("output", ("response", "answer", "completion", "target", "responses", "completions")),
     ),
     companions=(
         Field("question", ("query", "problem", "prompt"), required=False),

@@ -70,9 +70,12 @@ class Field:
     points: int = 1
 
     def find(self, columns: Collection[str]) -> str | None:
-        """Return the column of this field, or None. Exact names come first, then names that differ only in case."""
+        """Return the column of this field, or None.
+
+        Exact names come first, then names that differ only in case, spaces and marks, such as "System prompt:".
+        """
         names = (self.name, *self.aliases)
-        lowered = {column.lower(): column for column in columns}
+        lowered = {column.strip(" ?!.:：？").lower().replace(" ", "_"): column for column in columns}
         return next((name for name in names if name in columns), None) or next(
             (lowered[name] for name in names if name in lowered), None
         )

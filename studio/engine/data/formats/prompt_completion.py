@@ -38,7 +38,7 @@ def continuation(
     beside = Companions.of(row, columns)
     asked = row.get(columns["prompt"]) if "prompt" in columns else None
     column = columns[answer_field]
-    value, notes = _best(row.get(column))
+    value, notes = best_answer(row.get(column))
     opening = tuple(before) or _opening(asked, columns.get("prompt", "prompt"))
     if not is_turns(value) and not opening:
         return exchange_beside(beside, question_parts(row, columns), beside.answer(answer_text(value, column)), notes)
@@ -109,7 +109,7 @@ def answer_text(value: Any, column: str) -> str:
     return as_text(value, column)
 
 
-def _best(value: Any) -> tuple[Any, tuple[Remark, ...]]:
+def best_answer(value: Any) -> tuple[Any, tuple[Remark, ...]]:
     """Return the best of several answers that have a rank (1 is best) or a score; another value as it is."""
     if not is_turns(value) or not isinstance(value, list):
         return value, ()

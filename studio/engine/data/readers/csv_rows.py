@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
@@ -15,13 +16,17 @@ from studio.i18n import tr
 
 _DELIMITERS = (",", ";", "\t", "|")
 _SAMPLE = 200
+_SEPARATOR = re.compile(r"\ufeff?sep=(.)\s*", re.IGNORECASE)
 
 
 def read_csv(file: TextFile) -> Iterator[Row | Broken]:
     """Yield the rows below the header line. Raises `DataError` when there is no header line."""
     lines = file.lines()
     sample = list(islice(lines, _SAMPLE))
-    records = _Records(chain(sample, lines), _find_delimiter(sample))
+    # Excel names the delimiter in a line of its own.
+    named = _SEPARATOR.fullmatch(sample[0].text) if sample and isinstance(sample[0], Line) else None
+    sample = sample[1:] if named else sample
+    records = _Records(chain(sample, lines), named[1] if named else _find_delimiter(sample))
     header: list[str] | None = None
     for record in records:
         if isinstance(record, Broken):
@@ -95,7 +100,7 @@ def _fit(texts: list[str], delimiter: str) -> tuple[bool, float, int]:
 
 def _header(file: TextFile, cells: list[str]) -> list[str]:
     names = [cell.strip() or f"column {place}" for place, cell in enumerate(cells, start=1)]
-    sentences = [n for n in names if len(n) > 64 or n.endswith((".", "?", "!", "。", "？", "！")) or "\n" in n]
+    sentences = [n for n in names if len(n) > 64 or _is_sentence(n) or "\n" in n]
     if sentences or not any(cell.strip() for cell in cells):
         raise DataError(
             tr(
@@ -111,3 +116,9 @@ def _header(file: TextFile, cells: list[str]) -> list[str]:
             )
         )
     return names
+
+
+def _is_sentence(name: str) -> bool:
+    """Return whether a cell of the first line ends like a sentence and is more than one word, unlike "Question?"."""
+    bare = name.rstrip(".?!。？！")
+    return bare != name and not (bare.isascii() and bare.isidentifier())
