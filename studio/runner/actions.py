@@ -39,7 +39,7 @@ from studio.runs import RunFolder
 from studio.torch_build import UnusedCard
 
 if TYPE_CHECKING:
-    from studio.engine.data.inspect import DataInspection
+    from studio.engine.data.inspect import ColumnInfo, DataInspection
     from studio.engine.data.xray import XRay
     from studio.engine.export.certificate import Certificate
     from studio.engine.export.run import ExportResult
@@ -87,6 +87,13 @@ def open_data(
     settings = config.model_dump(include={"train_on", "max_length", "prompt_template"}) if config else {}
     tokenizer = load_tokenizer(model.path, model.chat_template)
     return inspect_data(source, tokenizer=tokenizer, kind=model.kind, rows=rows, progress=progress, **settings)
+
+
+def peek_columns(source: DataSource, progress: Progress = no_progress) -> tuple[ColumnInfo, ...]:
+    """Return the columns of a dataset, whether or not they fit a format. Raises `DataError`."""
+    from studio.engine.data.inspect import peek_columns
+
+    return peek_columns(source, progress)
 
 
 def open_xray(

@@ -392,6 +392,18 @@ def data_window(write: Callable[[Path], Path], **source: object) -> Iterator[Mai
 REPAIRS = {"columns": {"prompt": "Was der Kunde fragt", "completion": "Unsere Antwort (final)"}}
 
 
+def page_columns() -> QWidget:
+    """Which column of a file with odd headers holds what, beside the rows as the model reads them."""
+    with data_window(scripted_data.write_repairs, **REPAIRS) as window:
+        return window
+
+
+def page_columns_asked() -> QWidget:
+    """A file whose columns fit no known format: the user says which holds what."""
+    with data_window(scripted_data.write_repairs) as window:
+        return window
+
+
 def xray_window(act: Callable[[XRayDialog], None]) -> QWidget:
     """Return the X-ray of a dataset after something was done in it."""
     with data_window(scripted_data.write_repairs, **REPAIRS) as window:

@@ -30,6 +30,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     for name in (
         "open_model",
         "open_data",
+        "peek_columns",
         "try_model",
         "check_method",
         "suggestions",

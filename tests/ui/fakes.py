@@ -118,6 +118,9 @@ class FakeEngine:
         progress("trying", 1, 2)
         return self.behaviour
 
+    def peek_columns(self, _source: Any, *_: object) -> tuple[Any, ...]:
+        return self.data.columns
+
     def check_method(self, _info: object, config: RunConfig) -> None:
         if problem := self.unsuited.get(config.method.name):
             raise ConfigError(problem)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal
 
 from studio.config import DataSource
 from studio.config.data import MAX_LENGTH, TRAIN_ON, TrainOn
 from studio.engine.control import Progress, no_progress
 from studio.engine.data.encoder import Encoding
-from studio.engine.data.examples import MOST_COLUMNS, OpenSource, open_source
+from studio.engine.data.examples import MOST_COLUMNS, OpenSource, open_source, unfolded
 from studio.engine.data.findings import Finding, Survey, find
 from studio.engine.data.findings.rows import TraitList
 from studio.engine.data.formats.base import Example
@@ -20,7 +20,7 @@ from studio.engine.data.formats.marks import is_filled
 from studio.engine.data.hub import local_sources
 from studio.engine.data.readers.base import Row
 from studio.engine.data.readers.files import printable
-from studio.engine.data.readers.open import source_path
+from studio.engine.data.readers.open import read_rows, source_path
 from studio.engine.data.render import Renderer
 from studio.engine.data.report import Remark, Tally
 from studio.engine.data.tokenise import chunks, encode_chunk
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 ENCODED = 5000
 """Rows that are encoded; in a longer file the rest is read and checked, but not encoded."""
 
+_PEEKED = 100  # rows of a file of which only the columns are wanted
 _REMEMBERED = 2_000_000  # hashes of rows that are kept to find duplicates
 
 
@@ -136,6 +137,20 @@ def inspect_data(
     return _inspection(source, first, columns, rendered, findings, max_length)
 
 
+def peek_columns(source: DataSource, progress: Progress = no_progress) -> tuple[ColumnInfo, ...]:
+    """Return the columns of the first rows of a source, whether or not they fit a format.
+
+    Raises:
+        DataError: the file cannot be read, or has no rows.
+        Cancelled: the user cancelled.
+    """
+    tally, columns = Tally(), _Columns()
+    rows = read_rows(local_sources(source, progress)[0], tally, progress, "reading_data")
+    for row in unfolded(list(islice(rows, _PEEKED)), tally):
+        columns.count(row)
+    return columns.infos({})
+
+
 def _counted(files: Iterable[OpenSource], columns: _Columns) -> Iterator[tuple[int, Example]]:
     """Yield the examples of all files while counting columns and duplicates."""
     seen: set[int] = set()
@@ -168,6 +183,14 @@ class _Columns:
                 self.filled[name] += 1
                 self.values[name] = self.values[name] or str(value)[:200]
 
+    def infos(self, field_of: Mapping[str, str]) -> tuple[ColumnInfo, ...]:
+        """Return what was counted, with the field of each column that is used."""
+        rows = max(1, self.rows)
+        return tuple(
+            ColumnInfo(name=name, coverage=self.filled[name] / rows, field=field_of.get(name), example=value)
+            for name, value in self.values.items()
+        )
+
 
 def _as_text(number: int, example: Example) -> RenderedRow:
     segments = tuple((piece.text, piece.learnt) for piece in example.pieces)
@@ -193,12 +216,7 @@ def _inspection(
         skipped=tally.skipped.total(),
         reasons=dict(tally.skipped),
         problems=tuple(problems),
-        columns=tuple(
-            ColumnInfo(
-                name=name, coverage=columns.filled[name] / max(1, columns.rows), field=field_of.get(name), example=value
-            )
-            for name, value in columns.values.items()
-        ),
+        columns=columns.infos(field_of),
         unused_columns=tuple(tally.unused),
         rendered=tuple(rendered),
         findings=findings,

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLineEdit, QWidget
 from typing_extensions import override
@@ -67,7 +67,8 @@ class XRayDialog(QDialog):
         self._build()
         self._lay_out(name)
         self._connect(context)
-        self.resize(theme.characters(190), theme.space(92))
+        wanted = QSize(theme.characters(190), theme.space(92))
+        self.resize(wanted.boundedTo(parent.window().size()) if parent else wanted)
         self._show_state()
 
     def read(self, open_xray: Open) -> None:

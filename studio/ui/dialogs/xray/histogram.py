@@ -75,9 +75,9 @@ class LengthChart(QWidget):
         painter.drawLine(room.bottomLeft(), room.bottomRight())
         painter.setPen(colours.muted)
         metrics, right = QFontMetricsF(painter.font()), -1.0
-        for exponent in range(2, 32, 2):
-            if 2**exponent > shown.edges[-1]:
-                break
+        for exponent in range(0, 32, 2):
+            if not shown.edges[0] <= 2**exponent <= shown.edges[-1]:
+                continue
             words = f"{2**exponent:,}"
             width = metrics.horizontalAdvance(words)
             left = min(max(self._x(2**exponent) - width / 2, 0.0), self.width() - width)

@@ -16,6 +16,7 @@ from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
 from studio.paths import resource
 from studio.runner.advice import Misfit, misfit_of_data
+from studio.text.data import listed
 from studio.ui.bridge import AppContext
 from studio.ui.forms.editors import ShareEditor
 from studio.ui.forms.form import EditorFactory, Form
@@ -226,8 +227,11 @@ class DataCard(SectionCard):
             self.judge(files, self.problem(), "bad")
         elif any(source.pending for source in self.sources):
             self.judge(files, tr("Reading the data …"), "busy")
-        elif skipped:
-            words = tr("{rows} rows, {skipped} skipped").format(rows=f"{rows:,}", skipped=f"{skipped:,}")
-            self.judge(files, words, "warning")
         else:
-            self.judge(files, tr("{rows} rows").format(rows=f"{rows:,}"), "warning" if misfit else "good")
+            facts = [tr("{rows} rows").format(rows=f"{rows:,}")]
+            if skipped:
+                facts.append(tr("{skipped} skipped").format(skipped=f"{skipped:,}"))
+            unused = [name for source in self.sources for name in source.unused_columns]
+            if unused:
+                facts.append(tr("not used: {columns}").format(columns=listed(unused)))
+            self.judge(files, ", ".join(facts), "warning" if misfit or len(facts) > 1 else "good")

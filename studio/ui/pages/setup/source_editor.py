@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QFrame, QHBoxLayout, QWidget
+from typing_extensions import override
 
 from studio.config import DataConfig, DataSource, OptionSpec, options
 from studio.engine.data.formats import FORMATS
 from studio.i18n import tr
 from studio.runner import actions
+from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.xray.dialog import XRayDialog
 from studio.ui.forms.editors import ChoiceEditor
 from studio.ui.forms.form import Form
 from studio.ui.job import Job
+from studio.ui.pages.setup.column_mapping import ColumnMapping
 from studio.ui.pages.setup.rendered_rows import RenderedRows
 from studio.ui.widgets.buttons import icon_button, push_button
 from studio.ui.widgets.disclosure import Disclosure
@@ -29,10 +33,11 @@ from studio.ui.widgets.text import ElidedLabel, label
 from studio.ui.widgets.verdict import Verdict
 
 if TYPE_CHECKING:
-    from studio.engine.data.inspect import DataInspection
+    from studio.engine.data.inspect import ColumnInfo, DataInspection
     from studio.engine.models.info import ModelInfo
 
 PREVIEW_ROWS = 5
+_WIDE = 105  # characters, from which columns and rows stand beside each other
 
 
 class SourceEditor(QFrame):
@@ -53,14 +58,18 @@ class SourceEditor(QFrame):
         self.error = ""
         self.xray: XRayDialog | None = None
         self._given = dict(values)
+        self._named: set[str] = set()
         self._context = context
         self._model: ModelInfo | None = None
         self._config: DataConfig | None = None
         self._look = Job(self, context, tr("Reading the data"))
+        self._peek = Job(self, context, tr("Reading the columns"))
         self._build()
         self._look.finished.connect(self._show_inspection)
         self._look.failed.connect(self._show_error)
         self._look.progressed.connect(self._progress.report)
+        self._peek.finished.connect(self._show_columns)
+        self._peek.failed.connect(lambda _: self._disclosure.hide())  # why is said already
 
     @property
     def path(self) -> str:
@@ -77,6 +86,11 @@ class SourceEditor(QFrame):
     def values(self) -> dict[str, Any]:
         """Return the table of `[[data.sources]]`."""
         return self._given | self._more.values() | {"role": self.role}
+
+    @property
+    def unused_columns(self) -> tuple[str, ...]:
+        """Columns that hold something, are not used, and of which the user has not said that they are not needed."""
+        return self.inspection.unused_columns if self.inspection else ()
 
     def inspect(self, model: ModelInfo | None, config: DataConfig | None) -> None:
         """Look at the file again, with the model's own tokenizer and template once there is a model."""
@@ -124,20 +138,24 @@ class SourceEditor(QFrame):
 
     def drop(self) -> None:
         """No longer look."""
-        self._look.drop()
+        for job in (self._look, self._peek):
+            job.drop()
 
     def _build(self) -> None:
         name = Path(self.path).name
         self._verdict = Verdict()
         self._progress = TaskProgress()
         self._progress.cancelled.connect(self._cancel)
-        self.preview = RenderedRows()
-        self._disclosure = Disclosure(tr("What the model reads and learns"))
-        self._disclosure.content.addWidget(self.preview)
+        self.preview, self.mapping = RenderedRows(), ColumnMapping()
+        self.mapping.changed.connect(self._map)
+        self._disclosure = Disclosure(tr("Columns, and what the model reads and learns"))
+        self._disclosure.content.addWidget(_Beside(self.mapping, self.preview))
         self._disclosure.hide()
         self.look_closer = push_button(tr("X-ray …"), icon="search")
         self.look_closer.clicked.connect(self.open_xray)
-        self._more = Form(DataSource, {"format", "encoding", "bad_rows"}, {"format": FormatEditor})
+        self._more = Form(
+            DataSource, {"weight", "format", "thoughts", "text_unit", "encoding", "bad_rows"}, {"format": FormatEditor}
+        )
         self._more.set_values(self._given)
         self._more.changed.connect(self.changed)
         said = hbox((self._verdict, 1), (self.look_closer, 0, Qt.AlignmentFlag.AlignTop), spacing=1)
@@ -163,10 +181,26 @@ class SourceEditor(QFrame):
     def _show_error(self, sentence: str) -> None:
         self.inspection, self.error = None, sentence
         self._progress.hide()
-        self._disclosure.hide()
+        self.preview.hide()
         self._verdict.set(sentence, "bad")
         self._allow_xray()
+        source = DataSource.model_validate(self.values())
+        self._peek.start(lambda progress: actions.peek_columns(source, progress))
         self.judged.emit()
+
+    def _show_columns(self, columns: Sequence[ColumnInfo]) -> None:
+        """Ask which column holds what, of a file whose rows cannot be read as they are laid out."""
+        self.mapping.show_columns(columns, (), self.values())
+        self._disclosure.setVisible(bool(columns))
+        if columns:
+            self._disclosure.open()
+
+    def _map(self) -> None:
+        """Take the columns that the user has chosen."""
+        self._given |= {key: value for key, value in self.mapping.table.items() if key != "format"}
+        if (name := self.mapping.table.get("format")) is not None:
+            self._more.set_values(self._more.values() | {"format": name})
+        self.changed.emit()
 
     def _show_inspection(self, inspection: DataInspection) -> None:
         # A file may be read well and hold no row that can teach.
@@ -177,15 +211,48 @@ class SourceEditor(QFrame):
         facts = [tr(title), tr("{rows} rows").format(rows=f"{inspection.rows:,}")]
         if inspection.skipped:
             facts.append(tr("{rows} skipped").format(rows=f"{inspection.skipped:,}"))
-        lines = [" · ".join(facts), *(problem.text() for problem in inspection.problems)]
+        # Unused columns are named below, where one says what they are for.
+        lines = [" · ".join(facts), *(one.text() for one in inspection.problems if one.code != "unused_columns")]
         lines += [f"{count:,} × {reason.text()}" for reason, count in inspection.reasons.items()]
-        self._verdict.set("\n".join(lines), "bad" if self.error else "warning" if len(lines) > 1 else "good")
+        self._verdict.set(
+            "\n".join(lines),
+            "bad" if self.error else "warning" if len(lines) > 1 or inspection.unused_columns else "good",
+        )
         self.preview.show_rows(inspection.rendered)
-        self._disclosure.setVisible(bool(inspection.rendered))
+        self.preview.setVisible(bool(inspection.rendered))
+        self.mapping.show_columns(
+            inspection.columns, inspection.unused_columns, self.values(), format_name=inspection.format
+        )
+        self._peek.drop()
+        self._disclosure.setVisible(bool(inspection.columns or inspection.rendered))
+        if set(inspection.unused_columns) - self._named:
+            self._disclosure.open()
+        self._named = set(inspection.unused_columns)
         self._allow_xray()
         if self.xray is not None:
             self.xray.show_findings(inspection.findings)
         self.judged.emit()
+
+
+class _Beside(QWidget):
+    """Two widgets beside each other where there is room, and below each other where there is not."""
+
+    def __init__(self, first: QWidget, second: QWidget) -> None:
+        super().__init__()
+        self._parts = (first, second)
+        self._box = hbox((first, 1), (second, 1, Qt.AlignmentFlag.AlignTop), spacing=2, parent=self)
+
+    @override
+    def minimumSizeHint(self) -> QSize:
+        """The width of the wider one: that of both would keep them beside each other for ever."""
+        width = max(part.minimumSizeHint().width() for part in self._parts)
+        return QSize(width, super().minimumSizeHint().height())
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        is_wide = event.size().width() >= theme.characters(_WIDE)
+        self._box.setDirection(QBoxLayout.Direction.LeftToRight if is_wide else QBoxLayout.Direction.TopToBottom)
 
 
 class FormatEditor(ChoiceEditor):
