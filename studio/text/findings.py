@@ -51,7 +51,8 @@ FINDINGS = {
         "looks better than it is."
     ),
     "language_mix": gettext_noop(
-        "The answers of {count} rows are in another language than nearly all others ({language})."
+        "The answers of {count} rows are in another language than nearly all others, or than their question, and "
+        "nobody asked for it."
     ),
     "contradictions": gettext_noop(
         "{count} rows answer a question otherwise than another row answers the same question. The model can learn "

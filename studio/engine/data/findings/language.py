@@ -36,6 +36,17 @@ _LATIN = re.compile(r"[a-z\u00df-\u024f]+")
 _READ = 2000  # characters
 _ENOUGH_WORDS = 4  # different small words
 _ENOUGH_LETTERS = 12
+_ASKED = re.compile(
+    r"translat|übersetz|tradu|перевед|翻译|译成|用\w文|语怎么说|文怎么说|"
+    r"\b(?:english|german|french|spanish|portuguese|italian|dutch|russian|chinese|japanese|korean|arabic|hindi|"
+    r"deutsch|englisch|französisch|anglais|français|inglés|español)\b|[英中法德日韩俄]文|[英汉法德日韩俄]语",
+    re.IGNORECASE,
+)
+
+
+def asks_for_a_language(question: str) -> bool:
+    """Return whether a question names a language, or asks for a translation."""
+    return _ASKED.search(question) is not None
 
 
 def language(text: str) -> int:

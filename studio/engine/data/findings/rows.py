@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.engine.data.findings import DETECTORS
-from studio.engine.data.findings.claims import claim, stance, words
-from studio.engine.data.findings.language import language
+from studio.engine.data.findings.claims import asks, claim, gist, stance, words
+from studio.engine.data.findings.language import asks_for_a_language, language
 from studio.engine.data.findings.traits import MOST, NO_HASH, ROW, Texts, frame, hashed, normal, sketch
 from studio.engine.data.formats.base import Example
 
@@ -30,8 +30,10 @@ def traits(number: int, example: Example, encodings: Sequence[Encoding] = ()) ->
         row[f"{name}_sketch"] = NO_HASH
         hashes = sketch(text)
         row[f"{name}_sketch"][: len(hashes)] = hashes
-    row["claim"], row["stance"], row["answer_words"] = hashed(claim(answer)), stance(answer), words(answer)
-    row["question_language"], row["answer_language"] = language(texts.asked), language(texts.answer)
+    row["gist"], row["claim"] = hashed(gist(answer)), hashed(claim(answer))
+    row["stance"], row["answer_words"] = stance(answer), words(answer)
+    row["asks"], row["question_language"] = asks(texts.asked), language(texts.asked)
+    row["answer_language"] = 0 if asks_for_a_language(texts.question) else language(texts.answer)
     for detector in DETECTORS:
         if detector.mark and detector.mark(texts, encodings):
             row["marks"] |= detector.bit

@@ -20,7 +20,7 @@ from studio.engine.data.formats.base import Example
 if TYPE_CHECKING:
     from datasets import Dataset
 
-VERSION = 2
+VERSION = 3
 """Raise it when a change of this package gives a row other numbers: cached rows are then made again."""
 
 SKETCH = 32
@@ -45,8 +45,10 @@ ROW = np.dtype(
         ("answer_frame", np.int64),
         ("question_sketch", np.uint32, SKETCH),
         ("answer_sketch", np.uint32, SKETCH),
+        ("gist", np.int64),
         ("claim", np.int64),
         ("stance", np.int8),
+        ("asks", np.uint8),
         ("answer_words", np.int32),
         ("question_language", np.uint8),
         ("answer_language", np.uint8),
@@ -58,10 +60,11 @@ ROW = np.dtype(
 
 `number` is its number in the file and `content` a hash of all of it. `question` and `answer` are hashes of the normal
 texts, `question_frame` and `answer_frame` of what near texts have in common (`frame`), and `question_sketch` and
-`answer_sketch` their sketches, filled up with `NO_HASH`. `claim` is a hash of the answer without numbers, yes, no and
-not; `stance` is 1 where it says yes and -1 where it says no. `answer_words` counts its words (of Chinese, characters).
-Languages are places in `language.LANGUAGES`, 0 where it is not known. `marks` has the bits of the detectors that look
-at single rows. `tokens` is the length of the row before it was cut; 0 where it was not encoded.
+`answer_sketch` their sketches, filled up with `NO_HASH`. `gist` and `claim` are hashes of what the answer
+says, with and without its numbers and its "not". `stance` is 1 where it says yes and -1 where it says no. `asks` says
+whether there is one right answer (`claims.asks`). `answer_words` counts the words of the answer; three characters of
+Chinese are one. Languages are places in `language.LANGUAGES`, 0 where it is not known. `marks` has the bits of the
+detectors that look at single rows. `tokens` is the length of the row before it was cut; 0 where it was not encoded.
 """
 
 

@@ -92,7 +92,10 @@ def test_47_answers_that_are_empty_or_say_nothing_are_counted(found: Found) -> N
     rows = [*others(), *(pair(f"Why {number}?", text) for number, text in enumerate(nothing))]
     messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": " "}]
     assert told(found(rows)) == {"empty_answers": (6, tuple(range(31, 37)))}
-    talks = [{"messages": [*messages[:1], {"role": "assistant", "content": f"Answer {n}."}]} for n in range(3)]
+    talks = [
+        {"messages": [{"role": "user", "content": f"Why {n}?"}, {"role": "assistant", "content": "So."}]}
+        for n in range(3)
+    ]
     assert told(found([*talks, {"messages": messages}])) == {"empty_answers": (1, (4,))}
 
 
