@@ -57,6 +57,9 @@ def test_a_row_s_own_braces_are_text(tokenizer: PreTrainedTokenizerFast) -> None
     whole, learnt = rendered(tokenizer, TEMPLATE, exchange("Say {answer} or {question}", "{question}"))
     assert whole == "### Instruction:\nSay {answer} or {question}\n\n### Response:\n{question}<|im_end|>"
     assert learnt == "{question}<|im_end|>"
+    example = exchange("{system}", "2", system="{question}")
+    assert rendered(tokenizer, "{system}|{question}|{answer}", example)[0] == "{question}|{system}|2<|im_end|>"
+    assert rendered(tokenizer, "{question}|{system}|{answer}", example)[0] == "{system}|{question}|2<|im_end|>"
 
 
 def test_a_longer_conversation_repeats_the_template(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -16,16 +16,18 @@ from studio.text.behaviour import WORDS
 from tests.tiny import llama, save_model, tokenizer
 
 
-def model_that_says(folder: Path, token: int, *, template: bool = True) -> ModelInfo:
+def model_that_says(folder: Path, token: int, *, template: bool = True, end: str = "<|im_end|>") -> ModelInfo:
     """A model whose likeliest next token is always the same one."""
     model = llama(tied=False)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.fill_(float("norm" in name or "embed" in name))
         model.get_output_embeddings().weight[token] = 1.0
-    model.save_pretrained(folder)
     words = tokenizer()
+    model.config.eos_token_id = model.generation_config.eos_token_id = words.convert_tokens_to_ids(end)
+    model.save_pretrained(folder)
     words.chat_template = words.chat_template if template else None
+    words.eos_token = end
     words.save_pretrained(folder)
     return inspect_model(folder)
 
@@ -36,6 +38,14 @@ def test_a_model_that_ends_its_turn_behaves_like_a_chat_model(tmp_path: Path) ->
     assert found.like == "chat"
     assert [finding.code for finding in found.findings] == ["ends_its_turn", "ends_texts"]
     assert {(tried.tokens, tried.ended, tried.text) for tried in found.tried} == {(1, True, "")}
+
+
+def test_the_end_that_only_the_template_writes_is_an_end(tmp_path: Path) -> None:
+    end = tokenizer().convert_tokens_to_ids("<|im_end|>")
+    info = model_that_says(tmp_path, end, end="<|endoftext|>")
+    assert info.kind == "base"
+    found = try_model(info, device="cpu")
+    assert (found.like, found.tried[0].tokens) == ("chat", 1)
 
 
 def test_a_model_that_goes_on_is_cut_off_and_behaves_like_a_base_model(tmp_path: Path) -> None:
