@@ -16,8 +16,17 @@ from studio.engine.export import TARGETS
 from studio.engine.export.card import write_card
 from studio.engine.export.run import export_run
 from studio.engine.export.source import open_source
-from studio.events import DataPrepared, OverflowDiagnosed, RunFinished, StepCompleted
+from studio.events import (
+    DataPrepared,
+    OverflowDiagnosed,
+    RetentionMeasured,
+    RetentionReported,
+    RunFinished,
+    StepCompleted,
+    to_json,
+)
 from studio.runs import Journal, RunFolder
+from tests.screenshots.scripted import scripted_events, with_retention
 
 MakeRun = Callable[..., RunFolder]
 
@@ -173,3 +182,16 @@ def test_a_prompt_template_stands_in_the_card_as_code_that_fills_it(make_run: Ma
     names = {"system": "Be brief.", "question": "1+1?"}
     exec(f"prompt{code}", names)
     assert names["prompt"] == '### Rules:\nBe brief.\n\n### "Question":\t1+1?\r\n→ '
+
+
+def test_the_card_tells_what_was_kept_of_the_base_in_words_and_figures(make_run: MakeRun) -> None:
+    run = make_run()
+    events = [event for event in with_retention(scripted_events()) if isinstance(event, RetentionMeasured)]
+    report = next(event for event in with_retention(scripted_events()) if isinstance(event, RetentionReported))
+    run.journal.write_text("".join(to_json(event) + "\n" for event in (*events, report)), encoding="utf-8")
+    text = write_card(open_source(run, no_progress), TARGETS.get("merged"), "fp32", ())
+    told = text.partition("## What the base could do")[2].partition("\n## ")[0]
+    assert "lost a little of what it could do before" in told
+    assert "| retention | 0.864 |" in told
+    assert "| perplexity.base | 21.4 |" in told
+    assert "| right.base | 6 |" in told
