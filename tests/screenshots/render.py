@@ -37,6 +37,7 @@ from studio.torch_build import UnusedCard
 from studio.ui import job, theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs import precision_probe
+from studio.ui.dialogs.hub_dataset import HubDataset
 from studio.ui.dialogs.laboratory import Laboratory
 from studio.ui.dialogs.method_comparison import MethodComparison
 from studio.ui.dialogs.precision_probe import PrecisionProbe
@@ -396,6 +397,16 @@ def page_columns() -> QWidget:
     """Which column of a file with odd headers holds what, beside the rows as the model reads them."""
     with data_window(scripted_data.write_repairs, **REPAIRS) as window:
         return window
+
+
+def page_hub_dataset() -> QWidget:
+    """A dataset of the hub, with its subset and split."""
+    window = window_at("setup", offscreen_context())
+    window.setup.data.ask_hub()
+    dialog = window.setup.findChild(HubDataset)
+    dialog.id.setText("openai/gsm8k")
+    dialog.subset.setText("main")
+    return opened(window, dialog)
 
 
 def page_columns_asked() -> QWidget:

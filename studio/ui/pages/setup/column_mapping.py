@@ -42,8 +42,8 @@ class ColumnMapping(QWidget):
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setHorizontalSpacing(theme.space(1))
         grid.setVerticalSpacing(theme.space(0.5))
-        grid.setColumnStretch(1, 1)
-        grid.setColumnStretch(2, 1)
+        grid.setColumnStretch(1, 3)
+        grid.setColumnStretch(2, 2)
         for row, role in enumerate(ROLES):
             self._add_role(grid, row, role)
         self.hint = Verdict()
@@ -102,7 +102,7 @@ class ColumnMapping(QWidget):
         for place, name in enumerate([role.title, role.also] if role.also else [role.title]):
             box = ComboBox()
             box.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(8)
+            box.setMinimumContentsLength(6)
             words = tr(name) if place == 0 else tr("{role}, {also}").format(role=tr(role.title), also=tr(name))
             box.describe(tr("Column for {role}").format(role=words), tr(role.help))
             box.setToolTip(tr(role.help) if place == 0 else tr("A second column: {also}").format(also=tr(name)))

@@ -18,6 +18,7 @@ from studio.paths import resource
 from studio.runner.advice import Misfit, misfit_of_data
 from studio.text.data import listed
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.hub_dataset import HubDataset
 from studio.ui.forms.editors import ShareEditor
 from studio.ui.forms.form import EditorFactory, Form
 from studio.ui.pages.setup.prompt_template_editor import PromptTemplateEditor
@@ -123,8 +124,17 @@ class DataCard(SectionCard):
             menu.addAction(tr(title), partial(self.add_sample, name))
         samples.setMenu(menu)
         holder = QWidget()
-        hbox(add, samples, spacing=1, parent=holder)
+        hub = push_button(tr("From the hub …"), tooltip=tr("Download a dataset by its id, such as owner/name"))
+        hub.clicked.connect(self.ask_hub)
+        hbox(add, hub, samples, spacing=1, parent=holder)
         return holder
+
+    def ask_hub(self) -> None:
+        """Ask for a dataset of the hub and add it."""
+        dialog = HubDataset(self)
+        dialog.taken.connect(lambda source: self.add_files([source]))
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
 
     def _browse(self) -> None:
         kinds = tr("Datasets ({patterns})").format(patterns="*.json *.jsonl *.csv *.tsv *.parquet *.txt *.md")

@@ -26,7 +26,7 @@ class RenderedRows(QWidget):
         self._rows: Sequence[RenderedRow] = ()
         self._place = 0
         self.preview = MaskPreview()
-        self.words = label("", "caption")
+        self.words = label("", "caption", wrap=True)
         self.back = icon_button("chevron-left", tr("Previous row"))
         self.on = icon_button("chevron-right", tr("Next row"))
         self.back.clicked.connect(lambda: self._turn(-1))

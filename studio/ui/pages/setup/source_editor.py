@@ -240,7 +240,7 @@ class _Beside(QWidget):
     def __init__(self, first: QWidget, second: QWidget) -> None:
         super().__init__()
         self._parts = (first, second)
-        self._box = hbox((first, 1), (second, 1, Qt.AlignmentFlag.AlignTop), spacing=2, parent=self)
+        self._box = hbox((first, 3), (second, 2, Qt.AlignmentFlag.AlignTop), spacing=2, parent=self)
 
     @override
     def minimumSizeHint(self) -> QSize:
