@@ -83,12 +83,14 @@ def load_probes(
     longest: int,
     questions: int,
     progress: Progress,
+    prompt_template: str = "",
 ) -> Probes:
     """Read and tokenise what a run is measured on.
 
     Args:
         longest: the most tokens of a row or a prompt.
         questions: how many general questions to ask, where the shipped set is measured on.
+        prompt_template: how a Base model is taught to be asked; the user's own prompts are asked so.
 
     Raises:
         ConfigError: `retention.probes` is no file.
@@ -103,7 +105,8 @@ def load_probes(
         _asked(line["question"], _ASKED[line["language"]], plain, renderer, kind, tuple(line["answers"]))
         for line in lines
     ]
-    own = [_asked(prompt, "{question}", plain, renderer, kind) for prompt in config.prompts]
+    layout = prompt_template.removesuffix("{answer}").replace("{system}", "") or "{question}"
+    own = [_asked(prompt, layout, plain, renderer, kind) for prompt in config.prompts]
     return Probes(
         rows=rows,
         questions=[question for question in known if len(question.ids) <= longest],

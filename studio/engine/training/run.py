@@ -177,7 +177,15 @@ class _Run:
             return None
         planned = planned_updates(config, data.order.rows_per_epoch)
         measured = plan_measurements(planned * config.training.batch_size * float(data.train.lengths.mean()))
-        probes = load_probes(config.retention, tokenizer, info.kind, room, measured.questions, self._progress)
+        probes = load_probes(
+            config.retention,
+            tokenizer,
+            info.kind,
+            room,
+            measured.questions,
+            self._progress,
+            config.data.prompt_template,
+        )
         meter = RetentionMeter(probes, measured, tokenizer)
         evaluations = planned // evaluation_interval(config, planned)
         return RetentionWatch(config, meter, evaluations, self._emit, self._folder.checkpoints)
