@@ -36,8 +36,8 @@ WORDS = {
     "not_to_learn": gettext_noop('"{field}" says that it is not to be learnt'),
     "no_learnt_answer": gettext_noop("none of its answers is marked to be learnt"),
     "several_answers": gettext_noop(
-        '"{field}" holds several answers, and one is learnt; keep one, or choose the format preference with chosen = '
-        '"{field}" where the first is the best'
+        '"{field}" holds several answers, and only one can be learnt: keep one, or, where the first is the best, take '
+        'the column for "chosen"'
     ),
     "no_such_choice": gettext_noop("the answer {number} is the number of no choice; they are counted from 0"),
     "answer_cut_off": gettext_noop("the answer begins behind the longest length"),

@@ -12,6 +12,7 @@ from studio.engine.control import Progress
 from studio.engine.data.formats import FORMATS, Format
 from studio.engine.data.formats.base import Example
 from studio.engine.data.formats.marks import MARKS, VERDICTS, is_filled, is_partial, says_learn
+from studio.engine.data.formats.turns import MEDIA
 from studio.engine.data.formats.values import NotText
 from studio.engine.data.readers.base import Broken, Row
 from studio.engine.data.readers.files import printable
@@ -25,9 +26,6 @@ MOST_COLUMNS = 1000
 """Columns that are counted at most: JSON rows may use a new key in every row."""
 
 _SAMPLE = 100
-_MEDIA = frozenset(
-    f"{name}{ending}" for name in ("image", "audio", "video", "speech", "img") for ending in ("", "s", "_path", "_url")
-)
 _MEDIA_MARKER = re.compile(r"^\s*<image>|<image>\s*$", re.MULTILINE)
 _SPEAKERS = ("role", "from", "speaker")
 _PLACEHOLDER = re.compile(r"\{\{\s*[A-Za-z_][\w.\- ]*\}\}")
@@ -54,8 +52,7 @@ class OpenSource:
     def __post_init__(self) -> None:
         self._used = {*self.columns.values(), *self.source.ignored_columns}
         self._label = self.columns.get("label")  # of rated data; it has a field, and is a mark all the same
-        # What stands beside plain text is a class, not a verdict.
-        self._marks = MARKS if self.format.companions else MARKS - VERDICTS
+        self._rates = bool(self.format.companions)  # a label beside plain text is a class, unless it is true or false
         self._unclear: dict[str, Remark] = {}
 
     def example(self, row: Row) -> Example | None:
@@ -83,15 +80,16 @@ class OpenSource:
             if (name in self._used and name != self._label) or not is_filled(value):
                 continue
             mark = name.lower()
-            if mark in _MEDIA:
+            if mark in MEDIA:
                 refused = Remark.of("needs_media", field=name)
                 continue
-            says = says_learn(mark, value) if mark in self._marks else None
+            is_mark = mark in MARKS and (self._rates or mark not in VERDICTS or mark == "kto_tag" or _is_truth(value))
+            says = says_learn(mark, value) if is_mark else None
             if says is False:
                 verdict = Remark("bad_answer")
                 refused = refused or (verdict if mark in VERDICTS else Remark.of("not_to_learn", field=name))
             elif says is None:
-                if mark in self._marks:
+                if is_mark:
                     unclear = Remark.of("mark_not_understood", field=name, value=str(value)[:20])
                     notes.append(self._unclear.setdefault(name, unclear))
                 self._count_unused(name)
@@ -155,6 +153,10 @@ def unfolded(first: list[Row], tally: Tally) -> list[Row]:
     tally.rows += len(rows) - 1
     tally.notes[Remark("stored_by_columns")] += len(rows)
     return [Row(number, values) for number, values in enumerate(rows, start=1)]
+
+
+def _is_truth(value: object) -> bool:
+    return str(value).lower() in ("true", "false")
 
 
 def _with_thoughts(example: Example, choice: str) -> Example:

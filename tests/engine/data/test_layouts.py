@@ -207,6 +207,21 @@ def test_several_answers_are_told_from_messages(jsonl: Jsonl) -> None:
     (reason,) = inspect_data(DataSource(path=jsonl([{"question": "a?", "answer": ["b", "c"]}]))).reasons
     assert '"answer" holds several answers' in reason.text()
     assert only(jsonl([{"question": "a?", "answer": ["b", "b"]}])).messages[-1].content == "b"
+    ranked = only(jsonl([{"question": "a?", "answer": ["b", "c"]}]), format="preference", columns={"chosen": "answer"})
+    assert ranked.messages == (Message("user", "a?"), Message("assistant", "b"))
+
+
+def test_beside_plain_text_a_label_is_a_class_unless_it_is_true_or_false(jsonl: Jsonl) -> None:
+    classes = inspect_data(DataSource(path=jsonl([{"text": "a", "label": 0}, {"text": "b", "label": "negative"}])))
+    assert (classes.skipped, classes.unused_columns) == (0, ("label",))
+    assert inspect_data(DataSource(path=jsonl([{"text": "a", "label": False}, {"text": "b"}]))).skipped == 1
+    assert inspect_data(DataSource(path=jsonl([{"text": "a", "weight": 0}, {"text": "b"}]))).skipped == 1
+
+
+def test_a_message_with_an_image_is_refused(jsonl: Jsonl) -> None:
+    turns = [said("user", "What is it?", images=["a.jpg"]), said("assistant", "A lake.")]
+    found = inspect_data(DataSource(path=jsonl([{"messages": turns}])))
+    assert found.reasons == {Remark("holds_media"): 1}
 
 
 def test_a_message_without_a_role_names_the_keys_that_it_has(jsonl: Jsonl) -> None:

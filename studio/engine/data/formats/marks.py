@@ -17,7 +17,7 @@ WEIGHTS = _words(
 )
 """Names of marks that are 0 or false where nothing is to be learnt."""
 VERDICTS = _words("label kto_tag accepted desirable verdict is_good good is_correct correct")
-"""Names of marks that tell a bad answer from a good one. Beside plain text they name a class and are no marks."""
+"""Names of marks that tell a bad answer from a good one."""
 MASKS = _words("mask masked loss_masked ignore ignored ignore_loss no_loss skip excluded")
 """Names of marks that are true where nothing is to be learnt."""
 MARKS = WEIGHTS | VERDICTS | MASKS

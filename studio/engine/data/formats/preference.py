@@ -48,7 +48,7 @@ def _before(row: Mapping[str, Any], columns: Columns) -> tuple[Message, ...]:
         return ()
     if "conversation" in columns and is_filled(row.get(columns["conversation"])):
         return turns(row[columns["conversation"]], columns["conversation"])
-    pair = [row.get(columns[name]) for name in ("chosen", "rejected")]
+    pair = [row.get(columns.get(name, name)) for name in ("chosen", "rejected")]
     if not all(is_turns(one) for one in pair):
         return ()
     chosen, rejected = (turns(one, name) for one, name in zip(pair, ("chosen", "rejected"), strict=True))
@@ -63,7 +63,12 @@ FORMAT = Format(
     order=60,
     fields=(
         Field("chosen", ("chosen_response", "response_chosen", "preferred", "response_j"), points=5),
-        Field("rejected", ("rejected_response", "response_rejected", "dispreferred", "response_k"), points=5),
+        Field(
+            "rejected",
+            ("rejected_response", "response_rejected", "dispreferred", "response_k"),
+            required=False,
+            points=5,
+        ),
         Field("prompt", ("question", "query"), required=False),
         Field("instruction", required=False),
         Field("input", required=False),

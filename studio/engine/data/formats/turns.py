@@ -34,6 +34,10 @@ _ROLES = {
 }
 _TOOL_ROLES = {"tool", "function", "function_call", "tool_call", "tool_response", "observation", "ipython"}
 _TOOL_PARTS = {"tool_use", "tool_result", "tool_call", "function_call"}
+MEDIA = frozenset(
+    f"{name}{ending}" for name in ("image", "audio", "video", "speech", "img") for ending in ("", "s", "_path", "_url")
+)
+"""Keys of a message or of a row that hold what is no text."""
 THOUGHTS = ("reasoning_content", "thinking", "reasoning", "thought", "thoughts", "cot", "chain_of_thought")
 """Keys of a message that hold what the assistant thought."""
 _ROLE_KEYS = ("role", "from", "speaker", "author")
@@ -125,6 +129,8 @@ def _turn(item: Mapping[str, Any], name: Any) -> Message:
         raise RowSkipped(_without_role(item))
     if name.lower() in _TOOL_ROLES or item.get("tool_calls") or item.get("function_call"):
         raise RowSkipped(Remark("calls_tools"))
+    if any(is_filled(value) for key, value in item.items() if key.lower() in MEDIA):
+        raise RowSkipped(Remark("holds_media"))
     role = _ROLES.get(name.strip().lower())
     if role is None:
         raise RowSkipped(Remark.of("unknown_role", role=ascii(name[:30])))
