@@ -7,6 +7,9 @@ import re
 OPEN, CLOSED, FACT = 0, 1, 2
 """Questions that have many right answers, one right answer, and one that is a name or a number."""
 
+SHORT = 400
+"""Characters up to which an answer is short enough to make one claim."""
+
 _YES = frozenset("yes yeah true correct ja oui si sí sim да 是 是的 对 对的 正确".split())  # noqa: SIM905
 _NO = frozenset("no nope false incorrect nein non não нет 否 不 不是 不对 错 错误".split())  # noqa: SIM905
 _FIRST = re.compile(r"[^\W\d_]+")
@@ -52,4 +55,6 @@ def claim(answer: str) -> str:
 
 def words(answer: str) -> int:
     """Return the number of words of a normal text; in Chinese, Japanese and Korean three characters count as one."""
+    if answer.isascii():
+        return answer.count(" ") + 1
     return len(_CJK.sub(" ", answer).split()) + -(-len(_CJK.findall(answer)) // 3)

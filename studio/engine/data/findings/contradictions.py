@@ -28,11 +28,11 @@ def which(survey: Survey) -> Rows:
     rows = survey.traits
     labels = _labels(rows)
     found = np.zeros(len(rows), dtype=np.bool_)
-    order = np.argsort(rows["question"], kind="stable")
-    begins = np.flatnonzero(np.diff(rows["question"][order])) + 1
-    for group in np.split(order, begins):
-        if len(group) > 1 and rows["question"][group[0]] != _NOTHING:
-            found[group] = _contradicted(rows[group], labels[group])
+    _, questions, counts = np.unique(rows["question"], return_inverse=True, return_counts=True)
+    asked_again = np.flatnonzero((counts[questions] > 1) & (rows["question"] != _NOTHING))
+    order = asked_again[np.argsort(questions[asked_again], kind="stable")]
+    for group in np.split(order, np.flatnonzero(np.diff(questions[order])) + 1):
+        found[group] = _contradicted(rows[group], labels[group])
     return found
 
 

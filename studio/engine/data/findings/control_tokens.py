@@ -27,6 +27,8 @@ def mark(texts: Texts, encodings: Sequence[Encoding]) -> bool:
         return True
     if texts.answer.rstrip().endswith("</s>") and "<s>" not in texts.answer:  # otherwise it is struck out, as in HTML
         return True
+    if "<" not in texts.everything and "[" not in texts.everything:
+        return False
     return bool(_KNOWN.search(texts.everything) and _KNOWN.search(prose(texts.everything)))
 
 

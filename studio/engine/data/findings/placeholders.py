@@ -31,6 +31,8 @@ _ASKED = re.compile(r"template|placeholder|boilerplate|模板|模版|占位", re
 
 def mark(texts: Texts, _: Sequence[Encoding]) -> bool:
     """Return whether the prose of a row has a placeholder, although nobody asked for a template."""
+    if not any(bracket in texts.everything for bracket in ("{{", "[", "<", "【")):
+        return False
     found = _PLACEHOLDER.search(texts.everything)
     return bool(found and not _ASKED.search(texts.question) and _PLACEHOLDER.search(prose(texts.everything)))
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.engine.data.findings import DETECTORS
-from studio.engine.data.findings.claims import asks, claim, gist, stance, words
+from studio.engine.data.findings.claims import SHORT, asks, claim, gist, stance, words
 from studio.engine.data.findings.language import asks_for_a_language, language
 from studio.engine.data.findings.traits import MOST, NO_HASH, ROW, Texts, frame, hashed, normal, sketch
 from studio.engine.data.formats.base import Example
@@ -30,13 +30,14 @@ def traits(number: int, example: Example, encodings: Sequence[Encoding] = ()) ->
         row[f"{name}_sketch"] = NO_HASH
         hashes = sketch(text)
         row[f"{name}_sketch"][: len(hashes)] = hashes
-    row["gist"], row["claim"] = hashed(gist(answer)), hashed(claim(answer))
+    short = len(answer) <= SHORT
+    row["gist"], row["claim"] = (hashed(gist(answer)), hashed(claim(answer))) if short else (row["answer"],) * 2
     row["stance"], row["answer_words"] = stance(answer), words(answer)
     row["asks"], row["question_language"] = asks(texts.asked), language(texts.asked)
-    row["answer_language"] = 0 if asks_for_a_language(texts.question) else language(texts.answer)
-    for detector in DETECTORS:
-        if detector.mark and detector.mark(texts, encodings):
-            row["marks"] |= detector.bit
+    spoken = language(texts.answer)
+    row["answer_language"] = 0 if spoken != row["question_language"] and asks_for_a_language(texts.question) else spoken
+    marks = [detector.bit for detector in DETECTORS if detector.mark and detector.mark(texts, encodings)]
+    row["marks"] = sum(marks)
     row["tokens"] = max((len(encoding.input_ids) + encoding.lost for encoding in encodings), default=0)
     return row.tobytes()
 

@@ -60,11 +60,13 @@ ROW = np.dtype(
 
 `number` is its number in the file and `content` a hash of all of it. `question` and `answer` are hashes of the normal
 texts, `question_frame` and `answer_frame` of what near texts have in common (`frame`), and `question_sketch` and
-`answer_sketch` their sketches, filled up with `NO_HASH`. `gist` and `claim` are hashes of what the answer
-says, with and without its numbers and its "not". `stance` is 1 where it says yes and -1 where it says no. `asks` says
-whether there is one right answer (`claims.asks`). `answer_words` counts the words of the answer; three characters of
-Chinese are one. Languages are places in `language.LANGUAGES`, 0 where it is not known. `marks` has the bits of the
-detectors that look at single rows. `tokens` is the length of the row before it was cut; 0 where it was not encoded.
+`answer_sketch` their sketches, filled up with `NO_HASH`.
+
+`gist` and `claim` are hashes of what a short answer says, with and without its numbers and its "not"; of a long one, of
+all of it. `stance` is 1 where it says yes and -1 where it says no. `asks` says whether there is one right answer
+(`claims.asks`). `answer_words` counts the words of the answer; three characters of Chinese are one. Languages are
+places in `language.LANGUAGES`, 0 where it is not known. `marks` has the bits of the detectors that look at single rows.
+`tokens` is the length of the row before it was cut; 0 where it was not encoded.
 """
 
 
