@@ -194,7 +194,10 @@ class NumericsSampled(_Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationCompleted(_Event):
-    """Mean loss over the supervised tokens of the held-out rows, after `update` updates."""
+    """Mean loss over the supervised tokens of held-out rows, after `update` updates.
+
+    It was measured on `rows` of the `held_out` ones (0 in journals of earlier versions), on the same ones every time.
+    """
 
     type: ClassVar[str] = "evaluation_completed"
     step: int
@@ -203,6 +206,7 @@ class EvaluationCompleted(_Event):
     rows: int
     supervised_tokens: int
     seconds: float
+    held_out: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -107,9 +107,18 @@ class TrainingConfig(Section):
     evaluate_every: int | None = option(
         None,
         "Validate every",
-        "Updates between two validations. Automatic: about ten times in a run.",
+        "Updates between two validations. Automatic: ten times in a run, or less often where that takes too long.",
         unit=gettext_noop("updates"),
         ge=1,
+        advanced=True,
+    )
+    evaluation_share: float = option(
+        0.1,
+        "Time for validation",
+        "Largest share of the run that validation may take. Where the held-out rows would take longer, a sample of "
+        "them is measured, the same rows every time, and less often. 1 measures all of them.",
+        gt=0.0,
+        le=1.0,
         advanced=True,
     )
     seed: int = option(

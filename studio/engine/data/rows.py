@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -75,6 +76,15 @@ class RowStore:
         ids, supervised = (row[name][0].values.to_numpy(zero_copy_only=False) for name in ("input_ids", "supervised"))
         labels = np.where(supervised, ids, np.int32(IGNORED))
         return TokenizedRow(ids, labels, self._paths[self._source_of[place]], int(self.numbers[place]))
+
+    def select(self, places: NDArray[np.int64]) -> RowStore:
+        """Return a store of the rows at some places, in the order given."""
+        chosen = copy.copy(self)
+        chosen._rows = self._rows.select(places)
+        chosen._source_of = self._source_of[places]
+        chosen.lengths, chosen.supervised = self.lengths[places], self.supervised[places]
+        chosen.roles = self.roles[places]
+        return chosen
 
     def __iter__(self) -> Iterator[TokenizedRow]:
         return (self[place] for place in range(len(self)))

@@ -1,4 +1,4 @@
-"""Choose the rows that are held out for validation; the rows, the share and the seed alone decide."""
+"""Choose the rows that are held out for validation, and a sample of them; rows, share and seed alone decide."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def held_out(digests: NDArray[np.int64], fraction: float, seed: int) -> NDArray[
     by_appearance = np.argsort(first)
     shuffled = by_appearance[np.random.default_rng([seed, 0, 2]).permutation(len(by_appearance))]
     return np.isin(group_of, _fill(shuffled, sizes, target))
+
+
+def sample(rows: int, count: int, seed: int) -> NDArray[np.int64]:
+    """Return `count` of so many held-out rows, in ascending order: the same ones for the same seed."""
+    return np.sort(np.random.default_rng([seed, 0, 4]).permutation(rows)[:count])
 
 
 def _fill(groups: NDArray[np.int64], sizes: NDArray[np.int64], target: int) -> list[int]:

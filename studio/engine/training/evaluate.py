@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from studio.config import RunConfig
 from studio.engine.control import Progress
 from studio.engine.data.batching import MicroBatch, collate, group_by_length
 from studio.engine.data.rows import IGNORED
+from studio.engine.training.length import ValidationPlan, plan_validation, planned_updates, trained_rows
 from studio.engine.training.trainer import Trainer
 
 if TYPE_CHECKING:
+    from studio.engine.data.prepare import PreparedData
     from studio.engine.data.rows import RowStore
 
 
@@ -46,6 +49,14 @@ class Evaluation:
     batches: int
     failed: Sequence[MicroBatch]
     each: Sequence[RowLoss] = ()
+
+
+def plan_of(config: RunConfig, data: PreparedData) -> ValidationPlan:
+    """Return how much of the held-out rows of a run is measured, and how often."""
+    order, held_out = data.order, data.validation.lengths
+    tokens = float(data.train.lengths[order.epoch(0)].mean()) * trained_rows(config, order.rows_per_epoch)
+    updates = planned_updates(config, order.rows_per_epoch)
+    return plan_validation(config, updates, tokens, len(held_out), float(held_out.sum()))
 
 
 def evaluate(

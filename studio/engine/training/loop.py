@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from studio.config import RunConfig
 from studio.engine.control import Control, Progress
 from studio.engine.data.prepare import PreparedData
+from studio.engine.data.split import sample
 from studio.engine.numerics.verdicts import verdict_words
-from studio.engine.training.evaluate import Evaluation, evaluate
+from studio.engine.training.evaluate import Evaluation, evaluate, plan_of
+from studio.engine.training.length import planned_updates, updates_per_epoch
 from studio.engine.training.monitor import NumericsMonitor
-from studio.engine.training.optimizer import learning_rate, planned_updates, updates_per_epoch
+from studio.engine.training.optimizer import learning_rate
 from studio.engine.training.retention_watch import RetentionWatch
 from studio.engine.training.state import Emit, Position, progress_events
 from studio.engine.training.trainer import Attempt, Trainer
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-AUTOMATIC_EVALUATIONS = 10
-
 
 @dataclass(frozen=True)
 class RemedyAsked:
@@ -37,11 +35,6 @@ class RemedyAsked:
 
     name: str
     verdict: OverflowDiagnosed
-
-
-def evaluation_interval(config: RunConfig, planned: int) -> int:
-    """Return the number of updates between two evaluations of a run of `planned` updates."""
-    return config.training.evaluate_every or max(1, math.ceil(planned / AUTOMATIC_EVALUATIONS))
 
 
 Outcome: TypeAlias = Literal["finished", "stopped"] | RemedyAsked
@@ -82,6 +75,9 @@ class Loop:
         self._emit = emit
         self._keep = keep
         self._retention = retention
+        plan = plan_of(trainer.config, data)
+        self._evaluate_every = plan.every
+        self._validation = data.validation.select(sample(len(data.validation), plan.rows, trainer.config.training.seed))
         self._evaluated_at = -1
         self._evaluation: Evaluation | None = None
         self._passed_over = 0
@@ -92,14 +88,13 @@ class Loop:
         Raises:
             TrainingError: the numbers stay non-finite whatever is tried; the weights are the last good ones.
         """
-        evaluate_every = evaluation_interval(self._config, self.planned)
         try:
             self._evaluate()
             while self.position.update < self.planned:
                 if remedy := self._take_remedy():
                     return remedy
                 self._next_attempt()
-                if self.position.update % evaluate_every == 0:
+                if self.position.update % self._evaluate_every == 0:
                     self._evaluate(last=self.position.update == self.planned)
                 if self._retention and self._retention.below_bound:
                     break
@@ -234,10 +229,10 @@ class Loop:
 
     def _validate(self, progress: Progress) -> Evaluation | None:
         """Measure the loss on the held-out rows, where there are any."""
-        if len(self._data.validation) == 0:
+        if len(self._validation) == 0:
             return None
         started = time.monotonic()
-        result = evaluate(self.trainer, self._data.validation, progress, self.left_out)
+        result = evaluate(self.trainer, self._validation, progress, self.left_out)
         if not result.rows:
             return None
         done = EvaluationCompleted(
@@ -245,6 +240,7 @@ class Loop:
             update=self.position.update,
             loss=result.loss,
             rows=result.rows,
+            held_out=len(self._data.validation),
             supervised_tokens=result.supervised_tokens,
             seconds=time.monotonic() - started,
         )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from studio.config import PrecisionConfig, RunConfig, TrainingConfig
+from studio.config import PrecisionConfig, TrainingConfig
 from studio.engine.device import is_out_of_memory
 from studio.engine.fit import PORTION
 from studio.engine.models.quiet import import_bitsandbytes
@@ -300,13 +300,3 @@ def learning_rate(config: TrainingConfig, update: int, total: int) -> float:
     passed = min(1.0, (update - warmup) / max(1, total - warmup))
     shape = {"constant": 1.0, "linear": 1.0 - passed, "cosine": 0.5 * (1.0 + math.cos(math.pi * passed))}
     return config.learning_rate * shape[config.schedule]
-
-
-def updates_per_epoch(config: RunConfig, rows: int) -> int:
-    """Return the number of updates in which every row is seen once; the last one may be smaller."""
-    return math.ceil(rows / config.training.batch_size)
-
-
-def planned_updates(config: RunConfig, rows: int) -> int:
-    """Return the number of updates that a run will apply."""
-    return config.training.max_steps or math.ceil(config.training.epochs * updates_per_epoch(config, rows))

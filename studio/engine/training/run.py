@@ -31,11 +31,13 @@ from studio.engine.precision import Precision
 from studio.engine.precision.choose import choose_precision, choose_storage
 from studio.engine.training import checkpoint
 from studio.engine.training.checkpoint import Checkpoints
+from studio.engine.training.evaluate import plan_of
 from studio.engine.training.fast_kernels import choose_kernels
-from studio.engine.training.loop import Loop, RemedyAsked, evaluation_interval
+from studio.engine.training.length import planned_updates
+from studio.engine.training.loop import Loop, RemedyAsked
 from studio.engine.training.model import TrainableModel, check_positions, load_trainable
 from studio.engine.training.monitor import NumericsMonitor
-from studio.engine.training.optimizer import check_optimizer, planned_updates
+from studio.engine.training.optimizer import check_optimizer
 from studio.engine.training.probes import load_probes
 from studio.engine.training.retention import RetentionMeter, plan_measurements
 from studio.engine.training.retention_watch import RetentionWatch
@@ -187,7 +189,7 @@ class _Run:
             config.data.prompt_template,
         )
         meter = RetentionMeter(probes, measured, tokenizer)
-        evaluations = planned // evaluation_interval(config, planned)
+        evaluations = planned // plan_of(config, data).every
         return RetentionWatch(config, meter, evaluations, self._emit, self._folder.checkpoints)
 
     def _load(self, prepared: Prepared) -> TrainableModel:
