@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,8 @@ from studio.engine.precision import PRECISIONS
 from studio.engine.precision.choose import choose_precision, choose_storage, reason_text, remark
 from studio.errors import ConfigError, StudioError
 from studio.i18n import tr
+from studio.runner import speed
+from studio.runner.speed import MeasuredSpeed, Setup
 from studio.runs import RunFolder
 from studio.torch_build import UnusedCard
 
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from studio.engine.export.run import ExportResult
     from studio.engine.inference.behaviour import Behaviour
     from studio.engine.inference.figures import Latency
+    from studio.engine.training.forecast import Forecast
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +116,30 @@ def open_xray_of_run(config: RunConfig, path: str, progress: Progress = no_progr
     model = as_configured(open_model(config.model.path, progress), config.model)
     source = next((one for one in config.data.sources if one.path == path), DataSource(path=path))
     return open_xray(source, model, config.data, progress)
+
+
+def forecast(config: RunConfig, inspections: Sequence[DataInspection]) -> Forecast | None:
+    """Return what a configuration amounts to with its sources, in order, as they were inspected. Needs no thread."""
+    from studio.engine.training.forecast import CountedRows, forecast
+
+    return forecast(config, [CountedRows(rows=found.trainable, tokens=found.tokens) for found in inspections])
+
+
+def measured_speed(root: Path, info: ModelInfo, config: RunConfig, found: Estimate) -> MeasuredSpeed | None:
+    """Return how fast an earlier run below `root` was with the same model, method, precision and device, or None.
+
+    `found` is the estimate of the configuration.
+    """
+    precision, _ = choose_precision(config.precision, resolve_device(config.training.device), info.dtype)
+    setup = Setup(
+        method=config.method.name,
+        precision=precision.name,
+        base_dtype=found.choices["base_dtype"],
+        device=found.device,
+        trainable_parameters=found.trainable_parameters,
+        total_parameters=found.total_parameters,
+    )
+    return speed.measured_speed(root, setup)
 
 
 def export(

@@ -37,6 +37,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
         "estimate",
         "compare_methods",
         "explain_precision",
+        "measured_speed",
     ):
         monkeypatch.setattr(actions, name, getattr(fake, name))
     return fake

@@ -18,6 +18,7 @@ from studio.engine.models.info import TemplateOffer
 from studio.errors import ConfigError, DataError, ModelError
 from studio.runner.actions import Estimate, MethodRow
 from studio.runner.record import Update
+from studio.runner.speed import MeasuredSpeed
 from studio.runs import RunFolder, create_run
 from studio.ui.job import Job
 from studio.ui.main_window import MainWindow
@@ -81,6 +82,8 @@ class FakeInspection:
     unused_columns: tuple[str, ...] = ()
     rendered: tuple[FakeRow, ...] = (FakeRow(1), FakeRow(2))
     findings: tuple[Any, ...] = ()
+    trainable: int = 412
+    tokens: int = 51_500
 
 
 @dataclass
@@ -94,6 +97,7 @@ class FakeEngine:
     model: dict[str, Any] = field(default_factory=dict)
     data: FakeInspection = field(default_factory=FakeInspection)
     total_bytes: int = 5 * GB
+    speed: MeasuredSpeed | None = None
     became: tuple[str, str] = ("bf16-mixed", "this CPU has bf16 units")
     opened: list[str] = field(default_factory=list)
     read: list[tuple[str, str | None]] = field(default_factory=list)
@@ -148,6 +152,9 @@ class FakeEngine:
                 "base_dtype": "bf16",
             },
         )
+
+    def measured_speed(self, *_: object) -> MeasuredSpeed | None:
+        return self.speed
 
     def compare_methods(self, info: object, config: RunConfig, tables: Any = ()) -> tuple[MethodRow, ...]:
         self.compared = list(tables)

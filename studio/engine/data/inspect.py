@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal
@@ -80,6 +80,8 @@ class DataInspection:
         unused_columns: columns that hold something and are not used, except those that the user ignores.
         rendered: the first rows that can be used.
         findings: what is wrong with some of its rows.
+        trainable: rows that training will have of them, and `tokens`, 0 without a tokenizer, those of all of these. In
+            a file of more rows than are encoded, both are taken to go on as they began.
     """
 
     format: str
@@ -91,6 +93,8 @@ class DataInspection:
     unused_columns: tuple[str, ...]
     rendered: tuple[RenderedRow, ...]
     findings: tuple[Finding, ...] = ()
+    trainable: int = 0
+    tokens: int = 0
 
 
 def inspect_data(
@@ -118,12 +122,14 @@ def inspect_data(
     first = next(opened)
     columns, traits = _Columns(), TraitList()
     rendered: list[RenderedRow] = []
+    encoded = _Encoded()
     for chunk in chunks(_counted(chain([first], opened), columns)):
         kept: list[tuple[int, tuple[Encoding, ...]]] = [(number, ()) for number, _ in chunk]
         if renderer is None:
             rendered += [_as_text(number, example) for number, example in chunk[: rows - len(rendered)]]
         elif tally.rows <= ENCODED or len(rendered) < rows:
             kept = encode_chunk(chunk, renderer, tally)
+            encoded.count(kept)
             for number, (encoding, *_) in kept[: rows - len(rendered)]:
                 tokens, learnt = len(encoding.input_ids), sum(encoding.supervised)
                 rendered.append(
@@ -134,7 +140,7 @@ def inspect_data(
             traits.add(number, examples[number], encodings)
     survey = Survey(traits.rows(), tally.examples, tally.skipped, tally.needed, max_length if renderer else 0)
     findings = find(survey)
-    return _inspection(source, first, columns, rendered, findings, max_length)
+    return _inspection(source, first, columns, rendered, findings, max_length, encoded)
 
 
 def peek_columns(source: DataSource, progress: Progress = no_progress) -> tuple[ColumnInfo, ...]:
@@ -192,6 +198,25 @@ class _Columns:
         )
 
 
+@dataclass
+class _Encoded:
+    """Of the rows that were encoded: how many there are, and what they become in training."""
+
+    rows: int = 0
+    trainable: int = 0
+    tokens: int = 0
+
+    def count(self, kept: Iterable[tuple[int, Sequence[Encoding]]]) -> None:
+        for _, encodings in kept:
+            self.rows += 1
+            self.trainable += len(encodings)
+            self.tokens += sum(len(encoding.input_ids) for encoding in encodings)
+
+    def of_all(self, count: int, usable: int) -> int:
+        """Return what `count` of the encoded rows is of all usable ones; these themselves where none was encoded."""
+        return round(count * usable / self.rows) if self.rows else usable
+
+
 def _as_text(number: int, example: Example) -> RenderedRow:
     segments = tuple((piece.text, piece.learnt) for piece in example.pieces)
     return RenderedRow(number=number, segments=segments, tokens=0, supervised_tokens=0)
@@ -204,11 +229,13 @@ def _inspection(
     rendered: list[RenderedRow],
     findings: tuple[Finding, ...],
     max_length: int,
+    encoded: _Encoded,
 ) -> DataInspection:
     tally, file = opened.tally, printable(source_path(source))
     problems = tally.problems(file)
     if tally.skipped.total() == tally.rows:
         problems.insert(0, tally.why_nothing_is_left(file, max_length))
+    usable = tally.rows - tally.skipped.total()
     field_of = {column: name for name, column in opened.columns.items()}
     return DataInspection(
         format=opened.format.name,
@@ -220,4 +247,6 @@ def _inspection(
         unused_columns=tuple(tally.unused),
         rendered=tuple(rendered),
         findings=findings,
+        trainable=encoded.of_all(encoded.trainable, usable),
+        tokens=encoded.of_all(encoded.tokens, usable) if encoded.rows else 0,
     )

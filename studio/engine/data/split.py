@@ -20,11 +20,16 @@ def held_out(digests: NDArray[np.int64], fraction: float, seed: int) -> NDArray[
     _, first, group_of, sizes = np.unique(digests, return_index=True, return_inverse=True, return_counts=True)
     if fraction <= 0 or len(sizes) < 2:
         return held
-    target = min(max(1, round(fraction * len(digests))), len(digests) - 1)
+    target = target_rows(len(digests), fraction)
     # Groups in order of appearance: `np.unique` sorts by digest, and the result must not depend on hash values.
     by_appearance = np.argsort(first)
     shuffled = by_appearance[np.random.default_rng([seed, 0, 2]).permutation(len(by_appearance))]
     return np.isin(group_of, _fill(shuffled, sizes, target))
+
+
+def target_rows(rows: int, fraction: float) -> int:
+    """Return how many of so many different rows are held out."""
+    return min(max(1, round(fraction * rows)), rows - 1) if fraction > 0 else 0
 
 
 def sample(rows: int, count: int, seed: int) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""One option on the page: title and help on the left, the control on the right, an error below."""
+"""One option on the page: title and help on the left, the control on the right, a note and an error below."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from studio.ui.forms.editors import Editor, ShareEditor
 from studio.ui.forms.numbers import bounds_text
 from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.text import label
+from studio.ui.widgets.verdict import Verdict
 
 
 class FormRow(QWidget):
-    """Wires an editor to its title, help, bounds, unit, mnemonic and error."""
+    """Wires an editor to its title, help, bounds, unit, mnemonic and error.
+
+    `note` is for whoever knows more about the value than the option does: what it amounts to, or a warning.
+    """
 
     changed = Signal()
 
@@ -33,6 +37,7 @@ class FormRow(QWidget):
         self._name.setBuddy(editor.main)
         self._error = label("", "error", wrap=True)
         self._error.hide()
+        self.note = Verdict("caption")
         self._value = label("", "value")
         editor.describe(self.title, tr(editor.spec.help))
         if bounds := bounds_text(editor.spec):
@@ -50,7 +55,7 @@ class FormRow(QWidget):
 
     def _lay_out(self, first: bool) -> None:
         self._help = label(tr(self.editor.spec.help), "caption", wrap=True)
-        words = vbox(self._name, self._help, self._error, spacing=0.25)
+        words = vbox(self._name, self._help, self.note, self._error, spacing=0.25)
         control = hbox(self._value, (self.editor, 0, Qt.AlignmentFlag.AlignVCenter), spacing=1)
         whole = vbox(spacing=0, parent=self)
         if not first:

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
 from studio.ui import icons, theme
 from studio.ui.widgets.layout import hbox
-from studio.ui.widgets.text import label
+from studio.ui.widgets.text import Role, label
 
 Level = Literal["good", "warning", "bad", "busy", "note", "none"]
 # Of each level the icon, and the name of its colour.
@@ -27,11 +27,11 @@ _SIGNS: dict[Level, tuple[str, str]] = {
 class Verdict(QWidget):
     """One sentence and its sign; hidden while there is nothing to say."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, role: Role = "body", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.level: Level = "none"
         self._sign = QLabel()
-        self._words = label("", "body", wrap=True)
+        self._words = label("", role, wrap=True)
         self._words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         hbox((self._sign, 0, Qt.AlignmentFlag.AlignTop), (self._words, 1), spacing=0.75, parent=self)

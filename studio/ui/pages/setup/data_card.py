@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from PySide6.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
-from studio.config import DataConfig
+from studio.config import DataConfig, RunConfig
 from studio.engine.data.formats import FORMATS
 from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
 from studio.paths import resource
 from studio.runner.advice import Misfit, misfit_of_data
+from studio.runner.forecast_words import Forecast, mixing_text, share_of_general_text, source_text, validation_text
 from studio.text.data import listed
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.hub_dataset import HubDataset
@@ -31,6 +32,7 @@ from studio.ui.widgets.layout import hbox, vbox
 
 if TYPE_CHECKING:
     from studio.engine.data.findings.base import Remedy
+    from studio.engine.data.inspect import DataInspection
     from studio.engine.models.info import ModelInfo
 
 # What changes how a row is rendered; the rest need not be read again.
@@ -80,10 +82,15 @@ class DataCard(SectionCard):
         if not self.sources:
             return tr("Add a dataset file first.")
         for source in self.sources:
-            if source.error:
-                return source.error
+            if source.problem:
+                return source.problem
         if not any(source.role == "domain" for source in self.sources):
             return tr("Give at least one dataset file the role Domain: it is what the model learns.")
+        taught = {source.role for source in self.sources if source.values()["weight"]}
+        if "domain" not in taught:
+            return tr("Every file of the role Domain has the weight 0; give one of them a larger weight.")
+        if "general" not in taught and self.form.values()["replay_ratio"]:
+            return tr("There are no general rows to rehearse: add a file, raise its weight, or set the share to 0.")
         if any(source.pending for source in self.sources):
             return tr("The data is being read.")
         return self.form.problem()
@@ -95,6 +102,27 @@ class DataCard(SectionCard):
             self._model = model
             self._inspect_all()
         self._show_state()
+
+    def show_forecast(self, found: Forecast | None, config: RunConfig | None) -> None:
+        """Say what every choice amounts to in rows and tokens, or nothing where that is not known."""
+        rows = self.form.rows
+        if found is None or config is None:
+            for source in self.sources:
+                source.show_share("")
+            for key in ("replay_ratio", "mixing", "validation_fraction"):
+                rows[key].note.set("")
+            return
+        for source, table, given in zip(self.sources, config.data.sources, found.sources, strict=True):
+            source.show_share(source_text(table, config.data, given))
+        rows["replay_ratio"].note.set(share_of_general_text(found), "note")
+        rows["mixing"].note.set(mixing_text(config.data, config.training.batch_size, found), "note")
+        rows["validation_fraction"].note.set(validation_text(found), "note")
+
+    @property
+    def inspections(self) -> list[DataInspection]:
+        """What was found in every source; empty as long as one of them is not known."""
+        found = [source.inspection for source in self.sources if source.inspection is not None]
+        return found if len(found) == len(self.sources) else []
 
     def add_files(self, paths: Iterable[str]) -> None:
         """Add dataset files as domain sources; one that is there already is not added twice."""
@@ -164,7 +192,8 @@ class DataCard(SectionCard):
         self.changed.emit()
 
     def _source_changed(self, source: SourceEditor) -> None:
-        self._inspect(source)
+        if source.changed_for_reading:
+            self._inspect(source)
         self._show_state()
         self.changed.emit()
 
@@ -197,7 +226,8 @@ class DataCard(SectionCard):
         reason = tr(
             "Add a file with the role General to rehearse it beside the new rows; it keeps old knowledge alive."
         )
-        self.form.rows["replay_ratio"].set_enabled(general, reason)
+        share = self.form.rows["replay_ratio"]
+        share.set_enabled(general or share.editor.value() > 0, reason)  # a share without rows must be set back to 0
         for key in ("mixing", "block_rows"):
             self.form.rows[key].setVisible(general)
         self.form.setVisible(bool(self.sources))
@@ -233,7 +263,7 @@ class DataCard(SectionCard):
         files = ", ".join(Path(source.path).name for source in self.sources)
         if not self.sources:
             self.judge("", "", "none")
-        elif any(source.error for source in self.sources):
+        elif any(source.problem for source in self.sources):
             self.judge(files, self.problem(), "bad")
         elif any(source.pending for source in self.sources):
             self.judge(files, tr("Reading the data …"), "busy")

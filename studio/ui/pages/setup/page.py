@@ -15,6 +15,7 @@ from studio.errors import ConfigError, StudioError
 from studio.i18n import tr
 from studio.runner import actions
 from studio.runner.actions import Estimate, Remedy
+from studio.runner.speed import MeasuredSpeed
 from studio.runs import write_atomically
 from studio.ui import theme
 from studio.ui.bridge import AppContext
@@ -57,6 +58,8 @@ class SetupPage(Page):
         self.cards: tuple[SectionCard, ...] = (self.model, self.data, self.method, self.precision, self.training)
         self._estimate = Job(self, context, tr("Estimating the memory"))
         self._explain = Job(self, context, tr("Choosing the precision"))
+        self._recall = Job(self, context, tr("Looking for earlier runs"))
+        self._speed: MeasuredSpeed | None = None
         self._look = Job(self, context, tr("Looking for graphics cards"))
         self.notice = CardNotice()
         self._lay_out()
@@ -188,6 +191,8 @@ class SetupPage(Page):
         self._estimate.finished.connect(self._show_estimate)
         self._estimate.failed.connect(lambda sentence: self._show_estimate(None, sentence))
         self._explain.finished.connect(lambda answer: self.precision.show_choice(*answer))
+        self._recall.finished.connect(self._show_speed)
+        self._recall.failed.connect(lambda _: self._show_speed(None))
         self._explain.failed.connect(self.precision.show_problem)
         self._look.finished.connect(self.notice.show_cards)
         self.model.info_changed.connect(self._model_changed)
@@ -214,6 +219,8 @@ class SetupPage(Page):
     def _settle(self) -> None:
         self._context.settings.draft = self.tables()
         self.outline.refresh()
+        self.training.judge_rate(self.method.method)
+        self._show_forecast()
         self.precision.allow_probe(self._probe_problem())
         self.method.allow_comparison(self._provisional()[1] if self.model.info else tr("Choose a model first."))
         self.changed.emit()
@@ -267,6 +274,17 @@ class SetupPage(Page):
         self.set_tables(with_options(self.tables(), overrides))
         self._reveal(self.training)
 
+    def _show_forecast(self) -> None:
+        """Say what the configuration amounts to with the rows that were counted, as far as both are known."""
+        config, inspections = self._provisional()[0], self.data.inspections
+        found = actions.forecast(config, inspections) if config and inspections else None
+        self.data.show_forecast(found, config)
+        self.training.outlook.show_forecast(found, self._speed)
+
+    def _show_speed(self, speed: MeasuredSpeed | None) -> None:
+        self._speed = speed
+        self._settle_soon()
+
     def _show_measured(self) -> None:
         live = self._context.live
         self.training.memory.show_measured(live.state.memory if live else None)
@@ -274,6 +292,11 @@ class SetupPage(Page):
     def _show_estimate(self, estimate: Estimate | None, problem: str = "") -> None:
         self.method.show_estimate(estimate, problem)
         self.training.show_estimate(estimate)
+        info, config, root = self.model.info, self._provisional()[0], self._context.settings.runs_root
+        if info and config and estimate:
+            self._recall.start(lambda _: actions.measured_speed(root, info, config, estimate))
+        else:
+            self._show_speed(None)
 
 
 def _unsuited(info: ModelInfo, config: RunConfig) -> str:

@@ -59,6 +59,7 @@ class SourceEditor(QFrame):
         self.xray: XRayDialog | None = None
         self._given = dict(values)
         self._named: set[str] = set()
+        self._read: dict[str, Any] = {}
         self._context = context
         self._model: ModelInfo | None = None
         self._config: DataConfig | None = None
@@ -83,6 +84,19 @@ class SourceEditor(QFrame):
     def pending(self) -> bool:
         return self._look.running
 
+    @property
+    def problem(self) -> str:
+        """Why a run cannot start with this file, in a sentence, or nothing."""
+        return self.error or self._more.problem()
+
+    @property
+    def changed_for_reading(self) -> bool:
+        """Whether the file would be read otherwise than it was the last time; role and weight have no say in it."""
+        return not self._more.problem() and self._reading() != self._read
+
+    def _reading(self) -> dict[str, Any]:
+        return {key: value for key, value in self.values().items() if key not in ("role", "weight")}
+
     def values(self) -> dict[str, Any]:
         """Return the table of `[[data.sources]]`."""
         return self._given | self._more.values() | {"role": self.role}
@@ -94,7 +108,8 @@ class SourceEditor(QFrame):
 
     def inspect(self, model: ModelInfo | None, config: DataConfig | None) -> None:
         """Look at the file again, with the model's own tokenizer and template once there is a model."""
-        source = DataSource.model_validate(self.values())
+        self._read = self._reading()
+        source = DataSource.model_validate(self._read)
         self.error = ""
         self._model, self._config = model, config
         self._verdict.set(tr("Reading …"), "busy")
@@ -116,7 +131,7 @@ class SourceEditor(QFrame):
         dialog.open()
 
     def _read_xray(self, dialog: XRayDialog) -> None:
-        source, model, config = DataSource.model_validate(self.values()), self._model, self._config
+        source, model, config = DataSource.model_validate(self._read), self._model, self._config
         if model is None:
             dialog.reject()
         else:
@@ -136,6 +151,11 @@ class SourceEditor(QFrame):
         self.look_closer.setEnabled(self.inspection is not None and not reason)
         self.look_closer.setToolTip(reason or words)
 
+    def show_share(self, words: str) -> None:
+        """Say what the file gives to an epoch, or nothing."""
+        self.share.setText(words)
+        self.share.setVisible(bool(words))
+
     def drop(self) -> None:
         """No longer look."""
         for job in (self._look, self._peek):
@@ -151,6 +171,8 @@ class SourceEditor(QFrame):
         self._disclosure = Disclosure(tr("Columns, and what the model reads and learns"))
         self._disclosure.content.addWidget(_Beside(self.mapping, self.preview))
         self._disclosure.hide()
+        self.share = label("", "caption", wrap=True)
+        self.share.hide()
         self.look_closer = push_button(tr("X-ray …"), icon="search")
         self.look_closer.clicked.connect(self.open_xray)
         self._more = Form(
@@ -159,7 +181,7 @@ class SourceEditor(QFrame):
         self._more.set_values(self._given)
         self._more.changed.connect(self.changed)
         said = hbox((self._verdict, 1), (self.look_closer, 0, Qt.AlignmentFlag.AlignTop), spacing=1)
-        parts = (self._head(name), said, self._progress, self._disclosure, self._more)
+        parts = (self._head(name), said, self.share, self._progress, self._disclosure, self._more)
         vbox(*parts, spacing=0.5, margins=(1.5, 1, 1, 1), parent=self)
 
     def _head(self, name: str) -> QHBoxLayout:
@@ -176,6 +198,7 @@ class SourceEditor(QFrame):
 
     def _cancel(self) -> None:
         self._look.drop()
+        self._read = {}
         self._show_error(tr("Reading was cancelled; remove the file, or change an option to read it again."))
 
     def _show_error(self, sentence: str) -> None:

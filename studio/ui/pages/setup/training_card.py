@@ -8,13 +8,15 @@ from typing import Any
 from PySide6.QtWidgets import QWidget
 
 from studio.config import NumericsConfig, RetentionConfig, TrainingConfig
-from studio.engine.methods import METHODS
+from studio.engine.methods import METHODS, Method
 from studio.i18n import tr
 from studio.runner.actions import Estimate
+from studio.runner.forecast_words import rate_warning
 from studio.text.numbers import size_text
 from studio.ui.forms.editors import LinesEditor
 from studio.ui.forms.form import Form
 from studio.ui.forms.numbers import number_text
+from studio.ui.pages.setup.run_outlook import RunOutlook
 from studio.ui.pages.setup.section_card import SectionCard
 from studio.ui.widgets.memory_bar import MemoryBar
 
@@ -28,7 +30,8 @@ class TrainingCard(SectionCard):
         self.retention = Form(RetentionConfig, editors={"prompts": LinesEditor}, more=tr("What is measured, and asked"))
         self.numerics = Form(NumericsConfig, more=tr("Recording of the numerics"))
         self.memory = MemoryBar()
-        for part in (self.memory, self.form, self.retention, self.numerics):
+        self.outlook = RunOutlook()
+        for part in (self.memory, self.outlook, self.form, self.retention, self.numerics):
             self.body.addWidget(part)
         self._suggested = TrainingConfig().learning_rate
         self.form.changed.connect(self.changed)
@@ -51,6 +54,12 @@ class TrainingCard(SectionCard):
         if editor.value() == self._suggested:
             editor.set_value(suggested)
         self._suggested = suggested
+
+    def judge_rate(self, method: Method) -> None:
+        """Warn of a learning rate that is unusual for the method."""
+        row = self.form.rows["learning_rate"]
+        rate = row.editor.value()
+        row.note.set(rate_warning(method, rate) if isinstance(rate, float) else "", "warning")
 
     def show_estimate(self, estimate: Estimate | None) -> None:
         """Say whether the run fits, or nothing yet."""
