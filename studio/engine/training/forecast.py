@@ -133,5 +133,5 @@ def forecast(config: RunConfig, counted: Sequence[CountedRows]) -> Forecast | No
         updates=updates,
         updates_per_epoch=updates_per_epoch(config, order.rows_per_epoch),
         tokens=tokens,
-        validation=plan_validation(config.training, updates, basis[0], held_out, basis[1]),
+        validation=plan_validation(config, updates, basis[0], held_out, basis[1]),
     )
