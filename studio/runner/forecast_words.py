@@ -68,12 +68,9 @@ def mixing_text(data: DataConfig, batch_size: int, found: Forecast) -> str:
         return tr("{general} of the {rows} rows of an update are general, on average.").format(
             general=in_an_update, rows=batch_size
         )
-    words = (
-        tr("A general row behind every {rows} domain rows, so {general} of the {size} rows of every update.")
-        if ratio >= 1
-        else tr("{rows} general rows to a domain row, so {general} of the {size} rows of every update.")
-    )
-    return words.format(rows=brief(max(ratio, 1 / ratio)), general=in_an_update, size=batch_size)
+    return tr(
+        "General to domain rows as {general} to {domain}, at even distances: {inside} of the {size} rows of an update."
+    ).format(general=brief(max(1, 1 / ratio)), domain=brief(max(1, ratio)), inside=in_an_update, size=batch_size)
 
 
 def validation_text(found: Forecast) -> str:

@@ -31,7 +31,7 @@ class RunOutlook(QFrame):
         self.setVisible(found is not None)
         if found is None:
             return
-        epochs = tr("{epochs} epochs of {updates}").format(
+        epochs = tr("epochs: {epochs}, {updates} each").format(
             epochs=brief(found.updates / found.updates_per_epoch), updates=f"{found.updates_per_epoch:,}"
         )
         self.figures["updates"].set(f"{found.updates:,}", epochs)
