@@ -131,7 +131,7 @@ class SourceEditor(QFrame):
         dialog.open()
 
     def _read_xray(self, dialog: XRayDialog) -> None:
-        source, model, config = DataSource.model_validate(self._read), self._model, self._config
+        source, model, config = DataSource.model_validate(self._reading()), self._model, self._config
         if model is None:
             dialog.reject()
         else:
@@ -207,7 +207,7 @@ class SourceEditor(QFrame):
         self.preview.hide()
         self._verdict.set(sentence, "bad")
         self._allow_xray()
-        source = DataSource.model_validate(self.values())
+        source = DataSource.model_validate(self._reading())
         self._peek.start(lambda progress: actions.peek_columns(source, progress))
         self.judged.emit()
 
