@@ -10,38 +10,44 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any
-
-from platformdirs import user_cache_path
+from typing import TYPE_CHECKING
 
 from studio.engine.control import Progress, no_progress
 from studio.engine.data.readers.files import fingerprint
 from studio.engine.data.report import Tally
 from studio.errors import DataError
 from studio.i18n import tr
+from studio.paths import home
+from studio.text.numbers import size_text
 
 if TYPE_CHECKING:
-    from datasets import Dataset, Features
+    import pyarrow as pa
+    from datasets import Dataset
 
 log = logging.getLogger(__name__)
 
 VARIABLE = "FINETUNE_STUDIO_CACHE"
 _RECORD = "record.json"
+_TABLE = "rows.arrow"
 _DAYS = 30
 """Datasets that nobody used for so long are removed when the next one is written."""
-_ROWS_PER_BATCH = 128
-"""Rows that are held in memory until they are written to the Arrow file."""
+LIMIT = 20 * 2**30
+"""Bytes of all datasets; beyond it those that were not used for longest are removed."""
+_RESERVE = 2**30
+"""Bytes that are left free on the disk."""
+_BETWEEN_LOOKS = 64 * 2**20
+"""Bytes that are written between two looks at the free space."""
 
 
 def cache_folder() -> Path:
-    """Return where datasets are kept; `FINETUNE_STUDIO_CACHE` moves it."""
+    """Return where datasets are kept: in the app's data folder. `FINETUNE_STUDIO_CACHE` moves it."""
     chosen = os.environ.get(VARIABLE, "").strip()
-    root = Path(chosen).expanduser().absolute() if chosen else user_cache_path("finetune-studio", appauthor=False)
+    root = Path(chosen).expanduser().absolute() if chosen else home() / "cache"
     return root / "data"
 
 
 def cached_dataset(
-    key: str, features: Features, rows: Callable[[Tally], Iterator[dict[str, Any]]], progress: Progress
+    key: str, schema: pa.Schema, batches: Callable[[Tally], Iterator[pa.RecordBatch]], size: int, progress: Progress
 ) -> tuple[Dataset, Tally]:
     """Return the dataset of a key, memory-mapped, and what was counted while it was made.
 
@@ -49,11 +55,11 @@ def cached_dataset(
 
     Args:
         key: a hash of everything that decides the rows.
-        features: the column types. They are given, because the types that `datasets` guesses change text.
-        rows: yields the rows and counts into the tally.
+        batches: yields the rows and counts into the tally.
+        size: bytes of the file that the rows are made from; the dataset takes about as many.
 
     Raises:
-        DataError: the cache cannot be written, or whatever `rows` raises.
+        DataError: the cache cannot be written or the disk is full, or whatever `batches` raises.
     """
     from datasets import Dataset, concatenate_datasets
 
@@ -62,8 +68,8 @@ def cached_dataset(
         if not _is_whole(folder, progress):
             folder.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
-            _remove_unused(folder.parent)
-            _make(folder, features, rows)
+            _make_room(folder.parent, size)
+            _make(folder, schema, batches)
         files, tally = _read_record(folder)
         return concatenate_datasets([Dataset.from_file(str(folder / name)) for name in files]), tally
     except OSError as error:
@@ -74,33 +80,58 @@ def cached_dataset(
         ) from error
 
 
-def _make(folder: Path, features: Features, rows: Callable[[Tally], Iterator[dict[str, Any]]]) -> None:
+def _make(folder: Path, schema: pa.Schema, batches: Callable[[Tally], Iterator[pa.RecordBatch]]) -> None:
     """Write the dataset and its record; the folder appears complete, or not at all."""
-    from datasets import Dataset, disable_progress_bars
-    from datasets.exceptions import DatasetGenerationError
+    import pyarrow as pa
 
-    disable_progress_bars()  # `rows` reports progress
     draft = Path(mkdtemp(dir=folder.parent, prefix="."))  # of its own: another process may make the same dataset
     tally = Tally()
+    table = draft / _TABLE
+    looked_at = 0
     try:
-        Dataset.from_generator(
-            lambda: rows(tally),
-            features=features,
-            cache_dir=str(draft),
-            fingerprint=folder.name,
-            writer_batch_size=_ROWS_PER_BATCH,
-        )
-        files = {
-            str(file.relative_to(draft)): fingerprint(file, no_progress) for file in sorted(draft.rglob("*.arrow"))
-        }
-        record = json.dumps({"files": files, "tally": tally.to_json()})
+        with table.open("wb") as file, pa.ipc.new_stream(file, schema) as writer:
+            for batch in batches(tally):
+                writer.write_batch(batch)
+                if file.tell() > looked_at + _BETWEEN_LOOKS:
+                    looked_at = file.tell()
+                    _refuse_full(folder.parent, 0)
+        record = json.dumps({"files": {_TABLE: fingerprint(table, no_progress)}, "tally": tally.to_json()})
         (draft / _RECORD).write_text(record, encoding="utf-8")
         if not folder.exists():
             draft.rename(folder)
-    except DatasetGenerationError as error:
-        raise error.__cause__ or error from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _make_room(folder: Path, size: int) -> None:
+    """Remove datasets that were not used for long, or for longest while all are too large. Raises `DataError`."""
+    _remove_unused(folder)
+    places = sorted((record.parent for record in folder.glob(f"*/{_RECORD}")), key=lambda place: place.stat().st_mtime)
+    sizes = {place: sum(file.stat().st_size for file in place.iterdir()) for place in places}
+    left = sum(sizes.values())
+    for place in places:
+        if left + size <= LIMIT and shutil.disk_usage(folder).free >= size + _RESERVE:
+            break
+        shutil.rmtree(place, ignore_errors=True)
+        left -= sizes[place]
+    _refuse_full(folder, size)
+
+
+def _refuse_full(folder: Path, size: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < size + _RESERVE:
+        raise DataError(
+            tr(
+                "The disk of the cache {folder} has {free} left; the tokens of this file need {size}, and {reserve} "
+                "must stay free; free some space, or set {variable} to another folder."
+            ).format(
+                folder=folder,
+                free=size_text(free),
+                size=size_text(size),
+                reserve=size_text(_RESERVE),
+                variable=VARIABLE,
+            )
+        )
 
 
 def _read_record(folder: Path) -> tuple[dict[str, str], Tally]:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config.data import MAX_LENGTH, TRAIN_ON, TrainOn
 from studio.engine.data.control_tokens import ControlTokens
@@ -70,6 +70,11 @@ class Renderer:
             "max_length": max_length,
             "prompt_template": self._prompt_template,
         }
+
+    def __reduce__(self) -> tuple[type[Renderer], tuple[Any, ...]]:
+        """Another process makes its own from the same arguments."""
+        names = ("kind", "train_on", "max_length", "prompt_template")
+        return Renderer, (self._tokenizer, *(self._settings[name] for name in names))
 
     @property
     def fingerprint(self) -> str:

@@ -82,6 +82,22 @@ class Tally:
         if reason.needed is not None:
             self.needed.append(reason.needed)
 
+    def add(self, other: Tally) -> None:
+        """Add the counts of later rows. Of remarks that differ in the `value` they show alone, the first one stays."""
+        shown = {_but_value(note): note for note in self.notes}
+        self.rows += other.rows
+        self.lost += other.lost
+        for note, count in other.notes.items():
+            self.notes[shown.setdefault(_but_value(note), note)] += count
+        remembered = Counter({reason: min(count, _REMEMBERED) for reason, count in self.skipped.items()})
+        for number, reason in other.examples:
+            if remembered[reason] < _REMEMBERED:
+                remembered[reason] += 1
+                self.examples.append((number, reason))
+        self.skipped.update(other.skipped)
+        self.unused.update(other.unused)
+        self.needed += other.needed
+
     def problems(self, file: str) -> list[Remark]:
         """Return a remark for each reason to skip rows, and for each note."""
         problems = []
@@ -162,6 +178,10 @@ class DataReport:
     skipped: dict[Remark, int]
     problems: tuple[Remark, ...]
     fingerprints: dict[str, str]
+
+
+def _but_value(remark: Remark) -> Remark:
+    return Remark(remark.code, tuple(pair for pair in remark.values if pair[0] != "value"))
 
 
 def _because(code: str, reason: Remark, **values: Any) -> Remark:

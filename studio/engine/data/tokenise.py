@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,23 +15,30 @@ from studio.config import DataSource
 from studio.engine.control import Progress
 from studio.engine.data.cache import cached_dataset
 from studio.engine.data.encoder import DIVIDED, Encoding
-from studio.engine.data.examples import open_source
+from studio.engine.data.examples import OpenSource, open_source
 from studio.engine.data.findings.rows import traits
 from studio.engine.data.findings.traits import VERSION
+from studio.engine.data.formats import FORMATS
 from studio.engine.data.formats.base import Example
+from studio.engine.data.readers.base import Row
 from studio.engine.data.readers.files import fingerprint, printable, size_and_mtime
 from studio.engine.data.readers.open import source_path
 from studio.engine.data.render import Renderer
 from studio.engine.data.report import RowSkipped, Tally
+from studio.engine.data.workers import encode_in_order, processes_for
 from studio.errors import DataError
 from studio.i18n import tr
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
 
 # What is encoded in one call of the tokenizer.
 _ROWS = 32
 _CHARACTERS = 2**18
+# What one job of a process is, and one table of the file in the cache.
+_PART_ROWS = 256
+_PART_CHARACTERS = 2**20
 
 
 @dataclass(frozen=True)
@@ -51,29 +59,42 @@ class TokenisedSource:
 
 
 def tokenise(source: DataSource, renderer: Renderer, progress: Progress) -> TokenisedSource:
-    """Return the tokenised rows of a source; from the cache, if they are there.
+    """Return the tokenised rows of a source; from the cache, if they are there. A large file is tokenised on all cores.
 
     Raises:
         DataError: the file cannot be read, or none of its rows can be used.
         ModelError: the model's template is not valid.
         Cancelled: the user cancelled.
     """
-    from datasets import Features, List, Value
+    path = source_path(source)
+    before = size_and_mtime(path)  # before the content is looked at: a file replaced later is then noticed
+    digest = fingerprint(path, progress)
 
-    features = Features(
-        input_ids=List(Value("int32")),
-        supervised=List(Value("bool")),
-        length=Value("int32"),
-        supervised_tokens=Value("int32"),
-        lost=Value("int64"),
-        number=Value("int64"),
-        digest=Value("int64"),
-        traits=Value("binary"),
-    )
-    digest = fingerprint(source_path(source), progress)
-    key = _key(source, digest, renderer, str(features))
-    rows, tally = cached_dataset(key, features, lambda tally: _rows(source, renderer, tally, progress), progress)
+    def batches(tally: Tally) -> Iterator[pa.RecordBatch]:
+        yield from _batches(source, renderer, tally, progress)
+        if size_and_mtime(path) != before:
+            raise DataError(tr("{file} changed while it was read; start again.").format(file=printable(path)))
+
+    key = _key(source, digest, renderer, str(_schema()))
+    rows, tally = cached_dataset(key, _schema(), batches, before[0], progress)
     return TokenisedSource(rows, tally, digest)
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(
+        {
+            "input_ids": pa.list_(pa.int32()),
+            "supervised": pa.list_(pa.bool_()),
+            "length": pa.int32(),
+            "supervised_tokens": pa.int32(),
+            "lost": pa.int64(),
+            "number": pa.int64(),
+            "digest": pa.int64(),
+            "traits": pa.binary(),
+        }
+    )
 
 
 def chunks(examples: Iterable[tuple[int, Example]]) -> Iterator[list[tuple[int, Example]]]:
@@ -114,36 +135,103 @@ def _key(source: DataSource, digest: str, renderer: Renderer, columns: str) -> s
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:40]
 
 
-def _rows(source: DataSource, renderer: Renderer, tally: Tally, progress: Progress) -> Iterator[dict[str, Any]]:
-    """Yield the tokenised rows of a source."""
-    before = size_and_mtime(source_path(source))
-    opened = open_source(source, progress, "tokenising", tally)
-    taught = 0
-    for chunk in chunks(opened.examples()):
-        examples = dict(chunk)
-        for number, encodings in encode_chunk(chunk, renderer, tally):
-            taught += 1
-            known = traits(number, examples[number], encodings)
-            digest = _digest(encodings)
-            for encoding in encodings:
-                if DIVIDED in encoding.notes:  # the rows of a long text may be held out one by one
-                    digest = _digest((encoding,))
-                yield {
-                    "input_ids": encoding.input_ids,
-                    "supervised": encoding.supervised,
-                    "length": len(encoding.input_ids),
-                    "supervised_tokens": sum(encoding.supervised),
-                    "lost": encoding.lost,
-                    "number": number,
-                    "digest": digest,
-                    "traits": known,
-                }
-    if size_and_mtime(source_path(source)) != before:
-        raise DataError(
-            tr("{file} changed while it was read; start again.").format(file=printable(source_path(source)))
-        )
+def _batches(source: DataSource, renderer: Renderer, tally: Tally, progress: Progress) -> Iterator[pa.RecordBatch]:
+    """Yield the tokenised rows of a source in tables of a few rows."""
+    last: tuple[str, int, int] = ("tokenising", 0, 0)
+
+    def reading(*report: Any) -> None:
+        nonlocal last
+        last = report
+        progress(*report)
+
+    opened = open_source(source, reading, "tokenising", tally)
+    encoder = _RowEncoder(source, opened.format.name, opened.columns, opened.names, renderer)
+    processes = processes_for(size_and_mtime(source_path(source))[0])
+    encoded = Tally()  # apart from `tally`: the reading is ahead of it by more or less, and the result must not tell
+    with closing(encode_in_order(encoder, _parts(opened.rows), processes, lambda: progress(*last))) as results:
+        taught = 0
+        for batch, counted in results:
+            encoded.add(counted)
+            taught += batch.num_rows
+            yield batch
+    tally.add(encoded)
     if not taught:
         raise DataError(tally.why_nothing_is_left(printable(source_path(source)), renderer.max_length).text())
+
+
+def _parts(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Yield rows in parts of at most `_PART_ROWS` rows and about `_PART_CHARACTERS` characters."""
+    part: list[Row] = []
+    size = 0
+    for row in rows:
+        part.append(row)
+        size += _size(row.values)
+        if len(part) >= _PART_ROWS or size >= _PART_CHARACTERS:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
+    return sum(map(_size, value)) if isinstance(value, list) else 8
+
+
+@dataclass(frozen=True)
+class _RowEncoder:
+    """Makes tables of tokens of the rows of one source; in this process or, pickled, in others."""
+
+    source: DataSource
+    format: str
+    columns: dict[str, str]
+    names: tuple[str, ...]
+    renderer: Renderer
+
+    def encode(self, rows: Sequence[Row]) -> tuple[pa.RecordBatch, Tally]:
+        """Return a table with the columns of `TokenisedSource.rows`, and what was counted."""
+        tally = Tally()
+        opened = OpenSource(self.source, FORMATS.get(self.format), self.columns, self.names, iter(rows), tally)
+        table: list[_TableRow] = []
+        for chunk in chunks(opened.examples()):
+            examples = dict(chunk)
+            for number, encodings in encode_chunk(chunk, self.renderer, tally):
+                known, digest = traits(number, examples[number], encodings), _digest(encodings)
+                for encoding in encodings:
+                    if DIVIDED in encoding.notes:  # the rows of a long text may be held out one by one
+                        digest = _digest((encoding,))
+                    table.append(_TableRow(number, digest, known, encoding))
+        return _table(table), tally
+
+
+class _TableRow(NamedTuple):
+    number: int
+    digest: int
+    traits: bytes
+    encoding: Encoding
+
+
+def _table(rows: Sequence[_TableRow]) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    ids = [np.array(row.encoding.input_ids, dtype=np.int32) for row in rows]
+    supervised = [np.array(row.encoding.supervised, dtype=np.bool_) for row in rows]
+    lengths = np.array([len(row) for row in ids], dtype=np.int32)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    columns = [
+        pa.ListArray.from_arrays(offsets, np.concatenate([np.empty(0, np.int32), *ids])),
+        pa.ListArray.from_arrays(offsets, pa.array(np.concatenate([np.empty(0, np.bool_), *supervised]))),
+        pa.array(lengths),
+        pa.array(np.array([row.sum() for row in supervised], dtype=np.int32)),
+        pa.array([row.encoding.lost for row in rows], pa.int64()),
+        pa.array([row.number for row in rows], pa.int64()),
+        pa.array([row.digest for row in rows], pa.int64()),
+        pa.array([row.traits for row in rows], pa.binary()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=_schema())
 
 
 def _digest(rows: tuple[Encoding, ...]) -> int:

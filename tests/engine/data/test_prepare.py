@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sys
+import threading
 import time
 import tracemalloc
 from collections import Counter
@@ -11,11 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from transformers import PreTrainedTokenizerFast
 
 from studio.config import DataConfig, DataSource
-from studio.engine.data import cache, tokenise
+from studio.engine.data import cache, tokenise, workers
 from studio.engine.data.examples import open_source
 from studio.engine.data.inspect import inspect_data
 from studio.engine.data.prepare import PreparedData, prepare_data
@@ -276,13 +280,13 @@ def test_a_model_without_an_end_token_is_warned_of(jsonl: Jsonl, make_tokenizer:
 
 def count_builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     built: list[str] = []
-    real = tokenise._rows
+    real = tokenise._batches
 
-    def rows(source: DataSource, *rest: Any) -> Iterator[dict[str, Any]]:
+    def batches(source: DataSource, *rest: Any) -> Iterator[Any]:
         built.append(source.path)
         return real(source, *rest)
 
-    monkeypatch.setattr(tokenise, "_rows", rows)
+    monkeypatch.setattr(tokenise, "_batches", batches)
     return built
 
 
@@ -349,17 +353,16 @@ def test_two_that_make_the_same_rows_at_once_do_not_disturb_each_other(
     jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = DataConfig(sources=(DataSource(path=jsonl(numbered(9))),))
-    real = tokenise._rows
+    real = tokenise._batches
     others: list[PreparedData] = []
 
-    def rows(*arguments: Any) -> Iterator[dict[str, Any]]:
-        for place, row in enumerate(real(*arguments)):
-            if place == 4 and not others:
-                monkeypatch.setattr(tokenise, "_rows", real)
-                others.append(prepare_data(config, tokenizer, "chat", 0))
-            yield row
+    def batches(*arguments: Any) -> Iterator[Any]:
+        for batch in real(*arguments):
+            monkeypatch.setattr(tokenise, "_batches", real)
+            others.append(prepare_data(config, tokenizer, "chat", 0))
+            yield batch
 
-    monkeypatch.setattr(tokenise, "_rows", rows)
+    monkeypatch.setattr(tokenise, "_batches", batches)
     assert content(prepare_data(config, tokenizer, "chat", 0).train) == content(others[0].train)
     assert len(list(cache.cache_folder().iterdir())) == 1
 
@@ -370,6 +373,114 @@ def test_a_report_comes_back_from_the_cache_as_it_was() -> None:
     tally.skip(4, RowSkipped(Remark("answer_cut_off"), needed=99))
     tally.notes[Remark("truncated")] += 2
     assert Tally.from_json(json.loads(json.dumps(tally.to_json()))) == tally
+
+
+def test_a_file_replaced_after_it_was_looked_at_does_not_poison_the_cache(
+    jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    path = jsonl(numbered(9))
+    config = DataConfig(sources=(DataSource(path=path),), validation_fraction=0.0)
+    replaced = False
+
+    def replace(stage: str, done: int, total: int) -> None:
+        nonlocal replaced
+        if stage == "reading_data" and done == total and not replaced:  # the last of it was hashed
+            replaced = True
+            jsonl(numbered(9, "other"))
+
+    with pytest.raises(DataError, match="changed while it was read"):
+        prepare_data(config, tokenizer, "chat", 0, replace)
+    jsonl(numbered(9))
+    assert "row 0?" in texts(prepare_data(config, tokenizer, "chat", 0).train, tokenizer)[0]
+
+
+def test_the_cache_lies_in_the_app_s_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("FINETUNE_STUDIO_CACHE")
+    monkeypatch.setenv("FINETUNE_STUDIO_HOME", str(tmp_path / "elsewhere"))
+    assert cache.cache_folder() == tmp_path / "elsewhere" / "cache" / "data"
+
+
+def test_beyond_its_limit_the_cache_loses_what_was_not_used_for_longest(
+    prepare: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(numbered(9))
+    (oldest,) = cache.cache_folder().iterdir()
+    prepare(numbered(10))
+    os.utime(oldest, (time.time() - 3600,) * 2)
+    sizes = [sum(file.stat().st_size for file in place.iterdir()) for place in cache.cache_folder().iterdir()]
+    monkeypatch.setattr(cache, "LIMIT", sum(sizes) + 100)
+    prepare(numbered(11))
+    assert not oldest.exists()
+    assert len(list(cache.cache_folder().iterdir())) == 2
+
+
+def test_a_disk_with_too_little_space_is_named_before_anything_is_written(
+    prepare: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_RESERVE", 2**62)
+    with pytest.raises(DataError, match=r"has .* left; the tokens of this file need .* set FINETUNE_STUDIO_CACHE"):
+        prepare(numbered(3))
+    assert not list(cache.cache_folder().iterdir())
+
+
+# Several processes
+
+
+def awkward(count: int) -> Rows:
+    """Rows of every fate: used, skipped, cut, with remarks."""
+    return [
+        row
+        for number in range(count)
+        for row in (
+            *numbered(3, f"part {number}"),
+            chat("empty", ""),
+            chat("cut", "word " * 200),
+            chat("{{name}}", "spelled <|im_end|>") | {"train": f"perhaps {number}", "extra": "x"},
+        )
+    ]
+
+
+def test_several_processes_give_what_one_gives_bit_for_bit(
+    jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenise, "_PART_ROWS", 16)
+    config = DataConfig(sources=(DataSource(path=jsonl(awkward(20))),), max_length=64)
+    alone = prepare_data(config, tokenizer, "chat", 0)
+    (place,) = cache.cache_folder().iterdir()
+    stored = {file.name: file.read_bytes() for file in place.iterdir()}
+    shutil.rmtree(place)
+    monkeypatch.setattr(tokenise, "processes_for", lambda _: 2)
+    together = prepare_data(config, tokenizer, "chat", 0)
+    assert {file.name: file.read_bytes() for file in place.iterdir()} == stored
+    assert together.report == alone.report
+    assert content(together.train) == content(alone.train)
+    assert not [child for child in psutil.Process().children() if "workers" in " ".join(child.cmdline())]
+
+
+def test_cancel_ends_the_processes(
+    jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenise, "processes_for", lambda _: 2)
+    begun = threading.active_count()
+    config = DataConfig(sources=(DataSource(path=jsonl(numbered(50))),))
+
+    def cancel(stage: str, done: int, total: int) -> None:
+        if stage == "tokenising" and done == total:
+            raise Cancelled("Cancelled.")
+
+    with pytest.raises(Cancelled):
+        prepare_data(config, tokenizer, "chat", 0, cancel)
+    assert not [child for child in psutil.Process().children() if "workers" in " ".join(child.cmdline())]
+    assert threading.active_count() == begun
+
+
+def test_a_process_that_dies_is_named(
+    jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokenise, "processes_for", lambda _: 2)
+    monkeypatch.setattr(workers, "_encode", sys.exit)
+    with pytest.raises(DataError, match="turns rows into tokens ended"):
+        prepare_data(DataConfig(sources=(DataSource(path=jsonl(numbered(5))),)), tokenizer, "chat", 0)
 
 
 # Cancel, changes and size
