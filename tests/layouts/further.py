@@ -85,6 +85,28 @@ FURTHER: dict[str, Rows] = {
     "ARC": [
         {"question": "Which floats?", "choices": {"text": ["wood", "iron"], "label": ["A", "B"]}, "answerKey": "A"},
     ],
+    "RACE": [
+        {
+            "article": "The lake is 90 m deep.",
+            "question": "How deep?",
+            "options": ["9 m", "90 m"],
+            "answer": "B",
+            "example_id": "7.txt",
+        },
+    ],
+    "BoolQ": [
+        {"question": "is it deep", "passage": "The lake is 90 m deep.", "answer": True},
+    ],
+    "LIMA": [
+        {"conversations": ["Hi", "Hello!"], "source": "x"},
+    ],
+    "P3 and FLAN": [
+        {"inputs": "Say hi.", "targets": "Hi."},
+    ],
+    "GSM8K with a mark of quality in Chinese": [
+        {"question": "2+2?", "answer": "4", "label": "好"},
+        {"question": "2+3?", "answer": "UNTAUGHT", "label": "错误"},
+    ],
     "MedQA": [
         {"question": "Which one?", "options": {"A": "Aspirin", "B": "Iodine"}, "answer": "Iodine", "answer_idx": "B"},
     ],

@@ -14,7 +14,14 @@ from studio.engine.data.report import Remark, RowSkipped
 
 COMPANIONS = (
     Field("system", ("system_prompt", "system_message", "system_instruction", "sys_prompt"), required=False),
-    Field("context", ("contexts", "passage", "passages", "background", "knowledge", "evidence"), required=False),
+    Field(
+        "context",
+        (
+            *("contexts", "passage", "passages", "paragraph", "article", "document", "documents"),
+            *("background", "knowledge", "evidence"),
+        ),
+        required=False,
+    ),
     Field("history", ("chat_history", "conversation_history", "dialogue_history", "past"), required=False),
     Field("choices", ("options", "candidates"), required=False),
     Field("thought", (*THOUGHTS, "rationale", "complex_cot", "think", "reasoning_trace"), required=False),

@@ -143,12 +143,12 @@ FORMAT = Format(
     explanation=gettext_noop("A prompt and its completion, or a question and its answer. Only the second is learnt."),
     order=40,
     fields=(
-        Field("prompt", ("question", "input", "query", "problem", "user")),
+        Field("prompt", ("question", "input", "query", "problem", "user", "inputs")),
         Field(
             "completion",
             (
                 *("solution", "answer", "output", "response", "target", "assistant", "reply"),
-                *("answers", "answerkey", "responses", "completions"),
+                *("answers", "answerkey", "responses", "completions", "targets"),
             ),
         ),
     ),
