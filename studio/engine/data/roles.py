@@ -37,7 +37,7 @@ ROLES = (
         gettext_noop("What is asked or instructed. It is read, not learnt."),
         ("prompt", "instruction"),
         ("input", "question"),
-        gettext_noop("second part"),
+        gettext_noop("2nd part"),
     ),
     Role(
         "answer",

@@ -150,7 +150,7 @@ class XRay:
         skipped = self.all_skipped()
         places = np.concatenate([taught, skipped])
         files = np.concatenate([self._file, np.array([file for file, *_ in self.skipped], dtype=np.int64)])
-        return places[np.lexsort((self._numbers_of(places), files))]
+        return places[np.lexsort((self.numbers_of(places), files))]
 
     def all_skipped(self) -> Places:
         """Return the skipped rows."""
@@ -170,9 +170,14 @@ class XRay:
         skipped = [-1 - place for place, (_, number, _) in enumerate(self.skipped) if number in numbers]
         return np.concatenate([taught, np.array(skipped, dtype=np.int64)])
 
+    def numbers_of(self, places: Places) -> NDArray[np.int64]:
+        """Return the numbers of some rows in their file, (places,)."""
+        skipped = np.array([number for _, number, _ in reversed(self.skipped)], dtype=np.int64)
+        return np.concatenate([self.numbers, skipped])[places]  # a place below 0 counts from the end
+
     def nearest(self, places: Places, number: int) -> int:
         """Return which of some rows (an index) has this number, or otherwise the next larger one, or the largest."""
-        behind = self._numbers_of(places) - number
+        behind = self.numbers_of(places) - number
         return int(np.argmin(np.where(behind >= 0, behind, np.iinfo(np.int64).max // 2 - behind)))
 
     def page(self, places: Iterable[int], progress: Progress = no_progress) -> tuple[XRayRow, ...]:
@@ -257,10 +262,6 @@ class XRay:
                     self._read[file, row.number] = _as_text(row.values)
                 if row.number >= max(numbers):
                     break
-
-    def _numbers_of(self, places: Places) -> NDArray[np.int64]:
-        skipped = np.array([number for _, number, _ in reversed(self.skipped)], dtype=np.int64)
-        return np.concatenate([self.numbers, skipped])[places]  # a place below 0 counts from the end
 
     def _whole_lengths(self) -> NDArray[np.int64]:
         return np.concatenate([self.lengths + self.lost, self._needed])

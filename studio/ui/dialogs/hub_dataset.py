@@ -29,6 +29,7 @@ class HubDataset(QDialog):
         self.leave.setAutoDefault(False)
         self.add.setDefault(True)
         self.id.textChanged.connect(self._judge)
+        self.subset.textChanged.connect(lambda text: self.split.setPlaceholderText(_WHOLE if text else tr("All")))
         self.leave.clicked.connect(self.reject)
         self.add.clicked.connect(self._take)
         about = tr(

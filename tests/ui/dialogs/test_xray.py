@@ -230,6 +230,7 @@ def test_rows_that_somebody_names_can_be_opened(opened: Opened, numbered: Path, 
     wait(qtbot, dialog)
     assert (dialog.shown.value(), dialog.shown.currentText()) == (GIVEN, "Highest loss")
     assert dialog.words.text() == "1 to 2 of 2"
+    assert [shown(dialog).index(f"Row {number} ") > 0 for number in (30, 3)] == [False, True]  # in the order given
     dialog.reject()
 
 

@@ -30,7 +30,7 @@ from studio.ui.widgets.verdict import Verdict
 
 if TYPE_CHECKING:
     from studio.engine.data.findings.base import Finding
-    from studio.engine.data.xray import Places, XRay, XRayRow
+    from studio.engine.data.xray import LengthHistogram, LengthSuggestion, Places, XRay, XRayRow
 
 PAGE = 10
 """Rows of a page."""
@@ -40,6 +40,7 @@ _SHORT, _LONG = 4000, 200_000
 """Characters that are shown of a row at most: where it shares a page, and where it has one of its own."""
 
 Open: TypeAlias = Callable[[Progress], "XRay"]
+Measured: TypeAlias = "tuple[XRay, LengthHistogram, LengthSuggestion | None]"
 ALL, LONGEST, TRUNCATED, SKIPPED, FOUND, GIVEN = "all", "longest", "truncated", "skipped", "found", "given"
 
 
@@ -75,7 +76,13 @@ class XRayDialog(QDialog):
         """Open the rows anew; what was shown stays until they are there."""
         self._search.drop()
         self.verdict.set(tr("Reading the rows …"), "busy")
-        self._opening.start_soon(open_xray)
+        limit = self._limit
+
+        def open_and_measure(progress: Progress) -> Measured:
+            xray = open_xray(progress)
+            return xray, xray.histogram(), xray.suggestion(limit)
+
+        self._opening.start_soon(open_and_measure)
 
     def show_findings(self, findings: Sequence[Finding]) -> None:
         """List what is wrong with the rows."""
@@ -84,7 +91,7 @@ class XRayDialog(QDialog):
         self._offer_rows()
 
     def show_numbers(self, title: str, numbers: Sequence[int]) -> None:
-        """Show the rows with these numbers, as soon as the rows are there; `title` says what they have in common."""
+        """Show the rows with these numbers, in this order; `title` says what they have in common."""
         self._given = (title, numbers)
         self._offer_rows()
         self.shown.set_value(GIVEN)
@@ -173,8 +180,9 @@ class XRayDialog(QDialog):
     def _size(self) -> int:
         return int(self.rows_a_page.value())
 
-    def _show_xray(self, xray: XRay) -> None:
-        self.xray = xray
+    def _show_xray(self, measured: Measured) -> None:
+        self.xray, histogram, suggestion = measured
+        xray = self.xray
         self._found, self._sought = [], ""
         self.progress.hide()
         self.verdict.set("")
@@ -187,7 +195,7 @@ class XRayDialog(QDialog):
         words = tr("{tokens} tokens, {share} of them learnt")
         facts.append(words.format(tokens=count_text(tokens), share=share_text(int(xray.learnt.sum()), max(tokens, 1))))
         self.facts.set_text(" · ".join(facts))
-        self.findings.show_lengths(xray.histogram(), xray.suggestion(self._limit))
+        self.findings.show_lengths(histogram, suggestion)
         self._offer_rows()
         self._choose_rows()
 
@@ -206,7 +214,7 @@ class XRayDialog(QDialog):
         if self._given[1]:
             choices.append((GIVEN, self._given[0]))
         for finding in self._findings:
-            if finding.rows:
+            if finding.rows and finding.name != TRUNCATED:
                 choices.append((f"finding:{finding.name}", _shortened(finding.meaning())))
         self.shown.set_choices(choices)
 
@@ -220,7 +228,9 @@ class XRayDialog(QDialog):
         if key == FOUND:
             return np.array(self._found, dtype=np.int64)
         if key == GIVEN:
-            return xray.numbered(set(self._given[1]))
+            order = {number: place for place, number in enumerate(self._given[1])}
+            places = xray.numbered(order.keys())
+            return places[np.argsort([order[number] for number in xray.numbers_of(places).tolist()], kind="stable")]
         if key.startswith("finding:"):
             finding = next(one for one in self._findings if one.name == key.removeprefix("finding:"))
             return xray.numbered(set(finding.rows))
