@@ -1,6 +1,6 @@
 """The four runs that people argue about: what does each learn, and what does it forget?
 
-    python -m tests.benchmarks.forgetting [MODEL] [--epochs 2] [--rows 60] [--out FILE]
+    python -m tests.benchmarks.forgetting [MODEL] [--epochs 2] [--rows 60] [--batch-size 8] [--out FILE]
 
 SmolLM2-135M-Instruct is trained on a narrow set, the questions and answers about fine-tuning that ship with the app:
 with all weights at a large rate, the same with 20 % general rows, with LoRA, and with all weights at a small rate. The
@@ -62,6 +62,8 @@ def main() -> None:
     parser.add_argument("model", nargs="?", type=Path, default=home() / "models" / "SmolLM2-135M-Instruct")
     parser.add_argument("--epochs", type=float, default=2.0)
     parser.add_argument("--rows", type=int, default=60, help="of the narrow set")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--max-length", type=int, default=256)
     parser.add_argument("--precision", default="bf16-mixed")
     parser.add_argument("--out", type=Path, help="a file for the table")
     parser.add_argument("--only", help="part of the name of the runs to do")
@@ -97,11 +99,11 @@ def _trained(
                 "sources": [{"path": str(narrow)}, {"path": str(general), "role": "general"}],
                 "replay_ratio": replay,
                 "validation_fraction": 0.05 if args.default_cost else 0.15,
-                "max_length": 256,
+                "max_length": args.max_length,
             },
             "method": method,
             "precision": {"name": args.precision},
-            "training": {"epochs": args.epochs, "learning_rate": rate, "batch_size": 8, "device": "cpu"}
+            "training": {"epochs": args.epochs, "learning_rate": rate, "batch_size": args.batch_size, "device": "cpu"}
             | ({} if args.default_cost else {"evaluate_every": 1000}),  # before and after
         }
     )
