@@ -21,7 +21,8 @@ class RetentionConfig(Section):
         True,
         "Measure what it unlearns",
         "Before the first step, at validations and at the end, the model reads texts that have nothing to do with your "
-        "data, and answers general questions. It takes less than 5 % of the time of a run, and changes nothing in it.",
+        "data, and answers general questions. It takes a few percent of the time, more only in very short runs, and "
+        "changes nothing in what is learnt.",
     )
     probes: Annotated[str, StringConstraints(min_length=1)] = option(
         SHIPPED,
