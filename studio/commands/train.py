@@ -36,7 +36,7 @@ from studio.runner.memory_words import measured_text, shrunk_text
 from studio.runner.words import unmergeable_text
 from studio.text.numbers import duration_text, speed_text
 from studio.text.retention import answers_text, report_text, retention_text
-from studio.text.words import kernels_text
+from studio.text.words import kernels_text, measured_rows_text
 
 if TYPE_CHECKING:
     from studio.runner.controller import Controller
@@ -128,9 +128,8 @@ def _tell(update: Update, state: RunState, console: Console) -> None:
                 )
             )
         case EvaluationCompleted():
-            console.note(
-                tr("Update {update}: validation loss {loss}").format(update=update.update, loss=f"{update.loss:.4f}")
-            )
+            said = tr("Update {update}: validation loss {loss}").format(update=update.update, loss=f"{update.loss:.4f}")
+            console.note(f"{said} {measured_rows_text(update.rows, update.held_out)}".rstrip())
         case RetentionMeasured():
             words = retention_text(update.perplexity, update.base_perplexity, update.kl)
             console.note(tr("Update {update}: {found}").format(update=update.update, found=words))

@@ -60,7 +60,8 @@ class RunState:
     """The run at this moment. Losses are means per supervised token; times are seconds.
 
     `precision` is what the run computes in now, and `compute` the format of its matrix products: fp32, bf16 or fp16.
-    `paused_because` is the verdict that a paused run waits with, empty when the user paused it.
+    `validation_rows` are the rows that the last validation loss was measured on, and those that are held out (0 in
+    journals of earlier versions). `paused_because` is the verdict that a paused run waits with, empty when the user paused it.
     """
 
     status: str = "created"
@@ -80,6 +81,7 @@ class RunState:
     loss: float | None = None
     validation_loss: float | None = None
     first_validation_loss: float | None = None
+    validation_rows: tuple[int, int] = (0, 0)
     retention: float | None = None
     kl: float | None = None
     report: RetentionReported | None = None
@@ -260,6 +262,7 @@ class RunRecord:
         first = self.state.first_validation_loss
         self._set(
             validation_loss=event.loss,
+            validation_rows=(event.rows, event.held_out),
             # Later losses cannot be compared with one that is not finite.
             first_validation_loss=event.loss if first is None or not math.isfinite(first) else first,
             seconds=self.state.seconds + event.seconds,

@@ -85,3 +85,10 @@ def kernels_text(kernels: str, tried: Sequence[Mapping[str, Any]]) -> str:
 def component_text(name: str) -> str:
     """Return a component of a memory estimate in words."""
     return tr(COMPONENTS[name]) if name in COMPONENTS else name.replace("_", " ").capitalize()
+
+
+def measured_rows_text(rows: int, held_out: int) -> str:
+    """Return on how many of the held-out rows a validation loss was measured; empty where it was on all of them."""
+    if not held_out or rows == held_out:
+        return ""
+    return tr("on {rows} of {held_out} held-out rows").format(rows=f"{rows:,}", held_out=f"{held_out:,}")

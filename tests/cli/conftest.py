@@ -120,7 +120,7 @@ def two_updates(config: Any, folder: RunFolder, control: Control, emit: Callable
                 seconds=0.2,
             )
         )
-    emit(EvaluationCompleted(step=3, update=2, loss=2.0, rows=2, supervised_tokens=10, seconds=0.1))
+    emit(EvaluationCompleted(step=3, update=2, loss=2.0, rows=2, supervised_tokens=10, seconds=0.1, held_out=7))
     finish(folder, emit, "finished")
 
 

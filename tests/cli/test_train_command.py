@@ -43,7 +43,7 @@ def test_the_person_reads_rows_skips_and_both_validation_losses(
     said = command("train", config, "--runs", tmp_path / "runs").err
     assert "10 rows to learn from, 2 to validate with, 1 skipped; 2 updates." in said
     assert "Update 0: validation loss 3.0000" in said
-    assert "Update 2: validation loss 2.0000" in said
+    assert "Update 2: validation loss 2.0000 on 2 of 7 held-out rows" in said
     assert "Finished: 2 updates" in said
 
 

@@ -11,6 +11,7 @@ from studio.runner.record import RunState
 from studio.text import numbers
 from studio.text.numbers import duration_text
 from studio.text.retention import LOSSES, VERDICTS
+from studio.text.words import measured_rows_text
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.verdict import Verdict
@@ -63,7 +64,8 @@ def _sentence(state: RunState) -> str:
         ended=ended, updates=f"{state.update:,}", time=duration_text(state.seconds)
     )
     if state.validation_loss is not None and state.first_validation_loss is not None:
-        words = tr("Validation loss went from {first} to {last}.")
+        words = tr("Validation loss went from {first} to {last}")
         first, last = numbers.number(state.first_validation_loss), numbers.number(state.validation_loss)
-        text = f"{text} {words.format(first=first, last=last)}"
+        measured = measured_rows_text(*state.validation_rows)
+        text = f"{text} {' '.join(filter(None, (words.format(first=first, last=last), measured)))}."
     return f"{text} {tr(VERDICTS[state.report.verdict])}" if state.report else text
