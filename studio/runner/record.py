@@ -61,7 +61,8 @@ class RunState:
 
     `precision` is what the run computes in now, and `compute` the format of its matrix products: fp32, bf16 or fp16.
     `validation_rows` are the rows that the last validation loss was measured on, and those that are held out (0 in
-    journals of earlier versions). `paused_because` is the verdict that a paused run waits with, empty when the user paused it.
+    journals of earlier versions). `paused_because` is the verdict that a paused run waits with, empty when
+    the user paused it.
     """
 
     status: str = "created"

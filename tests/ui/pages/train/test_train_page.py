@@ -12,6 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from studio.errors import DataError
 from studio.events import (
+    EvaluationCompleted,
     MemoryMeasured,
     MicroBatchShrunk,
     ProgressReported,
@@ -159,6 +160,14 @@ def test_a_finished_run_offers_its_export(page: TrainPage, context: AppContext, 
     with qtbot.waitSignal(context.page_requested) as request:
         qtbot.mouseClick(page.banner.export, Qt.MouseButton.LeftButton)
     assert request.args == ["export"]
+
+
+def test_a_validation_loss_of_a_sample_says_of_how_many_rows_it_is(page: TrainPage, context: AppContext) -> None:
+    measured = EvaluationCompleted(
+        step=212, update=204, loss=1.4, rows=20, held_out=50, supervised_tokens=9, seconds=0.0
+    )
+    _apply(page, context, measured, FINISHED)
+    assert page.banner.verdict.text.endswith("Validation loss went from 2.610 to 1.400 on 20 of 50 held-out rows.")
 
 
 def test_a_failed_run_says_why_and_shows_its_log(page: TrainPage, context: AppContext, qtbot: QtBot) -> None:
