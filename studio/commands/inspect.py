@@ -16,7 +16,7 @@ from studio.runner import actions
 from studio.text.numbers import count_text, size_text
 
 if TYPE_CHECKING:
-    from studio.engine.data.inspect import DataInspection
+    from studio.engine.data.inspect import ColumnInfo, DataInspection
     from studio.engine.inference.behaviour import Behaviour
 
 SUPERVISED_ON_A_TERMINAL = ("\x1b[1;32m", "\x1b[0m")
@@ -82,7 +82,9 @@ def _data(args: argparse.Namespace, console: Console) -> int:
         "reasons": {reason.text(): count for reason, count in data.reasons.items()},
         "problems": [problem.text() for problem in data.problems],
         "unused_columns": list(data.unused_columns),
-        "columns": [{"name": column.name, "coverage": column.coverage} for column in data.columns],
+        "columns": [
+            {"name": column.name, "coverage": column.coverage, "field": column.field} for column in data.columns
+        ],
         "rendered": [
             dataclasses.asdict(row)
             | {"segments": [{"text": text, "supervised": supervised} for text, supervised in row.segments]}
@@ -105,11 +107,17 @@ def _data_lines(data: DataInspection, marks: tuple[str, str]) -> Iterator[str]:
     yield from _listed(tr("Skipped:"), (f"{reason.text()}: {count}" for reason, count in data.reasons.items()))
     yield from _listed(tr("Problems:"), (problem.text() for problem in data.problems))
     yield from _listed(tr("Findings:"), (finding.meaning() for finding in data.findings))
-    yield from _listed(tr("Columns:"), (f"{column.name} ({column.coverage:.0%})" for column in data.columns))
+    yield from _listed(tr("Columns:"), map(_column_text, data.columns))
     for row in data.rendered:
         words = tr("Row {number}: {tokens} tokens, {supervised} of them taught") if row.tokens else tr("Row {number}")
         yield words.format(number=row.number, tokens=row.tokens, supervised=row.supervised_tokens)
         yield "".join(marks[0] + text + marks[1] if supervised else text for text, supervised in row.segments)
+
+
+def _column_text(column: ColumnInfo) -> str:
+    """Return the name of a column, how full it is, and the field that it is used for."""
+    text = f"{column.name} ({column.coverage:.0%})"
+    return f"{text}: {column.field}" if column.field else text
 
 
 def _listed(title: str, items: Iterable[str]) -> Iterator[str]:

@@ -54,7 +54,7 @@ ROWS = SimpleNamespace(
     skipped=1,
     reasons={Remark("empty_answer"): 1},
     problems=(),
-    columns=(SimpleNamespace(name="instruction", coverage=1.0),),
+    columns=(SimpleNamespace(name="question", coverage=1.0, field="instruction"),),
     unused_columns=("source",),
     rendered=(
         RenderedRow(number=1, tokens=9, supervised_tokens=4, segments=(("Question: ", False), ("answer", True))),
@@ -133,6 +133,8 @@ def test_inspect_data_shows_counts_and_what_is_taught(command: Command, monkeypa
     assert (values["format"], values["rows"], values["skipped"], values["problems"]) == ("alpaca", 12, 1, [])
     assert values["rendered"][0]["segments"][1] == {"text": "answer", "supervised": True}
     assert values["unused_columns"] == ["source"]
+    assert values["columns"] == [{"name": "question", "coverage": 1.0, "field": "instruction"}]
+    assert "question (100%): instruction" in command("inspect-data", "rows.jsonl").out
     assert "Question: ⟦answer⟧" in command("inspect-data", "rows.jsonl").out
 
 
