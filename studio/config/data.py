@@ -27,6 +27,7 @@ TRAIN_ON: TrainOn = "completions"
 Mixing: TypeAlias = Literal["shuffle", "alternate", "blocks"]
 SHORTEST = 8  # tokens that rows may be cut to
 MAX_LENGTH = 1024  # tokens
+VALIDATION_FRACTION = 0.05
 PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
 PLACEHOLDERS = ("question", "answer", "system")
 
@@ -144,7 +145,7 @@ class DataConfig(Section):
         when=("mixing", "blocks"),
     )
     validation_fraction: float = option(
-        0.05,
+        VALIDATION_FRACTION,
         "Held out for validation",
         "Share of domain rows never trained on. Their loss tells learning from memorising; 0 switches validation off.",
         ge=0.0,

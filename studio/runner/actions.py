@@ -87,7 +87,8 @@ def open_data(
         return inspect_data(source, rows=rows, progress=progress)
     from studio.engine.models.load import load_tokenizer
 
-    settings = config.model_dump(include={"train_on", "max_length", "prompt_template"}) if config else {}
+    kept = {"train_on", "max_length", "prompt_template", "validation_fraction"}
+    settings = config.model_dump(include=kept) if config else {}
     tokenizer = load_tokenizer(model.path, model.chat_template)
     return inspect_data(source, tokenizer=tokenizer, kind=model.kind, rows=rows, progress=progress, **settings)
 

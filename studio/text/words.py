@@ -14,6 +14,7 @@ STAGES = {
     "loading_model": gettext_noop("Loading the model"),
     "downloading": gettext_noop("Downloading"),
     "reading_data": gettext_noop("Reading the data"),
+    "comparing_rows": gettext_noop("Comparing the rows"),
     "tokenising": gettext_noop("Splitting the text into tokens"),
     "searching": gettext_noop("Searching the rows"),
     "evaluating": gettext_noop("Measuring the validation loss"),

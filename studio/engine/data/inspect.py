@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal
 
 from studio.config import DataSource
-from studio.config.data import MAX_LENGTH, TRAIN_ON, TrainOn
+from studio.config.data import MAX_LENGTH, TRAIN_ON, VALIDATION_FRACTION, TrainOn
 from studio.engine.control import Progress, no_progress
 from studio.engine.data.encoder import Encoding
 from studio.engine.data.examples import MOST_COLUMNS, OpenSource, open_source, unfolded
@@ -23,6 +23,7 @@ from studio.engine.data.readers.files import printable
 from studio.engine.data.readers.open import read_rows, source_path
 from studio.engine.data.render import Renderer
 from studio.engine.data.report import Remark, Tally
+from studio.engine.data.split import held_out
 from studio.engine.data.tokenise import chunks, encode_chunk
 
 if TYPE_CHECKING:
@@ -106,10 +107,13 @@ def inspect_data(
     prompt_template: str = "",
     rows: int = 5,
     progress: Progress = no_progress,
+    validation_fraction: float = VALIDATION_FRACTION,
+    seed: int = 0,
 ) -> DataInspection:
     """Read a whole source, count what it holds, and render its first rows.
 
-    Without a tokenizer, rows are shown as plain text, and their lengths are not checked.
+    Without a tokenizer, rows are shown as plain text, and their lengths are not checked. A run with the same share to
+    validate with and the same seed holds the same rows out, where this is its only domain source.
 
     Raises:
         DataError: the file cannot be read, has no rows, or no known format.
@@ -139,7 +143,10 @@ def inspect_data(
         for number, encodings in kept:
             traits.add(number, examples[number], encodings)
     survey = Survey(traits.rows(), tally.examples, tally.skipped, tally.needed, max_length if renderer else 0)
-    findings = find(survey)
+    if source.role == "domain":
+        held = held_out(survey.traits["content"], validation_fraction, seed)
+        survey = replace(survey, trained=~held, held_out=held)
+    findings = find(survey, progress)
     return _inspection(source, first, columns, rendered, findings, max_length, encoded)
 
 

@@ -68,14 +68,13 @@ class PreparedData:
 class _Division:
     """Which of all rows are for training and which for validation, as indices.
 
-    `problems` says what was noticed on the way, `findings` what is wrong with these rows.
+    `problems` says what was noticed on the way.
     """
 
     domain: NDArray[np.int64]
     general: NDArray[np.int64]
     validation: NDArray[np.int64]
     problems: tuple[Remark, ...]
-    findings: tuple[Finding, ...]
 
 
 def prepare_data(
@@ -107,6 +106,7 @@ def prepare_data(
     source_of = np.repeat(np.arange(len(parts)), [len(part.rows) for part in parts])
     examples = Examples(table, source_of, [part.tally for part in parts], config.max_length)
     division = _divide(config, column(table, "digest"), source_of, seed, examples)
+    findings = find(examples.within(np.concatenate([division.domain, division.general]), division.validation), progress)
     sources = [(str(source_path(source)), source.role) for source in config.sources]
     asked_of = np.array([number for _, number in files])[source_of]
     domain, general = (_counted(asked, asked_of[rows]) for rows in (division.domain, division.general))
@@ -117,7 +117,7 @@ def prepare_data(
         validation=RowStore(table, division.validation, sources, source_of),
         order=order,
         report=_report(config.sources, parts, problems, _duplicates(table, examples.begins)),
-        findings=division.findings,
+        findings=findings,
     )
 
 
@@ -180,7 +180,6 @@ def _divide(
         general=np.flatnonzero(trained & is_general),
         validation=np.flatnonzero(held),
         problems=tuple(problems),
-        findings=find(examples.within(trained, held)),
     )
 
 

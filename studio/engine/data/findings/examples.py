@@ -61,9 +61,11 @@ class Examples:
         of_rows: Rows = found[np.cumsum(self.begins) - 1]
         return of_rows
 
-    def within(self, trained: Rows, held_out: Rows) -> Survey:
-        """Return the survey of the examples that are trained on or held out; which rows these are is given, (rows,)."""
-        trained, held_out = trained[self._first], held_out[self._first]
-        used = trained | held_out
-        traits = self.survey.traits[used]
-        return replace(self.survey, traits=traits, trained=trained[used], held_out=held_out[used])
+    def within(self, trained: NDArray[np.int64], held_out: NDArray[np.int64]) -> Survey:
+        """Return the survey of the examples that are trained on or held out, at these places in the table."""
+        part = np.zeros(len(self.begins), dtype=np.int8)
+        part[trained], part[held_out] = 1, 2
+        part = part[self._first]
+        used = part > 0
+        traits, part = self.survey.traits[used], part[used]
+        return replace(self.survey, traits=traits, trained=part == 1, held_out=part == 2)

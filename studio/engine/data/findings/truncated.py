@@ -17,7 +17,8 @@ _MOST = 8  # times the present length: memory grows with it
 
 def raise_max_length(survey: Survey) -> tuple[dict[str, Any], Remedy]:
     """Return the share of rows that are longer than the longest length, and a length that cuts hardly any."""
-    lengths = np.sort(np.concatenate([survey.traits["tokens"], np.array(survey.needed, dtype=np.int64)]))
+    encoded = survey.traits["tokens"][survey.traits["tokens"] > 0]
+    lengths = np.sort(np.concatenate([encoded, np.array(survey.needed, dtype=np.int64)]))
     limit = survey.max_length
     enough = int(lengths[min(len(lengths) - 1, round(len(lengths) * (1 - _SHARE)))])
     suggested = min(-(-max(enough, limit + 1) // _MULTIPLE) * _MULTIPLE, _MOST * limit)

@@ -9,8 +9,9 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from studio.config import DataConfig, DataSource
+from studio.engine.data.inspect import inspect_data
 from studio.engine.data.prepare import PreparedData, prepare_data
-from studio.errors import DataError
+from studio.errors import Cancelled, DataError
 
 Rows = list[dict[str, Any]]
 TWIN = (
@@ -97,3 +98,21 @@ def test_the_rows_of_one_long_text_do_not_repeat_each_other(
     data = prepare_data(config, tokenizer, "base", 0)
     assert len(data.train) > 20
     assert [(one.name, one.count, one.rows) for one in data.findings] == [("duplicates", 1, (3,))]
+
+
+def test_a_look_at_a_file_counts_what_will_leak(prepare: Any, jsonl: Callable[..., str]) -> None:
+    look = inspect_data(DataSource(path=jsonl(twins(10))), validation_fraction=0.25, seed=0)
+    found = {one.name: one.rows for one in look.findings}
+    assert (
+        found["leaked"]
+        == {one.name: one.rows for one in prepare(twins(10), validation_fraction=0.25).findings}["leaked"]
+    )
+
+
+def test_comparing_the_rows_can_be_cancelled(jsonl: Callable[..., str]) -> None:
+    def cancel(stage: str, *_: int) -> None:
+        if stage == "comparing_rows":
+            raise Cancelled("Cancelled.")
+
+    with pytest.raises(Cancelled):
+        inspect_data(DataSource(path=jsonl(others(3))), progress=cancel)
