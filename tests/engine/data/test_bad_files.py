@@ -19,7 +19,11 @@ from studio.config import DataSource
 from studio.engine.control import no_progress
 from studio.engine.data.examples import OpenSource, open_source
 from studio.engine.data.inspect import inspect_data
+from studio.engine.data.readers import open as reader
+from studio.engine.data.readers.json_elements import ElementScanner
 from studio.engine.data.readers.lines import TextFile
+from studio.engine.data.readers.open import read_rows
+from studio.engine.data.report import Tally
 from studio.errors import DataError
 
 ROW = '{"prompt": "Why?", "completion": "Because."}'
@@ -38,12 +42,12 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def parquet(columns: dict[str, list[Any]]) -> bytes:
+def parquet(columns: dict[str, list[Any]], **options: Any) -> bytes:
     import pyarrow as pa
     from pyarrow import parquet as pq
 
     sink = io.BytesIO()
-    pq.write_table(pa.table(columns), sink)
+    pq.write_table(pa.table(columns), sink, **options)
     return sink.getvalue()
 
 
@@ -341,6 +345,70 @@ def test_19_a_row_of_30_megabytes_in_a_list_is_read_whole(tmp_path: Path) -> Non
     path.write_text(json.dumps([{"text": text}, {"text": "short"}]), encoding="utf-8")
     _, rows = opened(path, {})
     assert rows == [(text,), ("short",)]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("It’s late", "cp1252"),
+        ("Un café, c’est déjà assez", "cp1252"),
+        ("Größe und Straße", "cp1252"),
+        ("你好，再见。谢谢你的帮助", "gb18030"),
+        ("Привет, как дела", "cp1251"),
+        ("Привет, как дела", "koi8_r"),
+        ("こんにちは、元気ですか", "shift_jis"),
+        ("안녕하세요 여러분", "euc_kr"),
+        ("Dziękuję, proszę usiąść", "cp1250"),
+        ("Καλημέρα κόσμε", "cp1253"),
+    ],
+)
+def test_6_the_encoding_in_which_the_bytes_read_as_words_is_named_first(
+    text: str, encoding: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(text.encode(encoding))
+    with pytest.raises(DataError, match=rf"set the file's encoding if it is {encoding}\b"):
+        opened(path, {})
+
+
+def test_19_a_list_with_one_huge_string_is_scanned_in_linear_time() -> None:
+    class Counted(str):
+        copied = 0
+        __slots__ = ()
+
+        def __add__(self, other: str) -> str:
+            Counted.copied += len(self) + len(other)
+            return Counted(str(self) + other)
+
+        def __getitem__(self, place: Any) -> str:
+            return Counted(super().__getitem__(place))
+
+    scanner = ElementScanner(['["', *["x" * 100] * 2000, '"]'], listed=True)
+    scanner._text = Counted("")
+    assert len(list(scanner)) == 1
+    assert Counted.copied < 4 * 200_000
+
+
+def test_33_a_column_that_unfolds_to_far_more_than_it_is_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_SWOLLEN", 2**20)
+    path = tmp_path / "a.parquet"
+    path.write_bytes(parquet({"text": ["x" * 2**20] * 8}, compression="zstd"))
+    with pytest.raises(DataError, match=r"the column 'text' unfolds from .* to .*; is it a dataset"):
+        opened(path, {})
+
+
+def test_33_values_that_are_stored_once_are_not_unfolded_all_at_once(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    path = tmp_path / "a.parquet"
+    path.write_bytes(parquet({"text": ["x" * 2**19] * 64}))
+    before = pa.total_allocated_bytes()
+    rows = read_rows(DataSource(path=str(path)), Tally(), no_progress)
+    next(rows)
+    assert pa.total_allocated_bytes() - before < 16 * 2**20
+    assert sum(1 for _ in rows) == 63
 
 
 def test_25_a_column_that_is_empty_in_every_row_is_refused(tmp_path: Path, jsonl: Callable[..., str]) -> None:

@@ -46,17 +46,28 @@ class ElementScanner:
 
     def __iter__(self) -> Iterator[Element]:
         """Yield the elements. Raises `Malformed`, with the place in the file, where none can be cut out."""
+        more: list[str] = []
+        size = 0
         for block in self._blocks:
-            self._text = self._text[self._start :] + block
-            self._at -= self._start
-            self._start = 0
-            yield from self._scan()
-            if len(self._text) - self._start > MAX_ROW_BYTES:
-                raise self._malformed(tr("a row longer than {limit} MB").format(limit=MAX_ROW_BYTES // 2**20))
+            more.append(block)
+            size += len(block)
+            # A long element is joined only when it has doubled: joined block by block, it would take quadratic time.
+            if size >= len(self._text) - self._start:
+                yield from self._read("".join(more))
+                more, size = [], 0
+        yield from self._read("".join(more))
         if self._open or self._depth:
             raise self._malformed(tr("cut off in the middle of a row; the file may be incomplete"))
         if self._take(len(self._text)) is not None:
             raise self._malformed(tr("not valid JSON (something stands after the last row)"))
+
+    def _read(self, text: str) -> Iterator[Element]:
+        self._text = self._text[self._start :] + text
+        self._at -= self._start
+        self._start = 0
+        yield from self._scan()
+        if len(self._text) - self._start > MAX_ROW_BYTES:
+            raise self._malformed(tr("a row longer than {limit} MB").format(limit=MAX_ROW_BYTES // 2**20))
 
     def _scan(self) -> Iterator[Element]:
         while self._pass_string() and (found := _SIGN.search(self._text, self._at)):

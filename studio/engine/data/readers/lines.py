@@ -10,6 +10,7 @@ from pathlib import Path
 
 from studio.engine.control import Progress
 from studio.engine.data.readers.base import MAX_ROW_BYTES, Broken, Meter
+from studio.engine.data.readers.encodings import likely_encodings
 from studio.engine.data.readers.files import HEAD, open_file, printable
 from studio.errors import DataError
 from studio.i18n import tr
@@ -24,7 +25,6 @@ _WIDE_MARKS = (
 _WIDE = ("utf-16", "utf-32")
 _BLOCK = 2**18
 _WHOLE_LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r(?=[^\n]))")  # a \r at the end of a block may lack its \n
-_CUSTOMARY = ("gb18030", "big5", "shift_jis", "euc_kr", "cp1251", "cp1252")
 # Control characters that text has no use for: tab, line ends, vertical tab and form feed are left out.
 _RAW_CONTROL = re.compile("[\0-\x08\x0e-\x1f]")
 
@@ -182,20 +182,11 @@ def _wide_file(path: Path, name: str) -> DataError:
 
 
 def _not_text(raw: bytes, offset: int, error: UnicodeDecodeError) -> str:
-    fitting = [name for name in _CUSTOMARY if _decodes(raw, name)][:3]
     return tr(
         "byte 0x{byte:02X} at offset {offset} is not {encoding} text (set the file's encoding if it is {others})"
     ).format(
         byte=raw[error.start],
         offset=offset + error.start,
         encoding=error.encoding.upper(),
-        others=", ".join(fitting) or "latin-1",
+        others=", ".join(likely_encodings(raw)) or "latin-1",
     )
-
-
-def _decodes(raw: bytes, encoding: str) -> bool:
-    try:
-        raw.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True

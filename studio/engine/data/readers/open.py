@@ -6,10 +6,11 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from studio.config import DataSource
 from studio.engine.control import Progress
-from studio.engine.data.readers.base import Broken, Meter, Row
+from studio.engine.data.readers.base import MAX_ROW_BYTES, Broken, Meter, Row
 from studio.engine.data.readers.csv_rows import read_csv
 from studio.engine.data.readers.files import PARQUET_MAGIC, open_file, printable, read_head, unreadable
 from studio.engine.data.readers.json_rows import read_json
@@ -18,6 +19,7 @@ from studio.engine.data.readers.text_rows import read_text
 from studio.engine.data.report import Remark, RowSkipped, Tally
 from studio.errors import DataError
 from studio.i18n import tr
+from studio.text.numbers import size_text
 
 CSV = (".csv", ".tsv", ".tab")
 JSON = (".json", ".jsonl", ".ndjson")
@@ -78,6 +80,23 @@ def _read(source: DataSource, progress: Progress, stage: str) -> Iterator[Row | 
 
 
 _BATCH = 64
+_SWOLLEN = 256 * 2**20  # bytes of a column of one group of rows
+
+
+def _refuse_swollen(path: Path, metadata: Any) -> None:
+    """Refuse a file whose columns unfold to far more than they are: they would be in memory as a whole."""
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            unfolded, stored = column.total_uncompressed_size, column.total_compressed_size
+            if unfolded > _SWOLLEN and unfolded > 100 * stored:
+                raise DataError(
+                    tr("{file}: the column {column} unfolds from {stored} to {unfolded}; is it a dataset?").format(
+                        file=printable(path),
+                        column=repr(column.path_in_schema),
+                        stored=size_text(stored),
+                        unfolded=size_text(unfolded),
+                    )
+                )
 
 
 def read_parquet(path: Path, progress: Progress, stage: str) -> Iterator[Row]:
@@ -88,13 +107,25 @@ def read_parquet(path: Path, progress: Progress, stage: str) -> Iterator[Row]:
     file, size = open_file(path)
     with file:
         try:
-            table = parquet.ParquetFile(file)
+            kept = parquet.ParquetFile(file)
+            _refuse_swollen(path, kept.metadata)
+            # A value that is stored once for many rows stays so in memory, and rows are unfolded one by one.
+            leaves = (kept.schema.column(place) for place in range(len(kept.schema)))
+            texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+            table = parquet.ParquetFile(file, read_dictionary=texts)
             meter = Meter(progress, stage, size)
             rows = table.metadata.num_rows
             number = 0
             for batch in table.iter_batches(batch_size=_BATCH):
-                for values in batch.to_pylist():
+                for place in range(batch.num_rows):
+                    (values,) = batch.slice(place, 1).to_pylist()
                     number += 1
+                    if any(isinstance(value, str) and len(value) > MAX_ROW_BYTES for value in values.values()):
+                        raise DataError(
+                            tr("{file}, row {row}, is longer than {limit} MB; is it a dataset?").format(
+                                file=printable(path), row=number, limit=MAX_ROW_BYTES // 2**20
+                            )
+                        )
                     yield Row(number, values)
                 meter.at(size * number // max(1, rows))
         except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
