@@ -70,6 +70,15 @@ def test_a_longer_conversation_repeats_the_template(tokenizer: PreTrainedTokeniz
     )
 
 
+def test_an_answer_that_is_not_to_be_learnt_is_read_and_ended(tokenizer: PreTrainedTokenizerFast) -> None:
+    turns = [Message("user", "a"), Message("assistant", "b", learnt=False)]
+    turns += [Message("user", "c"), Message("assistant", "d")]
+    assert rendered(tokenizer, "Q: {question}\nA: {answer}", conversation(turns)) == (
+        "Q: a\nA: b<|im_end|>\n\nQ: c\nA: d<|im_end|>",
+        "d<|im_end|>",
+    )
+
+
 @pytest.mark.parametrize(
     ("template", "whole"),
     [
