@@ -379,9 +379,9 @@ def page_laboratory_comparison() -> QWidget:
 def data_window(write: Callable[[Path], Path], **source: object) -> Iterator[MainWindow]:
     """Give the window with SmolLM2 and a dataset chosen, while the file is there and is read for real."""
     window = setup_window({"name": "lora"})
-    with tempfile.TemporaryDirectory() as place, scripted_data.small_tokenizer():
-        folder = Path(place) / "repairs"
-        folder.mkdir()
+    folder = Path(tempfile.gettempdir()) / "repairs"  # the same in every picture, which shows it
+    folder.mkdir(exist_ok=True)
+    with scripted_data.small_tokenizer():
         file = write(folder / "kundenfragen.csv")
         data = {"sources": [{"path": str(file), **source}], "max_length": 256}
         window.setup.data.set_values(data)
