@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -23,7 +24,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 from PySide6.QtCore import QEvent
 from PySide6.QtWidgets import QApplication, QDialog, QScrollArea, QWidget
 
-from studio.config import RunConfig, parse_config
+from studio.config import DataSource, RunConfig, parse_config
 from studio.engine import device
 from studio.engine.estimate.plan import gpu_of, plan, storage_reasons
 from studio.engine.models.info import ModelInfo
@@ -160,14 +161,19 @@ def base_window(rows: str, **data: object) -> MainWindow:
     window = window_at("setup", context)
     tables = {
         "model": {"path": "/models/SmolLM2-135M"},
-        "data": {"sources": [{"path": str(resource("samples", rows))}], **data},
+        "data": {"sources": [{"path": f"/data/{rows}"}], **data},
         "precision": {"name": "bf16-mixed"},
         "training": {"device": "cpu"},
     }
-    real = actions.open_data  # without the model, whose tokenizer is not here
+    real = actions.open_data
+
+    def sample(source: DataSource, _model: object, *rest: Any) -> Any:
+        """Read the sample instead, and without the model, whose tokenizer is not here."""
+        return real(source.model_copy(update={"path": str(resource("samples", rows))}), None, *rest)
+
     with (
         patch.object(actions, "open_model", lambda path, _progress: scripted_setup.smollm2_base(path)),
-        patch.object(actions, "open_data", lambda source, _model, *rest: real(source, None, *rest)),
+        patch.object(actions, "open_data", sample),
         patch.object(actions, "try_model", lambda _info, _progress: scripted_setup.tried_base()),
         patch.object(device, "memory_of", lambda _device: (16 * scripted_setup.GB, 16 * scripted_setup.GB)),
         patch.object(job, "PAUSE_MILLISECONDS", 0),
