@@ -93,6 +93,12 @@ def test_54_a_single_row_is_trained_on_with_nothing_held_out(prepare: Any) -> No
     assert "Nothing is held out" in data.report.problems[0].text()
 
 
+def test_55_fewer_rows_than_a_batch_still_make_an_update_in_every_epoch(prepare: Any) -> None:
+    data = prepare(numbered(3), validation_fraction=0.0)
+    batches = [data.batch(number, 8) for number in range(2)]
+    assert [sorted(row.number for row in batch) for batch in batches] == [[1, 2, 3], [1, 2, 3]]
+
+
 @pytest.mark.parametrize(("fraction", "held"), [(0.0, 0), (0.5, 2), (0.01, 1)])
 def test_60_the_share_held_out_may_be_nothing_or_half(fraction: float, held: int, prepare: Any) -> None:
     assert len(prepare(numbered(4), validation_fraction=fraction).validation) == held
