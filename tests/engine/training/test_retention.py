@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM
 
+from studio.config.retention import RetentionConfig
 from studio.engine.control import no_progress
 from studio.engine.models.load import load_tokenizer
 from studio.engine.training import retention
@@ -225,6 +226,14 @@ def test_a_run_below_the_bound_ends_with_the_best_weights_above_it(tmp_path: Pat
     expected = _expected(base, trained, retention._take(probes.rows, retention.LEAST_TOKENS))
     assert chosen.perplexity == pytest.approx(expected[1], rel=1e-4)
     assert not list(done.folder.checkpoints.glob("best*"))
+
+
+@pytest.mark.parametrize(("template", "asked"), [("", "2+2"), ("{system}Q: {question}\nA:{answer}", "Q: 2+2\nA:")])
+def test_a_base_model_is_asked_the_user_s_prompts_as_it_is_taught(template: str, asked: str) -> None:
+    words = tiny.tokenizer()
+    config = RetentionConfig(prompts=("2+2",))
+    probes = load_probes(config, words, "base", 256, 0, no_progress, template)
+    assert words.decode(list(probes.prompts[0].ids)) == asked
 
 
 def test_a_run_says_at_its_end_what_it_gained_and_which_rows_stand_out(tmp_path: Path) -> None:
