@@ -143,7 +143,7 @@ def examine(
     ):
         # The files have, bit for bit, the rounded weights. So their outputs are those of rounding alone.
         reference = dataclasses.replace(reference, rounding=compare(reference.trained, outputs))
-    assert isinstance(reference.stops, TaughtStops)
+    assert reference.stops is not None
     stops = TaughtStops(len(asked), sum(token in ends for token in likeliest))
     return (
         *weights,

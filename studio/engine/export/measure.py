@@ -27,17 +27,16 @@ from typing import TYPE_CHECKING
 
 from studio.engine.control import Progress
 from studio.engine.export.base import Target
-from studio.engine.export.carry import GENERATION_CONFIG, stop_ids
+from studio.engine.export.carry import GENERATION_CONFIG, generation_config, stop_ids
 from studio.engine.export.certificate import Check
 from studio.engine.export.checks.carried import carried_checks, read_json
 from studio.engine.export.checks.outputs import output_checks
-from studio.engine.export.checks.stop import generate, never_generated, stop_check
+from studio.engine.export.checks.stop import answer, never_generated
 from studio.engine.export.checks.weights import unloadable, weight_checks
 from studio.engine.export.compare import record
 from studio.engine.export.merge import count_non_finite, fingerprint_weights, release
-from studio.engine.export.reference import Reference
+from studio.engine.export.reference import Reference, trained_model
 from studio.engine.export.source import Source
-from studio.engine.export.stopping import Stops
 from studio.errors import StudioError
 
 if TYPE_CHECKING:
@@ -72,9 +71,8 @@ def examine(
     extra = reference.extra_of_export
     outputs = record(model, [prompt.ids for prompt in reference.prompts], progress, "verifying", extra)
     ends = stop_ids(read_json(folder / GENERATION_CONFIG) or {})
-    live = reference.stops
-    assert isinstance(live, Stops)
-    stops, limit = generate(model, reference, live, ends, progress)
+    taught = stop_ids(generation_config(source, tokenizer, reference.prefix))
+    stops, stopped = answer(model, lambda: trained_model(source, progress), reference, (ends, taught), progress)
     answered = record(model, [(*stops.prompt.ids[: stops.prompt.answer], *stops.answer)], progress, "verifying", extra)
     release(model)
     return (
@@ -82,5 +80,5 @@ def examine(
         *output_checks(reference, outputs, dtype, source.config.precision.base_dtype),
         *never_generated(answered, outputs, stops, reference),
         *carried,
-        stop_check(stops, live, limit),
+        stopped,
     )

@@ -9,9 +9,7 @@ from torch import nn
 
 from studio.engine.control import Progress
 from studio.engine.dtypes import DTYPES, torch_dtype
-from studio.engine.export import stopping
 from studio.engine.export.base import Target
-from studio.engine.export.carry import generation_config, stop_ids
 from studio.engine.export.compare import EQUAL, Comparison, Extra, Outputs, compare, largest_logit, record
 from studio.engine.export.merge import (
     NOTHING_LOST,
@@ -26,7 +24,7 @@ from studio.engine.export.prefix import Prefix
 from studio.engine.export.prompts import Prompt, choose_prompts
 from studio.engine.export.rounded_base import is_rounded, round_base
 from studio.engine.export.source import Source
-from studio.engine.export.stopping import Stops, TaughtStops, first_stop
+from studio.engine.export.stopping import TaughtStops
 from studio.engine.models.load import load_model
 
 if TYPE_CHECKING:
@@ -52,8 +50,7 @@ class Reference:
         prefix: tokens that the export has and the base has not, in front of every row.
         base, trained: outputs of the base as the run saw it, and of that + trained part, unmerged and in fp32.
         quantisation: the base as the run saw it against the base as its files have it; None where both are the same.
-        stops: how base + trained part ended an answer; the shortest held-out answers were asked for first. Of a model
-            that does not fit into memory, where it would end the held-out answers.
+        stops: of a model that does not fit into memory, where base + trained part would end the held-out answers.
         merge: the merged model in fp32, before rounding, against `trained`; None when nothing is merged.
         rounding: what rounding the merged model to the save format alone does to its outputs, in memory; nothing
             for fp32, and nothing where the merge is wrong.
@@ -66,7 +63,7 @@ class Reference:
     base: Outputs
     trained: Outputs
     quantisation: Comparison | None
-    stops: Stops | TaughtStops
+    stops: TaughtStops | None
     merge: Comparison | None
     rounding: Comparison
     delta: DeltaLoss
@@ -102,9 +99,6 @@ def gather(
     before = copy_weights(model, torch_dtype(stored)) if target.plain_model else {}
     loaded = source.method.load(model, source.folder.adapter)
     trained = record(loaded, rows, progress, "merging", unused)
-    ends = stop_ids(generation_config(source, tokenizer, prefix))
-    by_answer = sorted(prompts, key=lambda prompt: len(prompt.ids) - prompt.answer)
-    stops = first_stop(loaded, by_answer, ends, stopping.LIMIT, progress, "merging")
     merge, rounding, delta, finished = None, EQUAL, NOTHING_LOST, loaded
     if target.plain_model:
         finished = finished_model(source, loaded, target, tokenizer)
@@ -123,13 +117,21 @@ def gather(
         base=base,
         trained=trained,
         quantisation=quantisation,
-        stops=stops,
+        stops=None,
         merge=merge,
         rounding=rounding,
         delta=delta,
         weights=fingerprint_weights(finished),
     )
     return reference, finished
+
+
+def trained_model(source: Source, progress: Progress) -> nn.Module:
+    """Return base + trained part, unmerged and in fp32. Raises `Cancelled`."""
+    model = load_model(source.base, "fp32", progress)
+    if is_rounded(source):
+        round_base(model, source.config.precision.base_dtype)
+    return source.method.load(model, source.folder.adapter)
 
 
 def finished_model(source: Source, loaded: nn.Module, target: Target, tokenizer: PreTrainedTokenizerBase) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -18,27 +18,42 @@ from studio.engine.export.stopping import Stops, TaughtStops, first_stop
 STRAY = 1e-6
 
 
-def generate(
-    model: nn.Module, reference: Reference, live: Stops, ends: Sequence[int], progress: Progress
-) -> tuple[Stops, int]:
-    """Generate greedily until the export ends an answer; return that, and how many tokens it was given for it.
+def answer(
+    model: nn.Module,
+    load_trained: Callable[[], nn.Module],
+    reference: Reference,
+    ends: tuple[Sequence[int], Sequence[int]],
+    progress: Progress,
+) -> tuple[Stops, Check]:
+    """Let the export answer a held-out prompt greedily; return its answer, and whether it ends it by itself.
 
-    Rounding may lead another way round than base + trained part went, so the export has twice as long, and the same
-    number of tries. `live` is how that ended. Nothing suppresses a token here, whatever the generation config asks for.
+    The prompt with the shortest held-out answer is asked. Only where the export does not end its answer, the trained
+    model is loaded and asked too, that and further prompts. A model that never learnt to stop is not the export's
+    fault: it passes, and the sentence says so. If the trained model stops, the export is asked again: rounding may lead
+    another way round, so it has twice as long, and the same number of tries. Nothing suppresses a token here, whatever
+    the generation config asks for.
+
+    Args:
+        load_trained: returns base + trained part, which then is in memory beside the export.
+        ends: the tokens that end an answer of the export, and of the trained model.
     """
-    limit = stopping.LIMIT if live.tokens is None else 2 * live.tokens + 32
-    others = [prompt for prompt in reference.prompts if prompt is not live.prompt and live.tokens is not None]
+    prompts = sorted(reference.prompts, key=lambda prompt: len(prompt.ids) - prompt.answer)
     opening = reference.prefix.ids
-    return first_stop(model, [live.prompt, *others], ends, limit, progress, "verifying", opening), limit
+    found = first_stop(model, prompts[:1], ends[0], stopping.LIMIT, progress, "verifying", opening)
+    if found.tokens is not None:
+        return found, stop_check(found, None, stopping.LIMIT)
+    trained, limit = first_stop(load_trained(), prompts, ends[1], stopping.LIMIT, progress, "verifying"), stopping.LIMIT
+    if trained.tokens is not None:
+        limit = 2 * trained.tokens + 32
+        others = [prompt for prompt in prompts if prompt is not trained.prompt]
+        found = first_stop(model, [trained.prompt, *others], ends[0], limit, progress, "verifying", opening)
+    return found, stop_check(found, trained, limit)
 
 
-def stop_check(found: Stops, trained: Stops, limit: int) -> Check:
-    """Return whether the export ends an answer by itself, if base + trained part did.
-
-    A model that never learnt to stop is not the export's fault: it passes, and the sentence says so.
-    """
-    passed = found.tokens is not None or trained.tokens is None
-    return Check.of("stops_by_itself", passed, found.tokens, limit, trained=trained.tokens)
+def stop_check(found: Stops, trained: Stops | None, limit: int) -> Check:
+    """Return whether the export ends an answer by itself, if base + trained part did; None: that was not asked."""
+    tokens = trained.tokens if trained else None
+    return Check.of("stops_by_itself", found.tokens is not None or tokens is None, found.tokens, limit, trained=tokens)
 
 
 def taught_stop_check(found: TaughtStops, trained: TaughtStops) -> Check:
@@ -51,17 +66,17 @@ def taught_stop_check(found: TaughtStops, trained: TaughtStops) -> Check:
     return Check.of("stops_by_itself", passed, found.ended, trained.ended / 2, **evidence)
 
 
-def never_generated(answer: Outputs, outputs: Outputs, stops: Stops, reference: Reference) -> tuple[Check, ...]:
+def never_generated(answered: Outputs, outputs: Outputs, stops: Stops, reference: Reference) -> tuple[Check, ...]:
     """Return the check that virtual tokens are never said; none where the export has none.
 
     Args:
-        answer: outputs over a prompt and the answer that the export gave to it.
+        answered: outputs over a prompt and the answer that the export gave to it.
         outputs: outputs over the held-out rows.
         stops: that answer.
     """
     if not reference.prefix.ids:
         return ()
     # Python's max() may pass over a NaN; torch's returns it.
-    value = float(torch.tensor([answer.stray, outputs.stray], dtype=torch.float64).max())
+    value = float(torch.tensor([answered.stray, outputs.stray], dtype=torch.float64).max())
     said = not set(stops.answer).isdisjoint(reference.prefix.ids)
     return (Check.of("virtual_tokens_never_generated", value <= STRAY and not said, value, STRAY, said=said),)
