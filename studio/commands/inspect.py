@@ -28,7 +28,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("model", metavar="DIR", help=tr("a folder in Hugging Face layout, or a hub id"))
     parser.add_argument("--probe", action="store_true", help=tr("load it, and try how it answers and continues text"))
     parser = add_command(commands, "inspect-data", tr("format, counts, problems, and rows as they are taught"), _data)
-    parser.add_argument("file", metavar="FILE", help=tr("a JSON, JSONL, CSV, Parquet or text file, or a hub id"))
+    parser.add_argument("file", metavar="FILE", help=tr("a JSON, JSONL, CSV, Parquet, YAML or text file, or a hub id"))
     parser.add_argument("--model", metavar="DIR", help=tr("render the rows with this model's template and tokens"))
     parser.add_argument("--rows", type=at_least(0), default=5, metavar="N", help=tr("rows to show (default: 5)"))
 

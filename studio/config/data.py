@@ -38,7 +38,7 @@ class DataSource(Section):
     path: Annotated[str, StringConstraints(strip_whitespace=False)] = option(
         REQUIRED,
         "File",
-        "A JSON, JSONL, CSV, Parquet or text file, or a dataset of the hub: owner/name, owner/name:split or "
+        "A JSON, JSONL, CSV, Parquet, YAML or text file, or a dataset of the hub: owner/name, owner/name:split or "
         "owner/name:configuration:split. It is read, never changed.",
     )
     role: Literal["domain", "general"] = option(

@@ -50,6 +50,9 @@ WORDS = {
     "inseparable_control_tokens": gettext_noop("its text cannot be kept apart from the control tokens of the model"),
     # Of rows that are learnt all the same.
     "unwrapped": gettext_noop('{file}: {count} of {rows} rows were taken from the list "{key}" that wraps them.'),
+    "unanswered_turn": gettext_noop(
+        "{file}: {count} of {rows} conversations end with a question that has no answer; that last turn is left out."
+    ),
     "bare_strings": gettext_noop("{file}: {count} of {rows} rows are bare strings; they are learnt as plain text."),
     "each_paragraph": gettext_noop("{file}: each of its {count} paragraphs is a row."),
     "each_document": gettext_noop("{file}: the whole document is a row."),

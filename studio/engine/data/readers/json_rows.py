@@ -19,7 +19,7 @@ _USUAL_WRAPPERS = ("data", "rows", "train", "items", "examples", "records", "ins
 def read_json(file: TextFile) -> Iterator[Row | Broken]:
     """Yield the rows of a JSON or JSON Lines file, one that wraps its rows in an object included."""
     listed = file.head.lstrip().startswith("[")
-    return _unwrapped(_by_element(file, listed=True) if listed else _by_line_or_element(file))
+    return unwrapped(_by_element(file, listed=True) if listed else _by_line_or_element(file))
 
 
 def _by_line_or_element(file: TextFile) -> Iterator[Row | Broken]:
@@ -85,7 +85,7 @@ def _row(value: Any, number: int, line: int, repeated_key: bool) -> Row | Broken
     return Broken(line, tr("a row must be an object with named fields, and this is {kind}").format(kind=kind))
 
 
-def _unwrapped(rows: Iterator[Row | Broken]) -> Iterator[Row | Broken]:
+def unwrapped(rows: Iterator[Row | Broken]) -> Iterator[Row | Broken]:
     first = list(islice(rows, 2))
     only = first[0] if len(first) == 1 else None
     if isinstance(only, Row) and (key := _wrapper_key(only)):

@@ -16,6 +16,7 @@ from studio.engine.data.readers.files import PARQUET_MAGIC, open_file, printable
 from studio.engine.data.readers.json_rows import read_json
 from studio.engine.data.readers.lines import TextFile
 from studio.engine.data.readers.text_rows import read_text
+from studio.engine.data.readers.yaml_rows import read_yaml
 from studio.engine.data.report import Remark, RowSkipped, Tally
 from studio.errors import DataError
 from studio.i18n import tr
@@ -23,6 +24,7 @@ from studio.text.numbers import size_text
 
 CSV = (".csv", ".tsv", ".tab")
 JSON = (".json", ".jsonl", ".ndjson")
+YAML = (".yml", ".yaml")
 _JSON_ROWS = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"')
 
 
@@ -74,6 +76,8 @@ def _read(source: DataSource, progress: Progress, stage: str) -> Iterator[Row | 
     file = TextFile(path, source.encoding, progress, stage)
     if suffix in CSV:
         return read_csv(file)
+    if suffix in YAML:
+        return read_yaml(file)
     if suffix in JSON or _JSON_ROWS.match(head):
         return read_json(file)
     return read_text(file, source.text_unit)

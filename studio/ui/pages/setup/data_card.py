@@ -165,7 +165,9 @@ class DataCard(SectionCard):
         dialog.open()
 
     def _browse(self) -> None:
-        kinds = tr("Datasets ({patterns})").format(patterns="*.json *.jsonl *.csv *.tsv *.parquet *.txt *.md")
+        kinds = tr("Datasets ({patterns})").format(
+            patterns="*.json *.jsonl *.csv *.tsv *.parquet *.yml *.yaml *.txt *.md"
+        )
         start = str(Path(self.sources[-1].path).parent) if self.sources else str(Path.home())
         paths, _ = QFileDialog.getOpenFileNames(self, tr("Add dataset files"), start, f"{kinds};;{tr('All files')} (*)")
         self.add_files(paths)
