@@ -18,6 +18,7 @@ from studio.config import DataSource
 from studio.config.data import MAX_LENGTH, TRAIN_ON, TrainOn
 from studio.engine.control import Progress, no_progress
 from studio.engine.data.hub import local_sources
+from studio.engine.data.lengths import longer_length
 from studio.engine.data.readers.open import read_rows
 from studio.engine.data.render import Renderer
 from studio.engine.data.report import Remark, Tally
@@ -35,9 +36,6 @@ _AT_ONCE = 256
 _BEFORE = 8
 """Tokens before a part that are decoded with it: what a token reads as can depend on those before it."""
 _BINS_PER_OCTAVE = 4
-_SHARE = 0.01
-"""Share of rows that the suggested length may still cut."""
-_MULTIPLE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,14 +237,9 @@ class XRay:
 
     def suggestion(self, limit: int | None = None) -> LengthSuggestion | None:
         """Return a larger `max_length`, at most `limit`, with which nearly all rows are whole, or None."""
-        whole = np.sort(self._whole_lengths())
-        if not len(whole) or whole[-1] <= self.max_length:
-            return None
-        most = int(whole[min(len(whole) - 1, round(len(whole) * (1 - _SHARE)))])
-        wanted = int(whole[-1]) if whole[-1] <= 2 * most else most
-        rounded = -(-wanted // _MULTIPLE) * _MULTIPLE
-        value = min(rounded, limit) if limit else rounded
-        if value <= self.max_length:
+        whole = self._whole_lengths()
+        value = longer_length(whole, self.max_length, limit) if len(whole) else None
+        if value is None:
             return None
         return LengthSuggestion(value, float(np.mean(whole > value)))
 

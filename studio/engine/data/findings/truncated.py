@@ -8,20 +8,17 @@ import numpy as np
 
 from studio.engine.data.findings.base import Remedy
 from studio.engine.data.findings.survey import Detector, Survey
+from studio.engine.data.lengths import longer_length, rounded_up
 
-_SHARE = 0.01
-"""Share of rows that the suggested length may still cut."""
-_MULTIPLE = 64
 _MOST = 8  # times the present length: memory grows with it
 
 
 def raise_max_length(survey: Survey) -> tuple[dict[str, Any], Remedy]:
-    """Return the share of rows that are longer than the longest length, and a length that cuts hardly any."""
+    """Return the share of rows that are longer than the longest length, and a length that cuts fewer."""
     encoded = survey.traits["tokens"][survey.traits["tokens"] > 0]
-    lengths = np.sort(np.concatenate([encoded, np.array(survey.needed, dtype=np.int64)]))
-    limit = survey.max_length
-    enough = int(lengths[min(len(lengths) - 1, round(len(lengths) * (1 - _SHARE)))])
-    suggested = min(-(-max(enough, limit + 1) // _MULTIPLE) * _MULTIPLE, _MOST * limit)
+    lengths = np.concatenate([encoded, np.array(survey.needed, dtype=np.int64)])
+    limit, most = survey.max_length, _MOST * survey.max_length
+    suggested = longer_length(lengths, limit, most) or min(rounded_up(int(lengths.max())), most)
     shares = {"share": float(np.mean(lengths > limit)), "share_then": float(np.mean(lengths > suggested))}
     return {"limit": limit, "suggested": suggested, **shares}, Remedy("raise_max_length", "max_length", suggested)
 

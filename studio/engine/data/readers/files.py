@@ -101,7 +101,7 @@ def _refuse_special(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
         kind = tr(_KINDS.get(stat.S_IFMT(mode), gettext_noop("something else")))
         raise DataError(
-            tr("{file} is not an ordinary file but {kind}; choose a JSON, CSV, Parquet or text file.").format(
+            tr("{file} is not an ordinary file but {kind}; choose a JSON, CSV, Parquet, YAML or text file.").format(
                 file=printable(path), kind=kind
             )
         )

@@ -60,7 +60,9 @@ class DataCard(SectionCard):
         self.form.changed.connect(self._form_changed)
         self._list = vbox(spacing=1)
         self.misfit = RemedyLine()
-        self.drop_area = DropArea(tr("Drop dataset files here: JSON, JSONL, CSV, Parquet or text"), self._buttons())
+        self.drop_area = DropArea(
+            tr("Drop dataset files here: JSON, JSONL, CSV, Parquet, YAML or text"), self._buttons()
+        )
         self.drop_area.dropped.connect(self.add_files)
         self.body.addLayout(self._list)
         self.body.addWidget(self.misfit)
