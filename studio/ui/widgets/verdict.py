@@ -33,6 +33,8 @@ class Verdict(QWidget):
         self._sign = QLabel()
         self._words = label("", role, wrap=True)
         self._words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        # Beside something taller, the words stay where the sign is.
+        self._words.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         self._words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         hbox((self._sign, 0, Qt.AlignmentFlag.AlignTop), (self._words, 1), spacing=0.75, parent=self)
         theme.notifier().changed.connect(self._paint_sign)
