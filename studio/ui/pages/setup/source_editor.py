@@ -236,7 +236,6 @@ class SourceEditor(QFrame):
             facts.append(tr("{rows} skipped").format(rows=f"{inspection.skipped:,}"))
         # Unused columns are named below, where one says what they are for.
         lines = [" · ".join(facts), *(one.text() for one in inspection.problems if one.code != "unused_columns")]
-        lines += [f"{count:,} × {reason.text()}" for reason, count in inspection.reasons.items()]
         self._verdict.set(
             "\n".join(lines),
             "bad" if self.error else "warning" if len(lines) > 1 or inspection.unused_columns else "good",

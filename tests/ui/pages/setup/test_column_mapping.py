@@ -140,3 +140,13 @@ def test_a_file_that_is_gone_is_not_asked_about(
     source = add(window, qtbot, path=tmp_path / "gone.csv")
     assert source.error
     assert not source.mapping.isVisible()
+
+
+def test_why_rows_are_skipped_is_said_once(real: FakeEngine, window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    path = tmp_path / "gaps.jsonl"
+    rows = [{"prompt": f"Question {n}", "completion": f"Answer {n}" if n % 3 else ""} for n in range(1, 10)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    source = add(window, qtbot, path=path)
+    assert source.inspection is not None
+    (reason,) = source.inspection.reasons
+    assert source._verdict.text.count(reason.text()) == 1
