@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 QT = ("PySide6", "shiboken6", "pyqtgraph")
 HEAVY = ("torch", "transformers", "peft", "datasets")
 # Import name to distribution, where they differ.
-DISTRIBUTIONS = {"PySide6": "pyside6-essentials"}
+DISTRIBUTIONS = {"PySide6": "pyside6-essentials", "yaml": "pyyaml"}
 # tokenizers comes with transformers, which pins it and hands its objects out; pynvml is optional (extra `gpu`).
 UNDECLARED = {"tokenizers", "pynvml"}
 
