@@ -110,6 +110,15 @@ COMMANDS = (
         icon="stop",
     ),
     Command(
+        name="cluster",
+        menu="run",
+        title=gettext_noop("Train on several &GPUs …"),
+        tooltip=gettext_noop("See the present configuration as a Slurm script and as a torchrun line."),
+        shortcut="Ctrl+G",
+        icon="copy",
+        rule=True,
+    ),
+    Command(
         name="open_run_folder",
         menu="run",
         title=gettext_noop("&Open run folder"),

@@ -167,6 +167,7 @@ class MainWindow(QMainWindow):
             "start": self.start,
             "pause": self.context.toggle_pause,
             "stop": self._stop,
+            "cluster": self._show_cluster,
             "open_run_folder": self._open_run_folder,
             "export": partial(self.go_to, "export"),
             "about": self._about,
@@ -192,6 +193,19 @@ class MainWindow(QMainWindow):
 
         dialog = Laboratory(self.context, self)
         dialog.wanted.connect(self._run_experiment)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def _show_cluster(self) -> None:
+        """Show the present configuration as commands for more than one GPU."""
+        from studio.ui.dialogs.cluster import ClusterDialog
+
+        try:
+            config = self.setup.config()
+        except StudioError as error:
+            self._show_message(str(error))
+            return
+        dialog = ClusterDialog(config, self.context.runs_root, self.setup.save_configuration, self)
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
 

@@ -131,16 +131,15 @@ class SetupPage(Page):
         for job in self.findChildren(Job):
             job.drop()
 
-    def save_configuration(self) -> None:
-        """Ask for a file and write the configuration to it."""
+    def save_configuration(self) -> Path | None:
+        """Ask for a file and write the configuration to it; return where it was written."""
         try:
             text = write_config(self.config())
         except ConfigError as error:
             self._context.message.emit(str(error))
-            return
+            return None
         path, _ = QFileDialog.getSaveFileName(self, tr("Save configuration"), "config.toml", TOML)
-        if path:
-            self._write(Path(path), text)
+        return Path(path) if path and self._write(Path(path), text) else None
 
     def open_configuration(self) -> None:
         """Ask for a configuration file and show it."""
@@ -157,12 +156,14 @@ class SetupPage(Page):
         else:
             self.set_tables(config.model_dump(mode="json", exclude_none=True))
 
-    def _write(self, path: Path, text: str) -> None:
+    def _write(self, path: Path, text: str) -> bool:
         try:
             write_atomically(path, text)
         except OSError as error:
             words = tr("The configuration cannot be written to {path}: {reason}.")
             self._context.message.emit(words.format(path=path, reason=error.strerror))
+            return False
+        return True
 
     def _lay_out(self) -> None:
         self._column = column = QWidget()
