@@ -43,7 +43,7 @@ def _list(args: argparse.Namespace, console: Console) -> int:
 
 
 def _line(folder: RunFolder, state: dict[str, Any]) -> str:
-    parts = [f"{state['status']:<9}", folder.name]
+    parts = [f"{state['status']:<11}", folder.name]
     if "updates" in state:
         parts.append(tr("{updates} updates").format(updates=state["updates"]))
     losses = {key: f"{float(loss):.4f}" for key, loss in (state.get("validation_loss") or {}).items()}

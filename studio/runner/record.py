@@ -104,7 +104,7 @@ class RunState:
 
     @property
     def ended(self) -> bool:
-        return self.status in ("finished", "stopped", "failed")
+        return self.status in ("finished", "stopped", "failed", "interrupted")
 
 
 _STATE_FIELDS = {field.name for field in dataclasses.fields(RunState)}

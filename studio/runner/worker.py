@@ -13,14 +13,14 @@ from studio.errors import StudioError, is_out_of_memory
 from studio.events import ProgressReported, RunEvent, RunFailed, StepCompleted
 from studio.i18n import tr
 from studio.runner.record import LogLine, Update
-from studio.runs import Journal, RunFolder
+from studio.runs import Journal, RunFolder, release_lock, take_lock
 
 log = logging.getLogger(__name__)
 
 
 def run_training(config: RunConfig, folder: RunFolder, control: Control, put: Callable[[Update], None]) -> None:
     """Train, and send every event to the journal and to `put`. The last one is `run_finished` or `run_failed`."""
-    with _log_to(folder, put), Journal(folder.journal) as journal:
+    with _log_to(folder, put), _lock(folder), Journal(folder.journal) as journal:
         step = 0
 
         def emit(event: RunEvent | ProgressReported) -> None:
@@ -41,6 +41,16 @@ def run_training(config: RunConfig, folder: RunFolder, control: Control, put: Ca
             log.exception("The run failed")
             folder.write_state("failed", error=sentence)
             emit(RunFailed(step=step, sentence=sentence))
+
+
+@contextmanager
+def _lock(folder: RunFolder) -> Iterator[None]:
+    """Hold the run's lock. Raises `RunFolderError` when another process trains the run."""
+    take_lock(folder.path)
+    try:
+        yield
+    finally:
+        release_lock(folder.path)
 
 
 def _sentence(error: BaseException) -> str:

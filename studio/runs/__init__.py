@@ -1,6 +1,24 @@
 """Run folders: made, written, read and listed with the standard library alone."""
 
-from studio.runs.folder import RunFolder, Status, create_run, list_runs, open_run, write_atomically
+from studio.runs.files import sync_folder, write_atomically
+from studio.runs.folder import UNDER_WAY, RunFolder, Status, create_run, list_runs, open_run
 from studio.runs.journal import Journal, read_journal
+from studio.runs.lock import Holder, holder_of, read_lock, release_lock, take_lock
 
-__all__ = ["Journal", "RunFolder", "Status", "create_run", "list_runs", "open_run", "read_journal", "write_atomically"]
+__all__ = [
+    "UNDER_WAY",
+    "Holder",
+    "Journal",
+    "RunFolder",
+    "Status",
+    "create_run",
+    "holder_of",
+    "list_runs",
+    "open_run",
+    "read_journal",
+    "read_lock",
+    "release_lock",
+    "sync_folder",
+    "take_lock",
+    "write_atomically",
+]

@@ -1,12 +1,11 @@
 """The run folder of DESIGN.md 3.3: everything that is known of one run, readable without torch.
 
-config.toml  state.json  events.jsonl  run.log  checkpoints/  adapter/  exports/NAME/
+config.toml  state.json  events.jsonl  run.log  lock  checkpoints/  adapter/  exports/NAME/
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from dataclasses import dataclass
@@ -15,8 +14,11 @@ from typing import Any, Literal, get_args
 
 from studio.errors import RunFolderError
 from studio.i18n import tr
+from studio.runs.files import write_atomically
+from studio.runs.lock import read_lock, take_lock
 
-Status = Literal["created", "running", "paused", "stopped", "finished", "failed"]
+Status = Literal["created", "running", "paused", "stopped", "finished", "failed", "interrupted"]
+UNDER_WAY = ("created", "running", "paused")
 FORMAT_VERSION = 1
 
 
@@ -67,8 +69,18 @@ class RunFolder:
     def exports(self) -> Path:
         return self.path / "exports"
 
+    @property
+    def held(self) -> bool:
+        """Whether a process trains this run, or may do so on another computer."""
+        holder = read_lock(self.path)
+        return holder is not None and holder.presence != "dead"
+
     def read_state(self) -> dict[str, Any]:
-        """Return state.json. Raises `RunFolderError` when it is missing or damaged."""
+        """Return state.json. A run that is said to be under way and that no process trains was interrupted.
+
+        Raises:
+            RunFolderError: state.json is missing or damaged.
+        """
         try:
             state = json.loads(self.state.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -77,6 +89,8 @@ class RunFolder:
             ) from error
         if not isinstance(state, dict) or state.get("status") not in get_args(Status):
             raise RunFolderError(tr("The state.json in {path} names no known status.").format(path=self.path))
+        if state["status"] in UNDER_WAY and not self.held:
+            state["status"] = "interrupted"
         return state
 
     def write_state(self, status: Status, **details: Any) -> None:
@@ -89,6 +103,8 @@ class RunFolder:
 def create_run(root: Path, label: str, config: str) -> RunFolder:
     """Create a new run folder below `root`, named by the time and a label made of safe characters.
 
+    This process holds its lock from the beginning.
+
     Args:
         config: the fully resolved configuration as TOML; it is written once.
 
@@ -100,6 +116,7 @@ def create_run(root: Path, label: str, config: str) -> RunFolder:
     try:
         root.mkdir(parents=True, exist_ok=True)
         folder = RunFolder(_make_unique(root.absolute(), stem))
+        take_lock(folder.path)
         write_atomically(folder.config, config)
     except OSError as error:
         raise RunFolderError(
@@ -122,23 +139,6 @@ def list_runs(root: Path) -> list[RunFolder]:
         return []
     found = (RunFolder(child.absolute()) for child in root.iterdir() if (child / "state.json").is_file())
     return sorted(found, key=lambda run: run.name, reverse=True)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader, or a power loss, sees the old text or the new, never half of one.
-
-    Raises:
-        OSError: the text cannot be written; the old file is as it was.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())  # or a power loss could leave the new name with none of its text
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _make_unique(root: Path, stem: str) -> Path:

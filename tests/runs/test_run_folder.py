@@ -99,7 +99,7 @@ def test_state_is_replaced_and_keeps_what_was_said_before(tmp_path: Path) -> Non
     state = open_run(folder.path).read_state()
     assert (state["status"], state["method"], state["updates"]) == ("finished", "lora", 3)
     assert folder.config.read_text() == "a = 1\n"
-    assert sorted(p.name for p in folder.path.iterdir()) == ["config.toml", "state.json"]
+    assert sorted(p.name for p in folder.path.iterdir()) == ["config.toml", "lock", "state.json"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"status": "dancing"}'])
@@ -160,7 +160,9 @@ def test_text_is_on_the_disk_before_its_file_takes_the_place_of_the_old_one(
     write_atomically(path, "old")
     monkeypatch.setattr(os, "fsync", lambda number: synced.append((os.fstat(number).st_size, path.read_text())))
     write_atomically(path, "newer")
-    assert synced == [(len("newer"), "old")]
+    (of_text, of_folder) = synced
+    assert of_text == (len("newer"), "old")
+    assert of_folder[1] == "newer"  # the new name is on the disk, too
 
 
 @pytest.mark.parametrize(

@@ -90,9 +90,10 @@ def _number(values: Mapping[str, Any], key: str) -> float | None:
 
 SORT_ROLE = Qt.ItemDataRole.UserRole
 STATUSES = {
-    "created": gettext_noop("Unfinished"),
-    "running": gettext_noop("Unfinished"),
-    "paused": gettext_noop("Unfinished"),
+    "created": gettext_noop("Getting ready"),
+    "running": gettext_noop("Running"),
+    "paused": gettext_noop("Paused"),
+    "interrupted": gettext_noop("Interrupted"),
     "stopped": gettext_noop("Stopped"),
     "finished": gettext_noop("Finished"),
     "failed": gettext_noop("Failed"),

@@ -29,6 +29,7 @@ _STATUS = {
     "stopped": (gettext_noop("Stopped, saved"), "muted"),
     "finished": (gettext_noop("Finished"), "good"),
     "failed": (gettext_noop("Failed"), "bad"),
+    "interrupted": (gettext_noop("Interrupted"), "warning"),
 }
 
 

@@ -28,6 +28,7 @@ STATUSES = {
     "stopped": gettext_noop("Stopped"),
     "finished": gettext_noop("Finished"),
     "failed": gettext_noop("Failed"),
+    "interrupted": gettext_noop("Interrupted"),
 }
 _MEMORY = gettext_noop("The most that was held as the longest rows were tried, before the first step")
 _RETENTION = gettext_noop(

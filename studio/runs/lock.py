@@ -1,0 +1,148 @@
+"""The lock of a run folder (DESIGN.md 3.3): which process trains the run, and whether it is still there.
+
+A run whose state says that it runs, and whose process is gone, was interrupted. No run is started twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from studio.errors import RunFolderError
+from studio.i18n import tr
+from studio.runs.files import write_atomically
+
+LOCK = "lock"
+
+Presence: TypeAlias = Literal["alive", "dead", "elsewhere"]
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that trains a run.
+
+    Attributes:
+        process: its number.
+        started: when it started, in the words of its system: another process with the same number differs in it.
+            Empty where the process was gone already.
+        host: the name of its computer.
+    """
+
+    process: int
+    started: str
+    host: str
+
+    @property
+    def presence(self) -> Presence:
+        """Whether the process is alive; elsewhere: on another computer, of which nothing can be known here."""
+        if self.host != platform.node():
+            return "elsewhere"
+        return "alive" if self.started and self.started == _start_of(self.process) else "dead"
+
+
+def holder_of(process: int) -> Holder:
+    """Describe a process of this computer by its number."""
+    return Holder(process, _start_of(process), platform.node())
+
+
+def read_lock(folder: Path) -> Holder | None:
+    """Return who holds the lock of a run folder; None where nobody does, or the lock is damaged."""
+    path = folder / LOCK
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            values = json.loads(file.read(4096))
+        holder = Holder(values["process"], values["started"], values["host"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    known = type(holder.process) is int and isinstance(holder.started, str) and isinstance(holder.host, str)
+    return holder if known else None
+
+
+def take_lock(folder: Path, holder: Holder | None = None) -> None:
+    """Let a process, this one unless told otherwise, be the one that trains the run.
+
+    A process may take its own lock again, and may hand it over to another process (`holder`). The lock of a process
+    that is gone is taken over.
+
+    Raises:
+        RunFolderError: another process trains the run, or the lock cannot be written.
+    """
+    me = holder_of(os.getpid())
+    holder = holder or me
+    try:
+        with _one_at_a_time(folder):
+            present = read_lock(folder)
+            if present not in (None, me, holder) and present.presence != "dead":
+                raise RunFolderError(_taken(folder, present))
+            write_atomically(folder / LOCK, json.dumps(asdict(holder)) + "\n")
+    except OSError as error:
+        raise RunFolderError(
+            tr("The run folder {path} cannot be written: {reason}.").format(path=folder, reason=error.strerror)
+        ) from error
+
+
+def release_lock(folder: Path) -> None:
+    """Give up this process's lock, where it has one.
+
+    Raises:
+        OSError: the lock cannot be removed.
+    """
+    if read_lock(folder) == holder_of(os.getpid()):
+        (folder / LOCK).unlink(missing_ok=True)
+
+
+def _taken(folder: Path, holder: Holder) -> str:
+    if holder.presence == "elsewhere":
+        return tr(
+            "{path} is being trained on the computer {host}; if that has ended, delete the file {lock} in it."
+        ).format(path=folder, host=holder.host, lock=LOCK)
+    return tr("{path} is being trained by another process, number {process}.").format(
+        path=folder, process=holder.process
+    )
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one process at a time look at the lock and take it. Some network disks, and Windows, cannot promise that."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _start_of(process: int) -> str:
+    """Return when a process started; empty where there is none, or only its exit status is left of it."""
+    if platform.system() == "Linux":
+        try:
+            # The name, in parentheses, may contain blanks. After it come the state and, as 20th field, the start in
+            # ticks since the system started: so the system's start belongs to it.
+            line = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+            fields = line.rpartition(")")[2].split()
+            system = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        except OSError:
+            return ""
+        return "" if fields[0] in "ZX" else f"{system} {fields[19]}"
+    import psutil
+
+    try:
+        found = psutil.Process(process)
+        return "" if found.status() == psutil.STATUS_ZOMBIE else repr(found.create_time())
+    except (psutil.Error, ValueError, OverflowError):
+        return ""
