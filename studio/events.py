@@ -319,11 +319,17 @@ class CheckpointSaved(_Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunPaused(_Event):
-    """The run waits after this step: the user asked for it, or `because` names the verdict that it waits with."""
+    """The run waits after this step: the user asked for it, or `because` names the verdict that it waits with.
+
+    Meanwhile `released` bytes of the GPU are free for other programs (0 on a processor, and in journals of earlier
+    versions). `missing` is set where the run was to go on and could not: so many bytes the GPU has too little.
+    """
 
     type: ClassVar[str] = "run_paused"
     step: int
     because: str = ""
+    released: int = 0
+    missing: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,76 +3,132 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Literal, TypeAlias
 
 from studio.config import RunConfig, write_config
 from studio.engine.control import Control
 from studio.errors import TrainingError
+from studio.events import RunFailed, RunFinished, RunPaused, RunResumed
 from studio.i18n import tr
 from studio.runner.record import Update
 from studio.runner.worker import run_training
 from studio.runs import RunFolder, create_run
 
+Where: TypeAlias = Literal["thread", "process"]
+
 
 class Controller:
-    """Owns the worker thread of the current run."""
+    """Owns the current run. It lives in a thread of this process, or in a process of its own.
+
+    The verbs are the same for both, and so are the updates. A process of its own goes on when this one ends
+    (`detach`), and is found again by `attach`.
+
+    Attributes:
+        folder: of the current run, or of the last one.
+        where: it lives; None before the first run.
+    """
 
     def __init__(self, *, attended: bool = False) -> None:
         """`attended`: a user is there to answer, so that a run in trouble waits instead of ending."""
         self._attended = attended
         self.folder: RunFolder | None = None
+        self.where: Where | None = None
         self._queue: SimpleQueue[Update] = SimpleQueue()
         self._control = Control()
         self._thread: threading.Thread | None = None
+        self._waits = False
+        self._asked: Literal["", "pause", "resume"] = ""
 
     @property
     def running(self) -> bool:
+        """Whether a run is under way, wherever it lives."""
         return self._thread is not None and self._thread.is_alive()
 
     @property
+    def pausing(self) -> bool:
+        """Whether the run was asked to wait and still works: on its micro-batch, or on giving the GPU back."""
+        return self.running and self._asked == "pause" and not self._waits
+
+    @property
     def paused(self) -> bool:
-        return self.running and self._control.pause_requested
+        """Whether the run waits. It follows the events that `poll` returned."""
+        return self.running and self._waits
+
+    @property
+    def resuming(self) -> bool:
+        """Whether the run was asked to go on and still waits: it takes the GPU again."""
+        return self.paused and self._asked == "resume"
 
     @property
     def stopping(self) -> bool:
         """Whether the run was asked to stop and has not ended yet."""
         return self.running and self._control.stop_requested
 
-    def start(self, config: RunConfig, root: Path) -> RunFolder:
+    def start(self, config: RunConfig, root: Path, where: Where = "thread") -> RunFolder:
         """Create the run folder below `root` and start training in the background.
 
         Raises:
             TrainingError: a run is under way already.
             RunFolderError: the folder cannot be written.
         """
-        if self.running:
-            raise TrainingError(tr("A run is under way; stop it before starting another."))
+        self._check_free()
         label = f"{Path(config.model.path).name}-{config.method.name}-{config.precision.name}"
         folder = create_run(root, label, write_config(config))
-        self._control = Control(attended=self._attended)
-        self._queue = SimpleQueue()
-        self._thread = threading.Thread(
-            target=run_training, args=(config, folder, self._control, self._queue.put), name="training", daemon=False
-        )
-        self.folder = folder
-        self._thread.start()
+        self._begin(config, folder, where)
         return folder
+
+    def resume_run(
+        self, folder: RunFolder, changes: Sequence[str] = (), until: int | None = None, where: Where = "thread"
+    ) -> None:
+        """Go on with a run that has ended or was interrupted, from its newest valid checkpoint, in its own folder.
+
+        Args:
+            changes: settings to replace, as `section.key=value`.
+            until: the step to end at.
+
+        Raises:
+            TrainingError: a run is under way already, or this one has no checkpoint to go on from.
+            RunFolderError: another process trains this run, or the folder cannot be written.
+            ConfigError: a change is not a setting.
+        """
+        raise NotImplementedError
+
+    def attach(self, folder: RunFolder) -> None:
+        """Follow a run that another process trains: `poll` returns all its events from the first one on.
+
+        Raises:
+            TrainingError: a run is under way already, or no process of this computer trains this run.
+        """
+        raise NotImplementedError
+
+    def detach(self) -> None:
+        """Let go of a run in a process of its own: it goes on, and nobody is there to answer its questions."""
+        raise NotImplementedError
 
     def stop(self, *, save: bool = True) -> None:
         """Ask the run to finish its micro-batch, save the adapter unless told otherwise, and end."""
         self._control.stop(save=save)
 
     def pause(self) -> None:
-        """Ask the run to wait after the present micro-batch."""
+        """Ask the run to wait after the present micro-batch. Meanwhile a GPU is free for other programs."""
+        self._asked = "pause"
         self._control.pause()
 
     def resume(self) -> None:
         """Let a paused run go on."""
+        self._asked = "resume"
         self._control.resume()
+
+    def checkpoint_now(self) -> None:
+        """Ask for a checkpoint after the present step; `checkpoint_saved` follows."""
+        self._control.request_checkpoint()
 
     def apply_remedy(self, name: str) -> None:
         """Let the run, paused or not, continue with a remedy that one of its verdicts offers."""
+        self._asked = "resume"
         self._control.request_remedy(name)
 
     def poll(self) -> list[Update]:
@@ -82,10 +138,38 @@ class Controller:
             try:
                 updates.append(self._queue.get_nowait())
             except Empty:
-                return updates
+                break
+        for update in updates:
+            self._note(update)
+        return updates
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait at most `timeout` seconds; return whether the worker has ended."""
         if self._thread is not None:
             self._thread.join(timeout)
         return not self.running
+
+    def _check_free(self) -> None:
+        if self.running:
+            raise TrainingError(tr("A run is under way; stop it before starting another."))
+
+    def _begin(self, config: RunConfig, folder: RunFolder, where: Where) -> None:
+        if where == "process":
+            raise NotImplementedError
+        self._control = Control(attended=self._attended)
+        self._queue = SimpleQueue()
+        self._waits, self._asked = False, ""
+        self._thread = threading.Thread(
+            target=run_training, args=(config, folder, self._control, self._queue.put), name="training", daemon=False
+        )
+        self.folder, self.where = folder, where
+        self._thread.start()
+
+    def _note(self, update: Update) -> None:
+        match update:
+            case RunPaused():
+                self._waits = True
+                if self._asked == "resume":
+                    self._asked = ""  # it could not go on, and says why
+            case RunResumed() | RunFinished() | RunFailed():
+                self._waits, self._asked = False, ""

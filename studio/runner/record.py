@@ -8,7 +8,7 @@ from array import array
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from studio.config import RunConfig, read_config
 from studio.config.run import override_config
@@ -36,6 +36,7 @@ from studio.events import (
 )
 from studio.runner.series import MetricSeries
 from studio.runs import RunFolder, read_journal
+from studio.text.words import interruption_text
 
 LOG_LINES = 5000
 SPEED_WINDOW = 16
@@ -52,7 +53,23 @@ class LogLine:
     text: str
 
 
-Update: TypeAlias = RunEvent | ProgressReported | LogLine
+Cause: TypeAlias = Literal["out_of_memory", "killed", "crashed", "lost_gpu", "not_started", "unknown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInterrupted:
+    """The process that trained the run is gone, and left no end. The run can be continued from its checkpoints.
+
+    Not journalled: no process was there to write it. `code` is its exit status, or minus the number of the signal that
+    ended it; None where this process did not start it. `details` are the last lines of its error output.
+    """
+
+    cause: Cause
+    code: int | None = None
+    details: str = ""
+
+
+Update: TypeAlias = RunEvent | ProgressReported | LogLine | RunInterrupted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +229,13 @@ class RunRecord:
                 self._set(**_shared(event), stage="", eta_seconds=None)
             case RunFailed():
                 self._set(status="failed", stage="", sentence=event.sentence, eta_seconds=None)
+            case RunInterrupted():
+                self._set(
+                    status="interrupted",
+                    stage="",
+                    sentence=interruption_text(event.cause, event.code),
+                    eta_seconds=None,
+                )
 
     def _set(self, **changes: object) -> None:
         self.state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]

@@ -49,6 +49,19 @@ REFUSALS = {
     "left_out_already": gettext_noop("These rows have been left out already; the run goes on as it is."),
 }
 
+# Why the process of a run is gone.
+INTERRUPTIONS = {
+    "out_of_memory": gettext_noop("The computer ran out of memory, and the system ended the process of the run."),
+    "killed": gettext_noop(
+        "The process of the run was ended from outside. Most often the system does that when memory runs out; a "
+        "person or a job scheduler can do it too."
+    ),
+    "crashed": gettext_noop("The process of the run crashed inside a library: a driver or a compiled package failed."),
+    "lost_gpu": gettext_noop("The process of the run lost the GPU: its driver failed or was restarted."),
+    "not_started": gettext_noop("The process of the run could not start."),
+    "unknown": gettext_noop("The process of the run ended, and left no reason."),
+}
+
 # What a GPU computes with.
 KERNELS = {
     "liger": gettext_noop("The kernels of Liger are used; they agreed with the plain ones on this GPU."),
@@ -71,6 +84,15 @@ def stage_text(stage: str) -> str:
 def refusal_text(reason: str) -> str:
     """Return why a remedy was not applied in words; an error's sentence, or an earlier version's, is one already."""
     return tr(REFUSALS[reason]) if reason in REFUSALS else reason
+
+
+def interruption_text(cause: str, code: int | None = None) -> str:
+    """Return why the process of a run is gone, with its exit status (minus the signal) where that is known."""
+    sentence = tr(INTERRUPTIONS[cause])
+    if code is None:
+        return sentence
+    ended = tr("signal {number}").format(number=-code) if code < 0 else tr("exit status {number}").format(number=code)
+    return f"{sentence} ({ended})"
 
 
 def kernels_text(kernels: str, tried: Sequence[Mapping[str, Any]]) -> str:

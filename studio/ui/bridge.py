@@ -80,7 +80,7 @@ class AppContext(QObject):
 
     def toggle_pause(self) -> None:
         """Have the run wait, or go on."""
-        if self.controller.paused:
+        if self.controller.paused or self.controller.pausing:
             self.controller.resume()
         else:
             self.controller.pause()

@@ -174,7 +174,7 @@ class FakeController:
 
     def __init__(self) -> None:
         self.running = False
-        self.paused = False
+        self.pausing = self.paused = False
         self.folder: RunFolder | None = None
         self.started: list[RunConfig] = []
         self.stops: list[bool] = []
