@@ -318,6 +318,16 @@ class CheckpointSaved(_Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointFailed(_Event):
+    """The checkpoint after this step could not be written, for the reason of the system or library; the run goes on."""
+
+    type: ClassVar[str] = "checkpoint_failed"
+    step: int
+    update: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunPaused(_Event):
     """The run waits after this step: the user asked for it, or `because` names the verdict that it waits with.
 
@@ -339,12 +349,21 @@ class RunResumed(_Event):
 
     `refused` says why the remedy that was asked for was not applied, where that is so: a code of
     `studio.text.words.REFUSALS`, or an error's sentence.
+
+    `restarted`: the run had ended or was cut off, and goes on from a checkpoint after `update` updates, or from its
+    beginning (step 0). What stands in the journal before this event of later steps is lost: those steps are made
+    again. `changes` then also has what differs from before beside settings, by `versions.NAME`, `machine.NAME`, `base`
+    and `data`, and `skipped` the newer checkpoints that could not be used, each with its `name` and the `reason`, a
+    code of `studio.text.resume`.
     """
 
     type: ClassVar[str] = "run_resumed"
     step: int
     changes: dict[str, Any] = field(default_factory=dict)
     refused: str = ""
+    restarted: bool = False
+    update: int = 0
+    skipped: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -387,6 +406,7 @@ RunEvent: TypeAlias = (
     | RetentionReported
     | OverflowDiagnosed
     | CheckpointSaved
+    | CheckpointFailed
     | RunPaused
     | RunResumed
     | RunFinished

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -41,6 +41,7 @@ from studio.text.words import kernels_text, measured_rows_text
 if TYPE_CHECKING:
     from studio.runner.controller import Controller
     from studio.runner.record import RunRecord, RunState, Update
+    from studio.runs import RunFolder
 
 POLL_SECONDS = 0.1
 INTERRUPTED = 130  # what shells report for a program ended by Ctrl-C
@@ -55,6 +56,11 @@ def add_to(commands: Commands) -> None:
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add the configuration file, and the option to replace settings of it."""
     parser.add_argument("config", type=Path, metavar="CONFIG.toml", help=tr("the configuration of the run"))
+    add_overrides(parser)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add the option to replace settings."""
     parser.add_argument(
         "--set",
         action="append",
@@ -65,13 +71,18 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace, console: Console) -> int:
+    config = read_config(args.config, args.set)
+    return follow(lambda controller: controller.start(config, args.runs), console)
+
+
+def follow(begin: Callable[[Controller], RunFolder], console: Console) -> int:
+    """Begin a run, show it until it has ended, write the result, and return the exit status."""
     from studio.runner.controller import Controller
     from studio.runner.record import RunRecord
 
-    config = read_config(args.config, args.set)
     controller = Controller()
     with _stop_on_signal(controller):
-        folder = controller.start(config, args.runs)
+        folder = begin(controller)
         record = RunRecord(folder)
         _follow(controller, record, console)
     state = record.state

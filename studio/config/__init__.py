@@ -1,5 +1,6 @@
 """The configuration of a run: one section a module, one description per option."""
 
+from studio.config.checkpoints import CheckpointsConfig
 from studio.config.data import DataConfig, DataSource
 from studio.config.method import MethodConfig
 from studio.config.model import ModelConfig
@@ -11,6 +12,7 @@ from studio.config.run import RunConfig, parse_config, read_config, write_config
 from studio.config.training import TrainingConfig
 
 __all__ = [
+    "CheckpointsConfig",
     "DataConfig",
     "DataSource",
     "MethodConfig",

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self, cast, get_args
 import tomli_w
 from pydantic import BaseModel, BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
+from studio.config.checkpoints import CheckpointsConfig
 from studio.config.data import DataConfig
 from studio.config.method import METHODS, MethodConfig, method_class, read_method
 from studio.config.model import ModelConfig
@@ -35,6 +36,7 @@ class RunConfig(Section):
     precision: PrecisionConfig = PrecisionConfig()
     training: TrainingConfig = TrainingConfig()
     retention: RetentionConfig = RetentionConfig()
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
     numerics: NumericsConfig = NumericsConfig()
 
     @model_validator(mode="after")

@@ -104,6 +104,14 @@ class TrainingConfig(Section):
         labels={"auto": gettext_noop("Automatic"), "on": gettext_noop("On"), "off": gettext_noop("Off")},
         advanced=True,
     )
+    start_from: str = option(
+        "",
+        "Start from",
+        "A run folder. Training begins with what that run has trained, in place of a fresh start: first on texts of "
+        "the field, then on instructions, say. Base model, method and its shapes must be the same; data and rates may "
+        "differ.",
+        advanced=True,
+    )
     evaluate_every: int | None = option(
         None,
         "Validate every",

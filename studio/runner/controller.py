@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Literal, TypeAlias
@@ -14,7 +14,7 @@ from studio.errors import TrainingError
 from studio.events import RunFailed, RunFinished, RunPaused, RunResumed
 from studio.i18n import tr
 from studio.runner.record import Update
-from studio.runner.worker import run_training
+from studio.runner.worker import resume_training, run_training
 from studio.runs import RunFolder, create_run
 
 Where: TypeAlias = Literal["thread", "process"]
@@ -77,24 +77,31 @@ class Controller:
         self._check_free()
         label = f"{Path(config.model.path).name}-{config.method.name}-{config.precision.name}"
         folder = create_run(root, label, write_config(config))
-        self._begin(config, folder, where)
+        self._begin(lambda control, put: run_training(config, folder, control, put), folder, where)
         return folder
 
     def resume_run(
-        self, folder: RunFolder, changes: Sequence[str] = (), until: int | None = None, where: Where = "thread"
+        self,
+        folder: RunFolder,
+        changes: Sequence[str] = (),
+        until: int | None = None,
+        where: Where = "thread",
+        *,
+        consent: bool = False,
     ) -> None:
         """Go on with a run that has ended or was interrupted, from its newest valid checkpoint, in its own folder.
 
         Args:
             changes: settings to replace, as `section.key=value`.
             until: the step to end at.
+            consent: go on though the files of the base or of the data have changed.
 
         Raises:
-            TrainingError: a run is under way already, or this one has no checkpoint to go on from.
+            TrainingError: a run is under way already.
             RunFolderError: another process trains this run, or the folder cannot be written.
-            ConfigError: a change is not a setting.
         """
-        raise NotImplementedError
+        self._check_free()
+        self._begin(lambda control, put: resume_training(folder, control, put, changes, until, consent), folder, where)
 
     def attach(self, folder: RunFolder) -> None:
         """Follow a run that another process trains: `poll` returns all its events from the first one on.
@@ -153,14 +160,16 @@ class Controller:
         if self.running:
             raise TrainingError(tr("A run is under way; stop it before starting another."))
 
-    def _begin(self, config: RunConfig, folder: RunFolder, where: Where) -> None:
+    def _begin(
+        self, work: Callable[[Control, Callable[[Update], None]], None], folder: RunFolder, where: Where
+    ) -> None:
         if where == "process":
             raise NotImplementedError
         self._control = Control(attended=self._attended)
         self._queue = SimpleQueue()
         self._waits, self._asked = False, ""
         self._thread = threading.Thread(
-            target=run_training, args=(config, folder, self._control, self._queue.put), name="training", daemon=False
+            target=work, args=(self._control, self._queue.put), name="training", daemon=False
         )
         self.folder, self.where = folder, where
         self._thread.start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from studio.config import RunConfig
@@ -20,6 +20,39 @@ log = logging.getLogger(__name__)
 
 def run_training(config: RunConfig, folder: RunFolder, control: Control, put: Callable[[Update], None]) -> None:
     """Train, and send every event to the journal and to `put`. The last one is `run_finished` or `run_failed`."""
+
+    def work(emit: Callable[[RunEvent | ProgressReported], None]) -> None:
+        # Imported here: the window must be able to open without torch.
+        from studio.engine.training.run import train
+
+        train(config, folder, control, emit)
+
+    _work(folder, put, work)
+
+
+def resume_training(
+    folder: RunFolder,
+    control: Control,
+    put: Callable[[Update], None],
+    changes: Sequence[str] = (),
+    until: int | None = None,
+    consent: bool = False,
+) -> None:
+    """Go on with a run from its newest valid checkpoint, as `studio.engine.training.run.resume`; events as above."""
+
+    def work(emit: Callable[[RunEvent | ProgressReported], None]) -> None:
+        from studio.engine.training.run import resume
+
+        resume(folder, control, emit, changes=changes, until=until, consent=consent)
+
+    _work(folder, put, work)
+
+
+def _work(
+    folder: RunFolder,
+    put: Callable[[Update], None],
+    work: Callable[[Callable[[RunEvent | ProgressReported], None]], None],
+) -> None:
     with _log_to(folder, put), _lock(folder), Journal(folder.journal) as journal:
         step = 0
 
@@ -32,10 +65,7 @@ def run_training(config: RunConfig, folder: RunFolder, control: Control, put: Ca
             put(event)
 
         try:
-            # Imported here: the window must be able to open without torch.
-            from studio.engine.training.run import train
-
-            train(config, folder, control, emit)
+            work(emit)
         except BaseException as error:
             sentence = _sentence(error)
             log.exception("The run failed")

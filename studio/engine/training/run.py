@@ -65,18 +65,51 @@ log = logging.getLogger(__name__)
 
 
 def train(
-    config: RunConfig, folder: RunFolder, control: Control, emit: Emit, *, token_budget: int | None = None
+    config: RunConfig,
+    folder: RunFolder,
+    control: Control,
+    emit: Emit,
+    *,
+    until: int | None = None,
+    token_budget: int | None = None,
 ) -> None:
     """Train as configured, into `folder`; every event goes to `emit`.
 
-    A stop request ends the run after its micro-batch, with the adapter saved. `token_budget` (padded tokens of a
-    micro-batch) is for tests and measurements; it changes speed and memory, never the result.
+    A stop request ends the run after its micro-batch, with the adapter and a checkpoint saved; so does `until`, after
+    that attempted step. `token_budget` (padded tokens of a micro-batch) is for tests and measurements; it changes
+    speed and memory, never the result.
 
     Raises:
         StudioError: with a sentence for the user; nothing non-finite has been saved.
     """
     with tf32(config.precision.tf32):
         _Run(config, folder, control, emit, token_budget).go()
+
+
+def resume(
+    folder: RunFolder,
+    control: Control,
+    emit: Emit,
+    *,
+    changes: Sequence[str] = (),
+    until: int | None = None,
+    consent: bool = False,
+) -> None:
+    """Go on with a run from its newest valid checkpoint, or from its beginning where it came to none.
+
+    On the same machine, with the same versions and settings, losses and weights are those of a run that was never cut
+    off, bit for bit. Where something differs, the event `run_resumed` lists it.
+
+    Args:
+        changes: settings to replace, as `section.key=value`. They are kept in the next checkpoints; config.toml stays.
+        until: the attempted step to stop after.
+        consent: go on though the base or the data are no longer those of the checkpoint.
+
+    Raises:
+        StudioError: with a sentence for the user. Among others: every checkpoint is damaged; a change asks for another
+            shape or order of rows; the base or the data differ, without consent.
+    """
+    raise NotImplementedError
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,37 @@
+"""`resume`: go on with a run from its newest valid checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.commands.console import Commands, Console, add_command, at_least
+from studio.commands.train import add_overrides, follow
+from studio.i18n import tr
+from studio.runs import RunFolder, open_run
+
+if TYPE_CHECKING:
+    from studio.runner.controller import Controller
+
+
+def add_to(commands: Commands) -> None:
+    parser = add_command(commands, "resume", tr("go on with a run from its newest valid checkpoint"), _resume)
+    parser.add_argument("run", type=Path, metavar="RUN_DIR", help=tr("the folder of the run"))
+    add_overrides(parser)
+    parser.add_argument("--until", type=at_least(1), metavar="STEP", help=tr("stop after this step, with a checkpoint"))
+    parser.add_argument(
+        "--consent",
+        action="store_true",
+        help=tr("go on though the files of the base model or of the data have changed"),
+    )
+
+
+def _resume(args: argparse.Namespace, console: Console) -> int:
+    folder = open_run(args.run)
+
+    def begin(controller: Controller) -> RunFolder:
+        controller.resume_run(folder, args.set, args.until, consent=args.consent)
+        return folder
+
+    return follow(begin, console)
