@@ -105,7 +105,8 @@ def _data_lines(data: DataInspection, marks: tuple[str, str]) -> Iterator[str]:
         format=data.format, rows=data.rows, skipped=data.skipped
     )
     yield from _listed(tr("Skipped:"), (f"{reason.text()}: {count}" for reason, count in data.reasons.items()))
-    yield from _listed(tr("Problems:"), (problem.text() for problem in data.problems))
+    yield from _listed(tr("Problems:"), (problem.text() for problem in data.problems if not problem.neutral))
+    yield from _listed(tr("Notes:"), (problem.text() for problem in data.problems if problem.neutral))
     yield from _listed(tr("Findings:"), (finding.meaning() for finding in data.findings))
     yield from _listed(tr("Columns:"), map(_column_text, data.columns))
     for row in data.rendered:

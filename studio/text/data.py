@@ -77,10 +77,6 @@ WORDS = {
         "{file} is preference data (DPO): the chosen answers are learnt, the rejected ones are not used."
     ),
     "rated_data": gettext_noop("{file} is rated data (KTO): only the answers marked as good are learnt."),
-    "placeholders": gettext_noop("{file}: {count} of {rows} rows hold unfilled placeholders such as {{{{name}}}}."),
-    "spelled_control_tokens": gettext_noop(
-        "{file}: {count} of {rows} rows spell control tokens of the model; they are learnt as plain text."
-    ),
     "rewritten_turns": gettext_noop(
         "{file}: in {count} of {rows} rows the chat template rewrites earlier turns; each answer becomes its own row."
     ),
@@ -119,15 +115,10 @@ WORDS = {
     "unused_columns": gettext_noop(
         "{file}: these columns are not used: {columns}. Say which field each is for, or that it is to be ignored."
     ),
-    "truncated": gettext_noop("{file}: {count} of {rows} rows are cut off at the longest length that was set."),
-    "tokens_lost": gettext_noop(
-        "{file}: {count} of {rows} rows are cut off at the longest length that was set; {lost} tokens are lost."
-    ),
     "divided": gettext_noop(
         "{file}: {count} of {rows} rows are longer than the longest length; each is cut into several, and nothing is "
         "lost."
     ),
-    "duplicates": gettext_noop("{file}: {count} of {rows} rows repeat an earlier row exactly."),
     # Of skipped rows.
     "rows_skipped": gettext_noop("{file}: {count} of {rows} rows are skipped because {reason} (row {numbers})."),
     "no_rows": gettext_noop("{file} has no rows."),
@@ -139,7 +130,6 @@ WORDS = {
         "of them up to {median}); set the longest row to {suggested}."
     ),
     # Of all sources of a run and its settings.
-    "duplicates_in_all": gettext_noop("Rows that repeat an earlier row exactly: {count}."),
     "nothing_held_out": gettext_noop("Nothing is held out for validation, because there are not two different rows."),
     "general_rows_held_out": gettext_noop(
         "General rows that are also held out for validation: {count}; they are not trained on."

@@ -67,8 +67,8 @@ FINDINGS = {
         "stop."
     ),
     "truncated": gettext_noop(
-        "{count} rows ({share:.1%}) are longer than {limit} tokens and lose their end. With {suggested} tokens, "
-        "{share_then:.1%} are cut off."
+        "{count} rows ({share:.1%}) are longer than {limit} tokens and lose their end, {lost} tokens in all. With "
+        "{suggested} tokens, {share_then:.1%} are cut off."
     ),
 }
 

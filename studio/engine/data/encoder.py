@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 NO_ROOM = Remark("answer_cut_off")
-SPELLED = Remark("spelled_control_tokens")
-TRUNCATED = Remark("truncated")
 UNKNOWN = Remark("unknown_characters")
 CHANGED = Remark("changed_by_tokenizer")
 DIVIDED = Remark("divided")
@@ -77,6 +75,7 @@ class Encoding:
         segments: the text of these tokens in order, in parts that are learnt or not.
         notes: remarks on the row.
         lost: tokens behind the longest length, which are in no row. Of a very long text they are estimated.
+        spelled: whether the row spells control tokens, which are learnt as plain text.
         teaches_end: whether what is learnt ends with a control token; a template may put a line end or two behind it.
     """
 
@@ -85,6 +84,7 @@ class Encoding:
     segments: tuple[tuple[str, bool], ...]
     notes: tuple[Remark, ...]
     lost: int = 0
+    spelled: bool = False
     teaches_end: bool = True
 
 
@@ -229,14 +229,13 @@ class Encoder:
         room = self._max_length - len(opening)
         ids = [*opening, *tokens.ids[:room]]
         segments = self._segments(rendered, tokens.ends[:room][-1])
-        notes = (*rendered.notes, *((SPELLED,) if rendered.guarded else ()))
-        notes = (*notes, *self._differences(ids, "".join(text for text, _ in segments)))
         return Encoding(
             input_ids=ids,
             supervised=mask[: self._max_length],
             segments=segments,
-            notes=(*notes, TRUNCATED) if len(tokens.ids) > room else notes,
+            notes=(*rendered.notes, *self._differences(ids, "".join(text for text, _ in segments))),
             lost=max(0, whole - self._max_length),
+            spelled=rendered.guarded,
             teaches_end=self._control.holds(list(compress(ids, mask))[-3:]),
         )
 

@@ -28,7 +28,6 @@ MOST_COLUMNS = 1000
 _SAMPLE = 100
 _MEDIA_MARKER = re.compile(r"^\s*<image>|<image>\s*$", re.MULTILINE)
 _SPEAKERS = ("role", "from", "speaker")
-_PLACEHOLDER = re.compile(r"\{\{\s*[A-Za-z_][\w.\- ]*\}\}")
 
 
 @dataclass
@@ -69,8 +68,6 @@ class OpenSource:
             refuse_or_skip(self.source, Broken(row.number, what), self.tally)
             return None
         self.tally.notes.update((*example.notes, *notes))
-        if any(_PLACEHOLDER.search(piece.text) for piece in example.pieces):
-            self.tally.notes[Remark("placeholders")] += 1
         return example
 
     def _other_columns(self, row: Row) -> list[Remark]:

@@ -33,7 +33,6 @@ ENCODED = 5000
 """Rows that are encoded; in a longer file the rest is read and checked, but not encoded."""
 
 _PEEKED = 100  # rows of a file of which only the columns are wanted
-_REMEMBERED = 2_000_000  # hashes of rows that are kept to find duplicates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,19 +164,12 @@ def peek_columns(source: DataSource, progress: Progress = no_progress) -> tuple[
 
 
 def _counted(files: Iterable[OpenSource], columns: _Columns) -> Iterator[tuple[int, Example]]:
-    """Yield the examples of all files while counting columns and duplicates."""
-    seen: set[int] = set()
+    """Yield the examples of all files while counting columns."""
     for file, row in ((opened, row) for opened in files for row in opened.rows):
         columns.count(row)
         example = file.example(row)
-        if example is None:
-            continue
-        known = hash((example.pieces, example.messages))
-        if known in seen:
-            file.tally.notes[Remark("duplicates")] += 1
-        elif len(seen) < _REMEMBERED:
-            seen.add(known)
-        yield row.number, example
+        if example is not None:
+            yield row.number, example
 
 
 @dataclass

@@ -28,7 +28,6 @@ from studio.errors import DataError
 from studio.i18n import tr
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
 
@@ -116,7 +115,7 @@ def prepare_data(
         train=RowStore(table, np.concatenate([division.domain, division.general]), sources, source_of),
         validation=RowStore(table, division.validation, sources, source_of),
         order=order,
-        report=_report(config.sources, parts, problems, _duplicates(table, examples.begins)),
+        report=_report(config.sources, parts, problems),
         findings=findings,
     )
 
@@ -203,20 +202,10 @@ def _about_settings(config: DataConfig, order: TrainingOrder, tokenizer: PreTrai
     return problems
 
 
-def _duplicates(table: Dataset, begins: NDArray[np.bool_]) -> int:
-    """Return how many examples equal an earlier one; each begins at a row of the table, (rows,)."""
-    digests = column(table, "digest")[begins]
-    return len(digests) - len(np.unique(digests))
-
-
-def _report(
-    sources: Sequence[DataSource], parts: Sequence[TokenisedSource], problems: Sequence[Remark], duplicates: int
-) -> DataReport:
+def _report(sources: Sequence[DataSource], parts: Sequence[TokenisedSource], problems: Sequence[Remark]) -> DataReport:
     named = [(source_path(source), part) for source, part in zip(sources, parts, strict=True)]
     skipped = sum((part.tally.skipped for part in parts), Counter[Remark]())
     about_rows = [problem for path, part in named for problem in part.tally.problems(printable(path))]
-    if duplicates:
-        about_rows.append(Remark.of("duplicates_in_all", count=duplicates))
     return DataReport(
         rows=sum(part.tally.rows for part in parts),
         skipped=dict(skipped),

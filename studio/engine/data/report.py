@@ -8,6 +8,32 @@ from typing import Any
 
 from studio.text.data import remark_text
 
+NEUTRAL = frozenset(
+    {
+        # How the file is laid out.
+        "unwrapped",
+        "stored_by_columns",
+        "bare_strings",
+        "each_paragraph",
+        "each_document",
+        "divided",
+        # What the rows themselves say of what is to be learnt.
+        "assistant_first",
+        "unanswered_turn",
+        "answers_only_read",
+        "best_answer",
+        "preference_data",
+        "rated_data",
+        "bad_answer",
+        "not_to_learn",
+        "no_learnt_answer",
+        # How the chat template is obeyed.
+        "rewritten_turns",
+        "answer_opens_differently",
+        "asked_otherwise",
+    }
+)
+"""Codes of remarks that only say how rows are taken: there is nothing for the user to do."""
 NAMED = 5
 """Skipped rows of one reason whose numbers stand in a sentence."""
 _REMEMBERED = 1000
@@ -25,6 +51,12 @@ class Remark:
     def of(cls, code: str, **values: Any) -> Remark:
         """Return a remark with values, which must be values of JSON."""
         return cls(code, tuple(values.items()))
+
+    @property
+    def neutral(self) -> bool:
+        """Whether there is nothing for the user to do. Of skipped rows, the reason decides."""
+        code = dict(self.values)["reason"] if self.code == "rows_skipped" else self.code
+        return code in NEUTRAL
 
     def text(self) -> str:
         """Return the words in the language of the session."""
@@ -63,7 +95,6 @@ class Tally:
         unused: columns that hold something and are not used, with the number of rows that do.
         examples: number and reason of the first skipped rows of each reason, in the order of the file.
         needed: for each row that was too long, the `max_length` with which it could be used.
-        lost: tokens that were cut off at the longest length, of all rows that are used.
     """
 
     rows: int = 0
@@ -72,7 +103,6 @@ class Tally:
     unused: Counter[str] = field(default_factory=Counter)
     examples: list[tuple[int, Remark]] = field(default_factory=list)
     needed: list[int] = field(default_factory=list)
-    lost: int = 0
 
     def skip(self, number: int, reason: RowSkipped) -> None:
         """Count a row as skipped."""
@@ -86,7 +116,6 @@ class Tally:
         """Add the counts of later rows. Of remarks that differ in the `value` they show alone, the first one stays."""
         shown = {_but_value(note): note for note in self.notes}
         self.rows += other.rows
-        self.lost += other.lost
         for note, count in other.notes.items():
             self.notes[shown.setdefault(_but_value(note), note)] += count
         remembered = Counter({reason: min(count, _REMEMBERED) for reason, count in self.skipped.items()})
@@ -106,10 +135,7 @@ class Tally:
             problems.append(_because("rows_skipped", reason, file=file, count=count, rows=self.rows, numbers=numbers))
         for note, count in self.notes.items():
             values: dict[str, Any] = {**dict(note.values), "file": file, "count": count, "rows": self.rows}
-            cut_off = note.code == "truncated"
-            problems.append(
-                Remark.of("tokens_lost", **values, lost=self.lost) if cut_off else Remark.of(note.code, **values)
-            )
+            problems.append(Remark.of(note.code, **values))
         if self.unused:
             problems.append(Remark.of("unused_columns", file=file, columns=tuple(self.unused)))
         return problems
@@ -123,7 +149,6 @@ class Tally:
             "unused": dict(self.unused),
             "examples": [(number, remark.to_json()) for number, remark in self.examples],
             "needed": self.needed,
-            "lost": self.lost,
         }
 
     @classmethod
@@ -136,7 +161,6 @@ class Tally:
             unused=Counter({str(name): int(count) for name, count in values["unused"].items()}),
             examples=[(int(number), Remark.from_json(remark)) for number, remark in values["examples"]],
             needed=[int(length) for length in values["needed"]],
-            lost=int(values["lost"]),
         )
 
     def why_nothing_is_left(self, file: str, max_length: int) -> Remark:

@@ -122,7 +122,6 @@ def encode_chunk(
             tally.skip(number, outcome)
         else:
             tally.notes.update({note for row in outcome for note in row.notes})
-            tally.lost += sum(row.lost for row in outcome)
             kept.append((number, outcome))
     return kept
 

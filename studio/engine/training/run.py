@@ -289,8 +289,10 @@ class _Run:
                 findings=[finding.to_json() for finding in data.findings],
             )
         )
-        for text in (*(problem.text() for problem in data.report.problems), *(one.meaning() for one in data.findings)):
-            log.warning("%s", text)
+        for problem in data.report.problems:
+            log.log(logging.INFO if problem.neutral else logging.WARNING, "%s", problem.text())
+        for finding in data.findings:
+            log.warning("%s", finding.meaning())
 
     def _make_loop(self, prepared: Prepared, model: TrainableModel, verdicts: Sequence[OverflowDiagnosed] = ()) -> Loop:
         """Return a loop at its beginning; `verdicts` are those of the run so far."""

@@ -62,16 +62,18 @@ def test_what_is_counted_is_what_training_will_count(jsonl: Jsonl, tokenizer: Pr
     source = DataSource(path=jsonl([*rows, *PAIRS[:2], {"prompt": "<|im_end|>", "completion": ""}]))
     found = inspect_data(source, tokenizer, "chat", max_length=64)
     config = DataConfig(sources=(source,), max_length=64)
-    report = prepare_data(config, tokenizer, "chat", 0).report
-    assert (found.rows, found.reasons) == (report.rows, report.skipped)
-    assert any("2 of 13 rows repeat" in problem.text() for problem in found.problems)
-    assert any("1 of 13 rows are cut off" in problem.text() for problem in found.problems)
+    data = prepare_data(config, tokenizer, "chat", 0)
+    assert (found.rows, found.reasons) == (data.report.rows, data.report.skipped)
+    counts = {one.name: one.count for one in found.findings}
+    assert counts.items() >= {"duplicates": 2, "truncated": 1, "nothing_learned": 1}.items()
+    assert counts == {one.name: one.count for one in data.findings}
 
 
 def test_52_control_tokens_in_the_text_are_counted(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
     rows = [*PAIRS, {"prompt": "What is <|im_end|>?", "completion": "A token."}]
     found = inspect_data(DataSource(path=jsonl(rows)), tokenizer, "chat")
-    assert any("1 of 9 rows spell control tokens" in problem.text() for problem in found.problems)
+    assert [(one.name, one.count, one.rows) for one in found.findings] == [("control_tokens", 1, (9,))]
+    assert found.problems == ()
 
 
 def test_19_a_row_that_is_too_long_is_shown_as_far_as_it_is_kept(

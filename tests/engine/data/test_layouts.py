@@ -86,7 +86,7 @@ def test_a_mark_of_a_message_that_is_not_understood_skips_its_row(jsonl: Jsonl) 
 def test_a_weight_between_0_and_1_is_learnt_as_1_and_told(jsonl: Jsonl) -> None:
     turns = [said("user", "a"), said("assistant", "b", weight=0.5)]
     found = inspect_data(DataSource(path=jsonl([{"messages": turns}, {"messages": turns, "loss_weight": 0.5}])))
-    assert [problem.code for problem in found.problems] == ["weights_count_as_one", "duplicates"]
+    assert [problem.code for problem in found.problems] == ["weights_count_as_one"]
 
 
 def test_a_row_none_of_whose_answers_is_to_be_learnt_is_skipped(jsonl: Jsonl) -> None:

@@ -108,7 +108,7 @@ def test_53_repeated_rows_are_counted_and_never_on_both_sides(prepare: Any, toke
     data = prepare(numbered(5) * 4, validation_fraction=0.3)
     assert not set(texts(data.train, tokenizer)) & set(texts(data.validation, tokenizer))
     assert len(data.validation) > 0
-    assert Remark.of("duplicates_in_all", count=15) in data.report.problems
+    assert [(one.name, one.count) for one in data.findings] == [("duplicates", 15)]
 
 
 def test_38_a_file_given_twice_leaks_nothing_and_is_said(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -252,14 +252,14 @@ def test_56_when_every_row_is_too_long_a_length_is_suggested(prepare: Any) -> No
     suggested = int(str(refusal.value).removesuffix(".").rsplit(" ", 1)[1])
     data = prepare(rows, max_length=suggested)
     assert data.report.skipped == {}
-    assert not any("cut off" in problem.text() for problem in data.report.problems)
+    assert "truncated" not in {finding.name for finding in data.findings}
 
 
 def test_57_a_cut_row_is_kept_while_part_of_its_answer_is_left(prepare: Any) -> None:
     data = prepare([chat("a", "word " * 200), *numbered(3)], max_length=32, validation_fraction=0.0)
     assert data.train.lengths.max() == 32
     assert data.train.supervised.min() > 0
-    assert any("1 of 4 rows are cut off" in problem.text() for problem in data.report.problems)
+    assert [(finding.name, finding.rows) for finding in data.findings] == [("truncated", (1,))]
 
 
 def test_rows_of_one_conversation_stay_on_one_side(jsonl: Jsonl, make_tokenizer: Any) -> None:
@@ -272,7 +272,7 @@ def test_rows_of_one_conversation_stay_on_one_side(jsonl: Jsonl, make_tokenizer:
     data = prepare_data(config, rewriting, "chat", 0)
     assert (len(data.train), len(data.validation)) == (14, 6)
     assert not {row.number for row in data.train} & {row.number for row in data.validation}
-    assert "duplicates_in_all" not in {problem.code for problem in data.report.problems}
+    assert data.findings == ()
 
 
 def test_a_model_without_an_end_token_is_warned_of(jsonl: Jsonl, make_tokenizer: Any) -> None:
@@ -377,7 +377,7 @@ def test_a_report_comes_back_from_the_cache_as_it_was() -> None:
     tally = Tally(rows=7)
     tally.skip(3, RowSkipped(Remark.of("empty_field", field="a")))
     tally.skip(4, RowSkipped(Remark("answer_cut_off"), needed=99))
-    tally.notes[Remark("truncated")] += 2
+    tally.notes[Remark("divided")] += 2
     assert Tally.from_json(json.loads(json.dumps(tally.to_json()))) == tally
 
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from studio.engine.data.encoder import SPELLED
 from studio.engine.data.findings.prose import prose
 from studio.engine.data.findings.survey import Detector, marked
 from studio.engine.data.findings.traits import Texts
@@ -23,7 +22,7 @@ _KNOWN = re.compile(
 
 def mark(texts: Texts, encodings: Sequence[Encoding]) -> bool:
     """Return whether a row spells control tokens of the model, or its prose those of a well-known family."""
-    if any(SPELLED in encoding.notes for encoding in encodings):
+    if any(encoding.spelled for encoding in encodings):
         return True
     if texts.answer.rstrip().endswith("</s>") and "<s>" not in texts.answer:  # otherwise it is struck out, as in HTML
         return True

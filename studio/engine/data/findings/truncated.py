@@ -14,13 +14,19 @@ _MOST = 8  # times the present length: memory grows with it
 
 
 def raise_max_length(survey: Survey) -> tuple[dict[str, Any], Remedy]:
-    """Return the share of rows that are longer than the longest length, and a length that cuts fewer."""
+    """Return what rows lose that are longer than the longest length, and a length that cuts fewer."""
     encoded = survey.traits["tokens"][survey.traits["tokens"] > 0]
     lengths = np.concatenate([encoded, np.array(survey.needed, dtype=np.int64)])
     limit, most = survey.max_length, _MOST * survey.max_length
     suggested = longer_length(lengths, limit, most) or min(rounded_up(int(lengths.max())), most)
-    shares = {"share": float(np.mean(lengths > limit)), "share_then": float(np.mean(lengths > suggested))}
-    return {"limit": limit, "suggested": suggested, **shares}, Remedy("raise_max_length", "max_length", suggested)
+    values = {
+        "limit": limit,
+        "lost": int((encoded - limit)[encoded > limit].sum()),
+        "suggested": suggested,
+        "share": float(np.mean(lengths > limit)),
+        "share_then": float(np.mean(lengths > suggested)),
+    }
+    return values, Remedy("raise_max_length", "max_length", suggested)
 
 
 FINDING = Detector(

@@ -278,4 +278,7 @@ class DataCard(SectionCard):
             unused = [name for source in self.sources for name in source.unused_columns]
             if unused:
                 facts.append(tr("not used: {columns}").format(columns=listed(unused)))
-            self.judge(files, ", ".join(facts), "warning" if misfit or len(facts) > 1 else "good")
+            if found := sum(len(inspection.findings) for inspection in known):
+                facts.append(tr("{count} findings").format(count=found))
+            warned = misfit or any(source.needs_attention for source in self.sources)
+            self.judge(files, ", ".join(facts), "warning" if warned else "good")

@@ -33,6 +33,7 @@ from studio.ui.widgets.text import ElidedLabel, label
 from studio.ui.widgets.verdict import Verdict
 
 if TYPE_CHECKING:
+    from studio.engine.data.findings import Finding
     from studio.engine.data.inspect import ColumnInfo, DataInspection
     from studio.engine.models.info import ModelInfo
 
@@ -102,6 +103,11 @@ class SourceEditor(QFrame):
         return self._given | self._more.values() | {"role": self.role}
 
     @property
+    def needs_attention(self) -> bool:
+        """Whether there is something about its rows that the user should act on."""
+        return self._verdict.level in ("warning", "bad")
+
+    @property
     def unused_columns(self) -> tuple[str, ...]:
         """Columns that hold something, are not used, and of which the user has not said that they are not needed."""
         return self.inspection.unused_columns if self.inspection else ()
@@ -163,7 +169,9 @@ class SourceEditor(QFrame):
 
     def _build(self) -> None:
         name = Path(self.path).name
-        self._verdict = Verdict()
+        self._verdict, self._notes = Verdict(), Verdict("muted")
+        for verdict in (self._verdict, self._notes):
+            verdict.setToolTip(self.path)
         self._progress = TaskProgress()
         self._progress.cancelled.connect(self._cancel)
         self.preview, self.mapping = RenderedRows(), ColumnMapping()
@@ -180,7 +188,11 @@ class SourceEditor(QFrame):
         )
         self._more.set_values(self._given)
         self._more.changed.connect(self.changed)
-        said = hbox((self._verdict, 1), (self.look_closer, 0, Qt.AlignmentFlag.AlignTop), spacing=1)
+        said = hbox(
+            (vbox(self._verdict, self._notes, spacing=0.5), 1),
+            (self.look_closer, 0, Qt.AlignmentFlag.AlignTop),
+            spacing=1,
+        )
         parts = (self._head(name), said, self.share, self._progress, self._disclosure, self._more)
         vbox(*parts, spacing=0.5, margins=(1.5, 1, 1, 1), parent=self)
 
@@ -202,14 +214,20 @@ class SourceEditor(QFrame):
         self._show_error(tr("Reading was cancelled; remove the file, or change an option to read it again."))
 
     def _show_error(self, sentence: str) -> None:
-        self.inspection, self.error = None, sentence
+        self.inspection, self.error = None, self._short(sentence)
         self._progress.hide()
         self.preview.hide()
-        self._verdict.set(sentence, "bad")
+        self._verdict.set(self.error, "bad")
+        self._notes.set("")
         self._allow_xray()
         source = DataSource.model_validate(self._reading())
         self._peek.start(lambda progress: actions.peek_columns(source, progress))
         self.judged.emit()
+
+    def _short(self, sentence: str) -> str:
+        """Return a sentence with the name of the file in place of its path."""
+        path = Path(self.path).expanduser()
+        return sentence.replace(str(path), path.name)
 
     def _show_columns(self, columns: Sequence[ColumnInfo]) -> None:
         """Ask which column holds what, of a file whose rows cannot be read as they are laid out."""
@@ -228,18 +246,23 @@ class SourceEditor(QFrame):
     def _show_inspection(self, inspection: DataInspection) -> None:
         # A file may be read well and hold no row that can teach.
         nothing_left = inspection.problems and inspection.skipped >= inspection.rows
-        self.inspection, self.error = inspection, inspection.problems[0].text() if nothing_left else ""
+        self.inspection = inspection
+        self.error = self._short(inspection.problems[0].text()) if nothing_left else ""
         self._progress.hide()
         title = next((entry.title for entry in FORMATS if entry.name == inspection.format), inspection.format)
         facts = [tr(title), tr("{rows} rows").format(rows=f"{inspection.rows:,}")]
         if inspection.skipped:
             facts.append(tr("{rows} skipped").format(rows=f"{inspection.skipped:,}"))
         # Unused columns are named below, where one says what they are for.
-        lines = [" · ".join(facts), *(one.text() for one in inspection.problems if one.code != "unused_columns")]
+        problems = [one for one in inspection.problems if one.code != "unused_columns"]
+        lines = [" · ".join(facts), *(self._short(one.text()) for one in problems if not one.neutral)]
+        if inspection.findings:
+            lines.append(_findings_text(inspection.findings))
         self._verdict.set(
             "\n".join(lines),
             "bad" if self.error else "warning" if len(lines) > 1 or inspection.unused_columns else "good",
         )
+        self._notes.set("\n".join(self._short(one.text()) for one in problems if one.neutral), "note")
         self.preview.show_rows(inspection.rendered)
         self.preview.setVisible(bool(inspection.rendered))
         self.mapping.show_columns(
@@ -254,6 +277,12 @@ class SourceEditor(QFrame):
         if self.xray is not None:
             self.xray.show_findings(inspection.findings)
         self.judged.emit()
+
+
+def _findings_text(findings: Sequence[Finding]) -> str:
+    """Return a line that names findings with their counts."""
+    titles = ", ".join(f"{finding.title} ({finding.count:,})" for finding in findings)
+    return tr("Findings: {titles}. The X-ray shows the rows, and what mends them.").format(titles=titles)
 
 
 class _Beside(QWidget):

@@ -12,6 +12,7 @@ from studio.config import DataConfig, DataSource
 from studio.engine.data.findings import Finding
 from studio.engine.data.inspect import inspect_data
 from studio.engine.data.prepare import prepare_data
+from studio.engine.data.xray import open_xray
 
 Found = Callable[..., Any]
 Rows = list[dict[str, Any]]
@@ -119,7 +120,9 @@ def test_56_rows_that_are_cut_are_counted_with_a_length_that_is_enough(
         assert one.remedy
         enough = inspect_data(source, tokenizer, "chat", max_length=one.remedy.apply(config).max_length)
         assert enough.findings == ()
-    assert found["truncated"].meaning().startswith("4 rows (16.7%) are longer than 64 tokens")
+    xray = open_xray(source, tokenizer, "chat", max_length=64)
+    words = f"4 rows (16.7%) are longer than 64 tokens and lose their end, {xray.lost.sum()} tokens in all."
+    assert found["truncated"].meaning().startswith(words)
 
 
 def test_79_a_tokenizer_without_an_end_token_teaches_no_end(

@@ -9,10 +9,12 @@ from PySide6.QtWidgets import QLineEdit
 from pytestqt.qtbot import QtBot
 
 from studio.config import parse_config, write_config
+from studio.engine.data.findings.base import finding
 from studio.engine.data.report import Remark
 from studio.ui.bridge import AppContext
 from studio.ui.main_window import MainWindow
 from studio.ui.pages.setup.page import SetupPage
+from studio.ui.widgets.verdict import Verdict
 from tests.ui.fakes import GB, FakeEngine, FakeInspection, choose
 
 
@@ -64,10 +66,41 @@ def test_each_card_judges_in_words(ready: MainWindow) -> None:
 def test_skipped_rows_are_a_warning_with_their_reasons(
     page: SetupPage, engine: FakeEngine, rows: str, qtbot: QtBot
 ) -> None:
-    engine.data = FakeInspection(skipped=3, reasons={Remark("empty_answer"): 3})
+    empty = Remark.of("rows_skipped", reason="empty_answer", file=rows, count=3, rows=412, numbers=(1, 2, 3))
+    engine.data = FakeInspection(skipped=3, reasons={Remark("empty_answer"): 3}, problems=(empty,))
     page.data.add_files([rows])
     wait_for_verdict(qtbot, page.data, "412 rows, 3 skipped")
     assert page.data.verdict[1] == "warning"
+
+
+def test_what_asks_for_nothing_is_a_note_and_no_warning(
+    page: SetupPage, engine: FakeEngine, rows: str, qtbot: QtBot
+) -> None:
+    unloved = Remark.of("rows_skipped", reason="bad_answer", file=rows, count=3, rows=412, numbers=(1, 2, 3))
+    engine.data = FakeInspection(skipped=3, problems=(unloved, Remark.of("rated_data", file=rows)))
+    page.data.add_files([rows])
+    wait_for_verdict(qtbot, page.data, "412 rows, 3 skipped")
+    assert page.data.verdict[1] == "good"
+    notes = [verdict for verdict in page.data.sources[0].findChildren(Verdict) if verdict.level == "note"]
+    assert [verdict.text.splitlines() for verdict in notes] == [
+        [
+            "rows.jsonl: 3 of 412 rows are skipped because the answer is marked as bad (row 1, 2, 3).",
+            "rows.jsonl is rated data (KTO): only the answers marked as good are learnt.",
+        ]
+    ]
+
+
+def test_findings_are_named_on_the_card_once_and_warn(
+    page: SetupPage, engine: FakeEngine, rows: str, qtbot: QtBot
+) -> None:
+    engine.data = FakeInspection(findings=(finding("duplicates", [3, 5]), finding("placeholders", [7])))
+    page.data.add_files([rows])
+    wait_for_verdict(qtbot, page.data, "412 rows, 2 findings")
+    assert page.data.verdict[1] == "warning"
+    said = [line for verdict in page.data.sources[0].findChildren(Verdict) for line in verdict.text.splitlines()]
+    assert [line for line in said if "Repeated rows" in line] == [
+        "Findings: Repeated rows (2), Unfilled placeholders (1). The X-ray shows the rows, and what mends them."
+    ]
 
 
 def test_a_damaged_model_is_refused_in_a_sentence(page: SetupPage, qtbot: QtBot) -> None:
@@ -80,7 +113,7 @@ def test_a_damaged_model_is_refused_in_a_sentence(page: SetupPage, qtbot: QtBot)
 def test_a_file_that_cannot_be_read_stops_the_start(page: SetupPage, model_folder: str, qtbot: QtBot) -> None:
     page.set_tables({"model": {"path": model_folder}, "data": {"sources": [{"path": "/broken.jsonl"}]}})
     wait_for_verdict(qtbot, page.data, "line 3")
-    qtbot.waitUntil(lambda: page.start_problem().startswith("/broken.jsonl, line 3: not JSON"))
+    qtbot.waitUntil(lambda: page.start_problem().startswith("broken.jsonl, line 3: not JSON"))
 
 
 def test_a_folder_is_looked_at_while_typing_but_a_hub_id_only_on_enter(
