@@ -14,7 +14,25 @@ import typing
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
+
+from studio.schema import Moment, Range, Seconds, field_readers, having
+
+# What stands at least in the dicts of events.
+_Histogram: TypeAlias = Annotated[
+    dict[str, Any],
+    having(
+        first=Annotated[int, Range(-2000, 2000)],
+        counts=list[Annotated[int, Range(0, 2**53)]],
+        zeros=Annotated[int, Range(0, 2**53)],
+        non_finite=Annotated[int, Range(0, 2**53)],
+    ),
+]
+_Answer: TypeAlias = Annotated[dict[str, Any], having(prompt=str, answer=str, own=bool, right=bool | None)]
+_RankedRow: TypeAlias = Annotated[dict[str, Any], having(source=str, number=int, loss=float, tokens=int)]
+_Skipped: TypeAlias = Annotated[dict[str, Any], having(code=str, values=dict[str, Any], count=int)]
+_Finding: TypeAlias = Annotated[dict[str, Any], having(name=str, values=dict[str, Any], count=int)]
+_Tried: TypeAlias = Annotated[dict[str, Any], having(kernels=str, outcome=str)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +40,7 @@ class _Event:
     """`time` is seconds since the epoch, for people; order and durations never come from it."""
 
     type: ClassVar[str]
-    time: float = field(default_factory=time.time)
+    time: Moment = field(default_factory=time.time)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,12 +77,12 @@ class DataPrepared(_Event):
     validation_rows: int
     general_rows: int
     skipped_rows: int
-    skipped: list[dict[str, Any]] | dict[str, int]
+    skipped: list[_Skipped] | dict[str, int]
     tokens: int
     supervised_tokens: int
     longest: int
     planned_updates: int
-    findings: list[dict[str, Any]] = field(default_factory=list)
+    findings: list[_Finding] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +108,7 @@ class StepCompleted(_Event):
     tokens: int
     supervised_tokens: int
     micro_batches: int
-    seconds: float
+    seconds: Seconds
     grad_norm_clipped: float | None = None
 
 
@@ -105,7 +123,7 @@ class KernelsChosen(_Event):
 
     type: ClassVar[str] = "kernels_chosen"
     kernels: str
-    tried: list[dict[str, Any]]
+    tried: list[_Tried]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -187,8 +205,8 @@ class NumericsSampled(_Event):
     gradient_subnormal: Sequence[float]
     gradient_non_finite: Sequence[float]
     products_largest: float = math.nan
-    parameters: dict[str, Any]
-    gradients: dict[str, Any]
+    parameters: _Histogram
+    gradients: _Histogram
     every: int = 0
 
 
@@ -205,7 +223,7 @@ class EvaluationCompleted(_Event):
     loss: float
     rows: int
     supervised_tokens: int
-    seconds: float
+    seconds: Seconds
     held_out: int = 0
 
 
@@ -225,7 +243,7 @@ class RetentionMeasured(_Event):
     base_perplexity: float
     kl: float
     tokens: int
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
 
     @property
     def retention(self) -> float:
@@ -244,8 +262,8 @@ class PromptsAnswered(_Event):
     type: ClassVar[str] = "prompts_answered"
     step: int
     update: int
-    answers: list[dict[str, Any]]
-    seconds: float = 0.0
+    answers: list[_Answer]
+    seconds: Seconds = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -257,8 +275,8 @@ class RowsRanked(_Event):
     type: ClassVar[str] = "rows_ranked"
     step: int
     update: int
-    highest: list[dict[str, Any]]
-    lowest: list[dict[str, Any]]
+    highest: list[_RankedRow]
+    lowest: list[_RankedRow]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -378,7 +396,7 @@ class RunFinished(_Event):
     total_parameters: int
     adapter_bytes: int
     peak_memory: int
-    seconds: float
+    seconds: Seconds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -437,16 +455,19 @@ def from_json(line: str) -> RunEvent:
     """Read one line of a journal; unknown keys (of a later version) are ignored.
 
     Raises:
-        ValueError: the line is not a complete event.
+        ValueError: the line is not a complete event, or a value is not of the type of its field.
     """
-    values = json.loads(line)
-    cls = _CLASSES.get(values.get("type", "")) if isinstance(values, dict) else None
+    try:
+        values = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    name = values.get("type") if isinstance(values, dict) else None
+    cls = _CLASSES.get(name) if isinstance(name, str) else None
     if cls is None:
         raise ValueError(f"not an event: {line[:80]!r}")
-    known = {f.name: f for f in dataclasses.fields(cls)}
     try:
-        return cls(**{key: _read(value, str(known[key].type)) for key, value in values.items() if key in known})
-    except TypeError as error:
+        return cls(**{key: reader(values[key]) for key, reader in field_readers(cls).items() if key in values})
+    except (TypeError, ValueError) as error:
         raise ValueError(f"not a complete {cls.type} event: {error}") from error
 
 
@@ -457,9 +478,3 @@ def spell_non_finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: spell_non_finite(inner) for key, inner in value.items()}
     return [spell_non_finite(inner) for inner in value] if isinstance(value, list | tuple | array) else value
-
-
-def _read(value: Any, annotation: str) -> Any:
-    if annotation == "Sequence[float]":
-        return list(map(float, value))  # which reads the spelled ones too
-    return float(value) if annotation.startswith("float") and value is not None else value

@@ -36,7 +36,7 @@ def _list(args: argparse.Namespace, console: Console) -> int:
         try:
             found.append({"run": str(folder.path), **folder.read_state()})
         except RunFolderError as error:
-            console.note(str(error))
+            found.append({"run": str(folder.path), "status": "damaged", "error": str(error)})
     lines = [_line(RunFolder(Path(run["run"])), run) for run in found]
     console.result({"runs": found}, "\n".join(lines) or tr("No runs below {folder}.").format(folder=args.runs))
     return 0
@@ -46,9 +46,10 @@ def _line(folder: RunFolder, state: dict[str, Any]) -> str:
     parts = [f"{state['status']:<11}", folder.name]
     if "updates" in state:
         parts.append(tr("{updates} updates").format(updates=state["updates"]))
-    losses = {key: f"{float(loss):.4f}" for key, loss in (state.get("validation_loss") or {}).items()}
-    if losses:
-        parts.append(tr("validation loss {first} → {last}").format(**losses))
+    losses = state.get("validation_loss") or {}
+    if losses.get("first") is not None and losses.get("last") is not None:
+        words = tr("validation loss {first} → {last}")
+        parts.append(words.format(first=f"{float(losses['first']):.4f}", last=f"{float(losses['last']):.4f}"))
     if kept := state.get("retention"):
         parts.append(tr("retention {share}").format(share=retention_share(float(kept["retention"]))))
     if state.get("error"):

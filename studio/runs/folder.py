@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from studio.errors import RunFolderError
+from studio.files import is_file
 from studio.i18n import tr
 from studio.runs.files import write_atomically
 from studio.runs.lock import read_lock, take_lock
+from studio.runs.read import StoredState, read_stored
 
 Status = Literal["created", "running", "paused", "stopped", "finished", "failed", "interrupted"]
 UNDER_WAY = ("created", "running", "paused")
@@ -58,8 +60,9 @@ class RunFolder:
 
     def list_checkpoints(self) -> list[Path]:
         """Return the complete checkpoints, newest first."""
-        found = (path for path in self.checkpoints.glob("step-*") if (path / "manifest.json").is_file())
-        return sorted(found, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
+        found = (path for path in self.checkpoints.glob("step-*") if is_file(path / "manifest.json"))
+        numbered = [path for path in found if re.fullmatch(r"step-[0-9]{1,12}", path.name)]
+        return sorted(numbered, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
 
     @property
     def adapter(self) -> Path:
@@ -81,13 +84,10 @@ class RunFolder:
         Raises:
             RunFolderError: state.json is missing or damaged.
         """
-        try:
-            state = json.loads(self.state.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunFolderError(
-                tr("{path} is not a run folder, or its state.json is damaged.").format(path=self.path)
-            ) from error
-        if not isinstance(state, dict) or state.get("status") not in get_args(Status):
+        if not is_file(self.state):
+            raise RunFolderError(tr("{path} is not a run folder: it has no state.json.").format(path=self.path))
+        state = read_stored(self.state, StoredState)
+        if state.get("status") not in get_args(Status):
             raise RunFolderError(tr("The state.json in {path} names no known status.").format(path=self.path))
         if state["status"] in UNDER_WAY and not self.held:
             state["status"] = "interrupted"
@@ -137,7 +137,7 @@ def list_runs(root: Path) -> list[RunFolder]:
     """Return the run folders below `root`, newest first; other folders are passed over."""
     if not root.is_dir():
         return []
-    found = (RunFolder(child.absolute()) for child in root.iterdir() if (child / "state.json").is_file())
+    found = (RunFolder(child.absolute()) for child in root.iterdir() if is_file(child / "state.json"))
     return sorted(found, key=lambda run: run.name, reverse=True)
 
 

@@ -16,8 +16,10 @@ from typing import Any, TypeAlias
 from studio.engine.models.files import FilePrint, sha256
 from studio.errors import ExportError
 from studio.events import spell_non_finite
+from studio.files import is_file, read_json
 from studio.i18n import tr, untranslated
 from studio.runs import write_atomically
+from studio.schema import Moment, read_as
 from studio.text.checks import check_text
 
 FILE_NAME = "certificate.json"
@@ -80,7 +82,7 @@ class Certificate:
     files: dict[str, FilePrint]
     run: str
     versions: dict[str, str]
-    created: float = field(default_factory=time.time)
+    created: Moment = field(default_factory=time.time)
 
     @property
     def passed(self) -> bool:
@@ -105,16 +107,12 @@ def read_certificate(folder: Path) -> Certificate:
     Raises:
         ExportError: there is none, or it is damaged.
     """
-    path = folder / FILE_NAME
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        known = {f.name: values[f.name] for f in dataclasses.fields(Certificate)}
-        checks = tuple(map(_read_check, known.pop("checks")))
-        certificate = Certificate(**known | {"checks": checks, "prompts": tuple(known["prompts"])})
-        if values["passed"] is not certificate.passed:
+        values = read_json(folder / FILE_NAME)
+        certificate: Certificate = read_as(Certificate, values)
+        if values.get("passed") is not certificate.passed:
             raise ValueError("its verdict is not that of its checks")  # noqa: TRY301
-        sum(int(print_["bytes"]) for print_ in certificate.files.values())  # as whoever shows the files does
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise ExportError(
             tr(
                 "{folder} has no readable certificate.json, so it is not an export of this app, or it is damaged."
@@ -123,18 +121,10 @@ def read_certificate(folder: Path) -> Certificate:
     return certificate
 
 
-def _read_check(values: dict[str, Any]) -> Check:
-    if not isinstance(values["passed"], bool):
-        raise TypeError("a check has passed, or has not")
-    limit = None if values["limit"] is None else float(values["limit"])
-    known = {f.name: values[f.name] for f in dataclasses.fields(Check) if f.name in values}
-    return Check(**known | {"limit": limit})
-
-
 def fingerprint_files(folder: Path) -> dict[str, FilePrint]:
     """Return size and SHA-256 of every file below `folder` but the certificate and hidden files, by relative path."""
     return {
         file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256(file)}
         for file in sorted(folder.rglob("*"))
-        if file.is_file() and file != folder / FILE_NAME and not file.name.startswith(".")
+        if is_file(file) and file != folder / FILE_NAME and not file.name.startswith(".")
     }

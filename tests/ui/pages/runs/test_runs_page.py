@@ -206,7 +206,7 @@ def test_a_damaged_run_is_listed_as_damaged(tmp_path: Path) -> None:
     folder.state.write_text("{", encoding="utf-8")
     found = {run.folder.name: run for run in read_summaries(tmp_path)}
     assert found[folder.name].status == "damaged"
-    assert "state.json is damaged" in found[folder.name].problem
+    assert "is damaged" in found[folder.name].problem
 
 
 def test_an_odd_state_lists_without_its_odd_parts(tmp_path: Path) -> None:
