@@ -233,7 +233,9 @@ def _inspection(
     tally, file = opened.tally, printable(source_path(source))
     problems = tally.problems(file)
     if tally.skipped.total() == tally.rows:
-        problems.insert(0, tally.why_nothing_is_left(file, max_length))
+        told_by_it = {"rows_skipped"} if len(tally.skipped) == 1 else ()
+        others = [problem for problem in problems if problem.code not in told_by_it]
+        problems = [tally.why_nothing_is_left(file, max_length), *others]
     usable = tally.rows - tally.skipped.total()
     field_of = {column: name for name, column in opened.columns.items()}
     return DataInspection(

@@ -6,6 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from studio.engine.data.lengths import longer_length
 from studio.text.data import remark_text
 
 NEUTRAL = frozenset(
@@ -182,8 +185,7 @@ class Tally:
             shortest=lengths[0],
             longest=lengths[-1],
             median=lengths[len(lengths) // 2],
-            # 19 of 20 rows fit in it; rounded up to a multiple of 64.
-            suggested=-(-lengths[min(len(lengths) - 1, len(lengths) * 19 // 20)] // 64) * 64,
+            suggested=longer_length(np.array(lengths), max_length),
         )
 
 

@@ -58,8 +58,13 @@ class TokenisedSource:
     fingerprint: str
 
 
-def tokenise(source: DataSource, renderer: Renderer, progress: Progress) -> TokenisedSource:
+def tokenise(
+    source: DataSource, renderer: Renderer, progress: Progress, *, allow_empty: bool = False
+) -> TokenisedSource:
     """Return the tokenised rows of a source; from the cache, if they are there. A large file is tokenised on all cores.
+
+    Args:
+        allow_empty: return no rows where none can be used, instead of raising an error.
 
     Raises:
         DataError: the file cannot be read, or none of its rows can be used.
@@ -77,6 +82,8 @@ def tokenise(source: DataSource, renderer: Renderer, progress: Progress) -> Toke
 
     key = _key(source, digest, renderer, str(_schema()))
     rows, tally = cached_dataset(key, _schema(), batches, before[0], progress)
+    if not len(rows) and not allow_empty:
+        raise DataError(tally.why_nothing_is_left(printable(path), renderer.max_length).text())
     return TokenisedSource(rows, tally, digest)
 
 
@@ -148,14 +155,10 @@ def _batches(source: DataSource, renderer: Renderer, tally: Tally, progress: Pro
     processes = processes_for(size_and_mtime(source_path(source))[0])
     encoded = Tally()  # apart from `tally`: the reading is ahead of it by more or less, and the result must not tell
     with closing(encode_in_order(encoder, _parts(opened.rows), processes, lambda: progress(*last))) as results:
-        taught = 0
         for batch, counted in results:
             encoded.add(counted)
-            taught += batch.num_rows
             yield batch
     tally.add(encoded)
-    if not taught:
-        raise DataError(tally.why_nothing_is_left(printable(source_path(source)), renderer.max_length).text())
 
 
 def _parts(rows: Iterable[Row]) -> Iterator[list[Row]]:

@@ -297,13 +297,14 @@ def open_xray(
     """Tokenise a source, or find it in the cache, and return its rows.
 
     Raises:
-        DataError: the file cannot be read, or none of its rows can be used.
+        DataError: the file cannot be read.
         ModelError: the tokenizer or its template cannot be used.
         Cancelled: the user cancelled.
     """
     renderer = Renderer(tokenizer, kind, train_on, max_length, prompt_template)
     files = local_sources(source, progress)
-    return XRay(files, [tokenise(file, renderer, progress) for file in files], tokenizer, max_length)
+    parts = [tokenise(file, renderer, progress, allow_empty=True) for file in files]
+    return XRay(files, parts, tokenizer, max_length)
 
 
 def _special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:

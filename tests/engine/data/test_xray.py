@@ -11,11 +11,13 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from studio.config import DataSource
+from studio.config import DataConfig, DataSource
+from studio.engine.data.findings.base import Remedy
 from studio.engine.data.inspect import inspect_data
+from studio.engine.data.prepare import prepare_data
 from studio.engine.data.report import Remark
 from studio.engine.data.xray import LengthSuggestion, Segment, XRay, open_xray
-from studio.errors import Cancelled
+from studio.errors import Cancelled, DataError
 
 Jsonl = Callable[..., str]
 CHINESE = [
@@ -148,6 +150,34 @@ def test_rows_whose_answers_begin_behind_the_longest_length_count_in_the_lengths
     xray = open_xray(DataSource(path=jsonl(rows)), tokenizer, "chat", max_length=32)
     assert sum(xray.histogram().cut) == 1
     assert len(xray.truncated()) == 0
+
+
+def test_56_where_every_answer_is_cut_away_one_length_is_suggested_everywhere(
+    tokenizer: PreTrainedTokenizerFast, jsonl: Jsonl
+) -> None:
+    source = DataSource(path=jsonl([{"prompt": "long " * 90 * size, "completion": "Yes."} for size in (1, 2, 3)]))
+    xray = open_xray(source, tokenizer, "chat", max_length=16)
+    assert (xray.rows, xray.skipped_rows, sum(xray.histogram().cut)) == (3, 3, 3)
+    assert [row.number for row in xray.page(xray.all())] == [1, 2, 3]
+    suggestion = xray.suggestion()
+    assert suggestion is not None
+    found = inspect_data(source, tokenizer, "chat", max_length=16)
+    assert found.problems[0].text().endswith(f"set the longest row to {suggestion.max_length}.")
+    assert [finding.remedy for finding in found.findings] == [
+        Remedy("raise_max_length", "max_length", suggestion.max_length)
+    ]
+    assert open_xray(source, tokenizer, "chat", max_length=suggestion.max_length).skipped_rows == 0
+
+
+def test_where_all_rows_are_skipped_they_are_shown_and_a_run_is_still_refused(
+    tokenizer: PreTrainedTokenizerFast, jsonl: Jsonl
+) -> None:
+    source = DataSource(path=jsonl([{"prompt": "hello", "completion": ""}] * 2))
+    xray = open_xray(source, tokenizer, "chat")
+    assert [row.reason for row in xray.page(xray.all())] == [Remark.of("empty_field", field="completion")] * 2
+    assert (sum(xray.histogram().kept), xray.suggestion()) == (0, None)
+    with pytest.raises(DataError, match="No row of"):  # also from the cache, where the X-ray has put it
+        prepare_data(DataConfig(sources=(source,)), tokenizer, "chat", 0)
 
 
 def test_a_csv_of_odd_headers_opens_as_it_is_mapped(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:

@@ -18,12 +18,13 @@ from pytestqt.qtbot import QtBot
 from studio.config import DataConfig, DataSource
 from studio.engine.control import Progress
 from studio.engine.data.findings.base import Remedy, finding
+from studio.engine.data.report import Remark
 from studio.engine.data.xray import XRay, open_xray
 from studio.runner import actions
 from studio.ui.dialogs.xray.dialog import FOUND, GIVEN, LONGEST, SKIPPED, TRUNCATED, XRayDialog
 from studio.ui.main_window import MainWindow
 from tests.engine.data.conftest import build_tokenizer
-from tests.ui.fakes import FakeEngine, answered
+from tests.ui.fakes import FakeEngine, FakeInspection, answered
 
 Opened = Callable[..., XRayDialog]
 TOKENIZER = build_tokenizer()
@@ -203,6 +204,26 @@ def test_the_suggested_length_changes_the_card_and_the_rows_are_read_again(
     wait(qtbot, dialog)
     assert not dialog.findings.show_cut.isVisible()
     assert not button.isVisible()
+    dialog.reject()
+
+
+def test_56_where_no_row_teaches_the_dialog_shows_the_lengths_and_mends_them(
+    real: FakeEngine, opened: Opened, window: MainWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    path = tmp_path / "long.jsonl"
+    path.write_text(json.dumps({"prompt": "hello " * 300, "completion": "Yes."}), encoding="utf-8")
+    too_long = Remark.of("all_too_long", file=str(path), limit=64, shortest=312, longest=312, median=312, suggested=320)
+    real.data = FakeInspection(rows=1, skipped=1, problems=(too_long,))
+    dialog = opened(path, max_length=64)
+    assert window.setup.data.problem().startswith("No answer in long.jsonl")
+    assert dialog.findings.chart.isVisible()
+    assert "Skipped: the answer begins behind the longest length" in shown(dialog)
+    qtbot.mouseClick(dialog.findings.show_cut, Qt.MouseButton.LeftButton)
+    assert dialog.shown.value() == SKIPPED
+    qtbot.mouseClick(dialog.findings.raise_length, Qt.MouseButton.LeftButton)
+    assert window.setup.data.values()["max_length"] > 300
+    qtbot.waitUntil(lambda: dialog.xray is not None and dialog.xray.skipped_rows == 0)
+    wait(qtbot, dialog)
     dialog.reject()
 
 

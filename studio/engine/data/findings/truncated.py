@@ -17,8 +17,9 @@ def raise_max_length(survey: Survey) -> tuple[dict[str, Any], Remedy]:
     """Return what rows lose that are longer than the longest length, and a length that cuts fewer."""
     encoded = survey.traits["tokens"][survey.traits["tokens"] > 0]
     lengths = np.concatenate([encoded, np.array(survey.needed, dtype=np.int64)])
-    limit, most = survey.max_length, _MOST * survey.max_length
-    suggested = longer_length(lengths, limit, most) or min(rounded_up(int(lengths.max())), most)
+    limit = survey.max_length
+    most = _MOST * limit if len(encoded) else None  # where no row is used, only a length that is enough helps
+    suggested = longer_length(lengths, limit, most) or min(rounded_up(int(lengths.max())), _MOST * limit)
     values = {
         "limit": limit,
         "lost": int((encoded - limit)[encoded > limit].sum()),

@@ -262,7 +262,11 @@ class XRayDialog(QDialog):
             part.setEnabled(self.xray is not None)
 
     def _show_finding(self, name: str) -> None:
-        self.shown.set_value(name if name == TRUNCATED else f"finding:{name}")
+        if name == TRUNCATED and self.xray is not None:
+            # Where no row is used, those that are too long are among the skipped ones.
+            self.shown.set_value(TRUNCATED if len(self.xray.truncated()) else SKIPPED)
+        else:
+            self.shown.set_value(f"finding:{name}")
 
     def _go_to_number(self) -> None:
         """Show the page with the row of this number, in the order of the file."""

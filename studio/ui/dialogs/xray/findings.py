@@ -67,6 +67,7 @@ class Findings(QWidget):
     def show_lengths(self, histogram: LengthHistogram, suggestion: LengthSuggestion | None) -> None:
         """Show the lengths of other rows, and the longest length that would cut hardly any."""
         self.chart.show_lengths(histogram)
+        self.chart.setVisible(any(histogram.kept) or any(histogram.cut))
         self._lengths.setText(lengths_text(histogram))
         self.show_cut.setVisible(any(histogram.cut))
         self._remedy = Remedy("raise_max_length", "max_length", suggestion.max_length) if suggestion else None

@@ -121,10 +121,14 @@ class LengthChart(QWidget):
 def lengths_text(shown: LengthHistogram) -> str:
     """Return in words what the histogram shows."""
     rows = sum(shown.kept) + sum(shown.cut)
+    if not rows:
+        return tr("No row has a length: all are skipped, and not because they are too long.")
     words = tr("Half of the rows have up to {median} tokens, the longest has {longest}.")
     whole = words.format(median=f"{shown.median:,}", longest=f"{shown.longest:,}")
     if not any(shown.cut):
         return whole + " " + tr("None is longer than {limit}.").format(limit=f"{shown.max_length:,}")
-    words = tr("{count} ({share}) are longer than {limit} and lose their end.")
+    words = tr(
+        "{count} ({share}) are longer than {limit}: they lose their end or, where no answer is left, are skipped."
+    )
     cut = sum(shown.cut)
     return f"{whole} " + words.format(count=f"{cut:,}", share=share_text(cut, rows), limit=f"{shown.max_length:,}")

@@ -149,8 +149,8 @@ class SourceEditor(QFrame):
             self.xray = None
 
     def _allow_xray(self) -> None:
-        """The rows can be opened once they are read for a model; the tooltip says what is missing."""
-        reason = self.error
+        """Rows that were read for a model can be opened, also where none teaches; the tooltip says what is missing."""
+        reason = "" if self.inspection else self.error
         if self._model is None:
             reason = tr("Choose a model first: the X-ray shows the rows as it reads them.")
         words = tr("Every row as the model reads it: search, lengths, findings, cut and skipped rows")
