@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from studio.config import DataSource
@@ -14,19 +15,22 @@ from studio.engine.control import Progress, no_progress
 from studio.engine.data.encoder import Encoding
 from studio.engine.data.examples import MOST_COLUMNS, OpenSource, open_source, unfolded
 from studio.engine.data.findings import Finding, Survey, find
-from studio.engine.data.findings.rows import TraitList
+from studio.engine.data.findings.rows import TraitList, traits
+from studio.engine.data.formats import FORMATS
 from studio.engine.data.formats.base import Example
 from studio.engine.data.formats.marks import is_filled
 from studio.engine.data.hub import local_sources
 from studio.engine.data.readers.base import Row
-from studio.engine.data.readers.files import printable
+from studio.engine.data.readers.files import printable, size_and_mtime
 from studio.engine.data.readers.open import read_rows, source_path
 from studio.engine.data.render import Renderer
 from studio.engine.data.report import Remark, Tally
 from studio.engine.data.split import held_out
 from studio.engine.data.tokenise import chunks, encode_chunk
+from studio.engine.data.workers import Reporter, encode_in_order, parts, processes_for
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from transformers import PreTrainedTokenizerBase
 
 ENCODED = 5000
@@ -120,33 +124,22 @@ def inspect_data(
         Cancelled: the user cancelled.
     """
     renderer = Renderer(tokenizer, kind, train_on, max_length, prompt_template) if tokenizer is not None else None
-    tally = Tally()
-    opened = (open_source(file, progress, tally=tally) for file in local_sources(source, progress))
-    first = next(opened)
-    columns, traits = _Columns(), TraitList()
-    rendered: list[RenderedRow] = []
-    encoded = _Encoded()
-    for chunk in chunks(_counted(chain([first], opened), columns)):
-        kept: list[tuple[int, tuple[Encoding, ...]]] = [(number, ()) for number, _ in chunk]
-        if renderer is None:
-            rendered += [_as_text(number, example) for number, example in chunk[: rows - len(rendered)]]
-        elif tally.rows <= ENCODED or len(rendered) < rows:
-            kept = encode_chunk(chunk, renderer, tally)
-            encoded.count(kept)
-            for number, (encoding, *_) in kept[: rows - len(rendered)]:
-                tokens, learnt = len(encoding.input_ids), sum(encoding.supervised)
-                rendered.append(
-                    RenderedRow(number=number, segments=encoding.segments, tokens=tokens, supervised_tokens=learnt)
-                )
-        examples = dict(chunk)
-        for number, encodings in kept:
-            traits.add(number, examples[number], encodings)
-    survey = Survey(traits.rows(), tally.examples, tally.skipped, tally.needed, max_length if renderer else 0)
+    tally, look = Tally(), _Look(renderer, rows)
+    first: OpenSource | None = None
+    for file in local_sources(source, progress):
+        reporter = Reporter(progress, "reading_data")
+        opened = open_source(file, reporter, tally=tally)
+        first = first or opened
+        opened.rows = look.columns.counted(opened.rows)
+        look.at_first_rows(opened)
+        look.at_other_rows(opened, reporter)
+    assert first is not None
+    survey = Survey(look.traits.rows(), tally.examples, tally.skipped, tally.needed, max_length if renderer else 0)
     if source.role == "domain":
         held = held_out(survey.traits["content"], validation_fraction, seed)
         survey = replace(survey, trained=~held, held_out=held)
     findings = find(survey, progress)
-    return _inspection(source, first, columns, rendered, findings, max_length, encoded)
+    return _inspection(source, first, look, findings, max_length)
 
 
 def peek_columns(source: DataSource, progress: Progress = no_progress) -> tuple[ColumnInfo, ...]:
@@ -163,13 +156,70 @@ def peek_columns(source: DataSource, progress: Progress = no_progress) -> tuple[
     return columns.infos({})
 
 
-def _counted(files: Iterable[OpenSource], columns: _Columns) -> Iterator[tuple[int, Example]]:
-    """Yield the examples of all files while counting columns."""
-    for file, row in ((opened, row) for opened in files for row in opened.rows):
-        columns.count(row)
-        example = file.example(row)
-        if example is not None:
-            yield row.number, example
+class _Look:
+    """What was seen of the rows so far.
+
+    Args:
+        renderer: renders and encodes the first rows; None to show them as plain text.
+        shown: rows to show.
+    """
+
+    def __init__(self, renderer: Renderer | None, shown: int) -> None:
+        self._renderer = renderer
+        self._shown = shown
+        self.columns, self.traits, self.encoded = _Columns(), TraitList(), _Encoded()
+        self.rendered: list[RenderedRow] = []
+
+    def at_first_rows(self, opened: OpenSource) -> None:
+        """Look at the rows that are encoded, or shown."""
+        some = chunks(opened.examples())
+        while opened.tally.rows < ENCODED or len(self.rendered) < self._shown:
+            chunk = next(some, None)
+            if chunk is None:
+                return
+            kept: list[tuple[int, tuple[Encoding, ...]]] = [(number, ()) for number, _ in chunk]
+            if self._renderer is None:
+                self.rendered += [_as_text(*row) for row in chunk[: self._shown - len(self.rendered)]]
+            else:
+                kept = encode_chunk(chunk, self._renderer, opened.tally)
+                self.encoded.count(kept)
+                self.rendered += [_as_encoded(*row) for row in kept[: self._shown - len(self.rendered)]]
+            examples = dict(chunk)
+            for number, encodings in kept:
+                self.traits.add(traits(number, examples[number], encodings))
+
+    def at_other_rows(self, opened: OpenSource, reporter: Reporter) -> None:
+        """Look at the rest; of a large file on all cores."""
+        reader = _RowReader(opened.source, opened.format.name, opened.columns, opened.names)
+        processes = processes_for(size_and_mtime(source_path(opened.source))[0])
+        jobs = ((not self.traits.is_full, some) for some in parts(opened.rows))
+        read = Tally()  # apart from the other: the reading is ahead of it by more or less, and the result must not tell
+        with closing(encode_in_order(reader, jobs, processes, reporter.again)) as results:
+            for batch, counted in results:
+                read.add(counted)
+                for row in batch.column("traits"):
+                    self.traits.add(row.as_py())
+        opened.tally.add(read)
+
+
+@dataclass(frozen=True)
+class _RowReader:
+    """Reads examples and makes their traits, in this process or, pickled, in others."""
+
+    source: DataSource
+    format: str
+    columns: dict[str, str]
+    names: tuple[str, ...]
+
+    def encode(self, job: tuple[bool, Sequence[Row]]) -> tuple[pa.RecordBatch, Tally]:
+        """Return a table with the column `traits`, and what was counted. A job is whether to make them, and rows."""
+        import pyarrow as pa
+
+        compared, rows = job
+        tally = Tally()
+        opened = OpenSource(self.source, FORMATS.get(self.format), self.columns, self.names, iter(rows), tally)
+        known = [traits(number, example) if compared else b"" for number, example in opened.examples()]
+        return pa.record_batch({"traits": pa.array([one for one in known if one], pa.binary())}), tally
 
 
 @dataclass
@@ -177,6 +227,12 @@ class _Columns:
     rows: int = 0
     filled: Counter[str] = field(default_factory=Counter)
     values: dict[str, str] = field(default_factory=dict)
+
+    def counted(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Count rows while they are read."""
+        for row in rows:
+            self.count(row)
+            yield row
 
     def count(self, row: Row) -> None:
         self.rows += 1
@@ -221,16 +277,16 @@ def _as_text(number: int, example: Example) -> RenderedRow:
     return RenderedRow(number=number, segments=segments, tokens=0, supervised_tokens=0)
 
 
+def _as_encoded(number: int, encodings: Sequence[Encoding]) -> RenderedRow:
+    first = encodings[0]
+    learnt = sum(first.supervised)
+    return RenderedRow(number=number, segments=first.segments, tokens=len(first.input_ids), supervised_tokens=learnt)
+
+
 def _inspection(
-    source: DataSource,
-    opened: OpenSource,
-    columns: _Columns,
-    rendered: list[RenderedRow],
-    findings: tuple[Finding, ...],
-    max_length: int,
-    encoded: _Encoded,
+    source: DataSource, opened: OpenSource, look: _Look, findings: tuple[Finding, ...], max_length: int
 ) -> DataInspection:
-    tally, file = opened.tally, printable(source_path(source))
+    tally, encoded, file = opened.tally, look.encoded, printable(source_path(source))
     problems = tally.problems(file)
     if tally.skipped.total() == tally.rows:
         told_by_it = {"rows_skipped"} if len(tally.skipped) == 1 else ()
@@ -244,9 +300,9 @@ def _inspection(
         skipped=tally.skipped.total(),
         reasons=dict(tally.skipped),
         problems=tuple(problems),
-        columns=columns.infos(field_of),
+        columns=look.columns.infos(field_of),
         unused_columns=tuple(tally.unused),
-        rendered=tuple(rendered),
+        rendered=tuple(look.rendered),
         findings=findings,
         trainable=encoded.of_all(encoded.trainable, usable),
         tokens=encoded.of_all(encoded.tokens, usable) if encoded.rows else 0,

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from studio.engine.data.readers.files import fingerprint, printable, size_and_mt
 from studio.engine.data.readers.open import source_path
 from studio.engine.data.render import Renderer
 from studio.engine.data.report import RowSkipped, Tally
-from studio.engine.data.workers import encode_in_order, processes_for
+from studio.engine.data.workers import Reporter, encode_in_order, parts, processes_for
 from studio.errors import DataError
 from studio.i18n import tr
 
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 # What is encoded in one call of the tokenizer.
 _ROWS = 32
 _CHARACTERS = 2**18
-# What one job of a process is, and one table of the file in the cache.
-_PART_ROWS = 256
-_PART_CHARACTERS = 2**20
 
 
 @dataclass(frozen=True)
@@ -143,44 +140,16 @@ def _key(source: DataSource, digest: str, renderer: Renderer, columns: str) -> s
 
 def _batches(source: DataSource, renderer: Renderer, tally: Tally, progress: Progress) -> Iterator[pa.RecordBatch]:
     """Yield the tokenised rows of a source in tables of a few rows."""
-    last: tuple[str, int, int] = ("tokenising", 0, 0)
-
-    def reading(*report: Any) -> None:
-        nonlocal last
-        last = report
-        progress(*report)
-
-    opened = open_source(source, reading, "tokenising", tally)
+    reporter = Reporter(progress, "tokenising")
+    opened = open_source(source, reporter, "tokenising", tally)
     encoder = _RowEncoder(source, opened.format.name, opened.columns, opened.names, renderer)
     processes = processes_for(size_and_mtime(source_path(source))[0])
     encoded = Tally()  # apart from `tally`: the reading is ahead of it by more or less, and the result must not tell
-    with closing(encode_in_order(encoder, _parts(opened.rows), processes, lambda: progress(*last))) as results:
+    with closing(encode_in_order(encoder, parts(opened.rows), processes, reporter.again)) as results:
         for batch, counted in results:
             encoded.add(counted)
             yield batch
     tally.add(encoded)
-
-
-def _parts(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """Yield rows in parts of at most `_PART_ROWS` rows and about `_PART_CHARACTERS` characters."""
-    part: list[Row] = []
-    size = 0
-    for row in rows:
-        part.append(row)
-        size += _size(row.values)
-        if len(part) >= _PART_ROWS or size >= _PART_CHARACTERS:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(map(_size, value.values()))
-    return sum(map(_size, value)) if isinstance(value, list) else 8
 
 
 @dataclass(frozen=True)

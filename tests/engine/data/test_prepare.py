@@ -449,7 +449,7 @@ def awkward(count: int) -> Rows:
 def test_several_processes_give_what_one_gives_bit_for_bit(
     jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tokenise, "_PART_ROWS", 16)
+    monkeypatch.setattr(workers, "_ROWS", 16)
     config = DataConfig(sources=(DataSource(path=jsonl(awkward(20))),), max_length=64)
     alone = prepare_data(config, tokenizer, "chat", 0)
     (place,) = cache.cache_folder().iterdir()
@@ -485,7 +485,7 @@ def test_a_process_that_dies_is_named(
 ) -> None:
     monkeypatch.setattr(tokenise, "processes_for", lambda _: 2)
     monkeypatch.setattr(workers, "_encode", sys.exit)
-    with pytest.raises(DataError, match="turns rows into tokens ended"):
+    with pytest.raises(DataError, match="reads rows ended"):
         prepare_data(DataConfig(sources=(DataSource(path=jsonl(numbered(5))),)), tokenizer, "chat", 0)
 
 

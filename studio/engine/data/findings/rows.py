@@ -48,11 +48,16 @@ class TraitList:
     def __init__(self) -> None:
         self._bytes = bytearray()
 
-    def add(self, number: int, example: Example, encodings: Sequence[Encoding] = ()) -> None:
-        """Append those of a row."""
-        if len(self._bytes) < MOST * ROW.itemsize:
-            self._bytes += traits(number, example, encodings)
+    @property
+    def is_full(self) -> bool:
+        """Whether no more rows are taken."""
+        return len(self._bytes) >= MOST * ROW.itemsize
+
+    def add(self, row: bytes) -> None:
+        """Append those of a row, which `traits` has made."""
+        if not self.is_full:
+            self._bytes += row
 
     def rows(self) -> NDArray[Any]:
-        """Return them as `ROW`s, (rows,)."""
-        return np.frombuffer(bytes(self._bytes), dtype=ROW)
+        """Return them as `ROW`s, (rows,); none can be added any more."""
+        return np.frombuffer(self._bytes, dtype=ROW)
