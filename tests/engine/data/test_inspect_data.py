@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +12,13 @@ from transformers import PreTrainedTokenizerFast
 
 from studio.config import DataConfig, DataSource
 from studio.engine.data import inspect as room
+from studio.engine.data import report, workers
 from studio.engine.data.encoder import NO_ROOM
+from studio.engine.data.findings import rows as findings_rows
 from studio.engine.data.inspect import inspect_data
 from studio.engine.data.prepare import prepare_data
 from studio.engine.data.report import Remark
+from studio.errors import Cancelled
 
 Jsonl = Callable[..., str]
 PAIRS = [{"prompt": f"Question {n}?", "completion": f"Answer {n}."} for n in range(8)]
@@ -105,3 +110,70 @@ def test_of_a_long_file_every_row_is_read_and_the_first_are_encoded(
 @pytest.mark.parametrize("rows", [0, 1, 100])
 def test_as_many_rows_are_shown_as_are_asked_for(rows: int, jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
     assert len(inspect_data(DataSource(path=jsonl(PAIRS)), tokenizer, "chat", rows=rows).rendered) == min(rows, 8)
+
+
+# Large files
+
+
+def awkward(count: int) -> list[dict[str, Any]]:
+    """Rows of every fate: used, twice, skipped, with marks that are not understood and columns that are not used."""
+    return [
+        row
+        for number in range(count)
+        for row in (
+            {"prompt": f"Question {number}?", "completion": f"Answer {number % 7} of some more words."},
+            {"prompt": f"Question {number}?", "completion": ""},
+            {"prompt": "What?", "completion": f"Number {number}.", "extra": "x", "train": f"perhaps {number}"},
+        )
+    ]
+
+
+def test_on_several_cores_the_same_is_found(
+    jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "ENCODED", 20)
+    monkeypatch.setattr(workers, "_ROWS", 16)
+    source = DataSource(path=jsonl(awkward(40)))
+    alone = inspect_data(source, tokenizer, "chat")
+    monkeypatch.setattr(room, "processes_for", lambda _: 2)
+    assert inspect_data(source, tokenizer, "chat") == alone
+    assert (alone.rows, alone.skipped, alone.unused_columns) == (120, 40, ("extra", "train"))
+    assert [(finding.name, finding.count) for finding in alone.findings] == [("contradictions", 40)]
+
+
+def test_inspection_is_cancelled_while_processes_work(jsonl: Jsonl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "ENCODED", 20)
+    monkeypatch.setattr(room, "processes_for", lambda _: 2)
+    begun = threading.active_count()
+
+    def cancel(stage: str, done: int, total: int) -> None:
+        if done == total > 0:
+            raise Cancelled("Cancelled.")
+
+    with pytest.raises(Cancelled):
+        inspect_data(DataSource(path=jsonl(awkward(40))), progress=cancel)
+    assert threading.active_count() == begun
+
+
+def test_of_a_row_only_its_numbers_are_remembered_and_of_a_million_nothing(
+    jsonl: Jsonl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "ENCODED", 20)
+    monkeypatch.setattr(report, "_REMEMBERED", 10)  # skipped rows
+
+    def bytes_a_row() -> float:
+        few, many = (_peak_bytes(DataSource(path=jsonl(awkward(count), f"{count}.jsonl"))) for count in (300, 1300))
+        return (many - few) / 3000
+
+    _peak_bytes(DataSource(path=jsonl(awkward(10))))  # what is imported and kept once
+    assert bytes_a_row() < 800
+    monkeypatch.setattr(findings_rows, "MOST", 100)
+    assert bytes_a_row() < 20
+
+
+def _peak_bytes(source: DataSource) -> int:
+    tracemalloc.start()
+    inspect_data(source)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
