@@ -70,15 +70,14 @@ class Child:
     """
 
     def __init__(self, work: Work) -> None:
-        # The package is found by its own path, wherever the child is started.
-        path = os.pathsep.join(filter(None, (str(Path(studio.__file__).parents[1]), os.environ.get("PYTHONPATH", ""))))
+        argv, environment = command(work)
         self._errors = TemporaryFile()  # noqa: SIM115  `close` closes it
         self._process = subprocess.Popen(
-            command(work),
+            argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**os.environ, "PYTHONPATH": path},
+            env=environment,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
         self._told: SimpleQueue[list[Any]] = SimpleQueue()
@@ -157,10 +156,20 @@ class Child:
             return 0  # it has ended, and the next message says so
 
 
-def command(work: Work) -> list[str]:
-    """Return what starts the child. A frozen application must be started in another way: it knows no `-m`."""
+def command(work: Work) -> tuple[list[str], dict[str, str]]:
+    """Return the command that starts the child, and its environment."""
+    return python_process("studio.engine.child", f"{work.__module__}:{work.__qualname__}")
+
+
+def python_process(module: str, argument: str) -> tuple[list[str], dict[str, str]]:
+    """Return the command that runs one of our modules with this Python, and its environment.
+
+    A frozen application must be started in another way: it knows no `-m`.
+    """
+    # The package is found by its own path, wherever the process is started.
+    path = os.pathsep.join(filter(None, (str(Path(studio.__file__).parents[1]), os.environ.get("PYTHONPATH", ""))))
     # -P: files of the current folder must not be taken for modules.
-    return [sys.executable, "-P", "-m", "studio.engine.child", f"{work.__module__}:{work.__qualname__}"]
+    return [sys.executable, "-P", "-m", module, argument], {**os.environ, "PYTHONPATH": path}
 
 
 def main(name: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,14 +12,17 @@ from typing import Literal, TypeAlias
 
 from studio.config import RunConfig, write_config
 from studio.engine.control import Control
-from studio.errors import TrainingError
+from studio.errors import RunFolderError, TrainingError
 from studio.events import RunFailed, RunFinished, RunPaused, RunResumed
-from studio.i18n import tr
-from studio.runner.record import Update
+from studio.i18n import language, tr
+from studio.runner.commands import RemoteControl, clear_commands
+from studio.runner.process import Follower, Job, start_process
+from studio.runner.record import RunInterrupted, Update
 from studio.runner.worker import resume_training, run_training
-from studio.runs import RunFolder, create_run
+from studio.runs import RunFolder, create_run, release_lock, take_lock
 
 Where: TypeAlias = Literal["thread", "process"]
+Work: TypeAlias = Callable[[Control, Callable[[Update], None]], None]
 
 
 class Controller:
@@ -37,8 +42,9 @@ class Controller:
         self.folder: RunFolder | None = None
         self.where: Where | None = None
         self._queue: SimpleQueue[Update] = SimpleQueue()
-        self._control = Control()
+        self._control: Control | RemoteControl = Control()
         self._thread: threading.Thread | None = None
+        self._follower: Follower | None = None
         self._waits = False
         self._asked: Literal["", "pause", "resume"] = ""
 
@@ -77,7 +83,8 @@ class Controller:
         self._check_free()
         label = f"{Path(config.model.path).name}-{config.method.name}-{config.precision.name}"
         folder = create_run(root, label, write_config(config))
-        self._begin(lambda control, put: run_training(config, folder, control, put), folder, where)
+        job = Job(folder=str(folder.path), language=language())
+        self._begin(lambda control, put: run_training(config, folder, control, put), folder, where, job)
         return folder
 
     def resume_run(
@@ -101,7 +108,18 @@ class Controller:
             RunFolderError: another process trains this run, or the folder cannot be written.
         """
         self._check_free()
-        self._begin(lambda control, put: resume_training(folder, control, put, changes, until, consent), folder, where)
+        take_lock(folder.path)
+        job = Job(
+            folder=str(folder.path),
+            language=language(),
+            resumes=True,
+            changes=tuple(changes),
+            until=until,
+            consent=consent,
+        )
+        self._begin(
+            lambda control, put: resume_training(folder, control, put, changes, until, consent), folder, where, job
+        )
 
     def attach(self, folder: RunFolder) -> None:
         """Follow a run that another process trains: `poll` returns all its events from the first one on.
@@ -109,11 +127,20 @@ class Controller:
         Raises:
             TrainingError: a run is under way already, or no process of this computer trains this run.
         """
-        raise NotImplementedError
+        self._check_free()
+        if not folder.held:
+            raise TrainingError(tr("No process trains {run} any more.").format(run=folder.name))
+        self._follow(folder, None, from_start=True)
 
     def detach(self) -> None:
         """Let go of a run in a process of its own: it goes on, and nobody is there to answer its questions."""
-        raise NotImplementedError
+        if self._follower is None or not self.running:
+            return
+        assert isinstance(self._control, RemoteControl)
+        if self._attended:
+            with contextlib.suppress(RunFolderError):  # then it finds out by itself that this process is gone
+                self._control.leave()
+        self._follower.let_go()
 
     def stop(self, *, save: bool = True) -> None:
         """Ask the run to finish its micro-batch, save the adapter unless told otherwise, and end."""
@@ -160,19 +187,41 @@ class Controller:
         if self.running:
             raise TrainingError(tr("A run is under way; stop it before starting another."))
 
-    def _begin(
-        self, work: Callable[[Control, Callable[[Update], None]], None], folder: RunFolder, where: Where
-    ) -> None:
+    def _begin(self, work: Work, folder: RunFolder, where: Where, job: Job) -> None:
+        """Train in a folder whose lock this process holds."""
+        clear_commands(folder)
         if where == "process":
-            raise NotImplementedError
-        self._control = Control(attended=self._attended)
-        self._queue = SimpleQueue()
-        self._waits, self._asked = False, ""
-        self._thread = threading.Thread(
-            target=work, args=(self._control, self._queue.put), name="training", daemon=False
-        )
-        self.folder, self.where = folder, where
+            self._begin_process(folder, job)
+            return
+        control = Control(attended=self._attended)
+        self._take_over(folder, where, control)
+        self._thread = threading.Thread(target=work, args=(control, self._queue.put), name="training", daemon=False)
         self._thread.start()
+
+    def _begin_process(self, folder: RunFolder, job: Job) -> None:
+        """Start the process of a run whose lock this process holds, and follow it."""
+        try:
+            process = start_process(job)
+        except TrainingError as error:
+            folder.write_state("failed", error=str(error))
+            release_lock(folder.path)
+            raise
+        self._follow(folder, process)
+
+    def _follow(self, folder: RunFolder, process: subprocess.Popen[bytes] | None, *, from_start: bool = False) -> None:
+        control = RemoteControl(folder)
+        self._take_over(folder, "process", control)
+        self._follower = Follower(folder, self._queue, process, from_start=from_start)
+        self._thread = self._follower.thread
+        if self._attended:
+            control.attend()
+        self._thread.start()
+
+    def _take_over(self, folder: RunFolder, where: Where, control: Control | RemoteControl) -> None:
+        """Make a run the current one, before its first update comes."""
+        self.folder, self.where, self._control = folder, where, control
+        self._queue, self._follower = SimpleQueue(), None
+        self._waits, self._asked = False, ""
 
     def _note(self, update: Update) -> None:
         match update:
@@ -180,5 +229,5 @@ class Controller:
                 self._waits = True
                 if self._asked == "resume":
                     self._asked = ""  # it could not go on, and says why
-            case RunResumed() | RunFinished() | RunFailed():
+            case RunResumed() | RunFinished() | RunFailed() | RunInterrupted():
                 self._waits, self._asked = False, ""

@@ -12,6 +12,7 @@ from studio.engine.control import Control
 from studio.errors import StudioError, is_out_of_memory
 from studio.events import ProgressReported, RunEvent, RunFailed, StepCompleted
 from studio.i18n import tr
+from studio.runner.commands import listening
 from studio.runner.record import LogLine, Update
 from studio.runs import Journal, RunFolder, release_lock, take_lock
 
@@ -27,7 +28,7 @@ def run_training(config: RunConfig, folder: RunFolder, control: Control, put: Ca
 
         train(config, folder, control, emit)
 
-    _work(folder, put, work)
+    _work(folder, control, put, work)
 
 
 def resume_training(
@@ -45,15 +46,16 @@ def resume_training(
 
         resume(folder, control, emit, changes=changes, until=until, consent=consent)
 
-    _work(folder, put, work)
+    _work(folder, control, put, work)
 
 
 def _work(
     folder: RunFolder,
+    control: Control,
     put: Callable[[Update], None],
     work: Callable[[Callable[[RunEvent | ProgressReported], None]], None],
 ) -> None:
-    with _log_to(folder, put), _lock(folder), Journal(folder.journal) as journal:
+    with _log_to(folder, put), _lock(folder), listening(folder, control), Journal(folder.journal) as journal:
         step = 0
 
         def emit(event: RunEvent | ProgressReported) -> None:

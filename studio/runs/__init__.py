@@ -3,7 +3,7 @@
 from studio.runs.files import sync_folder, write_atomically
 from studio.runs.folder import UNDER_WAY, RunFolder, Status, create_run, list_runs, open_run
 from studio.runs.journal import Journal, read_journal
-from studio.runs.lock import Holder, holder_of, read_lock, release_lock, take_lock
+from studio.runs.lock import Holder, holder_of, inherit_lock, read_lock, release_lock, take_lock
 
 __all__ = [
     "UNDER_WAY",
@@ -13,6 +13,7 @@ __all__ = [
     "Status",
     "create_run",
     "holder_of",
+    "inherit_lock",
     "list_runs",
     "open_run",
     "read_journal",

@@ -51,6 +51,21 @@ class RunFolder:
         return self.path / "run.log"
 
     @property
+    def commands(self) -> Path:
+        """What the run was told from other processes, one JSON object a line."""
+        return self.path / "commands.jsonl"
+
+    @property
+    def progress(self) -> Path:
+        """How far the present stage is, of a run in a process of its own."""
+        return self.path / "progress.json"
+
+    @property
+    def output(self) -> Path:
+        """What a process of its own wrote to its error output."""
+        return self.path / "process.log"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 

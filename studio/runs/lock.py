@@ -90,6 +90,25 @@ def take_lock(folder: Path, holder: Holder | None = None) -> None:
         ) from error
 
 
+def inherit_lock(folder: Path) -> None:
+    """Take the lock that a process holds which started this one, at whatever distance; leave any other lock alone.
+
+    Raises:
+        OSError: the lock cannot be written.
+    """
+    import psutil
+
+    with _one_at_a_time(folder):
+        present = read_lock(folder)
+        # A virtual environment on Windows starts Python through a process in between.
+        if (
+            present
+            and present.presence == "alive"
+            and present.process in {one.pid for one in psutil.Process().parents()}
+        ):
+            write_atomically(folder / LOCK, json.dumps(asdict(holder_of(os.getpid()))) + "\n")
+
+
 def release_lock(folder: Path) -> None:
     """Give up this process's lock, where it has one.
 

@@ -1,0 +1,214 @@
+"""A run in a process of its own: the same verbs, the same updates, and no harm when it dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.config import RunConfig, parse_config
+from studio.errors import TrainingError
+from studio.events import ProgressReported, RunFinished, RunPaused, StepCompleted
+from studio.runner import process
+from studio.runner.controller import Controller, Where
+from studio.runner.process import likely_cause
+from studio.runner.record import RunInterrupted, RunRecord, Update
+from studio.runs import RunFolder, read_lock
+from tests.tiny import save_model, save_rows
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
+# Stands in for the process of a run: it takes over the lock, says that it began, and does what the test says.
+STAND_IN = """
+import json, os, signal, sys, time
+from pathlib import Path
+from studio.events import ProgressReported, RunFailed, RunFinished, RunPaused, RunStarted
+from studio.runner.process import ProgressFile
+from studio.runs import Journal, RunFolder, inherit_lock
+folder = RunFolder(Path(json.loads(sys.argv[1])["folder"]))
+inherit_lock(folder.path)
+journal = Journal(folder.journal)
+folder.write_state("running")
+progress = ProgressFile(folder.progress)
+progress.put(ProgressReported(stage="loading_model", done=3, total=9))
+journal.append(RunStarted(run="r", model="m", kind="base", method="lora", precision="fp32", device="cpu", versions={}))
+"""
+
+
+class Watched:
+    """A controller, its run, and all that it said."""
+
+    def __init__(self, controller: Controller) -> None:
+        self.controller = controller
+        self.record = RunRecord()
+        self.updates: list[Update] = []
+
+    def until(self, kind: type, seconds: float = 120.0) -> Any:
+        """Poll until an update of this kind has come, and return it."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            new = self.controller.poll()
+            self.updates += new
+            for update in new:
+                self.record.apply(update)
+            if found := next((update for update in new if isinstance(update, kind)), None):
+                return found
+            self.controller.join(0.02)
+        raise AssertionError(f"no {kind.__name__} in {self.updates}")
+
+    def losses(self) -> list[float]:
+        return [update.loss for update in self.updates if isinstance(update, StepCompleted)]
+
+
+def watch(config: RunConfig, root: Path, where: Where) -> Watched:
+    controller = Controller(attended=True)
+    controller.start(config, root, where)
+    return Watched(controller)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> RunConfig:
+    save_model(tmp_path / "model")
+    save_rows(tmp_path / "rows.jsonl")
+    return parse_config({
+        "model": {"path": str(tmp_path / "model")},
+        "data": {"sources": [{"path": str(tmp_path / "rows.jsonl")}], "validation_fraction": 0.1},
+        "method": {"name": "lora", "rank": 4},
+        "precision": {"name": "fp32"},
+        "training": {"batch_size": 4, "max_steps": 6, "learning_rate": 1e-2, "device": "cpu"},
+        "retention": {"measure": False},
+    })  # fmt: skip
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let a short script be the process of every run."""
+
+    def replace(script: str) -> None:
+        real = process.python_process
+
+        def python_process(module: str, argument: str) -> tuple[list[str], dict[str, str]]:
+            (executable, *_), environment = real(module, argument)
+            return [executable, "-c", STAND_IN + script, argument], environment
+
+        monkeypatch.setattr(process, "python_process", python_process)
+
+    return replace
+
+
+@POSIX
+def test_a_run_of_its_own_is_paused_found_again_and_ends_with_the_losses_of_a_thread(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    first = watch(config, tmp_path / "own", "process")
+    first.controller.pause()  # before the process can listen
+    assert first.controller.pausing
+    first.until(RunPaused)
+    assert first.controller.paused
+    assert any(isinstance(update, ProgressReported) for update in first.updates)
+    folder = first.controller.folder
+    assert folder is not None
+    with pytest.raises(TrainingError, match="under way"):
+        first.controller.start(config, tmp_path / "own")
+    first.controller.detach()
+    assert not first.controller.running
+    assert folder.read_state()["status"] == "paused"
+
+    again = Watched(Controller(attended=True))
+    again.controller.attach(RunFolder(folder.path))
+    again.until(RunPaused)
+    again.controller.resume()
+    assert again.until(RunFinished).status == "finished"
+    assert again.controller.join(20)
+    assert read_lock(folder.path) is None
+    assert not folder.progress.exists()
+    assert folder.adapter.is_dir()
+
+    thread = watch(config, tmp_path / "thread", "thread")
+    thread.until(RunFinished)
+    assert len(thread.losses()) == 6
+    assert again.losses() == thread.losses()
+
+
+@POSIX
+def test_a_process_that_is_killed_leaves_the_window_alive_and_an_interrupted_run(
+    config: RunConfig, tmp_path: Path
+) -> None:
+    watched = watch(config, tmp_path, "process")
+    watched.controller.pause()
+    watched.until(RunPaused)
+    folder = watched.controller.folder
+    assert folder is not None
+    holder = read_lock(folder.path)
+    assert holder is not None
+    assert holder.process != os.getpid()
+    os.kill(holder.process, signal.SIGKILL)
+    ended = watched.until(RunInterrupted)
+    assert (ended.cause, ended.code) == ("killed", -signal.SIGKILL)
+    assert watched.controller.join(20)
+    assert folder.read_state()["status"] == "interrupted"
+    assert watched.record.state.status == "interrupted"
+    assert "memory" in watched.record.state.sentence
+    with pytest.raises(TrainingError, match="No process"):
+        Controller().attach(folder)
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("script", "cause", "detail"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "crashed", ""),
+        ("import faulthandler; faulthandler.enable(); os.kill(os.getpid(), signal.SIGABRT)", "crashed", "Fatal"),
+        ("raise MemoryError", "out_of_memory", "MemoryError"),
+        ("raise RuntimeError('CUDA error: unspecified launch failure')", "lost_gpu", "CUDA error"),
+        ("raise ImportError('no torch')", "not_started", "no torch"),
+        ("os._exit(3)", "unknown", ""),
+    ],
+)
+def test_the_likely_cause_of_a_crash_is_named(
+    config: RunConfig, tmp_path: Path, stand_in: Callable[[str], None], script: str, cause: str, detail: str
+) -> None:
+    stand_in(script)
+    watched = watch(config, tmp_path, "process")
+    ended = watched.until(RunInterrupted)
+    assert ended.cause == cause
+    assert detail in ended.details
+    assert watched.controller.join(20)
+
+
+def test_a_kill_is_called_want_of_memory_where_the_system_says_so() -> None:
+    assert likely_cause(-9, "") == "killed"
+    assert likely_cause(-9, "", memory_kills=1) == "out_of_memory"
+    assert likely_cause(None, "") == "unknown"
+    assert likely_cause(0xC0000005, "") == "crashed"
+
+
+def test_progress_reaches_the_window_and_a_failure_that_the_journal_lacks_does_too(
+    config: RunConfig, tmp_path: Path, stand_in: Callable[[str], None]
+) -> None:
+    stand_in("time.sleep(0.5); progress.put(RunFailed(step=1, sentence='The disk is full.')); progress.close()")
+    watched = watch(config, tmp_path, "process")
+    shown = watched.until(ProgressReported)
+    assert (shown.stage, shown.done, shown.total) == ("loading_model", 3, 9)
+    assert watched.controller.join(30)
+    watched.updates += watched.controller.poll()
+    assert [getattr(update, "sentence", "") for update in watched.updates][-1] == "The disk is full."
+
+
+def test_a_process_that_cannot_start_is_a_failed_run_and_a_sentence(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "python_process", lambda *_: ([str(tmp_path / "none")], {}))
+    controller = Controller()
+    with pytest.raises(TrainingError, match="could not be started"):
+        controller.start(config, tmp_path, "process")
+    assert not controller.running
+    (folder,) = tmp_path.glob("20*")
+    assert RunFolder(folder).read_state()["status"] == "failed"
+    assert read_lock(folder) is None
