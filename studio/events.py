@@ -69,7 +69,9 @@ class DataPrepared(_Event):
 
     `skipped` has for each reason its `code` and `values` (words: `studio.text.data`) and its `count` of rows; in
     journals of earlier versions it is a dict of sentence to count. `findings` has of each finding about the rows that
-    are used its `name`, `count` and `values` (words: `studio.text.findings`).
+    are used its `name`, `count` and `values` (words: `studio.text.findings`). `left_out` counts the rows that the
+    user left out because of a finding (of "leaked", moved out of the validation) by its name; it is None in journals of
+    earlier versions, which looked for no findings.
     """
 
     type: ClassVar[str] = "data_prepared"
@@ -83,6 +85,7 @@ class DataPrepared(_Event):
     longest: int
     planned_updates: int
     findings: list[_Finding] = field(default_factory=list)
+    left_out: dict[str, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

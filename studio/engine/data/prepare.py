@@ -67,12 +67,13 @@ class PreparedData:
 class _Division:
     """Which of all rows are for training and which for validation, as indices.
 
-    `problems` says what was noticed on the way.
+    `left_out` counts the rows that are left out because of a finding, by its name; `problems` says what was noticed.
     """
 
     domain: NDArray[np.int64]
     general: NDArray[np.int64]
     validation: NDArray[np.int64]
+    left_out: dict[str, int]
     problems: tuple[Remark, ...]
 
 
@@ -110,12 +111,13 @@ def prepare_data(
     asked_of = np.array([number for _, number in files])[source_of]
     domain, general = (_counted(asked, asked_of[rows]) for rows in (division.domain, division.general))
     order = TrainingOrder(domain, general, config.replay_ratio, config.mixing, seed, config.block_rows)
-    problems = (*_about_settings(config, order, tokenizer), *division.problems)
+    left_out = [Remark.of("rows_left_out", finding=name, count=count) for name, count in division.left_out.items()]
+    problems = (*_about_settings(config, order, tokenizer), *left_out, *division.problems)
     return PreparedData(
         train=RowStore(table, np.concatenate([division.domain, division.general]), sources, source_of),
         validation=RowStore(table, division.validation, sources, source_of),
         order=order,
-        report=_report(config.sources, parts, problems),
+        report=_report(config.sources, parts, problems, division.left_out),
         findings=findings,
     )
 
@@ -151,12 +153,12 @@ def _refuse_missing_roles(config: DataConfig) -> None:
 def _divide(
     config: DataConfig, digests: NDArray[np.int64], source_of: NDArray[np.int64], seed: int, examples: Examples
 ) -> _Division:
-    problems = []
+    problems, left_out = [], Counter[str]()
     used = np.ones(len(digests), dtype=np.bool_)
     for name in config.leave_out:
         rows = examples.having(name) & used
         used &= ~rows
-        problems += _left_out(name, rows, examples)
+        left_out[name] += int((rows & examples.begins).sum())
     is_general = np.array([source.role == "general" for source in config.sources])[source_of]
     domain = np.flatnonzero(~is_general & used)
     if not len(domain):
@@ -173,18 +175,14 @@ def _divide(
     if "leaked" in config.leave_out:
         moved = examples.having("leaked", trained, held)
         held, trained = held & ~moved, trained | moved
-        problems += _left_out("leaked", moved, examples)
+        left_out["leaked"] += int((moved & examples.begins).sum())
     return _Division(
         domain=np.flatnonzero(trained & ~is_general),
         general=np.flatnonzero(trained & is_general),
         validation=np.flatnonzero(held),
+        left_out=dict(+left_out),  # without the zeros
         problems=tuple(problems),
     )
-
-
-def _left_out(name: str, rows: NDArray[np.bool_], examples: Examples) -> list[Remark]:
-    count = int((rows & examples.begins).sum())
-    return [Remark.of("rows_left_out", finding=name, count=count)] if count else []
 
 
 def _about_settings(config: DataConfig, order: TrainingOrder, tokenizer: PreTrainedTokenizerBase) -> list[Remark]:
@@ -202,7 +200,12 @@ def _about_settings(config: DataConfig, order: TrainingOrder, tokenizer: PreTrai
     return problems
 
 
-def _report(sources: Sequence[DataSource], parts: Sequence[TokenisedSource], problems: Sequence[Remark]) -> DataReport:
+def _report(
+    sources: Sequence[DataSource],
+    parts: Sequence[TokenisedSource],
+    problems: Sequence[Remark],
+    left_out: dict[str, int],
+) -> DataReport:
     named = [(source_path(source), part) for source, part in zip(sources, parts, strict=True)]
     skipped = sum((part.tally.skipped for part in parts), Counter[Remark]())
     about_rows = [problem for path, part in named for problem in part.tally.problems(printable(path))]
@@ -210,5 +213,6 @@ def _report(sources: Sequence[DataSource], parts: Sequence[TokenisedSource], pro
         rows=sum(part.tally.rows for part in parts),
         skipped=dict(skipped),
         problems=(*problems, *about_rows),
+        left_out=left_out,
         fingerprints={str(path): part.fingerprint for path, part in named},
     )

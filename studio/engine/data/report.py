@@ -197,12 +197,14 @@ class DataReport:
         rows: rows read, the skipped ones among them.
         skipped: rows by reason.
         problems: what the user should know; training can go on.
+        left_out: rows that are left out because of a finding, by its name.
         fingerprints: SHA-256 of each source file, by path.
     """
 
     rows: int
     skipped: dict[Remark, int]
     problems: tuple[Remark, ...]
+    left_out: dict[str, int]
     fingerprints: dict[str, str]
 
 

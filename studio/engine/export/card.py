@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PureWindowsPath
 from typing import Any
 
 from studio.config.option import values_in_force
+from studio.engine.data.findings import DETECTORS
 from studio.engine.export.base import Target
 from studio.engine.export.certificate import FILE_NAME as CERTIFICATE
 from studio.engine.export.certificate import Check
@@ -26,6 +27,8 @@ from studio.events import (
 )
 from studio.i18n import untranslated
 from studio.runs import RunFolder, read_journal
+from studio.text.data import remark_text
+from studio.text.findings import finding_title, remedy_text
 from studio.text.retention import report_text
 
 
@@ -193,10 +196,37 @@ def _data(source: Source, journal: _Summary) -> str:
         return table
     counts = (
         f"Rows: {prepared.train_rows} for training, {prepared.general_rows} of them general, "
-        f"{prepared.validation_rows} held out, {prepared.skipped_rows} left out; {prepared.tokens} tokens, "
-        f"{prepared.supervised_tokens} of them learnt."
+        f"{prepared.validation_rows} held out, {prepared.skipped_rows} skipped; {prepared.tokens} tokens, "
+        f"{prepared.supervised_tokens} of them learnt. Rows are cut at {source.config.data.max_length} tokens."
     )
-    return f"{table}\n\n{counts}"
+    with untranslated():
+        return "\n\n".join([table, counts, *_about_rows(prepared)])
+
+
+def _about_rows(prepared: DataPrepared) -> Iterator[str]:
+    """Yield why rows were skipped, what was found in the rows, and what was done about it."""
+    if prepared.skipped and isinstance(prepared.skipped, list):
+        skipped = sorted(prepared.skipped, key=lambda reason: -reason["count"])
+        yield _table(("Skipped", "Because"), [(str(reason["count"]), _reason(reason)) for reason in skipped])
+    if prepared.left_out is None:
+        return
+    if prepared.findings:
+        found = [(finding_title(finding["name"]), str(finding["count"])) for finding in prepared.findings]
+        yield _table(("Found in the rows", "Rows"), found)
+    else:
+        yield "Nothing was found in the rows that were used, such as repeated rows, contradictions or placeholders."
+    if prepared.left_out:
+        mended = [
+            (finding_title(name), str(count), remedy_text(DETECTORS.get(name).remedy, {}))
+            for name, count in prepared.left_out.items()
+        ]
+        yield _table(("Mended before", "Rows", "Remedy"), mended)
+
+
+def _reason(skipped: dict[str, Any]) -> str:
+    """Return why rows were skipped, without what stands in them."""
+    values = {key: value if key in ("field", "number") else "…" for key, value in skipped["values"].items()}
+    return remark_text(skipped["code"], values)
 
 
 def _retention(journal: _Summary) -> str:

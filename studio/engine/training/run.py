@@ -287,6 +287,7 @@ class _Run:
                 longest=int(train_rows.lengths.max()),
                 planned_updates=planned_updates(self._config, data.order.rows_per_epoch),
                 findings=[finding.to_json() for finding in data.findings],
+                left_out=data.report.left_out,
             )
         )
         for problem in data.report.problems:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -31,9 +32,16 @@ from tests.screenshots.scripted import scripted_events, with_retention
 MakeRun = Callable[..., RunFolder]
 
 
-def prepared(**changes: int) -> DataPrepared:
-    counts = {"train_rows": 36, "validation_rows": 4, "general_rows": 12, "skipped_rows": 3, "tokens": 900}
-    return DataPrepared(**(counts | changes), skipped={}, supervised_tokens=300, longest=40, planned_updates=3)
+SKIPPED = [
+    {"code": "empty_answer", "values": {}, "count": 1},
+    {"code": "unknown_mark", "values": {"field": "weight", "value": "two plus two"}, "count": 2},
+]
+
+
+def prepared(**changes: Any) -> DataPrepared:
+    values = {"train_rows": 36, "validation_rows": 4, "general_rows": 12, "skipped_rows": 3, "tokens": 900}
+    values |= {"supervised_tokens": 300, "longest": 40, "planned_updates": 3, "skipped": SKIPPED}
+    return DataPrepared(**(values | changes))
 
 
 def step(number: int, *, skipped: bool = False, grad_scale: float | None = 1024.0) -> StepCompleted:
@@ -83,8 +91,10 @@ def test_the_card_tells_base_data_method_precision_figures_and_checks(card: str)
     expected = [
         'base_model: "llama-tied"',
         "| rows.jsonl | domain |",
-        "36 for training, 12 of them general, 4 held out, 3 left out",
+        "36 for training, 12 of them general, 4 held out, 3 skipped",
         "900 tokens, 300 of them learnt",
+        "| 1 | the answer is empty |",
+        '| 2 | the mark "weight" of a message says "…", which is not understood',
         "| method.name | lora |",
         "| method.rank | 4 |",
         "| precision | fp16-mixed |",
@@ -105,6 +115,28 @@ def test_the_card_tells_base_data_method_precision_figures_and_checks(card: str)
 def test_the_card_quotes_no_row_and_names_no_folder(card: str, tmp_path: Path) -> None:
     assert "plus" not in card
     assert str(tmp_path) not in card
+
+
+def data_section(run: RunFolder, event: DataPrepared) -> str:
+    run.journal.write_text(to_json(event) + "\n", encoding="utf-8")
+    text = write_card(open_source(run, no_progress), TARGETS.get("merged"), "fp32", ())
+    return text.partition("## Data")[2].partition("\n## ")[0]
+
+
+def test_the_card_tells_what_was_found_in_the_rows_and_what_was_done_about_it(make_run: MakeRun) -> None:
+    run = make_run()
+    found = [{"name": "contradictions", "count": 4, "values": {}}]
+    told = data_section(run, prepared(findings=found, left_out={"duplicates": 7, "leaked": 2}))
+    assert "| Contradictory answers | 4 |" in told
+    assert "| Repeated rows | 7 | Keep one of each |" in told
+    assert "| Validation rows in training | 2 | Move them to the training rows |" in told
+    assert "Nothing was found" in data_section(run, prepared(left_out={}))
+
+
+def test_the_card_of_an_earlier_run_claims_no_search_of_its_rows(make_run: MakeRun) -> None:
+    told = data_section(make_run(), prepared(skipped={"a sentence of that version": 3}))
+    assert "3 skipped" in told
+    assert "ound in the rows" not in told
 
 
 def test_a_run_without_journal_still_gets_a_card(make_run: MakeRun) -> None:

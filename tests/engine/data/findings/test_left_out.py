@@ -52,6 +52,7 @@ def test_rows_that_are_left_out_are_counted_and_found_no_more(prepare: Any) -> N
     rows = [*others(5), *others(2), pair("WHICH IS ROW 4?", "This one, number 4 of all!")]
     data = prepare(rows, leave_out=("duplicates", "near_duplicates"))
     assert (numbers(data), data.findings) == ([1, 2, 3, 4, 5], ())
+    assert data.report.left_out == {"duplicates": 2, "near_duplicates": 1}
     told = [problem.text() for problem in data.report.problems]
     assert "Rows that are left out because of a finding (Repeated rows): 2." in told
     assert "Rows that are left out because of a finding (Nearly repeated rows): 1." in told
