@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -31,6 +32,7 @@ from studio.runner import actions
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
 from studio.ui.main_window import MainWindow
+from studio.ui.plain_text import PlainText
 from studio.ui.settings import Settings
 from studio.ui.theme import interface_font
 
@@ -82,6 +84,7 @@ def make_application() -> QApplication:
     app.setApplicationDisplayName("Finetune Studio")
     app.setDesktopFileName("finetune-studio")
     app.setFont(interface_font())
+    PlainText(app)
     return app
 
 
@@ -118,7 +121,13 @@ def _translate_qt(app: QApplication, language: str) -> None:
 def _hooks(context: AppContext, window: MainWindow) -> Iterator[None]:
     """While the window lives: Qt's messages and our defects go to the log, and a signal stops and saves."""
 
+    told: set[tuple[str, int]] = set()
+
     def on_defect(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        place = _place(trace)
+        if place in told:  # what Qt asks for again at every paint is said once
+            return
+        told.add(place)
         log.error("A defect in the window", exc_info=(kind, error, trace))
         context.message.emit(
             tr("Something unexpected happened ({kind}); the log has the details.").format(kind=kind.__name__)
@@ -138,6 +147,13 @@ def _hooks(context: AppContext, window: MainWindow) -> Iterator[None]:
         sys.excepthook, threading.excepthook = excepthook, thread_hook
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _place(trace: TracebackType | None) -> tuple[str, int]:
+    """Return file and line where an error was raised."""
+    *_, last = traceback.walk_tb(trace)
+    frame, line = last
+    return frame.f_code.co_filename, line
 
 
 def _log_thread_defect(args: threading.ExceptHookArgs) -> None:

@@ -18,7 +18,6 @@ from PySide6.QtWidgets import (
     QToolButton,
     QWidget,
 )
-from typing_extensions import override
 
 from studio import __version__
 from studio.config import RunConfig, read_config
@@ -30,6 +29,7 @@ from studio.ui.actions import PAGES, build_actions
 from studio.ui.bridge import AppContext
 from studio.ui.closing import Closing
 from studio.ui.job import Job
+from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.setup.page import SetupPage
 from studio.ui.widgets.banner import Banner

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QDialog, QTableView, QWidget
-from typing_extensions import override
 
 from studio.i18n import tr
 from studio.ui.bridge import AppContext
 from studio.ui.job import Job
+from studio.ui.override import override
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import Part, vbox
 from studio.ui.widgets.text import label

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QDialog, QGridLayout, QWidget
-from typing_extensions import override
 
 from studio.i18n import tr
 from studio.runner import laboratory
@@ -16,6 +15,7 @@ from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.laboratory_comparison import Comparison
 from studio.ui.job import Job
+from studio.ui.override import override
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.card import Card
 from studio.ui.widgets.layout import STRETCH, hbox, scrolled, vbox

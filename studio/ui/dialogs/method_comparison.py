@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QWidget
-from typing_extensions import override
 
 from studio.config import RunConfig
 from studio.i18n import tr
@@ -16,6 +15,7 @@ from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.comparison import ComparisonDialog
 from studio.ui.models.method_comparison import COST, EXPORTS, MEMORY, NAME, TRAINED, MethodModel
+from studio.ui.override import override
 from studio.ui.widgets.cells import MemoryDelegate, WrappingDelegate
 from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.memory_bar import MemoryLegend

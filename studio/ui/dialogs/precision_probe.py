@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from PySide6.QtWidgets import QWidget
-from typing_extensions import override
 
 from studio.config import RunConfig
 from studio.i18n import tr
@@ -12,6 +11,7 @@ from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.comparison import ComparisonDialog
 from studio.ui.models.probe import RESULT, ProbeModel
+from studio.ui.override import override
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox
 from studio.ui.widgets.progress import TaskProgress

@@ -9,12 +9,12 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QSlider, QWidget
-from typing_extensions import override
 
 from studio.config import OptionSpec, Suggestion
 from studio.i18n import tr
 from studio.ui import theme
 from studio.ui.forms.numbers import number_text, parse_number
+from studio.ui.override import override
 from studio.ui.widgets.combo import ComboBox
 from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.segmented import Segmented

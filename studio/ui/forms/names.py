@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from PySide6.QtWidgets import QLineEdit, QWidget
-from typing_extensions import override
 
 from studio.config import OptionSpec, Suggestion
 from studio.i18n import tr
 from studio.ui.forms.editors import Editor, choice_widget, split_words
+from studio.ui.override import override
 from studio.ui.widgets.check_list import CheckList
 from studio.ui.widgets.layout import vbox
 

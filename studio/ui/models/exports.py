@@ -8,7 +8,6 @@ from typing import Any
 
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtGui import QIcon
-from typing_extensions import override
 
 from studio.engine.export import TARGETS
 from studio.engine.export.certificate import Certificate, read_certificate
@@ -17,6 +16,7 @@ from studio.i18n import tr
 from studio.runs import RunFolder
 from studio.ui import icons
 from studio.ui.models.runs import when_text
+from studio.ui.override import override
 
 
 @dataclass(frozen=True, kw_only=True)

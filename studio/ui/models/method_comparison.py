@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from PySide6.QtCore import Qt
-from typing_extensions import override
 
 from studio.engine.methods import METHODS, Method
 from studio.i18n import gettext_noop, tr
@@ -17,6 +16,7 @@ from studio.text import numbers
 from studio.text.numbers import count_text, share_text, size_text
 from studio.ui import theme
 from studio.ui.models.table import LEFT, Column, Index, TableModel, bold_font
+from studio.ui.override import override
 from studio.ui.widgets.cells import MEMORY_ROLE, MemoryCell
 from studio.ui.widgets.memory_bar import parts_text
 from studio.ui.widgets.verdict import sign_pixmap

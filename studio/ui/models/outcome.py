@@ -8,13 +8,13 @@ from pathlib import PurePath
 from typing import Any
 
 from PySide6.QtCore import Qt
-from typing_extensions import override
 
 from studio.events import PromptsAnswered, RowsRanked
 from studio.i18n import gettext_noop, tr
 from studio.text import numbers
 from studio.ui import theme
 from studio.ui.models.table import Column, Index, TableModel
+from studio.ui.override import override
 
 # What an answer is worth, before the answer, so that colour is not all that tells it.
 _SIGNS = {True: "✓ ", False: "✗ ", None: ""}

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from PySide6.QtCore import Qt
-from typing_extensions import override
 
 from studio.engine.precision import PRECISIONS
 from studio.i18n import gettext_noop, tr
@@ -16,6 +15,7 @@ from studio.text import numbers
 from studio.text.numbers import share_text, size_text
 from studio.ui import theme
 from studio.ui.models.table import Column, Index, TableModel, bold_font
+from studio.ui.override import override
 from studio.ui.widgets.verdict import Level, sign_pixmap
 
 

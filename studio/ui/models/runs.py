@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QSortFilterProxyModel, Qt
-from typing_extensions import override
 
 from studio.engine.control import Progress, no_progress
 from studio.engine.methods import METHODS
@@ -22,6 +21,7 @@ from studio.text.numbers import duration_text
 from studio.text.retention import retention_share
 from studio.ui import theme
 from studio.ui.models.table import Column, Index, TableModel
+from studio.ui.override import override
 
 
 @dataclass(frozen=True, kw_only=True)

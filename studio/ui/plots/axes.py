@@ -9,10 +9,10 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontMetricsF, QPen
-from typing_extensions import override
 
 from studio.text import numbers
 from studio.ui import theme
+from studio.ui.override import override
 
 # Below the view itself (-100), so that grid lines lie under the curves.
 BEHIND = -200

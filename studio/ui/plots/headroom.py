@@ -7,11 +7,11 @@ import math
 from PySide6.QtCore import QRectF, QSize
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
-from typing_extensions import override
 
 from studio.i18n import tr
 from studio.text import numbers
 from studio.ui import theme
+from studio.ui.override import override
 from studio.ui.widgets.verdict import Level
 
 # One segment a doubling; more headroom than the gauge has segments fills it.

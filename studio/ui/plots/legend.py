@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from PySide6.QtCore import QLineF, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QSizePolicy, QWidget
-from typing_extensions import override
 
 from studio.i18n import tr
 from studio.ui import theme
+from studio.ui.override import override
 from studio.ui.plots.curve import Style
 from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.text import label

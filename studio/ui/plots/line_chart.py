@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtWidgets import QWidget
-from typing_extensions import override
 
 from studio.runner.record import RunRecord
 from studio.text import numbers
+from studio.ui.override import override
 from studio.ui.plots.axes import ValueAxis
 from studio.ui.plots.curve import NOT_FINITE, Curve, Style
 from studio.ui.plots.overlay import CurveOverlay

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 from PySide6.QtWidgets import QWidget
-from typing_extensions import override
 
 from studio.i18n import gettext_noop, tr
 from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
 from studio.text import numbers
+from studio.ui.override import override
 from studio.ui.plots.axes import Log10Axis, ValueAxis
 from studio.ui.plots.curve import Curve, Style
 from studio.ui.plots.line_chart import LineChart

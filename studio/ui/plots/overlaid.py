@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtWidgets import QWidget
-from typing_extensions import override
 
 from studio.i18n import gettext_noop, tr
 from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
+from studio.ui.override import override
 from studio.ui.plots.axes import ValueAxis
 from studio.ui.plots.curve import Curve, Style
 from studio.ui.plots.line_chart import LineChart

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
 from PySide6.QtGui import QPainter, QPen, QPolygonF
 from PySide6.QtWidgets import QGraphicsObject, QStyleOptionGraphicsItem, QWidget
-from typing_extensions import override
 
 from studio.ui import theme
+from studio.ui.override import override
 from studio.ui.plots.curve import Marks
 from studio.ui.plots.view import StepView
 from studio.ui.widgets.empty import paint_message

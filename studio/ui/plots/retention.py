@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from PySide6.QtWidgets import QWidget
-from typing_extensions import override
 
 from studio.i18n import tr
 from studio.runner.record import RunRecord
@@ -11,6 +10,7 @@ from studio.runner.series import MetricSeries
 from studio.text import numbers
 from studio.text.retention import retention_share
 from studio.ui import theme
+from studio.ui.override import override
 from studio.ui.plots.axes import ValueAxis
 from studio.ui.plots.curve import Curve, Style
 from studio.ui.plots.line_chart import LineChart

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from PySide6.QtWidgets import QWidget
-from typing_extensions import override
 
 from studio.exponents import FP16
 from studio.i18n import tr
 from studio.runner.record import RunState
 from studio.text import numbers
+from studio.ui.override import override
 from studio.ui.plots.axes import Log2Axis
 from studio.ui.plots.curve import Style
 from studio.ui.plots.metrics import MetricChart

@@ -8,12 +8,12 @@ import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QPointF, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QFocusEvent, QKeyEvent, QMouseEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QWidget
-from typing_extensions import override
 
 from studio.i18n import tr
 from studio.runner.record import RunRecord
 from studio.text import numbers
 from studio.ui import theme
+from studio.ui.override import override
 from studio.ui.plots.axes import BEHIND, StepAxis, ValueAxis
 from studio.ui.plots.overlay import Overlay
 from studio.ui.plots.timeline import Timeline

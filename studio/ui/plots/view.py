@@ -6,8 +6,8 @@ from typing import Any
 
 import pyqtgraph as pg
 from PySide6.QtCore import Qt, Signal
-from typing_extensions import override
 
+from studio.ui.override import override
 from studio.ui.plots.timeline import Timeline
 
 WHEEL_STEP = 0.85

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPen
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
-from typing_extensions import override
 
 from studio.runner.actions import Estimate
 from studio.ui import theme
+from studio.ui.override import override
 from studio.ui.widgets.memory_bar import paint_parts
 
 Index = QModelIndex | QPersistentModelIndex

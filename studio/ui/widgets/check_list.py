@@ -15,10 +15,10 @@ from PySide6.QtWidgets import (
     QStyleOptionViewItem,
     QWidget,
 )
-from typing_extensions import override
 
 from studio.i18n import tr
 from studio.ui import theme
+from studio.ui.override import override
 
 Index = QModelIndex | QPersistentModelIndex
 CHECK, DETAIL = Qt.ItemDataRole.CheckStateRole, Qt.ItemDataRole.UserRole

@@ -5,8 +5,8 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from PySide6.QtWidgets import QFrame, QWidget
-from typing_extensions import override
 
+from studio.ui.override import override
 from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.text import label
 

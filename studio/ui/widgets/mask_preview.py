@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from PySide6.QtCore import QEvent
 from PySide6.QtGui import QFont, QFontDatabase, QTextCharFormat
 from PySide6.QtWidgets import QFrame, QTextEdit, QWidget
-from typing_extensions import override
 
 from studio.i18n import tr
 from studio.ui import theme
+from studio.ui.override import override
 
 MOST_CHARACTERS = 8000
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPainterPath, QPaintEvent
 from PySide6.QtWidgets import QLabel, QPushButton, QSizePolicy, QWidget
-from typing_extensions import override
 
 from studio.events import MemoryMeasured
 from studio.i18n import gettext_noop, tr
@@ -17,6 +16,7 @@ from studio.runner.memory_words import choices_text, measured_text, remedy_text,
 from studio.text.numbers import size_text
 from studio.text.words import component_text
 from studio.ui import theme
+from studio.ui.override import override
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import vbox
 from studio.ui.widgets.text import label

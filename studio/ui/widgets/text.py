@@ -7,7 +7,8 @@ from typing import Literal
 from PySide6.QtCore import QEvent, QSize, Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
-from typing_extensions import override
+
+from studio.ui.override import override
 
 Role = Literal["title", "heading", "body", "caption", "muted", "error", "value"]
 

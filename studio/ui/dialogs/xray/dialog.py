@@ -10,7 +10,6 @@ import numpy as np
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLineEdit, QWidget
-from typing_extensions import override
 
 from studio.engine.control import Progress
 from studio.i18n import tr
@@ -20,6 +19,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.dialogs.xray.findings import Findings
 from studio.ui.dialogs.xray.rows_view import Legend, RowsView
 from studio.ui.job import Job
+from studio.ui.override import override
 from studio.ui.widgets.buttons import icon_button, push_button
 from studio.ui.widgets.combo import ComboBox
 from studio.ui.widgets.layout import hbox, scrolled, vbox

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QFontMetricsF, QHelpEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
-from typing_extensions import override
 
 from studio.i18n import tr
 from studio.text.numbers import share_text
 from studio.ui import theme
+from studio.ui.override import override
 
 if TYPE_CHECKING:
     from studio.engine.data.xray import LengthHistogram

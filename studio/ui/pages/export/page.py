@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QModelIndex
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QListView, QScrollArea, QWidget
-from typing_extensions import override
 
 from studio.i18n import tr
 from studio.runner import actions
@@ -18,6 +17,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.job import Job
 from studio.ui.models.exports import ExportsModel, PastExport, read_exports
 from studio.ui.models.runs import RunSummary, read_summaries
+from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.export.certificate import CertificateView
 from studio.ui.pages.export.form import ExportForm

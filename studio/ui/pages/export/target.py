@@ -5,11 +5,11 @@ from __future__ import annotations
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QEnterEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QAbstractButton, QSizePolicy, QWidget
-from typing_extensions import override
 
 from studio.engine.export import Target
 from studio.i18n import tr
 from studio.ui import theme
+from studio.ui.override import override
 from studio.ui.widgets.layout import vbox
 from studio.ui.widgets.text import label
 

@@ -7,7 +7,6 @@ import math
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
-from typing_extensions import override
 
 from studio.events import NumericsSampled
 from studio.exponents import FORMATS, Histogram
@@ -15,6 +14,7 @@ from studio.i18n import tr
 from studio.runner.numerics import largest_product
 from studio.text import numbers
 from studio.ui import theme
+from studio.ui.override import override
 from studio.ui.plots.exponents.view import ExponentView
 from studio.ui.plots.exponents.words import ZONES, Zone, best_text, recorded_text, share_of
 from studio.ui.widgets.buttons import push_button

@@ -6,12 +6,12 @@ from typing import cast
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QWidget
-from typing_extensions import override
 
 from studio.i18n import tr
 from studio.runner.numerics import Direction, Statistic
 from studio.runner.record import RunRecord
 from studio.ui import theme
+from studio.ui.override import override
 from studio.ui.plots.heatmap.axis import title_of
 from studio.ui.plots.heatmap.bar import ColourBar
 from studio.ui.plots.heatmap.heatmap import HeatMap

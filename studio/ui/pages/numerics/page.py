@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from PySide6.QtWidgets import QGridLayout, QStackedLayout, QWidget
-from typing_extensions import override
 
 from studio.events import NumericsSampled
 from studio.i18n import tr
@@ -12,6 +11,7 @@ from studio.runner.record import RunRecord
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.models.runs import method_title
+from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.numerics.events import EventPanel
 from studio.ui.pages.numerics.figures import NumericsFigures

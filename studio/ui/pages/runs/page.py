@@ -17,7 +17,6 @@ from PySide6.QtWidgets import (
     QTableView,
     QWidget,
 )
-from typing_extensions import override
 
 from studio.i18n import tr
 from studio.runner.record import RunRecord
@@ -27,6 +26,7 @@ from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.job import Job
 from studio.ui.models.runs import RunsFilter, RunsModel, RunSummary, read_summaries
+from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.runs import delete as runs_delete
 from studio.ui.widgets.buttons import push_button

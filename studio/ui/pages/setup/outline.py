@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QAbstractButton, QFrame, QGridLayout, QLabel, QSizePolicy, QWidget
-from typing_extensions import override
 
 from studio.i18n import tr
 from studio.ui import theme
+from studio.ui.override import override
 from studio.ui.pages.setup.section_card import SectionCard
 from studio.ui.widgets.layout import vbox
 from studio.ui.widgets.text import ElidedLabel, label

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from PySide6.QtGui import QFont, QFontDatabase, QTextOption
 from PySide6.QtWidgets import QPlainTextEdit, QWidget
-from typing_extensions import override
 
 from studio.config import OptionSpec
 from studio.config.data import prompt_template_problem
@@ -13,6 +12,7 @@ from studio.engine.data.prompt_template import fill_template
 from studio.i18n import tr
 from studio.ui import theme
 from studio.ui.forms.editors import Editor
+from studio.ui.override import override
 from studio.ui.widgets.layout import vbox
 from studio.ui.widgets.mask_preview import MaskPreview
 from studio.ui.widgets.segmented import Segmented

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QFrame, QHBoxLayout, QWidget
-from typing_extensions import override
 
 from studio.config import DataConfig, DataSource, OptionSpec, options
 from studio.engine.data.formats import FORMATS
@@ -22,6 +21,7 @@ from studio.ui.dialogs.xray.dialog import XRayDialog
 from studio.ui.forms.editors import ChoiceEditor
 from studio.ui.forms.form import Form
 from studio.ui.job import Job
+from studio.ui.override import override
 from studio.ui.pages.setup.column_mapping import ColumnMapping
 from studio.ui.pages.setup.rendered_rows import RenderedRows
 from studio.ui.widgets.buttons import icon_button, push_button

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from PySide6.QtWidgets import QFrame, QStackedLayout, QWidget
-from typing_extensions import override
 
 from studio.config import RunConfig, read_config
 from studio.errors import ConfigError
@@ -11,6 +10,7 @@ from studio.i18n import tr
 from studio.runner.record import RunRecord, RunState
 from studio.ui.bridge import AppContext
 from studio.ui.models.runs import method_title
+from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.train.banner import EndBanner
 from studio.ui.pages.train.figures import KeyFigures

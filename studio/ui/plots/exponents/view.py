@@ -11,12 +11,12 @@ import math
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QFocusEvent, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
-from typing_extensions import override
 
 from studio.exponents import FP16, Format, Histogram, Shares
 from studio.i18n import tr
 from studio.runner.numerics import best_scales
 from studio.ui import theme
+from studio.ui.override import override
 from studio.ui.plots.exponents.layout import Layout, layout_of
 from studio.ui.plots.exponents.paint import ExponentPainter
 from studio.ui.plots.exponents.words import best_text, recorded_text, shares_text

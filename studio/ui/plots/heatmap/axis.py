@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from typing_extensions import override
-
 from studio.i18n import tr
+from studio.ui.override import override
 from studio.ui.plots.axes import Log2Axis, Ticks, ValueAxis
 
 _STRIDES = (1, 2, 4, 5, 10, 20, 25, 50, 100)

@@ -6,12 +6,12 @@ import numpy as np
 from PySide6.QtCore import QLineF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QWidget
-from typing_extensions import override
 
 from studio.exponents import FP16
 from studio.i18n import tr
 from studio.text.numbers import power_of_two
 from studio.ui import theme
+from studio.ui.override import override
 from studio.ui.plots.heatmap.colours import ALARM, HIGH, LEVELS, LOW, OVERFLOW, Colours, exponent_colours, share_colours
 from studio.ui.plots.heatmap.image import picture
 

@@ -10,13 +10,13 @@ import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QKeyEvent, QMouseEvent, QPainter, QPen
 from PySide6.QtWidgets import QWidget
-from typing_extensions import override
 
 from studio.events import NumericsSampled
 from studio.i18n import tr
 from studio.runner.numerics import Direction, ModuleMatrix, Statistic, sample_at
 from studio.runner.record import RunRecord
 from studio.ui import theme
+from studio.ui.override import override
 from studio.ui.plots.heatmap import image
 from studio.ui.plots.heatmap.axis import ModuleAxis
 from studio.ui.plots.heatmap.colours import exponent_colours, share_colours

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QLineF, QRectF, Qt
 from PySide6.QtGui import QFontMetricsF, QPainter, QPen
 from PySide6.QtWidgets import QWidget
-from typing_extensions import override
 
 from studio.exponents import FP16
 from studio.i18n import tr
@@ -20,6 +19,7 @@ from studio.runner.series import MetricSeries
 from studio.text import numbers
 from studio.text.numbers import share_text
 from studio.ui import theme
+from studio.ui.override import override
 from studio.ui.plots.axes import Log2Axis, ValueAxis
 from studio.ui.plots.curve import Curve, Style
 from studio.ui.plots.heatmap.words import exponent_text

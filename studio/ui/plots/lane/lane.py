@@ -6,12 +6,12 @@ import numpy as np
 from PySide6.QtCore import QLineF, QPointF, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPen, QPolygonF
 from PySide6.QtWidgets import QWidget
-from typing_extensions import override
 
 from studio.i18n import tr
 from studio.runner.numerics import verdict_title
 from studio.runner.record import RunRecord
 from studio.ui import theme
+from studio.ui.override import override
 from studio.ui.plots.axes import Log2Axis, ValueAxis
 from studio.ui.plots.lane.events import GROWTH, ROWS, SKIPPED, VALIDATION, VERDICT, Event, LaneMarks, Steps
 from studio.ui.plots.overlay import Overlay

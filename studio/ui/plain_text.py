@@ -1,0 +1,29 @@
+"""Names of strangers are drawn as they are written: no label reads its text as HTML unless our own code says so.
+
+Qt guesses. A model called `<img src="file:///…">` would be an image in tooltips and message boxes, fetched as they are
+shown. Those make their labels themselves, so the rule stands where every label passes: at its first polish, which comes
+before it is measured or painted.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtWidgets import QApplication, QLabel
+
+from studio.ui.override import override
+
+
+class PlainText(QObject):
+    """Makes every label of the application plain text that is to guess what it shows."""
+
+    def __init__(self, app: QApplication) -> None:
+        super().__init__(app)
+        app.installEventFilter(self)
+
+    @override
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() != QEvent.Type.Polish or not isinstance(watched, QLabel):
+            return False
+        if watched.textFormat() == Qt.TextFormat.AutoText:
+            watched.setTextFormat(Qt.TextFormat.PlainText)
+        return False
