@@ -90,6 +90,10 @@ class Control:
         """Block until the action may go on or is to stop."""
         self._running.wait()
 
+    def wait_for_news(self, seconds: float) -> None:
+        """Wait so long, or until the user asks for a stop; after that, until saving is given up as well."""
+        (self._discard if self.stop_requested else self._stop).wait(seconds)
+
     def reporting(self, report: Progress) -> Progress:
         """Return a progress function that also raises `Cancelled` once a stop was requested."""
 

@@ -146,10 +146,21 @@ def measured_speed(root: Path, info: ModelInfo, config: RunConfig, found: Estima
 def export(
     folder: RunFolder, target: str, dtype: str = "auto", out: Path | None = None, progress: Progress = no_progress
 ) -> ExportResult:
-    """Export a run and check the export. Raises `ExportError`; a failed check is in the result."""
+    """Export a run and check the export. Raises `ExportError`; a failed check is in the result.
+
+    A run that ended before its result was saved is exported as its newest checkpoint has it.
+    """
     from studio.engine.export.run import export_run
 
+    restore_result(folder, progress)
     return export_run(folder, target, dtype, out, progress)
+
+
+def restore_result(folder: RunFolder, progress: Progress = no_progress) -> str:
+    """Take the result of a run from its newest checkpoint where it has none; return a sentence that says so, or ""."""
+    from studio.engine.training.result import restore_result
+
+    return restore_result(folder, progress)
 
 
 def verify(path: Path, progress: Progress = no_progress) -> Certificate:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from typing_extensions import override
+
 from studio.config import RunConfig
 from studio.engine.control import Control
-from studio.errors import StudioError, is_out_of_memory
-from studio.events import ProgressReported, RunEvent, RunFailed, StepCompleted
+from studio.engine.disk import is_disk_full, with_room
+from studio.errors import RunFolderError, StudioError, is_out_of_memory
+from studio.events import (
+    CheckpointSaved,
+    ProgressReported,
+    RunEvent,
+    RunFailed,
+    RunFinished,
+    RunPaused,
+    RunResumed,
+    StepCompleted,
+)
 from studio.i18n import tr
 from studio.runner.commands import listening
 from studio.runner.record import LogLine, Update
@@ -20,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 def run_training(config: RunConfig, folder: RunFolder, control: Control, put: Callable[[Update], None]) -> None:
-    """Train, and send every event to the journal and to `put`. The last one is `run_finished` or `run_failed`."""
+    """Train, and send every event to `put` and to the journal. The last one is `run_finished` or `run_failed`."""
 
     def work(emit: Callable[[RunEvent | ProgressReported], None]) -> None:
         # Imported here: the window must be able to open without torch.
@@ -55,34 +68,132 @@ def _work(
     put: Callable[[Update], None],
     work: Callable[[Callable[[RunEvent | ProgressReported], None]], None],
 ) -> None:
-    with _log_to(folder, put), _lock(folder), listening(folder, control), Journal(folder.journal) as journal:
-        step = 0
-
-        def emit(event: RunEvent | ProgressReported) -> None:
-            nonlocal step
-            if isinstance(event, StepCompleted):
-                step = event.step
-            if not isinstance(event, ProgressReported):
-                journal.append(event)
-            put(event)
-
+    """Hold the run while `work` trains it, and tell how it ended, whatever else fails."""
+    reporter = _Reporter(folder, control, put)
+    with _log_to(folder, put):
         try:
-            work(emit)
-        except BaseException as error:
-            sentence = _sentence(error)
-            log.exception("The run failed")
-            folder.write_state("failed", error=sentence)
-            emit(RunFailed(step=step, sentence=sentence))
+            reporter.open()
+            with listening(folder, control):
+                work(reporter.emit)
+            reporter.check_ended()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the watcher hears of it first
+            reporter.fail(error)
+        finally:
+            reporter.close()
+
+
+class _Reporter:
+    """Sends the events of a run to its watcher and to its journal.
+
+    The watcher hears of every event first, because a disk that fails must not keep it from them. Only success is
+    told after it was written. What the journal cannot take at the moment follows later; on a full disk the run waits.
+    """
+
+    def __init__(self, folder: RunFolder, control: Control, put: Callable[[Update], None]) -> None:
+        self._ended = False
+        self._folder = folder
+        self._control = control
+        self._put = put
+        self._held = False
+        self._begun = False
+        self._journal: Journal | None = None
+        self._step = 0
+        self._one_at_a_time = threading.RLock()  # checkpoints are told of by the thread that writes them
+
+    def open(self) -> None:
+        """Take the run's lock and open its journal. Raises `RunFolderError`, `OSError`."""
+        take_lock(self._folder.path)
+        self._held = True
+        self._begun = self._folder.read_state()["status"] == "created"
+        self._journal = Journal(self._folder.journal)
+
+    def emit(self, event: RunEvent | ProgressReported) -> None:
+        """Tell an event.
+
+        Raises:
+            RunFolderError: the run folder is gone.
+            OSError: the end of a run that finished cannot be written.
+        """
+        if isinstance(event, ProgressReported):
+            self._put(event)
+            return
+        with self._one_at_a_time:
+            self._begun = True
+            if isinstance(event, StepCompleted):
+                self._step = event.step
+            if isinstance(event, RunFinished):
+                self._write(event)
+                self._put(event)
+            else:
+                self._put(event)
+                self._write(event)
+            self._ended |= isinstance(event, RunFinished | RunFailed)
+
+    def check_ended(self) -> None:
+        """Raise `RuntimeError` where nobody was told how the run ended."""
+        if not self._ended:
+            raise RuntimeError("training ended without telling how")
+
+    def fail(self, error: BaseException) -> None:
+        """Tell that the run failed: first its watcher, then, each for itself, the log, the journal and state.json."""
+        event = RunFailed(step=self._step, sentence=_sentence(error))
+        self._put(event)
+        self._ended = True
+        log.error("The run failed", exc_info=error)
+        if not self._begun:
+            return  # another process trains this run, or it ended before and could not be continued: it is as it was
+        with _kept_going():
+            self._folder.write_state("failed", error=event.sentence)
+        if self._journal:
+            with _kept_going():
+                self._journal.append(event)
+
+    def close(self) -> None:
+        """Close the journal and give up the lock."""
+        if self._journal:
+            with _kept_going():
+                self._journal.sync()
+            with _kept_going():
+                self._journal.close()
+        if self._held:
+            with _kept_going():
+                release_lock(self._folder.path)
+
+    def _write(self, event: RunEvent) -> None:
+        journal = self._journal
+        if journal is None:
+            return
+        try:
+            journal.append(event)
+            if isinstance(event, CheckpointSaved):
+                journal.sync()  # the checkpoint counts on what the journal says before it
+            return
+        except FileNotFoundError as error:
+            raise RunFolderError(
+                tr("The run folder {path} was deleted or moved while the run was under way.").format(
+                    path=self._folder.path
+                )
+            ) from error
+        except OSError as error:
+            log.warning("The journal cannot be written now: %s", error)
+            wait = is_disk_full(error) and not isinstance(event, RunPaused | RunResumed | RunFailed)
+        try:
+            if wait:
+                with_room(journal.flush, self._control, self.emit, self._step, until_stop=True)
+            elif isinstance(event, RunFinished):
+                journal.flush()
+        except OSError:
+            if isinstance(event, RunFinished):
+                raise
 
 
 @contextmanager
-def _lock(folder: RunFolder) -> Iterator[None]:
-    """Hold the run's lock. Raises `RunFolderError` when another process trains the run."""
-    take_lock(folder.path)
+def _kept_going() -> Iterator[None]:
+    """Let one write of several fail: the next ones are still tried."""
     try:
         yield
-    finally:
-        release_lock(folder.path)
+    except (OSError, RunFolderError) as error:
+        log.warning("%s", error)
 
 
 def _sentence(error: BaseException) -> str:
@@ -93,6 +204,10 @@ def _sentence(error: BaseException) -> str:
             "The memory was not enough; shorten the longest row, store frozen weights in 16 bits, or take a "
             "smaller model."
         )
+    if is_disk_full(error):
+        return tr("The disk is full; free some room, and continue the run.")
+    if isinstance(error, OSError) and error.filename is not None:
+        return tr("{path} cannot be read or written: {reason}.").format(path=error.filename, reason=error.strerror)
     return tr("An unexpected {kind} ended the run: {reason} The traceback is in the log.").format(
         kind=type(error).__name__, reason=str(error).split("\n")[0][:200].rstrip(".") + "."
     )
@@ -102,7 +217,7 @@ def _sentence(error: BaseException) -> str:
 def _log_to(folder: RunFolder, put: Callable[[Update], None]) -> Iterator[None]:
     """Send what this thread logs to run.log and to the log view."""
     thread = threading.get_ident()
-    handlers = [logging.FileHandler(folder.log, encoding="utf-8", delay=True), _LineHandler(put)]
+    handlers = [_FileHandler(folder.log, encoding="utf-8", delay=True), _LineHandler(put)]
     root = logging.getLogger("studio")
     for handler in handlers:
         handler.addFilter(lambda record: record.thread == thread)
@@ -116,6 +231,26 @@ def _log_to(folder: RunFolder, put: Callable[[Update], None]) -> Iterator[None]:
         for handler in handlers:
             root.removeHandler(handler)
             handler.close()
+
+
+class _FileHandler(logging.FileHandler):
+    """Writes run.log. A disk that cannot take a line does not end the run: the log view has the same lines."""
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:  # the file cannot be opened
+            self.handleError(record)
+
+    @override
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+    @override
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # of a line that still waited in memory
+            super().close()
 
 
 class _LineHandler(logging.Handler):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -19,14 +21,47 @@ MAX_LINE_BYTES = 1 << 25
 
 
 class Journal:
-    """Writes the events of one run. Every event is handed to the system at once, so a crash loses none."""
+    """Writes the events of one run. Every event is handed to the system at once, so a crash loses none.
+
+    What cannot be written waits in memory, whole and in order, for the next try.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8", newline="\n", buffering=1)
+        """Open the journal, and close a last line that was cut off. Raises `OSError`."""
+        self._path = path
+        # Not through Python's buffers: of a write that the disk took in part, they do not tell which part.
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+        self._waiting = bytearray()
+        if (size := os.fstat(self._file).st_size) and _last_byte(self._file, size) != b"\n":
+            self._waiting += b"\n"
 
     def append(self, event: RunEvent) -> None:
-        """Write one event as one line."""
-        self._file.write(to_json(event) + "\n")
+        """Write one event as one line. Raises `OSError` where that has to wait."""
+        self._waiting += f"{to_json(event)}\n".encode()
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits.
+
+        Raises:
+            FileNotFoundError: the journal, or its folder, was deleted or moved.
+            OSError: it cannot be written.
+        """
+        # A deleted file can still be written, and nobody would ever read it.
+        if not os.path.samestat(self._path.stat(), os.fstat(self._file)):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._path))
+        while self._waiting:
+            written = os.write(self._file, self._waiting)
+            del self._waiting[:written]
+
+    def sync(self) -> None:
+        """Bring what is written to the disk itself, where it survives a power loss. Raises `OSError`."""
+        self.flush()
+        os.fsync(self._file)
+
+    def close(self) -> None:
+        """Close the file. Raises `OSError`."""
+        os.close(self._file)
 
     def __enter__(self) -> Journal:
         return self
@@ -34,7 +69,12 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self.close()
+
+
+def _last_byte(file: int, size: int) -> bytes:
+    os.lseek(file, size - 1, os.SEEK_SET)
+    return os.read(file, 1)
 
 
 def read_journal(path: Path) -> Iterator[RunEvent]:

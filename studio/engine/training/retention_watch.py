@@ -135,8 +135,7 @@ class RetentionWatch:
         if kept.retention < bound:
             self.below_bound = position.update > 0
         elif self._best is None or _is_better(now, self._best):
-            self._best = now
-            self._keep(trainer)
+            self._keep(trainer, now)
 
     def _ask(self, trainer: Trainer, position: Position, progress: Progress, *, known: bool, base: bool) -> None:
         answered = self._meter.answer(trainer, position, progress, known=known, base=base)
@@ -147,15 +146,22 @@ class RetentionWatch:
         if known and self._meter.questions:
             self._right.append(_count_right(answered))
 
-    def _keep(self, trainer: Trainer) -> None:
-        """Write the trained weights down: they are the best so far."""
+    def _keep(self, trainer: Trainer, now: _Look) -> None:
+        """Write the trained weights down: they are the best so far. Where that fails, the best ones before stay."""
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
-        self._best_file.parent.mkdir(parents=True, exist_ok=True)
         draft = self._best_file.with_suffix(".tmp")
         trained = trainer.model.model.named_parameters()
-        save_file({name: p.detach().cpu().contiguous() for name, p in trained if p.requires_grad}, draft)
-        draft.replace(self._best_file)
+        try:
+            self._best_file.parent.mkdir(parents=True, exist_ok=True)
+            save_file({name: p.detach().cpu().contiguous() for name, p in trained if p.requires_grad}, draft)
+            draft.replace(self._best_file)
+        except (OSError, SafetensorError) as error:
+            log.warning("The best weights so far cannot be kept in %s: %s", self._best_file, error)
+            draft.unlink(missing_ok=True)
+        else:
+            self._best = now
 
     def _restore(self, trainer: Trainer) -> None:
         from safetensors.torch import load_file

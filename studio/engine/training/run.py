@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from studio.config import RunConfig
+from studio.config import RunConfig, write_config
 from studio.config.data import SHORTEST
 from studio.engine.autocast import tf32
 from studio.engine.control import Control, Progress, no_progress
 from studio.engine.data.prepare import PreparedData, prepare_data
 from studio.engine.device import library_versions, peak_memory, resolve_device
+from studio.engine.disk import with_room
 from studio.engine.estimate.plan import Plan, place_of, plan, storage_reasons, with_rows, with_storage
 from studio.engine.estimate.remedies import refusal
 from studio.engine.fit import Fit
@@ -39,12 +40,13 @@ from studio.engine.training.model import TrainableModel, check_positions, load_t
 from studio.engine.training.monitor import NumericsMonitor
 from studio.engine.training.optimizer import check_optimizer
 from studio.engine.training.probes import load_probes
+from studio.engine.training.result import save_trained
 from studio.engine.training.retention import RetentionMeter, plan_measurements
 from studio.engine.training.retention_watch import RetentionWatch
 from studio.engine.training.state import Emit, Losses, Position, progress_events
 from studio.engine.training.trainer import Trainer
 from studio.engine.training.trial import try_longest
-from studio.errors import Cancelled, StudioError, TrainingError
+from studio.errors import Cancelled, RunFolderError, StudioError, TrainingError
 from studio.events import (
     DataPrepared,
     OverflowDiagnosed,
@@ -56,7 +58,8 @@ from studio.events import (
     RunStarted,
 )
 from studio.i18n import tr
-from studio.runs import RunFolder, write_atomically
+from studio.paths import default_runs_root
+from studio.runs import RunFolder, create_run, release_lock, write_atomically
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -144,24 +147,27 @@ class _Run:
         self._token_budget = token_budget
         self._checkpoints = Checkpoints(folder, self._emit)
         self._loop: Loop | None = None
+        self._about: dict[str, Any] = {}
 
     def go(self) -> None:
+        try:
+            self._finish(self._train_or_stop())
+        except BaseException as error:
+            self._rescue(error)
+            raise
+
+    def _train_or_stop(self) -> Literal["finished", "stopped"]:
         try:
             prepared, model = self._prepare()
             self._loop = self._make_loop(prepared, model)
             self._emit(try_longest(self._loop.trainer, prepared.data.train, prepared.available))
             del model  # the loop alone holds it: a remedy may let go of it, and load another
-            status: Literal["finished", "stopped"] = self._train(prepared)
+            status = self._train(prepared)
             if self._loop and prepared.retention:
                 prepared.retention.conclude(self._loop.trainer, self._loop.position)
         except Cancelled:
-            status = "stopped"
-        except TrainingError:
-            # The guard kept the weights good; they are worth keeping, and exporting.
-            self._save()
-            self._folder.write_state("failed", **self._results())
-            raise
-        self._finish(status)
+            return "stopped"
+        return status
 
     def _train(self, prepared: Prepared) -> Literal["finished", "stopped"]:
         """Train until the run ends, with as many changes of its settings as the user asks for."""
@@ -175,7 +181,10 @@ class _Run:
     def _emit(self, event: RunEvent | ProgressReported) -> None:
         self._losses.note(event)
         if isinstance(event, RunPaused | RunResumed):
-            self._folder.write_state("paused" if isinstance(event, RunPaused) else "running")
+            try:
+                self._folder.write_state("paused" if isinstance(event, RunPaused) else "running")
+            except OSError as error:  # the event says it, too
+                log.warning("The state of the run cannot be written: %s", error)
         self._tell(event)
 
     @property
@@ -240,7 +249,8 @@ class _Run:
             self._config = with_storage(self._config, before)
         found = plan(info, self._config, place_of(self._config))
         self._config = with_storage(self._config, found.base_dtype)
-        self._folder.write_state("running", base_dtype=found.base_dtype)
+        self._about["base_dtype"] = found.base_dtype
+        self._folder.write_state("running", **self._about)
         return found
 
     def _plan(self, info: ModelInfo, data: PreparedData) -> Plan:
@@ -252,12 +262,12 @@ class _Run:
         return found
 
     def _announce(self, info: ModelInfo, precision: Precision, reasons: list[str]) -> None:
-        self._folder.write_state(
-            "running",
-            model={"path": str(info.path), "name": info.name, "kind": info.kind},
-            method=self._config.method.name,
-            precision=precision.name,
-        )
+        self._about |= {
+            "model": {"path": str(info.path), "name": info.name, "kind": info.kind},
+            "method": self._config.method.name,
+            "precision": precision.name,
+        }
+        self._folder.write_state("running", **self._about)
         self._emit(
             RunStarted(
                 run=self._folder.name,
@@ -355,11 +365,41 @@ class _Run:
         self._emit(RunResumed(step=position.step, changes=_changes(before, config) | returned))
         return prepared
 
+    def _rescue(self, error: BaseException) -> None:
+        """Save the trained part before a run fails: it is worth keeping, and exporting.
+
+        Where it cannot be saved, the newest checkpoint stands for it.
+
+        Raises:
+            RunFolderError: the run folder is gone; the trained part lies in another one.
+        """
+        before = self._folder
+        about: dict[str, Any] = {}
+        lost = self._loop is not None and not before.path.is_dir()
+        try:
+            if lost:
+                self._folder, about = (
+                    create_run(default_runs_root(), "rescued", write_config(self._config)),
+                    self._about,
+                )
+            self._save()
+        except Exception:
+            log.exception("The trained part could not be saved")
+            lost = False
+        try:
+            self._folder.write_state("failed", **about, **self._results())
+        except (OSError, RunFolderError) as second:
+            log.warning("The state of the run cannot be written: %s", second)
+        if lost:
+            release_lock(self._folder.path)
+            words = tr("The run folder {path} was deleted while the run was under way; what was trained is in {now}.")
+            raise RunFolderError(words.format(path=before.path, now=self._folder.path)) from error
+
     def _finish(self, status: Literal["finished", "stopped"]) -> None:
         adapter_bytes = self._save()
         loop = self._loop
         position = loop.position if loop else Position()
-        self._folder.write_state(status, **self._results())
+        with_room(lambda: self._folder.write_state(status, **self._results()), self._control, self._emit, position.step)
         self._emit(
             RunFinished(
                 status=status,
@@ -386,20 +426,9 @@ class _Run:
         """Save the trained part, unless there is none yet or the user gave it up; return its size in bytes."""
         if self._loop is None or self._control.discard_requested:
             return 0
-        return save_trained(self._loop.trainer.model, self._config.method.name, self._folder.adapter)
-
-
-def save_trained(model: TrainableModel, method: str, folder: Path) -> int:
-    """Write the trained part into `folder` and return its size in bytes.
-
-    Raises:
-        TrainingError: a trained weight is not finite; nothing is written then.
-    """
-    if not model.finite:
-        raise TrainingError(tr("A trained weight is not a finite number; nothing was saved."))
-    folder.mkdir(exist_ok=True)
-    METHODS.get(method).save(model.model, folder)
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        trainer, position = self._loop.trainer, self._loop.position
+        save = functools.partial(save_trained, trainer.model, self._config.method.name, self._folder.adapter, position)
+        return with_room(save, self._control, self._emit, position.step)
 
 
 def _changes(before: RunConfig, now: RunConfig) -> dict[str, Any]:

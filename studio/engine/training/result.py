@@ -1,0 +1,129 @@
+"""The result of a run, its trained part: saved whole or not at all, and taken from a checkpoint where it is missing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from studio.config import read_config
+from studio.engine.control import Progress
+from studio.engine.device import resolve_device
+from studio.engine.estimate.plan import place_of, plan, with_storage
+from studio.engine.methods import METHODS
+from studio.engine.models.files import FilePrint, sha256
+from studio.engine.models.find import resolve_model
+from studio.engine.models.inspect import inspect_model
+from studio.engine.precision.choose import choose_precision
+from studio.engine.training import checkpoint
+from studio.engine.training.model import TrainableModel, load_trainable
+from studio.engine.training.state import Position
+from studio.errors import RunFolderError, TrainingError
+from studio.i18n import tr
+from studio.runs import RunFolder, sync_folder
+
+log = logging.getLogger(__name__)
+RECORD = "adapter.json"
+
+
+def save_trained(model: TrainableModel, method: str, folder: Path, position: Position) -> int:
+    """Write the trained part into `folder` and return its size in bytes. What was there before stays until then.
+
+    Raises:
+        TrainingError: a trained weight is not finite; nothing is written then.
+        OSError, SafetensorError: the disk is full or cannot be written; nothing is left then.
+    """
+    if not model.finite:
+        raise TrainingError(tr("A trained weight is not a finite number; nothing was saved."))
+    draft, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("partial", "old"))
+    try:
+        draft.mkdir()
+        METHODS.get(method).save(model.model, draft)
+        files: dict[str, FilePrint] = {
+            file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in sorted(draft.iterdir())
+        }
+        record = {"step": position.step, "update": position.update, "files": files}
+        (draft / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        for file in draft.iterdir():
+            with file.open("rb+") as opened:  # on the disk before the folder gets its name
+                os.fsync(opened.fileno())
+        sync_folder(draft)
+        if folder.exists():
+            folder.rename(old)
+        draft.rename(folder)
+        sync_folder(folder.parent)
+    finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        for left in (draft, old):
+            shutil.rmtree(left, ignore_errors=True)
+    return sum(known["bytes"] for known in files.values())
+
+
+def restore_result(folder: RunFolder, progress: Progress) -> str:
+    """See to it that a run has a result: where it has none, or an older one, take its newest valid checkpoint.
+
+    Returns:
+        A sentence that says so; empty where the run has its result already, or no checkpoint either.
+
+    Raises:
+        RunFolderError: the result cannot be written.
+        StudioError: the base model cannot be loaded.
+    """
+    saved = _saved_update(folder)
+    for place in folder.list_checkpoints():
+        update = checkpoint.read_update(place)
+        if update is None or update <= saved:
+            continue
+        try:
+            snapshot = checkpoint.read(place)
+        except TrainingError as error:
+            log.warning("%s", error)
+            continue
+        try:
+            _save_snapshot(folder, snapshot, progress)
+        except OSError as error:
+            raise RunFolderError(
+                tr("The run folder {path} cannot be written: {reason}.").format(path=folder.path, reason=error.strerror)
+            ) from error
+        return tr(
+            "The run ended before its result was saved; this is its newest checkpoint, of update {update}."
+        ).format(update=update)
+    return ""
+
+
+def _saved_update(folder: RunFolder) -> int:
+    """Return the update whose weights are the saved result; -1 where there is none, or it is damaged."""
+    if not any(folder.adapter.glob("*.safetensors")):
+        return -1
+    try:
+        record: dict[str, Any] = json.loads((folder.adapter / RECORD).read_text(encoding="utf-8"))
+        whole = all(sha256(folder.adapter / name) == known["sha256"] for name, known in record["files"].items())
+        return int(record["update"]) if whole else -1
+    except FileNotFoundError:  # of an earlier version, or a file is missing
+        return int(folder.read_state().get("updates", 0)) if not (folder.adapter / RECORD).exists() else -1
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("%s is damaged: %s", folder.adapter / RECORD, error)
+        return -1
+
+
+def _save_snapshot(folder: RunFolder, snapshot: checkpoint.Snapshot, progress: Progress) -> None:
+    """Load the base as the run did, on the processor, and put the trained weights of a checkpoint into it."""
+    state: dict[str, Any] = folder.read_state()
+    config = with_storage(read_config(folder.config), state.get("base_dtype", "auto"))
+    base = resolve_model(state.get("model", {}).get("path", config.model.path), progress)
+    info = inspect_model(base, progress)
+    config = config.model_copy(update={"training": config.training.model_copy(update={"device": "cpu"})})
+    precision, _ = choose_precision(config.precision, resolve_device("cpu"), info.dtype)
+    fit = plan(info, config, place_of(config)).fit
+    model = load_trainable(base, config, precision, torch.device("cpu"), fit, progress)
+    parameters = dict(model.model.named_parameters())
+    with torch.no_grad():
+        for name, value in snapshot.trained.items():
+            parameters[name].copy_(value)
+    save_trained(model, config.method.name, folder.adapter, Position(**snapshot.position))
