@@ -42,9 +42,6 @@ def _attempt(args: argparse.Namespace, console: Console, log_file: Path) -> int:
     except StudioError as error:
         console.failure(str(error))
         return WRONG if isinstance(error, ConfigError) else FAILED
-    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return DONE
     except KeyboardInterrupt:
         console.failure(tr("Interrupted."))
         return FAILED

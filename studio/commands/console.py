@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
+import os
 import shutil
 import sys
 import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TextIO, TypeAlias
+
+from typing_extensions import override
 
 from studio.events import spell_non_finite
 from studio.i18n import tr
@@ -22,10 +26,61 @@ REDRAW_SECONDS = 0.1
 PLAIN_SECONDS = 10.0
 
 
+class LastingStream(io.TextIOBase):
+    """Writes to a stream as long as that is possible. Later text goes nowhere.
+
+    A reader that has gone (a closed pipe, a lost terminal) or a full disk must not end what the program does.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @override
+    def write(self, text: str) -> int:
+        with self._lasting():
+            self._stream.write(text)
+        return len(text)
+
+    @override
+    def flush(self) -> None:
+        with self._lasting():
+            self._stream.flush()
+
+    @override
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    @override
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    @property
+    @override
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    @contextlib.contextmanager
+    def _lasting(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError):  # the latter: the stream is closed
+            redirect_nowhere(self._stream)
+
+
+def redirect_nowhere(stream: TextIO) -> None:
+    """Let a stream that cannot be written end in nothing, what waits in its buffer included."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, stream.fileno())
+        finally:
+            os.close(nowhere)
+
+
 class ProgressLine:
     """The progress of one command on `stream`."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | LastingStream) -> None:
         self._stream = stream
         self._live = stream.isatty()
         self._stage = ""
@@ -97,17 +152,20 @@ class Console:
     """The two streams of one command.
 
     Inside its `with` block, anything else that is written to stdout (by a library, for example) goes to stderr.
-    So stdout holds only the result: one JSON object with `--json`, the text otherwise.
+    So stdout holds only the result: one JSON object with `--json`, the text otherwise. Nothing fails because nobody
+    reads it any more.
     """
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self._out: TextIO = sys.stdout
-        self._line = ProgressLine(sys.stderr)
-        self._redirected = contextlib.redirect_stdout(sys.stderr)
+        self._err = LastingStream(sys.stderr)
+        self._line = ProgressLine(self._err)
+        self._redirected = contextlib.ExitStack()
 
     def __enter__(self) -> Console:
-        self._redirected.__enter__()
+        for redirect in (contextlib.redirect_stdout, contextlib.redirect_stderr):
+            self._redirected.enter_context(redirect(self._err))
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -118,12 +176,18 @@ class Console:
         """Write the command's result. JSON is ASCII, so that it is valid in any encoding of a pipe."""
         self._line.clear()
         words = json.dumps(spell_non_finite(values), default=str, allow_nan=False) if self.as_json else text
-        print(words, file=self._out, flush=True)
+        try:
+            print(words, file=self._out, flush=True)
+        except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
+            redirect_nowhere(self._out)
+        except OSError:
+            redirect_nowhere(self._out)  # what waits in its buffer must not fail again at the end
+            raise
 
     def note(self, text: str) -> None:
         """Write a line to stderr."""
         self._line.clear()
-        print(text, file=sys.stderr, flush=True)
+        print(text, file=self._err, flush=True)
 
     def failure(self, sentence: str) -> None:
         """Write why the command failed; with `--json` also as `error` in the result."""

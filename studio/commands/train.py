@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from studio.commands.console import Commands, Console, add_command
 from studio.commands.runs import add_runs_option
 from studio.config import read_config
+from studio.engine.disk import DISK_FULL
 from studio.engine.methods import METHODS
 from studio.engine.numerics.verdicts import verdict_words
 from studio.engine.precision.choose import reason_text
+from studio.errors import RunFolderError
 from studio.events import (
+    CheckpointFailed,
     DataPrepared,
     EvaluationCompleted,
     KernelsChosen,
@@ -28,11 +31,15 @@ from studio.events import (
     PromptsAnswered,
     RetentionMeasured,
     RetentionReported,
+    RunFailed,
     RunFinished,
+    RunPaused,
+    RunResumed,
     RunStarted,
 )
 from studio.i18n import tr
 from studio.runner.memory_words import measured_text, shrunk_text
+from studio.runner.signals import on_signals
 from studio.runner.words import unmergeable_text
 from studio.text.numbers import duration_text, speed_text
 from studio.text.retention import answers_text, report_text, retention_text
@@ -81,10 +88,12 @@ def follow(begin: Callable[[Controller], RunFolder], console: Console) -> int:
     from studio.runner.record import RunRecord
 
     controller = Controller()
-    with _stop_on_signal(controller):
+    with _on_signals(controller):
         folder = begin(controller)
         record = RunRecord(folder)
         _follow(controller, record, console)
+    if not record.state.ended:  # its worker can no longer say why
+        record.apply(RunFailed(step=record.state.step, sentence=tr("The run ended without saying why; see its log.")))
     state = record.state
     values = {
         "run": str(folder.path),
@@ -157,6 +166,15 @@ def _tell(update: Update, state: RunState, console: Console) -> None:
             console.note(shrunk_text(update))
         case OverflowDiagnosed():
             console.note(" ".join(verdict_words(update)))
+        case CheckpointFailed():
+            words = tr("The checkpoint of update {update} could not be written ({reason}); the run goes on.")
+            console.note(words.format(update=update.update, reason=update.reason))
+        case RunPaused(because=because) if because == DISK_FULL:
+            console.note(
+                tr("The disk is full: the run waits, and goes on by itself once there is room. Ctrl-C stops it.")
+            )
+        case RunResumed(restarted=False):
+            console.note(tr("The run goes on after step {step}.").format(step=update.step))
         case RunFinished():
             console.note(
                 tr("{status}: {updates} updates in {duration}.").format(
@@ -182,19 +200,15 @@ def _details(state: RunState) -> Iterator[str]:
         yield tr("{duration} left").format(duration=duration_text(state.eta_seconds))
 
 
-@contextmanager
-def _stop_on_signal(controller: Controller) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM saves the adapter and ends the run; the second one quits at once."""
+def _on_signals(controller: Controller) -> AbstractContextManager[None]:
+    """A signal to end saves the adapter and ends the run; Ctrl-C after that quits at once."""
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        if controller.stopping and controller.folder:
-            controller.folder.write_state("failed", error=tr("Quit before the run could save."))
+    def stop(received: signal.Signals) -> None:
+        # A closed terminal sends several signals: only a second Ctrl-C comes from somebody who does not want to wait.
+        if received == signal.SIGINT and controller.stopping and controller.folder:
+            with contextlib.suppress(OSError, RunFolderError):  # it is interrupted then
+                controller.folder.write_state("failed", error=tr("Quit before the run could save."))
             os._exit(INTERRUPTED)  # the worker may be deep in a computation that nothing interrupts
         controller.stop()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return on_signals(stop, controller.checkpoint_now)

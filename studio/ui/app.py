@@ -29,6 +29,7 @@ from PySide6.QtWidgets import QApplication
 from studio.i18n import set_language, tr
 from studio.paths import resource
 from studio.runner import actions
+from studio.runner.signals import on_signals
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
 from studio.ui.main_window import MainWindow
@@ -133,20 +134,18 @@ def _hooks(context: AppContext, window: MainWindow) -> Iterator[None]:
             tr("Something unexpected happened ({kind}); the log has the details.").format(kind=kind.__name__)
         )
 
-    def on_signal(_number: int, _frame: object) -> None:
+    def stop(_: signal.Signals) -> None:
         QTimer.singleShot(0, window.quit_saving)
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     sys.excepthook, excepthook = on_defect, sys.excepthook
     threading.excepthook, thread_hook = _log_thread_defect, threading.excepthook
     qInstallMessageHandler(lambda kind, _, words: logging.getLogger("qt").log(_LEVELS[kind], "%s", words))
     try:
-        yield
+        with on_signals(stop, context.controller.checkpoint_now):
+            yield
     finally:
         qInstallMessageHandler(None)
         sys.excepthook, threading.excepthook = excepthook, thread_hook
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _place(trace: TracebackType | None) -> tuple[str, int]:

@@ -15,9 +15,10 @@ import pytest
 from studio.config import RunConfig, parse_config
 from studio.engine import disk
 from studio.engine.control import Control
+from studio.errors import TrainingError
 from studio.events import CheckpointSaved, RunEvent, RunFailed, RunFinished, RunPaused, RunResumed
 from studio.runner.record import LogLine, Update
-from studio.runner.worker import run_training
+from studio.runner.worker import resume_training, run_training
 from studio.runs import RunFolder, create_run, holder_of, read_journal, read_lock, release_lock, take_lock
 
 CONFIG = parse_config({"model": {"path": "m"}, "data": {"sources": [{"path": "d"}]}})
@@ -229,3 +230,19 @@ def test_the_lock_is_free_when_the_run_has_ended(watched: Watched) -> None:
     watched.run(train)
     assert held == [True]
     assert not watched.folder.held
+
+
+def test_an_ended_run_that_cannot_be_continued_stays_as_it_was(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise TrainingError("The data are others.")
+
+    monkeypatch.setattr("studio.engine.training.run.resume", refuse)
+    watched.run(lambda emit: emit(FINISHED))
+    watched.folder.write_state("finished")
+    told: list[Update] = []
+    resume_training(watched.folder, watched.control, told.append)
+    assert [update.sentence for update in told if isinstance(update, RunFailed)] == ["The data are others."]
+    assert watched.folder.read_state()["status"] == "finished"
+    assert watched.journalled == [FINISHED]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QWidget
 
+from studio.engine.disk import DISK_FULL
 from studio.i18n import tr
 from studio.runner.numerics import verdict_title
 from studio.runner.record import RunState
@@ -41,7 +42,7 @@ class EndBanner(QFrame):
         failed, waits = state.status == "failed", bool(state.paused_because) and not state.ended
         self.export.setVisible(not failed and not waits)
         self.log.setVisible(failed)
-        self.numerics.setVisible(waits or (failed and bool(state.step)))
+        self.numerics.setVisible((waits and state.paused_because != DISK_FULL) or (failed and bool(state.step)))
         if waits:
             self.verdict.set(_waiting(state), "warning")
         else:
@@ -51,6 +52,10 @@ class EndBanner(QFrame):
 
 
 def _waiting(state: RunState) -> str:
+    if state.paused_because == DISK_FULL:
+        return tr("The disk is full. The run waits after step {step}, and goes on by itself once there is room.").format(
+            step=f"{state.step:,}"
+        )
     return tr("Paused after step {step}: {verdict}. The weights are those of the last good update, {update}.").format(
         step=f"{state.step:,}", verdict=tr(verdict_title(state.paused_because)), update=f"{state.update:,}"
     )
