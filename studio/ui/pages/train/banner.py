@@ -53,9 +53,9 @@ class EndBanner(QFrame):
 
 def _waiting(state: RunState) -> str:
     if state.paused_because == DISK_FULL:
-        return tr("The disk is full. The run waits after step {step}, and goes on by itself once there is room.").format(
-            step=f"{state.step:,}"
-        )
+        return tr(
+            "The disk is full. The run waits after step {step}, and goes on by itself once there is room."
+        ).format(step=f"{state.step:,}")
     return tr("Paused after step {step}: {verdict}. The weights are those of the last good update, {update}.").format(
         step=f"{state.step:,}", verdict=tr(verdict_title(state.paused_because)), update=f"{state.update:,}"
     )
