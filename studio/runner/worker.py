@@ -98,7 +98,6 @@ class _Reporter:
         self._begun = False
         self._journal: Journal | None = None
         self._step = 0
-        self._one_at_a_time = threading.RLock()  # checkpoints are told of by the thread that writes them
 
     def open(self) -> None:
         """Take the run's lock and open its journal. Raises `RunFolderError`, `OSError`."""
@@ -117,17 +116,16 @@ class _Reporter:
         if isinstance(event, ProgressReported):
             self._put(event)
             return
-        with self._one_at_a_time:
-            self._begun = True
-            if isinstance(event, StepCompleted):
-                self._step = event.step
-            if isinstance(event, RunFinished):
-                self._write(event)
-                self._put(event)
-            else:
-                self._put(event)
-                self._write(event)
-            self._ended |= isinstance(event, RunFinished | RunFailed)
+        self._begun = True
+        if isinstance(event, StepCompleted):
+            self._step = event.step
+        if isinstance(event, RunFinished):
+            self._write(event)
+            self._put(event)
+        else:
+            self._put(event)
+            self._write(event)
+        self._ended |= isinstance(event, RunFinished | RunFailed)
 
     def check_ended(self) -> None:
         """Raise `RuntimeError` where nobody was told how the run ended."""

@@ -106,25 +106,34 @@ def test_what_a_library_prints_does_not_reach_stdout(
 
 
 WAITING = """
-import sys, types
+import signal, sys, types
 sys.path.insert(0, {tests!r})
 import conftest as fakes
 module = types.ModuleType("studio.engine.training.run")
 def train(config, folder, control, emit):
     print("waiting", flush=True)
     while {ignore} or not control._stop.wait(0.05):
-        pass
+        if control.take_checkpoint_request():
+            print("a checkpoint", flush=True)
+    print("text that nobody may read", flush=True)
+    if {fail}:
+        raise ValueError("of some kind")
     fakes.finish(folder, emit, "stopped")
 module.train = train
 sys.modules["studio.engine.training.run"] = module
+if {nohup}:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 from studio.cli import main
 sys.exit(main(sys.argv[1:]))
 """
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 
-def start_waiting_run(config: Path, runs: Path, *, ignore: bool) -> subprocess.Popen[str]:
+def start_waiting_run(
+    config: Path, runs: Path, *, ignore: bool = False, fail: bool = False, nohup: bool = False
+) -> subprocess.Popen[str]:
     """Start `train --json` in a process of its own and return once its worker is at work."""
-    code = WAITING.format(tests=str(Path(__file__).parent), ignore=ignore)
+    code = WAITING.format(tests=str(Path(__file__).parent), ignore=ignore, fail=fail, nohup=nohup)
     process = subprocess.Popen(
         [sys.executable, "-c", code, "train", str(config), "--runs", str(runs), "--json"],
         cwd=Path(__file__).parents[2],
@@ -147,17 +156,47 @@ def wait_for(process: subprocess.Popen[str], text: str) -> None:
     pytest.fail(f"the process ended before it said {text!r}: {''.join(said)}")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_the_run_cleanly(config: Path, tmp_path: Path, number: signal.Signals) -> None:
-    process = start_waiting_run(config, tmp_path / "runs", ignore=False)
-    process.send_signal(number)
+@posix
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_stops_the_run_cleanly(config: Path, tmp_path: Path, number: str) -> None:
+    process = start_waiting_run(config, tmp_path / "runs")
+    for _ in range(1 if number == "SIGINT" else 2):  # a closed terminal sends more than one
+        process.send_signal(getattr(signal, number))
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert json.loads(out)["status"] == "stopped"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@posix
+@pytest.mark.parametrize(("fail", "status"), [(False, 0), (True, 1)], ids=["stopped", "failed"])
+def test_a_terminal_that_is_gone_neither_ends_a_run_nor_hides_its_failure(
+    config: Path, tmp_path: Path, fail: bool, status: int
+) -> None:
+    process = start_waiting_run(config, tmp_path / "runs", fail=fail)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    process.stderr.close()
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=60) == status
+    (state,) = (tmp_path / "runs").glob("*/state.json")
+    assert json.loads(state.read_text(encoding="utf-8"))["status"] == ("failed" if fail else "stopped")
+
+
+@posix
+def test_a_run_started_with_nohup_outlives_its_terminal_and_saves_checkpoints_when_asked(
+    config: Path, tmp_path: Path
+) -> None:
+    process = start_waiting_run(config, tmp_path / "runs", nohup=True)
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGUSR1)
+    wait_for(process, "a checkpoint")
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert json.loads(out)["status"] == "stopped"
+
+
+@posix
 def test_a_second_ctrl_c_quits_at_once_and_the_run_folder_says_so(config: Path, tmp_path: Path) -> None:
     process = start_waiting_run(config, tmp_path / "runs", ignore=True)
     process.send_signal(signal.SIGINT)
