@@ -76,6 +76,9 @@ WORDS = {
     "preference_data": gettext_noop(
         "{file} is preference data (DPO): the chosen answers are learnt, the rejected ones are not used."
     ),
+    "tied_answers": gettext_noop(
+        "{file}: in {count} of {rows} rows the chosen and the rejected answer are the same; it is learnt all the same."
+    ),
     "rated_data": gettext_noop("{file} is rated data (KTO): only the answers marked as good are learnt."),
     "rewritten_turns": gettext_noop(
         "{file}: in {count} of {rows} rows the chat template rewrites earlier turns; each answer becomes its own row."

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from typing import Any
 
 from studio.config import DataSource
 from studio.engine.control import Progress
@@ -113,6 +114,8 @@ def open_source(
 ) -> OpenSource:
     """Begin to read a source; its rows are counted in `tally`, or in a new one.
 
+    Where no format fits, or a mapped column is missing, the values inside objects are columns too, such as `qa.answer`.
+
     Raises:
         DataError: it cannot be read, or has no rows or no known format.
     """
@@ -121,9 +124,33 @@ def open_source(
     first = unfolded(list(islice(rows, _SAMPLE)), tally)
     if not first:
         raise DataError(tally.why_nothing_is_left(printable(source_path(source)), max_length=0).text())
-    names = tuple(dict.fromkeys(name for row in first for name in row.values))
-    chosen, columns = recognise(source, names)
+    names = _names(first)
+    try:
+        chosen, columns = recognise(source, names)
+    except DataError:
+        first, rows = [flat(row) for row in first], map(flat, rows)
+        names = _names(first)
+        chosen, columns = recognise(source, names)
     return OpenSource(source, chosen, columns, names, chain(first, rows), tally)
+
+
+def _names(rows: list[Row]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for row in rows for name in row.values))
+
+
+def flat(row: Row) -> Row:
+    """Return a row with a column for each value inside its objects, whose name is the way to it, with dots."""
+    return replace(row, values=_flat_values(row.values))
+
+
+def _flat_values(values: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            flat |= {f"{name}.{inner}": cell for inner, cell in _flat_values(value).items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 def unfolded(first: list[Row], tally: Tally) -> list[Row]:

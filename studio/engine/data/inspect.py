@@ -13,7 +13,7 @@ from studio.config import DataSource
 from studio.config.data import MAX_LENGTH, TRAIN_ON, VALIDATION_FRACTION, TrainOn
 from studio.engine.control import Progress, no_progress
 from studio.engine.data.encoder import Encoding
-from studio.engine.data.examples import MOST_COLUMNS, OpenSource, open_source, unfolded
+from studio.engine.data.examples import MOST_COLUMNS, OpenSource, flat, open_source, unfolded
 from studio.engine.data.findings import Finding, Survey, find
 from studio.engine.data.findings.rows import TraitList, traits
 from studio.engine.data.formats import FORMATS
@@ -143,7 +143,7 @@ def inspect_data(
 
 
 def peek_columns(source: DataSource, progress: Progress = no_progress) -> tuple[ColumnInfo, ...]:
-    """Return the columns of the first rows of a source, whether or not they fit a format.
+    """Return the columns of the first rows of a source, those inside objects too, whether or not they fit a format.
 
     Raises:
         DataError: the file cannot be read, or has no rows.
@@ -152,7 +152,7 @@ def peek_columns(source: DataSource, progress: Progress = no_progress) -> tuple[
     tally, columns = Tally(), _Columns()
     rows = read_rows(local_sources(source, progress)[0], tally, progress, "reading_data")
     for row in unfolded(list(islice(rows, _PEEKED)), tally):
-        columns.count(row)
+        columns.count(flat(row))
     return columns.infos({})
 
 

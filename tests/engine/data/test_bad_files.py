@@ -140,6 +140,7 @@ REFUSED = [
     Case(
         item="20-deep-list", name="a.json", content=f"[\n{deep(100_000)}]", error="line 2: nested more than 100 levels"
     ),
+    Case(item="8-missing-end", name="a.jsonl", content=f'{{"prompt": "a"\n{ROW}\n', error="line 1: .* at column 15"),
     Case(item="24-no-format", name="a.jsonl", content='{"a": "1", "b": "2"}', error=r"fit no known format \(a, b\)"),
     Case(
         item="24-absent",

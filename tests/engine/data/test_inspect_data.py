@@ -93,6 +93,8 @@ def test_when_no_row_can_teach_that_is_the_first_problem(jsonl: Jsonl, tokenizer
     found = inspect_data(DataSource(path=jsonl([{"prompt": "a", "completion": ""}])), tokenizer, "chat")
     assert found.skipped == found.rows == 1
     assert found.problems[0].text().startswith("No row of")
+    unloved = inspect_data(DataSource(path=jsonl([{"prompt": "a", "completion": "b", "label": False}])))
+    assert (unloved.problems[0].code, unloved.problems[0].neutral) == ("no_row_teaches", False)
 
 
 def test_of_a_long_file_every_row_is_read_and_the_first_are_encoded(

@@ -14,8 +14,9 @@ from studio.config.data import TrainOn
 from studio.engine.control import no_progress
 from studio.engine.data.examples import open_source
 from studio.engine.data.formats.base import Example, Message
-from studio.engine.data.inspect import DataInspection, inspect_data
+from studio.engine.data.inspect import DataInspection, inspect_data, peek_columns
 from studio.engine.data.report import Remark
+from studio.engine.data.xray import open_xray
 from studio.errors import DataError
 from tests.layouts.further import FURTHER, said
 from tests.layouts.table import CASES, PAGE, describe, page
@@ -268,3 +269,53 @@ def test_files_that_were_taught_wrong_are_taught_as_they_mean(folder: str, taugh
 
 def test_describing_a_refused_file_gives_its_reason() -> None:
     assert describe(CASES / "19-oasst" / "a.jsonl")[0] == "refused"
+
+
+def test_pairs_of_role_and_text_are_turns_and_no_questions_about_roles(jsonl: Jsonl) -> None:
+    turns = [["system", "Be brief."], ["User", "2+2?"], ["assistant", "4"]]
+    expected = (Message("system", "Be brief."), Message("user", "2+2?"), Message("assistant", "4"))
+    assert only(jsonl([{"messages": turns}])).messages == expected
+    asked = only(jsonl([{"history": [["2+2?", "4"]], "prompt": "And 3?", "completion": "7"}])).messages
+    assert [(message.role, message.content) for message in asked[:2]] == [("user", "2+2?"), ("assistant", "4")]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"问题": "2+2?", "回答": "4"},
+        {"指令": "2+2?", "输入": "", "输出": "4"},
+        {"human": "2+2?", "bot": "4"},
+        {"document": "2+2?", "summary": "4"},
+        {"article": "2+2?", "highlights": "4"},
+    ],
+)
+def test_customary_names_of_question_and_answer_are_known(row: dict[str, str], jsonl: Jsonl) -> None:
+    path = jsonl([row])
+    assert only(path).messages == (Message("user", "2+2?"), Message("assistant", "4"))
+    assert inspect_data(DataSource(path=path)).unused_columns == ()
+
+
+def test_equal_answers_of_a_preference_are_told(jsonl: Jsonl) -> None:
+    rows = [{"prompt": f"a{n}", "chosen": "b", "rejected": rejected} for n, rejected in enumerate("bcb")]
+    tied = [problem for problem in inspect_data(DataSource(path=jsonl(rows))).problems if not problem.neutral]
+    assert [(problem.code, dict(problem.values)["count"]) for problem in tied] == [("tied_answers", 2)]
+
+
+NESTED = [{"id": n, "talk": {"asked": {"text": f"{n}+2?"}, "said": f"{n + 2}"}} for n in range(3)]
+
+
+def test_the_columns_inside_objects_can_be_mapped(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
+    path = jsonl(NESTED)
+    with pytest.raises(DataError, match=r"no known format \(id, talk\.asked\.text, talk\.said\)"):
+        inspect_data(DataSource(path=path))
+    assert [column.name for column in peek_columns(DataSource(path=path))] == ["id", "talk.asked.text", "talk.said"]
+    source = DataSource(path=path, columns={"prompt": "talk.asked.text", "completion": "talk.said"})
+    assert inspect_data(source).unused_columns == ("id",)
+    assert only(path, columns=source.columns).messages == (Message("user", "0+2?"), Message("assistant", "2"))
+    xray = open_xray(source, tokenizer, "base")
+    assert "".join(part.text for part in xray.row(2).segments if part.learnt).startswith("4")
+
+
+def test_a_known_column_that_holds_an_object_stays_whole(jsonl: Jsonl) -> None:
+    row = {"context": "It is 4.", "question": "2+2?", "answers": {"text": ["4"], "answer_start": [6]}}
+    assert only(jsonl([row])).messages[-1] == Message("assistant", "4")

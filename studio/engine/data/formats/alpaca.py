@@ -54,9 +54,12 @@ FORMAT = Format(
     explanation=gettext_noop("One instruction a row: instruction, an optional input, and the output to learn."),
     order=30,
     fields=(
-        Field("instruction"),
-        Field("input", required=False),
-        Field("output", ("response", "answer", "completion", "target", "responses", "completions")),
+        Field("instruction", ("指令",)),
+        Field("input", ("输入",), required=False),
+        Field(
+            "output",
+            ("response", "answer", "completion", "target", "responses", "completions", "输出", "回答", "答案", "回复"),
+        ),
     ),
     companions=(
         Field("question", ("query", "problem", "prompt"), required=False),

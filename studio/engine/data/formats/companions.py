@@ -13,18 +13,24 @@ from studio.engine.data.formats.values import as_text, text
 from studio.engine.data.report import Remark, RowSkipped
 
 COMPANIONS = (
-    Field("system", ("system_prompt", "system_message", "system_instruction", "sys_prompt"), required=False),
+    Field(
+        "system",
+        ("system_prompt", "system_message", "system_instruction", "sys_prompt", "系统", "系统提示", "系统提示词"),
+        required=False,
+    ),
     Field(
         "context",
         (
             *("contexts", "passage", "passages", "paragraph", "article", "document", "documents"),
-            *("background", "knowledge", "evidence"),
+            *("background", "knowledge", "evidence", "上下文", "背景"),
         ),
         required=False,
     ),
-    Field("history", ("chat_history", "conversation_history", "dialogue_history", "past"), required=False),
-    Field("choices", ("options", "candidates"), required=False),
-    Field("thought", (*THOUGHTS, "rationale", "complex_cot", "think", "reasoning_trace"), required=False),
+    Field("history", ("chat_history", "conversation_history", "dialogue_history", "past", "历史"), required=False),
+    Field("choices", ("options", "candidates", "选项"), required=False),
+    Field(
+        "thought", (*THOUGHTS, "rationale", "complex_cot", "think", "reasoning_trace", "思考", "思维链"), required=False
+    ),
 )
 
 _ADJACENT = 12  # characters from which a part of a question that another part holds already is not repeated
@@ -48,7 +54,9 @@ class Companions:
     @classmethod
     def of(cls, row: Mapping[str, Any], columns: Columns) -> Companions:
         """Read them from a row. Raises `RowSkipped` where one of them cannot be read."""
-        context, history = _joined(_cell(row, columns, "context"), "context"), _cell(row, columns, "history")
+        cells = ((_cell(row, columns, name), columns.get(name, name)) for name in ("context", "thought"))
+        context, thought = (_joined(cell, column) for cell, column in cells)
+        history = _cell(row, columns, "history")
         earlier: tuple[Message, ...] = ()
         if isinstance(history, str):
             context = "\n\n".join(part for part in (history, context) if part.strip())
@@ -59,7 +67,7 @@ class Companions:
             context,
             earlier,
             _choices(_cell(row, columns, "choices")),
-            _joined(_cell(row, columns, "thought"), "thought"),
+            thought,
         )
 
     @property

@@ -26,7 +26,10 @@ def read(row: Mapping[str, Any], columns: Columns) -> Example:
     if isinstance(chosen, list) and all(isinstance(text, str) for text in chosen):
         row = {**row, columns["chosen"]: chosen[0] if chosen else None}  # a ranking, the best first
     example = _transcript(row, columns) or continuation(row, columns, "chosen", _before(row, columns))
-    return replace(example, notes=(*example.notes, Remark("preference_data")))
+    notes = [Remark("preference_data")]
+    if chosen == row.get(columns.get("rejected", "")):
+        notes.append(Remark("tied_answers"))
+    return replace(example, notes=(*example.notes, *notes))
 
 
 def _transcript(row: Mapping[str, Any], columns: Columns) -> Example | None:

@@ -143,12 +143,19 @@ FORMAT = Format(
     explanation=gettext_noop("A prompt and its completion, or a question and its answer. Only the second is learnt."),
     order=40,
     fields=(
-        Field("prompt", ("question", "input", "query", "problem", "user", "inputs")),
+        Field(
+            "prompt",
+            (
+                *("question", "input", "query", "problem", "user", "inputs", "human"),
+                *("问题", "提问", "用户", "article", "document"),
+            ),
+        ),
         Field(
             "completion",
             (
                 *("solution", "answer", "output", "response", "target", "assistant", "reply"),
-                *("answers", "answerkey", "responses", "completions", "targets"),
+                *("answers", "answerkey", "responses", "completions", "targets", "bot", "summary", "highlights"),
+                *("回答", "答案", "回复", "助手", "摘要"),
             ),
         ),
     ),

@@ -49,8 +49,8 @@ _THOUGHT_PARTS = ("thinking", "reasoning")
 def turns(value: Any, field: str) -> tuple[Message, ...]:
     """Return the turns of a conversation.
 
-    A turn is an object with a role and a content, under any of their customary names. One object, or a pair of texts,
-    may also hold a question and its answer. Texts alone are question and answer in turn.
+    A turn is an object with a role and a content, under any of their customary names, or a pair of the two. One object,
+    or a pair of texts, may also hold a question and its answer. Texts alone are question and answer in turn.
 
     Raises:
         RowSkipped: it is no list of turns, or a turn lacks its role or content, or uses tools or images, or has a mark
@@ -87,13 +87,20 @@ def transcript(text: str) -> tuple[Message, ...]:
 
 
 def _as_objects(value: Any) -> Any:
-    """Return a list of objects for an object of lists of the same length, as tables in columns store them."""
+    """Return a list of objects for pairs of role and text, and for an object of lists of the same length."""
+    if isinstance(value, list) and value and all(_is_role_and_text(item) for item in value):
+        return [{"role": role, "content": text} for role, text in value]
     if isinstance(value, Mapping):
         columns = list(value.values())
         if columns and all(isinstance(c, list) and len(c) == len(columns[0]) for c in columns):
             return [dict(zip(value, cells, strict=True)) for cells in zip(*columns, strict=True)]
         return [value] if any(is_filled(value.get(key)) for key in _ROLE_KEYS) else value
     return value
+
+
+def _is_role_and_text(item: Any) -> bool:
+    is_pair = isinstance(item, list | tuple) and len(item) == 2 and all(isinstance(text, str) for text in item)
+    return is_pair and item[0].strip().lower() in (_ROLES.keys() | _TOOL_ROLES)
 
 
 def _messages(item: Any) -> list[Message]:

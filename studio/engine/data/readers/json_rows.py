@@ -51,7 +51,9 @@ def _by_line(lines: Iterator[Line | Broken]) -> Iterator[Row | Broken]:
         try:
             yield _row(values.parse(line.text), line.number, line.number, values.repeated_key)
         except Malformed as error:
-            what = _at(error.what, error.column)
+            # What is missing at the end of a line is missed behind its line end.
+            column = error.column if error.line == 1 else len(line.text.rstrip("\r\n")) + 1
+            what = _at(error.what, column)
             if not line.text.endswith(("\n", "\r")):
                 what = tr("{what}, and the line has no end: the file may be incomplete").format(what=what)
             yield Broken(line.number, what)
