@@ -13,6 +13,8 @@ from typing import Any, Literal, TypeAlias
 from studio.config import RunConfig, read_config
 from studio.config.run import override_config
 from studio.events import (
+    CheckpointFailed,
+    CheckpointSaved,
     DataPrepared,
     EvaluationCompleted,
     KernelsChosen,
@@ -79,7 +81,8 @@ class RunState:
     `precision` is what the run computes in now, and `compute` the format of its matrix products: fp32, bf16 or fp16.
     `validation_rows` are the rows that the last validation loss was measured on, and those that are held out (0 in
     journals of earlier versions). `paused_because` is the verdict that a paused run waits with, empty when
-    the user paused it.
+    the user paused it; meanwhile `released` bytes of the GPU are free, of which `missing` are wanted to go on.
+    `checkpoint` is the newest one, `checkpoint_failed` a later one that could not be written.
     """
 
     status: str = "created"
@@ -112,6 +115,10 @@ class RunState:
     seconds: float = 0.0
     sentence: str = ""
     paused_because: str = ""
+    released: int = 0
+    missing: int = 0
+    checkpoint: CheckpointSaved | None = None
+    checkpoint_failed: CheckpointFailed | None = None
     trainable_parameters: int = 0
     total_parameters: int = 0
     data: DataPrepared | None = None
@@ -142,6 +149,7 @@ class RunRecord:
         self.samples: list[NumericsSampled] = []
         self.answers: list[PromptsAnswered] = []
         self.ranked: RowsRanked | None = None
+        self.seams: list[RunResumed] = []  # where the run was continued from a checkpoint
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self.version = 0
         self._recent: deque[StepCompleted] = deque(maxlen=SPEED_WINDOW)
@@ -215,14 +223,18 @@ class RunRecord:
             case RetentionReported():
                 self._set(report=event, retention=event.retention, kl=event.kl)
             case NumericsStarted():
-                self.numerics, self.first_sample = event, len(self.samples)
+                self._numerics_started(event)
                 self._set_compute(event.compute)
             case NumericsSampled():
                 self.samples.append(compact(event))
             case OverflowDiagnosed():
                 self.verdicts.append(event)
+            case CheckpointSaved():
+                self._set(checkpoint=event, checkpoint_failed=None)
+            case CheckpointFailed():
+                self._set(checkpoint_failed=event)
             case RunPaused():
-                self._set(status="paused", paused_because=event.because)
+                self._set(status="paused", paused_because=event.because, released=event.released, missing=event.missing)
             case RunResumed():
                 self._resumed(event)
             case RunFinished():
@@ -240,8 +252,50 @@ class RunRecord:
     def _set(self, **changes: object) -> None:
         self.state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]
 
+    def _numerics_started(self, event: NumericsStarted) -> None:
+        before = self.numerics
+        if before is None or (before.modules, before.compute) != (event.modules, event.compute):
+            self.first_sample = len(self.samples)
+        self.numerics = event
+
+    def begin_again(self) -> None:
+        """Take in that the run, which had ended or was cut off, is about to be continued."""
+        self.version += 1
+        self._set(status="created", stage="", sentence="", paused_because="", eta_seconds=None)
+
+    def _go_back(self, event: RunResumed) -> None:
+        """Forget the steps after the checkpoint: they are made again, and the series go on as one line."""
+        lost = self.series["seconds"].x > event.step
+        seconds = self.state.seconds - float(self.series["seconds"].y[lost].sum())
+        for series in self.series.values():
+            series.keep_until(event.step)
+        self.skips = [step for step in self.skips if step <= event.step]
+        self.verdicts = [verdict for verdict in self.verdicts if verdict.step <= event.step]
+        self.samples = [sample for sample in self.samples if sample.step <= event.step]
+        self.answers = [answers for answers in self.answers if answers.step <= event.step]
+        self.changes = [change for change in self.changes if change[0] <= event.step]
+        self._configs, self.ranked = [], None
+        self._formats = [found for found in self._formats if found[0] <= event.step + 1]
+        self._recent.clear()
+        self.seams.append(event)
+        self._set(
+            step=event.step,
+            update=event.update,
+            done=event.update,
+            seconds=seconds,
+            loss=self.series["loss"].last,
+            validation_loss=self.series["validation"].last,
+            retention=self.series["retention"].last,
+            kl=self.series["kl"].last,
+            skipped_steps=len(self.skips),
+            report=None,
+            sentence="",
+        )
+
     def _resumed(self, event: RunResumed) -> None:
-        self._set(status="running", paused_because="")
+        if event.restarted:
+            self._go_back(event)
+        self._set(status="running", paused_because="", released=0, missing=0)
         # `changes` also names what is no setting, such as rows that are left out.
         changes = {
             key: value for key, value in event.changes.items() if key.partition(".")[0] in RunConfig.model_fields

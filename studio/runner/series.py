@@ -44,6 +44,10 @@ class MetricSeries:
         self._points[:, self._length] = x, y
         self._length += 1
 
+    def keep_until(self, x: float) -> None:
+        """Forget the points after this x."""
+        self._length = int(np.searchsorted(self.x, x, side="right"))
+
     def at(self, x: float) -> float | None:
         """Return the value at exactly this x, or None when there is none."""
         place = int(np.searchsorted(self.x, x))

@@ -108,6 +108,7 @@ def first_tables(settings: Settings, model: str = "", data: str = "") -> dict[st
 def _fill(window: MainWindow, tables: dict[str, Any]) -> None:
     window.setup.set_tables(tables)
     window.prepare_pages()
+    window.continuing.look()
 
 
 def _translate_qt(app: QApplication, language: str) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.config import RunConfig
-from studio.events import RunResumed
+from studio.events import CheckpointFailed, CheckpointSaved, RunFailed, RunFinished, RunResumed
 from studio.i18n import tr
+from studio.paths import home
 from studio.runner.controller import Controller
 from studio.runner.numerics import ended_words, remedy_words
-from studio.runner.record import RunRecord
+from studio.runner.queue import RunQueue
+from studio.runner.record import RunInterrupted, RunRecord, Update
 from studio.runner.task import Action, Task
 from studio.runs import RunFolder
 from studio.text.words import refusal_text
@@ -27,8 +30,11 @@ class AppContext(QObject):
     `live` is the run that trains now or trained last in this window; `record` is the run that the pages show.
     `record_changed` says that another run is shown, `run_state_changed` that training began, ended, paused or went
     on, `progressed` that the live run's record has grown (at most once a tick), `configuration_requested` that the
-    Setup page is to show the config.toml at a path, `remedy_requested` that the
-    user chose a remedy for the shown run, which has ended, `polled` that it is time to look at background work.
+    Setup page is to show the config.toml at a path, `start_from_requested` that the next run is to start from what the
+    run in a folder has trained, `open_requested` that the run in a folder is to be shown, `continue_requested` that it
+    is to go on, with so many epochs more,
+    `remedy_requested` that the user chose a remedy for the shown run, which has ended, `queue_changed` that other runs
+    wait, `polled` that it is time to look at background work.
     """
 
     record_changed = Signal()
@@ -36,21 +42,33 @@ class AppContext(QObject):
     progressed = Signal()
     page_requested = Signal(str)
     configuration_requested = Signal(object)
+    start_from_requested = Signal(object)
+    open_requested = Signal(object)
+    continue_requested = Signal(object, float)
     remedy_requested = Signal(str)
+    queue_changed = Signal()
     message = Signal(str)
     polled = Signal()
 
-    def __init__(self, settings: Settings, controller: Controller | None = None, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        controller: Controller | None = None,
+        queue: RunQueue | None = None,
+        parent: QObject | None = None,
+    ) -> None:
         super().__init__(parent)
         self.settings = settings
         self.controller = controller or Controller(attended=True)
+        self.queue = queue or RunQueue(home() / "queue.json")
+        self.saving_checkpoint = False
         self.record: RunRecord | None = None
         self.live: RunRecord | None = None
         self.ending = False
         self._page: Page | None = None
         self._seen: dict[int, tuple[int, int]] = {}
         self._tasks: list[Task] = []
-        self._status: tuple[str, bool, bool] | None = None
+        self._status: tuple[object, ...] | None = None
         self._timer = QTimer(self, interval=POLL_MILLISECONDS)
         self._timer.timeout.connect(self.tick)
 
@@ -61,8 +79,26 @@ class AppContext(QObject):
 
     @property
     def busy(self) -> bool:
-        """Whether any background thread of ours lives."""
+        """Whether there is something to poll: a run, wherever it lives, or background work."""
         return self.controller.running or any(not task.done for task in self._tasks)
+
+    @property
+    def survives_closing(self) -> bool:
+        """Whether the run that is under way lives in its own process, which goes on when the window is closed."""
+        return self.controller.running and self.controller.where == "process"
+
+    @property
+    def can_continue(self) -> bool:
+        """Whether the run that the pages show has come to an end from which it could go on now."""
+        record = self.record
+        ended = record is not None and record.folder is not None and record.state.ended
+        return ended and not self.controller.running
+
+    @property
+    def waits(self) -> bool:
+        """Whether the run was asked to wait, and not yet to go on."""
+        controller = self.controller
+        return controller.running and (controller.paused or controller.pausing) and not controller.resuming
 
     @property
     def shows_training(self) -> bool:
@@ -72,18 +108,60 @@ class AppContext(QObject):
 
     def start_run(self, config: RunConfig) -> None:
         """Start training and show it. Raises `StudioError` when it cannot start."""
-        folder = self.controller.start(config, self.runs_root)
-        self.live = RunRecord(folder)
-        self._timer.start()
-        self.show_record(self.live)
-        self._announce_status()
+        folder = self.controller.start(config, self.runs_root, self.settings.where)
+        self._show_live(RunRecord(folder))
+
+    def continue_run(self, record: RunRecord, changes: Sequence[str] = ()) -> None:
+        """Let a run that has ended, or was cut off, go on from its newest checkpoint, and show it.
+
+        Args:
+            changes: settings to replace, as `section.key=value`.
+
+        Raises:
+            StudioError: it cannot go on.
+        """
+        assert record.folder is not None
+        self.controller.resume_run(record.folder, changes, where=self.settings.where)
+        record.begin_again()
+        self._show_live(record)
+
+    def attach_run(self, folder: RunFolder) -> None:
+        """Follow and show a run that another process trains. Raises `StudioError` when there is no such process."""
+        self.controller.attach(folder)
+        self._show_live(RunRecord(folder))
+
+    def enqueue(self, config: RunConfig) -> None:
+        """Let a configuration be trained after the runs before it. Raises `RunFolderError` where it cannot be kept."""
+        self.queue.add(config, self.runs_root, self.settings.where)
+        self.queue_changed.emit()
+
+    def start_queued(self) -> None:
+        """Start the run that is next in the queue, if one waits, its turn has come, and the queue is not held."""
+        if self.queue.held or self.controller.running or self.ending:
+            return
+        before = self.queue.runs
+        started = self.queue.start_next(self.controller)
+        if self.queue.runs != before:
+            self.queue_changed.emit()
+        for run in self.queue.runs:
+            if run.problem and run not in before:
+                words = tr("{run} in the queue could not start and was passed over: {problem}")
+                self.message.emit(words.format(run=run.title, problem=run.problem))
+        if started is not None:
+            self._show_live(RunRecord(self.controller.folder))
 
     def toggle_pause(self) -> None:
         """Have the run wait, or go on."""
-        if self.controller.paused or self.controller.pausing:
+        if self.waits:
             self.controller.resume()
         else:
             self.controller.pause()
+        self._announce_status()
+
+    def save_checkpoint(self) -> None:
+        """Ask the run for a checkpoint; how that went is told."""
+        self.controller.checkpoint_now()
+        self.saving_checkpoint = True
         self._announce_status()
 
     def choose_runs_root(self, folder: Path) -> None:
@@ -136,12 +214,19 @@ class AppContext(QObject):
         self._drain()
         self.polled.emit()
         self._announce_status()
+        self.start_queued()
         self._refresh_page()
 
     def cancel_all(self, *, save: bool = True) -> None:
-        """Ask every worker to end for good, the training with its result saved or not; none is killed."""
+        """Ask every worker to end for good, the training with its result saved or not; none is killed.
+
+        A run in its own process goes on without this window.
+        """
         self.ending = True
-        self.controller.stop(save=save)
+        if self.survives_closing:
+            self.controller.detach()
+        else:
+            self.controller.stop(save=save)
         for task in self._tasks:
             task.cancel()
 
@@ -156,9 +241,24 @@ class AppContext(QObject):
             return
         for update in updates:
             self.live.apply(update)
-            if isinstance(update, RunResumed):
-                self._say_how_it_goes_on(update)
+            self._tell(update)
         self.progressed.emit()
+
+    def _tell(self, update: Update) -> None:
+        """Say what the user waits to hear."""
+        match update:
+            case RunResumed():
+                self._say_how_it_goes_on(update)
+                if update.restarted and self.record is self.live:
+                    self.record_changed.emit()  # steps were taken back: the plots begin anew
+            case CheckpointSaved() if self.saving_checkpoint:
+                self.saving_checkpoint = False
+            case CheckpointFailed():
+                self.saving_checkpoint = False
+                words = tr("The checkpoint after step {step} could not be saved, and the run goes on: {reason}")
+                self.message.emit(words.format(step=f"{update.step:,}", reason=update.reason))
+            case RunFinished() | RunFailed() | RunInterrupted():
+                self.saving_checkpoint = False
 
     def _say_how_it_goes_on(self, resumed: RunResumed) -> None:
         """Say what came of a remedy, where that is not what its name says already."""
@@ -168,10 +268,18 @@ class AppContext(QObject):
         elif back is not None:
             self.message.emit(tr("The run went back to update {update}, and goes on.").format(update=back))
 
+    def _show_live(self, record: RunRecord) -> None:
+        self.live, self.saving_checkpoint = record, False
+        self._timer.start()
+        self.show_record(record)
+        self._announce_status()
+
     def _announce_status(self) -> None:
         if self.live is None:
             return
-        status = (self.live.state.status, self.controller.running, self.controller.paused)
+        controller = self.controller
+        asked = (controller.pausing, controller.paused, controller.resuming, controller.stopping)
+        status = (self.live.state.status, controller.running, *asked, self.saving_checkpoint)
         if status != self._status:
             self._status = status
             self.run_state_changed.emit()

@@ -32,7 +32,7 @@ class Closing(QObject):
             return True
         if self._timer.isActive():
             return False
-        if self._context.controller.running:
+        if self._context.controller.running and not self._context.survives_closing:
             self._ask()
         else:
             self.end()

@@ -23,16 +23,20 @@ from studio import __version__
 from studio.config import RunConfig, read_config
 from studio.errors import StudioError
 from studio.i18n import LANGUAGES, set_language, tr
+from studio.runner.continuing import LeftRuns
 from studio.runner.numerics import remedied
+from studio.runs import RunFolder
 from studio.ui import icons, theme
 from studio.ui.actions import PAGES, build_actions
 from studio.ui.bridge import AppContext
 from studio.ui.closing import Closing
+from studio.ui.continuing import Continuing
 from studio.ui.job import Job
 from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.setup.page import SetupPage
 from studio.ui.widgets.banner import Banner
+from studio.ui.widgets.cut_off_card import CutOffCard
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.run_bar import RunBar
 
@@ -47,12 +51,17 @@ class MainWindow(QMainWindow):
         self.closing = Closing(context, self)
         self.closing.waiting.connect(self._show_stopping)
         self.closing.ended.connect(self.close)
+        self.continuing = Continuing(context, self)
+        self._left: LeftRuns | None = None
         self.setWindowTitle("Finetune Studio")
         self.setMinimumSize(theme.characters(110), theme.space(60))
         self._restore_geometry()
         self._build()
         context.page_requested.connect(self.go_to)
         context.configuration_requested.connect(self._show_configuration)
+        context.start_from_requested.connect(self._start_from)
+        context.queue_changed.connect(self._show_run_state)
+        self.continuing.found_cut_off.connect(self._show_left)
         context.remedy_requested.connect(self._offer_remedy)
         context.message.connect(self._show_message)
         context.record_changed.connect(self._show_record)
@@ -107,20 +116,26 @@ class MainWindow(QMainWindow):
         self.pages: dict[str, Page] = {"setup": self.setup}
         self.banner = Banner()
         actions = self.actions_by_name
-        self.run_bar = RunBar(self.context, actions["start"], actions["pause"], actions["stop"])
+        self.cut_off = CutOffCard(self.context)
+        self.cut_off.answered.connect(lambda: self._show_left(None))
+        self.run_bar = RunBar(self.context, actions["start"], actions["pause"], actions["stop"], actions["queue"])
         self._lay_out()
         self.setup.changed.connect(self._show_run_state)
+        self.setup.enqueue_requested.connect(self._enqueue)
         actions[f"theme_{theme.choice()}"].setChecked(True)
         actions[f"language_{self.context.settings.language}"].setChecked(True)
         self._show_record()
         self._show_run_state()
+        self._show_left(self._left)
         self.go_to(self.page)
         self.setup.model.path.setFocus()
 
     def _lay_out(self) -> None:
         self.stack = QStackedWidget()
         self.stack.addWidget(self.setup)
-        right = vbox(self.banner, (self.stack, 1), spacing=0)
+        self._card_room = QWidget()
+        hbox(self.cut_off, margins=(2, 1.5, 2, 0), parent=self._card_room)
+        right = vbox(self.banner, self._card_room, (self.stack, 1), spacing=0)
         upper = hbox(self._rail(), (right, 1), spacing=0)
         centre = QWidget()
         vbox((upper, 1), self.run_bar, spacing=0, parent=centre)
@@ -166,7 +181,11 @@ class MainWindow(QMainWindow):
             "quit": self.close,
             "start": self.start,
             "pause": self.context.toggle_pause,
+            "checkpoint": self.context.save_checkpoint,
             "stop": self._stop,
+            "continue": self._continue,
+            "enqueue": self._enqueue,
+            "queue": self._show_queue,
             "cluster": self._show_cluster,
             "open_run_folder": self._open_run_folder,
             "export": partial(self.go_to, "export"),
@@ -193,6 +212,39 @@ class MainWindow(QMainWindow):
 
         dialog = Laboratory(self.context, self)
         dialog.wanted.connect(self._run_experiment)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def _show_left(self, left: LeftRuns | None) -> None:
+        """Tell of the runs that were cut off, until the user has answered."""
+        self._left = left
+        self._card_room.setVisible(left is not None)
+        if left is not None:
+            self.cut_off.show_left(left)
+
+    def _start_from(self, folder: RunFolder) -> None:
+        """Fill the Setup page for a run that begins with what another one has trained."""
+        self._show_configuration(folder.config)
+        self.setup.start_from(folder)
+
+    def _continue(self) -> None:
+        record = self.context.record
+        if record is not None and record.folder is not None:
+            self.context.continue_requested.emit(record.folder, 0.0)
+
+    def _enqueue(self) -> None:
+        """Put the present configuration at the end of the queue."""
+        try:
+            self.context.enqueue(self.setup.config())
+        except StudioError as error:
+            self._show_message(str(error))
+        else:
+            self._show_queue()
+
+    def _show_queue(self) -> None:
+        from studio.ui.dialogs.queue import QueueDialog
+
+        dialog = QueueDialog(self.context, self)
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
 
@@ -239,7 +291,7 @@ class MainWindow(QMainWindow):
 
     def _show_stopping(self) -> None:
         self.run_bar.show_stopping()
-        for name in ("start", "pause", "stop"):
+        for name in ("start", "pause", "checkpoint", "stop"):
             self.actions_by_name[name].setEnabled(False)
 
     def _choose_runs_folder(self) -> None:
@@ -286,15 +338,21 @@ class MainWindow(QMainWindow):
             page.show_record(record)
         for name in ("open_run_folder", "export"):
             self.actions_by_name[name].setEnabled(record is not None)
+        self.actions_by_name["continue"].setEnabled(self.context.can_continue)
 
     def _show_run_state(self) -> None:
-        controller = self.context.controller
-        running = controller.running
+        context, actions = self.context, self.actions_by_name
+        running, stopping = context.controller.running, context.controller.stopping
         problem = self.setup.start_problem()
-        self.actions_by_name["start"].setEnabled(not running and not problem)
-        self.actions_by_name["pause"].setEnabled(running)
-        self.actions_by_name["pause"].setText(tr("&Resume") if controller.paused else tr("&Pause"))
-        self.actions_by_name["stop"].setEnabled(running)
+        actions["start"].setEnabled(not running and not problem)
+        for widget in (actions["enqueue"], self.setup.enqueue):
+            widget.setEnabled(not problem)
+        actions["pause"].setEnabled(running and not stopping)
+        actions["pause"].setText(tr("&Resume") if context.waits else tr("&Pause"))
+        icons.bind(actions["pause"], "play" if context.waits else "pause", "muted")
+        actions["checkpoint"].setEnabled(running and not stopping and not context.saving_checkpoint)
+        actions["stop"].setEnabled(running and not stopping)
+        actions["continue"].setEnabled(context.can_continue)
         self.run_bar.show_reason(problem)
         self.run_bar.refresh()
 

@@ -10,6 +10,7 @@ from PySide6.QtCore import QByteArray, QLocale, QSettings
 
 from studio.i18n import LANGUAGES
 from studio.paths import default_runs_root, home
+from studio.runner.controller import Where
 from studio.ui.theme import CHOICES, Choice
 
 RECENT_MODELS = 8
@@ -60,6 +61,24 @@ class Settings:
     @runs_root.setter
     def runs_root(self, folder: Path) -> None:
         self._store.setValue("runs_root", str(folder))
+
+    @property
+    def where(self) -> Where:
+        """Where new runs live."""
+        return "process" if self._text("where") == "process" else "thread"
+
+    @where.setter
+    def where(self, where: Where) -> None:
+        self._store.setValue("where", where)
+
+    @property
+    def dismissed(self) -> str:
+        """The newest interrupted run that the user does not want to be offered again; empty at first."""
+        return self._text("dismissed")
+
+    @dismissed.setter
+    def dismissed(self, key: str) -> None:
+        self._store.setValue("dismissed", key)
 
     @property
     def recent_models(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.main_window import MainWindow
 from studio.ui.settings import Settings
 from studio.ui.theme import interface_font
-from tests.ui.fakes import FakeController, FakeEngine, choose
+from tests.ui.fakes import FakeController, FakeEngine, FakeQueue, choose
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def context(
     dressed: QApplication, settings: Settings, controller: FakeController, engine: FakeEngine
 ) -> Iterator[AppContext]:
     """What pages get, with the fakes in it."""
-    result = AppContext(settings, controller)  # type: ignore[arg-type]
+    result = AppContext(settings, controller, FakeQueue())  # type: ignore[arg-type]
     yield result
     controller.running = False
     result.cancel_all()

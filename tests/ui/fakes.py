@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import tomllib
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtWidgets import QWidget
 
-from studio.config import RunConfig, Suggestion, write_config
+from studio.config import RunConfig, Suggestion, parse_config, write_config
 from studio.engine.control import Progress
 from studio.engine.data.report import Remark
 from studio.engine.inference.behaviour import Behaviour
@@ -17,6 +20,8 @@ from studio.engine.methods import METHODS
 from studio.engine.models.info import TemplateOffer
 from studio.errors import ConfigError, DataError, ModelError
 from studio.runner.actions import Estimate, MethodRow
+from studio.runner.controller import Where
+from studio.runner.queue import QueuedRun
 from studio.runner.record import Update
 from studio.runner.speed import MeasuredSpeed
 from studio.runs import RunFolder, create_run
@@ -174,27 +179,47 @@ class FakeController:
 
     def __init__(self) -> None:
         self.running = False
-        self.pausing = self.paused = False
+        self.pausing = self.paused = self.resuming = self.stopping = False
         self.folder: RunFolder | None = None
+        self.where: Where = "thread"
         self.started: list[RunConfig] = []
+        self.resumed: list[tuple[RunFolder, list[str]]] = []
+        self.attached: list[RunFolder] = []
+        self.detached = 0
         self.stops: list[bool] = []
+        self.checkpoints = 0
         self.remedies: list[str] = []
         self.updates: deque[Update] = deque()
 
-    def start(self, config: RunConfig, root: Path) -> RunFolder:
-        self.running = True
+    def start(self, config: RunConfig, root: Path, where: Where = "thread") -> RunFolder:
+        self.running, self.where = True, where
         self.started.append(config)
         self.folder = create_run(root, "fake", write_config(config))
         return self.folder
+
+    def resume_run(self, folder: RunFolder, changes: Sequence[str] = (), *, where: Where = "thread") -> None:
+        self.running, self.where, self.folder = True, where, folder
+        self.resumed.append((folder, list(changes)))
+
+    def attach(self, folder: RunFolder) -> None:
+        self.running, self.where, self.folder = True, "process", folder
+        self.attached.append(folder)
+
+    def detach(self) -> None:
+        self.running = False
+        self.detached += 1
 
     def stop(self, *, save: bool = True) -> None:
         self.stops.append(save)
 
     def pause(self) -> None:
-        self.paused = True
+        self.pausing = True
 
     def resume(self) -> None:
-        self.paused = False
+        self.pausing = self.paused = False
+
+    def checkpoint_now(self) -> None:
+        self.checkpoints += 1
 
     def apply_remedy(self, name: str) -> None:
         self.remedies.append(name)
@@ -206,6 +231,42 @@ class FakeController:
 
     def join(self, timeout: float | None = None) -> bool:
         return not self.running
+
+
+class FakeQueue:
+    """A queue in memory; `refused` are the titles that cannot start, with the reason."""
+
+    def __init__(self) -> None:
+        self.held = True
+        self.runs: tuple[QueuedRun, ...] = ()
+        self.refused: dict[str, str] = {}
+
+    def add(self, config: RunConfig, root: Path, where: Where = "thread") -> QueuedRun:
+        number = 1 + len(self.runs)
+        run = QueuedRun(
+            key=f"k{number}", title=f"run {number}", config=write_config(config), root=str(root), where=where
+        )
+        self.runs = (*self.runs, run)
+        return run
+
+    def remove(self, key: str) -> None:
+        self.runs = tuple(run for run in self.runs if run.key != key)
+
+    def move(self, key: str, place: int) -> None:
+        moved = next(run for run in self.runs if run.key == key)
+        others = [run for run in self.runs if run.key != key]
+        self.runs = (*others[:place], moved, *others[place:])
+
+    def start_next(self, controller: FakeController) -> QueuedRun | None:
+        for run in [run for run in self.runs if not run.problem]:
+            if problem := self.refused.get(run.title):
+                passed = dataclasses.replace(run, problem=problem)
+                self.runs = tuple(passed if other == run else other for other in self.runs)
+                continue
+            self.remove(run.key)
+            controller.start(parse_config(tomllib.loads(run.config)), Path(run.root), run.where)
+            return run
+        return None
 
 
 def choose(window: MainWindow, folder: Path) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PySide6.QtCore import QSortFilterProxyModel, Qt
 
@@ -15,7 +15,8 @@ from studio.engine.control import Progress, no_progress
 from studio.engine.methods import METHODS
 from studio.errors import RunFolderError
 from studio.i18n import gettext_noop, tr
-from studio.runs import RunFolder, list_runs
+from studio.runner.continuing import CAN_GO_ON, lives_elsewhere
+from studio.runs import UNDER_WAY, RunFolder, list_runs
 from studio.text import numbers
 from studio.text.numbers import duration_text
 from studio.text.retention import retention_share
@@ -29,6 +30,7 @@ class RunSummary:
     """What is known of a run without its journal. Times are seconds; None and "" are what is not known.
 
     `problem` is the sentence of a failed run, or of a folder that cannot be read (its status is then damaged).
+    `where` says that another process of this computer, or another computer, trains it.
     """
 
     folder: RunFolder
@@ -43,6 +45,12 @@ class RunSummary:
     retention: float | None = None
     seconds: float | None = None
     problem: str = ""
+    where: Literal["", "process", "computer"] = ""
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether it has come to an end from which it can be continued."""
+        return self.status in CAN_GO_ON
 
 
 def read_summaries(root: Path, progress: Progress = no_progress) -> list[RunSummary]:
@@ -75,6 +83,7 @@ def read_summary(folder: RunFolder) -> RunSummary:
         retention=_number(_table(state, "retention"), "retention"),
         seconds=_number(state, "seconds"),
         problem=str(state.get("error", "")),
+        where=lives_elsewhere(folder) if state["status"] in UNDER_WAY else "",
     )
 
 
@@ -99,7 +108,7 @@ STATUSES = {
     "failed": gettext_noop("Failed"),
     "damaged": gettext_noop("Damaged"),
 }
-_COLOURS = {"finished": "good", "failed": "bad", "damaged": "bad"}
+_COLOURS = {"finished": "good", "failed": "bad", "damaged": "bad", "interrupted": "warning"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +127,13 @@ def method_title(name: str) -> str:
 def when_text(seconds: float | None) -> str:
     """Return a moment in local time."""
     return numbers.NONE if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def status_text(run: RunSummary) -> str:
+    """Return what a run is doing, or how it ended."""
+    if run.where:
+        return tr("On another computer") if run.where == "computer" else tr("Running elsewhere")
+    return tr(STATUSES[run.status])
 
 
 def loss_text(run: RunSummary) -> str:
@@ -141,7 +157,7 @@ COLUMNS = (
         gettext_noop("Method"), text=lambda run: method_title(run.method) or numbers.NONE, key=lambda run: run.method
     ),
     RunColumn(gettext_noop("Precision"), text=lambda run: run.precision or numbers.NONE, key=lambda run: run.precision),
-    RunColumn(gettext_noop("Status"), text=lambda run: tr(STATUSES[run.status]), key=lambda run: run.status),
+    RunColumn(gettext_noop("Status"), text=status_text, key=lambda run: run.status),
     RunColumn(
         gettext_noop("Updates"),
         right=True,

@@ -26,7 +26,7 @@ class LossChart(LineChart):
     def __init__(self, timeline: Timeline, parent: QWidget | None = None) -> None:
         self.raw, self.mean, self.validation = Curve(RAW_LINE), Curve(MEAN_LINE), Curve(VALIDATION_LINE)
         self.window = DEFAULT_WINDOW
-        self._smoothed = (0, 0)
+        self._smoothed = (0, 0, 0)
         super().__init__(tr("Loss"), timeline, ValueAxis(), (self.raw, self.mean, self.validation), parent)
 
     def set_window(self, steps: int) -> None:
@@ -75,7 +75,7 @@ class LossChart(LineChart):
 
     def _smooth(self) -> None:
         """The mean is computed anew only when there are new points or another window."""
-        wanted = (self.window, len(self.raw.series))
+        wanted = (self.window, len(self.raw.series), len(self.record.seams) if self.record else 0)
         if wanted == self._smoothed and len(self.mean.series):
             return
         self._smoothed = wanted

@@ -28,13 +28,17 @@ def columns(pixels: Any, width: float, apart: float = 1.0) -> NDArray[np.float64
 
 
 class Overlay(QGraphicsObject):
-    """Lies over a view and is as large as it is; paints the cursor, or a message where there is nothing to see."""
+    """Lies over a view and is as large as it is; paints the cursor, or a message where there is nothing to see.
+
+    `seams` are the steps after which the run was continued from a checkpoint.
+    """
 
     def __init__(self, view: StepView) -> None:
         super().__init__(view)
         self.view = view
         self.step: int | None = None
         self.message = ""
+        self.seams: NDArray[np.float64] = np.empty(0)
         self.setZValue(1000)
         view.sigResized.connect(lambda _: self.prepareGeometryChange())
 
@@ -61,7 +65,10 @@ class Overlay(QGraphicsObject):
         return columns(self.view.pixel_of(steps), self.view.width(), apart)
 
     def _paint_content(self, painter: QPainter) -> None:
-        """Paint the cursor; subclasses paint more, below or above it. Antialiasing is on."""
+        """Paint the seams and the cursor; subclasses paint more, below or above them. Antialiasing is on."""
+        painter.setPen(QPen(theme.palette().accent, 1, Qt.PenStyle.DashLine))
+        for x in self.columns_of(self.seams + 0.5, 1.0):
+            painter.drawLine(QLineF(x, 0, x, self.view.height()))
         if self.step is not None:
             x = float(self.view.pixel_of(self.step))
             painter.setPen(QPen(theme.palette().control, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QPointF, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QFocusEvent, QKeyEvent, QMouseEvent, QResizeEvent, QShowEvent
@@ -16,11 +17,13 @@ from studio.ui import theme
 from studio.ui.override import override
 from studio.ui.plots.axes import BEHIND, StepAxis, ValueAxis
 from studio.ui.plots.overlay import Overlay
+from studio.ui.plots.seam import seam_text
 from studio.ui.plots.timeline import Timeline
 from studio.ui.plots.view import StepView
 
 PAN_STEP, ZOOM_STEP = 0.15, 0.7
 DESCRIBE_MILLISECONDS = 500
+SEAM_REACH = 0.5  # how near the mouse must be to a seam, in units of `theme.space`
 _BY_KEYBOARD = (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason, Qt.FocusReason.ShortcutFocusReason)
 
 
@@ -97,6 +100,7 @@ class TimelinePlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
         self._dirty = False
         self.view.setXRange(self.timeline.first, self.timeline.last, padding=0)
         self._draw_content(self._fits_values)
+        self.overlay.seams = np.array([seam.step for seam in self.record.seams] if self.record else [], dtype=float)
         self.overlay.message = self.empty_message()
         self._show_axes(not self.overlay.message)
         self._place_cursor()
@@ -128,6 +132,13 @@ class TimelinePlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
             axis.apply_theme()
         self._show_focus(False)
         self.refresh()
+
+    def tip(self, place: QPointF) -> str:
+        """Return what is to be said of the place, in pixels of the view, where the mouse is."""
+        for seam in reversed(self.record.seams if self.record else ()):
+            if abs(float(self.view.pixel_of(seam.step + 0.5)) - place.x()) <= theme.space(SEAM_REACH):
+                return seam_text(seam)
+        return ""
 
     def place_of(self, event: QMouseEvent) -> QPointF:
         """Return where in the view, in pixels, the mouse is."""
@@ -207,6 +218,7 @@ class TimelinePlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
         place = self.place_of(event)
         inside = self.view.rect().contains(place)
         self.timeline.set_cursor(round(self.view.step_at(place.x())) if inside else None)
+        self.overlay.setToolTip(self.tip(place) if inside else "")
 
     @override
     def mousePressEvent(self, event: QMouseEvent) -> None:

@@ -43,11 +43,19 @@ class ActionButton(QPushButton):
     def __init__(self, action: QAction, kind: Kind = "plain", icon: str = "") -> None:
         super().__init__()
         self._action = action
-        _set_kind(self, kind)
-        icons.bind(self, icon or action.objectName(), _ICON_COLOURS[kind])
+        self._look: tuple[str, Kind] | None = None
+        self.set_look(icon or action.objectName(), kind)
         self.clicked.connect(action.trigger)
         action.changed.connect(self._follow)
         self._follow()
+
+    def set_look(self, icon: str, kind: Kind) -> None:
+        """Look like another kind of button, with another icon: the action does something else now."""
+        if self._look != (icon, kind):
+            self._look = (icon, kind)
+            _set_kind(self, kind)
+            self.style().polish(self)
+            icons.bind(self, icon, _ICON_COLOURS[kind])
 
     def _follow(self) -> None:
         name = self._action.text().replace("&", "")

@@ -13,11 +13,11 @@ from studio.engine.precision import PRECISIONS
 from studio.i18n import gettext_noop, tr
 from studio.registry import Registry
 from studio.runner.record import RunState
-from studio.text.numbers import duration_text, speed_text
+from studio.text.numbers import duration_text, size_text, speed_text
 from studio.text.words import stage_text
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
-from studio.ui.widgets.buttons import ActionButton
+from studio.ui.widgets.buttons import ActionButton, push_button
 from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.progress import show_share, thin_bar
 from studio.ui.widgets.text import ElidedLabel, label
@@ -34,10 +34,16 @@ _STATUS = {
 
 
 class RunBar(QFrame):
-    """Shows the live run; Start, Pause and Stop are the window's actions."""
+    """Shows the live run; Start, Pause, Stop and Queue are the window's actions."""
 
     def __init__(
-        self, context: AppContext, start: QAction, pause: QAction, stop: QAction, parent: QWidget | None = None
+        self,
+        context: AppContext,
+        start: QAction,
+        pause: QAction,
+        stop: QAction,
+        queue: QAction,
+        parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self.setProperty("kind", "runbar")
@@ -52,6 +58,8 @@ class RunBar(QFrame):
         self.start = ActionButton(start, "primary", "play")
         self.pause = ActionButton(pause)
         self.stop = ActionButton(stop)
+        self.queue = push_button("", "quiet", "queue", queue.toolTip())
+        self.queue.clicked.connect(queue.trigger)
         self._lay_out()
         context.progressed.connect(self.refresh)
         context.run_state_changed.connect(self.refresh)
@@ -73,6 +81,8 @@ class RunBar(QFrame):
         """Show what the live run has become."""
         running = self._context.controller.running
         self._stopping = self._stopping and running
+        waits = self._context.waits
+        self.pause.set_look(*(("play", "primary") if waits else ("pause", "plain")))
         state = self._context.live.state if self._context.live else None
         self._show_status(state)
         self._show_progress(state, running)
@@ -80,11 +90,27 @@ class RunBar(QFrame):
         self.reason.setVisible(not running and bool(self.reason.text()))
         for button in (self.pause, self.stop):
             button.setVisible(running)
+        self._show_queue()
+
+    def _show_queue(self) -> None:
+        """Say how many runs wait, where any does."""
+        waiting = sum(not run.problem for run in self._context.queue.runs)
+        words = tr("Queue: {count}").format(count=waiting)
+        self.queue.setText(f"\u00a0{words}")
+        self.queue.setAccessibleName(words)
+        self.queue.setVisible(bool(self._context.queue.runs))
 
     def _show_status(self, state: RunState | None) -> None:
         words, colour = _STATUS[state.status] if state else (gettext_noop("Ready"), "muted")
-        if self._stopping:
+        controller = self._context.controller
+        if self._stopping or controller.stopping:
             words, colour = gettext_noop("Stopping …"), "warning"
+        elif controller.pausing:
+            words, colour = gettext_noop("Pausing …"), "warning"
+        elif controller.resuming:
+            words, colour = gettext_noop("Resuming …"), "accent"
+        elif controller.paused and state and state.released:
+            words = gettext_noop("Paused, the GPU is free")
         self.status.setText(tr(words))
         size = theme.space(2)
         self._dot.setPixmap(icons.pixmap("status", theme.palette().names()[colour], size, self.devicePixelRatioF()))
@@ -101,7 +127,7 @@ class RunBar(QFrame):
         left = vbox(head, self.bar, spacing=0.75)
         self.reason.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.reason.setMaximumWidth(theme.characters(70))
-        parts = (left, 1), (self.reason, 1), self.pause, self.stop, self.start
+        parts = (left, 1), (self.reason, 1), self.queue, self.pause, self.stop, self.start
         hbox(*parts, spacing=1.5, margins=(2, 1.25, 2, 1.25), parent=self)
 
 
@@ -119,6 +145,9 @@ def _facts(state: RunState) -> list[str]:
 def _sentence(state: RunState, running: bool) -> str:
     if state.sentence:
         return state.sentence
+    if running and state.missing:
+        words = tr("The GPU has {size} too little to go on: end what uses it, then press Resume.")
+        return words.format(size=size_text(state.missing))
     if running and state.stage and state.stage != "training":
         return f"{stage_text(state.stage)} …"
     return " · ".join(

@@ -65,4 +65,4 @@ def test_the_line_names_the_file_that_the_configuration_is_saved_to(
 def test_an_incomplete_configuration_is_refused_with_the_reason(window: MainWindow) -> None:
     window.actions_by_name["cluster"].trigger()
     assert window.findChild(ClusterDialog) is None
-    assert "model" in window.banner.text
+    assert "data.sources" in window.banner.text

@@ -18,12 +18,15 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from studio.errors import StudioError
 from studio.i18n import tr
+from studio.runner.continuing import lives_elsewhere
 from studio.runner.record import RunRecord
 from studio.runner.task import Action
 from studio.runs import RunFolder
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.train_on import TrainOn
 from studio.ui.job import Job
 from studio.ui.models.runs import RunsFilter, RunsModel, RunSummary, read_summaries
 from studio.ui.override import override
@@ -68,16 +71,44 @@ class RunsPage(Page):
         return None if index is None else self.rows.run(index)
 
     def open_selected(self) -> None:
-        """Read the journal of the selected run in the background, and show its plots."""
+        """Show the plots of the selected run."""
+        if run := self.selected():
+            self.show_run(run.folder)
+
+    def show_run(self, folder: RunFolder) -> None:
+        """Show the plots of a run: follow the one that another process trains, read the journal of any other."""
+        live = self._context.live
+        if live is not None and live.folder == folder:
+            self._show_opened(live)
+            return
+        if not self._context.controller.running and lives_elsewhere(folder) == "process":
+            try:
+                self._context.attach_run(folder)
+            except StudioError as error:
+                self._show_problem(str(error))
+            else:
+                self._context.go_to("train")
+            return
+        self.open.setEnabled(False)
+        self._opening.start(lambda _: _read(folder))
+
+    def continue_selected(self) -> None:
+        """Go on with the selected run; for how long, is asked where it has finished."""
         run = self.selected()
         if run is None:
             return
-        live = self._context.live
-        if live is not None and live.folder == run.folder:
-            self._show_opened(live)
+        if run.status != "finished":
+            self._context.continue_requested.emit(run.folder, 0.0)
             return
-        self.open.setEnabled(False)
-        self._opening.start(lambda _: _read(run.folder))
+        dialog = TrainOn(self)
+        dialog.wanted.connect(lambda epochs: self._context.continue_requested.emit(run.folder, epochs))
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def start_from_selected(self) -> None:
+        """Offer the Setup page a run that begins with what the selected one has trained."""
+        if run := self.selected():
+            self._context.start_from_requested.emit(run.folder)
 
     def reuse_selected(self) -> None:
         """Offer the configuration of the selected run to the Setup page."""
@@ -92,7 +123,7 @@ class RunsPage(Page):
     def delete_selected(self) -> None:
         """Move the selected run to the trash, after a question."""
         run = self.selected()
-        if run is None or self._is_training(run.folder) or not runs_delete.ask_trash(self, run.folder.name):
+        if run is None or self._lives(run) or not runs_delete.ask_trash(self, run.folder.name):
             return
         self._delete(lambda _: runs_delete.trash(run.folder), lambda gone: self._trashed(run.folder, gone))
 
@@ -134,11 +165,26 @@ class RunsPage(Page):
         self.detail.show_run(run)
         for button in (self.open, self.folder, self.detail.reuse):
             button.setEnabled(run is not None)
-        training = run is not None and self._is_training(run.folder)
-        self.delete.setEnabled(run is not None and not training)
-        self.delete.setToolTip(
-            tr("This run is training; stop it first.") if training else tr("Move this run to the trash (Delete)")
-        )
+        self.detail.start_from.setEnabled(run is not None and run.can_go_on)
+        lives = self._lives(run) if run else ""
+        self.delete.setEnabled(run is not None and not lives)
+        self.delete.setToolTip(lives or tr("Move this run to the trash (Delete)"))
+        self._show_continue(run, lives)
+
+    def _show_continue(self, run: RunSummary | None, lives: str) -> None:
+        finished = run is not None and run.status == "finished"
+        words = tr("Train on …") if finished else tr("Continue")
+        self.go_on.setText(f"\u00a0{words}")
+        self.go_on.setAccessibleName(words)
+        self.go_on.setEnabled(run is not None and run.can_go_on and not self._context.controller.running)
+        if lives or (run is not None and not run.can_go_on):
+            self.go_on.setToolTip(lives or tr("There is nothing in this folder to go on with."))
+        elif self._context.controller.running:
+            self.go_on.setToolTip(tr("A run is under way; stop it before starting another."))
+        elif finished:
+            self.go_on.setToolTip(tr("Let this run learn for some epochs more, from where it ended"))
+        else:
+            self.go_on.setToolTip(tr("Go on from the newest checkpoint, as if nothing had happened"))
 
     def _show_opened(self, record: RunRecord) -> None:
         self.problem.set("")
@@ -150,8 +196,14 @@ class RunsPage(Page):
         self.problem.set(sentence, "bad")
         self._show_selected()
 
-    def _is_training(self, folder: RunFolder) -> bool:
-        return self._context.controller.running and self._context.controller.folder == folder
+    def _lives(self, run: RunSummary) -> str:
+        """Why a run must be left alone: it is trained, here or elsewhere. Nothing where it is not."""
+        if self._context.controller.running and self._context.controller.folder == run.folder:
+            return tr("This run is training; stop it first.")
+        where = lives_elsewhere(run.folder)
+        if where == "computer":
+            return tr("Another computer trains this run; stop it there first.")
+        return tr("Another process trains this run; stop it there first, or open it here and stop it.") if where else ""
 
     def _filter(self, text: str) -> None:
         self.rows.setFilterFixedString(text)
@@ -193,6 +245,7 @@ class RunsPage(Page):
         self.open = push_button(tr("Open"), "primary", "train", tr("Show plots, figures and log of this run (Enter)"))
         self.folder = push_button(tr("Open folder"), "plain", "folder", tr("Show the run's files"))
         self.delete = push_button(tr("Delete…"), "danger", "remove")
+        self.go_on = push_button(tr("Continue"), "plain", "continue")
 
     def _connect(self) -> None:
         self.search.textChanged.connect(self._filter)
@@ -206,6 +259,9 @@ class RunsPage(Page):
         self.open.clicked.connect(self.open_selected)
         self.folder.clicked.connect(self.open_folder)
         self.delete.clicked.connect(self.delete_selected)
+        self.go_on.clicked.connect(self.continue_selected)
+        self.detail.start_from.clicked.connect(self.start_from_selected)
+        self._context.open_requested.connect(self.show_run)
         self.detail.reuse.clicked.connect(self.reuse_selected)
         self._context.run_state_changed.connect(self._reload_if_visible)
         for keys, widget, slot in (("Del", self.table, self.delete_selected), ("Ctrl+F", self, self.search.setFocus)):
@@ -214,7 +270,9 @@ class RunsPage(Page):
             shortcut.activated.connect(slot)
 
     def _lay_out(self) -> None:
-        bar = hbox((label(tr("Runs"), "title"), 1), self.search, self.folder, self.delete, self.open, spacing=1)
+        bar = hbox(
+            (label(tr("Runs"), "title"), 1), self.search, self.folder, self.delete, self.go_on, self.open, spacing=1
+        )
         halves = QSplitter(Qt.Orientation.Vertical)
         halves.setHandleWidth(theme.space(1.5))
         halves.setChildrenCollapsible(False)
@@ -267,6 +325,13 @@ class RunDetail(Card):
         self.reuse = push_button(
             tr("Use again"), "plain", "setup", tr("Fill in the Setup page with exactly this configuration")
         )
+        self.start_from = push_button(
+            tr("Start from this run"),
+            "plain",
+            "model",
+            tr("Fill in the Setup page for a new run, on other data say, that begins with what this one has learnt"),
+        )
+        self.header.addWidget(self.start_from)
         self.header.addWidget(self.reuse)
         self.body.addWidget(self.text, 1)
 

@@ -16,7 +16,7 @@ from studio.i18n import tr
 from studio.runner import actions
 from studio.runner.actions import Estimate, Remedy
 from studio.runner.speed import MeasuredSpeed
-from studio.runs import write_atomically
+from studio.runs import RunFolder, write_atomically
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.comparison import ComparisonDialog
@@ -46,6 +46,7 @@ class SetupPage(Page):
     """`changed` is emitted when the configuration, or what is known of it, has changed."""
 
     changed = Signal()
+    enqueue_requested = Signal()
 
     def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -54,7 +55,7 @@ class SetupPage(Page):
         self.data = DataCard(context)
         self.method = MethodCard()
         self.precision = PrecisionCard()
-        self.training = TrainingCard()
+        self.training = TrainingCard(context)
         self.cards: tuple[SectionCard, ...] = (self.model, self.data, self.method, self.precision, self.training)
         self._estimate = Job(self, context, tr("Estimating the memory"))
         self._explain = Job(self, context, tr("Choosing the precision"))
@@ -70,17 +71,21 @@ class SetupPage(Page):
     def tables(self) -> dict[str, Any]:
         """Return the configuration as it stands, right or wrong, in the shape of CONFIG.toml."""
         sections = {card.section: card.values() for card in self.cards}
-        return sections | {
-            "retention": self.training.retention.values(),
-            "numerics": self.training.numerics.values(),
-        }
+        return sections | {name: form.values() for name, form in self.training.sections.items()}
 
     def set_tables(self, tables: Mapping[str, Any]) -> None:
         """Show a configuration; sections that are missing get their defaults."""
         for card in self.cards:
             card.set_values(tables.get(card.section, {}))
-        self.training.retention.set_values(tables.get("retention", {}))
-        self.training.numerics.set_values(tables.get("numerics", {}))
+        for name, form in self.training.sections.items():
+            form.set_values(tables.get(name, {}))
+
+    def start_from(self, folder: RunFolder) -> None:
+        """Let the run begin with what another one has trained, and show where other data are chosen."""
+        row = self.training.form.rows["start_from"]
+        row.editor.set_value(str(folder.path))
+        self.training.form.more.open()
+        self._reveal(self.data)
 
     def config(self) -> RunConfig:
         """Return the configuration of the run. Raises `ConfigError` when it is not complete and right."""
@@ -178,11 +183,15 @@ class SetupPage(Page):
     def _header(self) -> QHBoxLayout:
         sentence = tr("A model and a dataset are enough to start. Everything else has sensible defaults.")
         words = vbox(label(tr("New run"), "title"), ElidedLabel(sentence, "muted"), spacing=0.25)
+        self.enqueue = push_button(
+            tr("Add to the queue"), "quiet", "add", tr("Train this configuration after the runs before it")
+        )
+        self.enqueue.clicked.connect(self.enqueue_requested)
         opening = push_button(tr("Open configuration …"), "quiet", "folder")
         opening.clicked.connect(self.open_configuration)
         saving = push_button(tr("Save configuration …"), "quiet", "save")
         saving.clicked.connect(self.save_configuration)
-        return hbox((words, 1), opening, saving)
+        return hbox((words, 1), self.enqueue, opening, saving)
 
     def _connect(self) -> None:
         for card in self.cards:

@@ -3,40 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from PySide6.QtWidgets import QWidget
 
-from studio.config import NumericsConfig, RetentionConfig, TrainingConfig
+from studio.config import (
+    CheckpointsConfig,
+    NumericsConfig,
+    RetentionConfig,
+    Section,
+    TrainingConfig,
+    option,
+)
 from studio.engine.methods import METHODS, Method
-from studio.i18n import tr
+from studio.i18n import gettext_noop, tr
 from studio.runner.actions import Estimate
 from studio.runner.forecast_words import rate_warning
 from studio.text.numbers import size_text
+from studio.ui.bridge import AppContext
 from studio.ui.forms.editors import LinesEditor
 from studio.ui.forms.form import Form
 from studio.ui.forms.numbers import number_text
+from studio.ui.pages.setup.run_editor import RunEditor
 from studio.ui.pages.setup.run_outlook import RunOutlook
 from studio.ui.pages.setup.section_card import SectionCard
 from studio.ui.widgets.memory_bar import MemoryBar
 
 
-class TrainingCard(SectionCard):
-    """The form of `[training]` below the memory estimate, and those of `[retention]` and `[numerics]`."""
+class Place(Section):
+    """Where a run lives."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    where: Literal["thread", "process"] = option(
+        "thread",
+        "Where the run lives",
+        "In the window it starts at once, and ends when the window is closed. In its own process it starts some "
+        "seconds later, and goes on when the window is closed; it is found again when the window is opened, and where "
+        "it crashes, the window lives on. Both learn the same.",
+        labels={"thread": gettext_noop("In the window"), "process": gettext_noop("In its own process")},
+    )
+
+
+class TrainingCard(SectionCard):
+    """The form of `[training]` below the memory estimate, and those of the sections that go with it.
+
+    `place` is no section of the configuration: where a run lives does not change what it learns.
+    """
+
+    def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
         super().__init__("training", tr("Training"), parent)
-        self.form = Form(TrainingConfig)
+        self.form = Form(TrainingConfig, editors={"start_from": partial(RunEditor, context)})
+        self.place = Form(Place)
+        self.place.set_values({"where": context.settings.where})
+        self.checkpoints = Form(CheckpointsConfig, more=tr("Checkpoints"))
         self.retention = Form(RetentionConfig, editors={"prompts": LinesEditor}, more=tr("What is measured, and asked"))
         self.numerics = Form(NumericsConfig, more=tr("Recording of the numerics"))
         self.memory = MemoryBar()
         self.outlook = RunOutlook()
-        for part in (self.memory, self.outlook, self.form, self.retention, self.numerics):
+        self.sections = {"retention": self.retention, "checkpoints": self.checkpoints, "numerics": self.numerics}
+        for part in (self.memory, self.outlook, self.form, self.place, *self.sections.values()):
             self.body.addWidget(part)
         self._suggested = TrainingConfig().learning_rate
         self.form.changed.connect(self.changed)
-        self.retention.changed.connect(self.changed)
-        self.numerics.changed.connect(self.changed)
+        self.place.changed.connect(lambda: setattr(context.settings, "where", self.place.values()["where"]))
+        for form in self.sections.values():
+            form.changed.connect(self.changed)
 
     def values(self) -> dict[str, Any]:
         return self.form.values()
@@ -45,7 +76,7 @@ class TrainingCard(SectionCard):
         self.form.set_values(values)
 
     def problem(self) -> str:
-        return self.form.problem() or self.retention.problem() or self.numerics.problem()
+        return next(filter(None, (form.problem() for form in (self.form, *self.sections.values()))), "")
 
     def suggest_for(self, method: str) -> None:
         """Offer the method's learning rate, unless the user has set one of their own."""

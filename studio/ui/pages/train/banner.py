@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QWidget
 
@@ -15,7 +17,7 @@ from studio.text.retention import LOSSES, VERDICTS
 from studio.text.words import measured_rows_text
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import hbox
-from studio.ui.widgets.verdict import Verdict
+from studio.ui.widgets.verdict import Level, Verdict
 
 
 class EndBanner(QFrame):
@@ -32,23 +34,47 @@ class EndBanner(QFrame):
             "numerics",
             tr("See what is the matter with the numbers, and what helps"),
         )
+        self.go_on = push_button(
+            tr("Continue"), "primary", "continue", tr("Go on from the newest checkpoint, as if nothing had happened")
+        )
+        self.train_on = push_button(
+            tr("Train on …"), "plain", "continue", tr("Let this run learn for some epochs more, from where it ended")
+        )
         self.log = push_button(tr("Show the log"), "plain", tooltip=tr("See what the run logged before it failed"))
         verdict = (self.verdict, 1, Qt.AlignmentFlag.AlignVCenter)
-        hbox(verdict, self.log, self.numerics, self.export, spacing=1.5, margins=(2, 1, 1.25, 1), parent=self)
+        buttons = self.log, self.train_on, self.numerics, self.go_on, self.export
+        hbox(verdict, *buttons, spacing=1.5, margins=(2, 1, 1.25, 1), parent=self)
         self.hide()
 
-    def show_state(self, state: RunState) -> None:
-        """Say how the run ended, if it has, or that it waits because its numbers are in trouble."""
-        failed, waits = state.status == "failed", bool(state.paused_because) and not state.ended
+    def show_state(self, state: RunState, *, can_go_on: bool = False) -> None:
+        """Say how the run ended, if it has, or that it waits because its numbers are in trouble.
+
+        Args:
+            can_go_on: whether no process trains it, and it could be continued.
+        """
+        cut, waits = state.status == "interrupted", bool(state.paused_because) and not state.ended
+        failed = state.status == "failed" or cut
         self.export.setVisible(not failed and not waits)
+        self.go_on.setVisible(can_go_on and state.status in ("stopped", "failed", "interrupted"))
+        self.train_on.setVisible(can_go_on and state.status == "finished")
         self.log.setVisible(failed)
         self.numerics.setVisible((waits and state.paused_because != DISK_FULL) or (failed and bool(state.step)))
         if waits:
             self.verdict.set(_waiting(state), "warning")
         else:
             lost = state.report is not None and state.report.verdict in LOSSES
-            self.verdict.set(_sentence(state), "bad" if failed else "warning" if lost else "good")
+            level: Level = "warning" if cut or lost else "bad" if failed else "good"
+            self.verdict.set(_sentence(state), level)
         self.setVisible(state.ended or waits)
+
+
+def checkpoint_text(state: RunState) -> str:
+    """Return which is the newest checkpoint of a run, and when it was saved."""
+    if state.checkpoint is None:
+        return tr("There is no checkpoint yet.")
+    words = tr("The newest checkpoint is of update {update}, saved at {time}.")
+    when = time.strftime("%H:%M:%S", time.localtime(state.checkpoint.time))
+    return words.format(update=f"{state.checkpoint.update:,}", time=when)
 
 
 def _waiting(state: RunState) -> str:
@@ -64,6 +90,9 @@ def _waiting(state: RunState) -> str:
 def _sentence(state: RunState) -> str:
     if state.status == "failed":
         return state.sentence or tr("The run failed; the log has the details.")
+    if state.status == "interrupted":
+        cause = state.sentence or tr("The run was cut off: its process is gone, and left no reason.")
+        return f"{cause} {checkpoint_text(state)}"
     ended = tr("Stopped") if state.status == "stopped" else tr("Finished")
     text = tr("{ended} after {updates} updates in {time}; the result is saved.").format(
         ended=ended, updates=f"{state.update:,}", time=duration_text(state.seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QStackedLayout, QWidget
 
 from studio.config import RunConfig, read_config
@@ -9,10 +10,12 @@ from studio.errors import ConfigError
 from studio.i18n import tr
 from studio.runner.record import RunRecord, RunState
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.train_on import TrainOn
 from studio.ui.models.runs import method_title
 from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.train.banner import EndBanner
+from studio.ui.pages.train.checkpoint import CheckpointLine
 from studio.ui.pages.train.figures import KeyFigures
 from studio.ui.pages.train.log import LogView
 from studio.ui.pages.train.outcome import OutcomeWindow
@@ -35,6 +38,7 @@ class TrainPage(Page):
         self.heading, self.about = ElidedLabel("", "heading"), ElidedLabel("", "muted")
         self.figures, self.plots = KeyFigures(), RunPlots()
         self.banner, self.log, self.progress = EndBanner(), LogView(), TaskProgress()
+        self.checkpoint = CheckpointLine(context)
         self.outcome = OutcomeWindow(context, self)
         self.show_outcome = push_button(
             tr("Gained and lost …"),
@@ -53,6 +57,10 @@ class TrainPage(Page):
         self.banner.export.clicked.connect(lambda: context.go_to("export"))
         self.banner.numerics.clicked.connect(lambda: context.go_to("numerics"))
         self.banner.log.clicked.connect(self.log.open)
+        self.banner.go_on.clicked.connect(lambda: self._go_on(0.0))
+        self.banner.train_on.clicked.connect(self.ask_how_long)
+        self.checkpoint.save.clicked.connect(context.save_checkpoint)
+        context.run_state_changed.connect(self.refresh)
         self.progress.cancelled.connect(context.controller.stop)
         self.show_record(context.record)
 
@@ -79,11 +87,24 @@ class TrainPage(Page):
         self.about.set_text(_about(state))
         self.figures.show_state(state)
         self._show_progress(record)
-        self.banner.show_state(state)
+        self.banner.show_state(state, can_go_on=self._context.can_continue)
+        self.checkpoint.show_state(state, live=self._context.shows_training)
         self.plots.refresh(state.step)
         self.outcome.refresh()
         self.show_outcome.setVisible(self.outcome.has_content)
         self.log.refresh()
+
+    def ask_how_long(self) -> None:
+        """Ask for how many epochs a finished run is to go on."""
+        dialog = TrainOn(self)
+        dialog.wanted.connect(self._go_on)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def _go_on(self, epochs: float) -> None:
+        record = self._context.record
+        if record is not None and record.folder is not None:
+            self._context.continue_requested.emit(record.folder, epochs)
 
     def _show_progress(self, record: RunRecord) -> None:
         """Show the stage of the preparation until the first step is done; there are no curves before it."""
@@ -97,7 +118,8 @@ class TrainPage(Page):
     def _make_body(self) -> QWidget:
         body = QWidget()
         title = hbox(self.heading, (self.about, 1), self.show_outcome, self.plots.controls, spacing=1.5)
-        parts = (self.figures, self._progress_card, self.banner, (self.plots, 1), self.log)
+        below = hbox((self.log, 1), (self.checkpoint, 0, Qt.AlignmentFlag.AlignTop), spacing=1.5)
+        parts = (self.figures, self._progress_card, self.banner, (self.plots, 1), below)
         vbox(title, *parts, spacing=1.5, margins=(2, 1.5, 2, 1), parent=body)
         return body
 

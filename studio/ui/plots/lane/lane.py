@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import QLineF, QPointF, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPen, QPolygonF
+from PySide6.QtGui import QKeyEvent, QPainter, QPen, QPolygonF
 from PySide6.QtWidgets import QWidget
 
 from studio.i18n import tr
@@ -150,10 +150,9 @@ class EventLane(TimelinePlot):
         self.overlay.marks = LaneMarks() if self.record is None else LaneMarks.of(self.record)
 
     @override
-    def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        super().mouseMoveEvent(event)
-        near = self._event_at_place(self.place_of(event))
-        self.overlay.setToolTip(near.text if near else "")
+    def tip(self, place: QPointF) -> str:
+        near = self._event_at_place(place)
+        return near.text if near else super().tip(place)
 
     @override
     def keyPressEvent(self, event: QKeyEvent) -> None:
