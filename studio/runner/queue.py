@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import logging
+import tomllib
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
-from studio.config import RunConfig
+from studio.config import RunConfig, parse_config, write_config
+from studio.errors import RunFolderError, StudioError
+from studio.i18n import tr
 from studio.runner.controller import Controller, Where
+from studio.runs import write_atomically
+
+log = logging.getLogger(__name__)
+_MOST_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,27 +54,79 @@ class RunQueue:
     def __init__(self, path: Path) -> None:
         self.held = True
         self._path = path
+        self._runs: tuple[QueuedRun, ...] | None = None
 
     @property
     def runs(self) -> tuple[QueuedRun, ...]:
         """All that waits, the next one first, and all that was passed over."""
-        raise NotImplementedError
+        if self._runs is None:
+            self._runs = _read(self._path)
+        return self._runs
 
     def add(self, config: RunConfig, root: Path, where: Where = "thread") -> QueuedRun:
         """Put a configuration at the end. Raises `RunFolderError` where the queue cannot be written."""
-        raise NotImplementedError
+        title = " · ".join((Path(config.model.path).name, config.method.name, config.precision.name))
+        run = QueuedRun(key=uuid.uuid4().hex, title=title, config=write_config(config), root=str(root), where=where)
+        self._keep((*self.runs, run))
+        return run
 
     def remove(self, key: str) -> None:
         """Take a run out."""
-        raise NotImplementedError
+        self._keep(tuple(run for run in self.runs if run.key != key))
 
     def move(self, key: str, place: int) -> None:
         """Bring a run to a place; 0 is the next one."""
-        raise NotImplementedError
+        others = [run for run in self.runs if run.key != key]
+        moved = [run for run in self.runs if run.key == key]
+        self._keep((*others[:place], *moved, *others[place:]))
 
     def start_next(self, controller: Controller) -> QueuedRun | None:
         """Start the next run that can start, where none is under way and the queue is not held; return it.
 
         One that cannot start is passed over, and keeps the reason in `problem`.
         """
-        raise NotImplementedError
+        for run in self.runs:
+            if self.held or controller.running:
+                return None
+            if run.problem:
+                continue
+            try:
+                config = parse_config(tomllib.loads(run.config))
+                controller.start(config, Path(run.root), run.where)
+            except (StudioError, tomllib.TOMLDecodeError) as error:
+                passed = dataclasses.replace(run, problem=str(error))
+                self._keep(tuple(passed if other.key == run.key else other for other in self.runs))
+            else:
+                self.remove(run.key)
+                return run
+        return None
+
+    def _keep(self, runs: tuple[QueuedRun, ...]) -> None:
+        text = json.dumps([dataclasses.asdict(run) for run in runs], ensure_ascii=False, indent=2)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._path, text + "\n")
+        except OSError as error:
+            words = tr("The queue cannot be written to {path}: {reason}.")
+            raise RunFolderError(words.format(path=self._path, reason=error.strerror)) from error
+        self._runs = runs
+
+
+def _read(path: Path) -> tuple[QueuedRun, ...]:
+    """Return the runs of a file; what is damaged in it is left out, with a log line."""
+    try:
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+            return ()
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        log.warning("The queue %s cannot be read: %s", path, error)
+        return ()
+    known = {field.name for field in dataclasses.fields(QueuedRun)}
+    found = []
+    for value in values if isinstance(values, list) else ():
+        texts = isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+        if texts and known - {"problem"} <= value.keys() <= known and value["where"] in get_args(Where):
+            found.append(QueuedRun(**value))
+        else:
+            log.warning("The queue %s has an entry that is damaged", path)
+    return tuple(found)
