@@ -33,6 +33,7 @@ from studio.events import EvaluationCompleted, MemoryMeasured, ProgressReported,
 from studio.paths import resource
 from studio.runner import actions, laboratory
 from studio.runner.controller import Controller
+from studio.runner.queue import RunQueue
 from studio.runner.record import RunRecord
 from studio.torch_build import UnusedCard
 from studio.ui import job, theme
@@ -82,7 +83,7 @@ def offscreen_context(controller: Controller | None = None) -> AppContext:
     folder = Path(tempfile.mkdtemp(prefix="studio-render-"))
     settings = Settings(folder / "settings.ini")
     settings.runs_root = folder / "runs"
-    return AppContext(settings, controller)
+    return AppContext(settings, controller, RunQueue(folder / "queue.json"))
 
 
 def window_at(page: str, context: AppContext) -> MainWindow:
@@ -653,7 +654,10 @@ def main(arguments: list[str]) -> None:
     out = Path(arguments[0] if arguments else "docs/screenshots")
     out.mkdir(parents=True, exist_ok=True)
     wanted = arguments[1:]
-    pages = {name.removeprefix("page_"): make for name, make in globals().items() if name.startswith("page_")}
+    from tests.screenshots import continuing_pages  # which is made with what stands here
+
+    found = globals() | vars(continuing_pages)
+    pages = {name.removeprefix("page_"): make for name, make in found.items() if name.startswith("page_")}
     app = QApplication([])
     app.setFont(interface_font())
     theme.install(app, "light")

@@ -34,6 +34,7 @@ class TrainOn(QDialog):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.setObjectName("train_on")
         self.setWindowTitle(tr("Train on"))
         self.form = Form(More)
         self.leave = push_button(tr("Close"), "plain", tooltip=tr("Close without a change (Esc)"))
