@@ -83,8 +83,7 @@ def page_continue_interrupted() -> QWidget:
     record = scripted_record()
     record.apply(_saved(200, 192))
     record.apply(RunInterrupted(cause="out_of_memory", code=-9))
-    window = _live_window(record, _ended())
-    return window
+    return _live_window(record, _ended())
 
 
 def page_continue_failed() -> QWidget:

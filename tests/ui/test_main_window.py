@@ -129,10 +129,10 @@ def test_a_finished_run_frees_start_and_its_failure_is_said(training: MainWindow
 
 def test_pause_becomes_resume(training: MainWindow, controller: FakeController, qtbot: QtBot) -> None:
     qtbot.mouseClick(training.run_bar.pause, Qt.MouseButton.LeftButton)
-    assert controller.paused
+    assert controller.pausing
     assert training.run_bar.pause.accessibleName() == "Resume"
     qtbot.mouseClick(training.run_bar.pause, Qt.MouseButton.LeftButton)
-    assert not controller.paused
+    assert not controller.pausing
 
 
 def test_stop_saves_and_says_that_it_is_stopping(

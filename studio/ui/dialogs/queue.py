@@ -8,7 +8,6 @@ from typing import Any
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QDialog, QWidget
-from typing_extensions import override
 
 from studio.errors import StudioError
 from studio.i18n import gettext_noop, tr
@@ -16,6 +15,7 @@ from studio.runner.queue import QueuedRun
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.models.table import Column, Index, TableModel
+from studio.ui.override import override
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.table import comparison_table, select_row, selected_row

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QMenu
-from typing_extensions import override
 
 from studio.config import OptionSpec
 from studio.i18n import tr
@@ -12,6 +11,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.forms.editors import TextEditor
 from studio.ui.job import Job
 from studio.ui.models.runs import RunSummary, method_title, read_summaries, when_text
+from studio.ui.override import override
 from studio.ui.widgets.buttons import push_button
 
 MOST = 20

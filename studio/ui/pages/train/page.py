@@ -60,7 +60,7 @@ class TrainPage(Page):
         self.banner.go_on.clicked.connect(lambda: self._go_on(0.0))
         self.banner.train_on.clicked.connect(self.ask_how_long)
         self.checkpoint.save.clicked.connect(context.save_checkpoint)
-        context.run_state_changed.connect(self.refresh)
+        context.run_state_changed.connect(self._show_run_state)
         self.progress.cancelled.connect(context.controller.stop)
         self.show_record(context.record)
 
@@ -87,12 +87,18 @@ class TrainPage(Page):
         self.about.set_text(_about(state))
         self.figures.show_state(state)
         self._show_progress(record)
-        self.banner.show_state(state, can_go_on=self._context.can_continue)
-        self.checkpoint.show_state(state, live=self._context.shows_training)
+        self._show_run_state()
         self.plots.refresh(state.step)
         self.outcome.refresh()
         self.show_outcome.setVisible(self.outcome.has_content)
         self.log.refresh()
+
+    def _show_run_state(self) -> None:
+        """Offer what can be done with the run now, which depends on whether one is under way."""
+        record = self._context.record
+        if record is not None:
+            self.banner.show_state(record.state, can_go_on=self._context.can_continue)
+            self.checkpoint.show_state(record.state, live=self._context.shows_training)
 
     def ask_how_long(self) -> None:
         """Ask for how many epochs a finished run is to go on."""
