@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeAlias
 
 from studio.errors import Cancelled
@@ -31,6 +33,7 @@ class Control:
 
     def __init__(self, *, attended: bool = False) -> None:
         self.attended = attended
+        self._not_counted = 0.0
         self._remedy: str | None = None
         self._stop = threading.Event()
         self._discard = threading.Event()
@@ -93,6 +96,19 @@ class Control:
     def wait_for_news(self, seconds: float) -> None:
         """Wait so long, or until the user asks for a stop; after that, until saving is given up as well."""
         (self._discard if self.stop_requested else self._stop).wait(seconds)
+
+    def clock(self) -> float:
+        """Return a number of seconds that grows as time passes, but not while the action waits for the user."""
+        return time.monotonic() - self._not_counted
+
+    @contextmanager
+    def not_counted(self) -> Iterator[None]:
+        """Stop the clock for a block, which runs on the thread of the action."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._not_counted += time.monotonic() - began
 
     def reporting(self, report: Progress) -> Progress:
         """Return a progress function that also raises `Cancelled` once a stop was requested."""

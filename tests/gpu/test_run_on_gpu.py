@@ -22,6 +22,7 @@ from studio.events import (
     NumericsSampled,
     OverflowDiagnosed,
     RunFinished,
+    RunPaused,
     RunStarted,
     StepCompleted,
 )
@@ -116,3 +117,32 @@ def test_the_probe_compares_precisions(tmp_path: Path) -> None:
     ]
     assert [row.status for row in found] == ["measured"] * 4
     assert all(row.gradient_cosine is None or row.gradient_cosine > 0.99 for row in found)
+
+
+@pytest.mark.parametrize("base_dtype", ["auto", "nf4", "int8"])
+def test_a_pause_gives_the_gpu_back_and_changes_no_bit(tmp_path: Path, base_dtype: str) -> None:
+    free: list[int] = []
+
+    class PausedOnce(Control):
+        left = 6
+
+        @property
+        def pause_requested(self) -> bool:
+            self.left -= 1
+            return self.left == 0
+
+        def wait_while_paused(self) -> None:
+            free.append(torch.cuda.memory_reserved())
+            torch.rand(7, device="cuda")
+
+    def losses(control: Control) -> list[float]:
+        tables = _tables(tmp_path, precision={"base_dtype": base_dtype}) | {"retention": {"measure": False}}
+        config = parse_config(tables)
+        events: list[Any] = []
+        train(config, create_run(tmp_path / "runs", "gpu", write_config(config)), control, events.append)
+        assert [event.released > 0 for event in _of(events, RunPaused)] == [True] * isinstance(control, PausedOnce)
+        return [event.loss for event in _of(events, StepCompleted)]
+
+    unbroken = losses(Control())
+    assert losses(PausedOnce()) == unbroken
+    assert free[0] < 8 << 20  # a few scalars

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -12,6 +11,7 @@ from studio.engine.control import Control, Progress
 from studio.engine.data.prepare import PreparedData
 from studio.engine.data.split import sample
 from studio.engine.numerics.verdicts import verdict_words
+from studio.engine.training import pause
 from studio.engine.training.evaluate import Evaluation, evaluate, plan_of
 from studio.engine.training.length import planned_updates, updates_per_epoch
 from studio.engine.training.monitor import NumericsMonitor
@@ -20,7 +20,7 @@ from studio.engine.training.retention_watch import RetentionWatch
 from studio.engine.training.state import Emit, Position, progress_events
 from studio.engine.training.trainer import Attempt, Trainer
 from studio.errors import Cancelled, TrainingError
-from studio.events import EvaluationCompleted, OverflowDiagnosed, RunPaused, RunResumed, StepCompleted
+from studio.events import EvaluationCompleted, OverflowDiagnosed, RunResumed, StepCompleted
 from studio.i18n import tr
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Loop:
             self._pass_over()
             return
         self._passed_over = 0
-        started = time.monotonic()
+        started = self._control.clock()
         rate = learning_rate(self._config.training, self.position.update, self.planned)
         attempt = self.trainer.attempt(
             rows,
@@ -148,7 +148,7 @@ class Loop:
             tokens=sum(batch.tokens for batch in attempt.batches),
             supervised_tokens=sum(batch.supervised for batch in attempt.batches),
             micro_batches=len(attempt.batches),
-            seconds=time.monotonic() - started,
+            seconds=self._control.clock() - started,
         )
         self._emit(done)
         self._monitor.judge(done, attempt)
@@ -213,9 +213,8 @@ class Loop:
     def _wait_while_paused(self, because: str = "") -> None:
         """Wait where that is asked for. Raises `Cancelled` where a stop is."""
         if self._control.pause_requested:
-            self._emit(RunPaused(step=self.position.step, because=because))
-            self._control.wait_while_paused()
-            self._emit(RunResumed(step=self.position.step))
+            roots = (self.trainer.model, self.trainer.optimizer)
+            pause.wait(self._control, self._emit, roots, self.trainer.device, self.position.step, because)
         if self._control.stop_requested:
             raise Cancelled(tr("Stopped."))
 
@@ -231,7 +230,7 @@ class Loop:
         """Measure the loss on the held-out rows, where there are any."""
         if len(self._validation) == 0:
             return None
-        started = time.monotonic()
+        started = self._control.clock()
         result = evaluate(self.trainer, self._validation, progress, self.left_out)
         if not result.rows:
             return None
@@ -242,7 +241,7 @@ class Loop:
             rows=result.rows,
             held_out=len(self._data.validation),
             supervised_tokens=result.supervised_tokens,
-            seconds=time.monotonic() - started,
+            seconds=self._control.clock() - started,
         )
         self._emit(done)
         self._monitor.judge_validation(done, result.failed, result.batches)

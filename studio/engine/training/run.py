@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import json
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -142,7 +141,7 @@ class _Run:
         self._control = control
         self._losses = Losses()
         self._tell = emit
-        self._started = time.monotonic()
+        self._started = control.clock()
         self._device = resolve_device(config.training.device)
         self._token_budget = token_budget
         self._checkpoints = Checkpoints(folder, self._emit)
@@ -409,7 +408,7 @@ class _Run:
                 total_parameters=loop.trainer.model.total_parameters if loop else 0,
                 adapter_bytes=adapter_bytes,
                 peak_memory=peak_memory(self._device),
-                seconds=time.monotonic() - self._started,
+                seconds=self._control.clock() - self._started,
             )
         )
 
@@ -418,7 +417,7 @@ class _Run:
         return {
             "updates": self._loop.position.update if self._loop else 0,
             "planned_updates": self._loop.planned if self._loop else 0,
-            "seconds": time.monotonic() - self._started,
+            "seconds": self._control.clock() - self._started,
             **self._losses.state(),
         }
 
