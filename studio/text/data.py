@@ -31,7 +31,7 @@ WORDS = {
     "calls_tools": gettext_noop("it calls tools, which cannot be learnt yet"),
     "needs_media": gettext_noop('it is about what "{field}" holds, and only text can be learnt'),
     "holds_media": gettext_noop("it contains an image, a sound or a file"),
-    "last_is_no_answer": gettext_noop("the last message is not an answer"),
+    "no_answer": gettext_noop("no message of it is an answer"),
     "bad_answer": gettext_noop("the answer is marked as bad"),
     "not_to_learn": gettext_noop('"{field}" says that it is not to be learnt'),
     "no_learnt_answer": gettext_noop("none of its answers is marked to be learnt"),
@@ -51,7 +51,8 @@ WORDS = {
     # Of rows that are learnt all the same.
     "unwrapped": gettext_noop('{file}: {count} of {rows} rows were taken from the list "{key}" that wraps them.'),
     "unanswered_turn": gettext_noop(
-        "{file}: {count} of {rows} conversations end with a question that has no answer; that last turn is left out."
+        "{file}: {count} of {rows} conversations end with a question that has no answer; it is left out, and the "
+        "answers before it are learnt."
     ),
     "bare_strings": gettext_noop("{file}: {count} of {rows} rows are bare strings; they are learnt as plain text."),
     "each_paragraph": gettext_noop("{file}: each of its {count} paragraphs is a row."),

@@ -184,6 +184,12 @@ FURTHER: dict[str, Rows] = {
     "UltraChat, first release": [
         {"id": "0", "data": ["Hi", "Hello!"]},
     ],
+    "UltraChat, a question at the end": [
+        {"id": "0", "data": ["Hi", "Hello!", "Bye"]},
+    ],
+    "C-Eval: choices in columns": [
+        {"id": 0, "question": "Capital?", "A": "Oslo", "B": "Rome", "C": "Bern", "D": "", "answer": "B"},
+    ],
     "alternating texts": [
         {"dialog": ["Hi", "Hello!", "Bye", "See you."]},
     ],

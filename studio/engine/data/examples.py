@@ -12,6 +12,7 @@ from studio.config import DataSource
 from studio.engine.control import Progress
 from studio.engine.data.formats import FORMATS, Format
 from studio.engine.data.formats.base import Example
+from studio.engine.data.formats.companions import lettered
 from studio.engine.data.formats.marks import MARKS, VERDICTS, is_filled, is_partial, says_learn
 from studio.engine.data.formats.turns import MEDIA
 from studio.engine.data.formats.values import NotText
@@ -28,6 +29,7 @@ MOST_COLUMNS = 1000
 
 _SAMPLE = 100
 _MEDIA_MARKER = re.compile(r"^\s*<image>|<image>\s*$", re.MULTILINE)
+_TURNS = ("data", "turns", "utterances")  # too common to tell a format where another one fits
 _SPEAKERS = ("role", "from", "speaker")
 
 
@@ -52,6 +54,9 @@ class OpenSource:
     def __post_init__(self) -> None:
         self._used = {*self.columns.values(), *self.source.ignored_columns}
         self._label = self.columns.get("label")  # of rated data; it has a field, and is a mark all the same
+        choices = self.format.companions and "choices" not in self.columns
+        self._lettered = lettered([n for n in self.names if n not in self._used]) if choices else ()
+        self._used |= set(self._lettered)
         self._rates = bool(self.format.companions)  # a label beside plain text is a class, unless it is true or false
         self._unclear: dict[str, Remark] = {}
 
@@ -59,7 +64,7 @@ class OpenSource:
         """Return the example of a row; None when the row cannot be used, which is counted."""
         try:
             notes = self._other_columns(row)
-            example = _with_thoughts(self.format.read(row.values, self.columns), self.source.thoughts)
+            example = _with_thoughts(self.format.read(*self._with_choices(row)), self.source.thoughts)
             _refuse_media_markers(example)
         except RowSkipped as reason:
             self.tally.skip(row.number, reason)
@@ -70,6 +75,13 @@ class OpenSource:
             return None
         self.tally.notes.update((*example.notes, *notes))
         return example
+
+    def _with_choices(self, row: Row) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return the values of a row and the column of each field; choices in columns A, B, … become one."""
+        if not self._lettered:
+            return row.values, self.columns
+        choices = {name: row.values[name] for name in self._lettered if is_filled(row.values.get(name))}
+        return {**row.values, "choices": choices}, {**self.columns, "choices": "choices"}
 
     def _other_columns(self, row: Row) -> list[Remark]:
         """Obey the marks of a row, and count its columns that are not used. Raises `RowSkipped`."""
@@ -126,16 +138,20 @@ def open_source(
         raise DataError(tally.why_nothing_is_left(printable(source_path(source)), max_length=0).text())
     names = _names(first)
     try:
-        chosen, columns = recognise(source, names)
+        chosen, columns = recognise(source, names, _lists(first))
     except DataError:
         first, rows = [flat(row) for row in first], map(flat, rows)
         names = _names(first)
-        chosen, columns = recognise(source, names)
+        chosen, columns = recognise(source, names, _lists(first))
     return OpenSource(source, chosen, columns, names, chain(first, rows), tally)
 
 
 def _names(rows: list[Row]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for row in rows for name in row.values))
+
+
+def _lists(rows: list[Row]) -> set[str]:
+    return {name for row in rows for name, value in row.values.items() if isinstance(value, list)}
 
 
 def flat(row: Row) -> Row:
@@ -204,11 +220,12 @@ def _refuse_media_markers(example: Example) -> None:
         raise RowSkipped(Remark("holds_media"))
 
 
-def recognise(source: DataSource, names: Collection[str]) -> tuple[Format, dict[str, str]]:
+def recognise(source: DataSource, names: Collection[str], lists: Collection[str] = ()) -> tuple[Format, dict[str, str]]:
     """Return the format of a source and the column of each of its fields.
 
     Args:
         names: the columns of the table.
+        lists: those that hold lists.
 
     Raises:
         DataError: no format fits, or a column that the source maps does not exist.
@@ -227,6 +244,10 @@ def recognise(source: DataSource, names: Collection[str]) -> tuple[Format, dict[
         chosen = max(FORMATS, key=lambda candidate: candidate.score(names, source.columns))
         _refuse_single_messages(source, chosen, names)
         if not chosen.score(names, source.columns):
+            turns = next((name for name in names if name in lists and name.lower() in _TURNS), None)
+            if turns and not source.columns:
+                messages = FORMATS.get("messages")
+                return messages, messages.columns(names, {"messages": turns})
             raise DataError(
                 tr(
                     "The columns of {file} fit no known format ({columns}); rename them, such as to prompt and "

@@ -99,11 +99,11 @@ GOOD = {"messages": TURNS}
         ("42-calls", [TURNS[0], {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}], "calls tools"),
         ("43-image", [{"role": "user", "content": [{"type": "image_url"}]}, TURNS[1]], "contains an image"),
         ("43-object", [{"role": "user", "content": {"a": "b"}}, TURNS[1]], "is not text"),
-        ("46-question-last", [*TURNS, TURNS[0]], "the last message is not an answer"),
+        ("46-question-alone", [TURNS[0]], "no message of it is an answer"),
         ("47-empty", [TURNS[0], {"role": "assistant", "content": " \n"}], "the answer is empty"),
         ("47-empty-first", [TURNS[0], {"role": "assistant", "content": ""}, *TURNS], "the answer is empty"),
         ("49-tool", [TURNS[0], {"role": "tool", "content": "4"}, TURNS[1]], "calls tools"),
-        ("61-system-only", [{"role": "system", "content": "Be kind."}], "the last message is not an answer"),
+        ("61-system-only", [{"role": "system", "content": "Be kind."}], "no message of it is an answer"),
     ],
 )
 def test_a_conversation_that_cannot_teach_is_skipped_with_its_reason(
@@ -115,6 +115,7 @@ def test_a_conversation_that_cannot_teach_is_skipped_with_its_reason(
 @pytest.mark.parametrize(
     ("item", "value", "turns"),
     [
+        ("46-question-last", [*TURNS, TURNS[0]], SPOKEN),
         ("40-bot", [{"role": "Human", "content": "a"}, {"role": "AI", "content": "b"}], SPOKEN),
         ("40-from", [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], SPOKEN),
         ("43-number", [{"role": "user", "content": 5}, TURNS[1]], (Message("user", "5"), SPOKEN[1])),

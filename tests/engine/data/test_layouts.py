@@ -204,6 +204,31 @@ def test_the_number_of_an_answer_is_taught_as_the_choice_that_it_numbers(jsonl: 
     assert inspect_data(DataSource(path=path)).reasons == {Remark.of("no_such_choice", number="2"): 1}
 
 
+def test_a_question_at_the_end_is_left_out_and_said_to_be(jsonl: Jsonl) -> None:
+    turns = [said("user", "2+2?"), said("assistant", "4"), said("user", "Thanks.")]
+    beside = {"messages": turns, "thought": "two and two", "choices": ["3", "4"]}
+    for path in (jsonl([beside]), jsonl([{**beside, "messages": ["2+2?", "4", "Thanks."]}], "texts.jsonl")):
+        asked = Message("user", "2+2?\n\nA. 3\nB. 4")
+        assert only(path).messages == (asked, Message("assistant", "4", thought="two and two"))
+        assert [problem.code for problem in inspect_data(DataSource(path=path)).problems] == ["unanswered_turn"]
+
+
+def test_choices_in_columns_of_letters_are_choices_unless_the_user_ignores_them(jsonl: Jsonl) -> None:
+    path = jsonl([{"question": "Capital?", "A": "Oslo", "B": "Rome", "C": "", "answer": 1}])
+    assert [message.content for message in only(path).messages] == ["Capital?\n\nA. Oslo\nB. Rome", "B. Rome"]
+    assert inspect_data(DataSource(path=path)).unused_columns == ()
+    ignored = DataSource(path=path, ignored_columns=("A", "B", "C"))
+    assert learnt(inspect_data(ignored)) == "1"
+
+
+def test_turns_in_a_column_with_a_common_name_are_turns_where_nothing_else_fits(jsonl: Jsonl) -> None:
+    row = {"data": ["Hi", "Hello!", "Bye", "See you."], "id": 1}
+    assert [message.content for message in only(jsonl([row])).messages] == row["data"]
+    assert only(jsonl([row | {"prompt": "a", "completion": "b"}])).messages[-1].content == "b"
+    with pytest.raises(DataError, match="fit no known format"):
+        inspect_data(DataSource(path=jsonl([{"data": "a text"}])))
+
+
 def test_several_answers_are_told_from_messages(jsonl: Jsonl) -> None:
     (reason,) = inspect_data(DataSource(path=jsonl([{"question": "a?", "answer": ["b", "c"]}]))).reasons
     assert '"answer" holds several answers' in reason.text()

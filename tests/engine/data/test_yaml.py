@@ -10,6 +10,7 @@ import pytest
 from studio.config import DataSource, parse_config, write_config
 from studio.engine.control import Control, no_progress
 from studio.engine.data.formats import FORMATS
+from studio.engine.data.inspect import inspect_data
 from studio.engine.data.readers.open import read_rows
 from studio.engine.data.report import Tally
 from studio.engine.training.run import train
@@ -42,6 +43,13 @@ def test_conversations_are_questions_and_answers_in_turn(tmp_path: Path) -> None
         [("user", "Two?"), ("assistant", "One")],
         [("user", "Two?"), ("assistant", "2.50")],
     ]
+
+
+def test_other_keys_of_a_corpus_are_named_as_unused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.yml"
+    path.write_text("categories:\n- test\nlicence: CC0\nconversations:\n- - a\n  - b\n", encoding="utf-8")
+    found = inspect_data(DataSource(path=str(path)))
+    assert (found.format, found.skipped, found.unused_columns) == ("sharegpt", 0, ("categories", "licence"))
 
 
 def test_a_list_of_rows_is_read(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 from studio.engine.data.formats.base import Columns, Field, Message
@@ -94,16 +95,23 @@ class Companions:
         """Return a conversation with them: system and history before it, context and choices in its questions."""
         system = [message for message in messages[:1] if message.role == "system"]
         rest = list(messages[len(system) :])
-        asked = [place for place, message in enumerate(rest) if message.role == "user"]
+        last_answer = max((place for place, message in enumerate(rest) if message.role == "assistant"), default=-1)
+        asked = [place for place, message in enumerate(rest[: last_answer + 1]) if message.role == "user"]
         if asked:
             first, last = asked[0], asked[-1]
             rest[first] = replace(rest[first], content=joined([self.context, rest[first].content]))
             rest[last] = replace(rest[last], content=joined([rest[last].content, self.listed_choices]))
-        if self.thought and rest and not rest[-1].thought:
-            rest[-1] = replace(rest[-1], thought=self.thought)
+        if self.thought and last_answer >= 0 and not rest[last_answer].thought:
+            rest[last_answer] = replace(rest[last_answer], thought=self.thought)
         instructions = joined([self.system, *(message.content for message in system)])
         opening = (Message("system", instructions),) if instructions else ()
         return (*opening, *self.history, *rest)
+
+
+def lettered(names: Collection[str]) -> tuple[str, ...]:
+    """Return the columns that hold a choice each, as C-Eval has them: A, B and so on; none where there is no B."""
+    found = tuple(takewhile(lambda letter: letter in names, string.ascii_uppercase))
+    return found if len(found) > 1 else ()
 
 
 def joined(parts: Sequence[str]) -> str:

@@ -50,7 +50,8 @@ def turns(value: Any, field: str) -> tuple[Message, ...]:
     """Return the turns of a conversation.
 
     A turn is an object with a role and a content, under any of their customary names, or a pair of the two. One object,
-    or a pair of texts, may also hold a question and its answer. Texts alone are question and answer in turn.
+    or a pair of texts, may also hold a question and its answer. Texts alone are question and answer in turn, the
+    first a question.
 
     Raises:
         RowSkipped: it is no list of turns, or a turn lacks its role or content, or uses tools or images, or has a mark
@@ -60,8 +61,8 @@ def turns(value: Any, field: str) -> tuple[Message, ...]:
     if not isinstance(value, list) or not value:
         is_encoded = isinstance(value, str) and value.lstrip().startswith("[")
         raise RowSkipped(Remark.of("list_as_text" if is_encoded else "not_a_list", field=field))
-    if len(value) % 2 == 0 and all(isinstance(item, str) for item in value):
-        return alternating(value)
+    if len(value) > 1 and all(isinstance(item, str) for item in value):
+        return tuple(Message(("user", "assistant")[place % 2], text) for place, text in enumerate(value))
     return tuple(message for item in value for message in _messages(item))
 
 

@@ -53,9 +53,12 @@ def as_text(value: Any, field: str) -> str:
 
 
 def conversation(messages: Sequence[Message]) -> Example:
-    """Return the example of a conversation. Raises `RowSkipped` unless it ends with an answer that has text."""
-    if not messages or messages[-1].role != "assistant":
-        raise RowSkipped(Remark("last_is_no_answer"))
+    """Return the example of a conversation up to its last answer. Raises `RowSkipped` where it has none with text."""
+    end = max((place for place, message in enumerate(messages, start=1) if message.role == "assistant"), default=0)
+    if not end:
+        raise RowSkipped(Remark("no_answer"))
+    unanswered = (Remark("unanswered_turn"),) if end < len(messages) else ()
+    messages = messages[:end]
     for message in messages:
         if not message.content.strip() and message.role == "assistant":
             raise RowSkipped(NO_ANSWER)
@@ -65,7 +68,7 @@ def conversation(messages: Sequence[Message]) -> Example:
     if not any(message.learnt for message in answers):
         raise RowSkipped(Remark("no_learnt_answer"))
     speakers = [message.role for message in messages if message.role != "system"]
-    notes = (Remark("assistant_first"),) if speakers[0] == "assistant" else ()
+    notes = (*unanswered, Remark("assistant_first")) if speakers[0] == "assistant" else unanswered
     if not all(message.learnt for message in answers):
         notes = (*notes, Remark("answers_only_read"))
     return Example(layout(messages), tuple(messages), notes)

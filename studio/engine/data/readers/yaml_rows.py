@@ -71,10 +71,7 @@ def _rows(document: Any) -> Iterator[tuple[dict[str, Any], tuple[Remark, ...]]]:
         wrapped = Remark.of("unwrapped", key="conversations")
         for talk in talks:
             for turns in _alternatives(talk):
-                if isinstance(turns, list) and len(turns) > 1 and len(turns) % 2:
-                    yield {"conversations": turns[:-1]}, (wrapped, Remark("unanswered_turn"))
-                else:
-                    yield {"conversations": turns}, (wrapped,)
+                yield document | {"conversations": turns}, (wrapped,)
         return
     for item in document if isinstance(document, list) else [document]:
         if isinstance(item, dict):
