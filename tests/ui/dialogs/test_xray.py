@@ -213,10 +213,12 @@ def test_56_where_no_row_teaches_the_dialog_shows_the_lengths_and_mends_them(
     path = tmp_path / "long.jsonl"
     path.write_text(json.dumps({"prompt": "hello " * 300, "completion": "Yes."}), encoding="utf-8")
     too_long = Remark.of("all_too_long", file=str(path), limit=64, shortest=312, longest=312, median=312, suggested=320)
-    real.data = FakeInspection(rows=1, skipped=1, problems=(too_long,))
+    longer = finding("nothing_learned", [1], Remedy("raise_max_length", "max_length", 320), limit=64)
+    real.data = FakeInspection(rows=1, skipped=1, problems=(too_long,), findings=(longer,))
     dialog = opened(path, max_length=64)
     assert window.setup.data.problem().startswith("No answer in long.jsonl")
     assert dialog.findings.chart.isVisible()
+    assert dialog.findings.buttons == {}  # the remedy stands once, beside the lengths
     assert "Skipped: the answer begins behind the longest length" in shown(dialog)
     qtbot.mouseClick(dialog.findings.show_cut, Qt.MouseButton.LeftButton)
     assert dialog.shown.value() == SKIPPED

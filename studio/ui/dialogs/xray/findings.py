@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from studio.engine.data.xray import LengthHistogram, LengthSuggestion
 
 TRUNCATED = "truncated"
+_SAID_ABOVE = (TRUNCATED, "nothing_learned")
 
 
 class Findings(QWidget):
@@ -82,18 +83,18 @@ class Findings(QWidget):
             self.raise_length.setAccessibleName(self._remedy.text())
 
     def show_findings(self, findings: Sequence[Finding]) -> None:
-        """List other findings. That rows are cut is said above."""
+        """List other findings. What is about lengths is said above."""
         while (item := self._list.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
                 widget.hide()  # until it is deleted
                 widget.deleteLater()
         self.buttons = {}
-        listed = [finding for finding in findings if finding.name != TRUNCATED]
+        listed = [finding for finding in findings if finding.name not in _SAID_ABOVE]
         for finding in listed:
             self._list.addWidget(self._entry(finding))
         if not listed:
             nothing = Verdict()
-            nothing.set(tr("Nothing else was found in the rows."), "good")
+            nothing.set(tr("Nothing else was found in the rows that are used."), "good")
             self._list.addWidget(nothing)
 
     def _entry(self, finding: Finding) -> QWidget:
