@@ -27,7 +27,7 @@ from studio.events import (
 from studio.i18n import tr
 from studio.runner.commands import listening
 from studio.runner.record import LogLine, Update
-from studio.runs import Journal, RunFolder, release_lock, take_lock
+from studio.runs import Journal, RunFolder, release_lock, remove_litter, take_lock
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +73,7 @@ def _work(
     with _log_to(folder, put):
         try:
             reporter.open()
+            remove_litter(folder.path.parent, own=folder.path)
             with listening(folder, control):
                 work(reporter.emit)
             reporter.check_ended()

@@ -3,6 +3,7 @@
 from studio.runs.files import sync_folder, write_atomically
 from studio.runs.folder import UNDER_WAY, RunFolder, Status, create_run, list_runs, open_run
 from studio.runs.journal import Journal, read_journal
+from studio.runs.litter import remove_litter
 from studio.runs.lock import Holder, holder_of, inherit_lock, read_lock, release_lock, take_lock
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "read_journal",
     "read_lock",
     "release_lock",
+    "remove_litter",
     "sync_folder",
     "take_lock",
     "write_atomically",

@@ -5,8 +5,11 @@ config.toml  state.json  events.jsonl  run.log  lock  checkpoints/  adapter/  ex
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +18,7 @@ from typing import Any, Literal, get_args
 from studio.errors import RunFolderError
 from studio.files import is_file
 from studio.i18n import tr
-from studio.runs.files import write_atomically
+from studio.runs.files import sync_folder, write_atomically
 from studio.runs.lock import read_lock, take_lock
 from studio.runs.read import StoredState, read_stored
 
@@ -128,16 +131,21 @@ def create_run(root: Path, label: str, config: str) -> RunFolder:
     """
     safe = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:60] or "run"
     stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{safe}"
+    # Made beside its place: whatever stops the process before leaves no half of a run.
+    draft = RunFolder(root.absolute() / f".{stem}.{os.getpid()}.partial")
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        folder = RunFolder(_make_unique(root.absolute(), stem))
-        take_lock(folder.path)
-        write_atomically(folder.config, config)
+        draft.path.mkdir(parents=True)
+        take_lock(draft.path)
+        write_atomically(draft.config, config)
+        draft.write_state("created", created=time.time())
+        folder = RunFolder(_move_to_free_name(draft.path, stem))
+        sync_folder(root)
     except OSError as error:
         raise RunFolderError(
             tr("No run folder can be written below {root}: {reason}.").format(root=root, reason=error.strerror)
         ) from error
-    folder.write_state("created", created=time.time())
+    finally:
+        shutil.rmtree(draft.path, ignore_errors=True)
     return folder
 
 
@@ -149,19 +157,32 @@ def open_run(path: Path) -> RunFolder:
 
 
 def list_runs(root: Path) -> list[RunFolder]:
-    """Return the run folders below `root`, newest first; other folders are passed over."""
+    """Return the run folders below `root`, the one made last first; other folders are passed over."""
     if not root.is_dir():
         return []
-    found = (RunFolder(child.absolute()) for child in root.iterdir() if is_file(child / "state.json"))
-    return sorted(found, key=lambda run: run.name, reverse=True)
+    found = (RunFolder(child.absolute()) for child in root.iterdir() if not child.name.startswith("."))
+    return sorted((run for run in found if is_file(run.state)), key=_age, reverse=True)
 
 
-def _make_unique(root: Path, stem: str) -> Path:
+def _age(run: RunFolder) -> tuple[float, str]:
+    """When a run was made; of a damaged one, when its state was written."""
+    try:
+        created = run.read_state().get("created")
+    except RunFolderError:
+        created = None
+    return created if isinstance(created, float) else run.state.stat().st_mtime, run.name
+
+
+def _move_to_free_name(draft: Path, stem: str) -> Path:
     for attempt in range(1, 1000):
-        path = root / (stem if attempt == 1 else f"{stem}-{attempt}")
-        try:
-            path.mkdir()
-        except FileExistsError:
+        path = draft.with_name(stem if attempt == 1 else f"{stem}-{attempt}")
+        if path.exists():
             continue
-        return path
-    raise FileExistsError(0, "too many runs of the same name", str(root / stem))
+        try:
+            return draft.rename(path)
+        except FileExistsError:
+            continue  # made by another process since we looked
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+    raise FileExistsError(errno.EEXIST, "too many runs of the same name", str(draft.with_name(stem)))

@@ -1,10 +1,13 @@
-"""What the window remembers between two sessions. QSettings gives back 'false' for False unless told the type."""
+"""What the window remembers between two sessions.
+
+A file that was damaged, or edited by hand, never keeps the window from opening: what is not of its type is not there.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from PySide6.QtCore import QByteArray, QLocale, QSettings
 
@@ -14,6 +17,7 @@ from studio.runner.controller import Where
 from studio.ui.theme import CHOICES, Choice
 
 RECENT_MODELS = 8
+GEOMETRY_BYTES = 66  # of what `saveGeometry` returns
 T = TypeVar("T")
 
 
@@ -48,7 +52,10 @@ class Settings:
     @property
     def geometry(self) -> QByteArray:
         """What `QWidget.saveGeometry` returned; empty at first."""
-        return cast(QByteArray, self._store.value("geometry", QByteArray(), type=QByteArray))
+        value = self._store.value("geometry")
+        # Qt takes a part of it as well, and would open a window of no size.
+        whole = isinstance(value, QByteArray) and value.size() >= GEOMETRY_BYTES
+        return value if whole else QByteArray()
 
     @geometry.setter
     def geometry(self, geometry: QByteArray) -> None:
@@ -56,7 +63,8 @@ class Settings:
 
     @property
     def runs_root(self) -> Path:
-        return Path(self._text("runs_root") or default_runs_root())
+        chosen = Path(self._text("runs_root"))
+        return chosen if chosen.is_absolute() else default_runs_root()
 
     @runs_root.setter
     def runs_root(self, folder: Path) -> None:
@@ -93,7 +101,7 @@ class Settings:
     @property
     def draft(self) -> dict[str, Any]:
         """The configuration as it stood in the Setup page, in the shape of CONFIG.toml; empty at first."""
-        return cast(dict[str, Any], self._json("draft", dict))
+        return {name: table for name, table in self._json("draft", dict).items() if isinstance(table, dict)}
 
     @draft.setter
     def draft(self, tables: dict[str, Any]) -> None:
@@ -104,11 +112,12 @@ class Settings:
         self._store.sync()
 
     def _text(self, key: str) -> str:
-        return str(self._store.value(key, "", type=str))
+        value = self._store.value(key)
+        return value if isinstance(value, str) and "\0" not in value else ""
 
     def _json(self, key: str, expected: type[T]) -> T:
         try:
             value = json.loads(self._text(key) or "null")
-        except ValueError:  # a file edited by hand must not keep the window from opening
+        except (ValueError, RecursionError):
             value = None
         return value if isinstance(value, expected) else expected()

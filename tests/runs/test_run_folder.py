@@ -91,6 +91,27 @@ def test_runs_of_the_same_second_get_their_own_folders(tmp_path: Path) -> None:
     assert [run.path for run in list_runs(tmp_path)] == sorted((f.path for f in folders), reverse=True)
 
 
+def test_runs_are_listed_by_when_they_were_made_whatever_they_are_called(tmp_path: Path) -> None:
+    first, last = create_run(tmp_path, "x", ""), create_run(tmp_path, "x", "")
+    renamed = first.path.rename(tmp_path / "zzz")
+    (damaged := tmp_path / "damaged").mkdir()
+    (damaged / "state.json").write_text("{")
+    os.utime(damaged / "state.json", (1.0, 1.0))
+    assert [run.path for run in list_runs(tmp_path)] == [last.path, renamed, damaged]
+
+
+@pytest.mark.parametrize("call", ["rename", "mkdir"])
+def test_a_run_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, call, fail)
+        with pytest.raises(RunFolderError, match="No space"):
+            create_run(tmp_path, "x", "")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_state_is_replaced_and_keeps_what_was_said_before(tmp_path: Path) -> None:
     folder = create_run(tmp_path, "x", "a = 1\n")
     assert folder.read_state()["status"] == "created"
