@@ -16,7 +16,7 @@ _CHECKPOINT = ("SIGUSR1",)
 def on_signals(stop: Callable[[signal.Signals], None], checkpoint: Callable[[], None]) -> Iterator[None]:
     """Within, call `stop` with each signal that asks the program to end, and `checkpoint` on SIGUSR1.
 
-    A signal that is ignored stays so: `nohup` lets a program outlive its terminal in that way.
+    A closed terminal that is to be ignored stays so: `nohup` lets a program outlive its terminal in that way.
     """
 
     def handle(number: int, _: Any) -> None:
@@ -26,7 +26,8 @@ def on_signals(stop: Callable[[signal.Signals], None], checkpoint: Callable[[], 
             stop(received)
 
     known = [getattr(signal, name) for name in (*_STOP, *_CHECKPOINT) if hasattr(signal, name)]
-    before = {number: signal.signal(number, handle) for number in known if signal.getsignal(number) != signal.SIG_IGN}
+    ignored = [one for one in known if one.name == "SIGHUP" and signal.getsignal(one) == signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in known if number not in ignored}
     try:
         yield
     finally:
