@@ -26,6 +26,10 @@ class TrainingError(StudioError):
     """Training cannot start or go on."""
 
 
+class NotResumed(TrainingError):
+    """A run could not be gone on with; it is as it was before."""
+
+
 class ExportError(StudioError):
     """An export could not be written."""
 

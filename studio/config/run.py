@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Self, cast, get_args
@@ -74,6 +74,23 @@ def override_config(config: RunConfig, overrides: Mapping[str, Any]) -> RunConfi
     return parse_config(with_options(config.model_dump(exclude_none=True), overrides))
 
 
+def change_config(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """Return a configuration with `section.key=value` overrides applied, paths from the current folder.
+
+    A number of epochs takes the place of a number of updates.
+
+    Raises:
+        ConfigError: a value or key is wrong.
+    """
+    values = config.model_dump(mode="json", exclude_none=True)
+    keys = [override.partition("=")[0].strip() for override in overrides]
+    if "training.epochs" in keys and "training.max_steps" not in keys:
+        values["training"].pop("max_steps", None)
+    for override in overrides:
+        _apply(values, override)
+    return _absolute(parse_config(values), Path.cwd())
+
+
 def with_options(tables: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tables of a configuration with some options, by dotted key, changed."""
     changed = dict(tables)
@@ -114,8 +131,11 @@ def _absolute(config: RunConfig, folder: Path) -> RunConfig:
     sources = tuple(s.model_copy(update={"path": _resolve(s.path, folder)}) for s in config.data.sources)
     probes = config.retention.probes
     retention = {"probes": probes if probes == SHIPPED else _resolve(probes, folder)}
+    start_from = config.training.start_from
+    training = {"start_from": _resolve(start_from, folder) if start_from else ""}
     return config.model_copy(
         update={
+            "training": config.training.model_copy(update=training),
             "retention": config.retention.model_copy(update=retention),
             "model": config.model.model_copy(update={"path": _resolve(config.model.path, folder)}),
             "data": config.data.model_copy(update={"sources": sources}),

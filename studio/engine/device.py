@@ -136,8 +136,7 @@ def hardware() -> Hardware:
 
     memory = psutil.virtual_memory()
     return Hardware(
-        # Linux alone hides the name in a file; there `platform` knows only the instruction set.
-        cpu=_told_by_linux("cpuinfo", "model name") or platform.processor() or platform.machine(),
+        cpu=processor_name(),
         cores=psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
         memory_total=int(memory.total),
         memory_available=int(memory.available),
@@ -145,6 +144,21 @@ def hardware() -> Hardware:
         cpu_fp16=cpu_has_fp16(),
         gpus=tuple(_gpus()),
     )
+
+
+def processor_name() -> str:
+    """Return what the processor is called."""
+    # Linux alone hides the name in a file; there `platform` knows only the instruction set.
+    return _told_by_linux("cpuinfo", "model name") or platform.processor() or platform.machine()
+
+
+def computing_name(device: torch.device) -> str:
+    """Return what the device that computes is called: the GPU, or the processor with its instruction set."""
+    import torch
+
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"{processor_name()}, {torch.backends.cpu.get_cpu_capability()}" if device.type == "cpu" else device.type
 
 
 def library_versions() -> dict[str, str]:

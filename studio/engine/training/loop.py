@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from studio.engine.control import Control, Progress
 from studio.engine.data.prepare import PreparedData
@@ -38,6 +39,9 @@ class RemedyAsked:
 
 
 Outcome: TypeAlias = Literal["finished", "stopped"] | RemedyAsked
+# When a checkpoint may be saved: after an attempt that leaves nothing to worry about or one that does, after the lowest
+# validation loss so far, and before the run waits.
+Occasion: TypeAlias = Literal["calm", "trouble", "best", "pause"]
 
 
 class Loop:
@@ -57,12 +61,14 @@ class Loop:
         monitor: NumericsMonitor,
         control: Control,
         emit: Emit,
-        keep: Callable[[Trainer, Position], None],
+        keep: Callable[[Occasion], None],
         retention: RetentionWatch | None = None,
+        until: int | None = None,
     ) -> None:
-        """`keep` is called after every update that leaves nothing to worry about: a checkpoint may be saved then.
+        """`keep` is called on each occasion at which a checkpoint may be saved.
 
-        `retention` goes from loop to loop of a run; None where it is not measured.
+        `retention` goes from loop to loop of a run; None where it is not measured. `until` is the attempted step to
+        stop after.
         """
         self.trainer = trainer
         self.position = Position()
@@ -75,11 +81,14 @@ class Loop:
         self._emit = emit
         self._keep = keep
         self._retention = retention
+        self._until = until
         plan = plan_of(trainer.config, data)
         self._evaluate_every = plan.every
         self._validation = data.validation.select(sample(len(data.validation), plan.rows, trainer.config.training.seed))
         self._evaluated_at = -1
         self._evaluation: Evaluation | None = None
+        self._completed_at = -1  # update after which all was measured
+        self._lowest = math.inf
         self._passed_over = 0
 
     def run(self) -> Outcome:
@@ -89,8 +98,11 @@ class Loop:
             TrainingError: the numbers stay non-finite whatever is tried; the weights are the last good ones.
         """
         try:
-            self._evaluate()
+            if self.position.update % self._evaluate_every == 0:  # a run that goes on may stand between two
+                self._evaluate()
             while self.position.update < self.planned:
+                if self._until is not None and self.position.step >= self._until:
+                    return "stopped"
                 if remedy := self._take_remedy():
                     return remedy
                 self._next_attempt()
@@ -104,6 +116,27 @@ class Loop:
         finally:
             self._monitor.finish(self.position.step)
         return "finished"
+
+    @property
+    def validation_loss(self) -> float | None:
+        """The loss on the held-out rows after the present update, where it was measured."""
+        if self._evaluation is None or self._evaluated_at != self.position.update:
+            return None
+        return self._evaluation.loss
+
+    def to_json(self) -> dict[str, Any]:
+        """Return for a checkpoint what its position does not say."""
+        return {
+            "left_out": [[source, number] for source, number in sorted(self.left_out)],
+            "measured_at": self._completed_at,
+            "lowest_loss": self._lowest if math.isfinite(self._lowest) else None,
+        }
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what `to_json` returned."""
+        self.left_out = {(source, number) for source, number in kept["left_out"]}
+        self._evaluated_at = self._completed_at = kept["measured_at"]
+        self._lowest = math.inf if kept["lowest_loss"] is None else kept["lowest_loss"]
 
     @property
     def verdicts(self) -> Sequence[OverflowDiagnosed]:
@@ -153,8 +186,7 @@ class Loop:
         self._emit(done)
         self._monitor.judge(done, attempt)
         self._answer_trouble(done, attempt, rows)
-        if not attempt.skipped and self._monitor.calm:
-            self._keep(self.trainer, self.position)
+        self._keep("calm" if not attempt.skipped and self._monitor.calm else "trouble")
 
     def _next_rows(self) -> list[TokenizedRow]:
         rows = self._data.batch(self.position.batch, self._config.training.batch_size)
@@ -213,6 +245,8 @@ class Loop:
     def _wait_while_paused(self, because: str = "") -> None:
         """Wait where that is asked for. Raises `Cancelled` where a stop is."""
         if self._control.pause_requested:
+            if not because:  # what may be the middle of an explosion is nothing to go on from
+                self._keep("pause")
             roots = (self.trainer.model, self.trainer.optimizer)
             pause.wait(self._control, self._emit, roots, self.trainer.device, self.position.step, because)
         if self._control.stop_requested:
@@ -225,6 +259,14 @@ class Loop:
             self._evaluated_at = self.position.update
         if self._retention:
             self._retention.look(self.trainer, self.position, self._evaluation, progress, last=last)
+        if self._completed_at == self.position.update:
+            return
+        self._completed_at = self.position.update
+        loss = self.validation_loss
+        if loss is not None and loss < self._lowest:
+            self._lowest = loss
+            if self.position.update and not last and self._monitor.calm:
+                self._keep("best")
 
     def _validate(self, progress: Progress) -> Evaluation | None:
         """Measure the loss on the held-out rows, where there are any."""

@@ -118,6 +118,11 @@ class RetentionMeter:
         """How many general questions are asked."""
         return len(self._questions)
 
+    @property
+    def recorded(self) -> bool:
+        """Whether the base was recorded."""
+        return self._base is not None
+
     def record_base(self, trainer: Trainer, progress: Progress) -> None:
         """Record the base, while the trained part is at its start; again when the model was loaded anew."""
         width = trainer.model.base.config.get_text_config().hidden_size

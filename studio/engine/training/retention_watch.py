@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import logging
 import math
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,7 +22,15 @@ from studio.engine.training.evaluate import Evaluation, RowLoss
 from studio.engine.training.retention import RetentionMeter
 from studio.engine.training.state import Emit, Position
 from studio.engine.training.trainer import Trainer
-from studio.events import PromptsAnswered, RetentionMeasured, RetentionReported, RowsRanked
+from studio.events import (
+    PromptsAnswered,
+    RetentionMeasured,
+    RetentionReported,
+    RowsRanked,
+    from_json,
+    spell_non_finite,
+    to_json,
+)
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +75,7 @@ class RetentionWatch:
         self._looked_at = -1
         self._ended = False
         self._seconds = 0.0
+        self._complete = self._to_json()
 
     def record_base(self, trainer: Trainer, progress: Progress) -> None:
         """Record what is compared with: the model with its trained part off, or before its first step."""
@@ -78,7 +91,7 @@ class RetentionWatch:
         if position.update == self._looked_at and (self._ended or not last):
             return
         first = self._first is None
-        if first:
+        if not self._meter.recorded:
             self.record_base(trainer, progress)
         if position.update != self._looked_at:
             self._count += 1
@@ -89,6 +102,44 @@ class RetentionWatch:
         self._ask(trainer, position, progress, known=first or last, base=first)
         if last and domain:
             self._emit(_ranked(domain.each, position))
+        self._complete = self._to_json()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return for a checkpoint what was measured, up to the last time that all of it was."""
+        return self._complete
+
+    def restore(self, kept: Mapping[str, Any], best: Path | None) -> None:
+        """Go on from what `to_json` returned, and from the best weights so far, where there are any."""
+        self._complete = dict(kept)
+        self._first, self._newest, self._best = (_read_look(kept[key]) for key in ("first", "newest", "best"))
+        self._right = [int(count) for count in kept["right"]]
+        self._count, self._looked_at, self._ended = kept["count"], kept["looked_at"], kept["ended"]
+        self._seconds = kept["seconds"]
+        bound = self._config.retention.stop_below
+        if self._newest:
+            self.below_bound = self._newest.kept.update > 0 and self._newest.kept.retention < bound
+        if not bound or best is None:
+            self._best = None
+        elif self._best:
+            shutil.copyfile(best, self._best_file)
+
+    @property
+    def best_file(self) -> Path | None:
+        """The best weights so far, where they are kept."""
+        return self._best_file if self._best else None
+
+    def _to_json(self) -> dict[str, Any]:
+        return {
+            "plan": dataclasses.asdict(self._meter.plan),
+            "first": _look_to_json(self._first),
+            "newest": _look_to_json(self._newest),
+            "best": _look_to_json(self._best),
+            "right": list(self._right),
+            "count": self._count,
+            "looked_at": self._looked_at,
+            "ended": self._ended,
+            "seconds": self._seconds,
+        }
 
     def conclude(self, trainer: Trainer, position: Position) -> None:
         """Give the run the best weights above the bound, where there is one, and say how it went."""
@@ -170,6 +221,20 @@ class RetentionWatch:
         with torch.no_grad():
             for name, value in load_file(self._best_file).items():
                 parameters[name].copy_(value)
+
+
+def _look_to_json(look: _Look | None) -> dict[str, Any] | None:
+    if look is None:
+        return None
+    return {"loss": spell_non_finite(look.loss), "kept": json.loads(to_json(look.kept))}
+
+
+def _read_look(kept: Mapping[str, Any] | None) -> _Look | None:
+    if kept is None:
+        return None
+    measured = from_json(json.dumps(kept["kept"]))
+    assert isinstance(measured, RetentionMeasured)
+    return _Look(None if kept["loss"] is None else float(kept["loss"]), measured)
 
 
 def _is_better(now: _Look, best: _Look) -> bool:

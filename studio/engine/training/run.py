@@ -6,8 +6,10 @@ import dataclasses
 import functools
 import json
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from studio.config import RunConfig, write_config
@@ -34,18 +36,30 @@ from studio.engine.training.checkpoint import Checkpoints
 from studio.engine.training.evaluate import plan_of
 from studio.engine.training.fast_kernels import choose_kernels
 from studio.engine.training.length import planned_updates
-from studio.engine.training.loop import Loop, RemedyAsked
+from studio.engine.training.loop import Loop, Occasion, RemedyAsked
 from studio.engine.training.model import TrainableModel, check_positions, load_trainable
 from studio.engine.training.monitor import NumericsMonitor
 from studio.engine.training.optimizer import check_optimizer
 from studio.engine.training.probes import load_probes
+from studio.engine.training.resume import (
+    Start,
+    base_of,
+    begin_with,
+    check_length,
+    check_same,
+    data_print,
+    differences,
+    environment,
+    find_start,
+)
 from studio.engine.training.result import save_trained
+from studio.engine.training.retention import Plan as MeasurementPlan
 from studio.engine.training.retention import RetentionMeter, plan_measurements
 from studio.engine.training.retention_watch import RetentionWatch
 from studio.engine.training.state import Emit, Losses, Position, progress_events
 from studio.engine.training.trainer import Trainer
 from studio.engine.training.trial import try_longest
-from studio.errors import Cancelled, RunFolderError, StudioError, TrainingError
+from studio.errors import Cancelled, NotResumed, RunFolderError, StudioError, TrainingError
 from studio.events import (
     DataPrepared,
     OverflowDiagnosed,
@@ -55,6 +69,8 @@ from studio.events import (
     RunPaused,
     RunResumed,
     RunStarted,
+    from_json,
+    to_json,
 )
 from studio.i18n import tr
 from studio.paths import default_runs_root
@@ -85,7 +101,7 @@ def train(
         StudioError: with a sentence for the user; nothing non-finite has been saved.
     """
     with tf32(config.precision.tf32):
-        _Run(config, folder, control, emit, token_budget).go()
+        _Run(config, folder, control, emit, token_budget, until).go()
 
 
 def resume(
@@ -108,10 +124,23 @@ def resume(
         consent: go on though the base or the data are no longer those of the checkpoint.
 
     Raises:
-        StudioError: with a sentence for the user. Among others: every checkpoint is damaged; a change asks for another
-            shape or order of rows; the base or the data differ, without consent.
+        NotResumed: the run is as it was before, and the error behind it (`__cause__`) says why. Among others: every
+            checkpoint is damaged; a change asks for another shape or order of rows; the base or the data differ,
+            without consent.
+        StudioError: with a sentence for the user; nothing non-finite has been saved.
     """
-    raise NotImplementedError
+    before = folder.read_state()["status"]
+    run: _Run | None = None
+    try:
+        start = find_start(folder, changes, consent=consent)
+        with tf32(start.config.precision.tf32):
+            run = _Run(start.config, folder, control, emit, None, until, start)
+            run.go()
+    except Exception as error:
+        if run is not None and run.begun:
+            raise
+        folder.write_state(before)
+        raise NotResumed(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -134,8 +163,16 @@ class _Run:
     """
 
     def __init__(
-        self, config: RunConfig, folder: RunFolder, control: Control, emit: Emit, token_budget: int | None
+        self,
+        config: RunConfig,
+        folder: RunFolder,
+        control: Control,
+        emit: Emit,
+        token_budget: int | None,
+        until: int | None = None,
+        start: Start | None = None,
     ) -> None:
+        """`start`: where a run goes on from; None at its beginning."""
         self._config = config
         self._folder = folder
         self._control = control
@@ -143,30 +180,133 @@ class _Run:
         self._tell = emit
         self._started = control.clock()
         self._device = resolve_device(config.training.device)
-        self._token_budget = token_budget
-        self._checkpoints = Checkpoints(folder, self._emit)
+        # A micro-batch of another size sums in another order.
+        self._token_budget = token_budget or (start and start.run.get("micro_batch_tokens"))
+        self._until = until
+        self._start = start
+        self._checkpoints = Checkpoints(folder, config.checkpoints, self._emit)
         self._loop: Loop | None = None
         self._about: dict[str, Any] = {}
+        self._retention: RetentionWatch | None = None
+        self._known: dict[str, Any] = {}
+        self._changed: dict[str, str] = {}
+        self._seconds_before = float(start.run.get("seconds", 0.0)) if start else 0.0
+        self.begun = False
 
     def go(self) -> None:
         try:
             self._finish(self._train_or_stop())
         except BaseException as error:
-            self._rescue(error)
+            if self.begun or self._start is None:  # a run that does not go on stays as it was
+                self._rescue(error)
             raise
 
     def _train_or_stop(self) -> Literal["finished", "stopped"]:
         try:
             prepared, model = self._prepare()
-            self._loop = self._make_loop(prepared, model)
+            self._loop = self._make_loop(prepared, model, self._verdicts_before())
             self._emit(try_longest(self._loop.trainer, prepared.data.train, prepared.available))
             del model  # the loop alone holds it: a remedy may let go of it, and load another
+            self._begin(prepared)
             status = self._train(prepared)
+            if not self._control.discard_requested:
+                self._checkpoint(calm=True, wait=True)
             if self._loop and prepared.retention:
                 prepared.retention.conclude(self._loop.trainer, self._loop.position)
         except Cancelled:
+            if self._start and not self.begun:
+                raise
             return "stopped"
+        except TrainingError:
+            if self.begun:  # the guard kept the weights good
+                self._checkpoint(calm=False, wait=True)
+            raise
+        finally:
+            self._checkpoints.settle()
         return status
+
+    def _begin(self, prepared: Prepared) -> None:
+        """Bring what is trained to where the run begins, or goes on."""
+        loop, start = self._loop, self._start
+        assert loop is not None
+        trainer, retention = loop.trainer, prepared.retention
+        fresh = start is None or start.snapshot is None
+        if retention and (self._config.training.start_from or not fresh):
+            # What is trained is as the method made it still: this is the base, whatever training begins with.
+            retention.record_base(trainer, self._progress)
+        if fresh and self._config.training.start_from:
+            begin_with(Path(self._config.training.start_from), trainer, self._config, self._known["base"])
+        if start is None:
+            self.begun = True
+            return
+        known, changes = start.run, {**start.settings, **self._changed}
+        if start.snapshot:
+            changes |= differences(known.get("environment"), self._known["environment"])
+            budget = known.get("micro_batch_tokens", trainer.token_budget)
+            if budget != trainer.token_budget:
+                changes["machine.micro_batch_tokens"] = trainer.token_budget
+            snapshot = start.snapshot
+            if any(key.startswith("precision.") for key in start.settings):
+                snapshot = dataclasses.replace(snapshot, scaler=None)  # new settings begin at their own scale
+            checkpoint.put_back(snapshot, trainer, loop.position)
+            if "loop" in known:
+                loop.restore(known["loop"])
+                self._losses.restore(known["losses"])
+            if retention and known.get("retention"):
+                retention.restore(known["retention"], snapshot.best)
+        check_length(loop.planned, loop.position.update)
+        self.begun = True
+        self._emit(
+            RunResumed(
+                step=loop.position.step,
+                update=loop.position.update,
+                changes=changes,
+                restarted=True,
+                skipped=[*start.skipped],
+            )
+        )
+
+    def _on_occasion(self, occasion: Occasion) -> None:
+        """Save a checkpoint where one is due, or asked for."""
+        assert self._loop is not None
+        self._checkpoints.tell()
+        calm, update = occasion != "trouble", self._loop.position.update
+        if occasion == "pause":
+            self._checkpoint(calm=True, wait=True)
+        elif self._control.take_checkpoint_request() or (
+            calm and self._checkpoints.is_due(update, best=occasion == "best")
+        ):
+            self._checkpoint(calm=calm, wait=False)
+
+    def _checkpoint(self, *, calm: bool, wait: bool) -> None:
+        """Save the whole state of the run, `calm` where nothing is wrong with it; there is none before the first step.
+
+        What is not a tensor is JSON: all that a run goes on with, and what it can be compared with then.
+        """
+        loop, retention = self._loop, self._retention
+        if loop is None or not loop.position.step:
+            return
+        loss = loop.validation_loss
+        run = {
+            **self._known,
+            "config": self._config.model_dump(mode="json", exclude_none=True),
+            "micro_batch_tokens": loop.trainer.token_budget,
+            "loop": loop.to_json(),
+            "verdicts": [json.loads(to_json(verdict)) for verdict in loop.verdicts],
+            "retention": retention.to_json() if retention else None,
+            "losses": self._losses.to_json(),
+            "validation_loss": loss if loss is not None and math.isfinite(loss) else None,
+            "calm": calm,
+            "seconds": self._seconds,
+            "journal_bytes": self._folder.journal.stat().st_size if self._folder.journal.exists() else 0,
+        }
+        best = retention.best_file if retention else None
+        self._checkpoints.save(loop.trainer, loop.position, run, best, wait=wait)
+
+    @property
+    def _seconds(self) -> float:
+        """How long the run has taken, before it was cut off and since."""
+        return self._seconds_before + self._control.clock() - self._started
 
     def _train(self, prepared: Prepared) -> Literal["finished", "stopped"]:
         """Train until the run ends, with as many changes of its settings as the user asks for."""
@@ -201,14 +341,29 @@ class _Run:
         self._announce(info, precision, [reason, *storage_reasons(info, asked, stored)])
         tokenizer = load_tokenizer(info.path, info.chat_template)
         data = prepare_data(self._config.data, tokenizer, info.kind, self._config.training.seed, progress)
+        base = fingerprint(info.path, progress)
+        self._compare(base, data_print(data), environment(self._device, precision))
         check_positions(self._config, info, data)
         found = self._plan(info, data)
         self._report_data(data)
-        record = {"path": str(info.path), "base_files": fingerprint(info.path, progress)}
+        record = {"path": str(info.path), "base_files": base}
         write_atomically(self._folder.path / "base.json", json.dumps(record, ensure_ascii=False, indent=2) + "\n")
-        retention = self._watch_retention(info, tokenizer, data)
+        self._retention = retention = self._watch_retention(info, tokenizer, data)
         prepared = Prepared(info, data, precision, _pad_id(tokenizer), found.place.available, found.fit, retention)
         return prepared, self._load(prepared)
+
+    def _compare(self, base: Mapping[str, Any], data: str, computing: dict[str, str]) -> None:
+        """Compare base and data with those of the checkpoint that a run goes on from.
+
+        Raises:
+            ConfigError: they differ, and nobody asked for that.
+        """
+        self._known = {"base": base, "data": data, "environment": computing}
+        if self._start is None or self._start.snapshot is None:
+            return
+        before = self._start.run.get("base") or base_of(self._folder)
+        self._changed = check_same("base", before, base, self._start)
+        self._changed |= check_same("data", self._start.run.get("data"), data, self._start)
 
     def _watch_retention(
         self, info: ModelInfo, tokenizer: PreTrainedTokenizerBase, data: PreparedData
@@ -220,6 +375,8 @@ class _Run:
             return None
         planned = planned_updates(config, data.order.rows_per_epoch)
         measured = plan_measurements(planned * config.training.batch_size * float(data.train.lengths.mean()))
+        if self._start and (kept := self._start.run.get("retention")):
+            measured = MeasurementPlan(**kept["plan"])  # the same texts, and the same base, in a run that became longer
         probes = load_probes(
             config.retention,
             tokenizer,
@@ -244,7 +401,9 @@ class _Run:
     def _choose_storage(self, info: ModelInfo) -> Plan:
         """Store the weights of the base as this run began with, or as they fit."""
         before = self._folder.read_state().get("base_dtype")
-        if before is not None:  # another storage would be another base
+        if before is not None and "config" not in (
+            self._start.run if self._start else {}
+        ):  # another storage would be another base
             self._config = with_storage(self._config, before)
         found = plan(info, self._config, place_of(self._config))
         self._config = with_storage(self._config, found.base_dtype)
@@ -315,8 +474,22 @@ class _Run:
             emit=self._emit,
         )
         monitor = NumericsMonitor(trainer, self._emit, verdicts=verdicts, can_restore=self._can_restore)
-        keep, retention = self._checkpoints.keep, prepared.retention
-        return Loop(trainer, prepared.data, monitor, self._control, self._emit, keep, retention)
+        return Loop(
+            trainer,
+            prepared.data,
+            monitor,
+            self._control,
+            self._emit,
+            self._on_occasion,
+            prepared.retention,
+            self._until,
+        )
+
+    def _verdicts_before(self) -> list[OverflowDiagnosed]:
+        """Return what was found harmful before the checkpoint that the run goes on from."""
+        kept = self._start.run.get("verdicts", ()) if self._start else ()
+        found = (from_json(json.dumps(verdict)) for verdict in kept)
+        return [verdict for verdict in found if isinstance(verdict, OverflowDiagnosed)]
 
     def _can_restore(self) -> bool:
         return self._loop is not None and bool(self._checkpoints.good(self._loop.position.update))
@@ -330,6 +503,7 @@ class _Run:
             config = changed(before, asked.name, asked.verdict.evidence)
             back = asked.name == "restore_checkpoint" or not trainer.model.finite
             update = loop.position.update
+            self._checkpoints.settle()
             state = self._checkpoints.go_back(update) if back else checkpoint.take(trainer, loop.position)
         except StudioError as error:
             loop.refuse(str(error))
@@ -408,7 +582,7 @@ class _Run:
                 total_parameters=loop.trainer.model.total_parameters if loop else 0,
                 adapter_bytes=adapter_bytes,
                 peak_memory=peak_memory(self._device),
-                seconds=self._control.clock() - self._started,
+                seconds=self._seconds,
             )
         )
 
@@ -417,13 +591,13 @@ class _Run:
         return {
             "updates": self._loop.position.update if self._loop else 0,
             "planned_updates": self._loop.planned if self._loop else 0,
-            "seconds": self._control.clock() - self._started,
+            "seconds": self._seconds,
             **self._losses.state(),
         }
 
     def _save(self) -> int:
         """Save the trained part, unless there is none yet or the user gave it up; return its size in bytes."""
-        if self._loop is None or self._control.discard_requested:
+        if self._loop is None or not self.begun or self._control.discard_requested:
             return 0
         trainer, position = self._loop.trainer, self._loop.position
         save = functools.partial(save_trained, trainer.model, self._config.method.name, self._folder.adapter, position)

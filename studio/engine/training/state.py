@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,7 +16,9 @@ from studio.events import (
     RetentionReported,
     RunEvent,
     StepCompleted,
+    from_json,
     spell_non_finite,
+    to_json,
 )
 
 Emit: TypeAlias = Callable[[RunEvent | ProgressReported], None]
@@ -55,6 +58,19 @@ class Losses:
             self._validation.append(event.loss)
         elif isinstance(event, RetentionMeasured | RetentionReported):
             self._retention = event
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it for a checkpoint."""
+        retention = None if self._retention is None else json.loads(to_json(self._retention))
+        kept: dict[str, Any] = spell_non_finite({"training": self._training, "validation": self._validation})
+        return {**kept, "retention": retention}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what `to_json` returned."""
+        self._training = None if kept["training"] is None else float(kept["training"])
+        self._validation = [float(loss) for loss in kept["validation"]]
+        retention = kept["retention"] and from_json(json.dumps(kept["retention"]))
+        self._retention = retention if isinstance(retention, RetentionMeasured | RetentionReported) else None
 
     def state(self) -> dict[str, Any]:
         """Return the entries for state.json: `loss`, the last one, `validation_loss`: first, last and best, and
