@@ -42,6 +42,7 @@ from studio.runner.memory_words import measured_text, shrunk_text
 from studio.runner.signals import on_signals
 from studio.runner.words import unmergeable_text
 from studio.text.numbers import duration_text, speed_text
+from studio.text.resume import resumed_text
 from studio.text.retention import answers_text, report_text, retention_text
 from studio.text.words import kernels_text, measured_rows_text
 
@@ -175,6 +176,8 @@ def _tell(update: Update, state: RunState, console: Console) -> None:
             )
         case RunResumed(restarted=False):
             console.note(tr("The run goes on after step {step}.").format(step=update.step))
+        case RunResumed(restarted=True):
+            console.note(resumed_text(update.step, update.update, update.changes, update.skipped))
         case RunFinished():
             console.note(
                 tr("{status}: {updates} updates in {duration}.").format(

@@ -13,7 +13,7 @@ from typing_extensions import override
 from studio.config import RunConfig
 from studio.engine.control import Control
 from studio.engine.disk import is_disk_full, with_room
-from studio.errors import RunFolderError, StudioError, is_out_of_memory
+from studio.errors import NotResumed, RunFolderError, StudioError, is_out_of_memory
 from studio.events import (
     CheckpointSaved,
     ProgressReported,
@@ -139,7 +139,7 @@ class _Reporter:
         self._put(event)
         self._ended = True
         log.error("The run failed", exc_info=error)
-        if not self._begun:
+        if not self._begun or isinstance(error, NotResumed):
             return  # another process trains this run, or it ended before and could not be continued: it is as it was
         with _kept_going():
             self._folder.write_state("failed", error=event.sentence)

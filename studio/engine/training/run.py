@@ -41,6 +41,7 @@ from studio.engine.training.model import TrainableModel, check_positions, load_t
 from studio.engine.training.monitor import NumericsMonitor
 from studio.engine.training.optimizer import check_optimizer
 from studio.engine.training.probes import load_probes
+from studio.engine.training.result import save_trained
 from studio.engine.training.resume import (
     Start,
     base_of,
@@ -52,7 +53,6 @@ from studio.engine.training.resume import (
     environment,
     find_start,
 )
-from studio.engine.training.result import save_trained
 from studio.engine.training.retention import Plan as MeasurementPlan
 from studio.engine.training.retention import RetentionMeter, plan_measurements
 from studio.engine.training.retention_watch import RetentionWatch

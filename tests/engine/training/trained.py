@@ -62,6 +62,11 @@ class Trained:
         run.train(self.config, self.folder, self.control, self.emit, **options)
         return self
 
+    def resume(self, *changes: str, **options: Any) -> Trained:
+        """Go on with the run, in the same list of events."""
+        run.resume(self.folder, self.control, self.emit, changes=changes, **options)
+        return self
+
     def emit(self, event: RunEvent | ProgressReported) -> None:
         if not isinstance(event, ProgressReported):
             self.events.append(event)
