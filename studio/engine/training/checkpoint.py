@@ -98,7 +98,7 @@ class Checkpoints:
         self._affordable_at = 0.0
         self._writer: threading.Thread | None = None
         self._written: list[Callable[[], None]] = []
-        self._saved_step = 0
+        self._saved: tuple[int, Any] = (0, None)
 
     def is_due(self, update: int, *, best: bool = False) -> bool:
         """Return whether it is time for one; `best`: the validation loss is the lowest so far."""
@@ -111,15 +111,14 @@ class Checkpoints:
     def save(self, trainer: Trainer, position: Position, run: dict[str, Any], best: Path | None, *, wait: bool) -> None:
         """Save a checkpoint. The state is copied at once, and written while training goes on, unless to `wait`.
 
-        Where there is no memory for a copy, it is written at once, too.
+        Where there is no memory for a copy, it is written at once, too. What is saved already is not saved again.
         """
-        if self._saved_step == position.step:
-            if wait:
-                self.settle()
-            return
         self.settle()
+        measured = run.get("loop"), run.get("retention")
+        if self._saved == (position.step, measured):
+            return
+        self._saved = position.step, measured
         started = time.monotonic()
-        self._saved_step = position.step
         self._next_at = started + 60 * self._settings.every_minutes
         place = self._folder.checkpoint(position.step)
         snapshot = take(trainer, position, copy=False)
@@ -195,6 +194,7 @@ class Checkpoints:
         raise TrainingError(tr("There is no good checkpoint to go back to; the run goes on as it is."))
 
     def _failed(self, place: Path, step: int, update: int, error: Exception) -> None:
+        self._saved = 0, None
         log.warning("The checkpoint %s could not be saved; the run goes on", place, exc_info=error)
         self._emit(CheckpointFailed(step=step, update=update, reason=" ".join(str(error).split())[:200]))
 

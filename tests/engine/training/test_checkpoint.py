@@ -15,7 +15,7 @@ from studio.engine.training.state import Position
 from studio.engine.training.trainer import Attempt
 from studio.errors import TrainingError
 from studio.events import CheckpointSaved, StepCompleted
-from tests.engine.training.trained import Trained
+from tests.engine.training.trained import Trained, checkpoint_every_update
 from tests.tiny import bench, rows
 
 
@@ -29,9 +29,8 @@ def test_one_is_saved_only_while_the_run_is_calm(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(NumericsMonitor, "judge", judge)
     monkeypatch.setattr(NumericsMonitor, "calm", property(lambda self: calm[-1]))
-    monkeypatch.setattr(checkpoint, "SHARE_OF_CHECKPOINTS", math.inf)  # each that may be saved is
-    sections = {"training": {"max_steps": 7}, "checkpoints": {"every_minutes": 1e-6}}
-    done = Trained(tmp_path, sections).go()
+    checkpoint_every_update(monkeypatch)
+    done = Trained(tmp_path, {"training": {"max_steps": 7}}).go()
     assert [event.update for event in done.of(CheckpointSaved)] == [3, 6, 7]  # and the last one, at the end
 
 

@@ -34,7 +34,7 @@ from studio.events import (
     to_json,
 )
 from studio.text.words import refusal_text
-from tests.engine.training.trained import Answering, Trained
+from tests.engine.training.trained import Answering, Trained, checkpoint_every_update
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def _breaking(monkeypatch: pytest.MonkeyPatch) -> None:
             self.trainer.model.parameters[0].data[0, 0] = math.nan
 
     monkeypatch.setattr(loop.Loop, "_next_attempt", broken)
-    monkeypatch.setattr(checkpoint, "SHARE_OF_CHECKPOINTS", 1e9)
+    checkpoint_every_update(monkeypatch)
 
 
 UNVALIDATED = {"data": {"validation_fraction": 0.0}, "training": {"max_steps": 8}}
@@ -368,9 +368,10 @@ def test_a_change_of_precision_keeps_weights_and_optimizer(tmp_path: Path) -> No
 
 def test_checkpoints_are_complete_and_the_newest_two_are_kept(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint, "SHARE_OF_CHECKPOINTS", 1e9)
+        checkpoint_every_update(patch)
         done = Trained(tmp_path, {"training": {"evaluate_every": 6}}).go()
     saved = [event.path for event in done.of(CheckpointSaved)]
+    assert saved.pop() == saved[-1]  # anew, with what was measured at the end
     assert [Path(path).name for path in saved] == [f"step-{step:06d}" for step in (3, 4, 5, 6)]
     assert done.folder.list_checkpoints() == [Path(path) for path in reversed(saved[2:])]
     last = checkpoint.read(Path(saved[-1]))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from studio.config import parse_config, write_config
 from studio.engine.control import Control
-from studio.engine.training import run
+from studio.engine.training import checkpoint, run
 from studio.events import (
     ProgressReported,
     RunEvent,
@@ -20,6 +21,20 @@ from studio.runs import RunFolder, create_run
 from tests.tiny import save_model, save_rows
 
 LORA = {"name": "lora", "rank": 4}
+
+
+def checkpoint_every_update(patch: pytest.MonkeyPatch) -> None:
+    """Let every checkpoint that may be saved be saved, before training goes on."""
+    save = checkpoint.Checkpoints.save
+
+    def at_once(self: checkpoint.Checkpoints, *arguments: Any, wait: bool) -> None:
+        save(self, *arguments, wait=True)
+
+    def is_due(self: checkpoint.Checkpoints, update: int, *, best: bool = False) -> bool:
+        return update >= checkpoint.FIRST_CHECKPOINT and not best
+
+    patch.setattr(checkpoint.Checkpoints, "save", at_once)
+    patch.setattr(checkpoint.Checkpoints, "is_due", is_due)
 
 
 class Answering(Control):
