@@ -134,7 +134,7 @@ class MainWindow(QMainWindow):
         self.stack = QStackedWidget()
         self.stack.addWidget(self.setup)
         self._card_room = QWidget()
-        hbox(self.cut_off, margins=(2, 1.5, 2, 0), parent=self._card_room)
+        hbox(self.cut_off, margins=(3, 1.5, 2, 0), parent=self._card_room)
         right = vbox(self.banner, self._card_room, (self.stack, 1), spacing=0)
         upper = hbox(self._rail(), (right, 1), spacing=0)
         centre = QWidget()

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QMessageBox
+from PySide6.QtWidgets import QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
+from studio.config import write_config
 from studio.events import CheckpointFailed, CheckpointSaved, RunFailed, RunPaused, RunResumed
 from studio.runner.record import RunInterrupted
 from studio.runs import Journal, RunFolder, create_run, holder_of
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.queue import QueueDialog
 from studio.ui.main_window import MainWindow
-from tests.screenshots.scripted import scripted_events
+from studio.ui.pages.setup.run_editor import RunEditor
+from tests.screenshots.scripted import scripted_events, scripted_runs
 from tests.ui.fakes import FakeController, answered
 from tests.ui.test_main_window import STARTED, feed, step
 
@@ -154,24 +156,24 @@ def test_a_checkpoint_is_saved_on_request_and_acknowledged(
 ) -> None:
     feed(training, controller, [STARTED, step(1)])
     line = training.pages["train"].checkpoint
-    assert line.words.text == "No checkpoint yet"
+    assert line.words.whole_text == "No checkpoint yet"
     if by == "button":
         qtbot.mouseClick(line.save, LEFT)
     else:
         training.actions_by_name["checkpoint"].trigger()
     assert controller.checkpoints == 1
-    assert line.words.text == "Saving a checkpoint …"
+    assert line.words.whole_text == "Saving a checkpoint …"
     assert not line.save.isEnabled()
     assert not training.actions_by_name["checkpoint"].isEnabled()
     feed(training, controller, [step(2), CheckpointSaved(step=2, update=2, path="/x")])
-    assert line.words.text.startswith("Checkpoint of update 2, ")
+    assert line.words.whole_text.startswith("Checkpoint of update 2, ")
     assert line.save.isEnabled()
 
 
 def test_a_checkpoint_that_cannot_be_saved_is_told(training: MainWindow, controller: FakeController) -> None:
     feed(training, controller, [STARTED, step(1), CheckpointFailed(step=1, update=1, reason="No space left")])
     assert "No space left" in training.banner.text
-    assert "No space left" in training.pages["train"].checkpoint.words.text
+    assert "No space left" in training.pages["train"].checkpoint.words.whole_text
 
 
 def test_a_crashed_child_leaves_the_cause_and_the_way_on(
@@ -208,6 +210,34 @@ def test_the_place_of_a_run_is_chosen_on_the_setup_page_and_remembered(
     ready.start()
     assert controller.where == "process"
     assert context.settings.where == "process"
+
+
+def test_a_run_that_starts_from_another_is_set_up_with_its_settings(
+    ready: MainWindow, context: AppContext, tmp_path: Path
+) -> None:
+    folder = create_run(tmp_path / "runs", "first", write_config(ready.setup.config()))
+    ready.setup.set_tables({})
+    ready.go_to("runs")
+    context.start_from_requested.emit(folder)
+    assert ready.page == "setup"
+    config = ready.setup.config()
+    assert config.training.start_from == str(folder.path)
+    assert config.model.path == str(tmp_path / "model")
+
+
+def test_the_run_to_start_from_is_chosen_in_a_menu(ready: MainWindow, context: AppContext, qtbot: QtBot) -> None:
+    folder = scripted_runs(context.runs_root)[0]
+    editor = ready.setup.training.form.rows["start_from"].editor
+    assert isinstance(editor, RunEditor)
+    ready.setup.training.form.more.open()
+    qtbot.mouseClick(editor.choose, LEFT)
+    qtbot.waitUntil(lambda: editor.findChild(QMenu) is not None)
+    menu = editor.findChild(QMenu)
+    assert isinstance(menu, QMenu)
+    assert len(menu.actions()) == 5
+    menu.actions()[0].trigger()
+    menu.close()
+    assert ready.setup.config().training.start_from == str(folder.path)
 
 
 def test_configurations_wait_in_the_queue_and_are_trained_one_after_another(

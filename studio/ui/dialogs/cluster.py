@@ -88,7 +88,7 @@ class ClusterDialog(QDialog):
         vbox(
             label(tr("More than one GPU"), "title"),
             label(about, "muted", wrap=True),
-            (hbox((left, 2), (right, 5), spacing=3), 1),
+            (hbox((left, 1), (right, 2), spacing=3), 1),
             hbox(STRETCH, self.leave),
             spacing=1.5,
             margins=(3, 3, 3, 2),

@@ -26,8 +26,8 @@ PLACES = {"thread": gettext_noop("In the window"), "process": gettext_noop("In i
 _COLUMNS = (
     Column(gettext_noop("Turn")),
     Column(gettext_noop("Run")),
-    Column(gettext_noop("Where it will live")),
-    Column(gettext_noop("What is to be said")),
+    Column(gettext_noop("Lives")),
+    Column(gettext_noop("Problem")),
 )
 
 
@@ -180,4 +180,4 @@ class QueueDialog(QDialog):
             margins=(3, 3, 3, 2),
             parent=self,
         )
-        self.resize(theme.characters(120), theme.space(50))
+        self.resize(theme.characters(150), theme.space(50))

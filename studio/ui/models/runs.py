@@ -151,7 +151,6 @@ def _least(value: float | None) -> float:
 
 COLUMNS = (
     RunColumn(gettext_noop("Started"), text=lambda run: when_text(run.created), key=lambda run: _least(run.created)),
-    RunColumn(gettext_noop("Name"), text=lambda run: run.folder.name, key=lambda run: run.folder.name),
     RunColumn(gettext_noop("Model"), text=lambda run: run.model or numbers.NONE, key=lambda run: run.model.lower()),
     RunColumn(
         gettext_noop("Method"), text=lambda run: method_title(run.method) or numbers.NONE, key=lambda run: run.method
@@ -178,6 +177,8 @@ COLUMNS = (
         text=lambda run: numbers.NONE if run.seconds is None else duration_text(run.seconds),
         key=lambda run: _least(run.seconds),
     ),
+    # Last, where it can be cut: the other columns say the same.
+    RunColumn(gettext_noop("Name"), text=lambda run: run.folder.name, key=lambda run: run.folder.name),
 )
 
 

@@ -26,6 +26,13 @@ def push_button(text: str, kind: Kind = "plain", icon: str = "", tooltip: str = 
     return button
 
 
+def set_look(button: QPushButton, icon: str, kind: Kind) -> None:
+    """Let a button look like another kind, with another icon."""
+    _set_kind(button, kind)
+    button.style().polish(button)
+    icons.bind(button, icon, _ICON_COLOURS[kind])
+
+
 def icon_button(icon: str, name: str) -> QToolButton:
     """Return a button with an icon alone; its name is its tooltip."""
     button = QToolButton()
@@ -53,9 +60,7 @@ class ActionButton(QPushButton):
         """Look like another kind of button, with another icon: the action does something else now."""
         if self._look != (icon, kind):
             self._look = (icon, kind)
-            _set_kind(self, kind)
-            self.style().polish(self)
-            icons.bind(self, icon, _ICON_COLOURS[kind])
+            set_look(self, icon, kind)
 
     def _follow(self) -> None:
         name = self._action.text().replace("&", "")

@@ -6,11 +6,11 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QSizePolicy, QToolButton, QWidget
 
 from studio.ui import icons
-from studio.ui.widgets.layout import vbox
+from studio.ui.widgets.layout import STRETCH, hbox, vbox
 
 
 class Disclosure(QWidget):
-    """Put widgets into `content`; they are hidden until the user asks for them."""
+    """Put widgets into `content`; they are hidden until the user asks for them. `header` is the line itself."""
 
     def __init__(self, title: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -24,7 +24,8 @@ class Disclosure(QWidget):
         self.button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self._holder = QWidget()
         self.content = vbox(spacing=0, margins=(0, 0.5, 0, 0.5), parent=self._holder)
-        vbox(self.button, self._holder, spacing=0, parent=self)
+        self.header = hbox(self.button, STRETCH, spacing=1)
+        vbox(self.header, self._holder, spacing=0, parent=self)
         self.button.toggled.connect(self._toggled)
         self._toggled(False)
 

@@ -28,7 +28,7 @@ from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.train_on import TrainOn
 from studio.ui.job import Job
-from studio.ui.models.runs import RunsFilter, RunsModel, RunSummary, read_summaries
+from studio.ui.models.runs import COLUMNS, RunsFilter, RunsModel, RunSummary, read_summaries
 from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.runs import delete as runs_delete
@@ -233,7 +233,7 @@ class RunsPage(Page):
         header.setHighlightSections(False)
         header.setResizeContentsPrecision(50)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.ResizeMode.Stretch)
         return table
 
     def _make_controls(self) -> None:

@@ -15,7 +15,7 @@ from studio.text import numbers
 from studio.text.numbers import duration_text
 from studio.text.retention import LOSSES, VERDICTS
 from studio.text.words import measured_rows_text
-from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.buttons import push_button, set_look
 from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.verdict import Level, Verdict
 
@@ -57,8 +57,11 @@ class EndBanner(QFrame):
         self.export.setVisible(not failed and not waits)
         self.go_on.setVisible(can_go_on and state.status in ("stopped", "failed", "interrupted"))
         self.train_on.setVisible(can_go_on and state.status == "finished")
+        # After trouble with the numbers, to look comes before to go on as it was.
+        look_first = state.status == "failed" and bool(state.step)
+        set_look(self.go_on, "continue", "plain" if look_first else "primary")
         self.log.setVisible(failed)
-        self.numerics.setVisible((waits and state.paused_because != DISK_FULL) or (failed and bool(state.step)))
+        self.numerics.setVisible((waits and state.paused_because != DISK_FULL) or look_first)
         if waits:
             self.verdict.set(_waiting(state), "warning")
         else:

@@ -11,7 +11,7 @@ from studio.runner.record import RunState
 from studio.ui.bridge import AppContext
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import hbox
-from studio.ui.widgets.verdict import Verdict
+from studio.ui.widgets.text import ElidedLabel
 
 
 class CheckpointLine(QWidget):
@@ -20,7 +20,7 @@ class CheckpointLine(QWidget):
     def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._context = context
-        self.words = Verdict("caption")
+        self.words = ElidedLabel("", "caption")
         self.save = push_button(
             tr("Save a checkpoint now"),
             "quiet",
@@ -34,16 +34,16 @@ class CheckpointLine(QWidget):
         saving = live and self._context.saving_checkpoint
         failed, saved = state.checkpoint_failed, state.checkpoint
         if saving:
-            self.words.set(tr("Saving a checkpoint …"), "busy")
+            self.words.set_text(tr("Saving a checkpoint …"))
         elif failed is not None:
             words = tr("The checkpoint after step {step} was not saved: {reason}")
-            self.words.set(words.format(step=f"{failed.step:,}", reason=failed.reason), "warning")
+            self.words.set_text(words.format(step=f"{failed.step:,}", reason=failed.reason))
         elif saved is not None:
             when = time.strftime("%H:%M:%S", time.localtime(saved.time))
             words = tr("Checkpoint of update {update}, {time}")
-            self.words.set(words.format(update=f"{saved.update:,}", time=when), "good")
+            self.words.set_text(words.format(update=f"{saved.update:,}", time=when))
         else:
-            self.words.set(tr("No checkpoint yet"), "none")
+            self.words.set_text(tr("No checkpoint yet"))
         self.save.setVisible(live)
         self.save.setEnabled(not saving)
         self.setVisible(bool(state.step))

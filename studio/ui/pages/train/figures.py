@@ -46,7 +46,7 @@ _WIDTHS = (
     7,
     7,
 )  # shares of the room, in the order of the figures: no words are cut at 1024 pixels
-_LEVELS: dict[str, Level] = {"finished": "good", "failed": "bad", "paused": "warning"}
+_LEVELS: dict[str, Level] = {"finished": "good", "failed": "bad", "paused": "warning", "interrupted": "warning"}
 
 
 class KeyFigures(QFrame):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QStackedLayout, QWidget
 
 from studio.config import RunConfig, read_config
@@ -124,8 +123,8 @@ class TrainPage(Page):
     def _make_body(self) -> QWidget:
         body = QWidget()
         title = hbox(self.heading, (self.about, 1), self.show_outcome, self.plots.controls, spacing=1.5)
-        below = hbox((self.log, 1), (self.checkpoint, 0, Qt.AlignmentFlag.AlignTop), spacing=1.5)
-        parts = (self.figures, self._progress_card, self.banner, (self.plots, 1), below)
+        self.log.header.addWidget(self.checkpoint)
+        parts = (self.figures, self._progress_card, self.banner, (self.plots, 1), self.log)
         vbox(title, *parts, spacing=1.5, margins=(2, 1.5, 2, 1), parent=body)
         return body
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,8 +13,9 @@ from pytestqt.qtbot import QtBot
 
 from studio.events import StepCompleted
 from studio.runner.record import RunRecord
-from studio.runs import Journal, RunFolder
+from studio.runs import Journal, RunFolder, holder_of
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.train_on import TrainOn
 from studio.ui.models.runs import COLUMNS, read_summaries
 from studio.ui.pages.runs import delete as runs_delete
 from studio.ui.pages.runs.page import RunsPage
@@ -52,7 +56,7 @@ def test_the_newest_run_comes_first_and_is_selected(page: RunsPage, folders: lis
 
 
 def test_a_row_says_what_the_run_was_and_how_it_went(page: RunsPage) -> None:
-    first = [str(page.rows.index(0, column).data()) for column in range(2, len(COLUMNS))]
+    first = [str(page.rows.index(0, column).data()) for column in range(1, len(COLUMNS) - 1)]
     assert first == [
         "SmolLM2-135M-Instruct", "LoRA", "fp16-mixed", "Finished", "204", "2.610 → 1.440", "95.1 %", "3 min 51 s",
     ]  # fmt: skip
@@ -214,3 +218,70 @@ def test_an_odd_state_lists_without_its_odd_parts(tmp_path: Path) -> None:
     folder.write_state("finished", model="x", validation_loss=None, seconds="long", updates=None)
     run = next(run for run in read_summaries(tmp_path) if run.folder == folder)
     assert (run.model, run.first_loss, run.seconds, run.updates) == ("", None, None, None)
+
+
+def _hold(folder: RunFolder, process: int) -> None:
+    (folder.path / "lock").write_text(json.dumps(dataclasses.asdict(holder_of(process))))
+
+
+def test_an_interrupted_run_is_called_so_and_continues(
+    page: RunsPage, context: AppContext, qtbot: QtBot, folders: list[RunFolder]
+) -> None:
+    assert _column(page, "Status")[4] == "Interrupted"
+    _choose(page, folders[4])
+    with qtbot.waitSignal(context.continue_requested) as request:
+        qtbot.mouseClick(page.go_on, Qt.MouseButton.LeftButton)
+    assert request.args == [folders[4], 0.0]
+
+
+def test_a_finished_run_is_trained_on_for_as_long_as_is_asked_for(
+    page: RunsPage, context: AppContext, qtbot: QtBot, folders: list[RunFolder]
+) -> None:
+    assert page.go_on.accessibleName() == "Train on …"
+    qtbot.mouseClick(page.go_on, Qt.MouseButton.LeftButton)
+    dialog = page.findChild(TrainOn)
+    assert isinstance(dialog, TrainOn)
+    line = dialog.form.rows["epochs"].editor.main
+    line.selectAll()  # type: ignore[attr-defined]
+    qtbot.keyClicks(line, "0")
+    assert not dialog.go_on.isEnabled()
+    line.selectAll()  # type: ignore[attr-defined]
+    qtbot.keyClicks(line, "3")
+    with qtbot.waitSignal(context.continue_requested) as request:
+        qtbot.mouseClick(dialog.go_on, Qt.MouseButton.LeftButton)
+    assert request.args == [folders[0], 3.0]
+
+
+def test_a_run_of_another_process_is_neither_deleted_nor_started_twice_and_is_opened_live(
+    page: RunsPage, context: AppContext, controller: FakeController, qtbot: QtBot, folders: list[RunFolder]
+) -> None:
+    folders[1].write_state("running")
+    _hold(folders[1], os.getppid())
+    with qtbot.waitSignal(page.model.modelReset):
+        page.reload()
+    assert _column(page, "Status")[1] == "Running elsewhere"
+    _choose(page, folders[1])
+    assert not page.delete.isEnabled()
+    assert not page.go_on.isEnabled()
+    assert "Another process" in page.go_on.toolTip()
+    qtbot.mouseClick(page.open, Qt.MouseButton.LeftButton)
+    assert controller.attached == [folders[1]]
+
+
+def test_a_run_that_another_process_has_taken_meanwhile_is_not_deleted(
+    page: RunsPage, folders: list[RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs_delete, "ask_trash", lambda *_: pytest.fail("asked"))
+    _choose(page, folders[2])
+    assert page.delete.isEnabled()
+    _hold(folders[2], os.getppid())  # after the list was read
+    page.delete_selected()
+    assert folders[2].path.exists()
+
+
+def test_a_new_run_can_start_from_one_that_has_ended(
+    page: RunsPage, context: AppContext, qtbot: QtBot, folders: list[RunFolder]
+) -> None:
+    with qtbot.waitSignal(context.start_from_requested) as request:
+        qtbot.mouseClick(page.detail.start_from, Qt.MouseButton.LeftButton)
+    assert request.args == [folders[0]]
