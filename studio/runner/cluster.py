@@ -65,8 +65,8 @@ def _slurm(config: RunConfig, size: ClusterSize, runs: str) -> str:
 #SBATCH --time={size.hours}:00:00
 #SBATCH --output=%x-%j.log
 #SBATCH --signal=TERM@{SECONDS_TO_SAVE}
-# At SIGTERM, {SECONDS_TO_SAVE // 60} minutes before the time is over, the run stops and saves what it has learnt.
-# The paths of the configuration and of the runs folder must exist on every node.
+# {SECONDS_TO_SAVE // 60} minutes before the time is over, the run is asked to stop,
+# and saves what it has learnt. Every node must see the paths that are named here.
 set -euo pipefail
 
 config="$SLURM_SUBMIT_DIR/$SLURM_JOB_NAME-$SLURM_JOB_ID.toml"

@@ -77,18 +77,20 @@ class ClusterDialog(QDialog):
             "Every GPU holds the model and reads its share of the rows. The losses are those of one GPU with the same "
             "rows per update. The first process writes the run folder, which the Runs page shows like any other."
         )
-        left = vbox(self.size_form, self.problem, STRETCH, spacing=1)
+        left = QWidget()
+        left.setFixedWidth(theme.characters(42))
+        vbox(self.size_form, self.problem, STRETCH, spacing=1, parent=left)
         right = vbox(
             _titled(tr("For a cluster: give this file to sbatch"), self.copy_slurm),
             (self.slurm, 1),
-            _titled(tr("For one computer with several GPUs: give this line in a terminal"), self.save, self.copy_line),
+            _titled(tr("For one computer: give this line in a terminal"), self.save, self.copy_line),
             self.line,
             spacing=0.75,
         )
         vbox(
             label(tr("More than one GPU"), "title"),
             label(about, "muted", wrap=True),
-            (hbox((left, 1), (right, 2), spacing=3), 1),
+            (hbox(left, (right, 1), spacing=3), 1),
             hbox(STRETCH, self.leave),
             spacing=1.5,
             margins=(3, 3, 3, 2),

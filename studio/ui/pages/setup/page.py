@@ -181,7 +181,7 @@ class SetupPage(Page):
         vbox(self._header(), self.notice, (below, 1), spacing=2, margins=(3, 2.5, 2, 0), parent=self)
 
     def _header(self) -> QHBoxLayout:
-        sentence = tr("A model and a dataset are enough to start. Everything else has sensible defaults.")
+        sentence = tr("A model and a dataset are enough to start.")
         words = vbox(label(tr("New run"), "title"), ElidedLabel(sentence, "muted"), spacing=0.25)
         self.enqueue = push_button(
             tr("Add to the queue"), "quiet", "add", tr("Train this configuration after the runs before it")

@@ -42,7 +42,7 @@ class EndBanner(QFrame):
         )
         self.log = push_button(tr("Show the log"), "plain", tooltip=tr("See what the run logged before it failed"))
         verdict = (self.verdict, 1, Qt.AlignmentFlag.AlignVCenter)
-        buttons = self.log, self.train_on, self.numerics, self.go_on, self.export
+        buttons = self.log, self.train_on, self.go_on, self.numerics, self.export
         hbox(verdict, *buttons, spacing=1.5, margins=(2, 1, 1.25, 1), parent=self)
         self.hide()
 
@@ -57,9 +57,9 @@ class EndBanner(QFrame):
         self.export.setVisible(not failed and not waits)
         self.go_on.setVisible(can_go_on and state.status in ("stopped", "failed", "interrupted"))
         self.train_on.setVisible(can_go_on and state.status == "finished")
-        # After trouble with the numbers, to look comes before to go on as it was.
         look_first = state.status == "failed" and bool(state.step)
-        set_look(self.go_on, "continue", "plain" if look_first else "primary")
+        # After a stop the export comes first, and after trouble with the numbers to look comes before to go on.
+        set_look(self.go_on, "continue", "plain" if look_first or not failed else "primary")
         self.log.setVisible(failed)
         self.numerics.setVisible((waits and state.paused_because != DISK_FULL) or look_first)
         if waits:
