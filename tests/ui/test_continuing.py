@@ -206,7 +206,7 @@ def test_the_place_of_a_run_is_chosen_on_the_setup_page_and_remembered(
     ready: MainWindow, controller: FakeController, context: AppContext, qtbot: QtBot
 ) -> None:
     choice = ready.setup.training.place.rows["where"].editor.main
-    qtbot.mouseClick(choice._buttons["process"], LEFT)  # type: ignore[attr-defined]
+    qtbot.mouseClick(choice.button("process"), LEFT)  # type: ignore[attr-defined]
     ready.start()
     assert controller.where == "process"
     assert context.settings.where == "process"
