@@ -225,6 +225,7 @@ def test_a_run_that_starts_from_another_is_set_up_with_its_settings(
     assert config.model.path == str(tmp_path / "model")
 
 
+@pytest.mark.qt_log_ignore("This plugin does not support")  # the offscreen platform about its menus
 def test_the_run_to_start_from_is_chosen_in_a_menu(ready: MainWindow, context: AppContext, qtbot: QtBot) -> None:
     folder = scripted_runs(context.runs_root)[0]
     editor = ready.setup.training.form.rows["start_from"].editor
