@@ -79,8 +79,12 @@ def open_data(
     config: DataConfig | None = None,
     rows: int = 5,
     progress: Progress = no_progress,
+    seed: int = 0,
 ) -> DataInspection:
-    """Look at a dataset; with a model, also as the model's own tokenizer and template render it. Raises `DataError`."""
+    """Look at a dataset; with a model, also as the model's own tokenizer and template render it.
+
+    `seed` is that of the run, which decides the rows that are held out. Raises `DataError`.
+    """
     from studio.engine.data.inspect import inspect_data
 
     if model is None:
@@ -90,7 +94,9 @@ def open_data(
     kept = {"train_on", "max_length", "prompt_template", "validation_fraction"}
     settings = config.model_dump(include=kept) if config else {}
     tokenizer = load_tokenizer(model.path, model.chat_template)
-    return inspect_data(source, tokenizer=tokenizer, kind=model.kind, rows=rows, progress=progress, **settings)
+    return inspect_data(
+        source, tokenizer=tokenizer, kind=model.kind, rows=rows, progress=progress, seed=seed, **settings
+    )
 
 
 def peek_columns(source: DataSource, progress: Progress = no_progress) -> tuple[ColumnInfo, ...]:

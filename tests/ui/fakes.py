@@ -106,6 +106,7 @@ class FakeEngine:
     became: tuple[str, str] = ("bf16-mixed", "this CPU has bf16 units")
     opened: list[str] = field(default_factory=list)
     read: list[tuple[str, str | None]] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=list)
     unsuited: dict[str, str] = field(default_factory=dict)
     compared: list[dict[str, Any]] = field(default_factory=list)
     offered: dict[str, tuple[Suggestion, ...]] = field(default_factory=dict)
@@ -117,8 +118,9 @@ class FakeEngine:
             raise ModelError(f"The model in {path} is damaged; download it again.")
         return FakeModel(path=Path(path), **self.model)
 
-    def open_data(self, source: Any, model: Any = None, *_: object) -> FakeInspection:
+    def open_data(self, source: Any, model: Any, _config: Any, _rows: int, _progress: Any, seed: int) -> FakeInspection:
         self.read.append((source.path, model and model.kind))
+        self.seeds.append(seed)
         if "broken" in source.path:
             raise DataError(f"{source.path}, line 3: not JSON; mend the line or skip broken lines.")
         return self.data

@@ -39,6 +39,8 @@ NEUTRAL = frozenset(
 """Codes of remarks that only say how rows are taken: there is nothing for the user to do."""
 NAMED = 5
 """Skipped rows of one reason whose numbers stand in a sentence."""
+_KINDS = 20
+"""Reasons of one code that are told apart, such as roles that are not known; the others are counted as one."""
 _REMEMBERED = 1000
 """Skipped rows of one reason whose numbers are kept, to be shown on request."""
 
@@ -109,9 +111,10 @@ class Tally:
 
     def skip(self, number: int, reason: RowSkipped) -> None:
         """Count a row as skipped."""
-        self.skipped[reason.remark] += 1
-        if self.skipped[reason.remark] <= _REMEMBERED:
-            self.examples.append((number, reason.remark))
+        remark = self._told(reason.remark)
+        self.skipped[remark] += 1
+        if self.skipped[remark] <= _REMEMBERED:
+            self.examples.append((number, remark))
         if reason.needed is not None:
             self.needed.append(reason.needed)
 
@@ -121,14 +124,24 @@ class Tally:
         self.rows += other.rows
         for note, count in other.notes.items():
             self.notes[shown.setdefault(_but_value(note), note)] += count
+        told: dict[Remark, Remark] = {}
         remembered = Counter({reason: min(count, _REMEMBERED) for reason, count in self.skipped.items()})
-        for number, reason in other.examples:
+        for given, count in other.skipped.items():
+            told[given] = self._told(given)
+            self.skipped[told[given]] += count
+        for number, given in other.examples:
+            reason = told[given]
             if remembered[reason] < _REMEMBERED:
                 remembered[reason] += 1
                 self.examples.append((number, reason))
-        self.skipped.update(other.skipped)
         self.unused.update(other.unused)
         self.needed += other.needed
+
+    def _told(self, reason: Remark) -> Remark:
+        """Return what a reason is counted as: of a code with very many of them, one for the rest."""
+        if reason in self.skipped or sum(known.code == reason.code for known in self.skipped) < _KINDS:
+            return reason
+        return Remark(reason.code, tuple((name, "…") for name, _ in reason.values))
 
     def problems(self, file: str) -> list[Remark]:
         """Return a remark for each reason to skip rows, and for each note."""

@@ -373,6 +373,17 @@ def test_two_that_make_the_same_rows_at_once_do_not_disturb_each_other(
     assert len(list(cache.cache_folder().iterdir())) == 1
 
 
+def test_of_very_many_reasons_some_are_told_apart_and_the_rest_counted_together() -> None:
+    tally, part = Tally(), Tally()
+    for number in range(2000):
+        (tally, part)[number % 2].skip(number, RowSkipped(Remark.of("unknown_role", role=f"r{number}")))
+    tally.add(part)
+    assert len(tally.skipped) == 21
+    assert tally.skipped.total() == 2000
+    assert tally.skipped[Remark.of("unknown_role", role="…")] == 1980
+    assert {reason for _, reason in tally.examples} == set(tally.skipped)
+
+
 def test_a_report_comes_back_from_the_cache_as_it_was() -> None:
     tally = Tally(rows=7)
     tally.skip(3, RowSkipped(Remark.of("empty_field", field="a")))

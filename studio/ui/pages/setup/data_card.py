@@ -55,6 +55,7 @@ class DataCard(SectionCard):
         self._found: ModelInfo | None = None
         self.sources: list[SourceEditor] = []
         self._rendering: tuple[Any, ...] = ()
+        self._seed = 0
         editors: dict[str, EditorFactory] = {"replay_ratio": ShareEditor, "validation_fraction": ShareEditor}
         self.form = Form(DataConfig, editors=editors | {"prompt_template": PromptTemplateEditor})
         self.form.changed.connect(self._form_changed)
@@ -108,6 +109,9 @@ class DataCard(SectionCard):
     def show_forecast(self, found: Forecast | None, config: RunConfig | None) -> None:
         """Say what every choice amounts to in rows and tokens, or nothing where that is not known."""
         rows = self.form.rows
+        if config is not None and config.training.seed != self._seed:
+            self._seed = config.training.seed  # other rows are held out, and others may leak
+            self._inspect_all()
         if found is None or config is None:
             for source in self.sources:
                 source.show_share("")
@@ -215,7 +219,7 @@ class DataCard(SectionCard):
             self._inspect(source)
 
     def _inspect(self, source: SourceEditor) -> None:
-        source.inspect(self._model, self._config())
+        source.inspect(self._model, self._config(), self._seed)
         self._judge()
 
     def _config(self) -> DataConfig | None:

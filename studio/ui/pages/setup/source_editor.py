@@ -112,14 +112,17 @@ class SourceEditor(QFrame):
         """Columns that hold something, are not used, and of which the user has not said that they are not needed."""
         return self.inspection.unused_columns if self.inspection else ()
 
-    def inspect(self, model: ModelInfo | None, config: DataConfig | None) -> None:
-        """Look at the file again, with the model's own tokenizer and template once there is a model."""
+    def inspect(self, model: ModelInfo | None, config: DataConfig | None, seed: int = 0) -> None:
+        """Look at the file again, with the model's own tokenizer and template once there is a model.
+
+        `seed` is that of the run, which decides the rows that are held out.
+        """
         self._read = self._reading()
         source = DataSource.model_validate(self._read)
         self.error = ""
         self._model, self._config = model, config
         self._verdict.set(tr("Reading …"), "busy")
-        self._look.start_soon(lambda progress: actions.open_data(source, model, config, PREVIEW_ROWS, progress))
+        self._look.start_soon(lambda progress: actions.open_data(source, model, config, PREVIEW_ROWS, progress, seed))
         self._allow_xray()
         if self.xray is not None:
             self._read_xray(self.xray)

@@ -73,6 +73,14 @@ def test_skipped_rows_are_a_warning_with_their_reasons(
     assert page.data.verdict[1] == "warning"
 
 
+def test_another_seed_holds_other_rows_out_so_that_the_file_is_looked_at_again(
+    ready: MainWindow, engine: FakeEngine, qtbot: QtBot
+) -> None:
+    assert set(engine.seeds) == {0}
+    ready.setup.training.form.rows["seed"].editor.set_value(5)
+    qtbot.waitUntil(lambda: engine.seeds[-1] == 5)
+
+
 def test_what_asks_for_nothing_is_a_note_and_no_warning(
     page: SetupPage, engine: FakeEngine, rows: str, qtbot: QtBot
 ) -> None:
