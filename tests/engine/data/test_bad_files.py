@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -411,6 +412,26 @@ def test_33_values_that_are_stored_once_are_not_unfolded_all_at_once(tmp_path: P
     next(rows)
     assert pa.total_allocated_bytes() - before < 16 * 2**20
     assert sum(1 for _ in rows) == 63
+
+
+def test_33_a_file_of_16_kb_that_unfolds_to_half_a_gigabyte_is_read_in_a_few_megabytes(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
+    count, length = 500, 2**20
+    once = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), ["x" * length])
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": once}), path, compression="zstd")
+    del once
+    assert path.stat().st_size < 16 * 2**10
+    before, peak = pa.total_allocated_bytes(), 0
+    tracemalloc.start()
+    for row in read_rows(DataSource(path=str(path)), Tally(), no_progress):
+        assert len(row.values["text"]) == length
+        peak = max(peak, pa.total_allocated_bytes() - before)
+    _, of_python = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak + of_python < 24 * 2**20
 
 
 def test_25_a_column_that_is_empty_in_every_row_is_refused(tmp_path: Path, jsonl: Callable[..., str]) -> None:
