@@ -288,6 +288,7 @@ class RetentionReported(_Event):
 
     `verdict` and `remedies` are codes of `studio.text.retention`. `loss_before` and `loss_after` are validation losses,
     None without validation; `questions` were asked, of which `right_before` and `right_after` were answered rightly.
+    Retention was measured on `tokens` predicted tokens (0 in journals of earlier versions).
     `result_update` is the update whose weights are the result of the run. `stopped_early`: retention fell below
     `retention.stop_below`.
     """
@@ -306,6 +307,7 @@ class RetentionReported(_Event):
     right_after: int
     result_update: int
     stopped_early: bool
+    tokens: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

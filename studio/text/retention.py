@@ -21,6 +21,9 @@ VERDICTS = {
 # Those that call for another run.
 LOSSES = ("gained_and_lost", "lost_for_nothing", "nothing_gained", "unknown")
 
+FEW_TOKENS = 128
+"""Predicted tokens below which a perplexity says little."""
+
 REMEDIES = {
     "more_general_rows": gettext_noop(
         "mix in more general rows (data.replay_ratio, 0.1 to 0.3): what is rehearsed is not forgotten"
@@ -84,6 +87,9 @@ def _facts(report: Mapping[str, Any]) -> list[str]:
                 "On general texts its perplexity is {change} the base's, and its predictions are {kl} nats away."
             ).format(change=_change(report["retention"]), kl=numbers.number(report["kl"], 2))
         )
+        if 0 < report.get("tokens", 0) < FEW_TOKENS:
+            words = tr("That was measured on {tokens} tokens only, which says little: give more texts to measure on.")
+            facts.append(words.format(tokens=report["tokens"]))
     if report["questions"]:
         facts.append(
             tr("General questions answered rightly: {before} of {count} before, {after} after.").format(

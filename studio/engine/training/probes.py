@@ -137,7 +137,12 @@ def _rows_of_file(path: str, renderer: Renderer, progress: Progress) -> list[Tok
         raise ConfigError(
             tr("retention.probes = {path} is no file; take auto, or a file that can be trained on.").format(path=path)
         )
-    part = tokenise(DataSource(path=path), renderer, progress)
+    try:
+        part = tokenise(DataSource(path=path), renderer, progress)
+    except DataError as error:
+        raise DataError(
+            tr("Retention cannot be measured on retention.probes. {reason}").format(reason=error)
+        ) from error
     count = len(part.rows)
     store = RowStore(part.rows, np.arange(count), [(path, "general")], np.zeros(count, np.int64))
     order = np.random.default_rng(0).permutation(count)[:_MOST_ROWS]

@@ -169,6 +169,7 @@ class RetentionWatch:
                 right_after=after,
                 result_update=update,
                 stopped_early=self.below_bound,
+                tokens=result.kept.tokens,
             )
         )
         log.info("Retention %.3f, KL %.4f; measuring took %.1f s", kept, result.kept.kl, self._seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -22,8 +23,10 @@ from studio.engine.training import retention
 from studio.engine.training.probes import Probes, Question, load_probes
 from studio.engine.training.retention import Plan, RetentionMeter, plan_measurements
 from studio.engine.training.state import Position
+from studio.errors import DataError
 from studio.events import PromptsAnswered, RetentionMeasured, RetentionReported, RowsRanked, StepCompleted
 from studio.paths import resource
+from studio.text.retention import report_text
 from tests import tiny
 from tests.engine.training.trained import LORA, Trained
 
@@ -325,6 +328,32 @@ def test_any_file_that_can_be_trained_on_can_be_measured_on(tmp_path: Path) -> N
     done = Trained(tmp_path, {"retention": {"probes": str(own)}}).go()
     assert done.of(RetentionMeasured)[-1].tokens >= 100
     assert not done.of(PromptsAnswered)
+
+
+def test_a_file_with_hardly_a_token_is_measured_on_and_said_to_tell_little(tmp_path: Path) -> None:
+    own = tmp_path / "one.jsonl"
+    own.write_text(json.dumps({"prompt": "a", "completion": "b"}), encoding="utf-8")
+    (report,) = Trained(tmp_path, {"retention": {"probes": str(own)}}).go().of(RetentionReported)
+    assert f"measured on {report.tokens} tokens only" in report_text(dataclasses.asdict(report))
+    enough = report_text(dataclasses.asdict(report) | {"tokens": retention.LEAST_TOKENS})
+    assert "tokens only" not in enough
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([], "has no rows"),
+        ([{"a": "x", "b": "y"}], "fit no known format"),
+        ([{"prompt": "a", "completion": ""}], "No row of"),
+    ],
+)
+def test_a_file_that_cannot_be_measured_on_is_told_apart_from_the_data(
+    rows: list[dict[str, str]], reason: str, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.jsonl"
+    own.write_text("".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.raises(DataError, match=rf"on retention\.probes\. .*{reason}"):
+        load_probes(RetentionConfig(probes=str(own)), tiny.tokenizer(), "base", 256, 0, no_progress)
 
 
 def test_a_stop_before_the_end_reports_what_is_known(tmp_path: Path) -> None:
