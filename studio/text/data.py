@@ -28,6 +28,9 @@ WORDS = {
         'the mark "{field}" of a message says "{value}", which is not understood: write true to learn it, or false'
     ),
     "unknown_role": gettext_noop("the role {role} is not known"),
+    "lost_parent": gettext_noop(
+        "the message that it answers is not before it in its tree; put the messages of a tree one after the other"
+    ),
     "calls_tools": gettext_noop("it calls tools, which cannot be learnt yet"),
     "needs_media": gettext_noop('it is about what "{field}" holds, and only text can be learnt'),
     "holds_media": gettext_noop("it contains an image, a sound or a file"),
@@ -50,6 +53,10 @@ WORDS = {
     "inseparable_control_tokens": gettext_noop("its text cannot be kept apart from the control tokens of the model"),
     # Of rows that are learnt all the same.
     "unwrapped": gettext_noop('{file}: {count} of {rows} rows were taken from the list "{key}" that wraps them.'),
+    "message_trees": gettext_noop(
+        "{file}: its rows are single messages; {count} conversations were made of them, each along the best-ranked "
+        "replies to its first message."
+    ),
     "unanswered_turn": gettext_noop(
         "{file}: {count} of {rows} conversations end with a question that has no answer; it is left out, and the "
         "answers before it are learnt."

@@ -16,6 +16,7 @@ from studio.engine.data.formats.companions import lettered
 from studio.engine.data.formats.marks import MARKS, VERDICTS, is_filled, is_partial, says_learn
 from studio.engine.data.formats.turns import MEDIA
 from studio.engine.data.formats.values import NotText
+from studio.engine.data.message_trees import conversations, is_tree
 from studio.engine.data.readers.base import Broken, Row
 from studio.engine.data.readers.files import printable
 from studio.engine.data.readers.open import read_rows, refuse_or_skip, source_path
@@ -137,6 +138,10 @@ def open_source(
     if not first:
         raise DataError(tally.why_nothing_is_left(printable(source_path(source)), max_length=0).text())
     names = _names(first)
+    if source.format == "auto" and not source.columns and is_tree(names):
+        rows = conversations(chain(first, rows), tally)
+        first = list(islice(rows, _SAMPLE))
+        names = _names(first)
     try:
         chosen, columns = recognise(source, names, _lists(first))
     except DataError:

@@ -282,6 +282,7 @@ def test_a_table_stored_by_columns_is_unfolded(tmp_path: Path) -> None:
         ("14-pandas-json-columns", "hi"),
         ("15-excel-sep", "See you"),
         ("17-csv-question-headers", "2 km"),
+        ("19-oasst", "In spring."),
         ("48c-mcq", "B. Dead"),
     ],
 )
@@ -292,8 +293,20 @@ def test_files_that_were_taught_wrong_are_taught_as_they_mean(folder: str, taugh
     assert taught in learnt(found)
 
 
-def test_describing_a_refused_file_gives_its_reason() -> None:
-    assert describe(CASES / "19-oasst" / "a.jsonl")[0] == "refused"
+def test_describing_a_refused_file_gives_its_reason(jsonl: Jsonl) -> None:
+    assert describe(Path(jsonl(FURTHER["one message a row"])))[0] == "refused"
+
+
+def test_a_tree_of_messages_is_taught_along_its_best_replies(jsonl: Jsonl) -> None:
+    path = jsonl(FURTHER["OpenAssistant: a tree of messages"])
+    taught = [
+        [turn.content for turn in one.messages] for _, one in open_source(DataSource(path=path), no_progress).examples()
+    ]
+    assert taught == [["Hi", "Hello!", "Bye", "See you."], ["2+2?", "4"]]
+    found = inspect_data(DataSource(path=path))
+    assert (found.rows, found.skipped, found.reasons) == (3, 1, {Remark("lost_parent"): 1})
+    assert found.unused_columns == ("lang",)
+    assert learnt(inspect_data(DataSource(path=path, format="text"))).startswith("Hi")
 
 
 def test_pairs_of_role_and_text_are_turns_and_no_questions_about_roles(jsonl: Jsonl) -> None:
