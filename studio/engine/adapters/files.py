@@ -19,7 +19,9 @@ from torch import Tensor, nn
 
 from studio.engine.adapters.bottleneck import CHILD, Activation, adapters_of, insert, norms_of, remove, shapes
 from studio.engine.adapters.places import Placement, hidden_size
+from studio.engine.models.headers import read_header
 from studio.errors import ModelError
+from studio.files import read_json
 from studio.i18n import tr
 
 if TYPE_CHECKING:
@@ -127,10 +129,14 @@ def _read(folder: Path) -> tuple[AdapterInfo, dict[str, Tensor]]:
 
     file = INFO
     try:
-        info = AdapterInfo.model_validate_json((folder / INFO).read_bytes())
+        info = AdapterInfo.model_validate(read_json(folder / INFO))
         file = WEIGHTS
-        return info, load_file(folder / WEIGHTS)
-    except (OSError, ValidationError, SafetensorError) as error:
+        read_header(folder / WEIGHTS)
+        tensors = load_file(folder / WEIGHTS)
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            raise ValueError("a weight is not finite")  # noqa: TRY301
+        return info, tensors
+    except (OSError, ValueError, ValidationError, SafetensorError, ModelError) as error:
         raise ModelError(
             tr("{folder} holds no bottleneck adapter that can be opened: {file} is missing or damaged.").format(
                 folder=folder, file=file

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from studio.engine.export.rounded_base import load_base
 from studio.engine.export.source import Source
+from studio.engine.methods.peft_files import read_adapter
 from studio.engine.models.quiet import import_bitsandbytes, quiet_transformers
 
 
@@ -49,7 +50,9 @@ def reload_adapter(source: Source, folder: Path) -> Reloaded:
     import_bitsandbytes()
     from peft import PeftModel
 
-    return Reloaded(PeftModel.from_pretrained(load_base(source), str(folder)).eval())
+    base = load_base(source)
+    read_adapter(folder, base)  # it may have been exchanged since it was written
+    return Reloaded(PeftModel.from_pretrained(base, str(folder)).eval())
 
 
 def import_file(path: Path) -> Any:

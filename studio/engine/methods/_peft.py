@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.engine.methods.base import C, Method
+from studio.engine.methods.peft_files import load_adapter
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,8 +52,7 @@ class PeftMethod(Method[C]):
         trained.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)  # type: ignore[operator]
 
     def load(self, base: PreTrainedModel, folder: Path) -> nn.Module:
-        loaded: nn.Module = import_peft().PeftModel.from_pretrained(base, str(folder)).eval()
-        return loaded
+        return load_adapter(base, folder)
 
     def merge(self, loaded: nn.Module) -> PreTrainedModel:
         merged: PreTrainedModel = loaded.float().merge_and_unload(safe_merge=True)  # type: ignore[operator]

@@ -19,6 +19,7 @@ from studio.engine.models.activations import (
 )
 from studio.engine.models.shapes import ModelShapes, count_layers, is_embedding, is_word_embedding, layer_number
 from studio.errors import ConfigError, ModelError
+from studio.files import is_file
 from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
@@ -108,7 +109,11 @@ class Full(Method[FullConfig]):
         import torch
 
         from studio.engine.models.quiet import quiet_transformers
+        from studio.engine.models.weights import read_weights
 
+        read_weights(folder)
+        if is_file(folder / "adapter_config.json"):  # transformers would fetch the base that it names
+            raise ModelError(tr("{folder} holds an adapter, not a whole model.").format(folder=folder))
         for parameter in base.parameters():
             parameter.data = torch.zeros(1).expand(parameter.shape)  # one model in memory at a time
         with quiet_transformers():
