@@ -12,15 +12,12 @@ import faulthandler
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from studio.config import read_config
@@ -32,6 +29,7 @@ from studio.i18n import set_language, tr
 from studio.logs import log_to_file
 from studio.runner.commands import own_file
 from studio.runner.record import Cause, LogLine, RunInterrupted, Update
+from studio.runner.signals import on_signals
 from studio.runner.worker import resume_training, run_training
 from studio.runs import RunFolder, inherit_lock, release_lock
 from studio.runs.tail import Tail
@@ -49,6 +47,7 @@ FAILURE_BYTES = 4096
 WAITING = 2000  # updates that nobody has taken yet; above, reading waits
 OUTPUT_TAIL = 4000  # bytes of error output that are looked at
 DETAIL_LINES = 12
+JOIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,38 +301,26 @@ class ProgressFile:
 
 
 def main(job: Job) -> None:
-    """Be the process of a run."""
+    """Be the process of a run. It trains in a thread, so that signals find the main one idle."""
     faulthandler.enable()
     set_language(job.language)
     log_to_file()
     folder, control = RunFolder(Path(job.folder)), Control()
-    _obey_signals(control)
     inherit_lock(folder.path)
     progress = ProgressFile(folder.progress)
-    try:
+
+    def work() -> None:
         if job.resumes:
             resume_training(folder, control, progress.put, job.changes, job.until, job.consent)
         else:
             run_training(read_config(folder.config), folder, control, progress.put)
-    finally:
-        progress.close()
 
-
-def _obey_signals(control: Control) -> None:
-    """SIGTERM (of a logout or a job scheduler) and SIGHUP stop and save; SIGUSR1 asks for a checkpoint."""
-
-    def obey(action: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
-        return lambda number, frame: action()
-
-    wanted: dict[str, Any] = {
-        "SIGTERM": obey(control.stop),
-        "SIGHUP": obey(control.stop),
-        "SIGUSR1": obey(control.request_checkpoint),
-        "SIGINT": signal.SIG_IGN,
-    }
-    for name, handler in wanted.items():
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), handler)
+    thread = threading.Thread(target=work, name="training")
+    with on_signals(lambda signal: control.stop(), control.request_checkpoint):
+        thread.start()
+        while thread.is_alive():
+            thread.join(JOIN_SECONDS)  # Windows sees no signal while it waits
+    progress.close()
 
 
 if __name__ == "__main__":

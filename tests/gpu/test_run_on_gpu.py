@@ -124,7 +124,11 @@ def test_a_pause_gives_the_gpu_back_and_changes_no_bit(tmp_path: Path, base_dtyp
     free: list[int] = []
 
     class PausedOnce(Control):
-        left = 6
+        left = 0
+
+        def hear(self, event: Any) -> None:
+            if isinstance(event, StepCompleted) and event.step == 2:
+                self.left = 1
 
         @property
         def pause_requested(self) -> bool:
@@ -139,7 +143,13 @@ def test_a_pause_gives_the_gpu_back_and_changes_no_bit(tmp_path: Path, base_dtyp
         tables = _tables(tmp_path, precision={"base_dtype": base_dtype}) | {"retention": {"measure": False}}
         config = parse_config(tables)
         events: list[Any] = []
-        train(config, create_run(tmp_path / "runs", "gpu", write_config(config)), control, events.append)
+
+        def emit(event: Any) -> None:
+            events.append(event)
+            if isinstance(control, PausedOnce):
+                control.hear(event)
+
+        train(config, create_run(tmp_path / "runs", "gpu", write_config(config)), control, emit)
         assert [event.released > 0 for event in _of(events, RunPaused)] == [True] * isinstance(control, PausedOnce)
         return [event.loss for event in _of(events, StepCompleted)]
 

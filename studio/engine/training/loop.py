@@ -253,7 +253,7 @@ class Loop:
             raise Cancelled(tr("Stopped."))
 
     def _evaluate(self, *, last: bool = False) -> None:
-        progress = progress_events(self._control, self._emit)
+        progress = progress_events(self._control, self._emit, self._wait_while_paused)
         if self._evaluated_at != self.position.update:
             self._evaluation = self._validate(progress)
             self._evaluated_at = self.position.update

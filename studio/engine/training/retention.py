@@ -104,8 +104,16 @@ class RetentionMeter:
         last: the newest measurement.
     """
 
-    def __init__(self, probes: Probes, plan: Plan, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self,
+        probes: Probes,
+        plan: Plan,
+        tokenizer: PreTrainedTokenizerBase,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` gives the seconds that the measurements take."""
         self.plan = plan
+        self._clock = clock
         self.last: RetentionMeasured | None = None
         self._rows = _take(probes.rows, plan.tokens)
         self._questions = probes.questions[: plan.questions]
@@ -137,7 +145,7 @@ class RetentionMeter:
         Where memory runs out, all is measured again in smaller micro-batches. Raises `Cancelled`, and `TrainingError`
         where memory is short of what a single row takes.
         """
-        started = time.monotonic()
+        started = self._clock()
         base_loss, loss, kl, tokens = trainer.within_memory("evaluation", lambda: self._compare(trainer, progress))
         self.last = RetentionMeasured(
             step=position.step,
@@ -146,7 +154,7 @@ class RetentionMeter:
             base_perplexity=_exp(base_loss / tokens),
             kl=kl / tokens,
             tokens=tokens,
-            seconds=time.monotonic() - started,
+            seconds=self._clock() - started,
         )
         return self.last
 
@@ -161,7 +169,7 @@ class RetentionMeter:
         asked = [*(self._questions if known else ()), *self._prompts]
         if not asked:
             return None
-        started = time.monotonic()
+        started = self._clock()
         answers = trainer.within_memory("evaluation", lambda: self._answers(trainer, asked, base, progress))
         return PromptsAnswered(
             step=position.step,
@@ -170,7 +178,7 @@ class RetentionMeter:
                 {"prompt": one.prompt, "answer": answer, "own": one.own, "right": one.judge(answer)}
                 for one, answer in zip(asked, answers, strict=True)
             ],
-            seconds=time.monotonic() - started,
+            seconds=self._clock() - started,
         )
 
     def _record(self, trainer: Trainer, progress: Progress) -> _Base:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
+
 from studio.config import RunConfig, write_config
 from studio.config.data import SHORTEST
 from studio.engine.autocast import tf32
@@ -31,7 +33,7 @@ from studio.engine.models.load import load_tokenizer
 from studio.engine.numerics.remedies import changed
 from studio.engine.precision import Precision
 from studio.engine.precision.choose import choose_precision, choose_storage
-from studio.engine.training import checkpoint
+from studio.engine.training import checkpoint, pause
 from studio.engine.training.checkpoint import Checkpoints
 from studio.engine.training.evaluate import plan_of
 from studio.engine.training.fast_kernels import choose_kernels
@@ -328,7 +330,12 @@ class _Run:
 
     @property
     def _progress(self) -> Progress:
-        return progress_events(self._control, self._emit)
+        return progress_events(self._control, self._emit, self._wait_while_paused)
+
+    def _wait_while_paused(self) -> None:
+        """Wait where that is asked for before there is anything to move off a GPU."""
+        if self._control.pause_requested:
+            pause.wait(self._control, self._emit, (), torch.device("cpu"), step=0, because="")
 
     def _prepare(self) -> tuple[Prepared, TrainableModel]:
         progress = self._progress
@@ -386,7 +393,7 @@ class _Run:
             self._progress,
             config.data.prompt_template,
         )
-        meter = RetentionMeter(probes, measured, tokenizer)
+        meter = RetentionMeter(probes, measured, tokenizer, self._control.clock)
         evaluations = planned // plan_of(config, data).every
         return RetentionWatch(config, meter, evaluations, self._emit, self._folder.checkpoints)
 

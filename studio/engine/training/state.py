@@ -88,6 +88,13 @@ class Losses:
         return spelled
 
 
-def progress_events(control: Control, emit: Emit) -> Progress:
-    """Return a progress function that emits events, and raises `Cancelled` once a stop was requested."""
-    return control.reporting(lambda stage, done, total: emit(ProgressReported(stage=stage, done=done, total=total)))
+def progress_events(control: Control, emit: Emit, wait_while_paused: Callable[[], None]) -> Progress:
+    """Return a progress function that emits events, waits where that is asked for, and raises `Cancelled` once a stop
+    was requested.
+    """
+
+    def report(stage: str, done: int, total: int) -> None:
+        wait_while_paused()
+        emit(ProgressReported(stage=stage, done=done, total=total))
+
+    return control.reporting(report)

@@ -16,22 +16,35 @@ from studio.engine import control as control_module
 from studio.engine.control import Control
 from studio.engine.training import pause
 from studio.engine.training.pause import Parked, tensors_of
-from studio.events import RunFinished, RunPaused, RunResumed
+from studio.events import ProgressReported, RunFinished, RunPaused, RunResumed, StepCompleted
 from tests.engine.training.trained import LORA, Trained
 
 CPU = torch.device("cpu")
 # Three rows at most go through the model together: the run pauses inside an update, with half of its gradients.
 BUDGET = 60
+PLAIN: dict[str, Any] = {"retention": {"measure": False}, "data": {"validation_fraction": 0.0}}
+
+
+class Hearing(Trained):
+    """A run whose control hears what it says."""
+
+    @override
+    def emit(self, event: Any) -> None:
+        self.control.hear(event)  # type: ignore[attr-defined]
+        super().emit(event)
 
 
 class PausedOnce(Control):
-    """Pauses before one micro-batch; `meanwhile` is what happens then."""
+    """Pauses before the second micro-batch of the third step; `meanwhile` is what happens then."""
 
-    def __init__(self, before: int, meanwhile: Callable[[PausedOnce], None] = lambda control: None) -> None:
+    def __init__(self, meanwhile: Callable[[PausedOnce], None] = lambda control: None) -> None:
         super().__init__()
-        self._left = before
+        self._left: float = 0
         self._meanwhile = meanwhile
-        self._forced = False
+
+    def hear(self, event: object) -> None:
+        if isinstance(event, StepCompleted):
+            self._left = 2 if event.step == 2 else 0
 
     @property
     @override
@@ -78,8 +91,8 @@ def test_a_pause_inside_an_update_changes_no_bit(tmp_path: Path, parked: list[Pa
         assert not sum(tensor.untyped_storage().nbytes() for tensor in one._tensors if not _fixed(tensor))
         torch.rand(7)  # somebody else draws
 
-    unbroken = Trained(tmp_path, {"retention": {"measure": False}, **sections}).go(token_budget=BUDGET)
-    paused = Trained(tmp_path, {"retention": {"measure": False}, **sections}, PausedOnce(6, meanwhile))
+    unbroken = Trained(tmp_path, PLAIN | sections).go(token_budget=BUDGET)
+    paused = Hearing(tmp_path, PLAIN | sections, PausedOnce(meanwhile))
     paused.go(token_budget=BUDGET)
     (waited,) = paused.of(RunPaused)
     assert waited.released == parked[0].bytes
@@ -103,7 +116,7 @@ def test_the_time_of_a_pause_is_not_counted(
     def night(control: PausedOnce) -> None:
         now[0] += 30_000.0
 
-    trained = Trained(tmp_path, {"retention": {"measure": False}}, PausedOnce(6, night)).go(token_budget=BUDGET)
+    trained = Hearing(tmp_path, PLAIN, PausedOnce(night)).go(token_budget=BUDGET)
     assert now == [30_000.0]
     assert sum(step.seconds for step in trained.steps) == 0.0
     assert trained.of(RunFinished)[0].seconds == 0.0
@@ -114,7 +127,7 @@ def test_a_run_whose_gpu_is_taken_waits_on_and_says_so(
 ) -> None:
     real, answers = Parked.bring_back, [5, 0]
     monkeypatch.setattr(Parked, "bring_back", lambda self: answers.pop(0) or real(self))
-    trained = Trained(tmp_path, {"retention": {"measure": False}}, PausedOnce(6)).go(token_budget=BUDGET)
+    trained = Hearing(tmp_path, PLAIN, PausedOnce()).go(token_budget=BUDGET)
     assert [event.missing for event in trained.of(RunPaused)] == [0, 5]
     assert len(trained.of(RunResumed)) == 1
     assert len(trained.steps) == 6
@@ -124,13 +137,12 @@ def test_a_run_whose_gpu_is_taken_is_stopped_and_saved_all_the_same(
     tmp_path: Path, parked: list[Parked], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Parked, "bring_back", lambda self: 5)
-    stopped = Trained(tmp_path, {"retention": {"measure": False}}, PausedOnce(6, lambda control: control.stop()))
+    stopped = Hearing(tmp_path, PLAIN, PausedOnce(lambda control: control.stop()))
     stopped.go(token_budget=BUDGET)
     assert stopped.of(RunFinished)[0].status == "stopped"
-    updates = len(stopped.steps)
-    assert updates >= 1
+    assert len(stopped.steps) == 2
     monkeypatch.undo()
-    twin = Trained(tmp_path, {"retention": {"measure": False}}, PausedOnce(6, lambda control: control.stop()))
+    twin = Hearing(tmp_path, PLAIN, PausedOnce(lambda control: control.stop()))
     twin.go(token_budget=BUDGET)
     assert all(torch.equal(weight, twin.weights[name]) for name, weight in stopped.weights.items())
 
@@ -177,3 +189,30 @@ def test_every_tensor_is_found_and_tied_ones_stay_tied() -> None:
     assert not parked.bring_back()
     assert torch.equal(view, before)
     assert tied.weight is layer.weight
+
+
+class PausedWhile(Control):
+    """Pauses once, as soon as a stage is reported; `seen` are the events before the run goes on."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        self._stage = stage
+        self.waits = 0
+
+    def hear(self, event: object) -> None:
+        if isinstance(event, ProgressReported) and event.stage == self._stage and not self.waits:
+            self.pause()
+
+    @override
+    def wait_while_paused(self) -> None:
+        self.waits += 1
+        self.resume()
+
+
+@pytest.mark.parametrize("stage", ["tokenising", "evaluating", "measuring_retention"])
+def test_a_run_pauses_also_before_it_trains_and_while_it_measures(tmp_path: Path, stage: str) -> None:
+    control = PausedWhile(stage)
+    trained = Hearing(tmp_path, {"training": {"max_steps": 1}}, control).go()
+    assert control.waits == 1
+    assert len(trained.of(RunPaused)) == len(trained.of(RunResumed)) == 1
+    assert trained.of(RunFinished)[0].status == "finished"
