@@ -296,9 +296,11 @@ class RunRecord:
         if event.restarted:
             self._go_back(event)
         self._set(status="running", paused_because="", released=0, missing=0)
-        # `changes` also names what is no setting, such as rows that are left out.
+        # `changes` also names what is no setting, such as rows that are left out, or other data.
         changes = {
-            key: value for key, value in event.changes.items() if key.partition(".")[0] in RunConfig.model_fields
+            key: value
+            for key, value in event.changes.items()
+            if "." in key and key.partition(".")[0] in RunConfig.model_fields
         }
         if changes:
             self.changes.append((event.step, changes))

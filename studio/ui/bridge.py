@@ -17,6 +17,7 @@ from studio.runner.queue import RunQueue
 from studio.runner.record import RunInterrupted, RunRecord, Update
 from studio.runner.task import Action, Task
 from studio.runs import RunFolder
+from studio.text.resume import resumed_text
 from studio.text.words import refusal_text
 from studio.ui.page import Page
 from studio.ui.settings import Settings
@@ -263,7 +264,9 @@ class AppContext(QObject):
     def _say_how_it_goes_on(self, resumed: RunResumed) -> None:
         """Say what came of a remedy, where that is not what its name says already."""
         back = resumed.changes.get("back to update")
-        if resumed.refused:
+        if resumed.restarted and (resumed.changes or resumed.skipped):
+            self.message.emit(resumed_text(resumed.step, resumed.update, resumed.changes, resumed.skipped))
+        elif resumed.refused:
             self.message.emit(refusal_text(resumed.refused))
         elif back is not None:
             self.message.emit(tr("The run went back to update {update}, and goes on.").format(update=back))

@@ -17,7 +17,6 @@ from studio.ui.bridge import AppContext
 from studio.ui.main_window import MainWindow
 from studio.ui.settings import Settings
 from tests.e2e.hands import choose, click, picture
-from tests.e2e.seen import wait_for_the_end
 from tests.tiny import save_model, save_rows
 
 MINUTE = 60_000
@@ -82,9 +81,10 @@ def test_a_run_outlives_its_window_and_its_own_death(qtbot: QtBot, qapp: QApplic
     picture(second, "real-interrupted")
 
     click(second.pages["train"].banner.go_on)
-    wait_for_the_end(second, qtbot, minutes=5)
-    joined = second.context.live
-    assert joined is not None
+    context = second.context
+    qtbot.waitUntil(lambda: bool(context.live.seams) and context.live.state.ended, timeout=5 * MINUTE)
+    qtbot.waitUntil(lambda: not context.controller.running, timeout=MINUTE)
+    joined = context.live
     assert (joined.state.status, joined.state.update) == ("finished", UPDATES), joined.state.sentence
     assert joined.series["loss"].x.tolist() == list(range(1, UPDATES + 1))
     assert len(joined.seams) == 1

@@ -75,6 +75,14 @@ def test_epochs_more_are_said_in_the_unit_of_the_run(tmp_path: Path, training: d
     assert more_epochs(record, 2.0) == [expected]
 
 
+def test_other_data_and_versions_are_no_settings(tmp_path: Path) -> None:
+    values = {"model": {"path": "m"}, "data": {"sources": [{"path": "r.jsonl"}]}}
+    record = RunRecord(create_run(tmp_path, "r", write_config(parse_config(values))))
+    changes = {"data": "changed", "versions.torch": "9", "training.epochs": 3.0}
+    record.apply(RunResumed(step=0, restarted=True, changes=changes))
+    assert record.configs[-1][1].training.epochs == 3.0
+
+
 def test_runs_that_were_left_are_told_apart(tmp_path: Path) -> None:
     cut, mine, other, done = (left_run(tmp_path, name) for name in ("cut", "mine", "other", "done"))
     take_lock(mine.path)
