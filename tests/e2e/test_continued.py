@@ -20,7 +20,7 @@ from tests.e2e.hands import choose, click, picture
 from tests.tiny import save_model, save_rows
 
 MINUTE = 60_000
-UPDATES = 1000
+UPDATES = 300
 
 
 def _window(qtbot: QtBot, folder: Path) -> MainWindow:
@@ -52,7 +52,7 @@ def test_a_run_outlives_its_window_and_its_own_death(qtbot: QtBot, qapp: QApplic
             "model": {"path": str(model)},
             "data": {"sources": [{"path": str(rows)}]},
             "precision": {"name": "fp32"},
-            "training": {"max_steps": UPDATES, "evaluate_every": 250, "device": "cpu"},
+            "training": {"max_steps": UPDATES, "evaluate_every": 100, "device": "cpu"},
             "retention": {"measure": False},
         }
     )
