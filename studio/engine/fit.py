@@ -14,6 +14,10 @@ LARGEST = {"cpu": 256}
 LARGEST_ON_GPU = 8192
 # Where activations are computed again, memory is short, and so many tokens are hardly slower than twice as many.
 LARGEST_RECOMPUTED = 4096
+# Beyond this share of the free memory of a processor activations are computed again: the formula is right within 15 %,
+# and beyond what is free the system moves pages to disk or ends the process, while an update takes a third longer. It
+# has to spare this share.
+_COMFORTABLE, _WORTH_IT = 0.75, 0.03
 # A GPU is busy with so many tokens. Below that, copies of block inputs to the host and back cost less.
 ENOUGH = 2048
 # Parameters whose weights and states are copied while the optimizer's step is applied: 192 MB for AdamW's.
@@ -54,7 +58,8 @@ def choose_fit(
     """Return the quickest way to train that fits, or the one that needs least memory where none does.
 
     Args:
-        recompute: what the configuration says. `auto`: off where the largest micro-batch fits so.
+        recompute: what the configuration says. `auto`: off where the largest micro-batch fits so; on a processor, where
+            it fits well.
         device: its type: cpu, cuda or mps.
         length: tokens of the longest row.
         available: bytes that training may take.
@@ -74,9 +79,16 @@ def choose_fit(
         enough = max(ENOUGH, length) if on_host else length
         ways += [Fit(recompute=True, micro_batch_tokens=tokens) for tokens in again if tokens >= enough or not on_host]
         ways += [Fit(recompute=True, micro_batch_tokens=tokens, on_host=True) for tokens in again if on_host]
+    if recompute == "auto" and device == "cpu" and _is_tight(*map(needed, ways[:2]), available):
+        del ways[0]
     if words:
         ways = [either for way in ways for either in (way, replace(way, words_on_host=True))]
     return next((way for way in ways if needed(way) <= available), ways[-1])
+
+
+def _is_tight(plain: float, recomputed: float, available: float) -> bool:
+    """Return whether so many bytes come near the memory that other programs share, and recomputing spares some."""
+    return plain > _COMFORTABLE * available and plain - recomputed > _WORTH_IT * available
 
 
 def _halves(largest: int, length: int) -> list[int]:

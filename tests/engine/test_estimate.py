@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -9,7 +9,7 @@ from studio.engine.estimate import estimate as whole_estimate
 from studio.engine.estimate.formula import Formula, Work, micro_batch
 from studio.engine.estimate.plan import Place, gpu_of
 from studio.engine.estimate.remedies import apply_remedy
-from studio.engine.fit import Fit
+from studio.engine.fit import Fit, choose_fit
 from studio.engine.methods import METHODS
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.inspect import inspect_model
@@ -233,3 +233,21 @@ def test_several_changes_together_are_no_stronger_than_they_need_be(info: ModelI
     least = whole_estimate(info, apply_remedy(run, changes), of_size(1 << 40, 1)).total_bytes
     (together,) = [found for found in whole_estimate(info, run, of_size(1 << 40, least)).remedies if found.fits]
     assert (together.name, together.overrides, together.total_bytes) == ("together", changes, least)
+
+
+@pytest.mark.parametrize(
+    ("device", "recompute", "plain", "recomputed", "expected"),
+    [
+        ("cpu", "auto", 74, 50, False),
+        ("cpu", "auto", 76, 50, True),
+        ("cpu", "auto", 76, 74, False),  # next to nothing is spared
+        ("cpu", "auto", 101, 99, True),
+        ("cpu", "off", 76, 50, False),
+        ("cuda", "auto", 76, 50, False),  # nobody else takes a GPU's memory
+    ],
+)
+def test_on_a_processor_what_comes_near_the_free_memory_is_recomputed(
+    device: str, recompute: Literal["auto", "off"], plain: int, recomputed: int, expected: bool
+) -> None:
+    fit = choose_fit(recompute, device, 256, 100, lambda fit: recomputed if fit.recompute else plain)
+    assert fit.recompute is expected
