@@ -226,14 +226,7 @@ def _stops_by_itself(found: Found) -> str:
     With `teacher_forced`, numbers of held-out answers that they would end where these end, of `asked`.
     """
     if found.get("teacher_forced"):
-        if not found["asked"]:
-            return tr(
-                "The model is too large here to let it answer, and no held-out answer ends within the rows tried."
-            )
-        return tr(
-            "The model is too large here to let it answer, so it was led through {asked} held-out answers: at their "
-            "end, the export finds an ending token the likeliest {value} times, and the trained model {trained} times."
-        ).format(asked=found["asked"], value=found["value"], trained=found["trained"])
+        return _led_to_the_end(found)
     if found["value"] is not None:
         words = tr("Asked a held-out question, the export ends its answer by itself, after {value} tokens.")
     elif found["trained"] is None:
@@ -241,6 +234,30 @@ def _stops_by_itself(found: Found) -> str:
     else:
         words = tr("The trained model ends its answer after {trained} tokens, but the export does not within {limit}.")
     return words.format(value=found["value"], trained=found["trained"], limit=round(found["limit"]))
+
+
+def _led_to_the_end(found: Found) -> str:
+    """`generated` tokens of an answer had no end; None where the model is too large to be let answer."""
+    generated = found.get("generated")
+    if not found["asked"]:
+        return tr("The model is too large here to let it answer, and no held-out answer ends within the rows tried.")
+    if generated is None:
+        reason = tr("The model is too large here to let it answer")
+    elif generated:
+        reason = tr("An answer of the export had not ended after {generated} tokens").format(generated=generated)
+    else:
+        reason = tr("The trained model would end no held-out answer, and waiting for an end takes long")
+    counts = tr(
+        "{reason}, so the export was led through {asked} held-out answers: at their end, it finds an ending token the "
+        "likeliest {value} times, and the trained model {trained} times."
+    ).format(reason=reason, asked=found["asked"], value=found["value"], trained=found["trained"])
+    if "probability" not in found:  # a certificate of an earlier version
+        return counts
+    chances = tr(
+        "On average, the export gives ending tokens a probability of {value} there, the trained model {trained}."
+    )
+    values = percent(float(found["probability"])), percent(float(found["trained_probability"]))
+    return f"{counts} {chances.format(value=values[0], trained=values[1])}"
 
 
 def _virtual_tokens_never_generated(found: Found) -> str:

@@ -7,8 +7,6 @@ answers end.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +24,12 @@ from studio.engine.export.checks.weights import unloadable, weight_checks
 from studio.engine.export.compare import EQUAL, compare
 from studio.engine.export.merge import Change, count_non_finite, fingerprint_weight, save_formats
 from studio.engine.export.prefix import Prefix
-from studio.engine.export.prompts import Prompt, choose_prompts
-from studio.engine.export.reference import Reference, logit_tolerance
+from studio.engine.export.prompts import answer_ends, choose_prompts
+from studio.engine.export.reference import FEW, Reference
 from studio.engine.export.rounded_base import is_rounded, round_layers
 from studio.engine.export.shards import ShardWriter
 from studio.engine.export.source import Source
-from studio.engine.export.stopping import TaughtStops
+from studio.engine.export.stopping import taught_stops
 from studio.engine.export.stored import StoredModel
 from studio.engine.export.streamed import NOTHING, Part, StreamedModel, Work, tuner_layers
 from studio.engine.models.config import load_config
@@ -58,16 +56,16 @@ def gather(
     """
     prompts = choose_prompts(source, tokenizer, progress)
     rows = [prompt.ids for prompt in prompts]
-    ends = stop_ids(generation_config(source, tokenizer, prefix))
-    asked = answer_ends(prompts, ends)
+    few = rows[:FEW]
+    asked = answer_ends(prompts, stop_ids(generation_config(source, tokenizer, prefix)))
     config = load_config(source.base)
     stored = _complete(source.base, StoredModel(source.base, config))
 
-    base, _ = StreamedModel(stored).run(rows, (), progress, "merging", _Scan(stored))
+    base = StreamedModel(stored).run(few, (), progress, "merging", _Scan(stored))
     quantisation, as_seen = None, NOTHING
     if is_rounded(source):
         as_seen = _Rounded(source.config.precision.base_dtype)
-        original, base = base, StreamedModel(stored).run(rows, (), progress, "merging", as_seen)[0]
+        original, base = base, StreamedModel(stored).run(few, (), progress, "merging", as_seen)
         quantisation = compare(original, base)
         del original
     change = _Merge(as_seen, None)
@@ -82,30 +80,21 @@ def gather(
 
         own = stored
         model = StreamedModel(stored, attach)
-    trained, likeliest = model.run(rows, asked, progress, "merging", as_seen)
+    trained = model.run(rows, asked, progress, "merging", as_seen)
     change.save(own.model, torch_dtype(dtype), place)
-    merged, _ = model.run(rows, (), progress, "merging" if place is None else "writing", change)
+    merged = model.run(few, (), progress, "merging" if place is None else "writing", change)
     return Reference(
         prompts=prompts,
+        asked=asked,
         prefix=prefix,
         base=base,
         trained=trained,
         quantisation=quantisation,
-        stops=TaughtStops(len(asked), sum(token in ends for token in likeliest)),
-        merge=compare(trained, merged),
+        merge=compare(trained.first(len(few)), merged),
         rounding=EQUAL,
         delta=change.change.loss,
         weights=change.prints,
     )
-
-
-def answer_ends(prompts: Sequence[Prompt], ends: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Return, for each row whose answer ends in it, the row's number and the position in front of the ending token."""
-    found = []
-    for number, prompt in enumerate(prompts):
-        places = (place for place in range(max(1, prompt.answer), len(prompt.ids)) if prompt.ids[place] in ends)
-        found += [(number, place - 1) for place in places][:1]
-    return tuple(found)
 
 
 def examine(
@@ -125,31 +114,24 @@ def examine(
         if stored.problems:
             return (*weight_checks(stored.problems, {}, 0, None, dtype), *carried)
         found = _Found(stored)
-        ends = stop_ids(read_json(folder / GENERATION_CONFIG) or {})
-        asked = answer_ends(reference.prompts, stop_ids(generation_config(source, tokenizer, reference.prefix)))
         rows = [prompt.ids for prompt in reference.prompts]
-        outputs, likeliest = StreamedModel(stored).run(rows, asked, progress, "verifying", found)
+        outputs = StreamedModel(stored).run(rows, reference.asked, progress, "verifying", found)
     except Cancelled:
         raise
     except Exception as error:  # noqa: BLE001  # a damaged folder makes the libraries raise anything; it is reported
         return (unloadable(error), *carried)
     weights = weight_checks(stored.problems, found.prints, found.non_finite, reference.weights, dtype)
-    merge = reference.merge
-    if (
-        dtype != "fp32"
-        and merge is not None
-        and merge.max_logit_difference <= logit_tolerance(reference.trained)
-        and all(check.passed for check in weights)
-    ):
-        # The files have, bit for bit, the rounded weights. So their outputs are those of rounding alone.
-        reference = dataclasses.replace(reference, rounding=compare(reference.trained, outputs))
-    assert reference.stops is not None
-    stops = TaughtStops(len(asked), sum(token in ends for token in likeliest))
+    compared = compare(reference.trained, outputs)
+    if all(check.passed for check in weights):
+        reference = reference.with_rounding(compared, dtype)
+    ends = stop_ids(read_json(folder / GENERATION_CONFIG) or {})
+    taught = stop_ids(generation_config(source, tokenizer, reference.prefix))
+    found_ends, trained_ends = taught_stops(outputs, ends), taught_stops(reference.trained, taught)
     return (
         *weights,
-        *output_checks(reference, outputs, dtype, source.config.precision.base_dtype),
+        *output_checks(reference, outputs, compared, dtype, source.config.precision.base_dtype),
         *carried,
-        taught_stop_check(stops, reference.stops),
+        taught_stop_check(found_ends, trained_ends, generated=None),
     )
 
 

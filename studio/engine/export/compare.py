@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from studio.engine.control import Progress
 
-# Logits kept of one model. Beyond it, positions are thinned evenly; comparing needs two or three such sets at a time.
-KEPT_BYTES = 512 * 2**20
+# Logits kept of a row. Beyond it, positions are thinned evenly; comparing needs two or three such sets at a time.
+KEPT_BYTES = 16 * 2**20
 # Positions compared at a time, in double precision.
 _CHUNK = 32
 
@@ -38,13 +38,21 @@ EQUAL = Comparison(max_logit_difference=0.0, kl_divergence=0.0, top1_agreement=1
 
 @dataclass(frozen=True)
 class Outputs:
-    """Logits of one model, fp32: for each row a tensor of shape (positions, vocabulary).
+    """Logits of one model, fp32.
 
-    `stray` is the largest probability that all tokens left out of the comparison had together, at any position.
+    Attributes:
+        rows: for each row of tokens, (positions, vocabulary).
+        stray: the largest probability that all tokens left out of the comparison had together, at any position.
+        at_ends: at the positions that were asked for, (asked, vocabulary), with the tokens left out of `rows`.
     """
 
     rows: tuple[Tensor, ...]
     stray: float = 0.0
+    at_ends: Tensor | None = None
+
+    def first(self, rows: int) -> Outputs:
+        """Return the logits of the first rows alone."""
+        return Outputs(self.rows[:rows])
 
     def chunks(self) -> Iterator[Tensor]:
         """Yield the logits a few positions at a time, in double precision."""
@@ -64,16 +72,34 @@ class Extra:
 NOTHING_EXTRA = Extra()
 
 
+def kept_positions(row: Sequence[int], vocabulary: int) -> range:
+    """Return the positions of a row whose fp32 logits are kept."""
+    return range(0, len(row), math.ceil(len(row) * vocabulary * 4 / KEPT_BYTES))
+
+
 def record(
-    model: nn.Module, rows: Sequence[Sequence[int]], progress: Progress, stage: str, extra: Extra = NOTHING_EXTRA
+    model: nn.Module,
+    rows: Sequence[Sequence[int]],
+    progress: Progress,
+    stage: str,
+    extra: Extra = NOTHING_EXTRA,
+    asked: Sequence[tuple[int, int]] = (),
 ) -> Outputs:
-    """Run the model over rows of token ids, one at a time and so without padding. Raises `Cancelled`."""
+    """Run the model over rows of token ids, one at a time and so without padding.
+
+    Args:
+        asked: pairs of a row and a position in it, for `Outputs.at_ends`.
+
+    Raises:
+        Cancelled: through `progress`.
+    """
     kept: list[Tensor] = []
     strays: list[Tensor] = []
-    tokens = sum(len(row) for row in rows)
+    at_ends: list[Tensor] = []
     for number, row in enumerate(rows):
         progress(stage, number, len(rows))
         logits = _logits(model, row, extra.opening)
+        at_ends += [logits[place].clone() for asked_row, place in asked if asked_row == number]
         if extra.left_out:
             left_out = list(extra.left_out)
             # The largest probability that they have together, at any position.
@@ -81,11 +107,10 @@ def record(
             kept_columns = torch.ones(logits.shape[-1], dtype=torch.bool)
             kept_columns[left_out] = False
             logits = logits[:, kept_columns]
-        # Every stride-th position of every row, so that all rows together stay within KEPT_BYTES.
-        stride = math.ceil(tokens * logits.shape[-1] * logits.element_size() / KEPT_BYTES)
-        kept.append(logits[::stride].clone())
+        kept.append(logits[list(kept_positions(row, logits.shape[-1]))])
     # torch's max() returns a NaN where there is one; Python's may pass over it.
-    return Outputs(tuple(kept), float(torch.stack(strays).max()) if strays else 0.0)
+    stray = float(torch.stack(strays).max()) if strays else 0.0
+    return Outputs(tuple(kept), stray, torch.stack(at_ends) if at_ends else None)
 
 
 @torch.no_grad()

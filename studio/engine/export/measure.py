@@ -6,8 +6,9 @@ limit is tight and a correct export in 16 bits still passes:
 1. The merge, in fp32 before any rounding: it must answer like base + trained part within 1e-3, or within 1e-5 of the
    largest logit where that is more (`merge_exact`). A missing adapter, a wrong scale or a wrong layer shows here in
    every save format.
-2. The rounding, measured on the merged model in memory, on the same rows. It depends on model and format (SmolLM2:
-   0.1 in fp16 and 1 in bf16, on logits), so that no constant fits all. For fp32 it is zero.
+2. The rounding. It depends on model and format (SmolLM2: 0.1 in fp16 and 1 in bf16, on logits), so that no constant
+   fits all. For fp32 it is zero. Where what was opened from disk has, bit for bit, the rounded weights, its outputs
+   are those of rounding alone; an export that is checked again is compared with the rounding measured in memory.
 3. The files. What was opened from disk must have the bits that were to be written (`weights_as_written`), and must
    answer like base + trained part within twice the rounding error plus that.
 
@@ -22,10 +23,12 @@ All arithmetic is fp32, with the weights as the files hold them, so that the res
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.engine.control import Progress
+from studio.engine.export import stopping
 from studio.engine.export.base import Target
 from studio.engine.export.carry import GENERATION_CONFIG, generation_config, stop_ids
 from studio.engine.export.certificate import Check
@@ -33,7 +36,7 @@ from studio.engine.export.checks.carried import carried_checks, read_json
 from studio.engine.export.checks.outputs import output_checks
 from studio.engine.export.checks.stop import answer, never_generated
 from studio.engine.export.checks.weights import unloadable, weight_checks
-from studio.engine.export.compare import record
+from studio.engine.export.compare import compare, record
 from studio.engine.export.merge import count_non_finite, fingerprint_weights, release
 from studio.engine.export.reference import Reference, trained_model
 from studio.engine.export.source import Source
@@ -69,16 +72,27 @@ def examine(
     )
     model = reloaded.model.float()
     extra = reference.extra_of_export
-    outputs = record(model, [prompt.ids for prompt in reference.prompts], progress, "verifying", extra)
-    ends = stop_ids(read_json(folder / GENERATION_CONFIG) or {})
-    taught = stop_ids(generation_config(source, tokenizer, reference.prefix))
-    stops, stopped = answer(model, lambda: trained_model(source, progress), reference, (ends, taught), progress)
-    answered = record(model, [(*stops.prompt.ids[: stops.prompt.answer], *stops.answer)], progress, "verifying", extra)
+    rows = [prompt.ids for prompt in reference.prompts]
+    began = time.monotonic()
+    outputs = record(model, rows, progress, "verifying", extra, reference.asked)
+    compared = compare(reference.trained, outputs)
+    seconds = max(stopping.PATIENCE, time.monotonic() - began)
+    if reference.weights is not None and all(check.passed for check in weights):
+        reference = reference.with_rounding(compared, dtype)
+    ends = (
+        stop_ids(read_json(folder / GENERATION_CONFIG) or {}),
+        stop_ids(generation_config(source, tokenizer, reference.prefix)),
+    )
+    stops, stopped = answer(model, lambda: trained_model(source, progress), reference, outputs, ends, seconds, progress)
+    silent: tuple[Check, ...] = ()
+    if stops and reference.prefix.ids:
+        answered = (*stops.prompt.ids[: stops.prompt.answer], *stops.answer)
+        silent = (never_generated(record(model, [answered], progress, "verifying", extra), outputs, stops, reference),)
     release(model)
     return (
         *weights,
-        *output_checks(reference, outputs, dtype, source.config.precision.base_dtype),
-        *never_generated(answered, outputs, stops, reference),
+        *output_checks(reference, outputs, compared, dtype, source.config.precision.base_dtype),
+        *silent,
         *carried,
         stopped,
     )

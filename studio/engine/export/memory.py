@@ -8,6 +8,7 @@ import psutil
 
 from studio.engine.export.base import Target
 from studio.engine.export.compare import KEPT_BYTES
+from studio.engine.export.prompts import ROWS
 from studio.engine.export.source import Source
 from studio.engine.models.shapes import ModelShapes, layer_number
 from studio.errors import ExportError
@@ -45,7 +46,7 @@ def needs_parts(source: Source, target: Target) -> bool:
 
 def whole_bytes(parameters: int, *, merged: bool) -> int:
     """Return the bytes of memory that an export of whole models takes, with the outputs that it compares."""
-    return parameters * (_MERGED if merged else _AS_IT_IS) + KEPT_BYTES
+    return parameters * (_MERGED if merged else _AS_IT_IS) + ROWS * KEPT_BYTES
 
 
 def part_bytes(shapes: ModelShapes) -> int:
@@ -57,4 +58,4 @@ def part_bytes(shapes: ModelShapes) -> int:
     for name in shapes.tensors:
         number = layer_number(name)
         parts[name if number is None else number] += shapes.size(name)
-    return 10 * max(parts.values()) + _OUTPUTS * KEPT_BYTES
+    return 10 * max(parts.values()) + _OUTPUTS * ROWS * KEPT_BYTES

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from studio.engine.export.stored import empty_model
+from studio.engine.models.fill import all_finite
 
-# Entries worked on at a time: bounds the temporary copies, whatever the size of a weight.
-_CHUNK = 2**22
+# Entries worked on at a time: the temporary copies stay in the processor's cache, whatever the size of a weight.
+_CHUNK = 2**18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +75,13 @@ class Change:
         for new, old in zip(*parts, strict=True):
             rounded, start = new.to(dtype).float(), old.float()
             # delta: what training changed. kept: what is left of it once base and result are both rounded.
-            delta, kept = (new - start).double(), rounded - start.to(dtype).float()
-            self._error += float((kept.double() - delta).square().sum())
-            self._change += float(delta.square().sum())
-            self._moved += int((delta != 0).sum())
-            self._unmoved += int(((delta != 0) & (kept == 0)).sum())
+            delta = new - start
+            kept = rounded - (start if old.dtype == dtype else start.to(dtype).float())
+            error = kept - delta
+            self._error += float(error @ error)
+            self._change += float(delta @ delta)
+            self._moved += int(torch.count_nonzero(delta))
+            self._unmoved += int(torch.count_nonzero(delta.masked_fill(kept != 0, 0)))
             new.copy_(rounded)
 
     @property
@@ -148,6 +151,6 @@ def count_non_finite(tensors: Iterable[Tensor]) -> int:
     return sum(
         int((~torch.isfinite(chunk)).sum())
         for tensor in tensors
-        if tensor.is_floating_point()
+        if not all_finite(tensor)
         for chunk in tensor.flatten().split(_CHUNK)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,15 @@ def choose_prompts(source: Source, tokenizer: PreTrainedTokenizerBase, progress:
     count = min(ROWS, len(data.validation))
     spread = (data.validation[index * len(data.validation) // count] for index in range(count))
     return tuple(_from_row(row) for row in spread) or built_in_prompts(source, tokenizer)
+
+
+def answer_ends(prompts: Sequence[Prompt], ends: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Return, for each row whose answer ends in it, the row's number and the position in front of the ending token."""
+    found = []
+    for number, prompt in enumerate(prompts):
+        places = (place for place in range(max(1, prompt.answer), len(prompt.ids)) if prompt.ids[place] in ends)
+        found += [(number, place - 1) for place in places][:1]
+    return tuple(found)
 
 
 def _from_row(row: TokenizedRow) -> Prompt:

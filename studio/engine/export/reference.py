@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from torch import nn
 from studio.engine.control import Progress
 from studio.engine.dtypes import DTYPES, torch_dtype
 from studio.engine.export.base import Target
+from studio.engine.export.carry import generation_config, stop_ids
 from studio.engine.export.compare import EQUAL, Comparison, Extra, Outputs, compare, largest_logit, record
 from studio.engine.export.merge import (
     NOTHING_LOST,
@@ -21,10 +23,9 @@ from studio.engine.export.merge import (
     save_formats,
 )
 from studio.engine.export.prefix import Prefix
-from studio.engine.export.prompts import Prompt, choose_prompts
+from studio.engine.export.prompts import Prompt, answer_ends, choose_prompts
 from studio.engine.export.rounded_base import is_rounded, round_base
 from studio.engine.export.source import Source
-from studio.engine.export.stopping import TaughtStops
 from studio.engine.models.load import load_model
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 # models with large logits by up to this share of the largest one (measured: 4e-6 after 28 layers).
 LOGIT_TOLERANCE = 1e-3
 RELATIVE_TOLERANCE = 1e-5
+# Rows over which the base and the merge are measured. A wrong merge, and what training did, show at every token.
+FEW = 3
 
 
 def logit_tolerance(trained: Outputs) -> float:
@@ -48,22 +51,24 @@ class Reference:
 
     Attributes:
         prefix: tokens that the export has and the base has not, in front of every row.
-        base, trained: outputs of the base as the run saw it, and of that + trained part, unmerged and in fp32.
+        asked: for each prompt that ends in an answer's end, its number and the position in front of that end.
+        trained: outputs of base + trained part, unmerged and in fp32.
+        base: outputs of the base as the run saw it, over the first few prompts.
         quantisation: the base as the run saw it against the base as its files have it; None where both are the same.
-        stops: of a model that does not fit into memory, where base + trained part would end the held-out answers.
-        merge: the merged model in fp32, before rounding, against `trained`; None when nothing is merged.
-        rounding: what rounding the merged model to the save format alone does to its outputs, in memory; nothing
-            for fp32, and nothing where the merge is wrong.
+        merge: the merged model in fp32, before rounding, against `trained`, over the first few prompts; None when
+            nothing is merged.
+        rounding: what rounding the merged model to the save format alone does to its outputs; nothing for fp32, and
+            nothing where the merge is wrong, or as long as it is not measured.
         delta: what that rounding does to the change of the weights.
         weights: SHA-256 of each finished weight that is to be written, by name; None when an export is checked again.
     """
 
     prompts: tuple[Prompt, ...]
+    asked: tuple[tuple[int, int], ...]
     prefix: Prefix
     base: Outputs
     trained: Outputs
     quantisation: Comparison | None
-    stops: TaughtStops | None
     merge: Comparison | None
     rounding: Comparison
     delta: DeltaLoss
@@ -74,56 +79,79 @@ class Reference:
         """How the export's outputs are recorded, so that they can be compared with these."""
         return Extra(opening=self.prefix.ids, left_out=self.prefix.ids)
 
+    def few(self, outputs: Outputs) -> Outputs:
+        """Return the outputs over those prompts over which the base was measured."""
+        return outputs.first(len(self.base.rows))
+
+    def with_rounding(self, found: Comparison, dtype: str) -> Reference:
+        """Return these measurements with that of rounding; the same where the merge is wrong.
+
+        Args:
+            found: a model whose weights are, bit for bit, the merged ones rounded to `dtype`, against `trained`.
+        """
+        exact = self.merge is not None and self.merge.max_logit_difference <= logit_tolerance(self.trained)
+        return dataclasses.replace(self, rounding=found) if exact and dtype != "fp32" else self
+
 
 def gather(
-    source: Source, target: Target, dtype: str, prefix: Prefix, tokenizer: PreTrainedTokenizerBase, progress: Progress
+    source: Source,
+    target: Target,
+    dtype: str,
+    prefix: Prefix,
+    tokenizer: PreTrainedTokenizerBase,
+    progress: Progress,
+    *,
+    again: bool = False,
 ) -> tuple[Reference, nn.Module]:
     """Measure base and base + trained part, and return that with the finished model, cast to the save format.
 
     One model is in memory at a time, and while merging a copy of the base's weights in the format of its files.
+
+    Args:
+        again: whether nothing is to be written, and an earlier export is to be measured. Then the rounding is measured
+            here, and not on the files.
     """
     prompts = choose_prompts(source, tokenizer, progress)
     rows = [prompt.ids for prompt in prompts]
+    few = rows[:FEW]
+    asked = answer_ends(prompts, stop_ids(generation_config(source, tokenizer, prefix)))
     model = load_model(source.base, "fp32", progress)
     # New tokens may take rows that the base has and its tokenizer does not use; their logits are not compared.
     known = model.get_output_embeddings().weight.shape[0]
     unused = Extra(left_out=tuple(token for token in prefix.ids if token < known))
-    base = record(model, rows, progress, "merging", unused)
+    base = record(model, few, progress, "merging", unused)
     quantisation = None
     if is_rounded(source):
         round_base(model, source.config.precision.base_dtype)
-        original, base = base, record(model, rows, progress, "merging", unused)
+        original, base = base, record(model, few, progress, "merging", unused)
         quantisation = compare(original, base)
         del original
     stored = source.info.dtype if source.info.dtype in DTYPES else "fp32"
     before = copy_weights(model, torch_dtype(stored)) if target.plain_model else {}
     loaded = source.method.load(model, source.folder.adapter)
-    trained = record(loaded, rows, progress, "merging", unused)
-    merge, rounding, delta, finished = None, EQUAL, NOTHING_LOST, loaded
+    trained = record(loaded, rows, progress, "merging", unused, asked)
+    merge, delta, finished, rounded = None, NOTHING_LOST, loaded, None
     if target.plain_model:
         finished = finished_model(source, loaded, target, tokenizer)
         extra = Extra(opening=prefix.ids, left_out=prefix.ids)
-        merge = compare(trained, record(finished, rows, progress, "merging", extra))
+        merge = compare(trained.first(len(few)), record(finished, few, progress, "merging", extra))
         formats = save_formats(finished, torch_dtype(dtype))
         delta = round_weights(finished, before, formats)
-        if dtype != "fp32" and merge.max_logit_difference <= logit_tolerance(
-            trained
-        ):  # a wrong merge may not excuse itself
-            rounding = compare(trained, record(finished, rows, progress, "merging", extra))
+        rounded = record(finished, rows, progress, "merging", extra) if again else None
         cast(finished, formats)
     reference = Reference(
         prompts=prompts,
+        asked=asked,
         prefix=prefix,
         base=base,
         trained=trained,
         quantisation=quantisation,
-        stops=None,
         merge=merge,
-        rounding=rounding,
+        rounding=EQUAL,
         delta=delta,
-        weights=fingerprint_weights(finished),
+        weights=None if again else fingerprint_weights(finished),
     )
-    return reference, finished
+    return reference.with_rounding(compare(trained, rounded), dtype) if rounded else reference, finished
 
 
 def trained_model(source: Source, progress: Progress) -> nn.Module:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from studio.engine.control import Progress
-from studio.engine.export.compare import KEPT_BYTES, Outputs
+from studio.engine.export.compare import Outputs, kept_positions
 from studio.engine.export.stored import StoredModel, empty_model
 from studio.engine.models.structure import linear_layers
 
@@ -92,22 +92,18 @@ class StreamedModel:
         progress: Progress,
         stage: str,
         work: Work = NOTHING,
-    ) -> tuple[Outputs, tuple[int, ...]]:
+    ) -> Outputs:
         """Run the model over rows of token ids.
 
         Args:
             rows: the same positions are kept as `compare.record` keeps.
-            asked: pairs of a row and a position in it.
-
-        Returns:
-            The logits, and the likeliest token at each of the places that were asked for.
+            asked: pairs of a row and a position in it, for `Outputs.at_ends`.
 
         Raises:
             Cancelled: through `progress`.
         """
         vocabulary = self._output.weight.shape[0]
-        stride = math.ceil(sum(map(len, rows)) * vocabulary * 4 / KEPT_BYTES)
-        kept = [range(0, len(row), stride) for row in rows]
+        kept = [kept_positions(row, vocabulary) for row in rows]
         places = torch.tensor([*((r, p) for r, positions in enumerate(kept) for p in positions), *asked])
         ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
         for number, row in enumerate(rows):
@@ -129,7 +125,7 @@ class StreamedModel:
                 handle.remove()
         visits.rest()
         found = logits[: len(logits) - len(asked)].split([len(positions) for positions in kept])
-        return Outputs(tuple(found)), tuple(logits[len(logits) - len(asked) :].argmax(-1).tolist())
+        return Outputs(tuple(found), at_ends=logits[len(logits) - len(asked) :] if asked else None)
 
 
 class _Visits:

@@ -86,7 +86,6 @@ def _measure(source: Source, certified: Certificate, path: Path, progress: Progr
         reference = by_parts.gather(source, dtype, prefix, tokenizer, None, progress)
         reference = dataclasses.replace(reference, weights=None)
         return by_parts.examine(source, dtype, tokenizer, reference, path, progress)
-    reference, model = gather(source, target, dtype, prefix, tokenizer, progress)
+    reference, model = gather(source, target, dtype, prefix, tokenizer, progress, again=True)
     release(model)
-    reference = dataclasses.replace(reference, weights=None)
     return examine(source, target, dtype, tokenizer, reference, path, progress)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CHUNK = 1 << 24  # numbers looked at together; bounds the memory of the scan
 # What safetensors calls the formats, for those of weights that are let in.
 _DTYPES = {
     "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32, "I64": torch.int64,
@@ -98,6 +98,16 @@ def fill_model(
         )
 
 
+def all_finite(tensor: Tensor) -> bool:
+    """Return whether no number in a tensor, of any shape and format, is NaN or infinite.
+
+    The smallest and the largest number are found without a temporary copy, and are NaN where any number is.
+    """
+    if not (tensor.is_floating_point() and tensor.numel()):
+        return True
+    return all(map(math.isfinite, torch.stack(torch.aminmax(tensor)).tolist()))
+
+
 def misfit(folder: Path, name: str, expected: tuple[int, ...], stored: tuple[int, ...]) -> ModelError:
     """Return the error for a weight of another shape than config.json asks for."""
     return ModelError(
@@ -150,9 +160,7 @@ class _Source:
                     left = left[count:]
         except OSError as error:
             raise unreadable(file, error) from error
-        if tensor.is_floating_point() and not all(
-            bool(torch.isfinite(chunk).all()) for chunk in tensor.flatten().split(_CHUNK)
-        ):
+        if not all_finite(tensor):
             raise damaged(file, tr("{tensor} holds values that are not numbers").format(tensor=name))
         self._done += header.end - header.begin
         return tensor

@@ -22,15 +22,17 @@ SLACK = 2.0
 PRESENT = 0.5
 
 
-def output_checks(reference: Reference, outputs: Outputs, dtype: str, base_dtype: str) -> tuple[Check, ...]:
+def output_checks(
+    reference: Reference, outputs: Outputs, found: Comparison, dtype: str, base_dtype: str
+) -> tuple[Check, ...]:
     """Return the checks that compare outputs.
 
     Args:
         outputs: those of the export opened from disk.
+        found: these against the reference's.
         dtype: the save format.
         base_dtype: the format in which the run kept the base's frozen weights.
     """
-    found = compare(reference.trained, outputs)
     rounding = reference.rounding
     tolerance = logit_tolerance(reference.trained)
     merge: tuple[Check, ...] = ()
@@ -81,8 +83,9 @@ def _top1(found: Comparison, rounding: Comparison) -> Check:
 
 def _present(reference: Reference, outputs: Outputs, rounded_to: str | None) -> Check:
     """`rounded_to` names the save format when rounding to it explains what is missing."""
-    effect = compare(reference.trained, reference.base)
-    value = share_carried(reference.base, reference.trained, outputs)
+    trained = reference.few(reference.trained)
+    effect = compare(trained, reference.base)
+    value = share_carried(reference.base, trained, reference.few(outputs))
     evidence = {"logits": effect.max_logit_difference, "kl": effect.kl_divergence, "rounded_to": rounded_to}
     return Check.of("delta_present", value >= PRESENT, value, PRESENT, **evidence)
 

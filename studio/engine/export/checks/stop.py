@@ -12,42 +12,58 @@ from studio.engine.export import stopping
 from studio.engine.export.certificate import Check
 from studio.engine.export.compare import Outputs
 from studio.engine.export.reference import Reference
-from studio.engine.export.stopping import Stops, TaughtStops, first_stop
+from studio.engine.export.stopping import Stops, TaughtStops, first_stop, taught_stops
 
 # Once in a million tokens at most, if tokens were drawn at temperature 1; greedy choice then never takes one.
 STRAY = 1e-6
+# A mean probability of ending tokens that says nothing: an answer is not ended so.
+UNLIKELY = 0.05
 
 
 def answer(
     model: nn.Module,
     load_trained: Callable[[], nn.Module],
     reference: Reference,
+    outputs: Outputs,
     ends: tuple[Sequence[int], Sequence[int]],
+    seconds: float,
     progress: Progress,
-) -> tuple[Stops, Check]:
-    """Let the export answer a held-out prompt greedily; return its answer, and whether it ends it by itself.
+) -> tuple[Stops | None, Check]:
+    """Return whether the export ends its answers by itself, and the answer that it gave, if it was asked for one.
 
-    The prompt with the shortest held-out answer is asked. Only where the export does not end its answer, the trained
-    model is loaded and asked too, that and further prompts. A model that never learnt to stop is not the export's
-    fault: it passes, and the sentence says so. If the trained model stops, the export is asked again: rounding may lead
-    another way round, so it has twice as long, and the same number of tries. Nothing suppresses a token here, whatever
-    the generation config asks for.
+    It is asked for the shortest of the held-out answers, and given the time. Where it does not end its own by then,
+    the held-out answers tell (`taught_stop_check`). They alone tell where the trained model would end none of them:
+    it never learnt to stop, and waiting for it tells nothing. That is not the export's fault, and passes.
+
+    Where no held-out answer ends, the trained model is loaded and asked too, for that and further answers. If it stops,
+    the export is asked again: rounding may lead another way round, so it has twice as many tokens, and the same number
+    of tries. Nothing suppresses a token here, whatever the generation config asks for.
 
     Args:
         load_trained: returns base + trained part, which then is in memory beside the export.
+        outputs: those of the export over the held-out rows.
         ends: the tokens that end an answer of the export, and of the trained model.
+        seconds: that a model is waited for.
     """
-    prompts = sorted(reference.prompts, key=lambda prompt: len(prompt.ids) - prompt.answer)
+    found, trained = taught_stops(outputs, ends[0]), taught_stops(reference.trained, ends[1])
     opening = reference.prefix.ids
-    found = first_stop(model, prompts[:1], ends[0], stopping.LIMIT, progress, "verifying", opening)
-    if found.tokens is not None:
-        return found, stop_check(found, None, stopping.LIMIT)
-    trained, limit = first_stop(load_trained(), prompts, ends[1], stopping.LIMIT, progress, "verifying"), stopping.LIMIT
-    if trained.tokens is not None:
-        limit = 2 * trained.tokens + 32
-        others = [prompt for prompt in prompts if prompt is not trained.prompt]
-        found = first_stop(model, [trained.prompt, *others], ends[0], limit, progress, "verifying", opening)
-    return found, stop_check(found, trained, limit)
+    if trained.asked and not trained.ended and not opening:
+        return None, taught_stop_check(found, trained, generated=0)
+    ending = {row for row, _ in reference.asked}
+    known = [prompt for row, prompt in enumerate(reference.prompts) if row in ending or not ending]
+    prompts = sorted(known, key=lambda prompt: len(prompt.ids) - prompt.answer)
+    said = first_stop(model, prompts[:1], ends[0], stopping.LIMIT, progress, "verifying", opening, seconds)
+    if said.tokens is not None:
+        return said, stop_check(said, None, stopping.LIMIT)
+    if trained.asked:
+        return said, taught_stop_check(found, trained, generated=len(said.answer))
+    live = first_stop(load_trained(), prompts, ends[1], stopping.LIMIT, progress, "verifying", (), seconds)
+    limit = min(len(said.answer), len(live.answer))
+    if live.tokens is not None:
+        limit = 2 * live.tokens + 32
+        others = [prompt for prompt in prompts if prompt is not live.prompt]
+        said = first_stop(model, [live.prompt, *others], ends[0], limit, progress, "verifying", opening)
+    return said, stop_check(said, live, limit)
 
 
 def stop_check(found: Stops, trained: Stops | None, limit: int) -> Check:
@@ -56,27 +72,39 @@ def stop_check(found: Stops, trained: Stops | None, limit: int) -> Check:
     return Check.of("stops_by_itself", found.tokens is not None or tokens is None, found.tokens, limit, trained=tokens)
 
 
-def taught_stop_check(found: TaughtStops, trained: TaughtStops) -> Check:
-    """Return whether the export finds an end where held-out answers end, at least half as often as the trained model.
+def taught_stop_check(found: TaughtStops, trained: TaughtStops, generated: int | None) -> Check:
+    """Return whether the export finds an end where held-out answers end, about as the trained model does.
 
-    It takes the place of `stop_check` where a model is too large to be let answer.
+    An ending token has to be the likeliest at least half as often, and about half as probable. This takes the place
+    of `stop_check` where a model is too large to be let answer, or does not end in time.
+
+    Args:
+        generated: how many tokens the export answered without an end; None where it is too large to be asked.
     """
-    passed = 2 * found.ended >= trained.ended
-    evidence = {"trained": trained.ended, "asked": found.asked, "teacher_forced": True}
-    return Check.of("stops_by_itself", passed, found.ended, trained.ended / 2, **evidence)
+    passed = 2 * found.ended >= trained.ended and found.probability >= trained.probability / 2 - UNLIKELY
+    return Check.of(
+        "stops_by_itself",
+        passed,
+        found.ended,
+        trained.ended / 2,
+        trained=trained.ended,
+        asked=found.asked,
+        teacher_forced=True,
+        generated=generated,
+        probability=found.probability,
+        trained_probability=trained.probability,
+    )
 
 
-def never_generated(answered: Outputs, outputs: Outputs, stops: Stops, reference: Reference) -> tuple[Check, ...]:
-    """Return the check that virtual tokens are never said; none where the export has none.
+def never_generated(answered: Outputs, outputs: Outputs, stops: Stops, reference: Reference) -> Check:
+    """Return the check that virtual tokens are never said.
 
     Args:
         answered: outputs over a prompt and the answer that the export gave to it.
         outputs: outputs over the held-out rows.
         stops: that answer.
     """
-    if not reference.prefix.ids:
-        return ()
     # Python's max() may pass over a NaN; torch's returns it.
     value = float(torch.tensor([answered.stray, outputs.stray], dtype=torch.float64).max())
     said = not set(stops.answer).isdisjoint(reference.prefix.ids)
-    return (Check.of("virtual_tokens_never_generated", value <= STRAY and not said, value, STRAY, said=said),)
+    return Check.of("virtual_tokens_never_generated", value <= STRAY and not said, value, STRAY, said=said)
