@@ -79,7 +79,7 @@ def choose_fit(
         enough = max(ENOUGH, length) if on_host else length
         ways += [Fit(recompute=True, micro_batch_tokens=tokens) for tokens in again if tokens >= enough or not on_host]
         ways += [Fit(recompute=True, micro_batch_tokens=tokens, on_host=True) for tokens in again if on_host]
-    if recompute == "auto" and device == "cpu" and _is_tight(*map(needed, ways[:2]), available):
+    if recompute == "auto" and device == "cpu" and _is_tight(needed(ways[0]), needed(ways[1]), available):
         del ways[0]
     if words:
         ways = [either for way in ways for either in (way, replace(way, words_on_host=True))]

@@ -6,6 +6,7 @@ from collections import Counter
 
 import psutil
 
+from studio.engine.export import TARGETS
 from studio.engine.export.base import Target
 from studio.engine.export.compare import KEPT_BYTES
 from studio.engine.export.prompts import ROWS
@@ -30,11 +31,14 @@ def needs_parts(source: Source, target: Target) -> bool:
     Raises:
         ExportError: there is not enough memory for it.
     """
-    free = psutil.virtual_memory().available
+    memory = psutil.virtual_memory()
+    free = memory.available
     whole = whole_bytes(source.info.parameters, merged=target.plain_model)
     if whole <= _COMFORTABLE * free or (whole <= free and not target.by_parts):
         return False
     needed = part_bytes(source.info.shapes) if target.by_parts else whole
+    if needed > memory.total:
+        raise ExportError(_too_large(source, target, needed, memory.total))
     if needed > free:
         raise ExportError(
             tr("The export needs about {needed} of memory and {free} are free; close other programs.").format(
@@ -42,6 +46,20 @@ def needs_parts(source: Source, target: Target) -> bool:
             )
         )
     return True
+
+
+def _too_large(source: Source, target: Target, needed: int, total: int) -> str:
+    """Say that the export does not fit into this computer at all, and what would."""
+    words = tr(
+        "Exported as {target}, this model needs about {needed} of memory and this computer has {total}; "
+        "use a computer with more."
+    ).format(target=target.name, needed=size_text(needed), total=size_text(total))
+    in_parts = part_bytes(source.info.shapes)
+    others = [other.name for other in TARGETS if other.by_parts and not other.refuse(source.method)]
+    if target.by_parts or not others or in_parts > total:
+        return words
+    advice = tr("Exported as {targets}, it needs {size}.")
+    return f"{words} {advice.format(targets=tr(' or ').join(others), size=size_text(in_parts))}"
 
 
 def whole_bytes(parameters: int, *, merged: bool) -> int:

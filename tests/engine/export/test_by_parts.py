@@ -151,14 +151,19 @@ def test_a_model_goes_by_parts_only_where_it_does_not_fit_well(
     free = {"roomy": 10**12, "tight": memory.part_bytes(source.info.shapes), "none": 1000}
     monkeypatch.setattr(memory, "_COMFORTABLE", 1e-3)
 
-    def needs(state: str) -> bool:
-        monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free[state]))
-        return memory.needs_parts(source, TARGETS.get("merged"))
+    def needs(state: str, target: str = "merged", total: int = 10**12) -> bool:
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free[state], total=total))
+        return memory.needs_parts(source, TARGETS.get(target))
 
     assert not needs("roomy")
     assert needs("tight")
-    with pytest.raises(ExportError, match="memory"):
+    with pytest.raises(ExportError, match="close other programs"):
         needs("none")
+    monkeypatch.setattr(memory, "_AS_IT_IS", 10**12)
+    with pytest.raises(ExportError, match=r"as adapter, .* computer with more\. Exported as merged, it needs"):
+        needs("tight", "adapter", total=10**12)
+    with pytest.raises(ExportError, match=r"computer with more\.$"):
+        needs("none", total=2000)
 
 
 def test_damage_done_while_it_is_written_fails_the_certificate(
