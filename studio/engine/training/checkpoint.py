@@ -34,8 +34,9 @@ from studio.runs import RunFolder, sync_folder
 
 log = logging.getLogger(__name__)
 
-# Upper bound on the share of run time spent saving checkpoints.
-SHARE_OF_CHECKPOINTS = 0.02
+# Upper bounds on the share of a run's time in which training waits for checkpoints, and in which they are written
+# beside it: what is written is as large as three times the trained weights.
+SHARE_OF_CHECKPOINTS, SHARE_OF_WRITING = 0.02, 0.2
 # Updates before the first checkpoint: early enough to go back to, late enough for a few updates to have gone well.
 FIRST_CHECKPOINT = 3
 WEIGHTS, OPTIMIZER, STATE, MANIFEST = "trained.safetensors", "optimizer.safetensors", "state.json", "manifest.json"
@@ -143,7 +144,8 @@ class Checkpoints:
             else:
                 self._written.append(lambda: self._emit(CheckpointSaved(step=step, update=update, path=str(place))))
             ended = time.monotonic()
-            self._affordable_at = ended + (copied + ended - begun) / SHARE_OF_CHECKPOINTS
+            waited = ended - started if wait else copied
+            self._affordable_at = ended + max(waited / SHARE_OF_CHECKPOINTS, (ended - begun) / SHARE_OF_WRITING)
 
         self._writer = threading.Thread(target=work, name="checkpoint", daemon=False)
         self._writer.start()

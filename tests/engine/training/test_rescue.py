@@ -15,8 +15,6 @@ from safetensors.torch import load_file
 from studio.engine import disk
 from studio.engine.control import Control
 from studio.engine.methods import METHODS
-from studio.engine.training import checkpoint
-from studio.engine.training.checkpoint import Checkpoints
 from studio.engine.training.result import restore_result
 from studio.errors import RunFolderError
 from studio.events import ProgressReported, RunEvent, RunFinished, RunPaused, RunResumed, StepCompleted
@@ -104,17 +102,8 @@ def test_a_save_that_fails_leaves_the_result_before_it_and_no_draft(
 
 
 def test_a_result_that_is_missing_is_that_of_the_newest_checkpoint(tmp_path: Path) -> None:
-    done = Trained(tmp_path, {"training": {"max_steps": 3}, "method": {"name": "lora", "rank": 4, "init": "pissa"}})
-    taken: list[Path] = []
-    with pytest.MonkeyPatch.context() as patch:
-
-        def keep(self: Checkpoints, trainer: Any, position: Any, *_: Any, **__: Any) -> None:
-            if position.update == 3:
-                taken.append(done.folder.checkpoint(3))
-                checkpoint.write(checkpoint.take(trainer, position), taken[0])
-
-        patch.setattr(Checkpoints, "keep", keep)
-        done.go()
+    method = {"name": "lora", "rank": 4, "init": "pissa"}
+    done = Trained(tmp_path, {"training": {"max_steps": 3}, "method": method}).go()
     result = done.weights
     assert restore_result(done.folder, lambda *_: None) == ""  # it has its result
     shutil.rmtree(done.folder.adapter)
