@@ -185,6 +185,15 @@ def check_length(planned: int, update: int) -> None:
         )
 
 
+def check_bound(below: bool) -> None:
+    """Refuse to go on with a run that retention's bound has ended. Raises `ConfigError`."""
+    if below:
+        words = tr(
+            "Retention fell below its bound, which ended this run; to train on, set retention.stop_below to less."
+        )
+        raise ConfigError(words)
+
+
 def differences(before: Mapping[str, str] | None, now: Mapping[str, str]) -> dict[str, str]:
     """Return what differs in the environment, by key, as it is now; nothing is known of earlier versions."""
     if before is None:

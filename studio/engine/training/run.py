@@ -48,6 +48,7 @@ from studio.engine.training.resume import (
     Start,
     base_of,
     begin_with,
+    check_bound,
     check_length,
     check_same,
     data_print,
@@ -256,6 +257,7 @@ class _Run:
                 self._losses.restore(known["losses"])
             if retention and known.get("retention"):
                 retention.restore(known["retention"], snapshot.best)
+                check_bound(retention.below_bound)
         check_length(loop.planned, loop.position.update)
         self.begun = True
         self._emit(

@@ -282,6 +282,30 @@ def test_where_every_checkpoint_is_damaged_the_run_stays_as_it_is(twice: Trained
     assert damaged.folder.read_state()["status"] == before["status"] == "stopped"
 
 
+def test_a_checkpoint_of_an_earlier_version_goes_on(twice: Trained) -> None:
+    """It has neither a format's number nor anything of the run but scaler and position."""
+    whole, earlier = _copy_of(twice, "of-now").resume(), _copy_of(twice, "earlier")
+    for place in earlier.folder.list_checkpoints():
+        checkpoint.write(dataclasses.replace(checkpoint.read(place), run={}), place)
+        state = json.loads((place / checkpoint.STATE).read_text())
+        (place / checkpoint.STATE).write_text(json.dumps({key: state[key] for key in ("scaler", "position")}) + "\n")
+        files = {name: checkpoint._describe(place / name) for name in FILES[:-1]}
+        (place / checkpoint.MANIFEST).write_text(json.dumps({"files": files}, indent=2) + "\n")
+    earlier.resume()
+    assert _differences(earlier, whole) in ([], ["state.json"])  # it does not know the losses before
+
+
+def test_a_run_that_fell_below_its_bound_needs_a_lower_one(tmp_path: Path) -> None:
+    sections = {"numerics": QUIET["numerics"], "retention": {"stop_below": 0.999999}}
+    training = TRAINING | {"learning_rate": 0.3, "evaluate_every": 2}
+    done = Trained(tmp_path, sections | {"training": training}).go()
+    assert done.of(RunFinished)[-1].update < WHOLE
+    with pytest.raises(NotResumed, match=r"retention\.stop_below"):
+        done.resume()
+    done.resume("retention.stop_below=0")
+    assert done.of(RunFinished)[-1].update == WHOLE
+
+
 def test_a_checkpoint_of_a_later_version_is_refused(twice: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     later = _copy_of(twice, "later")
     monkeypatch.setattr(checkpoint, "FORMAT", 3)
