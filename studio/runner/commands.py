@@ -32,8 +32,12 @@ WATCHERS_SECONDS = 2.0  # between two looks at whether those who watch are still
 
 
 def clear_commands(folder: RunFolder) -> None:
-    """Forget what was told to an earlier process of the run. Raises `OSError`."""
-    folder.commands.unlink(missing_ok=True)
+    """Forget what was told to an earlier process of the run. Raises `RunFolderError`."""
+    try:
+        folder.commands.unlink(missing_ok=True)
+    except OSError as error:
+        words = tr("The run folder {path} cannot be written: {reason}.")
+        raise RunFolderError(words.format(path=folder.path, reason=error.strerror)) from error
 
 
 def own_file(path: Path, flags: int) -> BinaryIO:

@@ -7,6 +7,8 @@ import json
 import logging
 import tomllib
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -16,6 +18,7 @@ from studio.errors import RunFolderError, StudioError
 from studio.i18n import tr
 from studio.runner.controller import Controller, Where
 from studio.runs import write_atomically
+from studio.runs.lock import one_at_a_time
 
 log = logging.getLogger(__name__)
 _MOST_BYTES = 1 << 24
@@ -54,62 +57,80 @@ class RunQueue:
     def __init__(self, path: Path) -> None:
         self.held = True
         self._path = path
-        self._runs: tuple[QueuedRun, ...] | None = None
+        self._runs: tuple[QueuedRun, ...] = ()
+        self._seen: tuple[int, int] | None = None
 
     @property
     def runs(self) -> tuple[QueuedRun, ...]:
         """All that waits, the next one first, and all that was passed over."""
-        if self._runs is None:
-            self._runs = _read(self._path)
+        if (version := self._version()) != self._seen:  # also where another window changed it
+            self._runs, self._seen = _read(self._path), version
         return self._runs
 
     def add(self, config: RunConfig, root: Path, where: Where = "thread") -> QueuedRun:
         """Put a configuration at the end. Raises `RunFolderError` where the queue cannot be written."""
         title = " · ".join((Path(config.model.path).name, config.method.name, config.precision.name))
         run = QueuedRun(key=uuid.uuid4().hex, title=title, config=write_config(config), root=str(root), where=where)
-        self._keep((*self.runs, run))
+        with self._alone():
+            self._keep((*self.runs, run))
         return run
 
     def remove(self, key: str) -> None:
         """Take a run out."""
-        self._keep(tuple(run for run in self.runs if run.key != key))
+        with self._alone():
+            self._keep(tuple(run for run in self.runs if run.key != key))
 
     def move(self, key: str, place: int) -> None:
         """Bring a run to a place; 0 is the next one."""
-        others = [run for run in self.runs if run.key != key]
-        moved = [run for run in self.runs if run.key == key]
-        self._keep((*others[:place], *moved, *others[place:]))
+        with self._alone():
+            others = [run for run in self.runs if run.key != key]
+            moved = [run for run in self.runs if run.key == key]
+            self._keep((*others[:place], *moved, *others[place:]))
 
     def start_next(self, controller: Controller) -> QueuedRun | None:
         """Start the next run that can start, where none is under way and the queue is not held; return it.
 
         One that cannot start is passed over, and keeps the reason in `problem`.
         """
-        for run in self.runs:
-            if self.held or controller.running:
-                return None
-            if run.problem:
-                continue
-            try:
-                config = parse_config(tomllib.loads(run.config))
-                controller.start(config, Path(run.root), run.where)
-            except (StudioError, tomllib.TOMLDecodeError) as error:
-                passed = dataclasses.replace(run, problem=str(error))
-                self._keep(tuple(passed if other.key == run.key else other for other in self.runs))
-            else:
-                self.remove(run.key)
-                return run
+        if self.held or controller.running or all(run.problem for run in self.runs):
+            return None
+        with self._alone():  # no other window starts the same one
+            for run in self.runs:
+                if run.problem:
+                    continue
+                try:
+                    controller.start(parse_config(tomllib.loads(run.config)), Path(run.root), run.where)
+                except (StudioError, tomllib.TOMLDecodeError) as error:
+                    passed = dataclasses.replace(run, problem=str(error))
+                    self._keep(tuple(passed if other.key == run.key else other for other in self.runs))
+                else:
+                    self._keep(tuple(other for other in self.runs if other.key != run.key))
+                    return run
         return None
 
-    def _keep(self, runs: tuple[QueuedRun, ...]) -> None:
-        text = json.dumps([dataclasses.asdict(run) for run in runs], ensure_ascii=False, indent=2)
+    def _version(self) -> tuple[int, int] | None:
+        """What tells one content of the file from another; None without a file."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_ino
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other windows from changing the queue. Raises `RunFolderError` where it cannot be written."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._path, text + "\n")
+            with one_at_a_time(self._path.parent):
+                yield
         except OSError as error:
             words = tr("The queue cannot be written to {path}: {reason}.")
             raise RunFolderError(words.format(path=self._path, reason=error.strerror)) from error
-        self._runs = runs
+
+    def _keep(self, runs: tuple[QueuedRun, ...]) -> None:
+        text = json.dumps([dataclasses.asdict(run) for run in runs], ensure_ascii=False, indent=2)
+        write_atomically(self._path, text + "\n")
+        self._runs, self._seen = runs, self._version()
 
 
 def _read(path: Path) -> tuple[QueuedRun, ...]:

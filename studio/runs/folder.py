@@ -1,6 +1,7 @@
 """The run folder of DESIGN.md 3.3: everything that is known of one run, readable without torch.
 
 config.toml  state.json  events.jsonl  run.log  lock  checkpoints/  adapter/  exports/NAME/
+and, of a process of its own: commands.jsonl  progress.json  process.log
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def take_lock(folder: Path, holder: Holder | None = None) -> None:
     me = holder_of(os.getpid())
     holder = holder or me
     try:
-        with _one_at_a_time(folder):
+        with one_at_a_time(folder):
             present = read_lock(folder)
             if present not in (None, me, holder) and present.presence != "dead":
                 raise RunFolderError(_taken(folder, present))
@@ -98,7 +98,7 @@ def inherit_lock(folder: Path) -> None:
     """
     import psutil
 
-    with _one_at_a_time(folder):
+    with one_at_a_time(folder):
         present = read_lock(folder)
         # A virtual environment on Windows starts Python through a process in between.
         if (
@@ -130,8 +130,11 @@ def _taken(folder: Path, holder: Holder) -> str:
 
 
 @contextlib.contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Let one process at a time look at the lock and take it. Some network disks, and Windows, cannot promise that."""
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one process at a time look at files in a folder and change them, such as the lock.
+
+    Some network disks, and Windows, cannot promise that.
+    """
     if sys.platform == "win32":
         yield
         return

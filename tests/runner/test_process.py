@@ -15,7 +15,7 @@ import pytest
 
 from studio.config import RunConfig, parse_config
 from studio.errors import TrainingError
-from studio.events import ProgressReported, RunFinished, RunPaused, StepCompleted
+from studio.events import CheckpointSaved, ProgressReported, RunFinished, RunPaused, RunResumed, StepCompleted
 from studio.runner import process
 from studio.runner.controller import Controller, Where
 from studio.runner.process import likely_cause
@@ -141,12 +141,15 @@ def test_a_run_of_its_own_is_paused_found_again_and_ends_with_the_losses_of_a_th
 
 
 @POSIX
-def test_a_process_that_is_killed_leaves_the_window_alive_and_an_interrupted_run(
+def test_a_process_that_is_killed_leaves_the_window_alive_and_its_run_goes_on(
     config: RunConfig, tmp_path: Path
 ) -> None:
-    watched = watch(config, tmp_path, "process")
-    watched.controller.pause()
-    watched.until(RunPaused)
+    long = config.training.model_copy(update={"max_steps": 100_000})
+    watched = watch(config.model_copy(update={"training": long}), tmp_path, "process")
+    watched.controller.checkpoint_now()  # after the first step
+    watched.until(CheckpointSaved)
+    while len(watched.losses()) < 5:
+        watched.until(StepCompleted)
     folder = watched.controller.folder
     assert folder is not None
     holder = read_lock(folder.path)
@@ -161,6 +164,18 @@ def test_a_process_that_is_killed_leaves_the_window_alive_and_an_interrupted_run
     assert "memory" in watched.record.state.sentence
     with pytest.raises(TrainingError, match="No process"):
         Controller().attach(folder)
+
+    before = {update.step: update.loss for update in watched.updates if isinstance(update, StepCompleted)}
+    watched.updates.clear()
+    watched.controller.resume_run(folder, until=8, where="process")
+    assert watched.until(RunResumed).restarted
+    assert watched.until(RunFinished).status == "stopped"
+    assert watched.controller.join(20)
+    again = {update.step: update.loss for update in watched.updates if isinstance(update, StepCompleted)}
+    assert max(again) == 8
+    made_twice = before.keys() & again.keys()
+    assert made_twice
+    assert {step: again[step] for step in made_twice} == {step: before[step] for step in made_twice}
 
 
 @POSIX

@@ -74,6 +74,19 @@ def test_one_that_cannot_start_is_passed_over_with_the_reason(
     ]
 
 
+def test_two_windows_see_each_other_and_never_start_the_same_run(queue: RunQueue, tmp_path: Path) -> None:
+    other = RunQueue(tmp_path / "home" / "queue.json")
+    assert _names(other) == ["one", "two", "three"]
+    queue.held = other.held = False
+    started = queue.start_next(FakeController())  # type: ignore[arg-type]
+    also = other.start_next(FakeController())  # type: ignore[arg-type]
+    assert started is not None
+    assert also is not None
+    assert (started.title.split()[0], also.title.split()[0]) == ("one", "two")
+    other.add(_config("four"), tmp_path / "runs")
+    assert _names(queue) == _names(other) == ["three", "four"]
+
+
 @pytest.mark.parametrize("text", ["{", "[1, {}]", '{"a": 1}', "[" * 100_000, '[{"key": "x", "where": "moon"}]'])
 def test_a_damaged_file_is_an_empty_queue(tmp_path: Path, text: str) -> None:
     path = tmp_path / "queue.json"
