@@ -28,10 +28,14 @@ def add_to(commands: Commands) -> None:
 
 
 def _resume(args: argparse.Namespace, console: Console) -> int:
+    from studio.runner.record import RunRecord
+
     folder = open_run(args.run)
+    record = RunRecord.of_folder(folder)
+    record.begin_again()
 
     def begin(controller: Controller) -> RunFolder:
         controller.resume_run(folder, args.set, args.until, consent=args.consent)
         return folder
 
-    return follow(begin, console)
+    return follow(begin, console, record)

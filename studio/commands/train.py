@@ -83,15 +83,18 @@ def _train(args: argparse.Namespace, console: Console) -> int:
     return follow(lambda controller: controller.start(config, args.runs), console)
 
 
-def follow(begin: Callable[[Controller], RunFolder], console: Console) -> int:
-    """Begin a run, show it until it has ended, write the result, and return the exit status."""
+def follow(begin: Callable[[Controller], RunFolder], console: Console, record: RunRecord | None = None) -> int:
+    """Begin a run, show it until it has ended, write the result, and return the exit status.
+
+    `record`: of a run that goes on, what it was until now.
+    """
     from studio.runner.controller import Controller
     from studio.runner.record import RunRecord
 
     controller = Controller()
     with _on_signals(controller):
         folder = begin(controller)
-        record = RunRecord(folder)
+        record = record or RunRecord(folder)
         _follow(controller, record, console)
     if not record.state.ended:  # its worker can no longer say why
         record.apply(RunFailed(step=record.state.step, sentence=tr("The run ended without saying why; see its log.")))

@@ -36,7 +36,9 @@ class MetricSeries:
         return float(self.y[-1]) if self._length else None
 
     def append(self, x: float, y: float) -> None:
-        """Add a point; x must not be smaller than the one before."""
+        """Add a point; x must not be smaller than the one before. At the same x it takes that one's place."""
+        if self._length and self._points[0, self._length - 1] == x:
+            self._length -= 1  # measured again, by a run that went on from a checkpoint
         if self._length == self._points.shape[1]:
             grown = np.empty((2, 2 * self._length))
             grown[:, : self._length] = self._points

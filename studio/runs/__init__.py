@@ -2,7 +2,7 @@
 
 from studio.runs.files import sync_folder, write_atomically
 from studio.runs.folder import UNDER_WAY, RunFolder, Status, create_run, list_runs, open_run
-from studio.runs.journal import Journal, read_journal
+from studio.runs.journal import Journal, read_journal, without_lost
 from studio.runs.litter import remove_litter
 from studio.runs.lock import Holder, holder_of, inherit_lock, read_lock, release_lock, take_lock
 
@@ -23,5 +23,6 @@ __all__ = [
     "remove_litter",
     "sync_folder",
     "take_lock",
+    "without_lost",
     "write_atomically",
 ]

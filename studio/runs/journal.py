@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
 from studio.errors import RunFolderError
-from studio.events import RunEvent, from_json, to_json
+from studio.events import RunEvent, RunResumed, from_json, to_json
 from studio.files import open_regular
 from studio.i18n import tr
 
@@ -89,6 +89,16 @@ def read_journal(path: Path) -> Iterator[RunEvent]:
     except OSError as error:
         words = tr("The journal {path} cannot be read: {reason}.")
         raise RunFolderError(words.format(path=path, reason=error.strerror)) from error
+
+
+def without_lost(events: Iterable[RunEvent]) -> list[RunEvent]:
+    """Return events as one line: without those of steps that were lost when the run was cut off, and made again."""
+    line: list[RunEvent] = []
+    for event in events:
+        if isinstance(event, RunResumed) and event.restarted:
+            line = [one for one in line if getattr(one, "step", 0) <= event.step]
+        line.append(event)
+    return line
 
 
 def _read_lines(path: Path) -> Iterator[RunEvent]:

@@ -26,7 +26,7 @@ from studio.events import (
     StepCompleted,
 )
 from studio.i18n import untranslated
-from studio.runs import RunFolder, read_journal
+from studio.runs import RunFolder, read_journal, without_lost
 from studio.text.data import remark_text
 from studio.text.findings import finding_title, remedy_text
 from studio.text.retention import report_text
@@ -55,9 +55,9 @@ class _Summary:
 
 
 def _read_summary(folder: RunFolder) -> _Summary:
-    """Return the figures of a run, in one pass over its journal."""
+    """Return the figures of a run, from its journal."""
     summary = _Summary()
-    for event in read_journal(folder.journal):
+    for event in without_lost(read_journal(folder.journal)):
         if isinstance(event, StepCompleted):
             summary.steps += 1
             summary.skipped += event.skipped
