@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from studio.config import RunConfig
+from studio.errors import StudioError
 from studio.events import CheckpointFailed, CheckpointSaved, RunFailed, RunFinished, RunResumed
 from studio.i18n import tr
 from studio.paths import home
@@ -153,17 +154,26 @@ class AppContext(QObject):
 
     def toggle_pause(self) -> None:
         """Have the run wait, or go on."""
-        if self.waits:
-            self.controller.resume()
-        else:
-            self.controller.pause()
-        self._announce_status()
+        self._ask(self.controller.resume if self.waits else self.controller.pause)
 
     def save_checkpoint(self) -> None:
         """Ask the run for a checkpoint; how that went is told."""
-        self.controller.checkpoint_now()
-        self.saving_checkpoint = True
+        self.saving_checkpoint = self._ask(self.controller.checkpoint_now)
         self._announce_status()
+
+    def stop(self) -> None:
+        """Ask the run to save what it has learnt, and to end."""
+        self._ask(self.controller.stop)
+
+    def _ask(self, verb: Callable[[], None]) -> bool:
+        """Ask something of the run; return whether it could be reached, and say why not."""
+        try:
+            verb()
+        except StudioError as error:
+            self.message.emit(str(error))
+            return False
+        self._announce_status()
+        return True
 
     def choose_runs_root(self, folder: Path) -> None:
         """Keep new runs in another folder, and tell the pages as if another run were shown."""
@@ -226,7 +236,7 @@ class AppContext(QObject):
         self.ending = True
         if self.survives_closing:
             self.controller.detach()
-        else:
+        elif self.controller.running:  # or one that was let go would be stopped after all
             self.controller.stop(save=save)
         for task in self._tasks:
             task.cancel()

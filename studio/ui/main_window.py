@@ -286,7 +286,7 @@ class MainWindow(QMainWindow):
             self.setup.set_tables(config.model_dump(mode="json", exclude_none=True))
 
     def _stop(self) -> None:
-        self.context.controller.stop()
+        self.context.stop()
         self._show_stopping()
 
     def _show_stopping(self) -> None:

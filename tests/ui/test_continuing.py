@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QMenu, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from studio.config import write_config
+from studio.errors import RunFolderError
 from studio.events import CheckpointFailed, CheckpointSaved, RunFailed, RunPaused, RunResumed
 from studio.runner.record import RunInterrupted
 from studio.runs import Journal, RunFolder, create_run, holder_of
@@ -108,8 +109,22 @@ def test_a_run_in_its_own_process_is_found_again_and_survives_closing(
     assert context.live.folder == folder
     assert window.close() or window.closing.question is None
     qtbot.waitUntil(lambda: not window.isVisible())
-    assert controller.detached
+    context.cancel_all()  # as the program does at its end
+    assert controller.detached == 1
     assert controller.stops == []
+
+
+def test_a_run_that_cannot_be_reached_is_said(
+    training: MainWindow, controller: FakeController, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
+) -> None:
+    def refuse() -> None:
+        raise RunFolderError("The run folder cannot be written.")
+
+    feed(training, controller, [STARTED, step(1)])
+    monkeypatch.setattr(controller, "checkpoint_now", refuse)
+    qtbot.mouseClick(training.pages["train"].checkpoint.save, LEFT)
+    assert training.banner.text == "The run folder cannot be written."
+    assert training.pages["train"].checkpoint.save.isEnabled()
 
 
 def test_a_run_in_the_window_still_asks_before_closing(training: MainWindow, controller: FakeController) -> None:

@@ -60,7 +60,7 @@ class TrainPage(Page):
         self.banner.train_on.clicked.connect(self.ask_how_long)
         self.checkpoint.save.clicked.connect(context.save_checkpoint)
         context.run_state_changed.connect(self._show_run_state)
-        self.progress.cancelled.connect(context.controller.stop)
+        self.progress.cancelled.connect(context.stop)
         self.show_record(context.record)
 
     @override
