@@ -161,9 +161,9 @@ class AppContext(QObject):
         self.saving_checkpoint = self._ask(self.controller.checkpoint_now)
         self._announce_status()
 
-    def stop(self) -> None:
-        """Ask the run to save what it has learnt, and to end."""
-        self._ask(self.controller.stop)
+    def stop(self) -> bool:
+        """Ask the run to save what it has learnt, and to end; return whether it could be reached."""
+        return self._ask(self.controller.stop)
 
     def _ask(self, verb: Callable[[], None]) -> bool:
         """Ask something of the run; return whether it could be reached, and say why not."""

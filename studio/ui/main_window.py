@@ -286,8 +286,8 @@ class MainWindow(QMainWindow):
             self.setup.set_tables(config.model_dump(mode="json", exclude_none=True))
 
     def _stop(self) -> None:
-        self.context.stop()
-        self._show_stopping()
+        if self.context.stop():
+            self._show_stopping()
 
     def _show_stopping(self) -> None:
         self.run_bar.show_stopping()
