@@ -89,9 +89,12 @@ class Control:
         self._checkpoint.clear()
         return asked
 
-    def wait_while_paused(self) -> None:
-        """Block until the action may go on or is to stop."""
-        self._running.wait()
+    def agree(self) -> None:
+        """Take in what was asked of other processes of the same run. Here there are none."""
+
+    def wait_while_paused(self, seconds: float | None = None) -> None:
+        """Block until the action may go on or is to stop, or for so many seconds."""
+        self._running.wait(seconds)
 
     def wait_for_news(self, seconds: float) -> None:
         """Wait so long, or until the user asks for a stop; after that, until saving is given up as well."""

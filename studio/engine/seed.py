@@ -7,11 +7,14 @@ preview) can change a run.
 from __future__ import annotations
 
 
-def seed_step(seed: int, step: int) -> None:
-    """Seed torch's generators for one attempted step; `step` 0 is the initialisation of the trained weights."""
+def seed_step(seed: int, step: int, rank: int = 0) -> None:
+    """Seed torch's generators for one attempted step; `step` 0 is the initialisation of the trained weights.
+
+    `rank` is the number of the process, among those that train together: each drops other numbers.
+    """
     import torch
 
-    torch.manual_seed(step_seed(seed, step))
+    torch.manual_seed(step_seed(seed, step) ^ (rank << 48))
 
 
 def step_seed(seed: int, step: int) -> int:

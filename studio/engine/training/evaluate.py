@@ -67,7 +67,23 @@ def evaluate(
     `left_out` are rows to leave out, by file and number. Where memory runs out, all is measured again in smaller
     micro-batches. Raises `Cancelled`, and `TrainingError` where memory is short of what a single row takes.
     """
-    return trainer.within_memory("evaluation", lambda: _evaluate(trainer, rows, progress, left_out))
+    kept = trainer.within_memory("evaluation", lambda: _evaluate(trainer, rows, progress, left_out))
+    parts = trainer.ranks.gather(kept)
+    return parts[0] if len(parts) == 1 else _together(parts)
+
+
+def _together(parts: Sequence[Evaluation]) -> Evaluation:
+    """Put together what several processes measured, each on its share of the rows."""
+    supervised = sum(part.supervised_tokens for part in parts)
+    total = sum(part.loss * part.supervised_tokens for part in parts if part.supervised_tokens)
+    return Evaluation(
+        loss=total / supervised if supervised else math.nan,
+        rows=sum(part.rows for part in parts),
+        supervised_tokens=supervised,
+        batches=sum(part.batches for part in parts),
+        failed=[batch for part in parts for batch in part.failed],
+        each=[row for part in parts for row in part.each],
+    )
 
 
 def _evaluate(
@@ -79,7 +95,9 @@ def _evaluate(
     failed: list[MicroBatch] = []
     each: list[RowLoss] = []
     lengths = (rows.lengths + loss.virtual_tokens).tolist()
-    groups: Sequence[list[int]] = group_by_length(lengths, trainer.token_budget)
+    mine = trainer.ranks.share(range(len(lengths)), lengths)
+    within = group_by_length([lengths[index] for index in mine], trainer.token_budget)
+    groups = [[mine[place] for place in group] for group in within]
     with loss.without_dropout(), torch.no_grad():
         for number, group in enumerate(groups):
             progress("evaluating", number, len(groups))

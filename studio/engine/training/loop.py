@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from studio.engine.control import Control, Progress
 from studio.engine.data.prepare import PreparedData
+from studio.engine.data.rows import IGNORED
 from studio.engine.data.split import sample
 from studio.engine.numerics.verdicts import verdict_words
 from studio.engine.training import pause
@@ -90,6 +91,7 @@ class Loop:
         self._completed_at = -1  # update after which all was measured
         self._lowest = math.inf
         self._passed_over = 0
+        self._ranks = trainer.ranks
 
     def run(self) -> Outcome:
         """Train until the run is finished or stopped, or must go on with other settings.
@@ -108,7 +110,7 @@ class Loop:
                 self._next_attempt()
                 if self.position.update % self._evaluate_every == 0:
                     self._evaluate(last=self.position.update == self.planned)
-                if self._retention and self._retention.below_bound:
+                if self._ranks.any(self._retention is not None and self._retention.below_bound) == [True]:
                     break
             self._evaluate(last=True)
         except Cancelled:
@@ -153,6 +155,8 @@ class Loop:
         return updates_per_epoch(self._config, self._data.order.rows_per_epoch)
 
     def _next_attempt(self) -> None:
+        self._control.agree()
+        self._wait_while_paused()
         rows = self._next_rows()
         if not rows:
             self._pass_over()
@@ -164,8 +168,8 @@ class Loop:
             rows,
             step=self.position.step + 1,
             learning_rate=rate,
-            observer=self._monitor,
-            before_micro_batch=self._wait_while_paused,
+            observer=self._monitor if self._ranks.main else None,
+            before_micro_batch=self._wait_while_paused if self._ranks.size == 1 else lambda: None,
         )
         self.position.advance(skipped=attempt.skipped, retry=attempt.retry)
         done = StepCompleted(
@@ -178,13 +182,14 @@ class Loop:
             grad_norm_clipped=attempt.grad_norm_clipped,
             grad_scale=attempt.grad_scale,
             skipped=attempt.skipped,
-            tokens=sum(batch.tokens for batch in attempt.batches),
-            supervised_tokens=sum(batch.supervised for batch in attempt.batches),
+            tokens=sum(len(row.input_ids) for row in rows),
+            supervised_tokens=sum(int((row.labels != IGNORED).sum()) for row in rows),
             micro_batches=len(attempt.batches),
             seconds=self._control.clock() - started,
         )
         self._emit(done)
-        self._monitor.judge(done, attempt)
+        if self._ranks.main:
+            self._monitor.judge(done, attempt)
         self._answer_trouble(done, attempt, rows)
         self._keep("calm" if not attempt.skipped and self._monitor.calm else "trouble")
 
@@ -198,7 +203,6 @@ class Loop:
         Raises:
             TrainingError: no row is left at all.
         """
-        self._wait_while_paused()
         self.position.batch += 1
         self._passed_over += 1
         # Wherever they begin, so many batches contain a whole epoch; one epoch's worth may lie across two.
@@ -212,7 +216,7 @@ class Loop:
         elif attempt.skipped:
             log.warning("Step %d is skipped: loss %s, gradient norm %s", done.step, done.loss, done.grad_norm)
         if not self._control.attended:
-            if self._monitor.hopeless:
+            if self._ranks.any(self._monitor.hopeless) == [True]:
                 raise TrainingError(self._giving_up(done, rows))
         elif self._monitor.should_ask(done.step):
             self._control.pause()
@@ -257,7 +261,7 @@ class Loop:
         if self._evaluated_at != self.position.update:
             self._evaluation = self._validate(progress)
             self._evaluated_at = self.position.update
-        if self._retention:
+        if self._retention and self._ranks.main:
             self._retention.look(self.trainer, self.position, self._evaluation, progress, last=last)
         if self._completed_at == self.position.update:
             return
@@ -286,7 +290,8 @@ class Loop:
             seconds=self._control.clock() - started,
         )
         self._emit(done)
-        self._monitor.judge_validation(done, result.failed, result.batches)
+        if self._ranks.main:
+            self._monitor.judge_validation(done, result.failed, result.batches)
         return result
 
     def _giving_up(self, done: StepCompleted, rows: Sequence[TokenizedRow]) -> str:

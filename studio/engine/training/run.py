@@ -21,6 +21,7 @@ from studio.engine.control import Control, Progress, no_progress
 from studio.engine.data.prepare import PreparedData, prepare_data
 from studio.engine.device import library_versions, peak_memory, resolve_device
 from studio.engine.disk import with_room
+from studio.engine.distributed import ALONE, Ranks, joined
 from studio.engine.estimate.plan import Plan, place_of, plan, storage_reasons, with_rows, with_storage
 from studio.engine.estimate.remedies import refusal
 from studio.engine.fit import Fit
@@ -103,8 +104,9 @@ def train(
     Raises:
         StudioError: with a sentence for the user; nothing non-finite has been saved.
     """
-    with tf32(config.precision.tf32):
-        _Run(config, folder, control, emit, token_budget, until).go()
+    with joined() as ranks, tf32(config.precision.tf32):
+        config, until = ranks.from_main((config, until))
+        _Run(config, folder, control, emit, token_budget, until, ranks=ranks).go()
 
 
 def resume(
@@ -136,8 +138,9 @@ def resume(
     run: _Run | None = None
     try:
         start = find_start(folder, changes, consent=consent)
-        with tf32(start.config.precision.tf32):
-            run = _Run(start.config, folder, control, emit, None, until, start)
+        with joined() as ranks, tf32(start.config.precision.tf32):
+            config, until = ranks.from_main((start.config, until))  # the other processes call `train`
+            run = _Run(config, folder, control, emit, None, until, start, ranks)
             run.go()
     except Exception as error:
         if run is not None and run.begun:
@@ -174,11 +177,13 @@ class _Run:
         token_budget: int | None,
         until: int | None = None,
         start: Start | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """`start`: where a run goes on from; None at its beginning."""
         self._config = config
         self._folder = folder
-        self._control = control
+        self._ranks = ranks
+        self._control = ranks.control(control)
         self._losses = Losses()
         self._tell = emit
         self._started = control.clock()
@@ -211,6 +216,7 @@ class _Run:
             self._emit(try_longest(self._loop.trainer, prepared.data.train, prepared.available))
             del model  # the loop alone holds it: a remedy may let go of it, and load another
             self._begin(prepared)
+            self._begin_alike()
             status = self._train(prepared)
             if not self._control.discard_requested:
                 self._checkpoint(calm=True, wait=True)
@@ -288,7 +294,7 @@ class _Run:
         What is not a tensor is JSON: all that a run goes on with, and what it can be compared with then.
         """
         loop, retention = self._loop, self._retention
-        if loop is None or not loop.position.step:
+        if loop is None or not loop.position.step or not self._ranks.main:
             return
         loss = loop.validation_loss
         run = {
@@ -311,6 +317,17 @@ class _Run:
     def _seconds(self) -> float:
         """How long the run has taken, before it was cut off and since."""
         return self._seconds_before + self._control.clock() - self._started
+
+    def _begin_alike(self) -> None:
+        """Let every process begin with the state of process 0."""
+        loop = self._loop
+        if self._ranks.size == 1 or loop is None:
+            return
+        mine = checkpoint.take(loop.trainer, loop.position) if self._ranks.main else None
+        state, counters = self._ranks.from_main((mine, loop.to_json()))
+        if state and not self._ranks.main:
+            checkpoint.put_back(state, loop.trainer, loop.position)
+            loop.restore(counters)
 
     def _train(self, prepared: Prepared) -> Literal["finished", "stopped"]:
         """Train until the run ends, with as many changes of its settings as the user asks for."""
@@ -349,7 +366,8 @@ class _Run:
         check_optimizer(self._config.training.optimizer, precision, self._device)
         self._announce(info, precision, [reason, *storage_reasons(info, asked, stored)])
         tokenizer = load_tokenizer(info.path, info.chat_template)
-        data = prepare_data(self._config.data, tokenizer, info.kind, self._config.training.seed, progress)
+        with self._ranks.main_first():  # the others find its rows in the cache
+            data = prepare_data(self._config.data, tokenizer, info.kind, self._config.training.seed, progress)
         base = fingerprint(info.path, progress)
         self._compare(base, data_print(data), environment(self._device, precision))
         check_positions(self._config, info, data)
@@ -357,7 +375,7 @@ class _Run:
         self._report_data(data)
         record = {"path": str(info.path), "base_files": base}
         write_atomically(self._folder.path / "base.json", json.dumps(record, ensure_ascii=False, indent=2) + "\n")
-        self._retention = retention = self._watch_retention(info, tokenizer, data)
+        self._retention = retention = self._watch_retention(info, tokenizer, data) if self._ranks.main else None
         prepared = Prepared(info, data, precision, _pad_id(tokenizer), found.place.available, found.fit, retention)
         return prepared, self._load(prepared)
 
@@ -415,7 +433,7 @@ class _Run:
         ):  # another storage would be another base
             self._config = with_storage(self._config, before)
         found = plan(info, self._config, place_of(self._config))
-        self._config = with_storage(self._config, found.base_dtype)
+        self._config = self._ranks.from_main(with_storage(self._config, found.base_dtype))
         self._about["base_dtype"] = found.base_dtype
         self._folder.write_state("running", **self._about)
         return found
@@ -481,6 +499,7 @@ class _Run:
             pad_id=prepared.pad_id,
             token_budget=self._token_budget or prepared.fit.micro_batch_tokens,
             emit=self._emit,
+            ranks=self._ranks,
         )
         monitor = NumericsMonitor(trainer, self._emit, verdicts=verdicts, can_restore=self._can_restore)
         return Loop(

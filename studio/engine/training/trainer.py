@@ -21,7 +21,9 @@ from torch import Tensor
 from studio.config import RunConfig
 from studio.engine.autocast import autocast
 from studio.engine.data.batching import MicroBatch, micro_batches
+from studio.engine.data.rows import IGNORED
 from studio.engine.device import is_out_of_memory, memory_is_short, release_memory
+from studio.engine.distributed import ALONE, Ranks
 from studio.engine.numerics.replay import Replay
 from studio.engine.precision import Precision
 from studio.engine.precision.scaling import LossScaler, make_scaler
@@ -53,7 +55,7 @@ class Attempt:
         grad_norm_clipped: the same after clipping.
         grad_scale: the loss scale of this step, None where the loss is not scaled.
         could_back_off: before this step, the scaler could still have lowered the scale.
-        batches: the micro-batches, on the processor.
+        batches: the micro-batches of this process, on the processor; after a skipped step those of all processes.
     """
 
     loss: float
@@ -130,8 +132,9 @@ class Trainer:
         pad_id: int = 0,
         token_budget: int,
         emit: Emit = lambda event: None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        """`emit` is told when micro-batches shrink."""
+        """`emit` is told when micro-batches shrink; `ranks` are the processes that share the rows of each update."""
         self.config = config
         self.model = model
         self.precision = precision
@@ -139,6 +142,7 @@ class Trainer:
         self.optimizer = make_optimizer(model.parameters, config.training, precision, config.precision)
         self.pad_id = pad_id
         self.token_budget = token_budget
+        self.ranks = ranks
         self._emit = emit
         self._step = 0
         self._batch: MicroBatch | None = None
@@ -171,7 +175,7 @@ class Trainer:
         Where memory runs out, the same rows are taken in smaller micro-batches.
 
         Args:
-            rows: all rows of the update.
+            rows: all rows of the update; where several processes train, each takes its share of them.
             step: number of the attempt, from 1. Its random numbers follow from it.
             learning_rate: of this update.
             observer: what looks at the numbers inside.
@@ -199,9 +203,10 @@ class Trainer:
         before_micro_batch: Callable[[], None],
     ) -> Attempt:
         # Dropout is drawn from the step's number alone, so that a resumed run draws what the whole run would have.
-        seed_step(self.config.training.seed, step)
-        batches = micro_batches(rows, self.token_budget, self.pad_id, self.model.loss.virtual_tokens)
-        supervised = sum(batch.supervised for batch in batches)
+        seed_step(self.config.training.seed, step, self.ranks.rank)
+        own = self.ranks.share(rows, [len(row.input_ids) for row in rows])
+        batches = self._micro_batches(own)
+        supervised = sum(int((row.labels != IGNORED).sum()) for row in rows)
 
         # Forward and backward, adding up gradients over the micro-batches. Each sum of losses is divided by the tokens
         # of the whole update: how an update is split then changes nothing. (A mean of the micro-batches' means would
@@ -216,6 +221,8 @@ class Trainer:
                 # Scaled, the small gradients of fp16 stay above its smallest number, 2^-24, on their way backward.
                 (part * scale).backward()
             loss += part.detach()
+        if self.ranks.size > 1:
+            self._add_up(loss)
 
         # Unscale before anything looks at the gradients: the norm, clipping and AdamW's epsilon mean true sizes.
         gradients = [parameter.grad for parameter in self.model.parameters if parameter.grad is not None]
@@ -237,7 +244,19 @@ class Trainer:
                 group["lr"] = learning_rate
             with observer.optimizer_step(step):
                 apply_step(self.optimizer, lambda: self._make_room("optimizer"))
+        elif self.ranks.size > 1:
+            batches = self._micro_batches(rows)  # another process may have had the rows that overflowed
         return dataclasses.replace(attempt, batches=batches)
+
+    def _micro_batches(self, rows: Sequence[TokenizedRow]) -> list[MicroBatch]:
+        return micro_batches(rows, self.token_budget, self.pad_id, self.model.loss.virtual_tokens)
+
+    def _add_up(self, loss: Tensor) -> None:
+        """Add the loss and the gradients of all processes together. A process may have had no row of the update."""
+        for parameter in self.model.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter, dtype=parameter.grad_dtype)
+        self.ranks.add([loss.view(1), *(p.grad for p in self.model.parameters if p.grad is not None)])
 
     def loss(self, batch: MicroBatch, weight: float = 1.0) -> Tensor:
         """Return the summed loss of a micro-batch, in nats; `weight` as in `SupervisedLoss`."""

@@ -1,0 +1,109 @@
+"""Several processes that train together give what one process gives, over gloo on this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from studio.events import EvaluationCompleted, RetentionMeasured, RunFinished, StepCompleted
+from tests.engine.training.trained import Trained
+
+PATIENCE = 120.0
+METHODS: dict[str, dict[str, Any]] = {
+    "lora": {"name": "lora", "rank": 4, "dropout": 0.0},
+    "full": {"name": "full"},
+    "prompt-tuning": {"name": "prompt-tuning", "virtual_tokens": 3},
+}
+
+
+class Told:
+    """What the run of one process said and left behind."""
+
+    def __init__(self, done: Trained) -> None:
+        self.losses = [step.loss for step in done.of(StepCompleted)]
+        self.norms = [step.grad_norm for step in done.of(StepCompleted)]
+        self.tokens = [(step.tokens, step.supervised_tokens) for step in done.of(StepCompleted)]
+        self.validation = [(one.loss, one.rows, one.supervised_tokens) for one in done.of(EvaluationCompleted)]
+        self.retention = len(done.of(RetentionMeasured))
+        self.status = [one.status for one in done.of(RunFinished)]
+        files = sorted(done.folder.adapter.glob("*.safetensors"))
+        self.files = [file.name for file in files]
+
+
+def _train(rank: int, size: int, port: int, folder: Path, sections: dict[str, Any], stops: bool, answers: Any) -> None:
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    done = Trained(folder, sections)
+    if stops:
+        done.control.stop()
+    answers.put((rank, Told(done.go())))
+
+
+def _together(size: int, folder: Path, sections: dict[str, Any], stops: int | None = None) -> list[Told]:
+    """Train in `size` processes and return what each of them said; number `stops` is asked to stop at once."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    forked = multiprocessing.get_context("fork")  # torch is imported already
+    answers = forked.SimpleQueue()
+    Trained(folder, {})  # makes the model and the rows, which the processes share
+    started = [
+        forked.Process(target=_train, args=(rank, size, port, folder, sections, rank == stops, answers))
+        for rank in range(size)
+    ]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(PATIENCE)
+    assert [process.exitcode for process in started] == [0] * size
+    return [told for _, told in sorted((answers.get() for _ in started), key=lambda answer: answer[0])]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_lose_what_one_loses_with_the_same_batch(tmp_path: Path, method: str) -> None:
+    sections = {"method": METHODS[method], "training": {"batch_size": 5, "max_steps": 4}}
+    alone = Told(Trained(tmp_path, sections).go())
+    first, second = _together(2, tmp_path, sections)
+    assert first.losses == pytest.approx(alone.losses, abs=1e-5)
+    assert first.norms == pytest.approx(alone.norms, rel=1e-4)
+    assert first.tokens == alone.tokens
+    assert [one[0] for one in first.validation] == pytest.approx([one[0] for one in alone.validation], abs=1e-5)
+    assert [one[1:] for one in first.validation] == [one[1:] for one in alone.validation]
+    assert (second.losses, second.norms, second.validation) == (first.losses, first.norms, first.validation)
+
+
+def test_process_0_alone_measures_retention_and_saves(tmp_path: Path) -> None:
+    first, second = _together(2, tmp_path, {})
+    assert first.retention > 0
+    assert second.retention == 0
+    assert first.files == ["adapter_model.safetensors"]
+    assert second.files == []
+
+
+def test_more_processes_than_rows_of_an_update(tmp_path: Path) -> None:
+    sections = {"method": METHODS["lora"], "training": {"batch_size": 2, "max_steps": 3}}
+    alone = Told(Trained(tmp_path, sections).go())
+    told = _together(3, tmp_path, sections)
+    assert told[0].losses == pytest.approx(alone.losses, abs=1e-5)
+    assert told[2].losses == told[0].losses
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_stop_that_one_process_is_asked_for_ends_all_of_them_with_the_result_saved(tmp_path: Path, rank: int) -> None:
+    first, second = _together(2, tmp_path, {}, stops=rank)
+    assert first.status == second.status == ["stopped"]
+    assert first.losses == []
+    assert first.files == ["adapter_model.safetensors"]
+
+
+def test_an_overflow_in_the_rows_of_one_process_skips_the_step_in_all_of_them(tmp_path: Path) -> None:
+    sections = {"precision": {"name": "fp16-mixed", "initial_scale": 2.0**40}, "training": {"max_steps": 3}}
+    first, second = _together(2, tmp_path, sections)
+    assert len(first.losses) > 3
+    assert second.losses == first.losses
