@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,7 +136,9 @@ def release(model: nn.Module) -> None:
 
 def fingerprint_weights(model: nn.Module) -> dict[str, str]:
     """Return a SHA-256 of format, shape and bytes of each weight, by name."""
-    return {name: fingerprint_weight(tensor) for name, tensor in model.state_dict().items()}
+    state = model.state_dict()
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # hashing large buffers frees the interpreter
+        return dict(zip(state, pool.map(fingerprint_weight, state.values()), strict=True))
 
 
 def fingerprint_weight(tensor: Tensor) -> str:

@@ -249,6 +249,17 @@ def test_damage_whose_hash_was_made_again_is_found_in_the_weights(
     assert check in failed(again)
 
 
+def test_changed_weights_do_not_pass_for_rounding_where_their_hash_was_made_again(make_run: MakeRun) -> None:
+    path = export_run(make_run(), "merged", "bf16").path
+    assert verify_export(path).passed
+    weights = load_file(path / "model.safetensors")
+    weights["model.layers.1.mlp.up_proj.weight"] *= 1.5
+    save_file(weights, path / "model.safetensors", {"format": "pt"})
+    certify_again(path)
+
+    assert "max_logit_difference" in failed(verify_export(path))
+
+
 def test_an_export_whose_base_is_gone_is_verified_by_its_bytes(
     make_run: MakeRun, bases: dict[str, Path], tmp_path: Path
 ) -> None:
