@@ -152,7 +152,7 @@ class EventLane(TimelinePlot):
     @override
     def tip(self, place: QPointF) -> str:
         near = self._event_at_place(place)
-        return near.text if near else super().tip(place)
+        return "\n".join(filter(None, (near.text if near else "", super().tip(place))))
 
     @override
     def keyPressEvent(self, event: QKeyEvent) -> None:
