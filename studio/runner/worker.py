@@ -22,6 +22,7 @@ from studio.events import (
     RunFinished,
     RunPaused,
     RunResumed,
+    RunStarted,
     StepCompleted,
 )
 from studio.i18n import tr
@@ -73,7 +74,6 @@ def _work(
     with _log_to(folder, put):
         try:
             reporter.open()
-            remove_litter(folder.path.parent, own=folder.path)
             with listening(folder, control):
                 work(reporter.emit)
             reporter.check_ended()
@@ -118,6 +118,8 @@ class _Reporter:
             self._put(event)
             return
         self._begun = True
+        if isinstance(event, RunStarted):  # by now it is known which half of a checkpoint was passed over
+            remove_litter(self._folder.path.parent, own=self._folder.path)
         if isinstance(event, StepCompleted):
             self._step = event.step
         if isinstance(event, RunFinished):

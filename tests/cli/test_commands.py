@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -325,6 +326,19 @@ def test_python_dash_m_studio_is_the_same_program(tmp_path: Path) -> None:
         check=False,
     )
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, '{"runs": []}\n', "")
+
+
+def test_a_terminal_that_knows_ascii_alone_gets_every_text(tmp_path: Path) -> None:
+    create_run(tmp_path / "größe 训练", "x", "").write_state("failed", error="Nicht genug Speicher für 训练.")
+    finished = subprocess.run(
+        [sys.executable, "-m", "studio", "runs", "--runs", str(tmp_path / "größe 训练")],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        check=False,
+    )
+    assert (finished.returncode, finished.stderr) == (0, b"")
+    assert b"Nicht genug Speicher f\\xfcr \\u8bad\\u7ec3." in finished.stdout
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")

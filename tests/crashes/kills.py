@@ -150,7 +150,7 @@ def look(run: RunFolder | None, status: int, child: Child, unbroken: Losses) -> 
         if isinstance(event, CheckpointSaved):
             saved = event.update
         elif isinstance(event, RunResumed) and event.restarted:
-            if event.update < saved or event.skipped:
+            if event.update < saved or any(one["reason"] != "half" for one in event.skipped):
                 found.append(f"it went on from update {event.update}, and {saved} was saved; skipped {event.skipped}")
             saved = event.update
     ours = losses(run)

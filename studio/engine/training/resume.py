@@ -44,6 +44,7 @@ class Start:
         snapshot: the checkpoint; None where the run came to none, and begins anew.
         skipped: newer checkpoints that cannot be used, with their `name` and `reason`.
         consent: go on though the base or the data are no longer those of the checkpoint.
+        ended: the run came to its end and has its result.
     """
 
     config: RunConfig
@@ -51,6 +52,7 @@ class Start:
     snapshot: Snapshot | None = None
     skipped: Sequence[dict[str, str]] = ()
     consent: bool = False
+    ended: bool = False
 
     @property
     def run(self) -> Mapping[str, Any]:
@@ -76,7 +78,8 @@ def find_start(folder: RunFolder, changes: Sequence[str], *, consent: bool) -> S
                 "what this one has trained."
             )
             raise ConfigError(words.format(key=key, run=folder.path))
-    return Start(now, settings, snapshot, skipped, consent)
+    ended = folder.read_state()["status"] in ("finished", "stopped")
+    return Start(now, settings, snapshot, skipped, consent, ended)
 
 
 def _newest_valid(folder: RunFolder) -> tuple[Snapshot | None, list[dict[str, str]]]:
@@ -174,9 +177,12 @@ def check_same(what: str, before: Any, now: Any, start: Start) -> dict[str, str]
     return {what: "changed"}
 
 
-def check_length(planned: int, update: int) -> None:
-    """Refuse to go on with a run that has nothing left to do. Raises `ConfigError`."""
-    if planned <= update:
+def check_length(planned: int, update: int, *, ended: bool) -> None:
+    """Refuse to go on with a run that has nothing left to do. Raises `ConfigError`.
+
+    One that was cut off between its last update and its end still has its end to do.
+    """
+    if planned < update or (ended and planned == update):
         raise ConfigError(
             tr(
                 "This run has applied all of its {count} updates; to train on, set training.epochs or "

@@ -264,7 +264,7 @@ class _Run:
             if retention and known.get("retention"):
                 retention.restore(known["retention"], snapshot.best)
                 check_bound(retention.below_bound)
-        check_length(loop.planned, loop.position.update)
+        check_length(loop.planned, loop.position.update, ended=start.ended)
         self.begun = True
         self._emit(
             RunResumed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,20 @@ def test_a_run_folder_that_is_deleted_is_not_the_end_of_what_was_trained(tmp_pat
     assert (state["status"], state["updates"], state["method"]) == ("failed", LAST, "lora")
     assert load_file(rescued.adapter / "adapter_model.safetensors")
     assert not rescued.held
+
+
+def test_a_clock_that_is_set_back_changes_no_duration_and_no_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [2e9]
+
+    def back() -> float:
+        now[0] -= 3600.0
+        return now[0]
+
+    monkeypatch.setattr(time, "time", back)
+    done = Trained(tmp_path, {"training": {"max_steps": 3}}).go()
+    (finished,) = done.of(RunFinished)
+    assert 0 <= finished.seconds < 600
+    assert [step.step for step in done.steps] == [1, 2, 3]
+    assert all(0 <= step.seconds < 600 for step in done.steps)

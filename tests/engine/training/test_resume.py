@@ -413,3 +413,13 @@ def test_a_checkpoint_is_saved_when_it_is_asked_for(tmp_path: Path) -> None:
     done.control.request_checkpoint()
     done.go()
     assert [event.update for event in done.of(CheckpointSaved)] == [1, WHOLE]
+
+
+def test_a_run_that_was_cut_off_after_its_last_update_comes_to_its_end(tmp_path: Path) -> None:
+    done = Trained(tmp_path, QUIET).go()
+    result = done.weights
+    shutil.rmtree(done.folder.adapter)
+    done.folder.write_state("interrupted")
+    done.resume()
+    assert done.folder.read_state()["status"] == "finished"
+    assert all(torch.equal(result[name], value) for name, value in done.weights.items())
