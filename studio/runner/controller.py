@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -20,6 +21,8 @@ from studio.runner.process import Follower, Job, start_process
 from studio.runner.record import RunInterrupted, Update
 from studio.runner.worker import resume_training, run_training
 from studio.runs import RunFolder, create_run, release_lock, take_lock
+
+log = logging.getLogger(__name__)
 
 Where: TypeAlias = Literal["thread", "process"]
 Work: TypeAlias = Callable[[Control, Callable[[Update], None]], None]
@@ -214,7 +217,10 @@ class Controller:
         self._follower = Follower(folder, self._queue, process, from_start=from_start)
         self._thread = self._follower.thread
         if self._attended:
-            control.attend()
+            try:
+                control.attend()
+            except RunFolderError as error:  # a run on a disk that can only be read is watched all the same
+                log.warning("%s", error)
         self._thread.start()
 
     def _take_over(self, folder: RunFolder, where: Where, control: Control | RemoteControl) -> None:
