@@ -11,8 +11,9 @@ import json
 import os
 import stat
 from collections import Counter
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from studio.i18n import tr
 
@@ -29,7 +30,12 @@ def is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113
 
 
-def open_regular(path: Path) -> BinaryIO:
+def expand_user(path: str | Path) -> Path:
+    """Return a path with `~` resolved; `~nosuchuser` stays as it is, for `Path.expanduser` would raise."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
+def open_regular(path: Path) -> BufferedReader:
     """Open a regular file for reading, in binary.
 
     Raises:

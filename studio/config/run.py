@@ -22,6 +22,7 @@ from studio.config.precision import PrecisionConfig, check_precision
 from studio.config.retention import SHIPPED, RetentionConfig
 from studio.config.training import TrainingConfig
 from studio.errors import ConfigError
+from studio.files import expand_user, read_text
 from studio.i18n import tr
 
 
@@ -107,16 +108,16 @@ def read_config(path: Path, overrides: Iterable[str] = ()) -> RunConfig:
         ConfigError: the file cannot be read, is not TOML, or has a value or key that is wrong.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        values = tomllib.loads(read_text(path))
     except OSError as error:
         words = tr("The configuration {path} cannot be read: {reason}.")
         raise ConfigError(words.format(path=path, reason=error.strerror)) from error
     except UnicodeDecodeError as error:
         words = tr("The configuration {path} is not UTF-8 text (byte {offset}); save it as UTF-8.")
         raise ConfigError(words.format(path=path, offset=error.start)) from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number of 5000 digits, and nesting without end
         words = tr("The configuration {path} is not valid TOML: {reason}.")
-        raise ConfigError(words.format(path=path, reason=error)) from error
+        raise ConfigError(words.format(path=path, reason=str(error)[:200])) from error
     for override in overrides:
         _apply(values, override)
     return _absolute(parse_config(values), path.parent)
@@ -145,7 +146,7 @@ def _absolute(config: RunConfig, folder: Path) -> RunConfig:
 
 def _resolve(path: str, folder: Path) -> str:
     """A path is meant from the file that names it, else from here; what exists in neither may be a hub id."""
-    for candidate in (folder / Path(path).expanduser(), Path(path).expanduser()):
+    for candidate in (folder / expand_user(path), expand_user(path)):
         # A name that no file can have, such as one that is too long, does not exist.
         with suppress(OSError, ValueError):
             if candidate.exists():
@@ -174,7 +175,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text  # a bare word, as people type it: method.name=lora
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from studio.errors import RunFolderError
-from studio.files import is_file
+from studio.files import expand_user, is_file
 from studio.i18n import tr
 from studio.runs.files import sync_folder, write_atomically
 from studio.runs.lock import read_lock, take_lock
@@ -152,7 +152,7 @@ def create_run(root: Path, label: str, config: str) -> RunFolder:
 
 def open_run(path: Path) -> RunFolder:
     """Return the run folder at `path`. Raises `RunFolderError` when it is none."""
-    folder = RunFolder(path.expanduser().absolute())
+    folder = RunFolder(expand_user(path).absolute())
     folder.read_state()
     return folder
 

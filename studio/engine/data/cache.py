@@ -16,6 +16,7 @@ from studio.engine.control import Progress, no_progress
 from studio.engine.data.readers.files import fingerprint
 from studio.engine.data.report import Tally
 from studio.errors import DataError
+from studio.files import expand_user
 from studio.i18n import tr
 from studio.paths import home
 from studio.text.numbers import size_text
@@ -42,7 +43,7 @@ _BETWEEN_LOOKS = 64 * 2**20
 def cache_folder() -> Path:
     """Return where datasets are kept: in the app's data folder. `FINETUNE_STUDIO_CACHE` moves it."""
     chosen = os.environ.get(VARIABLE, "").strip()
-    root = Path(chosen).expanduser().absolute() if chosen else home() / "cache"
+    root = expand_user(chosen).absolute() if chosen else home() / "cache"
     return root / "data"
 
 

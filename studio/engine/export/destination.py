@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from studio.engine.export.certificate import FILE_NAME, fingerprint_files, read_certificate
 from studio.errors import ExportError
+from studio.files import expand_user
 from studio.i18n import tr
 from studio.runs import RunFolder
 from studio.text.numbers import size_text
@@ -30,7 +31,7 @@ def choose_destination(run: RunFolder, label: str, out: Path | None) -> Path:
     if out is None:
         names = itertools.chain([label], (f"{label}-{number}" for number in itertools.count(2)))
         return next(path for name in names if not (path := run.exports / name).exists())
-    out = out.expanduser().absolute()
+    out = expand_user(out).absolute()
     if out.exists() and not (out.is_dir() and _replaceable(out)):
         raise ExportError(
             tr("{path} already exists and is not an earlier export; choose another folder, or empty it first.").format(

@@ -16,6 +16,7 @@ from studio.engine.models.find import resolve_model
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.inspect import inspect_model
 from studio.errors import ExportError
+from studio.files import expand_user
 from studio.i18n import tr
 from studio.runs import RunFolder
 
@@ -90,5 +91,5 @@ def _refuse_changed(folder: RunFolder, base: Path, now: dict[str, FilePrint]) ->
 
 def _public_name(path_or_id: str, base: Path) -> str:
     """A hub id as it was given; for a folder its name alone."""
-    path = Path(path_or_id).expanduser()
+    path = expand_user(path_or_id)
     return model_name(base) if path.is_absolute() or path.exists() else path_or_id

@@ -19,6 +19,7 @@ from studio.engine.export.reference import gather
 from studio.engine.export.source import Source, open_source
 from studio.engine.models.load import load_tokenizer
 from studio.errors import Cancelled, StudioError
+from studio.files import expand_user
 from studio.runs import RunFolder
 
 
@@ -33,7 +34,7 @@ def verify_export(path: Path, progress: Progress = no_progress) -> Certificate:
         ExportError: `path` is not an export, or its certificate is damaged.
         Cancelled: through `progress`.
     """
-    path = path.expanduser().absolute()
+    path = expand_user(path).absolute()
     certified = read_certificate(path)
     progress("verifying", 0, 0)
     files = _files_check(certified, path)

@@ -17,6 +17,8 @@ from studio.i18n import tr
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+_LARGEST = 2**53
+_MOST_LAYERS = 10_000
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
 # A language model packaged with vision or audio. Its part on text is trained.
 _PACKAGED = "ForConditionalGeneration"
@@ -30,7 +32,15 @@ _RENAMED = {
 }
 # What transformers had until version 4.
 _GIVEN_UP = ("OpenLlamaForCausalLM", "MegaForCausalLM", "TransfoXLLMHeadModel", "QDQBertLMHeadModel")
-_DROPPED = {"auto_map", "quantization_config", "transformers_weights", "attn_implementation", "experts_implementation"}
+# The labels of classifiers: transformers makes as many names as are stated.
+_LABELS = {"num_labels", "id2label", "label2id"}
+_DROPPED = _LABELS | {
+    "auto_map",
+    "quantization_config",
+    "transformers_weights",
+    "attn_implementation",
+    "experts_implementation",
+}
 _DROPPED_PREFIXES = ("_attn_implementation", "_experts_implementation", "_name_or_path")
 
 
@@ -42,11 +52,25 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise _adapter(folder)
     config = read_json(folder, "config.json")
     if config is not None:
+        _check_numbers(folder, config)
         return config
     words = tr("{folder} is not a model folder: it has no config.json.")
     if (folder / "config.toml").is_file() and (folder / "state.json").is_file():
         words = tr("{folder} is a run, not a model; export it as a merged model, and choose the folder of that.")
     raise other_weights(folder) or ModelError(words.format(folder=folder))
+
+
+def _check_numbers(folder: Path, config: dict[str, Any]) -> None:
+    """Refuse numbers that no model has: transformers makes a list as long as the number of layers, for instance."""
+    values: list[Any] = [config]
+    while values:
+        value = values.pop()
+        inner = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, one in inner:
+            if isinstance(one, dict | list):
+                values.append(one)
+            elif isinstance(one, int) and (abs(one) >= _LARGEST or ("layer" in str(key) and one > _MOST_LAYERS)):
+                raise damaged(folder / "config.json", tr("{key} is absurdly large").format(key=repr(key)[:60]))
 
 
 def _adapter(folder: Path) -> ModelError:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any, TypedDict
 
 from studio.engine.control import Progress, no_progress
 from studio.errors import ModelError
+from studio.files import is_file, open_regular
+from studio.files import read_json as read_object
 from studio.i18n import gettext_noop, tr
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-_MAX_JSON_BYTES = 200_000_000
 _POINTER = b"version https://git-lfs"  # how a pointer of Git LFS begins
 # The cache of the hub: `models--owner--name`, in it `snapshots`, `blobs` and `refs`.
 CACHED = "models--"
@@ -59,7 +59,7 @@ def model_name(folder: Path) -> str:
 
 def check_fetched(path: Path) -> None:
     """Raise `ModelError` where a pointer of Git LFS stands in place of a file."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         if file.read(len(_POINTER)) != _POINTER:
             return
     raise ModelError(
@@ -83,7 +83,7 @@ def member(folder: Path, name: str, below: str = "") -> Path | None:
     path = folder / below / name
     if not name or name in (".", "..") or Path(name).name != name or "\\" in name:
         raise _leaves(folder, name)
-    if not path.is_file():
+    if not is_file(path):
         return None
     root = folder.parents[1] if folder.parent.name == SNAPSHOTS else folder
     if not path.resolve().is_relative_to(root.resolve()):
@@ -97,22 +97,12 @@ def read_json(folder: Path, name: str) -> dict[str, Any] | None:
     if path is None:
         return None
     try:
-        if path.stat().st_size > _MAX_JSON_BYTES:
-            raise damaged(path, tr("it is far too long"))
         check_fetched(path)
-        return parse_object(path.read_bytes())
+        return read_object(path)
     except OSError as error:
         raise unreadable(path, error) from error
-    except (ValueError, RecursionError) as error:
-        raise damaged(path, tr("it is not valid JSON: {error}").format(error=error)) from error
-
-
-def parse_object(text: bytes) -> dict[str, Any]:
-    """Parse a JSON object in which no key stands twice. Raises `ValueError`."""
-    value = json.loads(text.decode("utf-8-sig"), object_pairs_hook=_without_duplicates)
-    if not isinstance(value, dict):
-        raise ValueError(tr("a JSON object was expected"))  # noqa: TRY004 - what the caller handles is one kind
-    return value
+    except ValueError as error:
+        raise damaged(path, tr("it is not valid JSON: {error}").format(error=str(error)[:200])) from error
 
 
 def unreadable(path: Path, error: OSError) -> ModelError:
@@ -186,15 +176,6 @@ def _leaves(folder: Path, name: str) -> ModelError:
     )
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(tr("{key} stands in it twice").format(key=repr(twice)))
-    return values
-
-
 class FilePrint(TypedDict):
     """Size in bytes and SHA-256, in hexadecimal, of one file."""
 
@@ -204,7 +185,7 @@ class FilePrint(TypedDict):
 
 def fingerprint(folder: Path, progress: Progress = no_progress) -> dict[str, FilePrint]:
     """Return the prints of config.json and all safetensors files directly in `folder`, by file name."""
-    files = sorted([*folder.glob("*.safetensors"), *folder.glob("config.json")])
+    files = sorted(filter(is_file, [*folder.glob("*.safetensors"), *folder.glob("config.json")]))
     prints: dict[str, FilePrint] = {}
     for number, file in enumerate(files):
         progress("checking_model", number, len(files))
@@ -214,5 +195,5 @@ def fingerprint(folder: Path, progress: Progress = no_progress) -> dict[str, Fil
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

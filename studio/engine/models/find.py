@@ -10,6 +10,7 @@ from studio.engine.control import Progress, no_progress
 from studio.engine.models.files import CACHED, SNAPSHOTS, model_name, unreadable
 from studio.engine.models.hub import HubError, download_cached, is_repository_id
 from studio.errors import ModelError
+from studio.files import expand_user, is_file, read_bytes
 from studio.i18n import tr
 
 _NAMED = 4  # models that a sentence names
@@ -25,7 +26,7 @@ def resolve_model(path_or_hub_id: str, progress: Progress = no_progress) -> Path
         Cancelled: by `progress`.
     """
     text = plain_model(path_or_hub_id)
-    path = Path(text).expanduser()
+    path = expand_user(text)
     if not text:
         raise ModelError(tr("No model is chosen; give a model folder or a hub id."))
     # Path.exists would raise for a name that is too long, or holds a NUL.
@@ -69,7 +70,7 @@ def _folder(path: Path) -> Path:
 
 def _model_in(folder: Path) -> Path:
     """Return the folder itself, or the snapshot that a folder of the hub's cache stands for."""
-    if any((folder / name).is_file() for name in ("config.json", "adapter_config.json", "config.toml")):
+    if any(is_file(folder / name) for name in ("config.json", "adapter_config.json", "config.toml")):
         return folder
     if folder.name in (SNAPSHOTS, "blobs", "refs") and folder.parent.name.startswith(CACHED):
         folder = folder.parent
@@ -97,7 +98,7 @@ def _snapshot(store: Path) -> Path:
     """Return the snapshot of a model in the hub's cache: that of its branch main, or the only one."""
     snapshots = {file.parent.name: file.parent for file in store.glob(f"{SNAPSHOTS}/*/config.json")}
     main = store / "refs" / "main"
-    if main.is_file() and (newest := snapshots.get(main.read_text(encoding="utf-8").strip())):
+    if is_file(main) and (newest := snapshots.get(read_bytes(main).decode(errors="replace").strip())):
         return newest
     if len(snapshots) == 1:
         return next(iter(snapshots.values()))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.engine.models.files import check_fetched, damaged, parse_object, unreadable
+from studio.engine.models.files import check_fetched, damaged, unreadable
+from studio.files import open_regular, parse_object
 from studio.i18n import tr
 
 # Bits, because some formats are smaller than a byte.
@@ -21,7 +22,9 @@ BITS = {
     "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
 }  # fmt: skip
 _LENGTH_BYTES = 8
-_MAX_HEADER_BYTES = 100_000_000
+# The format allows 100 MB, which take minutes to read. The longest that are known have two.
+_MAX_HEADER_BYTES = 1 << 24
+_MAX_DIMENSIONS = 64
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def _split(path: Path) -> tuple[dict[str, Any], int, int]:
     size = path.stat().st_size
     if size < _LENGTH_BYTES:
         raise _Wrong(tr("it is empty") if size == 0 else tr("it is cut off"))
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         begin = file.read(_LENGTH_BYTES)
         length = int.from_bytes(begin, "little")
         if length > _MAX_HEADER_BYTES:
@@ -71,7 +74,7 @@ def _split(path: Path) -> tuple[dict[str, Any], int, int]:
         text = file.read(length)
     try:
         return parse_object(text), _LENGTH_BYTES + length, size
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _Wrong(tr("its header is not valid JSON")) from error
 
 
@@ -81,7 +84,12 @@ def _entry(name: str, value: Any, start: int) -> TensorHeader:
     except (KeyError, TypeError, ValueError) as error:
         raise _Wrong(tr("its header does not describe {tensor}").format(tensor=name)) from error
     numbers = (*shape, begin, end)
-    if dtype not in BITS or not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
+    if (
+        not isinstance(dtype, str)
+        or dtype not in BITS
+        or len(shape) > _MAX_DIMENSIONS
+        or not all(type(number) is int and 0 <= number < 2**63 for number in numbers)
+    ):
         raise _Wrong(tr("its header does not describe {tensor}").format(tensor=name))
     if math.prod(shape) * BITS[dtype] != (end - begin) * 8:
         raise _Wrong(tr("{tensor} has another size than its shape").format(tensor=name))

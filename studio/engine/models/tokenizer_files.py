@@ -18,6 +18,7 @@ _OTHER_LAYOUTS = (("tokenizer.model",), ("vocab.json", "merges.txt"), ("vocab.tx
 MORE_TEMPLATES = "additional_chat_templates"
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _MOST_TEMPLATE_BYTES = 1 << 20
+_MOST_TOKENIZER_BYTES = 1 << 27  # the largest that are known have 40 MB
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,13 @@ def _tokenizer(folder: Path) -> Tokenizer | None:
             tr("{folder} has no tokenizer (tokenizer.json); download the model again.").format(folder=folder)
         )
     check_fetched(path)
+    if path.stat().st_size > _MOST_TOKENIZER_BYTES:
+        raise damaged(path, tr("it is far too long"))
     try:
         return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises nothing narrower
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except BaseException as error:  # the library raises nothing narrower, and a panic of Rust is not even an Exception
         raise damaged(path, tr("it is not a tokenizer")) from error
 
 

@@ -155,9 +155,14 @@ def _choose_encoding(path: Path, named: str, head: bytes) -> str:
     return "utf-8"
 
 
+_NO_ENCODINGS_OF_FILES = ("punycode", "idna", "undefined", "unicode-escape", "raw-unicode-escape")
+
+
 def _known(path: Path, named: str) -> str:
     try:
         name = codecs.lookup(named).name
+        if name.replace("_", "-") in _NO_ENCODINGS_OF_FILES:
+            raise LookupError(name)  # noqa: TRY301
         "".encode(name)  # codecs such as hex or zip are no text encodings
     except (LookupError, ValueError) as error:
         raise DataError(

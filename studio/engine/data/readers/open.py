@@ -19,6 +19,7 @@ from studio.engine.data.readers.text_rows import read_text
 from studio.engine.data.readers.yaml_rows import read_yaml
 from studio.engine.data.report import Remark, RowSkipped, Tally
 from studio.errors import DataError
+from studio.files import expand_user
 from studio.i18n import tr
 from studio.text.numbers import size_text
 
@@ -30,9 +31,9 @@ _JSON_ROWS = re.compile(rb'(\xef\xbb\xbf)?\s*(\[\s*)?\{\s*"')
 
 def source_path(source: DataSource) -> Path:
     """Return the path of a source, with `~` resolved; space at its ends counts only where a file is called so."""
-    path = Path(source.path).expanduser()
+    path = expand_user(source.path)
     # Path.exists would raise for a name that is too long.
-    return path if os.path.exists(path) else Path(source.path.strip()).expanduser()  # noqa: PTH110
+    return path if os.path.exists(path) else expand_user(source.path.strip())  # noqa: PTH110
 
 
 def read_rows(source: DataSource, tally: Tally, progress: Progress, stage: str = "reading_data") -> Iterator[Row]:

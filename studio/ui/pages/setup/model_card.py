@@ -14,6 +14,7 @@ from studio.config import ModelConfig
 from studio.config.model import plain_model
 from studio.config.run import with_options
 from studio.engine.models.info import treated_as
+from studio.files import expand_user
 from studio.i18n import tr
 from studio.runner import actions
 from studio.runner.advice import Misfit, misfit_of_model
@@ -213,7 +214,7 @@ class ModelCard(SectionCard):
         """Check a folder while it is typed. A hub id is checked on Enter: only the user knows when it is complete."""
         wanted = plain_model(self.path.text())
         self._forget()
-        if wanted and Path(wanted).expanduser().is_dir():
+        if wanted and expand_user(wanted).is_dir():
             self._check.start_soon(lambda progress: actions.open_model(wanted, progress))
             self.judge("", tr("Checking the model …"), "busy")
         self._show_state()
@@ -301,7 +302,7 @@ class ModelCard(SectionCard):
     def _show_state(self) -> None:
         text = self.path.text().strip()
         self._offer.setVisible(not text and not self._starter.running)
-        self._fetch.setVisible(bool(text) and self._found is None and not Path(text).expanduser().exists())
+        self._fetch.setVisible(bool(text) and self._found is None and not expand_user(text).exists())
         known = self._found is not None
         self._reasons.setVisible(known and bool(self._reasons.text()))
         self._trial.setVisible(known)

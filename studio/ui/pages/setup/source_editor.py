@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QBoxLayout, QFrame, QHBoxLayout, QWidget
 
 from studio.config import DataConfig, DataSource, OptionSpec, options
 from studio.engine.data.formats import FORMATS
+from studio.files import expand_user
 from studio.i18n import tr
 from studio.runner import actions
 from studio.ui import theme
@@ -229,7 +230,7 @@ class SourceEditor(QFrame):
 
     def _short(self, sentence: str) -> str:
         """Return a sentence with the name of the file in place of its path."""
-        path = Path(self.path).expanduser()
+        path = expand_user(self.path)
         return sentence.replace(str(path), path.name)
 
     def _show_columns(self, columns: Sequence[ColumnInfo]) -> None:
