@@ -231,7 +231,7 @@ REFUSED: list[tuple[str, Damage, str]] = [
     ("68 wrong shape", set_weight(QUERY, torch.zeros(31, 32)), "should be (32, 32) but is (31, 32)"),
     ("68 absurd vocabulary", set_config(vocab_size=10**12), "do not fit together"),
     ("68 absurd inner size", set_config(intermediate_size=10**12), "do not fit together"),
-    ("68 absurd number of layers", set_config(num_hidden_layers=10**9), "do not fit together"),
+    ("68 absurd number of layers", set_config(num_hidden_layers=10**9), "absurdly large"),
     ("68 a size beyond numbers", set_config(intermediate_size=10**40), "config.json"),
     ("69 NaN", fill_one(float("nan")), f"{QUERY} holds values that are not numbers"),
     ("69 infinity", fill_one(float("-inf")), f"{QUERY} holds values that are not numbers"),
