@@ -71,10 +71,9 @@ def small_tokenizer() -> Iterator[None]:
     def settings(config: DataConfig | None) -> dict[str, Any]:
         return config.model_dump(include={"train_on", "max_length", "prompt_template"}) if config else {}
 
-    def read(source: DataSource, model: Any, config: Any, rows: int, progress: Progress) -> DataInspection:
-        return inspect_data(
-            source, tokenizer if model else None, "chat", rows=rows, progress=progress, **settings(config)
-        )
+    def read(source: DataSource, model: Any, config: Any, rows: int, progress: Progress, seed: int) -> DataInspection:
+        read_with = tokenizer if model else None
+        return inspect_data(source, read_with, "chat", rows=rows, progress=progress, seed=seed, **settings(config))
 
     def look(source: DataSource, _model: Any, config: Any, progress: Progress) -> XRay:
         return open_xray(source, tokenizer, "chat", progress=progress, **settings(config))

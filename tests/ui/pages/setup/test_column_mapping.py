@@ -24,7 +24,9 @@ from tests.ui.fakes import FakeEngine, answered
 def real(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     """The engine of the tests, but files are read for real, as text."""
 
-    def read(source: DataSource, _model: Any, _config: Any, rows: int, progress: Progress) -> DataInspection:
+    def read(
+        source: DataSource, _model: Any, _config: Any, rows: int, progress: Progress, _seed: int
+    ) -> DataInspection:
         return inspect_data(source, rows=rows, progress=progress)
 
     monkeypatch.setattr(actions, "open_data", read)
