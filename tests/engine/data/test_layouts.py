@@ -339,7 +339,7 @@ def test_equal_answers_of_a_preference_are_told(jsonl: Jsonl) -> None:
     assert [(problem.code, dict(problem.values)["count"]) for problem in tied] == [("tied_answers", 2)]
 
 
-NESTED = [{"id": n, "talk": {"asked": {"text": f"{n}+2?"}, "said": f"{n + 2}"}} for n in range(3)]
+NESTED = [{"id": n, "talk": {"asked": {"text": f"{n}+2?"}, "said": f"{n + 2}"}} for n in range(120)]
 
 
 def test_the_columns_inside_objects_can_be_mapped(jsonl: Jsonl, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -351,6 +351,7 @@ def test_the_columns_inside_objects_can_be_mapped(jsonl: Jsonl, tokenizer: PreTr
     assert inspect_data(source).unused_columns == ("id",)
     assert only(path, columns=source.columns).messages == (Message("user", "0+2?"), Message("assistant", "2"))
     xray = open_xray(source, tokenizer, "base")
+    assert (xray.rows, xray.skipped_rows) == (120, 0)  # also those behind the first, which decide the format
     assert "".join(part.text for part in xray.row(2).segments if part.learnt).startswith("4")
 
 

@@ -98,6 +98,21 @@ def test_a_second_column_of_the_question_is_shown_in_the_rows_beside(
     assert "Hinweis 1" not in source.preview.preview.toPlainText()
 
 
+def test_columns_inside_objects_are_offered_and_taught(
+    real: FakeEngine, window: MainWindow, qtbot: QtBot, tmp_path: Path
+) -> None:
+    path = tmp_path / "nested.jsonl"
+    path.write_text(json.dumps({"talk": {"asked": {"text": "2+2?"}, "said": "4"}}), encoding="utf-8")
+    source = add(window, qtbot, path=path)
+    choose(window, qtbot, "question", "talk.asked.text")
+    choose(window, qtbot, "answer", "talk.said")
+    assert source.error == ""
+    assert source.preview.preview.toPlainText() == "2+2?4"
+    assert chosen(source) == {"question": ["talk.asked.text", ""], "answer": ["talk.said", ""]}
+    values = window.setup.data.values()["sources"][0]
+    assert values["columns"] == {"prompt": "talk.asked.text", "completion": "talk.said"}
+
+
 def test_unused_columns_are_amber_until_the_user_says_so(
     real: FakeEngine, window: MainWindow, qtbot: QtBot, odd: Path
 ) -> None:
