@@ -122,13 +122,14 @@ class Checkpoints:
         started = time.monotonic()
         self._next_at = started + 60 * self._settings.every_minutes
         place = self._folder.checkpoint(position.step)
-        snapshot = take(trainer, position, copy=False)
-        wait = wait or (trainer.device.type == "cpu" and 2 * snapshot.bytes > psutil.virtual_memory().available)
-        if not wait and trainer.device.type == "cpu":
-            snapshot = take(trainer, position)
         try:
+            snapshot = take(trainer, position, copy=False)
+            on_host = trainer.device.type == "cpu"
+            wait = wait or (on_host and 2 * snapshot.bytes > psutil.virtual_memory().available)
+            if on_host and not wait:
+                snapshot = take(trainer, position)
             snapshot = dataclasses.replace(snapshot, run=run, best=_set_aside(best, place) if best else None)
-        except OSError as error:
+        except (OSError, MemoryError, RuntimeError) as error:  # of the disk, or no memory for the copy
             self._failed(place, position.step, position.update, error)
             return
         copied = time.monotonic() - started

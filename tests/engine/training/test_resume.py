@@ -16,6 +16,7 @@ from studio.config import read_config
 from studio.engine.training import checkpoint, resume
 from studio.errors import ConfigError, NotResumed, TrainingError
 from studio.events import (
+    CheckpointFailed,
     CheckpointSaved,
     EvaluationCompleted,
     RetentionMeasured,
@@ -423,3 +424,15 @@ def test_a_run_that_was_cut_off_after_its_last_update_comes_to_its_end(tmp_path:
     done.resume()
     assert done.folder.read_state()["status"] == "finished"
     assert all(torch.equal(result[name], value) for name, value in done.weights.items())
+
+
+def test_where_there_is_no_memory_for_a_copy_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    done = Trained(tmp_path, QUIET | {"training": {"max_steps": 2}})
+    done.control.request_checkpoint()
+    monkeypatch.setattr(checkpoint, "take", full)
+    done.go()
+    assert [event.update for event in done.of(CheckpointFailed)] == [1, 2]
+    assert done.of(RunFinished)[-1].status == "finished"
