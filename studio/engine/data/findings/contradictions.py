@@ -54,9 +54,11 @@ def _differ(values: NDArray[Any], among: Rows) -> Rows:
 
 def _labels(rows: NDArray[Any]) -> Rows:
     """Return which rows have a label for an answer; none where the set has other answers too."""
-    pairs = np.unique(np.stack([rows["answer"], rows["question"]]), axis=1)
-    answers, questions = np.unique(pairs[0], return_counts=True)
-    common = np.isin(rows["answer"], answers[questions >= _LABEL_QUESTIONS]) & (rows["answer_words"] <= _LABEL_WORDS)
+    answers, questions = (np.unique(rows[name], return_inverse=True)[1] for name in ("answer", "question"))
+    # One number a pair: sorting pairs would hold Python's lock, and the window, for seconds.
+    pairs = np.unique(answers * len(rows) + questions)
+    given, asked = np.unique(pairs // max(1, len(rows)), return_counts=True)
+    common = np.isin(answers, given[asked >= _LABEL_QUESTIONS]) & (rows["answer_words"] <= _LABEL_WORDS)
     return common if len(rows) and common.mean() >= _LABEL_SHARE else np.zeros_like(common)
 
 

@@ -52,7 +52,9 @@ class Survey:
         """A number for each row, the same for rows with nearly the same question and answer, (rows,)."""
         sketches = without_boilerplate(self.traits["question_sketch"])
         questions = near_groups(self.traits["question"], self.traits["question_frame"], sketches)
-        return np.unique(np.stack([questions, self.answers]), axis=1, return_inverse=True)[1]
+        # One number a pair: sorting pairs would hold Python's lock, and the window, for seconds.
+        pairs: NDArray[np.int64] = np.unique(questions * len(questions) + self.answers, return_inverse=True)[1]
+        return pairs
 
 
 def repeats(groups: NDArray[np.int64]) -> Rows:
