@@ -130,6 +130,24 @@ def test_unused_columns_are_amber_until_the_user_says_so(
     assert window.setup.data.verdict[1] == "warning"
 
 
+def test_ignoring_more_columns_keeps_those_that_are_ignored(
+    real: FakeEngine, window: MainWindow, qtbot: QtBot, odd: Path
+) -> None:
+    columns = {"prompt": "Was der Kunde fragt", "completion": "Réponse ✓"}
+    source = add(window, qtbot, path=odd, columns=columns, ignored_columns=["№"])
+    qtbot.mouseClick(source.mapping.ignore, Qt.MouseButton.LeftButton)
+    wait(window, qtbot)
+    assert window.setup.data.values()["sources"][0]["ignored_columns"] == ["№", "Hinweis"]
+
+
+def test_what_a_configuration_maps_is_shown_where_the_rest_is_missing(
+    real: FakeEngine, window: MainWindow, qtbot: QtBot, odd: Path
+) -> None:
+    source = add(window, qtbot, path=odd, columns={"prompt": "Was der Kunde fragt"})
+    assert source.error
+    assert chosen(source) == {"question": ["Was der Kunde fragt", ""]}
+
+
 def test_recognition_fills_the_boxes_and_a_role_can_be_taken_back(
     real: FakeEngine, window: MainWindow, qtbot: QtBot, tmp_path: Path
 ) -> None:
