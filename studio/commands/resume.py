@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from studio.commands.console import Commands, Console, add_command, at_least
-from studio.commands.train import add_overrides, follow
+from studio.commands.train import add_overrides, go_on
+from studio.config import read_config
 from studio.i18n import tr
-from studio.runs import RunFolder, open_run
-
-if TYPE_CHECKING:
-    from studio.runner.controller import Controller
+from studio.runs import open_run
 
 
 def add_to(commands: Commands) -> None:
@@ -28,14 +25,9 @@ def add_to(commands: Commands) -> None:
 
 
 def _resume(args: argparse.Namespace, console: Console) -> int:
-    from studio.runner.record import RunRecord
+    from studio.runner.launch import Launch, train_beside
 
-    folder = open_run(args.run)
-    record = RunRecord.of_folder(folder)
-    record.begin_again()
-
-    def begin(controller: Controller) -> RunFolder:
-        controller.resume_run(folder, args.set, args.until, consent=args.consent)
-        return folder
-
-    return follow(begin, console, record)
+    folder, launch = open_run(args.run), Launch.of()
+    if launch and launch.rank:
+        return train_beside(read_config(folder.config))  # process 0 says what has changed since
+    return go_on(folder, console, args.set, args.until, consent=args.consent)

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,8 +79,30 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace, console: Console) -> int:
-    config = read_config(args.config, args.set)
-    return follow(lambda controller: controller.start(config, args.runs), console)
+    from studio.runner.launch import Launch, train_beside
+
+    config, launch = read_config(args.config, args.set), Launch.of()
+    if launch and launch.rank:
+        return train_beside(config)
+    if launch and (before := launch.run_before(args.runs)):
+        return go_on(before, console)
+    return follow(lambda controller: controller.start(config, args.runs, launch=launch.id if launch else ""), console)
+
+
+def go_on(
+    folder: RunFolder, console: Console, changes: Sequence[str] = (), until: int | None = None, *, consent: bool = False
+) -> int:
+    """Go on with a run, show it until it has ended, write the result, and return the exit status."""
+    from studio.runner.record import RunRecord
+
+    record = RunRecord.of_folder(folder)
+    record.begin_again()
+
+    def begin(controller: Controller) -> RunFolder:
+        controller.resume_run(folder, changes, until, consent=consent)
+        return folder
+
+    return follow(begin, console, record)
 
 
 def follow(begin: Callable[[Controller], RunFolder], console: Console, record: RunRecord | None = None) -> int:

@@ -133,7 +133,10 @@ def joined() -> Iterator[Ranks]:
         backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # what `cuda` means from here on
     try:
-        distributed.init_process_group(backend, timeout=_PATIENCE)
+        store, rank, size = next(distributed.rendezvous("env://", timeout=_PATIENCE))
+        # After a restart torchrun offers the store of before, and addresses of processes that are gone are still in it.
+        store = distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise TrainingError(
             tr("The {count} processes of this run cannot reach each other: {reason}").format(
@@ -141,7 +144,7 @@ def joined() -> Iterator[Ranks]:
             )
         ) from error
     try:
-        yield Ranks(distributed.get_rank(), size)
+        yield Ranks(rank, size)
     finally:
         distributed.destroy_process_group()
 

@@ -76,8 +76,10 @@ class Controller:
         """Whether the run was asked to stop and has not ended yet."""
         return self.running and self._control.stop_requested
 
-    def start(self, config: RunConfig, root: Path, where: Where = "thread") -> RunFolder:
+    def start(self, config: RunConfig, root: Path, where: Where = "thread", *, launch: str = "") -> RunFolder:
         """Create the run folder below `root` and start training in the background.
+
+        `launch` names the processes that train together (`studio.runner.launch`).
 
         Raises:
             TrainingError: a run is under way already.
@@ -85,7 +87,7 @@ class Controller:
         """
         self._check_free()
         label = f"{Path(config.model.path).name}-{config.method.name}-{config.precision.name}"
-        folder = create_run(root, label, write_config(config))
+        folder = create_run(root, label, write_config(config), **({"launch": launch} if launch else {}))
         job = Job(folder=str(folder.path), language=language())
         self._begin(lambda control, put: run_training(config, folder, control, put), folder, where, job)
         return folder

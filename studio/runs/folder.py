@@ -119,13 +119,14 @@ class RunFolder:
         write_atomically(self.state, json.dumps(state, ensure_ascii=False, indent=2) + "\n")
 
 
-def create_run(root: Path, label: str, config: str) -> RunFolder:
+def create_run(root: Path, label: str, config: str, **details: Any) -> RunFolder:
     """Create a new run folder below `root`, named by the time and a label made of safe characters.
 
     This process holds its lock from the beginning.
 
     Args:
         config: the fully resolved configuration as TOML; it is written once.
+        details: more for state.json.
 
     Raises:
         RunFolderError: the folder cannot be made or written.
@@ -138,7 +139,7 @@ def create_run(root: Path, label: str, config: str) -> RunFolder:
         draft.path.mkdir(parents=True)
         take_lock(draft.path)
         write_atomically(draft.config, config)
-        draft.write_state("created", created=time.time())
+        draft.write_state("created", created=time.time(), **details)
         folder = RunFolder(_move_to_free_name(draft.path, stem))
         sync_folder(root)
     except OSError as error:

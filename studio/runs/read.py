@@ -50,6 +50,7 @@ class StoredState(TypedDict, total=False):
     method: str
     precision: str
     base_dtype: str
+    launch: str
     updates: Count
     planned_updates: Count
     seconds: Seconds
