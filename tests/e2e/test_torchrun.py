@@ -20,7 +20,7 @@ from tests.engine.training.trained import Trained
 from tests.tiny import save_model, save_rows
 
 ROOT = Path(__file__).parents[2]
-UPDATES = 400
+UPDATES = 200
 PATIENCE = 480.0
 
 

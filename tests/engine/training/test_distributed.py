@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from studio.engine.training.run import resume
 from studio.events import EvaluationCompleted, RetentionMeasured, RunFinished, StepCompleted
+from studio.runs import open_run
 from tests.engine.training.trained import Trained
 
 PATIENCE = 120.0
@@ -32,21 +34,47 @@ class Told:
         self.validation = [(one.loss, one.rows, one.supervised_tokens) for one in done.of(EvaluationCompleted)]
         self.retention = len(done.of(RetentionMeasured))
         self.status = [one.status for one in done.of(RunFinished)]
+        self.folder = done.folder.path
         files = sorted(done.folder.adapter.glob("*.safetensors"))
         self.files = [file.name for file in files]
 
 
-def _train(rank: int, size: int, port: int, folder: Path, sections: dict[str, Any], stops: bool, answers: Any) -> None:
+def _train(
+    rank: int,
+    size: int,
+    port: int,
+    folder: Path,
+    sections: dict[str, Any],
+    stops: bool,
+    until: int | None,
+    before: Path | None,
+    answers: Any,
+) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     done = Trained(folder, sections)
     if stops:
         done.control.stop()
-    answers.put((rank, Told(done.go())))
+    if before and rank == 0:
+        done.folder = open_run(before)
+        resume(done.folder, done.control, done.emit)
+    else:
+        done.go(until=until)
+    answers.put((rank, Told(done)))
 
 
-def _together(size: int, folder: Path, sections: dict[str, Any], stops: int | None = None) -> list[Told]:
-    """Train in `size` processes and return what each of them said; number `stops` is asked to stop at once."""
+def _together(
+    size: int,
+    folder: Path,
+    sections: dict[str, Any],
+    stops: int | None = None,
+    until: int | None = None,
+    before: Path | None = None,
+) -> list[Told]:
+    """Train in `size` processes and return what each of them said.
+
+    Number `stops` is asked to stop at once; all stop after the step `until`. Number 0 goes on with the run `before`.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -54,7 +82,7 @@ def _together(size: int, folder: Path, sections: dict[str, Any], stops: int | No
     answers = forked.SimpleQueue()
     Trained(folder, {})  # makes the model and the rows, which the processes share
     started = [
-        forked.Process(target=_train, args=(rank, size, port, folder, sections, rank == stops, answers))
+        forked.Process(target=_train, args=(rank, size, port, folder, sections, rank == stops, until, before, answers))
         for rank in range(size)
     ]
     for process in started:
@@ -107,3 +135,15 @@ def test_an_overflow_in_the_rows_of_one_process_skips_the_step_in_all_of_them(tm
     first, second = _together(2, tmp_path, sections)
     assert len(first.losses) > 3
     assert second.losses == first.losses
+
+
+@pytest.mark.parametrize("begun_by", [1, 2])
+def test_a_checkpoint_of_two_processes_goes_on_in_one_and_the_other_way_round(tmp_path: Path, begun_by: int) -> None:
+    sections = {"method": METHODS["lora"], "training": {"batch_size": 5, "max_steps": 6}}
+    alone = Told(Trained(tmp_path, sections).go())
+    begun = _together(begun_by, tmp_path, sections, until=3)[0]
+    gone_on = _together(3 - begun_by, tmp_path, sections, before=begun.folder)[0]
+    assert begun.status == ["stopped"]
+    assert gone_on.status == ["finished"]
+    assert begun.losses + gone_on.losses == pytest.approx(alone.losses, abs=1e-5)
+    assert gone_on.validation[-1][0] == pytest.approx(alone.validation[-1][0], abs=1e-5)
