@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,6 +66,11 @@ def collate(rows: Sequence[TokenizedRow], pad_id: int) -> MicroBatch:
     tokens = sum(len(row.input_ids) for row in rows)
     learnt = (targets.flatten() != IGNORED).nonzero().squeeze(1)
     return MicroBatch(input_ids, attention_mask, targets, learnt, tokens, len(learnt), rows)
+
+
+def count_supervised(rows: Sequence[TokenizedRow]) -> int:
+    """Return how many targets of the rows are learnt. The first label of a row is no target: nothing predicts it."""
+    return sum(int(np.count_nonzero(np.asarray(row.labels[1:]) != IGNORED)) for row in rows)
 
 
 def group_by_length(lengths: Sequence[int], token_budget: int) -> list[list[int]]:

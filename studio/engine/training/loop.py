@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from studio.engine.control import Control, Progress
+from studio.engine.data.batching import count_supervised
 from studio.engine.data.prepare import PreparedData
-from studio.engine.data.rows import IGNORED
 from studio.engine.data.split import sample
 from studio.engine.numerics.verdicts import verdict_words
 from studio.engine.training import pause
@@ -183,7 +183,7 @@ class Loop:
             grad_scale=attempt.grad_scale,
             skipped=attempt.skipped,
             tokens=sum(len(row.input_ids) for row in rows),
-            supervised_tokens=sum(int((row.labels != IGNORED).sum()) for row in rows),
+            supervised_tokens=count_supervised(rows),
             micro_batches=len(attempt.batches),
             seconds=self._control.clock() - started,
         )

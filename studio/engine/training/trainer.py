@@ -20,8 +20,7 @@ from torch import Tensor
 
 from studio.config import RunConfig
 from studio.engine.autocast import autocast
-from studio.engine.data.batching import MicroBatch, micro_batches
-from studio.engine.data.rows import IGNORED
+from studio.engine.data.batching import MicroBatch, count_supervised, micro_batches
 from studio.engine.device import is_out_of_memory, memory_is_short, release_memory
 from studio.engine.distributed import ALONE, Ranks
 from studio.engine.numerics.replay import Replay
@@ -206,7 +205,7 @@ class Trainer:
         seed_step(self.config.training.seed, step, self.ranks.rank)
         own = self.ranks.share(rows, [len(row.input_ids) for row in rows])
         batches = self._micro_batches(own)
-        supervised = sum(int((row.labels != IGNORED).sum()) for row in rows)
+        supervised = count_supervised(rows)
 
         # Forward and backward, adding up gradients over the micro-batches. Each sum of losses is divided by the tokens
         # of the whole update: how an update is split then changes nothing. (A mean of the micro-batches' means would
