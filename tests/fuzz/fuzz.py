@@ -107,7 +107,7 @@ def change_lines(text: bytes, draw: random.Random) -> bytes:
         place = draw.randrange(len(lines))
         try:
             lines[place] = change_text(lines[place], draw)
-        except ValueError:  # it was changed before
+        except (ValueError, RecursionError):  # it was changed before
             lines[place] = change_bytes(lines[place], draw)
     return b"\n".join(lines)
 
