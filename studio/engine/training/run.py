@@ -600,7 +600,8 @@ class _Run:
         adapter_bytes = self._save()
         loop = self._loop
         position = loop.position if loop else Position()
-        with_room(lambda: self._folder.write_state(status, **self._results()), self._control, self._emit, position.step)
+        # Not through `_emit`, which would write "running" over the end once there is room.
+        with_room(lambda: self._folder.write_state(status, **self._results()), self._control, self._tell, position.step)
         self._emit(
             RunFinished(
                 status=status,

@@ -20,7 +20,7 @@ from studio.engine.training.result import restore_result
 from studio.errors import RunFolderError
 from studio.events import ProgressReported, RunEvent, RunFinished, RunPaused, RunResumed, StepCompleted
 from studio.paths import default_runs_root
-from studio.runs import list_runs
+from studio.runs import RunFolder, list_runs
 from tests.engine.training.trained import Trained
 
 LAST = 4  # the step after which the runs of these tests fail
@@ -133,6 +133,22 @@ def test_on_a_full_disk_the_result_waits_for_room(tmp_path: Path, monkeypatch: p
     assert len(done.of(RunResumed)) == 1
     assert done.of(RunFinished)
     assert done.weights
+    assert done.folder.read_state()["status"] == "finished"
+
+
+def test_a_state_that_waited_for_room_is_that_of_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "RETRY_SECONDS", 0.0)
+    write, left = RunFolder.write_state, [1]
+
+    def full(folder: RunFolder, status: Any, **details: Any) -> None:
+        if status == "finished" and left[0]:
+            left[0] -= 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(folder, status, **details)
+
+    monkeypatch.setattr(RunFolder, "write_state", full)
+    done = Trained(tmp_path, {"training": {"max_steps": 1}}).go()
+    assert [type(event) for event in done.events[-3:]] == [RunPaused, RunResumed, RunFinished]
     assert done.folder.read_state()["status"] == "finished"
 
 
