@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from studio.engine.control import Progress
 from studio.engine.dtypes import torch_dtype
+from studio.engine.export.base import Target
 from studio.engine.export.carry import GENERATION_CONFIG, generation_config, stop_ids
 from studio.engine.export.certificate import Check
 from studio.engine.export.checks.carried import carried_checks, read_json
@@ -22,7 +23,7 @@ from studio.engine.export.checks.outputs import output_checks
 from studio.engine.export.checks.stop import taught_stop_check
 from studio.engine.export.checks.weights import unloadable, weight_checks
 from studio.engine.export.compare import EQUAL, compare
-from studio.engine.export.merge import Change, count_non_finite, fingerprint_weight, save_formats
+from studio.engine.export.merge import NOTHING_LOST, Change, count_non_finite, fingerprint_weight, save_formats
 from studio.engine.export.prefix import Prefix
 from studio.engine.export.prompts import answer_ends, choose_prompts
 from studio.engine.export.reference import FEW, Reference
@@ -32,6 +33,7 @@ from studio.engine.export.source import Source
 from studio.engine.export.stopping import taught_stops
 from studio.engine.export.stored import StoredModel
 from studio.engine.export.streamed import NOTHING, Part, StreamedModel, Work, tuner_layers
+from studio.engine.methods.peft_files import load_adapter
 from studio.engine.models.config import load_config
 from studio.engine.models.files import damaged
 from studio.errors import Cancelled, ModelError
@@ -43,13 +45,14 @@ if TYPE_CHECKING:
 
 def gather(
     source: Source,
+    target: Target,
     dtype: str,
     prefix: Prefix,
     tokenizer: PreTrainedTokenizerBase,
     place: Path | None,
     progress: Progress,
 ) -> Reference:
-    """Measure what `reference.gather` measures but the rounding, and write the merged weights into `place` if given.
+    """Measure what `reference.gather` measures but the rounding, and write the weights into `place` if given.
 
     Raises:
         ModelError: the weights of the base, or the trained ones, are damaged or do not fit the model.
@@ -81,6 +84,21 @@ def gather(
         own = stored
         model = StreamedModel(stored, attach)
     trained = model.run(rows, asked, progress, "merging", as_seen)
+    if not target.plain_model:
+        if place is not None:
+            target.write(model.model, source, place)
+        return Reference(
+            prompts=prompts,
+            asked=asked,
+            prefix=prefix,
+            base=base,
+            trained=trained,
+            quantisation=quantisation,
+            merge=None,
+            rounding=EQUAL,
+            delta=NOTHING_LOST,
+            weights=_prints(model),
+        )
     change.save(own.model, torch_dtype(dtype), place)
     merged = model.run(few, (), progress, "merging" if place is None else "writing", change)
     return Reference(
@@ -99,6 +117,7 @@ def gather(
 
 def examine(
     source: Source,
+    target: Target,
     dtype: str,
     tokenizer: PreTrainedTokenizerBase,
     reference: Reference,
@@ -106,21 +125,19 @@ def examine(
     progress: Progress,
 ) -> tuple[Check, ...]:
     """Do what `measure.examine` does. Raises `Cancelled`."""
-    from transformers import AutoConfig
-
     carried = carried_checks(source, tokenizer, reference.prefix, folder)
+    open_again = _open_model if target.plain_model else _open_adapter
     try:
-        stored = StoredModel(folder, AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
+        stored, model, found = open_again(source, folder)
         if stored.problems:
             return (*weight_checks(stored.problems, {}, 0, None, dtype), *carried)
-        found = _Found(stored)
         rows = [prompt.ids for prompt in reference.prompts]
-        outputs = StreamedModel(stored).run(rows, reference.asked, progress, "verifying", found)
+        outputs = model.run(rows, reference.asked, progress, "verifying", found)
     except Cancelled:
         raise
     except Exception as error:  # noqa: BLE001  # a damaged folder makes the libraries raise anything; it is reported
         return (unloadable(error), *carried)
-    weights = weight_checks(stored.problems, found.prints, found.non_finite, reference.weights, dtype)
+    weights = weight_checks((), found.prints, found.non_finite, reference.weights, dtype)
     compared = compare(reference.trained, outputs)
     if all(check.passed for check in weights):
         reference = reference.with_rounding(compared, dtype)
@@ -133,6 +150,27 @@ def examine(
         *carried,
         taught_stop_check(found_ends, trained_ends, generated=None),
     )
+
+
+def _open_model(source: Source, folder: Path) -> tuple[StoredModel, StreamedModel, _Found]:
+    """Open an export that is a whole model."""
+    from transformers import AutoConfig
+
+    stored = StoredModel(folder, AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False))
+    return stored, StreamedModel(stored), _FoundWeights(stored)
+
+
+def _open_adapter(source: Source, folder: Path) -> tuple[StoredModel, StreamedModel, _Found]:
+    """Open an adapter with peft, on the base as the run saw it."""
+    stored = StoredModel(source.base, load_config(source.base))
+    model = StreamedModel(stored, lambda plain: load_adapter(plain, folder))
+    found = _Found(_Rounded(source.config.precision.base_dtype) if is_rounded(source) else NOTHING)
+    found.prints, found.non_finite = _prints(model), count_non_finite(model.trained_part().values())
+    return stored, model, found
+
+
+def _prints(model: StreamedModel) -> dict[str, str]:
+    return {name: fingerprint_weight(tensor) for name, tensor in model.trained_part().items()}
 
 
 def _complete(folder: Path, stored: StoredModel) -> StoredModel:
@@ -219,12 +257,28 @@ class _Merge(Work):
 
 
 class _Found(Work):
-    """Fingerprints the weights of an export, in the formats of its files."""
+    """What was found in an export.
 
-    def __init__(self, stored: StoredModel) -> None:
-        self._stored = stored
+    Attributes:
+        prints: SHA-256 of each of its weights.
+        non_finite: how many numbers in them are NaN or infinite.
+    """
+
+    def __init__(self, as_seen: Work = NOTHING) -> None:
+        self._as_seen = as_seen
         self.prints: dict[str, str] = {}
         self.non_finite = 0
+
+    def prepare(self, part: Part) -> None:
+        self._as_seen.prepare(part)
+
+
+class _FoundWeights(_Found):
+    """Fingerprints the weights of a model as they pass, in the formats of its files."""
+
+    def __init__(self, stored: StoredModel) -> None:
+        super().__init__()
+        self._stored = stored
 
     def finish(self, part: Part) -> None:
         for name, weight in part.weights().items():

@@ -96,10 +96,10 @@ def _make(
     """Make the finished model, write everything but the certificate, and check what was written."""
     if memory.needs_parts(source, target):
         with explained(place.parent):
-            reference = by_parts.gather(source, dtype, prefix, tokenizer, place, progress)
+            reference = by_parts.gather(source, target, dtype, prefix, tokenizer, place, progress)
             carry_terms(source.base, place)
             carry_over(source, tokenizer, prefix, place)
-        checks = by_parts.examine(source, dtype, tokenizer, reference, place, progress)
+        checks = by_parts.examine(source, target, dtype, tokenizer, reference, place, progress)
     else:
         reference, model = gather(source, target, dtype, prefix, tokenizer, progress)
         progress("writing", 0, 1)

@@ -69,7 +69,11 @@ NOTHING = Work()
 
 
 class StreamedModel:
-    """A stored model, with or without a trained part that is small enough to stay in memory."""
+    """A stored model, with or without a trained part that is small enough to stay in memory.
+
+    Attributes:
+        model: the module that computes.
+    """
 
     def __init__(self, stored: StoredModel, attach: Callable[[PreTrainedModel], nn.Module] | None = None) -> None:
         """`attach` puts the trained part onto the plain model, whose weights are not there yet."""
@@ -81,8 +85,14 @@ class StreamedModel:
             # NaN takes no memory, and shows in the outputs if it is ever used.
             part.put({name: _nothing(tensor) for name, tensor in part.weights().items()})
         self._nothing = {part: part.weights() for part in self.parts}
-        self._model = attach(plain) if attach else plain
-        self._wrapped = {id(layer.get_base_layer()): layer for layer in tuner_layers(self._model)}
+        self.model = attach(plain) if attach else plain
+        self._wrapped = {id(layer.get_base_layer()): layer for layer in tuner_layers(self.model)}
+
+    def trained_part(self) -> dict[str, Tensor]:
+        """Return the weights that stay in memory, by name."""
+        state = self.model.state_dict(keep_vars=True)
+        passing = {id(getattr(*owner)) for part in self.parts for owners in part.owners.values() for owner in owners}
+        return {name: tensor.detach() for name, tensor in state.items() if id(tensor) not in passing}
 
     @torch.no_grad()
     def run(
@@ -110,7 +120,8 @@ class StreamedModel:
             ids[number, : len(row)] = torch.tensor(row)
 
         def choose(_output: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return (inputs[0][places[:, 0], places[:, 1]][None], *inputs[1:])
+            virtual = inputs[0].shape[1] - ids.shape[1]  # positions that the method puts in front of every row
+            return (inputs[0][places[:, 0], virtual + places[:, 1]][None], *inputs[1:])
 
         visits = _Visits(self._stored, self._nothing, progress, stage, work)
         handles = [self._output.register_forward_pre_hook(choose)]
@@ -119,7 +130,7 @@ class StreamedModel:
             handles.append(module.register_forward_pre_hook(visits.enter(part)))
             handles.append(module.register_forward_hook(visits.leave(part)))
         try:
-            logits = self._model(input_ids=ids, use_cache=False).logits[0].float()
+            logits = self.model(input_ids=ids, use_cache=False).logits[0].float()
         finally:
             for handle in handles:
                 handle.remove()

@@ -84,9 +84,9 @@ def _measure(source: Source, certified: Certificate, path: Path, progress: Progr
     dtype = certified.dtype
     # Another machine may round a merge differently in the last bit; that the files are the same was just seen.
     if memory.needs_parts(source, target):
-        reference = by_parts.gather(source, dtype, prefix, tokenizer, None, progress)
+        reference = by_parts.gather(source, target, dtype, prefix, tokenizer, None, progress)
         reference = dataclasses.replace(reference, weights=None)
-        return by_parts.examine(source, dtype, tokenizer, reference, path, progress)
+        return by_parts.examine(source, target, dtype, tokenizer, reference, path, progress)
     reference, model = gather(source, target, dtype, prefix, tokenizer, progress, again=True)
     release(model)
     return examine(source, target, dtype, tokenizer, reference, path, progress)

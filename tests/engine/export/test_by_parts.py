@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +16,9 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, Glm4MoeConfig, Glm4MoeForCausalLM
 
 from studio.engine.control import no_progress
-from studio.engine.export import TARGETS, memory
-from studio.engine.export.compare import Outputs
+from studio.engine.export import TARGETS, memory, reference
+from studio.engine.export.by_parts import examine, gather
+from studio.engine.export.compare import Outputs, compare
 from studio.engine.export.reference import logit_tolerance
 from studio.engine.export.run import ExportResult, export_run
 from studio.engine.export.shards import ShardWriter
@@ -93,6 +95,51 @@ def test_an_export_by_parts_is_the_same_as_one_of_whole_models(
     assert failed(verify_export(parts.path)) == {}
 
 
+ADAPTERS = [
+    ("llama-tied", {}, "auto"),
+    ("llama-untied", {"dora": True}, "nf4"),
+    ("gpt2", {"name": "ia3"}, "auto"),
+    ("llama-tied", {"name": "prompt-tuning", "virtual_tokens": 4}, "auto"),
+    ("llama-untied", {"name": "prefix-tuning", "virtual_tokens": 4}, "auto"),
+]
+
+
+@pytest.mark.parametrize(("base", "method", "base_dtype"), ADAPTERS)
+def test_an_adapter_is_checked_by_parts_as_with_a_whole_model(
+    make_run: MakeRun, by_parts: Callable[[bool], None], base: str, method: dict[str, Any], base_dtype: str
+) -> None:
+    run = make_run(base, method=method, base_dtype=base_dtype)
+
+    by_parts(False)
+    whole = export_run(run, "adapter")
+    by_parts(True)
+    parts = export_run(run, "adapter")
+
+    alike(parts, whole)
+    assert failed(verify_export(parts.path)) == {}
+    source, adapter = open_source(run, no_progress), TARGETS.get("adapter")
+    tokenizer = AutoTokenizer.from_pretrained(source.base)
+    prefix = adapter.prefix(source, tokenizer)
+    in_parts = gather(source, adapter, "fp32", prefix, tokenizer, None, no_progress).trained
+    in_whole = reference.gather(source, adapter, "fp32", prefix, tokenizer, no_progress)[0].trained
+    assert compare(in_whole, in_parts).max_logit_difference < 1e-4
+
+
+def test_an_adapter_whose_scale_was_changed_fails_by_parts(make_run: MakeRun, by_parts: Callable[[bool], None]) -> None:
+    by_parts(True)
+    run = make_run("llama-tied")
+    export = export_run(run, "adapter")
+    file = export.path / "adapter_config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(config | {"lora_alpha": 10 * config["lora_alpha"]}), encoding="utf-8")
+    source, adapter = open_source(run, no_progress), TARGETS.get("adapter")
+    tokenizer = AutoTokenizer.from_pretrained(source.base)
+    prefix = adapter.prefix(source, tokenizer)
+    measured = gather(source, adapter, "fp32", prefix, tokenizer, None, no_progress)
+    checks = examine(source, adapter, "fp32", tokenizer, measured, export.path, no_progress)
+    assert "max_logit_difference" in {check.name for check in checks if not check.passed}
+
+
 @pytest.fixture
 def experts(bases: dict[str, Path], tmp_path: Path) -> Path:
     """The folder of a mixture of experts; its files keep what chooses among them in fp32, the rest in bf16."""
@@ -160,8 +207,9 @@ def test_a_model_goes_by_parts_only_where_it_does_not_fit_well(
     with pytest.raises(ExportError, match="close other programs"):
         needs("none")
     monkeypatch.setattr(memory, "_AS_IT_IS", 10**12)
-    with pytest.raises(ExportError, match=r"as adapter, .* computer with more\. Exported as merged, it needs"):
-        needs("tight", "adapter", total=10**12)
+    assert needs("tight", "adapter")
+    with pytest.raises(ExportError, match=r"as self-contained, .* with more\. Exported as merged or adapter, it needs"):
+        needs("tight", "self-contained", total=10**12)
     with pytest.raises(ExportError, match=r"computer with more\.$"):
         needs("none", total=2000)
 

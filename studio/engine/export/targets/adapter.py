@@ -40,6 +40,7 @@ class Adapter(Target):
     )
     order = 20
     library = "peft"
+    by_parts = True
     usage = USAGE
 
     def refuse(self, method: Method) -> str:
