@@ -25,7 +25,7 @@ class CutOff:
 
     Attributes:
         model, method: their names.
-        when: the last sign of life, in seconds since the epoch.
+        when: the time of its last event, in seconds since the epoch.
         update: the last one that was applied, as far as the journal tells.
         checkpoint: when the newest checkpoint was saved, None without one.
         checkpoint_update: after which update that was; None where the checkpoint does not tell.

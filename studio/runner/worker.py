@@ -198,6 +198,9 @@ def _kept_going() -> Iterator[None]:
 
 
 def _sentence(error: BaseException) -> str:
+    cause = error.__cause__
+    if isinstance(error, NotResumed) and cause and not isinstance(cause, StudioError):
+        return _sentence(cause)
     if isinstance(error, StudioError):
         return str(error)
     if is_out_of_memory(error):

@@ -15,7 +15,7 @@ import pytest
 from studio.config import RunConfig, parse_config
 from studio.engine import disk
 from studio.engine.control import Control
-from studio.errors import TrainingError
+from studio.errors import NotResumed, TrainingError
 from studio.events import CheckpointSaved, RunEvent, RunFailed, RunFinished, RunPaused, RunResumed
 from studio.runner.record import LogLine, Update
 from studio.runner.worker import resume_training, run_training
@@ -246,3 +246,17 @@ def test_an_ended_run_that_cannot_be_continued_stays_as_it_was(
     assert [update.sentence for update in told if isinstance(update, RunFailed)] == ["The data are others."]
     assert watched.folder.read_state()["status"] == "finished"
     assert watched.journalled == [FINISHED]
+
+
+def test_memory_that_was_too_little_to_go_on_is_told_in_words(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise NotResumed("[enforce fail] can't allocate memory") from MemoryError("[enforce fail]")
+
+    monkeypatch.setattr("studio.engine.training.run.resume", refuse)
+    watched.folder.write_state("stopped")
+    resume_training(watched.folder, watched.control, watched.told.append)
+    (failed,) = [update for update in watched.told if isinstance(update, RunFailed)]
+    assert failed.sentence.startswith("The memory was not enough")
+    assert watched.folder.read_state()["status"] == "stopped"

@@ -84,23 +84,14 @@ def gather(
         own = stored
         model = StreamedModel(stored, attach)
     trained = model.run(rows, asked, progress, "merging", as_seen)
-    if not target.plain_model:
+    if target.plain_model:
+        change.save(own.model, torch_dtype(dtype), place)
+        merged = model.run(few, (), progress, "merging" if place is None else "writing", change)
+        merge, delta, weights = compare(trained.first(len(few)), merged), change.change.loss, change.prints
+    else:
+        merge, delta, weights = None, NOTHING_LOST, _prints(model)
         if place is not None:
             target.write(model.model, source, place)
-        return Reference(
-            prompts=prompts,
-            asked=asked,
-            prefix=prefix,
-            base=base,
-            trained=trained,
-            quantisation=quantisation,
-            merge=None,
-            rounding=EQUAL,
-            delta=NOTHING_LOST,
-            weights=_prints(model),
-        )
-    change.save(own.model, torch_dtype(dtype), place)
-    merged = model.run(few, (), progress, "merging" if place is None else "writing", change)
     return Reference(
         prompts=prompts,
         asked=asked,
@@ -108,10 +99,10 @@ def gather(
         base=base,
         trained=trained,
         quantisation=quantisation,
-        merge=compare(trained.first(len(few)), merged),
+        merge=merge,
         rounding=EQUAL,
-        delta=change.change.loss,
-        weights=change.prints,
+        delta=delta,
+        weights=weights,
     )
 
 

@@ -579,10 +579,8 @@ class _Run:
         lost = self._loop is not None and not before.path.is_dir()
         try:
             if lost:
-                self._folder, about = (
-                    create_run(default_runs_root(), "rescued", write_config(self._config)),
-                    self._about,
-                )
+                self._folder = create_run(default_runs_root(), "rescued", write_config(self._config))
+                about = self._about
             self._save()
         except Exception:
             log.exception("The trained part could not be saved")

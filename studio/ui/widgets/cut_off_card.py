@@ -76,7 +76,7 @@ class CutOffCard(QFrame):
 
 
 def _what(run: CutOff) -> str:
-    words = tr("A run was cut off: {run}. Its last sign of life was on {date} at {time}.")
+    words = tr("A run was cut off: {run}. Its last event was on {date} at {time}.")
     name = " · ".join(part for part in (run.model or run.folder.name, method_title(run.method)) if part)
     return words.format(
         run=name,
