@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +46,7 @@ def child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], No
     def install(code: str) -> None:
         script = tmp_path / "child.py"
         script.write_text(CHILD + code, encoding="utf-8")
-        monkeypatch.setattr(child_process, "command", lambda _: [sys.executable, str(script)])
+        monkeypatch.setattr(child_process, "command", lambda _: ([sys.executable, str(script)], {**os.environ}))
 
     return install
 

@@ -121,8 +121,7 @@ def train(config, folder, control, emit):
     fakes.finish(folder, emit, "stopped")
 module.train = train
 sys.modules["studio.engine.training.run"] = module
-if {nohup}:
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN if {nohup} else signal.SIG_DFL)  # the tests may run under nohup
 from studio.cli import main
 sys.exit(main(sys.argv[1:]))
 """
