@@ -74,7 +74,8 @@ cat > "$config" <<'{end}'
 {text.rstrip()}
 {end}
 
-first_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+# sed reads all the names. head would close the pipe, and scontrol would end with an error.
+first_node=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 srun torchrun \\
     --nnodes={size.nodes} --nproc-per-node={size.gpus} --max-restarts=3 \\
     --rdzv-id="$SLURM_JOB_ID" --rdzv-backend=c10d --rdzv-endpoint="$first_node:{PORT}" \\

@@ -35,7 +35,7 @@ def test_the_script_writes_the_configuration_and_starts_it_on_every_node(config:
     )
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name, body in (("scontrol", 'printf "node1\\nnode2\\n"'), ("srun", 'printf "%s\\n" "$@"')):
+    for name, body in (("scontrol", "seq -f node%.0f 100000"), ("srun", 'printf "%s\\n" "$@"')):
         (tools / name).write_text(f"#!/bin/bash\n{body}\n")
         (tools / name).chmod(0o755)
     environment = {
