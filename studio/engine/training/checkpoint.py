@@ -278,7 +278,8 @@ def write(snapshot: Snapshot, place: Path, keep: int = 2) -> None:
     try:
         _check_finite(snapshot)
         shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
+        draft.parent.mkdir(exist_ok=True)  # but no run folder: one that was deleted does not come back
+        draft.mkdir()
         save_file(snapshot.trained, draft / WEIGHTS)
         save_file(snapshot.optimizer, draft / OPTIMIZER)
         if snapshot.best:
