@@ -19,7 +19,7 @@ from typing_extensions import override
 from studio.events import spell_non_finite
 from studio.i18n import tr
 from studio.text.numbers import size_text
-from studio.text.words import stage_text
+from studio.text.words import STAGES_IN_BYTES, stage_text
 
 BAR_WIDTH = 24
 REDRAW_SECONDS = 0.1
@@ -124,7 +124,7 @@ def progress_parts(stage: str, done: int, total: int) -> tuple[str, ...]:
         return (title,)
     filled = round(BAR_WIDTH * min(done / total, 1.0))
     bar = "█" * filled + "░" * (BAR_WIDTH - filled)
-    if stage == "downloading":
+    if stage in STAGES_IN_BYTES:
         return title, bar, f"{size_text(done)} / {size_text(total)}"
     return title, bar, f"{done}/{total}"
 

@@ -29,6 +29,8 @@ STAGES = {
     "verifying": gettext_noop("Verifying"),
     "trying": gettext_noop("Trying how the model behaves"),
 }
+# Those whose progress is counted in bytes.
+STAGES_IN_BYTES = frozenset({"downloading", "loading_model"})
 
 # Of a memory estimate.
 COMPONENTS = {

@@ -63,6 +63,7 @@ def test_a_shorter_line_covers_the_longer_one_before_it(clock: list[float]) -> N
 
 def test_downloads_count_bytes_and_the_rest_counts_pieces() -> None:
     assert progress_parts("downloading", 512 * 1024, 1024 * 1024)[-1] == "512 KB / 1 MB"
+    assert progress_parts("loading_model", 3 * 1024**3, 15 * 1024**3)[-1] == "3 GB / 15 GB"
     assert progress_parts("training", 3, 40)[-1] == "3/40"
 
 

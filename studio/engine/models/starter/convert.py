@@ -55,8 +55,10 @@ def _write_weights(reader: GGUFReader, path: Path, progress: Progress) -> None:
         "attn_k": _field(reader, "llama.attention.head_count_kv"),
     }
     weights = {}
-    for number, tensor in enumerate(reader.tensors):
-        progress("loading_model", number, len(reader.tensors))
+    done, total = 0, sum(int(tensor.n_bytes) for tensor in reader.tensors)
+    for tensor in reader.tensors:
+        progress("loading_model", done, total)
+        done += int(tensor.n_bytes)
         values = dequantize(tensor.data, tensor.tensor_type).astype("float32", copy=False)
         kind = tensor.name.split(".")[-2]
         weights[_name(tensor.name)] = _unpermuted(values, heads[kind]) if kind in heads else values
