@@ -14,7 +14,7 @@ from studio.engine.methods import METHODS, Method
 from studio.i18n import tr
 from studio.runner import actions
 from studio.runner.actions import Estimate, MethodRow
-from studio.runner.memory_words import choices_text, remedy_text, taken_text
+from studio.runner.memory_words import choices_text, remedy_text, row_length_text, taken_text
 from studio.runner.words import exports_text, merging_text, unmergeable_text
 from studio.text.numbers import count_text, share_text, size_text
 from studio.text.words import component_text
@@ -91,6 +91,8 @@ def _fit_lines(needs: Estimate, *, imagined: bool) -> Iterator[str]:
         yield tr("For an NVIDIA GPU with bf16; {size} of it are left to CUDA and the gaps.").format(size=reserve)
     elif taken := taken_text(needs):
         yield taken
+    if length := row_length_text(needs):
+        yield length
     for remedy in needs.remedies:
         options = " ".join(f"--set {key}={value}" for key, value in remedy.overrides.items())
         yield f"  {remedy_text(remedy)}  ({options})"

@@ -62,6 +62,16 @@ def taken_text(needs: Estimate) -> str:
     return words.format(taken=size_text(taken), total=size_text(needs.device_bytes))
 
 
+def row_length_text(needs: Estimate) -> str:
+    """Say what rows an estimate that does not fit is for; empty where it fits."""
+    if needs.fits:
+        return ""
+    return tr(
+        "This is for rows of {length} tokens, the longest that are allowed. Training looks at the rows that are there, "
+        "and needs less where all are shorter."
+    ).format(length=needs.row_tokens)
+
+
 def remedy_text(remedy: Remedy) -> str:
     """Return what a remedy does, and what training takes then: "Rank 8: 6.2 GB"."""
     what = " + ".join(

@@ -107,6 +107,7 @@ def test_what_does_not_fit_comes_with_the_options_that_would_do(
     out = command("estimate", config, "--set", "method.name=full", "--gpu-memory", "2").out
     assert "It does not fit: " in out
     assert "(--set training.optimizer=adafactor)" in out
+    assert "This is for rows of 1024 tokens, the longest that are allowed." in out
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "much", "nan"])

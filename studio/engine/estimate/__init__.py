@@ -26,6 +26,7 @@ class Estimate:
         bytes: memory of training by component (`formula.components`), and `total_bytes` their sum.
         expert_bytes: of the weights, those of experts, where they are not quantised as the rest of the base is.
         rows: how many rows of the greatest length are computed at a time.
+        row_tokens: that length, the longest that the configuration allows.
         available_bytes: memory that is free on the device now; `device_bytes`: all that it has.
         device: its type: cpu, cuda or mps.
         choices: what `auto` became, the attributes of `fit.Fit`, and `base_dtype`.
@@ -43,6 +44,7 @@ class Estimate:
     rows: int
     choices: dict[str, Any]
     expert_bytes: int = 0
+    row_tokens: int = 0
     remedies: tuple[Remedy, ...] = ()
 
     @property
@@ -83,6 +85,7 @@ def estimate(info: ModelInfo, config: RunConfig, place: Place | None = None, *, 
         device=place.kind,
         rows=micro_batch(config, found.fit.micro_batch_tokens).rows,
         expert_bytes=storage_for(stored, found.precision).expert_bytes(info.shapes) if quantised else 0,
+        row_tokens=config.data.max_length,
         choices=asdict(found.fit) | {"base_dtype": found.base_dtype},
         remedies=remedies(info, config, place) if with_remedies and not found.fits else (),
     )

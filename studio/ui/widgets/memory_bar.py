@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QLabel, QPushButton, QSizePolicy, QWidget
 from studio.events import MemoryMeasured
 from studio.i18n import gettext_noop, tr
 from studio.runner.actions import Estimate, Remedy, options_text
-from studio.runner.memory_words import choices_text, measured_text, remedy_text, taken_text
+from studio.runner.memory_words import choices_text, measured_text, remedy_text, row_length_text, taken_text
 from studio.text.numbers import size_text
 from studio.text.words import component_text
 from studio.ui import theme
@@ -70,7 +70,8 @@ class MemoryBar(QWidget):
             self._legend.show_parts(estimate.bytes)
             self._bar.setAccessibleName(tr("Memory: {parts}").format(parts=parts_text(estimate.bytes)))
             how = choices_text(estimate)
-            self.choices.setText(" ".join(filter(None, (f"{how[:1].upper()}{how[1:]}.", taken_text(estimate)))))
+            sentences = (f"{how[:1].upper()}{how[1:]}.", taken_text(estimate), row_length_text(estimate))
+            self.choices.setText(" ".join(filter(None, sentences)))
             self._show_remedies(estimate)
 
     def show_measured(self, event: MemoryMeasured | None) -> None:
