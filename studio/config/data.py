@@ -24,7 +24,11 @@ LeaveOut: TypeAlias = Literal[
     "leaked",
 ]
 TRAIN_ON: TrainOn = "completions"
+SystemTurns: TypeAlias = Literal["template", "question"]
+SYSTEM_TURNS: SystemTurns = "template"
 Mixing: TypeAlias = Literal["shuffle", "alternate", "blocks"]
+RENDERING = {"max_length", "train_on", "prompt_template", "system_turns"}
+"""Options of `[data]` that decide how a row is rendered."""
 SHORTEST = 8  # tokens that rows may be cut to
 MAX_LENGTH = 1024  # tokens
 VALIDATION_FRACTION = 0.05
@@ -171,6 +175,18 @@ class DataConfig(Section):
         "Prompt template",
         "How a Base model sees question and answer: text with {question} and, at the end, {answer}. {system} stands "
         "for instructions that a row may have. Without a template, headings such as ### User: stand between them.",
+    )
+    system_turns: SystemTurns = option(
+        SYSTEM_TURNS,
+        "System text",
+        "Where a Chat model reads the system text of a row: where its chat template puts it, or before the next "
+        "question, as a part of it. The second is for templates that refuse system text or leave it out; then put it "
+        "there too when you use the model.",
+        labels={
+            "template": gettext_noop("As the chat template has it"),
+            "question": gettext_noop("Before the next question"),
+        },
+        advanced=True,
     )
     leave_out: tuple[LeaveOut, ...] = option(
         (),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio import cards, torch_build
 from studio.config import DataConfig, DataSource, PrecisionConfig, RunConfig, Suggestion, parse_config
+from studio.config.data import RENDERING
 from studio.engine.control import Progress, no_progress
 from studio.engine.device import hardware as hardware
 from studio.engine.device import resolve_device
@@ -91,8 +92,7 @@ def open_data(
         return inspect_data(source, rows=rows, progress=progress)
     from studio.engine.models.load import load_tokenizer
 
-    kept = {"train_on", "max_length", "prompt_template", "validation_fraction"}
-    settings = config.model_dump(include=kept) if config else {}
+    settings = config.model_dump(include=RENDERING | {"validation_fraction"}) if config else {}
     tokenizer = load_tokenizer(model.path, model.chat_template)
     return inspect_data(
         source, tokenizer=tokenizer, kind=model.kind, rows=rows, progress=progress, seed=seed, **settings
@@ -113,7 +113,7 @@ def open_xray(
     from studio.engine.data.xray import open_xray
     from studio.engine.models.load import load_tokenizer
 
-    settings = config.model_dump(include={"train_on", "max_length", "prompt_template"}) if config else {}
+    settings = config.model_dump(include=RENDERING) if config else {}
     tokenizer = load_tokenizer(model.path, model.chat_template)
     return open_xray(source, tokenizer, model.kind, progress=progress, **settings)
 

@@ -6,10 +6,12 @@ Everything here is a code with the options that mend it; the words are in `studi
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from studio.engine.data.inspect import DataInspection
+from studio.engine.data.report import Remark
 from studio.engine.models.info import ModelInfo
 
 Kind = Literal["base", "chat"]
@@ -141,3 +143,13 @@ def misfit_of_data(found: ModelInfo, treated: ModelInfo, shapes: Collection[str]
     if treated.kind == "chat" and set(shapes) == {"text"}:
         return Misfit("text_on_chat", {}, (("treat_as_base", {"model.kind": "base", "model.chat_template": ""}),))
     return None
+
+
+def misfit_of_system(inspections: Iterable[DataInspection]) -> Misfit | None:
+    """Return that the chat template has no place for the system text of some rows, and what mends it."""
+    count = 0
+    for found in inspections:
+        count += found.reasons.get(Remark("system_refused"), 0)
+        count += sum(dict(one.values)["count"] for one in found.problems if one.code == "system_dropped")
+    remedy = ("system_before_question", {"data.system_turns": "question"})
+    return Misfit("no_place_for_system", {"count": count}, (remedy,)) if count else None

@@ -43,11 +43,16 @@ MISFITS = {
         "The rows are plain text, and the model is a Chat model: they are learnt without its template, and it may "
         "unlearn to answer and to stop."
     ),
+    "no_place_for_system": gettext_noop(
+        "The chat template has no place for the system text of {count} rows. It can be a part of the question instead: "
+        "the rows above then show how it reads. Put it there too when you use the model."
+    ),
     "behaves_like_base": gettext_noop("It is treated as a Chat model, but it behaves like a Base model."),
     "behaves_like_chat": gettext_noop("It is treated as a Base model, but it behaves like a Chat model."),
 }
 
 REMEDIES = {
+    "system_before_question": gettext_noop("Put the system text before the question"),
     "install_template": gettext_noop("Install the template {template}"),
     "use_own_template": gettext_noop("Teach it its own template"),
     "treat_as_base": gettext_noop("Treat it as a Base model"),

@@ -45,6 +45,7 @@ WORDS = {
     "no_such_choice": gettext_noop("the answer {number} is the number of no choice; they are counted from 0"),
     "answer_cut_off": gettext_noop("the answer begins behind the longest length"),
     "refused_by_template": gettext_noop("the chat template refuses it ({error})"),
+    "system_refused": gettext_noop("the chat template takes no system text; it can stand before the first question"),
     "endless_template": gettext_noop("the chat template makes far too much text of it"),
     "answer_not_found": gettext_noop("the chat template does not show where the answer begins"),
     "reserved_characters": gettext_noop(
@@ -105,7 +106,7 @@ WORDS = {
     ),
     "system_dropped": gettext_noop(
         "{file}: in {count} of {rows} rows the chat template leaves out the system text, so that the model never "
-        "sees it."
+        "sees it. It can stand before the first question."
     ),
     "question_dropped": gettext_noop(
         "{file}: in {count} of {rows} rows the chat template leaves out a part of a question, so that the model never "

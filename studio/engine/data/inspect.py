@@ -10,9 +10,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from studio.config import DataSource
-from studio.config.data import MAX_LENGTH, TRAIN_ON, VALIDATION_FRACTION, TrainOn
+from studio.config.data import MAX_LENGTH, SYSTEM_TURNS, TRAIN_ON, VALIDATION_FRACTION, SystemTurns, TrainOn
 from studio.engine.control import Progress, no_progress
-from studio.engine.data.encoder import Encoding
+from studio.engine.data.encoder import NO_ROOM, Encoding
 from studio.engine.data.examples import MOST_COLUMNS, OpenSource, flat, open_source, unfolded
 from studio.engine.data.findings import Finding, Survey, find
 from studio.engine.data.findings.rows import TraitList, traits
@@ -108,6 +108,7 @@ def inspect_data(
     train_on: TrainOn = TRAIN_ON,
     max_length: int = MAX_LENGTH,
     prompt_template: str = "",
+    system_turns: SystemTurns = SYSTEM_TURNS,
     rows: int = 5,
     progress: Progress = no_progress,
     validation_fraction: float = VALIDATION_FRACTION,
@@ -123,7 +124,8 @@ def inspect_data(
         ModelError: the tokenizer or its template cannot be used.
         Cancelled: the user cancelled.
     """
-    renderer = Renderer(tokenizer, kind, train_on, max_length, prompt_template) if tokenizer is not None else None
+    settings = train_on, max_length, prompt_template, system_turns
+    renderer = Renderer(tokenizer, kind, *settings) if tokenizer is not None else None
     tally, look = Tally(), _Look(renderer, rows)
     first: OpenSource | None = None
     for file in local_sources(source, progress):
@@ -289,9 +291,10 @@ def _inspection(
     tally, encoded, file = opened.tally, look.encoded, printable(source_path(source))
     problems = tally.problems(file)
     if tally.skipped.total() == tally.rows:
-        told_by_it = {"rows_skipped"} if len(tally.skipped) == 1 else ()
-        others = [problem for problem in problems if problem.code not in told_by_it]
-        problems = [tally.why_nothing_is_left(file, max_length), *others]
+        why = tally.why_nothing_is_left(file, max_length)
+        told = dict(why.values).get("reason", NO_ROOM.code)
+        others = [one for one in problems if one.code != "rows_skipped" or dict(one.values)["reason"] != told]
+        problems = [why, *others]
     usable = tally.rows - tally.skipped.total()
     field_of = {column: name for name, column in opened.columns.items()}
     return DataInspection(

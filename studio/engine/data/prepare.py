@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.config import DataConfig, DataSource
+from studio.config.data import RENDERING
 from studio.engine.control import Progress, no_progress
 from studio.engine.data.findings import Finding, find
 from studio.engine.data.findings.examples import Examples
@@ -100,7 +101,7 @@ def prepare_data(
     asked = [source for source in config.sources if source.weight]
     files = [(file, number) for number, source in enumerate(asked) for file in local_sources(source, progress)]
     config = config.model_copy(update={"sources": tuple(file for file, _ in files)})
-    renderer = Renderer(tokenizer, kind, config.train_on, config.max_length, config.prompt_template)
+    renderer = Renderer(tokenizer, kind, **config.model_dump(include=RENDERING))
     parts = [tokenise(source, renderer, progress) for source in config.sources]
     table = concatenate_datasets([part.rows for part in parts])
     source_of = np.repeat(np.arange(len(parts)), [len(part.rows) for part in parts])

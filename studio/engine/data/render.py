@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from studio.config.data import MAX_LENGTH, TRAIN_ON, TrainOn
+from studio.config.data import MAX_LENGTH, SYSTEM_TURNS, TRAIN_ON, SystemTurns, TrainOn
 from studio.engine.data.control_tokens import ControlTokens
 from studio.engine.data.encoder import THOUGHT_LEFT_OUT, Encoder, Encoding, Rendered, all_but
 from studio.engine.data.formats.base import Example, Message, Piece
@@ -41,6 +41,7 @@ class Renderer:
         train_on: "completions" supervises answers, "all" everything.
         max_length: tokens at which rows are cut.
         prompt_template: how question and answer stand in plain text (prompt_template.py); "": as the format has them.
+        system_turns: where system turns stand in a chat template (template.py).
 
     Raises:
         ModelError: the tokenizer is not a fast one, or a Chat model has no template.
@@ -53,6 +54,7 @@ class Renderer:
         train_on: TrainOn = TRAIN_ON,
         max_length: int = MAX_LENGTH,
         prompt_template: str = "",
+        system_turns: SystemTurns = SYSTEM_TURNS,
     ) -> None:
         if not tokenizer.is_fast:
             raise ModelError(tr("The model has no tokenizer.json; choose a model that has one."))
@@ -61,7 +63,7 @@ class Renderer:
         self._everything = train_on == "all"
         self._control = ControlTokens(tokenizer)
         self._encoder = Encoder(tokenizer, self._control, max_length)
-        self._template = ChatTemplate(tokenizer, self._control) if kind == "chat" else None
+        self._template = ChatTemplate(tokenizer, self._control, system_turns) if kind == "chat" else None
         self._prompt_template = prompt_template if kind == "base" else ""
         self._settings = {
             "version": _VERSION,
@@ -69,11 +71,12 @@ class Renderer:
             "train_on": train_on,
             "max_length": max_length,
             "prompt_template": self._prompt_template,
+            "system_turns": system_turns,
         }
 
     def __reduce__(self) -> tuple[type[Renderer], tuple[Any, ...]]:
         """Another process makes its own from the same arguments."""
-        names = ("kind", "train_on", "max_length", "prompt_template")
+        names = ("kind", "train_on", "max_length", "prompt_template", "system_turns")
         return Renderer, (self._tokenizer, *(self._settings[name] for name in names))
 
     @property

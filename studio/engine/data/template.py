@@ -14,6 +14,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from studio.config.data import SYSTEM_TURNS, SystemTurns
 from studio.engine.data.control_tokens import PROBE, THOUGHTS, ControlTokens
 from studio.engine.data.encoder import THOUGHT_LEFT_OUT, Rendered, all_but
 from studio.engine.data.formats.base import Message
@@ -56,12 +57,18 @@ class _Answer:
 class ChatTemplate:
     """Renders conversations, control tokens in their text hidden.
 
+    Args:
+        system_turns: "template" leaves system turns to the template, "question" puts them before the next question.
+
     Raises:
         ModelError: the tokenizer has no template.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, control: ControlTokens) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, control: ControlTokens, system_turns: SystemTurns = SYSTEM_TURNS
+    ) -> None:
         self._control = control
+        self._moves_system = system_turns == "question"
         self._end = tokenizer.eos_token or ""
         self._tokens = template_tokens(tokenizer)
         template = default_template(tokenizer)
@@ -85,6 +92,23 @@ class ChatTemplate:
         Raises:
             ModelError: the template is not valid, does not come to an end or takes too much memory.
         """
+        if self._moves_system:
+            return self._render([system_in_questions(messages) for messages in conversations], everything)
+        outcomes = self._render(conversations, everything)
+        refused = [
+            place
+            for place, outcome in enumerate(outcomes)
+            if isinstance(outcome, RowSkipped) and any(message.role == "system" for message in conversations[place])
+        ]
+        without = self._render([system_in_questions(conversations[place]) for place in refused], everything)
+        for place, outcome in zip(refused, without, strict=True):
+            if not isinstance(outcome, RowSkipped):
+                outcomes[place] = RowSkipped(Remark("system_refused"))
+        return outcomes
+
+    def _render(
+        self, conversations: Sequence[Sequence[Message]], everything: bool
+    ) -> list[list[Rendered] | RowSkipped]:
         outcomes: list[list[Rendered] | RowSkipped] = [[] for _ in conversations]
         plans = [self._plan(messages, everything) for messages in conversations]
         given: dict[int, list[str] | None] = dict.fromkeys(range(len(plans)))
@@ -109,6 +133,7 @@ class ChatTemplate:
 
     def ask(self, messages: Sequence[Message]) -> Rendered:
         """Return the conversation up to where the next answer begins. Raises `RowSkipped` and `ModelError`."""
+        messages = system_in_questions(messages) if self._moves_system else messages
         hidden = self._hidden(messages)
         job = _turns(hidden), [Wanted(len(hidden), ask=True)]
         text = render(self._template, self._tokens, [job])[0][0]
@@ -244,6 +269,23 @@ class ChatTemplate:
         """Return the tags of the thought that the template opens when it asks for an answer."""
         bare = asked.rstrip()
         return next((pair for pair in self._thoughts if bare.endswith(pair[0])), None)
+
+
+def system_in_questions(messages: Sequence[Message]) -> list[Message]:
+    """Return a conversation in which each system text stands before the next question; it is one where none follows."""
+    turns: list[Message] = []
+    system: list[str] = []
+    for message in messages:
+        if message.role == "system":
+            system.append(message.content)
+        elif message.role == "user":
+            turns.append(Message("user", "\n\n".join([*system, message.content])))
+            system = []
+        else:
+            turns += [Message("user", "\n\n".join(system))] if system else []
+            turns.append(message)
+            system = []
+    return [*turns, Message("user", "\n\n".join(system))] if system else turns
 
 
 Spans: TypeAlias = tuple[tuple[int, int], ...]

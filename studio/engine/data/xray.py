@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.config import DataSource
-from studio.config.data import MAX_LENGTH, TRAIN_ON, TrainOn
+from studio.config.data import MAX_LENGTH, SYSTEM_TURNS, TRAIN_ON, SystemTurns, TrainOn
 from studio.engine.control import Progress, no_progress
 from studio.engine.data.hub import local_sources
 from studio.engine.data.lengths import longer_length
@@ -292,6 +292,7 @@ def open_xray(
     train_on: TrainOn = TRAIN_ON,
     max_length: int = MAX_LENGTH,
     prompt_template: str = "",
+    system_turns: SystemTurns = SYSTEM_TURNS,
     progress: Progress = no_progress,
 ) -> XRay:
     """Tokenise a source, or find it in the cache, and return its rows.
@@ -301,7 +302,7 @@ def open_xray(
         ModelError: the tokenizer or its template cannot be used.
         Cancelled: the user cancelled.
     """
-    renderer = Renderer(tokenizer, kind, train_on, max_length, prompt_template)
+    renderer = Renderer(tokenizer, kind, train_on, max_length, prompt_template, system_turns)
     files = local_sources(source, progress)
     parts = [tokenise(file, renderer, progress, allow_empty=True) for file in files]
     return XRay(files, parts, tokenizer, max_length)

@@ -130,13 +130,18 @@ def _notes(source: Source, target: Target) -> list[str]:
 def _prompt(source: Source) -> list[str]:
     """How the model wants to be asked, where the run decided that and not the base."""
     template = source.config.data.prompt_template
-    if source.config.model.chat_template:
-        return [
-            "## Prompt",
+    if source.kind == "chat":
+        installed = (
             "The base spoke through no chat template. The one in the tokenizer here was installed for this training; "
-            "answers end with the tokenizer's `eos_token`.",
-        ]
-    if source.kind == "chat" or not template:
+            "answers end with the tokenizer's `eos_token`."
+        )
+        moved = (
+            "System text was no turn of its own in training: it stood before the question, as a part of it, with an "
+            "empty line between the two. Put it there too."
+        )
+        given = {installed: source.config.model.chat_template, moved: source.config.data.system_turns == "question"}
+        return ["## Prompt", *(words for words, holds in given.items() if holds)] if any(given.values()) else []
+    if not template:
         return []
     prompt = template.removesuffix("{answer}")
     filled = [f".replace({_quoted(name)}, {name[1:-1]})" for name in ("{system}", "{question}") if name in prompt]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio.config.data import RENDERING
 from studio.engine.control import Progress
 from studio.engine.data.prepare import prepare_data
 from studio.engine.data.render import Renderer
@@ -87,7 +88,7 @@ def _from_row(row: TokenizedRow) -> Prompt:
 
 def built_in_prompts(source: Source, tokenizer: PreTrainedTokenizerBase) -> tuple[Prompt, ...]:
     """Return the built-in prompts as the run's model is asked them."""
-    data = source.config.data
-    renderer = Renderer(tokenizer, source.kind, data.train_on, TOKENS, data.prompt_template)
+    settings = source.config.data.model_dump(include=RENDERING) | {"max_length": TOKENS}
+    renderer = Renderer(tokenizer, source.kind, **settings)
     rows = (renderer.prompt([{"role": "user", "content": text}]) for text in BUILT_IN)
     return tuple(Prompt(tuple(ids), len(ids), "built-in", number) for number, ids in enumerate(rows, start=1))

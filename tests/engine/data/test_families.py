@@ -12,7 +12,7 @@ from studio.engine.data.encoder import Encoding
 from studio.engine.data.formats.base import Message
 from studio.engine.data.formats.values import conversation
 from studio.engine.data.render import Renderer
-from studio.engine.data.report import RowSkipped
+from studio.engine.data.report import Remark, RowSkipped
 from tests.engine.data.families import FAMILIES, MISTRAL, QWEN_3, R1, Family, tokenizer_of
 
 SYSTEM = ("system", "Answer in one word.")
@@ -149,10 +149,29 @@ def test_a_system_text_that_only_stands_before_the_last_question_is_taught_where
     assert "asked_otherwise" in {note.code for row in rows for note in row.notes}
 
 
-def test_a_system_turn_that_the_template_refuses_skips_the_row_with_its_words() -> None:
+def test_a_system_turn_that_the_template_refuses_skips_the_row_and_is_told_from_other_refusals() -> None:
+    tokenizer = tokenizer_of(FAMILIES["gemma"])
     with pytest.raises(RowSkipped) as reason:
-        encode(tokenizer_of(FAMILIES["gemma"]), turns_of("system, one answer"))
-    assert "System role not supported" in reason.value.remark.text()
+        encode(tokenizer, turns_of("system, one answer"))
+    assert reason.value.remark == Remark("system_refused")
+    tokenizer.chat_template = "{{ raise_exception('No.') }}"
+    with pytest.raises(RowSkipped) as reason:
+        encode(tokenizer, turns_of("system, one answer"))
+    assert reason.value.remark.code == "refused_by_template"
+
+
+@pytest.mark.parametrize("family", ["gemma", "without system", "chatml"])
+def test_a_system_text_can_stand_before_the_next_question_in_training_and_when_the_model_is_asked(family: str) -> None:
+    tokenizer = tokenizer_of(FAMILIES.get(family, WITHOUT_SYSTEM))
+    renderer = Renderer(tokenizer, "chat", system_turns="question")
+    talk = [("system", "Curt."), ("user", "2+2?"), ("assistant", "4"), ("system", "Late."), ("assistant", "5")]
+    meant = [("user", "Curt.\n\n2+2?"), ("assistant", "4"), ("user", "Late."), ("assistant", "5")]
+    (row,) = renderer.encode(conversation([Message(*turn) for turn in talk]))
+    (same,) = Renderer(tokenizer, "chat").encode(conversation([Message(*turn) for turn in meant]))
+    assert (row.input_ids, row.supervised, row.notes) == (same.input_ids, same.supervised, ())
+    assert renderer.prompt([Message(*turn) for turn in talk[:2]]) == tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Curt.\n\n2+2?"}], add_generation_prompt=True, return_dict=False
+    )
 
 
 WITHOUT_SYSTEM = Family(

@@ -216,6 +216,17 @@ def test_a_prompt_template_stands_in_the_card_as_code_that_fills_it(make_run: Ma
     assert names["prompt"] == '### Rules:\nBe brief.\n\n### "Question":\t1+1?\r\n→ '
 
 
+def test_the_card_tells_where_the_system_text_stood(make_run: MakeRun) -> None:
+    run = make_run()
+    card = write_card(open_source(run, no_progress), TARGETS.get("merged"), "fp32", ())
+    assert "System text" not in card
+    config = read_config(run.config)
+    data = config.data.model_copy(update={"system_turns": "question"})
+    run.config.write_text(write_config(config.model_copy(update={"data": data})), encoding="utf-8")
+    card = write_card(open_source(run, no_progress), TARGETS.get("merged"), "fp32", ())
+    assert "it stood before the question" in card
+
+
 def test_the_card_tells_what_was_kept_of_the_base_in_words_and_figures(make_run: MakeRun) -> None:
     run = make_run()
     events = [event for event in with_retention(scripted_events()) if isinstance(event, RetentionMeasured)]

@@ -11,11 +11,12 @@ from pydantic import ValidationError
 from PySide6.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
 from studio.config import DataConfig, RunConfig
+from studio.config.data import RENDERING
 from studio.engine.data.formats import FORMATS
 from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr
 from studio.paths import resource
-from studio.runner.advice import Misfit, misfit_of_data
+from studio.runner.advice import Misfit, misfit_of_data, misfit_of_system
 from studio.runner.forecast_words import Forecast, mixing_text, share_of_general_text, source_text, validation_text
 from studio.text.data import listed
 from studio.ui.bridge import AppContext
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from studio.engine.data.inspect import DataInspection
     from studio.engine.models.info import ModelInfo
 
-# What changes how a row is rendered; the rest need not be read again.
-_RENDERING = ("max_length", "train_on", "prompt_template")
 SAMPLES = {
     "fine-tuning-en.jsonl": gettext_noop("Fine-tuning, questions and answers (English)"),
     "fine-tuning-zh.jsonl": gettext_noop("Fine-tuning, questions and answers (Chinese)"),
@@ -60,13 +59,15 @@ class DataCard(SectionCard):
         self.form = Form(DataConfig, editors=editors | {"prompt_template": PromptTemplateEditor})
         self.form.changed.connect(self._form_changed)
         self._list = vbox(spacing=1)
-        self.misfit = RemedyLine()
+        self.misfit, self.system = RemedyLine(), RemedyLine()
+        self.system.chosen.connect(self._take_options)
         self.drop_area = DropArea(
             tr("Drop dataset files here: JSON, JSONL, CSV, Parquet, YAML or text"), self._buttons()
         )
         self.drop_area.dropped.connect(self.add_files)
         self.body.addLayout(self._list)
         self.body.addWidget(self.misfit)
+        self.body.addWidget(self.system)
         self.body.addWidget(self.drop_area)
         self.body.addWidget(self.form)
         self._show_state()
@@ -148,6 +149,11 @@ class DataCard(SectionCard):
             self.form.set_values(remedy.apply(config).model_dump(mode="json"))
             self._form_changed()
 
+    def _take_options(self, options: Mapping[str, Any]) -> None:
+        """Change options, given by dotted key."""
+        self.form.set_values(self.form.values() | {key.removeprefix("data."): value for key, value in options.items()})
+        self._form_changed()
+
     def _buttons(self) -> QWidget:
         add = push_button(tr("Add file …"), icon="add")
         add.clicked.connect(self._browse)
@@ -207,7 +213,7 @@ class DataCard(SectionCard):
 
     def _form_changed(self) -> None:
         values = self.form.values()
-        rendering = tuple(values.get(key) for key in _RENDERING)
+        rendering = tuple(values.get(key) for key in RENDERING)
         if rendering != self._rendering:
             self._rendering = rendering
             self._inspect_all()
@@ -243,9 +249,13 @@ class DataCard(SectionCard):
         self._judge()
 
     def _show_prompt_template(self) -> None:
-        """A Chat model has a template of its own; a prompt template that is set stays in sight, and out of use."""
+        """A Chat model has a template of its own; a prompt template that is set stays in sight, and out of use.
+
+        Where its system text stands is only asked of a Chat model.
+        """
         row = self.form.rows["prompt_template"]
         speaks = self._model is not None and self._model.kind == "chat"
+        self.form.rows["system_turns"].setVisible(speaks)
         row.setVisible(not speaks or bool(row.editor.value()))
         row.set_enabled(not speaks, tr("Not used: a Chat model reads its rows through its own chat template."))
         if isinstance(row.editor, PromptTemplateEditor):
@@ -266,6 +276,7 @@ class DataCard(SectionCard):
         misfit = self._find_misfit()
         self.misfit.show_misfit(misfit)
         known = [source.inspection for source in self.sources if source.inspection is not None]
+        self.system.show_misfit(misfit_of_system(known))
         rows = sum(inspection.rows for inspection in known)
         skipped = sum(inspection.skipped for inspection in known)
         files = ", ".join(Path(source.path).name for source in self.sources)

@@ -8,6 +8,7 @@ import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
+from studio.engine.data.report import Remark
 from studio.ui.bridge import AppContext
 from studio.ui.pages.setup.page import SetupPage
 from studio.ui.pages.setup.prompt_template_editor import FIRST, OWN, PromptTemplateEditor
@@ -112,3 +113,21 @@ def test_plain_text_on_a_chat_model_offers_to_treat_it_as_a_base_model(
     qtbot.mouseClick(page.data.misfit.buttons[0], Qt.MouseButton.LeftButton)
     assert page.tables()["model"]["kind"] == "base"
     qtbot.waitUntil(lambda: not page.data.misfit.isVisible())
+
+
+def test_system_text_without_a_place_in_the_template_offers_the_question(
+    page: SetupPage, engine: FakeEngine, qtbot: QtBot
+) -> None:
+    assert page.data.form.rows["system_turns"].isHidden()
+    left_out = Remark.of("system_dropped", file="/data/talks.jsonl", count=3, rows=412)
+    engine.model = {}
+    engine.data = FakeInspection(skipped=5, reasons={Remark("system_refused"): 5}, problems=(left_out,))
+    page.set_tables({"model": {"path": "/chat/model"}, "data": {"sources": [{"path": "/data/talks.jsonl"}]}})
+    qtbot.waitUntil(page.data.system.isVisible)
+    assert "system text of 8 rows" in page.data.system.words.text
+    engine.data = FakeInspection()
+    (button,) = page.data.system.buttons
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert page.tables()["data"]["system_turns"] == "question"
+    assert not page.data.form.rows["system_turns"].isHidden()
+    qtbot.waitUntil(lambda: not page.data.system.isVisible())
