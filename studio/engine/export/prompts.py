@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 ROWS = 8
 TOKENS = 256
+# Long rows are fewer: whatever is wrong with an export shows at every token, and each costs a forward pass per model.
+TOKENS_IN_ALL = 1024
+LEAST_ROWS = 3
 
 # Prompts, not words for the window: they are the same in every language of the app.
 BUILT_IN = (
@@ -58,6 +62,8 @@ class Prompt:
 def choose_prompts(source: Source, tokenizer: PreTrainedTokenizerBase, progress: Progress) -> tuple[Prompt, ...]:
     """Return up to `ROWS` held-out rows of the run, spread over all of them and cut to `TOKENS` tokens.
 
+    Rows beyond `TOKENS_IN_ALL` are left out, but for the first `LEAST_ROWS`.
+
     The built-in prompts stand in where the dataset is gone or changed beyond reading, or nothing was held out.
     """
     try:
@@ -65,8 +71,10 @@ def choose_prompts(source: Source, tokenizer: PreTrainedTokenizerBase, progress:
     except DataError:
         return built_in_prompts(source, tokenizer)
     count = min(ROWS, len(data.validation))
-    spread = (data.validation[index * len(data.validation) // count] for index in range(count))
-    return tuple(_from_row(row) for row in spread) or built_in_prompts(source, tokenizer)
+    spread = [_from_row(data.validation[index * len(data.validation) // count]) for index in range(count)]
+    sums = itertools.accumulate(len(prompt.ids) for prompt in spread)
+    taken = sum(number < LEAST_ROWS or tokens <= TOKENS_IN_ALL for number, tokens in enumerate(sums))
+    return tuple(spread[:taken]) or built_in_prompts(source, tokenizer)
 
 
 def answer_ends(prompts: Sequence[Prompt], ends: Sequence[int]) -> tuple[tuple[int, int], ...]:

@@ -6,6 +6,7 @@ download and run, `auto_map` names Python files to run, and `transformers_weight
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,8 +83,16 @@ def _adapter(folder: Path) -> ModelError:
     )
 
 
+@functools.cache
+def _classes() -> frozenset[str]:
+    """Return the names that transformers has. Listing them takes a good part of a second, and imports no torch."""
+    import transformers
+
+    return frozenset(dir(transformers))
+
+
 def architecture(folder: Path, config: dict[str, Any]) -> str:
-    """Return the model class, one that transformers itself has. Listing transformers' names imports no torch.
+    """Return the model class, one that transformers itself has.
 
     A name that is only spelt in an older way stands for today's class of that model type.
     """
@@ -98,7 +107,7 @@ def architecture(folder: Path, config: dict[str, Any]) -> str:
                 folder=folder, architecture=name or config.get("model_type") or tr("no architecture is named")
             )
         )
-    known = dir(transformers)
+    known = _classes()
     if name in known:
         return name
     today = {_letters(one): one for one in known if one.endswith((*_CAUSAL, _PACKAGED))}.get(_letters(name))
