@@ -128,6 +128,7 @@ def _peft(run: Path) -> dict[str, float]:
 
 
 def _ours(run: Path) -> dict[str, float]:
+    import datasets  # noqa: F401
     import peft  # noqa: F401  imported before the clock starts, as by the peer
     import transformers  # noqa: F401
 

@@ -53,12 +53,14 @@ def round_weights(model: nn.Module, before: dict[str, Tensor], formats: dict[str
 
     Later casting is then exact, so the outputs of the rounded model can be had in fp32 arithmetic before anything is
     written. `before` holds the base's weights by name; it is emptied on the way. A weight that it does not have at all
-    (an output that was tied) does not count.
+    (an output that was tied) does not count. Where every format is fp32 it is not looked at: nothing is rounded.
     """
     change = Change()
+    rounds = any(dtype != torch.float32 for dtype in formats.values())
     for name, parameter in model.named_parameters():
         parameter.data = parameter.data.contiguous()  # so that parts of it are views
-        change.round(parameter.data, before.pop(name, parameter.data), formats[name])
+        if rounds:
+            change.round(parameter.data, before.pop(name, parameter.data), formats[name])
     return change.loss
 
 

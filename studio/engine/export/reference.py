@@ -127,7 +127,7 @@ def gather(
         quantisation = compare(original, base)
         del original
     stored = source.info.dtype if source.info.dtype in DTYPES else "fp32"
-    before = copy_weights(model, torch_dtype(stored)) if target.plain_model else {}
+    before = copy_weights(model, torch_dtype(stored)) if target.plain_model and dtype != "fp32" else {}
     loaded = source.method.load(model, source.folder.adapter)
     trained = record(loaded, rows, progress, "merging", unused, asked)
     merge, delta, finished, rounded = None, NOTHING_LOST, loaded, None

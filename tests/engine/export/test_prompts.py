@@ -14,7 +14,7 @@ from studio.engine.models.load import load_tokenizer
 from tests.engine.export.conftest import MakeRun
 
 
-@pytest.mark.parametrize(("budget", "rows"), [(1024, 8), (520, 4), (100, 3)])
+@pytest.mark.parametrize(("budget", "rows"), [(1024, 8), (512, 4), (100, 3)])
 def test_long_rows_are_fewer(
     make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: int, rows: int
 ) -> None:
