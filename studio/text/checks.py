@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from studio.i18n import tr
+from studio.text import gguf
 from studio.text.numbers import brief, percent
 
 Found: TypeAlias = Mapping[str, Any]
@@ -309,4 +310,5 @@ _SENTENCES: dict[str, Callable[[Found], str]] = {
     "generation_config_carried": _generation_config_carried,
     "stops_by_itself": _stops_by_itself,
     "virtual_tokens_never_generated": _virtual_tokens_never_generated,
+    **gguf.SENTENCES,
 }

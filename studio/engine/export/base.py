@@ -55,6 +55,10 @@ class Target(ABC):
     def weight_bytes(self, source: Source, dtype: str) -> int:
         """Return about how many bytes of the disk the weights will take."""
 
+    def made_of(self, method: Method) -> Target | None:
+        """Return the target whose model folder this one is made of; None where the model itself is written."""
+        return None
+
     def prefix(self, source: Source, tokenizer: PreTrainedTokenizerBase) -> Prefix:
         """Return the tokens that the export puts in front of every row, with the tokenizer that does so.
 

@@ -16,7 +16,7 @@ from studio.engine.export.destination import choose_destination, explained, stag
 from studio.engine.export.measure import examine
 from studio.engine.export.merge import release
 from studio.engine.export.prefix import Prefix
-from studio.engine.export.reference import gather
+from studio.engine.export.reference import Reference, gather
 from studio.engine.export.source import Source, open_source
 from studio.engine.models.load import load_tokenizer
 from studio.errors import ConfigError, ExportError
@@ -55,7 +55,7 @@ def export_run(
         Cancelled: through `progress`.
     """
     spec = TARGETS.get(target)
-    if dtype != "auto" and dtype not in spec.dtypes:
+    if dtype != "auto" and spec.choose_dtype(dtype, "") not in spec.dtypes:
         raise ConfigError(
             tr("The export target {target} cannot be saved as {dtype}; choose auto or {known}.").format(
                 target=spec.name, dtype=dtype, known=", ".join(spec.dtypes)
@@ -94,22 +94,20 @@ def _make(
     progress: Progress,
 ) -> Certificate:
     """Make the finished model, write everything but the certificate, and check what was written."""
-    if memory.needs_parts(source, target):
+    inner = target.made_of(source.method)
+    parts = memory.needs_parts(source, inner or target)
+    if inner is not None:
+        from studio.engine.export.gguf.make import make
+
+        def write_plain(folder: Path) -> Reference:
+            return _write(source, inner, "fp32", tokenizer, prefix, folder, progress, parts=parts)
+
         with explained(place.parent):
-            reference = by_parts.gather(source, target, dtype, prefix, tokenizer, place, progress)
-            carry_terms(source.base, place)
-            carry_over(source, tokenizer, prefix, place)
-        checks = by_parts.examine(source, target, dtype, tokenizer, reference, place, progress)
+            reference, checks = make(source, dtype, tokenizer, write_plain, place, progress)
     else:
-        reference, model = gather(source, target, dtype, prefix, tokenizer, progress)
-        progress("writing", 0, 1)
-        with explained(place.parent):
-            target.write(model, source, place)
-            carry_over(source, tokenizer, prefix, place)
-        release(model)
-        del model
-        progress("writing", 1, 1)
-        checks = examine(source, target, dtype, tokenizer, reference, place, progress)
+        reference = _write(source, target, dtype, tokenizer, prefix, place, progress, parts=parts)
+        check = by_parts.examine if parts else examine
+        checks = check(source, target, dtype, tokenizer, reference, place, progress)
     with explained(place.parent):
         (place / "README.md").write_text(write_card(source, target, dtype, checks), encoding="utf-8")
     return Certificate(
@@ -122,3 +120,31 @@ def _make(
         run=source.folder.name,
         versions=library_versions(),
     )
+
+
+def _write(
+    source: Source,
+    target: Target,
+    dtype: str,
+    tokenizer: PreTrainedTokenizerBase,
+    prefix: Prefix,
+    place: Path,
+    progress: Progress,
+    *,
+    parts: bool,
+) -> Reference:
+    """Write the model with all that belongs to it, and return what it has to live up to."""
+    if parts:
+        with explained(place.parent):
+            reference = by_parts.gather(source, target, dtype, prefix, tokenizer, place, progress)
+            carry_terms(source.base, place)
+            carry_over(source, tokenizer, prefix, place)
+        return reference
+    reference, model = gather(source, target, dtype, prefix, tokenizer, progress)
+    progress("writing", 0, 1)
+    with explained(place.parent):
+        target.write(model, source, place)
+        carry_over(source, tokenizer, prefix, place)
+    release(model)
+    progress("writing", 1, 1)
+    return reference

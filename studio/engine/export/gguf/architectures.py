@@ -195,7 +195,7 @@ def _refused(key: str, value: Any) -> ExportError:
 
 def rope_of(config: Config) -> dict[str, Any]:
     """Return how the rotary positions of layers that see everything are made."""
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    rope: dict[str, Any] = config.get("rope_parameters") or config.get("rope_scaling") or {}
     found: dict[str, Any] = rope.get("full_attention", rope)
     return found
 

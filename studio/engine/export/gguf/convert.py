@@ -118,7 +118,7 @@ def convert(folder: Path, path: Path, dtype: str, name: str, progress: Progress 
     """
     plan = plan_file(folder, dtype, name)
     writer = plan.writer()
-    weights = _Weights(folder)
+    weights = Weights(folder)
     computed = rope_tensors(plan.config)
     try:
         writer.write_header_to_file(path)
@@ -143,14 +143,14 @@ def plan_file(folder: Path, dtype: str, name: str) -> Plan:
     if chosen.k_quant and (reason := k_quants.why_not()):
         raise ExportError(reason)
     config = load_config(folder).to_dict()
-    shapes = _Weights(folder).shapes
-    return make_plan(config, shapes, read_vocabulary(folder, _rows(shapes)), chosen, name)
+    shapes = Weights(folder).shapes
+    return make_plan(config, shapes, read_vocabulary(folder, rows_of(shapes)), chosen, name)
 
 
 def make_plan(
     config: Config, shapes: dict[str, tuple[int, ...]], vocabulary: Vocabulary, chosen: Format, name: str
 ) -> Plan:
-    """Return the plan of a model whose tensors have these shapes, by their names in its folder. Raises `ExportError`."""
+    """Return the plan of a model with tensors of these shapes, by their names in its folder. Raises `ExportError`."""
     architecture = architecture_of(config)
     tensors = [*_computed(config), *_tensors(config, architecture, shapes, chosen)]
     return Plan(
@@ -168,7 +168,7 @@ def _computed(config: Config) -> Iterator[Tensor]:
         yield Tensor(name=name, shape=values.shape, type="F32")
 
 
-def _rows(shapes: dict[str, tuple[int, ...]]) -> int:
+def rows_of(shapes: dict[str, tuple[int, ...]]) -> int:
     embedding = next(name for name in shapes if name.endswith(("embed_tokens.weight", "wte.weight")))
     return shapes[embedding][0]
 
@@ -215,8 +215,11 @@ def _tensors(
     for merged, sources in experts.items():
         ordered = sorted(sources, key=lambda name: int(_EXPERT.search(name)[1]))  # type: ignore[index]
         # Mixtral's three have other names in the map, under which it knows experts that lie together.
-        name = named(merged.replace("model.layers", "layers").replace("block_sparse_moe", "feed_forward")
-                     if "block_sparse_moe" in merged else merged)
+        name = named(
+            merged.replace("model.layers", "layers").replace("block_sparse_moe", "feed_forward")
+            if "block_sparse_moe" in merged
+            else merged
+        )
         yield stored(name, (len(ordered), *shapes[ordered[0]]), *ordered)
 
 
@@ -228,7 +231,7 @@ def _halves(source: str, named: Any) -> tuple[str, str]:
     return f"blk.{layer}.ffn_gate{ending}.weight", f"blk.{layer}.ffn_up{ending}.weight"
 
 
-class _Weights:
+class Weights:
     """The tensors of a model folder, read one at a time.
 
     Attributes:

@@ -92,11 +92,11 @@ FORMATS = {
     for entry in (
         Format(
             name="f16", weights="F16", ends="F16", file_type=1,
-            about=gettext_noop("Two bytes a weight, practically without loss. What other formats are measured against."),
+            about=gettext_noop("Two bytes a weight, practically without loss. Others are measured against it."),
         ),
         Format(
             name="bf16", weights="BF16", ends="BF16", file_type=32,
-            about=gettext_noop("Two bytes a weight, the range of fp32 but two significant digits. Exact for a bf16 base."),
+            about=gettext_noop("Two bytes a weight, the range of fp32 but two significant digits."),
         ),
         Format(
             name="f32", weights="F32", ends="F32", file_type=0,

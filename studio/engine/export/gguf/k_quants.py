@@ -10,6 +10,7 @@ from studio.i18n import tr
 
 if TYPE_CHECKING:
     import numpy as np
+    from gguf import GGMLQuantizationType
 
 
 @functools.cache
@@ -45,12 +46,12 @@ def why_not() -> str:
     return tr("K-quants are written by llama.cpp's own code, which the package xllamacpp brings on Linux and macOS.")
 
 
-def quantise(values: np.ndarray, type_: int) -> np.ndarray:
+def quantise(values: np.ndarray, type_: GGMLQuantizationType) -> np.ndarray:
     """Quantise a tensor with llama.cpp.
 
     Args:
         values: fp32, C order; rows are multiples of the type's block.
-        type_: the number of the type (`GGMLQuantizationType`).
+        type_: one of those whose names end with K.
 
     Returns:
         bytes, in the shape of `values` but for the last axis.

@@ -25,6 +25,7 @@ from studio.i18n import tr
 if TYPE_CHECKING:
     import numpy as np
 
+_Integers = ctypes.POINTER(ctypes.c_int32)
 _F16, _F32 = 1, 0  # of `ggml_type`
 _AUTO, _OFF = -1, 0  # of `llama_flash_attn_type`
 
@@ -79,8 +80,7 @@ def why_not() -> str:
     found = library()
     if found is None or not hasattr(found, "llama_model_load_from_file"):
         return tr(
-            "llama.cpp is not there to open the file: install the package xllamacpp (pip install "
-            "'finetune-studio[gguf]')."
+            "llama.cpp is not there to open the file: install the package xllamacpp, which has it for Linux and macOS."
         )
     found.llama_context_default_params.restype = _Context
     usual = found.llama_context_default_params()
@@ -232,7 +232,7 @@ class _File:
             token=(ctypes.c_int32 * count)(*row),
             pos=(ctypes.c_int32 * count)(*range(start, start + count)),
             n_seq_id=(ctypes.c_int32 * count)(*[1] * count),
-            seq_id=(ctypes.POINTER(ctypes.c_int32) * count)(*[sequence] * count),
+            seq_id=(ctypes.POINTER(ctypes.c_int32) * count)(*[ctypes.cast(sequence, _Integers)] * count),
             logits=(ctypes.c_int8 * count)(*[int(every or place == count - 1) for place in range(count)]),
         )
         if code := self._llama.llama_decode(self._context, batch):

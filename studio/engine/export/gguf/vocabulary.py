@@ -215,7 +215,7 @@ def _adds_space(state: dict[str, Any]) -> bool:
         elif not (step["type"] == "Replace" and step["pattern"] == {"String": " "} and step["content"] == "▁"):
             raise _unknown(step["type"])
     if before["type"] == "Metaspace":
-        return before.get("prepend_scheme", "always") != "never"
+        return str(before.get("prepend_scheme", "always")) != "never"
     if before["type"] != "Split" or before["pattern"] != {"String": " "}:
         raise _unknown(before["type"])
     return prepends

@@ -9,6 +9,7 @@ from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QButtonGroup, QWidget
 
 from studio.engine.export import TARGETS, Target
+from studio.engine.export.gguf.formats import FORMATS
 from studio.engine.methods import METHODS
 from studio.i18n import gettext_noop, tr
 from studio.runs import RunFolder
@@ -31,6 +32,9 @@ DTYPES = {
     "bf16": gettext_noop(
         "Two bytes a weight, the range of fp32 but two significant digits: fine changes may be rounded away."
     ),
+}
+GGUF_DTYPES = {name: chosen.about for name, chosen in FORMATS.items()} | {
+    "auto": gettext_noop("Two bytes a weight: bf16 for a base that is stored so, f16 for any other."),
 }
 
 
@@ -105,7 +109,8 @@ class ExportForm(Card):
         self._show_dtype()
 
     def _show_dtype(self) -> None:
-        self._about_dtype.setText(tr(DTYPES[self.dtype.value()]))
+        texts = GGUF_DTYPES if self.target.dtypes == tuple(FORMATS) else DTYPES
+        self._about_dtype.setText(tr(texts[self.dtype.value()]))
 
     def _show_button(self) -> None:
         problem = self._busy or ("" if self._runs else tr("No run has finished yet."))

@@ -1,0 +1,76 @@
+"""A GGUF export: the ordinary model folder first, then the file made of that, and the checks in llama.cpp.
+
+The folder holds fp32 weights, so that a format rounds once. It lies inside the export while that is made, and is
+removed afterwards. So is the F16 file beside which a quantisation is measured.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.engine.control import Progress
+from studio.engine.export.carry import carry_terms
+from studio.engine.export.certificate import Check
+from studio.engine.export.gguf import llama_cpp
+from studio.engine.export.gguf.checks import examine, measure_loss
+from studio.engine.export.gguf.convert import convert
+from studio.engine.export.gguf.formats import FORMATS
+from studio.engine.export.reference import Reference
+from studio.engine.export.source import Source
+from studio.errors import ExportError
+from studio.i18n import tr
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+WORK = ".work"
+WritePlain = Callable[[Path], Reference]
+
+
+def make(
+    source: Source,
+    dtype: str,
+    tokenizer: PreTrainedTokenizerBase,
+    write_plain: WritePlain,
+    place: Path,
+    progress: Progress,
+) -> tuple[Reference, tuple[Check, ...]]:
+    """Write the file into `place` and check it.
+
+    Args:
+        write_plain: writes the finished model as an ordinary folder with fp32 weights, and returns the reference.
+
+    Raises:
+        ExportError: llama.cpp knows no such model or tokenizer.
+        Cancelled: through `progress`.
+    """
+    work = place / WORK
+    work.mkdir()
+    try:
+        reference = write_plain(work)
+        name = file_name(source, dtype)
+        convert(work, place / name, dtype, source.name, progress)
+        baseline = None
+        if FORMATS[dtype].quantised and not llama_cpp.why_not():
+            convert(work, work / "f16.gguf", "f16", source.name, progress)
+            baseline = measure_loss(source, tokenizer, reference, work / "f16.gguf", progress)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    carry_terms(source.base, place)
+    return reference, examine(source, dtype, tokenizer, reference, place / name, baseline, progress)
+
+
+def file_name(source: Source, dtype: str) -> str:
+    """Return what the file is called: the model and the format, as is customary."""
+    return f"{source.name.rpartition('/')[2]}-{dtype.upper()}.gguf"
+
+
+def find_file(folder: Path) -> Path:
+    """Return the GGUF file of an export. Raises `ExportError`."""
+    found = sorted(folder.glob("*.gguf"))
+    if len(found) != 1:
+        raise ExportError(tr("{folder} has no single GGUF file.").format(folder=folder))
+    return found[0]
