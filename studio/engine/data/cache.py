@@ -72,7 +72,8 @@ def cached_dataset(
             _make_room(folder.parent, size)
             _make(folder, schema, batches)
         files, tally = _read_record(folder)
-        return concatenate_datasets([Dataset.from_file(str(folder / name)) for name in files]), tally
+        tables = [Dataset.from_file(str(folder / name)) for name in files]
+        return tables[0] if len(tables) == 1 else concatenate_datasets(tables), tally
     except OSError as error:
         raise DataError(
             tr(
