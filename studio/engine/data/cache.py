@@ -1,4 +1,4 @@
-"""Datasets on disk, found again by the content of what they were made from."""
+"""Tables on disk, found again by the content of what they were made from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from studio.text.numbers import size_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from datasets import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +46,10 @@ def cache_folder() -> Path:
     return root / "data"
 
 
-def cached_dataset(
+def cached_tables(
     key: str, schema: pa.Schema, batches: Callable[[Tally], Iterator[pa.RecordBatch]], size: int, progress: Progress
-) -> tuple[Dataset, Tally]:
-    """Return the dataset of a key, memory-mapped, and what was counted while it was made.
+) -> tuple[tuple[Path, ...], Tally]:
+    """Return the Arrow files of the dataset of a key, and what was counted while it was made.
 
     It is made when it is missing or damaged.
 
@@ -62,8 +61,6 @@ def cached_dataset(
     Raises:
         DataError: the cache cannot be written or the disk is full, or whatever `batches` raises.
     """
-    from datasets import Dataset, concatenate_datasets
-
     folder = cache_folder() / key
     try:
         if not _is_whole(folder, progress):
@@ -72,8 +69,7 @@ def cached_dataset(
             _make_room(folder.parent, size)
             _make(folder, schema, batches)
         files, tally = _read_record(folder)
-        tables = [Dataset.from_file(str(folder / name)) for name in files]
-        return tables[0] if len(tables) == 1 else concatenate_datasets(tables), tally
+        return tuple(folder / name for name in files), tally
     except OSError as error:
         raise DataError(
             tr(

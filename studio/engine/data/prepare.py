@@ -103,7 +103,7 @@ def prepare_data(
     config = config.model_copy(update={"sources": tuple(file for file, _ in files)})
     renderer = Renderer(tokenizer, kind, **config.model_dump(include=RENDERING))
     parts = [tokenise(source, renderer, progress) for source in config.sources]
-    table = concatenate_datasets([part.rows for part in parts])
+    table = concatenate_datasets([part.dataset() for part in parts])
     source_of = np.repeat(np.arange(len(parts)), [len(part.rows) for part in parts])
     examples = Examples(table, source_of, [part.tally for part in parts], config.max_length)
     division = _divide(config, column(table, "digest"), source_of, seed, examples)

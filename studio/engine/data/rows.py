@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from datasets import Dataset
 
 IGNORED = -100
@@ -90,6 +91,8 @@ class RowStore:
         return (self[place] for place in range(len(self)))
 
 
-def column(rows: Dataset, name: str) -> NDArray[np.int64]:
+def column(rows: Dataset | pa.Table, name: str) -> NDArray[np.int64]:
     """Return a column of numbers as int64, (rows,)."""
-    return np.asarray(rows.data.column(name).to_numpy(), dtype=np.int64)
+    table = getattr(rows, "data", rows)
+    # Not `to_numpy`: its first call imports pandas, which takes a second.
+    return np.from_dlpack(table.column(name).combine_chunks()).astype(np.int64)

@@ -7,13 +7,14 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from studio.config import DataSource
 from studio.engine.control import Progress
-from studio.engine.data.cache import cached_dataset
+from studio.engine.data.cache import cached_tables
 from studio.engine.data.encoder import DIVIDED, Encoding
 from studio.engine.data.examples import OpenSource, open_source
 from studio.engine.data.findings.rows import traits
@@ -43,16 +44,25 @@ class TokenisedSource:
     """The rows of one source.
 
     Attributes:
-        rows: columns `input_ids`, `supervised` (the loss mask), `length` and `supervised_tokens` (their counts), `lost`
-            (tokens that were cut off it), `number` (of the row in the file), `digest` (equal for rows with equal tokens
-            and mask) and `traits` (what findings need to know of the row of the file; `findings.traits`).
+        rows: mapped from disk; columns `input_ids`, `supervised` (the loss mask), `length` and `supervised_tokens`
+            (their counts), `lost` (tokens that were cut off it), `number` (of the row in the file), `digest` (equal for
+            rows with equal tokens and mask) and `traits` (what findings need to know of the row of the file;
+            `findings.traits`).
         tally: counts of the rows that were used and skipped.
         fingerprint: SHA-256 of the file.
+        files: the Arrow files that `rows` are mapped from.
     """
 
-    rows: Dataset
+    rows: pa.Table
     tally: Tally
     fingerprint: str
+    files: tuple[Path, ...]
+
+    def dataset(self) -> Dataset:
+        """Return the rows as a dataset."""
+        from datasets import Dataset, concatenate_datasets
+
+        return concatenate_datasets([Dataset.from_file(str(file)) for file in self.files])
 
 
 def tokenise(
@@ -78,10 +88,18 @@ def tokenise(
             raise DataError(tr("{file} changed while it was read; start again.").format(file=printable(path)))
 
     key = _key(source, digest, renderer, str(_schema()))
-    rows, tally = cached_dataset(key, _schema(), batches, before[0], progress)
+    files, tally = cached_tables(key, _schema(), batches, before[0], progress)
+    rows = _mapped(files)
     if not len(rows) and not allow_empty:
         raise DataError(tally.why_nothing_is_left(printable(path), renderer.max_length).text())
-    return TokenisedSource(rows, tally, digest)
+    return TokenisedSource(rows, tally, digest, files)
+
+
+def _mapped(files: Iterable[Path]) -> pa.Table:
+    """Return the tables of Arrow files as one, mapped from disk."""
+    import pyarrow as pa
+
+    return pa.concat_tables([pa.ipc.open_stream(pa.memory_map(str(file))).read_all() for file in files])
 
 
 def _schema() -> pa.Schema:

@@ -121,13 +121,12 @@ class XRay:
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
     ) -> None:
-        from datasets import concatenate_datasets
+        import pyarrow as pa
 
         self._sources = sources
         self._tokenizer = tokenizer
         self._special = np.array(sorted(_special_ids(tokenizer)), dtype=np.int64)
-        table = concatenate_datasets([part.rows for part in parts])
-        self._table = table.with_format("arrow")
+        table = self._table = pa.concat_tables([part.rows for part in parts])
         self.max_length = max_length
         self.numbers, self.lengths = column(table, "number"), column(table, "length")
         self.learnt, self.lost = column(table, "supervised_tokens"), column(table, "lost")
@@ -190,8 +189,9 @@ class XRay:
             file, number, reason = self.skipped[-1 - place]
             text = self._read.get((file, number))
             return XRayRow(number=number, segments=(Segment(text),) if text else (), reason=reason)
-        row = self._table[place]
-        ids, learnt = (row[name][0].values.to_numpy(zero_copy_only=False) for name in ("input_ids", "supervised"))
+        row = self._table.slice(place, 1)
+        ids = np.from_dlpack(row["input_ids"][0].values).astype(np.int32)
+        learnt = np.array(row["supervised"][0].as_py(), dtype=np.bool_)
         first, parts = self._parts(place)
         return XRayRow(
             number=int(self.numbers[place]),
@@ -212,7 +212,7 @@ class XRay:
         wanted, total = text.casefold(), len(self.numbers)
         for begin in range(0, total, _AT_ONCE):
             progress("searching", begin, total)
-            ids = self._table[begin : begin + _AT_ONCE]["input_ids"].to_pylist()
+            ids = self._table.column("input_ids").slice(begin, _AT_ONCE).to_pylist()
             # In Rust, outside Python's lock: the window stays responsive.
             texts = self._tokenizer.backend_tokenizer.decode_batch(ids, skip_special_tokens=False)
             found += [begin + place for place, read in enumerate(texts) if wanted in read.casefold()]

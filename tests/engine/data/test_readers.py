@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
+import os
 import random
 import re
 from pathlib import Path
@@ -14,7 +16,9 @@ import pytest
 
 from studio.config import DataSource
 from studio.engine.control import no_progress
+from studio.engine.data.readers import files
 from studio.engine.data.readers import lines as line_reader
+from studio.engine.data.readers.files import fingerprint
 from studio.engine.data.readers.json_elements import ElementScanner
 from studio.engine.data.readers.json_values import JsonValues, Malformed
 from studio.engine.data.readers.lines import Line, TextFile
@@ -142,3 +146,24 @@ def test_skipping_never_loses_what_follows_a_row_without_an_end(tmp_path: Path) 
     path.write_text('text,b\n"open,1\nlost,2\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"line 2: not valid CSV .* mend the file"):
         list(read_rows(DataSource(path=str(path), bad_rows="skip"), Tally(), no_progress))
+
+
+def test_a_hash_is_remembered_until_the_file_changes_and_never_of_a_file_that_changed_just_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, looks = tmp_path / "rows.jsonl", []
+
+    def hashed() -> tuple[str, bool]:
+        looks.clear()
+        return fingerprint(path, lambda *look: looks.append(look)), bool(looks)
+
+    path.write_text("first", encoding="utf-8")
+    first = hashlib.sha256(b"first").hexdigest()
+    assert hashed() == hashed() == (first, True)
+    monkeypatch.setattr(files, "_SETTLED_NS", -(10**12))
+    assert [hashed(), hashed()] == [(first, True), (first, False)]
+    before = path.stat()
+    while path.stat().st_ctime_ns == before.st_ctime_ns:  # the clock of files ticks every few milliseconds
+        path.write_text("other", encoding="utf-8")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert hashed() == (hashlib.sha256(b"other").hexdigest(), True)
