@@ -243,6 +243,10 @@ def _adapted(config: LoraConfig, layers: Sequence[LinearShape]) -> list[LinearSh
             "model; leave it out, or set method.experts = true."
         )
         raise ConfigError(words.format(name=hidden[0]))
+    most = max((min(layer.inputs, layer.outputs) for layer in adapted), default=config.rank)
+    if config.rank > most:
+        words = tr("method.rank = {rank}: no adapted layer can change by more than rank {most}; take {most} or less.")
+        raise ConfigError(words.format(rank=config.rank, most=most))
     if config.init == "pissa":
         _pissa.check_rank(config.rank, adapted)
     return adapted

@@ -406,6 +406,17 @@ def test_pissa_has_no_dropout_unless_it_is_asked_for() -> None:
     assert read_method(PISSA | {"init": "kaiming"}).dropout == 0.05
 
 
+def test_a_rank_that_no_layer_can_have_is_refused(tmp_path: Path) -> None:
+    shapes, lora = shapes_of("llama", tmp_path), METHODS.get("lora")
+    most = max(min(layer.inputs, layer.outputs) for layer in shapes.linear_layers if layer.adaptable)
+    assert lora.trainable_parameters(shapes, read_method({"name": "lora", "rank": most}))
+    too_large = read_method({"name": "lora", "rank": most + 1})
+    with pytest.raises(ConfigError, match=rf"method.rank = {most + 1}: no adapted layer can change by more than rank"):
+        lora.trainable_parameters(shapes, too_large)
+    with pytest.raises(ConfigError, match=rf"take {most} or less"):
+        lora.attach(make("llama"), too_large)
+
+
 def test_pissa_of_more_components_than_there_are_is_refused(tmp_path: Path) -> None:
     words, config = r"method.rank = 20: an adapted layer has 16 principal components", read_method(PISSA | {"rank": 20})
     with pytest.raises(ConfigError, match=words):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from studio.engine.control import Control
@@ -246,3 +248,21 @@ def test_an_overflow_of_the_scale_is_tried_again_on_the_same_rows(tmp_path: Path
     assert applied.epoch > 0.0
     counts = {(step.tokens, step.supervised_tokens) for step in skipped}
     assert counts == {(applied.tokens, applied.supervised_tokens)}
+
+
+def test_training_writes_nothing_beside_the_model_and_goes_on_when_its_drive_is_removed(tmp_path: Path) -> None:
+    class Removing(Trained):
+        def emit(self, event: RunEvent | ProgressReported) -> None:
+            super().emit(event)
+            if isinstance(event, StepCompleted) and event.step == 1:
+                assert {file: file.read_bytes() for file in self.model.iterdir()} == files
+                shutil.rmtree(self.model)
+
+    sections = {"training": {"max_steps": 4, "evaluate_every": 2}}
+    done = Removing(tmp_path, sections)
+    files = {file: file.read_bytes() for file in done.model.iterdir()}
+
+    done.go()
+
+    assert isinstance(done.events[-1], RunFinished)
+    assert load_file(done.folder.adapter / "adapter_model.safetensors")
