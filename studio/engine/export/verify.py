@@ -5,22 +5,29 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from studio.engine.control import Progress, no_progress
 from studio.engine.export import TARGETS, by_parts, memory
+from studio.engine.export.base import Target
 from studio.engine.export.certificate import Certificate, Check, fingerprint_files, read_certificate
 from studio.engine.export.checks.weights import finite_check, unloadable
+from studio.engine.export.gguf.convert import read_plain_tensors
 from studio.engine.export.measure import examine
 from studio.engine.export.merge import count_non_finite, release
+from studio.engine.export.prefix import Prefix
 from studio.engine.export.reference import gather
 from studio.engine.export.source import Source, open_source
 from studio.engine.models.load import load_tokenizer
 from studio.errors import Cancelled, StudioError
 from studio.files import expand_user
 from studio.runs import RunFolder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def verify_export(path: Path, progress: Progress = no_progress) -> Certificate:
@@ -75,6 +82,8 @@ def _weights(path: Path) -> Iterator[Tensor]:
     for file in sorted(path.rglob("*.safetensors")):
         with safe_open(file, framework="pt") as weights:
             yield from map(weights.get_tensor, weights.keys())
+    for file in sorted(path.glob("*.gguf")):
+        yield from read_plain_tensors(file)
 
 
 def _measure(source: Source, certified: Certificate, path: Path, progress: Progress) -> tuple[Check, ...]:
@@ -82,6 +91,8 @@ def _measure(source: Source, certified: Certificate, path: Path, progress: Progr
     tokenizer = load_tokenizer(source.base, source.config.model.chat_template)
     prefix = target.prefix(source, tokenizer)
     dtype = certified.dtype
+    if inner := target.made_of(source.method):
+        return _measure_gguf(source, inner, dtype, tokenizer, prefix, path, progress)
     # Another machine may round a merge differently in the last bit; that the files are the same was just seen.
     if memory.needs_parts(source, target):
         reference = by_parts.gather(source, target, dtype, prefix, tokenizer, None, progress)
@@ -90,3 +101,24 @@ def _measure(source: Source, certified: Certificate, path: Path, progress: Progr
     reference, model = gather(source, target, dtype, prefix, tokenizer, progress, again=True)
     release(model)
     return examine(source, target, dtype, tokenizer, reference, path, progress)
+
+
+def _measure_gguf(
+    source: Source,
+    inner: Target,
+    dtype: str,
+    tokenizer: PreTrainedTokenizerBase,
+    prefix: Prefix,
+    path: Path,
+    progress: Progress,
+) -> tuple[Check, ...]:
+    """Do the same with a GGUF file, which is made of what `inner` makes. What F16 would cost is not measured again."""
+    from studio.engine.export.gguf.checks import examine as examine_gguf
+    from studio.engine.export.gguf.make import find_file
+
+    if memory.needs_parts(source, inner):
+        reference = by_parts.gather(source, inner, "fp32", prefix, tokenizer, None, progress)
+    else:
+        reference, model = gather(source, inner, "fp32", prefix, tokenizer, progress, again=True)
+        release(model)
+    return examine_gguf(source, dtype, tokenizer, reference, find_file(path), None, progress)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from studio.engine.export.gguf import llama_cpp
+from studio.engine.export.gguf import llama_cpp, vocabulary
+from studio.engine.export.gguf.architectures import ARCHITECTURES
 from studio.engine.export.gguf.convert import convert
 from studio.engine.export.gguf.sizes import predict_sizes
 from studio.engine.export.run import ExportResult, export_run
+from studio.engine.export.verify import verify_export
+from studio.errors import ExportError
 from studio.runs import RunFolder
 
 MakeRun = Callable[..., RunFolder]
@@ -76,3 +82,47 @@ def test_the_size_of_a_file_is_known_before_it_is_written(bases: dict[str, Path]
     convert(bases["llama-tied"], tmp_path / "model.gguf", dtype, "llama-tied")
 
     assert predict_sizes(bases["llama-tied"])[dtype] == (tmp_path / "model.gguf").stat().st_size
+
+
+@needs_llama_cpp
+def test_a_file_is_verified_in_llama_cpp_again_and_not_once_a_byte_has_changed(make_run: MakeRun) -> None:
+    result = export_run(make_run("llama-untied"), "gguf", "f16")
+
+    again = verify_export(result.path)
+
+    assert [check.name for check in again.checks if not check.passed] == []
+    assert "gguf_tokens" in {check.name for check in again.checks}
+    file = next(result.path.glob("*.gguf"))
+    data = bytearray(file.read_bytes())
+    data[-40] ^= 1
+    file.write_bytes(data)
+    assert not verify_export(result.path).passed
+
+
+@needs_llama_cpp
+def test_a_file_with_another_order_of_rows_or_another_template_fails(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of these files opens in llama.cpp, and answers."""
+    monkeypatch.setitem(ARCHITECTURES, "llama", dataclasses.replace(ARCHITECTURES["llama"], pairs=False))
+    wrong_rows = export_run(make_run("llama-untied"), "gguf", "f32")
+    monkeypatch.undo()
+    monkeypatch.setattr(vocabulary, "read_template", lambda folder: "{{ messages[0].content }}")
+    wrong_template = export_run(make_run("llama-untied"), "gguf", "f32")
+
+    assert "gguf_logits" in {check.name for check in wrong_rows.checks if not check.passed}
+    assert "gguf_template" in {check.name for check in wrong_template.checks if not check.passed}
+
+
+def test_a_tokenizer_that_llama_cpp_does_not_know_is_refused_not_guessed(
+    bases: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(bases["llama-tied"], folder)
+    state = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    split = {"type": "Split", "pattern": {"Regex": "[A-Z]"}, "behavior": "Isolated", "invert": False}
+    state["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, state["pre_tokenizer"]]}
+    (folder / "tokenizer.json").write_text(json.dumps(state), encoding="utf-8")
+
+    with pytest.raises(ExportError, match="no tokenizer that is known to cut text as this one does"):
+        convert(folder, tmp_path / "model.gguf", "f16", "model")

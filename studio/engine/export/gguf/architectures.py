@@ -261,6 +261,7 @@ def _write_rope(writer: Any, config: Config, dim: int) -> None:
 def rope_tensors(config: Config) -> dict[str, np.ndarray]:
     """Return the factors by which llama.cpp divides the frequencies of rotation, fp32, by the names of the tensors."""
     import numpy as np
+    import torch
 
     rope = rope_of(config)
     if rope.get("rope_type") == "longrope":
@@ -270,13 +271,12 @@ def rope_tensors(config: Config) -> dict[str, np.ndarray]:
         }
     if rope.get("rope_type") != "llama3":
         return {}
-    dim = head_dim(config)
-    frequencies = 1.0 / rope["rope_theta"] ** (np.arange(0, dim, 2, dtype=np.float32) / dim)
+    frequencies = 1.0 / rope["rope_theta"] ** (torch.arange(0, head_dim(config), 2).float() / head_dim(config))
     wavelengths = 2 * math.pi / frequencies
     # Llama 3.1: long waves are stretched, short ones stay, and those between are mixed.
     low, high, factor = rope["low_freq_factor"], rope["high_freq_factor"], rope["factor"]
-    smooth = (rope["original_max_position_embeddings"] / wavelengths - low) / (high - low)
-    return {"rope_freqs.weight": (1 / ((1 - smooth.clip(0, 1)) / factor + smooth.clip(0, 1))).astype(np.float32)}
+    smooth = ((rope["original_max_position_embeddings"] / wavelengths - low) / (high - low)).clamp(0, 1)
+    return {"rope_freqs.weight": (1 / ((1 - smooth) / factor + smooth)).numpy()}
 
 
 def head_dim(config: Config) -> int:

@@ -26,6 +26,7 @@ from studio.i18n import tr
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
 # GGUF aligns tensors to so many bytes.
 _ALIGNMENT = 32
@@ -296,3 +297,13 @@ def quantise(values: np.ndarray, type_: str) -> np.ndarray:
     write = k_quants.quantise if type_.endswith("_K") else quantize
     parts = [write(flat[start : start + step], kind) for start in range(0, len(flat), step)]
     return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+def read_plain_tensors(path: Path) -> Iterator[torch.Tensor]:
+    """Yield the tensors of a GGUF file that are stored as ordinary numbers, not in blocks."""
+    import torch
+    from gguf import GGUFReader
+
+    for tensor in GGUFReader(path).tensors:
+        if tensor.tensor_type.name in ("F32", "F16"):
+            yield torch.from_numpy(tensor.data.copy())
