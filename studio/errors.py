@@ -14,6 +14,10 @@ class ConfigError(StudioError):
     """The configuration file, or one of its values, is wrong."""
 
 
+class ConsentNeeded(ConfigError):
+    """What a run was trained on has changed since its checkpoint; it goes on only where the user wants that."""
+
+
 class ModelError(StudioError):
     """The model folder is missing, damaged, unsafe or not a causal language model."""
 

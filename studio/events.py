@@ -406,11 +406,15 @@ class RunFinished(_Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunFailed(_Event):
-    """The run ended badly, for the reason in `sentence`. What was saved before is intact."""
+    """The run ended badly, for the reason in `sentence`. What was saved before is intact.
+
+    `needs_consent`: it was not gone on with, because its base or its data have changed; the user may want that.
+    """
 
     type: ClassVar[str] = "run_failed"
     step: int
     sentence: str
+    needs_consent: bool = False
 
 
 RunEvent: TypeAlias = (

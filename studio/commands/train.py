@@ -134,6 +134,8 @@ def follow(begin: Callable[[Controller], RunFolder], console: Console, record: R
     if state.status == "failed":
         console.note(state.sentence)
         values["error"] = state.sentence
+        if state.needs_consent:
+            console.note(tr("To go on with them as they are, add --consent."))
     console.result(values, str(folder.path))
     return 1 if state.status == "failed" else 0
 

@@ -114,6 +114,7 @@ class RunState:
     eta_seconds: float | None = None
     seconds: float = 0.0
     sentence: str = ""
+    needs_consent: bool = False
     paused_because: str = ""
     released: int = 0
     missing: int = 0
@@ -240,7 +241,8 @@ class RunRecord:
             case RunFinished():
                 self._set(**_shared(event), stage="", eta_seconds=None)
             case RunFailed():
-                self._set(status="failed", stage="", sentence=event.sentence, eta_seconds=None)
+                ended = {"status": "failed", "stage": "", "eta_seconds": None}
+                self._set(**ended, sentence=event.sentence, needs_consent=event.needs_consent)
             case RunInterrupted():
                 self._set(
                     status="interrupted",
@@ -261,7 +263,8 @@ class RunRecord:
     def begin_again(self) -> None:
         """Take in that the run, which had ended or was cut off, is about to be continued."""
         self.version += 1
-        self._set(status="created", stage="", sentence="", paused_because="", eta_seconds=None)
+        waiting = {"status": "created", "stage": "", "sentence": "", "paused_because": "", "eta_seconds": None}
+        self._set(**waiting, needs_consent=False)
 
     def _go_back(self, event: RunResumed) -> None:
         """Forget the steps after the checkpoint: they are made again, and the series go on as one line."""

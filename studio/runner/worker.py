@@ -13,7 +13,7 @@ from typing_extensions import override
 from studio.config import RunConfig
 from studio.engine.control import Control
 from studio.engine.disk import is_disk_full, with_room
-from studio.errors import NotResumed, RunFolderError, StudioError, is_out_of_memory
+from studio.errors import ConsentNeeded, NotResumed, RunFolderError, StudioError, is_out_of_memory
 from studio.events import (
     CheckpointSaved,
     ProgressReported,
@@ -137,7 +137,8 @@ class _Reporter:
 
     def fail(self, error: BaseException) -> None:
         """Tell that the run failed: first its watcher, then, each for itself, the log, the journal and state.json."""
-        event = RunFailed(step=self._step, sentence=_sentence(error))
+        asks = isinstance(error.__cause__, ConsentNeeded)
+        event = RunFailed(step=self._step, sentence=_sentence(error), needs_consent=asks)
         self._put(event)
         self._ended = True
         log.error("The run failed", exc_info=error)

@@ -88,6 +88,11 @@ class RunFolder:
         return self.path / "adapter"
 
     @property
+    def has_result(self) -> bool:
+        """Whether there is a trained part, or a complete checkpoint that stands for it."""
+        return any(is_file(path) for path in self.adapter.glob("*.safetensors")) or bool(self.list_checkpoints())
+
+    @property
     def exports(self) -> Path:
         return self.path / "exports"
 

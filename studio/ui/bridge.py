@@ -67,6 +67,7 @@ class AppContext(QObject):
         self.record: RunRecord | None = None
         self.live: RunRecord | None = None
         self.ending = False
+        self._changes_asked_for: tuple[str, ...] = ()
         self._page: Page | None = None
         self._seen: dict[int, tuple[int, int]] = {}
         self._tasks: list[Task] = []
@@ -113,19 +114,30 @@ class AppContext(QObject):
         folder = self.controller.start(config, self.runs_root, self.settings.where)
         self._show_live(RunRecord(folder))
 
-    def continue_run(self, record: RunRecord, changes: Sequence[str] = ()) -> None:
+    def continue_run(self, record: RunRecord, changes: Sequence[str] = (), *, consent: bool = False) -> None:
         """Let a run that has ended, or was cut off, go on from its newest checkpoint, and show it.
 
         Args:
             changes: settings to replace, as `section.key=value`.
+            consent: go on though the files of the base or of the data have changed.
 
         Raises:
             StudioError: it cannot go on.
         """
         assert record.folder is not None
-        self.controller.resume_run(record.folder, changes, where=self.settings.where)
+        self.controller.resume_run(record.folder, changes, where=self.settings.where, consent=consent)
+        self._changes_asked_for = tuple(changes)
         record.begin_again()
         self._show_live(record)
+
+    def continue_on_purpose(self) -> None:
+        """Let the run that is shown go on, as it was asked to, though its base or its data have changed."""
+        if self.record is None:
+            return
+        try:
+            self.continue_run(self.record, self._changes_asked_for, consent=True)
+        except StudioError as error:
+            self.message.emit(str(error))
 
     def attach_run(self, folder: RunFolder) -> None:
         """Follow and show a run that another process trains. Raises `StudioError` when there is no such process."""

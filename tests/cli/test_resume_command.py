@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from studio.errors import ConfigError, NotResumed
+from studio.errors import ConfigError, ConsentNeeded, NotResumed
 from studio.events import EvaluationCompleted, RunResumed
 from studio.runs import RunFolder
 from tests.cli.conftest import finish
@@ -74,6 +74,21 @@ def test_a_refusal_is_one_sentence_and_leaves_the_run_as_it_was(
     assert "This run has nothing left to do." in answer.err
     assert run.read_state()["status"] == "finished"
     assert run.journal.read_bytes() == journal
+
+
+def test_changed_files_are_gone_on_with_by_consent(
+    command: Callable[..., Any], run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resume(folder: RunFolder, control: Any, emit: Callable[[Any], None], *, consent: bool, **_: Any) -> None:
+        if not consent:
+            raise NotResumed("The rows have changed.") from ConsentNeeded("")
+        finish(folder, emit, "finished")
+
+    _install(monkeypatch, resume)
+    refused = command("resume", run.path)
+    assert refused.status == 1
+    assert "The rows have changed.\nTo go on with them as they are, add --consent." in refused.err
+    assert command("resume", run.path, "--consent").status == 0
 
 
 def test_what_is_no_run_is_said(command: Callable[..., Any], tmp_path: Path) -> None:

@@ -186,6 +186,7 @@ class FakeController:
         self.where: Where = "thread"
         self.started: list[RunConfig] = []
         self.resumed: list[tuple[RunFolder, list[str]]] = []
+        self.consents: list[bool] = []
         self.attached: list[RunFolder] = []
         self.detached = 0
         self.stops: list[bool] = []
@@ -199,9 +200,12 @@ class FakeController:
         self.folder = create_run(root, "fake", write_config(config))
         return self.folder
 
-    def resume_run(self, folder: RunFolder, changes: Sequence[str] = (), *, where: Where = "thread") -> None:
+    def resume_run(
+        self, folder: RunFolder, changes: Sequence[str] = (), *, where: Where = "thread", consent: bool = False
+    ) -> None:
         self.running, self.where, self.folder = True, where, folder
         self.resumed.append((folder, list(changes)))
+        self.consents.append(consent)
 
     def attach(self, folder: RunFolder) -> None:
         self.running, self.where, self.folder = True, "process", folder

@@ -217,6 +217,44 @@ def test_a_failed_run_is_continued_by_its_key(training: MainWindow, controller: 
     assert training.run_bar.status.text() == "Starting"  # and no longer Failed
 
 
+def test_changed_files_are_gone_on_with_on_purpose(
+    training: MainWindow, context: AppContext, controller: FakeController, qtbot: QtBot
+) -> None:
+    feed(training, controller, [STARTED, step(1)])
+    controller.running = False
+    assert context.record is not None
+    context.continue_run(context.record, ["training.epochs=2"])
+    banner = training.pages["train"].banner
+    controller.running = False
+    feed(training, controller, [RunFailed(step=1, sentence="The rows have changed.", needs_consent=True)])
+    assert banner.verdict.text == "The rows have changed."
+    assert banner.consent.isVisible()
+    qtbot.mouseClick(banner.consent, LEFT)
+    assert controller.resumed == [(controller.folder, ["training.epochs=2"])] * 2
+    assert controller.consents == [False, True]
+    assert not banner.consent.isVisible()
+
+
+def test_what_a_failed_run_has_saved_can_be_exported(
+    training: MainWindow, context: AppContext, controller: FakeController, qtbot: QtBot
+) -> None:
+    left = left_run(context.runs_root)
+    empty = left_run(context.runs_root, "empty")
+    (empty.checkpoint(10) / "manifest.json").unlink()
+    banner = training.pages["train"].banner
+    controller.running = False
+    feed(training, controller, [STARTED, step(1), RunFailed(step=1, sentence="A file is gone.")])
+    assert not banner.export.isVisible()
+    saved = CheckpointSaved(step=1, update=1, path="/x")
+    feed(training, controller, [saved, RunFailed(step=1, sentence="A file is gone.")])
+    assert banner.export.isVisible()
+    qtbot.mouseClick(banner.export, LEFT)
+    form = training.pages["export"].form
+    qtbot.waitUntil(lambda: form.folder is not None)
+    assert form.run.count() == 1
+    assert form.folder == left
+
+
 def test_the_place_of_a_run_is_chosen_on_the_setup_page_and_remembered(
     ready: MainWindow, controller: FakeController, context: AppContext, qtbot: QtBot
 ) -> None:

@@ -20,7 +20,7 @@ from studio.engine.precision import Precision
 from studio.engine.training import checkpoint
 from studio.engine.training.checkpoint import Snapshot, UnusableCheckpoint
 from studio.engine.training.trainer import Trainer
-from studio.errors import ConfigError, TrainingError
+from studio.errors import ConfigError, ConsentNeeded, TrainingError
 from studio.events import RunResumed
 from studio.i18n import tr
 from studio.runs import RunFolder, open_run, read_journal
@@ -162,7 +162,7 @@ def check_same(what: str, before: Any, now: Any, start: Start) -> dict[str, str]
         before: what is known of it from then; None where nothing is.
 
     Raises:
-        ConfigError: it differs, and nobody asked for that.
+        ConsentNeeded: it differs, and nobody asked for that.
     """
     if before is None or before == now:
         return {}
@@ -172,8 +172,8 @@ def check_same(what: str, before: Any, now: Any, start: Start) -> dict[str, str]
             "base": tr("The files of the base model are no longer those that this run was trained on until now."),
             "data": tr("The rows of the data are no longer those that this run was trained on until now."),
         }[what]
-        advice = tr("Put them back, or give your consent (resume --consent) to go on with them as they are.")
-        raise ConfigError(f"{sentence} {advice}")
+        advice = tr("Put the old ones back, or go on with these on purpose.")
+        raise ConsentNeeded(f"{sentence} {advice}")
     return {what: "changed"}
 
 

@@ -30,6 +30,7 @@ class RunSummary:
     """What is known of a run without its journal. Times are seconds; None and "" are what is not known.
 
     `problem` is the sentence of a failed run, or of a folder that cannot be read (its status is then damaged).
+    `unfinished` says that it ended badly and yet left a result, or a checkpoint that stands for it.
     `where` says that another process of this computer, or another computer, trains it.
     """
 
@@ -45,12 +46,18 @@ class RunSummary:
     retention: float | None = None
     seconds: float | None = None
     problem: str = ""
+    unfinished: bool = False
     where: Literal["", "process", "computer"] = ""
 
     @property
     def can_go_on(self) -> bool:
         """Whether it has come to an end from which it can be continued."""
         return self.status in CAN_GO_ON
+
+    @property
+    def can_be_exported(self) -> bool:
+        """Whether it has come to an end and left something that was learnt."""
+        return self.status in ("finished", "stopped") or self.unfinished
 
 
 def read_summaries(root: Path, progress: Progress = no_progress) -> list[RunSummary]:
@@ -83,6 +90,7 @@ def read_summary(folder: RunFolder) -> RunSummary:
         retention=_number(_table(state, "retention"), "retention"),
         seconds=_number(state, "seconds"),
         problem=str(state.get("error", "")),
+        unfinished=state["status"] in ("failed", "interrupted") and folder.has_result,
         where=lives_elsewhere(folder) if state["status"] in UNDER_WAY else "",
     )
 

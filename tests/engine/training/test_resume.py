@@ -14,7 +14,7 @@ import torch
 
 from studio.config import read_config
 from studio.engine.training import checkpoint, resume
-from studio.errors import ConfigError, NotResumed, TrainingError
+from studio.errors import ConfigError, ConsentNeeded, NotResumed, TrainingError
 from studio.events import (
     CheckpointFailed,
     CheckpointSaved,
@@ -352,8 +352,9 @@ def test_another_base_or_other_data_need_consent(tmp_path: Path, what: str) -> N
         save_model(done.model, seed=1)
     else:
         save_rows(tmp_path / "rows.jsonl", 30)
-    with pytest.raises(NotResumed, match="no longer those that this run was trained on"):
+    with pytest.raises(NotResumed, match="no longer those that this run was trained on") as refused:
         done.resume()
+    assert isinstance(refused.value.__cause__, ConsentNeeded)
     assert done.folder.read_state()["status"] == "stopped"
     done.resume(consent=True)
     assert done.of(RunResumed)[-1].changes == {what: "changed"}

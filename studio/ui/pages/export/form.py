@@ -50,7 +50,7 @@ class ExportForm(Card):
         self.run = ComboBox()
         self.run.setAccessibleName(tr("Run"))
         self.run.setPlaceholderText(tr("No run to export"))
-        self.run.setToolTip(tr("Finished and stopped runs, newest first"))
+        self.run.setToolTip(tr("Runs that ended and left something to export, newest first"))
         self.cards = {target.name: TargetCard(target) for target in TARGETS}
         self.dtype = ComboBox()
         self.dtype.setAccessibleName(tr("Save format"))

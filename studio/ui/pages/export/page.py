@@ -29,8 +29,6 @@ from studio.ui.widgets.text import label
 if TYPE_CHECKING:
     from studio.engine.export.run import ExportResult
 
-EXPORTABLE = ("finished", "stopped")
-
 
 class ExportPage(Page):
     """Shows the run of the other pages first; any other that has ended can be chosen."""
@@ -79,7 +77,7 @@ class ExportPage(Page):
             self._export.cancel()
 
     def _show_runs(self, runs: list[RunSummary]) -> None:
-        self.form.set_runs([run for run in runs if run.status in EXPORTABLE], self._newly_shown())
+        self.form.set_runs([run for run in runs if run.can_be_exported], self._newly_shown())
 
     def _show_run(self) -> None:
         """List the exports of the chosen run, and show the newest."""

@@ -37,12 +37,18 @@ class EndBanner(QFrame):
         self.go_on = push_button(
             tr("Continue"), "primary", "continue", tr("Go on from the newest checkpoint, as if nothing had happened")
         )
+        self.consent = push_button(
+            tr("Go on with the changed files"),
+            "plain",
+            "continue",
+            tr("Train on from the newest checkpoint with the base and the data as they are now"),
+        )
         self.train_on = push_button(
             tr("Train on …"), "plain", "continue", tr("Let this run learn for some epochs more, from where it ended")
         )
         self.log = push_button(tr("Show the log"), "plain", tooltip=tr("See what the run logged before it failed"))
         verdict = (self.verdict, 1, Qt.AlignmentFlag.AlignVCenter)
-        buttons = self.log, self.train_on, self.go_on, self.numerics, self.export
+        buttons = self.log, self.train_on, self.consent, self.go_on, self.numerics, self.export
         hbox(verdict, *buttons, spacing=1.5, margins=(2, 1, 1.25, 1), parent=self)
         self.hide()
 
@@ -54,7 +60,10 @@ class EndBanner(QFrame):
         """
         cut, waits = state.status == "interrupted", bool(state.paused_because) and not state.ended
         failed = state.status == "failed" or cut
-        self.export.setVisible(not failed and not waits)
+        something_saved = not failed or state.checkpoint is not None
+        self.export.setVisible(something_saved and not waits)
+        set_look(self.export, "export", "plain" if failed else "primary")
+        self.consent.setVisible(can_go_on and state.needs_consent)
         self.go_on.setVisible(can_go_on and state.status in ("stopped", "failed", "interrupted"))
         self.train_on.setVisible(can_go_on and state.status == "finished")
         look_first = state.status == "failed" and bool(state.step)

@@ -57,6 +57,7 @@ class TrainPage(Page):
         self.banner.numerics.clicked.connect(lambda: context.go_to("numerics"))
         self.banner.log.clicked.connect(self.log.open)
         self.banner.go_on.clicked.connect(lambda: self._go_on(0.0))
+        self.banner.consent.clicked.connect(context.continue_on_purpose)
         self.banner.train_on.clicked.connect(self.ask_how_long)
         self.checkpoint.save.clicked.connect(context.save_checkpoint)
         context.run_state_changed.connect(self._show_run_state)
