@@ -153,16 +153,21 @@ class AppContext(QObject):
         """Start the run that is next in the queue, if one waits, its turn has come, and the queue is not held."""
         if self.queue.held or self.controller.running or self.ending:
             return
-        before = self.queue.runs
+        before, last = self.queue.runs, self.live
         started = self.queue.start_next(self.controller)
         if self.queue.runs != before:
             self.queue_changed.emit()
-        for run in self.queue.runs:
-            if run.problem and run not in before:
-                words = tr("{run} in the queue could not start and was passed over: {problem}")
-                self.message.emit(words.format(run=run.title, problem=run.problem))
+        words = tr("{run} in the queue could not start and was passed over: {problem}")
+        passed = [run for run in self.queue.runs if run.problem and run not in before]
+        sentences = [words.format(run=run.title, problem=run.problem) for run in passed]
         if started is not None:
             self._show_live(RunRecord(self.controller.folder))
+            if last is not None and last.folder and last.state.status in ("failed", "interrupted"):
+                words = tr("{run} failed, and the queue goes on with {next}. {reason}")
+                name, reason = last.folder.name, last.state.sentence
+                sentences.append(words.format(run=name, next=started.title, reason=reason))
+        if sentences:
+            self.message.emit(" ".join(sentences))
 
     def toggle_pause(self) -> None:
         """Have the run wait, or go on."""

@@ -316,10 +316,12 @@ def test_configurations_wait_in_the_queue_and_are_trained_one_after_another(
     assert "held" in dialog.state.text
     qtbot.mouseClick(dialog.turn, LEFT)
     assert len(controller.started) == 1  # the present run is left alone
+    failed = controller.folder
     controller.running = False
     feed(ready, controller, [RunFailed(step=1, sentence="No.")])
     assert len(controller.started) == 2
     assert "run 2 in the queue could not start and was passed over: There is no such model." in ready.banner.text
+    assert f"{failed.name} failed, and the queue goes on with run 3. No." in ready.banner.text
     assert dialog.model.index(0, 0).data() == "Passed over"
     assert context.live is not None
     assert context.live.folder == controller.folder
