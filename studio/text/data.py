@@ -34,6 +34,7 @@ WORDS = {
     "calls_tools": gettext_noop("it calls tools, which cannot be learnt yet"),
     "needs_media": gettext_noop('it is about what "{field}" holds, and only text can be learnt'),
     "holds_media": gettext_noop("it contains an image, a sound or a file"),
+    "thought_without_answer": gettext_noop("a thought is not followed by an answer"),
     "no_answer": gettext_noop("no message of it is an answer"),
     "bad_answer": gettext_noop("the answer is marked as bad"),
     "not_to_learn": gettext_noop('"{field}" says that it is not to be learnt'),
@@ -66,6 +67,7 @@ WORDS = {
     "each_paragraph": gettext_noop("{file}: each of its {count} paragraphs is a row."),
     "each_document": gettext_noop("{file}: the whole document is a row."),
     "repeated_key": gettext_noop("{file}: in {count} of {rows} rows a key stands twice; the last one counts."),
+    "named_rows": gettext_noop("{file}: its {rows} rows each stand under a name, which is not used."),
     "stored_by_columns": gettext_noop("{file} is a table stored by columns, as pandas writes it; it has {rows} rows."),
     "answers_only_read": gettext_noop(
         "{file}: in {count} of {rows} rows some answers are read and not learnt, because they are marked so or belong "

@@ -222,6 +222,39 @@ FURTHER: dict[str, Rows] = {
         {"message_id": "h", "parent_id": "g", "text": "4", "role": "assistant"},
         {"message_id": "i", "parent_id": "d", "text": "UNTAUGHT", "role": "assistant"},
     ],
+    "Gemini: contents and parts": [
+        {
+            "systemInstruction": {"role": "system", "parts": [{"text": "Be kind."}]},
+            "contents": [
+                {"role": "user", "parts": [{"text": "Hi"}]},
+                {"role": "model", "parts": [{"text": "Hel"}, {"text": "lo!"}]},
+            ],
+        },
+        {
+            "contents": [
+                {"role": "user", "parts": [{"text": "Weather?"}]},
+                {"role": "model", "parts": [{"functionCall": {"name": "weather"}}]},
+            ],
+        },
+        {
+            "contents": [
+                {"role": "user", "parts": [{"inlineData": {"mimeType": "image/png"}}, {"text": "What is it?"}]},
+                {"role": "model", "parts": [{"text": "UNTAUGHT"}]},
+            ],
+        },
+    ],
+    "Cohere: preamble, chat_history, message": [
+        {
+            "preamble": "Be kind.",
+            "chat_history": [{"role": "USER", "message": "Hi"}, {"role": "CHATBOT", "message": "Hello!"}],
+            "message": "Bye",
+            "response": "See you.",
+        },
+    ],
+    "a thought as a message of its own": [
+        {"messages": [said("user", "2+2?"), said("thinking", "two and two"), said("assistant", "4")]},
+        {"messages": [said("user", "2+2?"), said("thinking", "two and two"), said("user", "UNTAUGHT")]},
+    ],
     "one message a row": [
         {"role": "user", "content": "Hi"},
         {"role": "assistant", "content": "Hello!"},

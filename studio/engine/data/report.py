@@ -16,6 +16,7 @@ NEUTRAL = frozenset(
         # How the file is laid out.
         "unwrapped",
         "stored_by_columns",
+        "named_rows",
         "message_trees",
         "bare_strings",
         "each_paragraph",

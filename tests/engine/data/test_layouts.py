@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -267,6 +268,29 @@ def test_a_table_stored_by_columns_is_unfolded(tmp_path: Path) -> None:
     path.write_text('{"prompt": ["a", "b"], "completion": ["c", "d"]}', encoding="utf-8")
     found = inspect_data(DataSource(path=str(path)))
     assert (found.rows, found.skipped, [row.number for row in found.rendered]) == (2, 0, [1, 2])
+
+
+def test_what_stands_beside_wrapped_rows_is_used_or_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    rows = [{"question": f"{n}?", "answer": str(n), "id": n} for n in range(3)]
+    beside = {"version": "1.2", "system": "Be curt.", "id": "all", "note": "", "test": rows * 100}
+    path.write_text(json.dumps({**beside, "train": rows}), encoding="utf-8")
+    found = inspect_data(DataSource(path=str(path)))
+    assert (found.rows, found.skipped) == (3, 0)
+    assert read(found).startswith("Be curt.\n\n0?")
+    assert found.unused_columns == ("version", "id", "test")
+    assert next(column for column in found.columns if column.name == "id").example == "0"
+    named = DataSource(path=str(path), ignored_columns=("version", "id", "test"))
+    assert [problem.code for problem in inspect_data(named).problems] == ["unwrapped"]
+
+
+def test_rows_that_each_stand_under_a_name_are_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"q1": {"question": "a?", "answer": "b"}, "7": {"question": "c?", "answer": "d"}}', "utf-8")
+    found = inspect_data(DataSource(path=str(path)))
+    assert (found.rows, learnt(found), [one.code for one in found.problems]) == (2, "b\nd", ["named_rows"])
+    path.write_text('{"user": {"role": "u", "text": "a"}, "bot": {"role": "b", "text": "c"}}', "utf-8")
+    assert inspect_data(DataSource(path=str(path))).rows == 1
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,9 @@ def mark(texts: Texts, encodings: Sequence[Encoding]) -> bool:
         return True
     if "<" not in texts.everything and "[" not in texts.everything:
         return False
-    return bool(_KNOWN.search(texts.everything) and _KNOWN.search(prose(texts.everything)))
+    if not _KNOWN.search(texts.everything):
+        return False
+    return bool(_KNOWN.search(prose(texts.everything.replace("</s>", ""))))  # an end token, and not the end of a tag
 
 
 FINDING = Detector(name="control_tokens", order=70, which=marked(2), remedy="drop_rows", mark=mark, bit=2)

@@ -10,13 +10,23 @@ from typing import Any
 
 from studio.engine.data.formats.base import Columns, Field, Message
 from studio.engine.data.formats.turns import THOUGHTS, alternating, turns
-from studio.engine.data.formats.values import as_text, text
+from studio.engine.data.formats.values import as_text
 from studio.engine.data.report import Remark, RowSkipped
 
 COMPANIONS = (
     Field(
         "system",
-        ("system_prompt", "system_message", "system_instruction", "sys_prompt", "系统", "系统提示", "系统提示词"),
+        (
+            "system_prompt",
+            "system_message",
+            "system_instruction",
+            "systeminstruction",
+            "sys_prompt",
+            "preamble",
+            "系统",
+            "系统提示",
+            "系统提示词",
+        ),
         required=False,
     ),
     Field(
@@ -64,7 +74,7 @@ class Companions:
         elif history:
             earlier = tuple(replace(message, learnt=False) for message in _earlier(history))
         return cls(
-            text(row, columns, "system") if "system" in columns else "",
+            _system(_cell(row, columns, "system"), columns.get("system", "system")),
             context,
             earlier,
             _choices(_cell(row, columns, "choices")),
@@ -128,6 +138,13 @@ def joined(parts: Sequence[str]) -> str:
 
 def _cell(row: Mapping[str, Any], columns: Columns, field: str) -> Any:
     return row.get(columns[field]) if field in columns else None
+
+
+def _system(value: Any, field: str) -> str:
+    """Return a system text, which may be an object, such as one with parts."""
+    if not isinstance(value, Mapping):
+        return as_text(value, field)
+    return "\n\n".join(message.content for message in turns([{**value, "role": "system"}], field))
 
 
 def _joined(value: Any, field: str) -> str:

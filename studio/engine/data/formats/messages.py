@@ -33,7 +33,7 @@ FORMAT = Format(
         'Conversations: a list of {"role", "content"}, as OpenAI writes them. Every answer is learnt.'
     ),
     order=10,
-    fields=(Field("messages", ("dialogue", "dialog", "chat"), points=4),),
+    fields=(Field("messages", ("dialogue", "dialog", "chat", "contents"), points=4),),
     companions=COMPANIONS,
     read=read,
     shape="dialogue",

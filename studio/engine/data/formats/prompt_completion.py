@@ -146,7 +146,7 @@ FORMAT = Format(
         Field(
             "prompt",
             (
-                *("question", "input", "query", "problem", "user", "inputs", "human"),
+                *("question", "input", "query", "problem", "user", "inputs", "human", "message"),
                 *("问题", "提问", "用户", "article", "document"),
             ),
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from studio.engine.data.formats.base import Message
@@ -25,6 +26,7 @@ _ROLES = {
     "gpt": "assistant",
     "model": "assistant",
     "bot": "assistant",
+    "chatbot": "assistant",
     "ai": "assistant",
     "chatgpt": "assistant",
     "answer": "assistant",
@@ -32,6 +34,8 @@ _ROLES = {
     "completion": "assistant",
     "output": "assistant",
 }
+_THOUGHT = "thought"
+_THOUGHT_ROLES = {"thought", "thinking", "think", "reasoning"}
 _TOOL_ROLES = {"tool", "function", "function_call", "tool_call", "tool_response", "observation", "ipython"}
 _TOOL_PARTS = {"tool_use", "tool_result", "tool_call", "function_call"}
 MEDIA = frozenset(
@@ -41,9 +45,12 @@ MEDIA = frozenset(
 THOUGHTS = ("reasoning_content", "thinking", "reasoning", "thought", "thoughts", "cot", "chain_of_thought")
 """Keys of a message that hold what the assistant thought."""
 _ROLE_KEYS = ("role", "from", "speaker", "author")
-_CONTENT_KEYS = ("content", "value", "text", "message", "utterance")
+_CONTENT_KEYS = ("content", "value", "text", "message", "utterance", "parts")
 _TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 _THOUGHT_PARTS = ("thinking", "reasoning")
+_TOOL_KEYS = {"functionCall", "functionResponse", "executableCode", "codeExecutionResult"}
+_TYPED_KEYS = _TOOL_KEYS | {"inlineData", "fileData"}
+"""Keys of a part that has no type, as Gemini writes parts, and is no text."""
 
 
 def turns(value: Any, field: str) -> tuple[Message, ...]:
@@ -63,7 +70,22 @@ def turns(value: Any, field: str) -> tuple[Message, ...]:
         raise RowSkipped(Remark.of("list_as_text" if is_encoded else "not_a_list", field=field))
     if len(value) > 1 and all(isinstance(item, str) for item in value):
         return tuple(Message(("user", "assistant")[place % 2], text) for place, text in enumerate(value))
-    return tuple(message for item in value for message in _messages(item))
+    return _with_thoughts([message for item in value for message in _messages(item)])
+
+
+def _with_thoughts(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return messages with each thought that is one of them beside the answer that follows it."""
+    kept: list[Message] = []
+    thought = ""
+    for message in messages:
+        if message.role == _THOUGHT:
+            thought = "\n\n".join(filter(None, (thought, message.content)))
+            continue
+        if thought and message.role != "assistant":
+            raise RowSkipped(Remark("thought_without_answer"))
+        kept.append(replace(message, thought="\n\n".join(filter(None, (thought, message.thought)))))
+        thought = ""
+    return tuple(kept)
 
 
 def alternating(texts: Sequence[str]) -> tuple[Message, ...]:
@@ -139,7 +161,7 @@ def _turn(item: Mapping[str, Any], name: Any) -> Message:
         raise RowSkipped(Remark("calls_tools"))
     if any(is_filled(value) for key, value in item.items() if key.lower() in MEDIA):
         raise RowSkipped(Remark("holds_media"))
-    role = _ROLES.get(name.strip().lower())
+    role = _THOUGHT if name.strip().lower() in _THOUGHT_ROLES else _ROLES.get(name.strip().lower())
     if role is None:
         raise RowSkipped(Remark.of("unknown_role", role=ascii(name[:30])))
     content = _first(item, _CONTENT_KEYS)
@@ -170,10 +192,10 @@ def _thought(item: Mapping[str, Any]) -> str:
 
 def _part(part: Any) -> str:
     if isinstance(part, Mapping):
-        kind = part.get("type") or "text"
+        kind = part.get("type") or next((key for key in part if key in _TYPED_KEYS), "text")
         if kind in _THOUGHT_PARTS:
             return ""
-        if kind in _TOOL_PARTS:
+        if kind in _TOOL_PARTS | _TOOL_KEYS:
             raise RowSkipped(Remark("calls_tools"))
         if kind not in _TEXT_PARTS:
             raise RowSkipped(Remark("holds_media"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any
@@ -14,6 +15,8 @@ from studio.engine.data.report import Remark
 from studio.i18n import gettext_noop, tr
 
 _USUAL_WRAPPERS = ("data", "rows", "train", "items", "examples", "records", "instances")
+_LONGEST_BESIDE = 1000
+"""Characters of a list or object beside the rows that is kept for each of them."""
 
 
 def read_json(file: TextFile) -> Iterator[Row | Broken]:
@@ -88,12 +91,32 @@ def _row(value: Any, number: int, line: int, repeated_key: bool) -> Row | Broken
 
 
 def unwrapped(rows: Iterator[Row | Broken]) -> Iterator[Row | Broken]:
+    """Return the rows of an only row that wraps them, what stands beside their list in each; other rows as they are."""
     first = list(islice(rows, 2))
     only = first[0] if len(first) == 1 else None
     if isinstance(only, Row) and (key := _wrapper_key(only)):
         notes = (*only.notes, Remark.of("unwrapped", key=key))
-        return (Row(number, item, notes) for number, item in enumerate(only.values[key], start=1))
+        beside = {name: _short(value) for name, value in only.values.items() if name != key}
+        return (Row(number, beside | item, notes) for number, item in enumerate(only.values[key], start=1))
+    if isinstance(only, Row) and (named := _named_rows(only)):
+        notes = (*only.notes, Remark("named_rows"))
+        return (Row(number, item, notes) for number, item in enumerate(named, start=1))
     return chain(first, rows)
+
+
+def _named_rows(row: Row) -> list[dict[str, Any]]:
+    """Return the rows of an object that has each of them under a name of its own; [] of another one."""
+    items = list(row.values.values())
+    keys = items[0].keys() if items and isinstance(items[0], dict) else set()
+    alike = len(items) > 1 and len(keys) > 1 and all(isinstance(item, dict) and item.keys() == keys for item in items)
+    is_by_column = all(key.isdecimal() for key in keys)  # as pandas writes a table
+    return items if alike and not is_by_column and not {"role", "from"} & keys else []
+
+
+def _short(value: Any) -> Any:
+    """Return a value that may stand in every row; of a long list or object, how it begins as text."""
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else ""
+    return value if len(text) <= _LONGEST_BESIDE else text[:_LONGEST_BESIDE]
 
 
 def _wrapper_key(row: Row) -> str | None:

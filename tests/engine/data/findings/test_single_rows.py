@@ -73,8 +73,9 @@ def test_52_control_tokens_of_other_models_are_counted(found: Found) -> None:
         pair("Who?", "Nobody.</s>"),
         pair("[INST] When? [/INST]", "Now."),
         pair("How is it written?", "As `<|im_end|>`, which ends a turn."),
+        pair("<s>[INST] Where? [/INST] Here. </s>", "There."),
     ]
-    assert told(found([*others(), *rows])) == {"control_tokens": (3, (31, 32, 33))}
+    assert told(found([*others(), *rows])) == {"control_tokens": (4, (31, 32, 33, 35))}
 
 
 def test_52_control_tokens_of_the_model_are_counted_and_left_out(
