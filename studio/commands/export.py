@@ -13,6 +13,7 @@ from studio.engine.export import TARGETS
 from studio.i18n import tr
 from studio.runner import actions
 from studio.runs import open_run
+from studio.text.gguf import created_text
 
 if TYPE_CHECKING:
     from studio.engine.export.certificate import Certificate, Check
@@ -26,6 +27,8 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--to", required=True, metavar="TARGET", help=targets)
     parser.add_argument("--dtype", default="auto", metavar="D", help=tr("save format (default: the base model's own)"))
     parser.add_argument("--out", type=Path, metavar="PATH", help=tr("folder to write (default: in the run folder)"))
+    create = tr("for ollama: also create the model under this name on this computer's Ollama server, and ask it once")
+    parser.add_argument("--create", metavar="NAME", help=create)
     parser = add_command(commands, "verify", tr("check an export again, against its certificate"), _verify)
     parser.add_argument("export", type=Path, metavar="EXPORT_DIR", help=tr("the folder of an export"))
 
@@ -38,10 +41,23 @@ def _export(args: argparse.Namespace, console: Console) -> int:
     _tell(result.checks, console)
     if not result.passed:
         console.note(tr("The export failed its checks; do not use it."))
+    if args.to == "ollama" and result.passed:
+        _offer_ollama(result.path, args.create, console)
     path = str(result.path.absolute())
     values = {"path": path, "certificate": str(result.certificate.absolute()), **_outcome(result)}
     console.result(values, path)
     return 0 if result.passed else 1
+
+
+def _offer_ollama(folder: Path, name: str | None, console: Console) -> None:
+    """Create the model if a name is given; otherwise say how, where a server answers."""
+    if name is None:
+        if version := actions.find_ollama():
+            words = tr("Ollama {version} runs on this computer; create the model with: {command}")
+            console.note(words.format(version=version, command=f"ollama create NAME -f {folder / 'Modelfile'}"))
+        return
+    made = actions.create_in_ollama(folder, name, console.progress)
+    console.note(created_text(made.name, made.asked, made.answer, made.expected))
 
 
 def _verify(args: argparse.Namespace, console: Console) -> int:

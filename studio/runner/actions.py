@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from studio.engine.data.inspect import ColumnInfo, DataInspection
     from studio.engine.data.xray import XRay
     from studio.engine.export.certificate import Certificate
+    from studio.engine.export.gguf.ollama import Created
     from studio.engine.export.run import ExportResult
     from studio.engine.inference.behaviour import Behaviour
     from studio.engine.inference.figures import Latency
@@ -167,6 +168,30 @@ def restore_result(folder: RunFolder, progress: Progress = no_progress) -> str:
     from studio.engine.training.result import restore_result
 
     return restore_result(folder, progress)
+
+
+def create_in_ollama(folder: Path, name: str, progress: Progress = no_progress) -> Created:
+    """Create a model on this computer's Ollama server from an export, and ask it once. Raises `ExportError`."""
+    from studio.engine.export.gguf.ollama import create_in_ollama
+
+    return create_in_ollama(folder, name, progress)
+
+
+def find_ollama() -> str | None:
+    """Return the version of the Ollama server on this computer; None where none answers."""
+    from studio.engine.export.gguf.ollama import find_server
+
+    return find_server()
+
+
+def gguf_sizes(folder: RunFolder, progress: Progress = no_progress) -> dict[str, int]:
+    """Return the bytes of a run's GGUF file in each format, by name. Raises `ExportError` where there can be none."""
+    from studio.config import read_config
+    from studio.engine.export.gguf.sizes import predict_sizes
+    from studio.engine.models.find import resolve_model
+
+    path = folder.read_state().get("model", {}).get("path") or read_config(folder.config).model.path
+    return predict_sizes(resolve_model(path, progress))
 
 
 def verify(path: Path, progress: Progress = no_progress) -> Certificate:

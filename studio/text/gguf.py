@@ -86,6 +86,29 @@ def gguf_answers(found: Found) -> str:
     return tr("Asked in llama.cpp: {answers}").format(answers=answers)
 
 
+def ollama_template(found: Found) -> str:
+    stops = ", ".join(found["stops"]) or tr("none")
+    words = (
+        tr("The Modelfile writes conversations as the chat template does, and stops at: {stops}.")
+        if found["passed"]
+        else tr(
+            "Ollama's language has no words for this chat template, so Ollama would guess one; take the GGUF file in "
+            "llama.cpp, or write a TEMPLATE into the Modelfile. It stops at: {stops}."
+        )
+    )
+    return words.format(stops=stops)
+
+
+def created_text(name: str, asked: str, answer: str, expected: str | None) -> str:
+    """Return what Ollama answered, beside what llama.cpp answered when the export was checked."""
+    words = (
+        tr("Ollama has {name}. Asked “{asked}”, it answers “{answer}”, as llama.cpp did.")
+        if answer == expected
+        else tr("Ollama has {name}. Asked “{asked}”, it answers “{answer}”, and llama.cpp answered “{expected}”.")
+    )
+    return words.format(name=name, asked=asked, answer=answer, expected=expected or "")
+
+
 def _number(value: Any) -> str:
     return brief(float(value))
 
@@ -98,4 +121,5 @@ SENTENCES = {
     "gguf_template": gguf_template,
     "gguf_ends": gguf_ends,
     "gguf_answers": gguf_answers,
+    "ollama_template": ollama_template,
 }

@@ -26,11 +26,12 @@ STAGES = {
     "loading_patches": gettext_noop("Loading adapters"),
     "measuring": gettext_noop("Measuring"),
     "writing": gettext_noop("Writing files"),
+    "converting": gettext_noop("Writing the GGUF file"),
     "verifying": gettext_noop("Verifying"),
     "trying": gettext_noop("Trying how the model behaves"),
 }
 # Those whose progress is counted in bytes.
-STAGES_IN_BYTES = frozenset({"downloading", "loading_model"})
+STAGES_IN_BYTES = frozenset({"downloading", "loading_model", "converting"})
 
 # Of a memory estimate.
 COMPONENTS = {

@@ -103,7 +103,7 @@ def _make(
             return _write(source, inner, "fp32", tokenizer, prefix, folder, progress, parts=parts)
 
         with explained(place.parent):
-            reference, checks = make(source, dtype, tokenizer, write_plain, place, progress)
+            reference, checks = make(source, target, dtype, tokenizer, write_plain, place, progress)
     else:
         reference = _write(source, target, dtype, tokenizer, prefix, place, progress, parts=parts)
         check = by_parts.examine if parts else examine

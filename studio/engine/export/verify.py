@@ -114,7 +114,7 @@ def _measure_gguf(
 ) -> tuple[Check, ...]:
     """Do the same with a GGUF file, which is made of what `inner` makes. What F16 would cost is not measured again."""
     from studio.engine.export.gguf.checks import examine as examine_gguf
-    from studio.engine.export.gguf.make import find_file
+    from studio.engine.export.gguf.convert import find_file
 
     if memory.needs_parts(source, inner):
         reference = by_parts.gather(source, inner, "fp32", prefix, tokenizer, None, progress)

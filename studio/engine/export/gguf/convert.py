@@ -105,8 +105,8 @@ class Plan:
 _STRING = 8  # `GGUFValueType.STRING`
 
 
-def convert(folder: Path, path: Path, dtype: str, name: str, progress: Progress = no_progress) -> None:
-    """Write the model in `folder` as one GGUF file.
+def convert(folder: Path, path: Path, dtype: str, name: str, progress: Progress = no_progress) -> Plan:
+    """Write the model in `folder` as one GGUF file, and return what was written.
 
     Args:
         folder: an ordinary model folder with safetensors.
@@ -134,6 +134,7 @@ def convert(folder: Path, path: Path, dtype: str, name: str, progress: Progress 
         progress("converting", total, total)
     finally:
         writer.close()
+    return plan
 
 
 def plan_file(folder: Path, dtype: str, name: str) -> Plan:
@@ -307,3 +308,11 @@ def read_plain_tensors(path: Path) -> Iterator[torch.Tensor]:
     for tensor in GGUFReader(path).tensors:
         if tensor.tensor_type.name in ("F32", "F16"):
             yield torch.from_numpy(tensor.data.copy())
+
+
+def find_file(folder: Path) -> Path:
+    """Return the GGUF file of an export. Raises `ExportError`."""
+    found = sorted(folder.glob("*.gguf"))
+    if len(found) != 1:
+        raise ExportError(tr("{folder} has no single GGUF file.").format(folder=folder))
+    return found[0]

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.engine.control import Progress
+from studio.engine.export.base import Target
 from studio.engine.export.carry import carry_terms
 from studio.engine.export.certificate import Check
 from studio.engine.export.gguf import llama_cpp
 from studio.engine.export.gguf.checks import examine, measure_loss
 from studio.engine.export.gguf.convert import convert
 from studio.engine.export.gguf.formats import FORMATS
+from studio.engine.export.gguf.modelfile import Modelfile, make_modelfile
+from studio.engine.export.gguf.ollama import MODELFILE
 from studio.engine.export.reference import Reference
 from studio.engine.export.source import Source
-from studio.errors import ExportError
-from studio.i18n import tr
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,6 +33,7 @@ WritePlain = Callable[[Path], Reference]
 
 def make(
     source: Source,
+    target: Target,
     dtype: str,
     tokenizer: PreTrainedTokenizerBase,
     write_plain: WritePlain,
@@ -52,7 +54,8 @@ def make(
     try:
         reference = write_plain(work)
         name = file_name(source, dtype)
-        convert(work, place / name, dtype, source.name, progress)
+        plan = convert(work, place / name, dtype, source.name, progress)
+        adds_bos = plan.vocabulary.add_bos
         baseline = None
         if FORMATS[dtype].quantised and not llama_cpp.why_not():
             convert(work, work / "f16.gguf", "f16", source.name, progress)
@@ -60,17 +63,19 @@ def make(
     finally:
         shutil.rmtree(work, ignore_errors=True)
     carry_terms(source.base, place)
-    return reference, examine(source, dtype, tokenizer, reference, place / name, baseline, progress)
+    checks = examine(source, dtype, tokenizer, reference, place / name, baseline, progress)
+    if target.name == "ollama":
+        told = make_modelfile(source, tokenizer, reference.prefix, name, adds_bos=adds_bos)
+        (place / MODELFILE).write_text(told.text(), encoding="utf-8")
+        checks = (*checks, ollama_check(told))
+    return reference, checks
+
+
+def ollama_check(told: Modelfile) -> Check:
+    """Return whether Ollama is told how to write a conversation, and what else it is told."""
+    return Check.of("ollama_template", told.template is not None, told.template is not None, stops=list(told.stops))
 
 
 def file_name(source: Source, dtype: str) -> str:
     """Return what the file is called: the model and the format, as is customary."""
     return f"{source.name.rpartition('/')[2]}-{dtype.upper()}.gguf"
-
-
-def find_file(folder: Path) -> Path:
-    """Return the GGUF file of an export. Raises `ExportError`."""
-    found = sorted(folder.glob("*.gguf"))
-    if len(found) != 1:
-        raise ExportError(tr("{folder} has no single GGUF file.").format(folder=folder))
-    return found[0]
