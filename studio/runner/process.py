@@ -95,6 +95,7 @@ class Follower:
         queue: takes the updates, in order; the last one is an end of the run in any case.
         process: the process, where this one started it: only then its exit status can be known.
         from_start: begin with the first event of the journal; otherwise with the next one.
+        leaves_alone: the run is another's; nothing in its folder is changed.
     """
 
     def __init__(
@@ -104,7 +105,9 @@ class Follower:
         process: subprocess.Popen[bytes] | None = None,
         *,
         from_start: bool,
+        leaves_alone: bool = False,
     ) -> None:
+        self._leaves_alone = leaves_alone
         self._folder = folder
         self._queue = queue
         self._process = process
@@ -119,10 +122,11 @@ class Follower:
         self._let_go = threading.Event()
         self.thread = threading.Thread(target=self._follow, name="follower", daemon=False)
 
-    def let_go(self) -> None:
+    def let_go(self, *, wait: bool = True) -> None:
         """Stop reading; the process goes on."""
         self._let_go.set()
-        self.thread.join()
+        if wait:
+            self.thread.join()
         if self._process is not None and self._process.returncode is None:
             self._process.returncode = 0  # or it would be taken for one that was forgotten, with a warning
 
@@ -198,7 +202,8 @@ class Follower:
 
     def _conclude(self) -> None:
         """See to it that the last update is an end of the run."""
-        release_lock(self._folder.path)  # where the process never came to take it over
+        if not self._leaves_alone:
+            release_lock(self._folder.path)  # where the process never came to take it over
         if self._ended:
             return
         if sentence := self._failure():

@@ -151,6 +151,7 @@ class RunRecord:
         self.answers: list[PromptsAnswered] = []
         self.ranked: RowsRanked | None = None
         self.seams: list[RunResumed] = []  # where the run was continued from a checkpoint
+        self.grows = False  # another process trains it, or may do so on another computer
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self.version = 0
         self._recent: deque[StepCompleted] = deque(maxlen=SPEED_WINDOW)
@@ -170,6 +171,7 @@ class RunRecord:
             # A journal without an end belongs to a run that another process trains, or that was cut off.
             state = folder.read_state()
             record._set(status=state["status"], sentence=state.get("error", ""))
+            record.grows = folder.held
         return record
 
     @property

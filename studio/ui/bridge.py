@@ -17,6 +17,7 @@ from studio.runner.numerics import ended_words, remedy_words
 from studio.runner.queue import RunQueue
 from studio.runner.record import RunInterrupted, RunRecord, Update
 from studio.runner.task import Action, Task
+from studio.runner.watch import Watch
 from studio.runs import RunFolder
 from studio.text.resume import resumed_text
 from studio.text.words import refusal_text
@@ -68,6 +69,7 @@ class AppContext(QObject):
         self.live: RunRecord | None = None
         self.ending = False
         self._changes_asked_for: tuple[str, ...] = ()
+        self._watch: Watch | None = None
         self._page: Page | None = None
         self._seen: dict[int, tuple[int, int]] = {}
         self._tasks: list[Task] = []
@@ -203,7 +205,16 @@ class AppContext(QObject):
         self.show_record(self.live if is_live else RunRecord.of_folder(folder))
 
     def show_record(self, record: RunRecord | None) -> None:
-        """Show a record on every page, or none; one that was read in a task is shown without reading it again."""
+        """Show a record on every page, or none. One that was read in a task is shown as it is, but where its run is
+        trained elsewhere that is watched, from the first event on.
+        """
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
+        if record is not None and record.grows and record.folder is not None:
+            self._watch = Watch(record.folder)
+            record = self._watch.record
+            self._timer.start()
         self.record = record
         self.record_changed.emit()
         self._refresh_page()
@@ -236,10 +247,11 @@ class AppContext(QObject):
 
     def tick(self) -> None:
         """Take in what the workers have sent since the last time; the timer calls this."""
-        if not self.busy:
+        if not self.busy and (self._watch is None or not self._watch.running):
             # This tick still reads what the workers sent before they ended. New work starts the timer again.
             self._timer.stop()
         self._drain()
+        self._look()
         self.polled.emit()
         self._announce_status()
         self.start_queued()
@@ -255,13 +267,16 @@ class AppContext(QObject):
             self.controller.detach()
         elif self.controller.running:  # or one that was let go would be stopped after all
             self.controller.stop(save=save)
+        if self._watch is not None:
+            self._watch.end()
         for task in self._tasks:
             task.cancel()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for every worker, at most `timeout` seconds each; return whether none lives."""
         ended = [task.join(timeout) for task in self._tasks]
-        return self.controller.join(timeout) and all(ended)
+        watched = self._watch is None or self._watch.join(timeout)
+        return self.controller.join(timeout) and watched and all(ended)
 
     def _drain(self) -> None:
         updates = self.controller.poll()
@@ -271,6 +286,13 @@ class AppContext(QObject):
             self.live.apply(update)
             self._tell(update)
         self.progressed.emit()
+
+    def _look(self) -> None:
+        """Take in what has come of a run that is only watched."""
+        if self._watch is None:
+            return
+        if any(isinstance(update, RunResumed) and update.restarted for update in self._watch.poll()):
+            self.record_changed.emit()  # steps were taken back: the plots begin anew
 
     def _tell(self, update: Update) -> None:
         """Say what the user waits to hear."""

@@ -114,6 +114,44 @@ def test_a_run_in_its_own_process_is_found_again_and_survives_closing(
     assert controller.stops == []
 
 
+def test_a_run_of_another_computer_is_watched_as_it_grows_and_left_alone(
+    window: MainWindow, context: AppContext, qtbot: QtBot
+) -> None:
+    folder = left_run(context.runs_root)
+    lock = folder.path / "lock"
+    lock.write_text(json.dumps({"process": 1, "started": "1", "host": "another computer"}))
+    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    window.go_to("train")
+    context.open_run(folder)
+    record = context.record
+    assert record is not None
+    qtbot.waitUntil(lambda: len(record.series["loss"]) == 20)
+    assert before == {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    with Journal(folder.journal) as journal:
+        journal.append(step(21))
+        qtbot.waitUntil(lambda: len(record.series["loss"]) == 21)
+        assert not context.shows_training
+        assert not window.actions_by_name["continue"].isEnabled()
+        journal.append(RunFailed(step=21, sentence="The node was taken away."))
+    qtbot.waitUntil(lambda: window.pages["train"].banner.isVisible())
+    assert window.pages["train"].banner.verdict.text == "The node was taken away."
+    lock.unlink()
+    qtbot.waitUntil(lambda: not context.busy and context.join(0))
+    assert lock.parent.is_dir()
+
+
+def test_a_run_that_is_only_watched_is_let_go_with_the_window(
+    window: MainWindow, context: AppContext, qtbot: QtBot
+) -> None:
+    folder = left_run(context.runs_root)
+    held_by(folder, os.getppid())
+    context.open_run(folder)
+    assert window.close()
+    context.cancel_all()
+    assert context.join(5)
+    assert folder.held
+
+
 def test_a_run_that_cannot_be_reached_is_said(
     training: MainWindow, controller: FakeController, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
 ) -> None:
