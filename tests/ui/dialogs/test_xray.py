@@ -216,7 +216,7 @@ def test_56_where_no_row_teaches_the_dialog_shows_the_lengths_and_mends_them(
     longer = finding("nothing_learned", [1], Remedy("raise_max_length", "max_length", 320), limit=64)
     real.data = FakeInspection(rows=1, skipped=1, problems=(too_long,), findings=(longer,))
     dialog = opened(path, max_length=64)
-    assert window.setup.data.problem().startswith("No answer in long.jsonl")
+    assert window.setup.data.sources[0].problem.startswith("No answer in long.jsonl")
     assert dialog.findings.chart.isVisible()
     assert dialog.findings.buttons == {}  # the remedy stands once, beside the lengths
     assert "Skipped: the answer begins behind the longest length" in shown(dialog)

@@ -85,6 +85,8 @@ class DataCard(SectionCard):
     def problem(self) -> str:
         if not self.sources:
             return tr("Add a dataset file first.")
+        if unusable := self._unusable():
+            return tr("{file} cannot be used yet; the Data card says why.").format(file=unusable)
         for source in self.sources:
             if source.problem:
                 return source.problem
@@ -98,6 +100,10 @@ class DataCard(SectionCard):
         if any(source.pending for source in self.sources):
             return tr("The data is being read.")
         return self.form.problem()
+
+    def _unusable(self) -> str:
+        """The name of the first file that cannot be used, or nothing. Why stands with the file, and only there."""
+        return next((Path(source.path).name for source in self.sources if source.error), "")
 
     def set_model(self, model: ModelInfo | None, found: ModelInfo | None = None) -> None:
         """Render the rows for another model, or for one that is treated otherwise than its files say (`found`)."""
@@ -282,6 +288,8 @@ class DataCard(SectionCard):
         files = ", ".join(Path(source.path).name for source in self.sources)
         if not self.sources:
             self.judge("", "", "none")
+        elif unusable := self._unusable():
+            self.judge(files, tr("{file} cannot be used yet.").format(file=unusable), "bad")
         elif any(source.problem for source in self.sources):
             self.judge(files, self.problem(), "bad")
         elif any(source.pending for source in self.sources):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QLineEdit
+from PySide6.QtWidgets import QLabel, QLineEdit
 from pytestqt.qtbot import QtBot
 
 from studio.config import parse_config, write_config
@@ -118,10 +118,16 @@ def test_a_damaged_model_is_refused_in_a_sentence(page: SetupPage, qtbot: QtBot)
     assert page.start_problem() == "The model in /broken is damaged; download it again."
 
 
-def test_a_file_that_cannot_be_read_stops_the_start(page: SetupPage, model_folder: str, qtbot: QtBot) -> None:
+def test_a_file_that_cannot_be_read_stops_the_start_and_why_stands_once(
+    page: SetupPage, model_folder: str, qtbot: QtBot
+) -> None:
     page.set_tables({"model": {"path": model_folder}, "data": {"sources": [{"path": "/broken.jsonl"}]}})
-    wait_for_verdict(qtbot, page.data, "line 3")
-    qtbot.waitUntil(lambda: page.start_problem().startswith("broken.jsonl, line 3: not JSON"))
+    qtbot.waitUntil(lambda: page.data.sources[0].problem.startswith("broken.jsonl, line 3: not JSON"))
+    wait_for_verdict(qtbot, page.data, "broken.jsonl cannot be used yet.")
+    assert page.start_problem() == "broken.jsonl cannot be used yet; the Data card says why."
+    assert [shown.text() for shown in page.findChildren(QLabel) if "line 3" in shown.text()] == [
+        page.data.sources[0].problem
+    ]
 
 
 def test_a_folder_is_looked_at_while_typing_but_a_hub_id_only_on_enter(
@@ -310,5 +316,6 @@ def test_a_file_of_rows_that_cannot_teach_stops_the_start(
 ) -> None:
     engine.data = FakeInspection(rows=2, skipped=2, problems=(Remark.of("no_rows", file="rows.jsonl"),))
     page.set_tables({"model": {"path": model_folder}, "data": {"sources": [{"path": rows}]}})
-    qtbot.waitUntil(lambda: page.start_problem() == "rows.jsonl has no rows.")
+    qtbot.waitUntil(lambda: page.data.sources[0].problem == "rows.jsonl has no rows.")
+    assert page.start_problem() == "rows.jsonl cannot be used yet; the Data card says why."
     assert page.data.verdict[1] == "bad"
