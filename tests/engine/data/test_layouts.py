@@ -56,7 +56,7 @@ def test_what_is_marked_as_not_to_be_learnt_never_is(
 
 
 @pytest.mark.parametrize("value", [0, 0.0, "0", False, "false", "no", "bad", -1, "Rejected"])
-@pytest.mark.parametrize("name", ["weight", "train", "label", "kto_tag", "loss"])
+@pytest.mark.parametrize("name", ["weight", "train", "label", "kto_tag", "loss", "quality"])
 def test_a_row_whose_mark_says_no_is_skipped_and_counted(name: str, value: Any, jsonl: Jsonl) -> None:
     rows = [{"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": "d", name: value}]
     found = inspect_data(DataSource(path=jsonl(rows)))

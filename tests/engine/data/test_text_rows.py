@@ -43,6 +43,7 @@ def written(folder: Path, text: str, name: str = "a.txt") -> Path:
         ("a.txt", "第一章　那是一个灰色的早晨。\n湖边还没有人。\n", "line"),
         ("a.txt", "only one line", "line"),
         ("a.txt", ("One row.\n" * 100 + "\n") * 3, "line"),
+        ("a.txt", "".join(f"2026-01-0{day} lake {day} is 90 m deep\n" for day in range(1, 9)), "line"),
         ("a.txt", LETTER, "paragraph"),
         ("a.txt", "Q: Why?\nA: Because.\n\nQ: When?\nA: Now.\n", "paragraph"),
         ("a.txt", WRAPPED, "document"),

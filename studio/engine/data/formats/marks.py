@@ -16,7 +16,7 @@ WEIGHTS = _words(
     "weight loss_weight loss loss_mask compute_loss train training trainable do_train learn learnt supervised"
 )
 """Names of marks that are 0 or false where nothing is to be learnt."""
-VERDICTS = _words("label kto_tag accepted desirable verdict is_good good is_correct correct")
+VERDICTS = _words("label kto_tag accepted desirable verdict is_good good is_correct correct is_valid quality 质量")
 """Names of marks that tell a bad answer from a good one."""
 MASKS = _words("mask masked loss_masked ignore ignored ignore_loss no_loss skip excluded")
 """Names of marks that are true where nothing is to be learnt."""

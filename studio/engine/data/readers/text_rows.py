@@ -86,7 +86,9 @@ def _is_wrapped(blocks: list[list[str]]) -> bool:
     inner = [len(line) for line, _ in pairs]
     if not inner or not 20 <= median(inner) <= 120 or median(inner) < 0.7 * max(inner):
         return False
-    going_on = sum(not line.endswith(_SENTENCE_END) and not after[0].isupper() for line, after in pairs)
+    going_on = sum(
+        not line.endswith(_SENTENCE_END) and after[0].isalpha() and not after[0].isupper() for line, after in pairs
+    )
     return going_on > len(pairs) / 3
 
 
