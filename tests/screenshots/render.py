@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -383,13 +384,13 @@ def page_laboratory_comparison() -> QWidget:
 
 
 @contextmanager
-def data_window(write: Callable[[Path], Path], **source: object) -> Iterator[MainWindow]:
+def data_window(write: Callable[[Path], Path], template: str = "", **source: object) -> Iterator[MainWindow]:
     """Give the window with SmolLM2 and a dataset chosen, while the file is there and is read for real."""
     window = setup_window({"name": "lora"})
     folder = Path(tempfile.gettempdir()) / "repairs"  # the same in every picture, which shows it
     folder.mkdir(exist_ok=True)
-    with scripted_data.small_tokenizer():
-        file = write(folder / "kundenfragen.csv")
+    with scripted_data.small_tokenizer(template):
+        file = write(folder / ("kundenfragen.csv" if write is scripted_data.write_repairs else "gespraeche.jsonl"))
         data = {"sources": [{"path": str(file), **source}], "max_length": 256}
         window.setup.data.set_values(data)
         settle(window.context, 8)
@@ -419,6 +420,37 @@ def page_hub_dataset() -> QWidget:
 def page_columns_asked() -> QWidget:
     """A file whose columns fit no known format: the user says which holds what."""
     with data_window(scripted_data.write_repairs) as window:
+        return window
+
+
+def page_data_system_text() -> QWidget:
+    """Conversations with a system text for a template that refuses it, and what mends that."""
+    with data_window(scripted_data.write_with_system, scripted_data.NO_SYSTEM) as window:
+        return window
+
+
+def page_data_system_moved() -> QWidget:
+    """The same once the system text is a part of the question."""
+    with data_window(scripted_data.write_with_system, scripted_data.NO_SYSTEM) as window:
+        window.setup.data.system.buttons[0].click()
+        settle(window.context, 8)
+        window.setup.data.sources[0]._disclosure.open()
+        settle(window.context)
+        return window
+
+
+def page_mixing() -> QWidget:
+    """Domain and general rows in blocks: what each choice means in rows and tokens an epoch."""
+    with data_window(scripted_data.write_repairs, **REPAIRS) as window:
+        data = window.setup.data
+        general = Path(data.sources[0].path).with_name("general-en.jsonl")
+        shutil.copy(resource("samples", general.name), general)
+        sources = [data.sources[0].values(), {"path": str(general), "role": "general"}]
+        data.set_values(data.values() | {"sources": sources, "replay_ratio": 0.2, "mixing": "blocks"})
+        settle(window.context, 8)
+        row = data.form.rows["replay_ratio"]
+        place = row.mapTo(window.setup.area.widget(), row.rect().topLeft()).y()
+        window.setup.area.verticalScrollBar().setValue(place - 400)
         return window
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from studio.config import DataConfig, DataSource
+from studio.config.data import RENDERING
 from studio.engine.control import Progress
 from studio.engine.data.inspect import DataInspection, inspect_data
 from studio.engine.data.xray import XRay, open_xray
@@ -26,6 +27,12 @@ _STEPS = (
     "If it still squeaks, add a drop of oil and wipe off the rest.",
     "Keep it in a dry place and look at it once a month.",
 )
+NO_SYSTEM = (
+    "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ 'model' if m.role == 'assistant' else m.role }}\n"
+    "{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>model\n{% endif %}"
+)
+"""A chat template that refuses system text, as that of Gemma does."""
 _CHINESE = (
     ("怎么保养铁锅?", "用完趁热洗净,擦干后薄薄涂一层油。"),
     ("自行车链条多久上一次油?", "大约每骑两百公里一次,雨后也要上油。"),
@@ -61,15 +68,29 @@ def write_chinese(path: Path, count: int = 60) -> Path:
     return path
 
 
-@contextmanager
-def small_tokenizer() -> Iterator[None]:
-    """Let data be read with a tokenizer of the tests instead of that of the model, which is not there."""
-    from tests.engine.data.conftest import build_tokenizer
+def write_with_system(path: Path, count: int = 60) -> Path:
+    """Write conversations with a system text as JSON Lines."""
+    write_chinese(path, count)
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    for row in rows:
+        row["messages"].insert(0, {"role": "system", "content": "请用一句话回答。"})
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    return path
 
-    tokenizer = build_tokenizer()
+
+@contextmanager
+def small_tokenizer(template: str) -> Iterator[None]:
+    """Let data be read with a tokenizer of the tests instead of that of the model, which is not there.
+
+    Args:
+        template: its chat template; "" for ChatML.
+    """
+    from tests.engine.data.conftest import CHATML, build_tokenizer
+
+    tokenizer = build_tokenizer(template or CHATML)
 
     def settings(config: DataConfig | None) -> dict[str, Any]:
-        return config.model_dump(include={"train_on", "max_length", "prompt_template"}) if config else {}
+        return config.model_dump(include=RENDERING) if config else {}
 
     def read(source: DataSource, model: Any, config: Any, rows: int, progress: Progress, seed: int) -> DataInspection:
         read_with = tokenizer if model else None

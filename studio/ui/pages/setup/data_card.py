@@ -302,6 +302,6 @@ class DataCard(SectionCard):
             if unused:
                 facts.append(tr("not used: {columns}").format(columns=listed(unused)))
             if found := sum(len(inspection.findings) for inspection in known):
-                facts.append(tr("{count} findings").format(count=found))
+                facts.append(tr("1 finding") if found == 1 else tr("{count} findings").format(count=found))
             warned = misfit or any(source.needs_attention for source in self.sources)
             self.judge(files, ", ".join(facts), "warning" if warned else "good")
