@@ -184,14 +184,23 @@ def find_ollama() -> str | None:
     return find_server()
 
 
-def gguf_sizes(folder: RunFolder, progress: Progress = no_progress) -> dict[str, int]:
-    """Return the bytes of a run's GGUF file in each format, by name. Raises `ExportError` where there can be none."""
+@dataclass(frozen=True, kw_only=True)
+class GgufChoices:
+    """What a GGUF file of a run may be: the bytes of it in each format, and why K-quants cannot be written, or ""."""
+
+    sizes: dict[str, int]
+    no_k_quants: str
+
+
+def gguf_choices(folder: RunFolder, progress: Progress = no_progress) -> GgufChoices:
+    """Return what a GGUF file of a run may be. Raises `ExportError` where there can be none."""
     from studio.config import read_config
+    from studio.engine.export.gguf.k_quants import why_not
     from studio.engine.export.gguf.sizes import predict_sizes
     from studio.engine.models.find import resolve_model
 
     path = folder.read_state().get("model", {}).get("path") or read_config(folder.config).model.path
-    return predict_sizes(resolve_model(path, progress))
+    return GgufChoices(sizes=predict_sizes(resolve_model(path, progress)), no_k_quants=why_not())
 
 
 def verify(path: Path, progress: Progress = no_progress) -> Certificate:

@@ -56,10 +56,15 @@ def gguf_loss(found: Found) -> str:
         limit=_number(found["limit"]),
         top1=percent(float(found["top1"])),
     )
-    if found["kl_f16"] is None:
-        return tr("{facts}.").format(facts=facts)
-    return tr("{facts}. As f16, it would be {kl} nats and {top1}: the rest is the price of the smaller file.").format(
-        facts=facts, kl=_number(found["kl_f16"]), top1=percent(float(found["top1_f16"]))
+    words = tr("{facts}.").format(facts=facts)
+    if found["kl_f16"] is not None:
+        words = tr(
+            "{facts}. As f16, it would be {kl} nats and {top1}: the rest is the price of the smaller file."
+        ).format(facts=facts, kl=_number(found["kl_f16"]), top1=percent(float(found["top1_f16"])))
+    if not found["severe"]:
+        return words
+    return tr("{facts} That is a heavy loss, which answers show: take a finer format if memory allows.").format(
+        facts=words
     )
 
 

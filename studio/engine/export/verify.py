@@ -113,6 +113,7 @@ def _measure_gguf(
     progress: Progress,
 ) -> tuple[Check, ...]:
     """Do the same with a GGUF file, which is made of what `inner` makes. What F16 would cost is not measured again."""
+    from studio.engine.export.gguf.checks import NOTHING_BESIDE
     from studio.engine.export.gguf.checks import examine as examine_gguf
     from studio.engine.export.gguf.convert import find_file
 
@@ -121,4 +122,4 @@ def _measure_gguf(
     else:
         reference, model = gather(source, inner, "fp32", prefix, tokenizer, progress, again=True)
         release(model)
-    return examine_gguf(source, dtype, tokenizer, reference, find_file(path), None, progress)
+    return examine_gguf(source, dtype, tokenizer, reference, find_file(path), NOTHING_BESIDE, progress)

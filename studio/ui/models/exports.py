@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,38 @@ class PastExport:
     @property
     def passed(self) -> bool:
         return self.certificate is not None and self.certificate.passed
+
+
+@dataclass(frozen=True, kw_only=True)
+class GgufRow:
+    """What one format cost: the file's size, the KL divergence in nats, and how often the next word is the same."""
+
+    dtype: str
+    bytes: int
+    kl: float
+    top1: float
+    passed: bool
+
+
+def gguf_rows(exports: Sequence[PastExport]) -> list[GgufRow]:
+    """Return the GGUF files among exports that come newest first: the newest of each format, the largest first."""
+    rows: dict[str, GgufRow] = {}
+    for export in exports:
+        certificate = export.certificate
+        checks = {check.name: check for check in certificate.checks} if certificate else {}
+        loss = checks.get("gguf_loss")
+        if certificate is None or loss is None or loss.evidence is None:
+            continue
+        size = sum(print_["bytes"] for name, print_ in certificate.files.items() if name.endswith(".gguf"))
+        row = GgufRow(
+            dtype=certificate.dtype,
+            bytes=size,
+            kl=float(loss.value or 0.0),
+            top1=float(loss.evidence["top1"]),
+            passed=export.passed,
+        )
+        rows.setdefault(row.dtype, row)
+    return sorted(rows.values(), key=lambda row: -row.bytes)
 
 
 def read_export(path: Path) -> PastExport:

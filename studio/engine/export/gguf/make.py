@@ -15,14 +15,16 @@ from studio.engine.control import Progress
 from studio.engine.export.base import Target
 from studio.engine.export.carry import carry_terms
 from studio.engine.export.certificate import Check
+from studio.engine.export.compare import Outputs
 from studio.engine.export.gguf import llama_cpp
-from studio.engine.export.gguf.checks import examine, measure_loss
+from studio.engine.export.gguf.checks import NOTHING_BESIDE, Beside, examine, measure_base, measure_loss
 from studio.engine.export.gguf.convert import convert
 from studio.engine.export.gguf.formats import FORMATS
 from studio.engine.export.gguf.modelfile import Modelfile, make_modelfile
 from studio.engine.export.gguf.ollama import MODELFILE
 from studio.engine.export.reference import Reference
 from studio.engine.export.source import Source
+from studio.errors import ExportError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -56,14 +58,16 @@ def make(
         name = file_name(source, dtype)
         plan = convert(work, place / name, dtype, source.name, progress)
         adds_bos = plan.vocabulary.add_bos
-        baseline = None
+        beside = NOTHING_BESIDE
         if FORMATS[dtype].quantised and not llama_cpp.why_not():
             convert(work, work / "f16.gguf", "f16", source.name, progress)
-            baseline = measure_loss(source, tokenizer, reference, work / "f16.gguf", progress)
+            f16 = measure_loss(source, tokenizer, reference, work / "f16.gguf", progress)
+            (work / "f16.gguf").unlink()
+            beside = Beside(f16, _measure_base(source, dtype, tokenizer, reference, work / "base.gguf", progress))
     finally:
         shutil.rmtree(work, ignore_errors=True)
     carry_terms(source.base, place)
-    checks = examine(source, dtype, tokenizer, reference, place / name, baseline, progress)
+    checks = examine(source, dtype, tokenizer, reference, place / name, beside, progress)
     if target.name == "ollama":
         told = make_modelfile(source, tokenizer, reference.prefix, name, adds_bos=adds_bos)
         (place / MODELFILE).write_text(told.text(), encoding="utf-8")
@@ -79,3 +83,19 @@ def ollama_check(told: Modelfile) -> Check:
 def file_name(source: Source, dtype: str) -> str:
     """Return what the file is called: the model and the format, as is customary."""
     return f"{source.name.rpartition('/')[2]}-{dtype.upper()}.gguf"
+
+
+def _measure_base(
+    source: Source,
+    dtype: str,
+    tokenizer: PreTrainedTokenizerBase,
+    reference: Reference,
+    path: Path,
+    progress: Progress,
+) -> Outputs | None:
+    """Return the outputs of the base in the same format; None where its folder has it under other names."""
+    try:
+        convert(source.base, path, dtype, source.name, progress)
+    except ExportError:
+        return None
+    return measure_base(source, tokenizer, reference, path, progress)

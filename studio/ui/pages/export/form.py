@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QButtonGroup, QWidget
@@ -13,6 +14,7 @@ from studio.engine.export.gguf.formats import FORMATS
 from studio.engine.methods import METHODS
 from studio.i18n import gettext_noop, tr
 from studio.runs import RunFolder
+from studio.text.numbers import size_text
 from studio.ui.models.runs import RunSummary, method_title, when_text
 from studio.ui.pages.export.target import TargetCard
 from studio.ui.widgets.buttons import push_button
@@ -22,6 +24,9 @@ from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
+
+if TYPE_CHECKING:
+    from studio.runner.actions import GgufChoices
 
 DTYPES = {
     "auto": gettext_noop("The format the base model is stored in: as many bytes a weight as the base has."),
@@ -33,6 +38,7 @@ DTYPES = {
         "Two bytes a weight, the range of fp32 but two significant digits: fine changes may be rounded away."
     ),
 }
+GGUF = tuple(FORMATS)
 GGUF_DTYPES = {name: chosen.about for name, chosen in FORMATS.items()} | {
     "auto": gettext_noop("Two bytes a weight: bf16 for a base that is stored so, f16 for any other."),
 }
@@ -47,6 +53,7 @@ class ExportForm(Card):
         super().__init__(tr("What to export"), parent)
         self._runs: dict[str, RunSummary] = {}
         self._busy = ""
+        self._gguf: GgufChoices | None = None
         self.run = ComboBox()
         self.run.setAccessibleName(tr("Run"))
         self.run.setPlaceholderText(tr("No run to export"))
@@ -102,22 +109,39 @@ class ExportForm(Card):
 
     def _show_target(self) -> None:
         dtypes = self.target.dtypes
-        self.dtype.set_choices([("auto", tr("Automatic")), *((dtype, dtype) for dtype in dtypes)])
+        self.dtype.set_choices([("auto", tr("Automatic")), *((dtype, self._dtype_text(dtype)) for dtype in dtypes)])
         self._dtype_row.setVisible(len(dtypes) > 1)
         self.button.setText(tr(self.target.action))
         self.button.setAccessibleName(self.button.text())
         self._show_dtype()
 
     def _show_dtype(self) -> None:
-        texts = GGUF_DTYPES if self.target.dtypes == tuple(FORMATS) else DTYPES
-        self._about_dtype.setText(tr(texts[self.dtype.value()]))
+        texts = GGUF_DTYPES if self.target.dtypes == GGUF else DTYPES
+        self._about_dtype.setText(self._dtype_reason() or tr(texts[self.dtype.value()]))
+        self._show_button()
+
+    def set_gguf(self, found: GgufChoices | None) -> None:
+        """Say how large a GGUF file of the chosen run will be in each format; None while that is not known."""
+        self._gguf = found
+        self._show_target()
+
+    def _dtype_text(self, dtype: str) -> str:
+        """Return a format with the size of the file where that is known."""
+        if self.target.dtypes != GGUF or self._gguf is None or dtype not in self._gguf.sizes:
+            return dtype
+        return f"{dtype} · {size_text(self._gguf.sizes[dtype])}"
+
+    def _dtype_reason(self) -> str:
+        """Return why the chosen format cannot be taken, in a sentence, or ""."""
+        chosen = FORMATS.get(self.dtype.value()) if self.target.dtypes == GGUF else None
+        return self._gguf.no_k_quants if chosen and chosen.k_quant and self._gguf else ""
 
     def _show_button(self) -> None:
-        problem = self._busy or ("" if self._runs else tr("No run has finished yet."))
+        problem = self._busy or ("" if self._runs else tr("No run has finished yet.")) or self._dtype_reason()
         self.button.setEnabled(not problem)
         self.button.setToolTip(problem or tr("Write the files, read them back, and compare outputs (Ctrl+Return)"))
         for widget in (self.run, self.dtype):
-            widget.setEnabled(not problem)
+            widget.setEnabled(bool(self._runs) and not self._busy)
         for card in self.cards.values():
             card.setEnabled(not self._busy and not card.reason)
         self.refusal.set("" if self._busy else problem, "warning")

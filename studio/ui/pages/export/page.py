@@ -21,6 +21,7 @@ from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.export.certificate import CertificateView
 from studio.ui.pages.export.form import ExportForm
+from studio.ui.pages.export.gguf import FormatsCard, OllamaCard
 from studio.ui.pages.export.latency import LatencyCard
 from studio.ui.widgets.card import Card
 from studio.ui.widgets.layout import STRETCH, hbox, scrolled, vbox
@@ -42,10 +43,12 @@ class ExportPage(Page):
         self.form, self.certificate = ExportForm(), CertificateView()
         self.exports = ExportsModel()
         self.latency = LatencyCard(context)
+        self.formats, self.ollama = FormatsCard(), OllamaCard(context)
         self.past = QListView()
         self._export = Job(self, context, tr("Exporting"))
         self._read_runs = Job(self, context, tr("Reading the runs"))
         self._read_exports = Job(self, context, tr("Reading the exports"))
+        self._read_sizes = Job(self, context, tr("Reading the base model"))
         self._lay_out()
         self._connect()
 
@@ -81,7 +84,11 @@ class ExportPage(Page):
 
     def _show_run(self) -> None:
         """List the exports of the chosen run, and show the newest."""
-        self.latency.set_folder(self.form.folder)
+        folder = self.form.folder
+        self.latency.set_folder(folder)
+        self.form.set_gguf(None)
+        if folder is not None:
+            self._read_sizes.start(lambda progress: actions.gguf_choices(folder, progress))
         self._list_exports(None)
 
     def _show_result(self, result: ExportResult) -> None:
@@ -105,16 +112,20 @@ class ExportPage(Page):
     def _show_exports(self, read: tuple[list[PastExport], Path | None]) -> None:
         exports, wanted = read
         self.exports.set_exports(exports)
+        self.formats.set_exports(exports)
         self._past_card.setVisible(bool(exports))
         if not exports:
             self.certificate.show_nothing()
+            self.ollama.set_export(None)
             return
         row = max(0, self.exports.row_of(wanted)) if wanted else 0
         self.past.setCurrentIndex(self.exports.index(row))
 
     def _show_chosen(self, index: QModelIndex) -> None:
         if index.isValid():
-            self.certificate.show_export(self.exports.export(index.row()))
+            export = self.exports.export(index.row())
+            self.certificate.show_export(export)
+            self.ollama.set_export(export)
 
     def _newly_shown(self) -> Path | None:
         """Return the run of the other pages when it became another one; otherwise the choice here stands."""
@@ -134,6 +145,8 @@ class ExportPage(Page):
         self._export.progressed.connect(self.form.progress.report)
         self._read_runs.finished.connect(self._show_runs)
         self._read_exports.finished.connect(self._show_exports)
+        self._read_sizes.finished.connect(self.form.set_gguf)
+        self._read_sizes.failed.connect(lambda _: None)  # the export says the same, and only to whom it concerns
         for reading in (self._read_runs, self._read_exports):
             reading.failed.connect(self.certificate.show_failure)
 
@@ -151,7 +164,7 @@ class ExportPage(Page):
         self._past_card.body.addWidget(self.past)
         self._past_card.hide()
         holder = QWidget()
-        vbox(self.form, self._past_card, self.latency, STRETCH, spacing=2, parent=holder)
+        vbox(self.form, self._past_card, self.formats, self.ollama, self.latency, STRETCH, spacing=2, parent=holder)
         return scrolled(holder)
 
     @override
