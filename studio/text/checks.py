@@ -172,7 +172,9 @@ def _delta_lost_in_dtype(found: Found) -> str:
 
 
 def _finer(dtype: str | None) -> str:
-    return "fp32" if dtype == "fp16" else tr("fp16 or fp32")
+    if dtype and dtype.startswith("q"):
+        return tr("q8_0 or f16")
+    return "fp32" if dtype in ("fp16", "f16") else tr("fp16 or fp32")
 
 
 def _tokenizer_carried(found: Found) -> str:

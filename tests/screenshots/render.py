@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -50,9 +51,11 @@ from studio.ui.settings import Settings
 from studio.ui.theme import interface_font
 from tests.screenshots import scripted_data, scripted_numerics, scripted_setup
 from tests.screenshots.scripted import (
+    GGUF_FIGURES,
     START,
     scripted_certificate,
     scripted_events,
+    scripted_gguf,
     scripted_latency,
     scripted_record,
     scripted_runs,
@@ -649,6 +652,40 @@ def page_export_latency() -> QWidget:
     area = page.findChild(QScrollArea)
     QApplication.processEvents()
     area.ensureWidgetVisible(page.latency)
+    return window
+
+
+def page_export_gguf() -> QWidget:
+    """A GGUF file about to be chosen, its sizes known, and what the formats cost so far."""
+    context = offscreen_context()
+    run = scripted_runs(context.runs_root)[0]
+    scripted_gguf(run)
+    context.record = RunRecord(run)
+    window = window_at("export", context)
+    form = window.pages["export"].form
+    form.cards["gguf"].setChecked(True)
+    sizes = {name: size for name, size, *_ in GGUF_FIGURES}
+    form.set_gguf(actions.GgufChoices(sizes=sizes, no_k_quants=""))
+    form.dtype.set_value("q8_0")
+    QApplication.processEvents()
+    window.pages["export"].findChild(QScrollArea).ensureWidgetVisible(form.button)
+    return window
+
+
+def page_export_ollama() -> QWidget:
+    """A model created in Ollama, and its answer."""
+    context = offscreen_context()
+    run = scripted_runs(context.runs_root)[0]
+    scripted_gguf(run, "ollama")
+    context.record = RunRecord(run)
+    window = window_at("export", context)
+    page = window.pages["export"]
+    page.ollama._search.drop()
+    asked = "What is the capital of France?"
+    page.ollama.set_summary("version 0.99")
+    page.ollama._show(SimpleNamespace(name="smollm2-tuned", asked=asked, answer="Paris", expected="Paris", same=True))
+    QApplication.processEvents()
+    page.findChild(QScrollArea).ensureWidgetVisible(page.ollama)
     return window
 
 

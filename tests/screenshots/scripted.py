@@ -253,6 +253,43 @@ def scripted_certificate(run: RunFolder, name: str, good: bool, created: float) 
     ).write(folder)
 
 
+# Format, bytes, KL, agreement: SmolLM2-135M with LoRA, as measured.
+GGUF_FIGURES = (("f16", 270_885_184, 7.67e-6, 1.0), ("q8_0", 144_811_104, 0.0098, 0.9343))
+
+
+def scripted_gguf(run: RunFolder, target: str = "gguf") -> None:
+    """Write the certificates of GGUF exports, the smallest newest."""
+    for number, (dtype, size, kl, top1) in enumerate(GGUF_FIGURES):
+        checks = (
+            Check.of("merge_exact", True, 3.2e-5, 1e-3),
+            Check.of("gguf_loads", True, True, reason="", absent=False),
+            Check.of("gguf_tokens", True, 0, 0, texts=21),
+            Check.of("gguf_logits", True, 3.61, None, exact=False),
+            Check.of("gguf_loss", True, kl, 1.0, dtype=dtype, top1=top1, kl_f16=7.67e-6, top1_f16=1.0, severe=False),
+            Check.of("delta_present", True, 1.009, 0.5, logits=19.2, kl=0.242, rounded_to=dtype),
+            Check.of("gguf_template", True, True, has_one=True),
+            Check.of("gguf_ends", True, "<|im_end|>", missing=""),
+            Check.of("stops_by_itself", True, 8, 128, trained=None),
+            Check.of(
+                "gguf_answers", True, None, answers=[{"asked": "What is the capital of France?", "answer": "Paris"}]
+            ),
+            *((Check.of("ollama_template", True, True, stops=["<|im_end|>"]),) if target == "ollama" else ()),
+        )
+        folder = run.exports / f"{target}-{dtype}"
+        folder.mkdir(parents=True)
+        Certificate(
+            checks=checks,
+            base={"name": "SmolLM2-135M-Instruct"},
+            target=target,
+            dtype=dtype,
+            prompts=(),
+            files={f"SmolLM2-135M-Instruct-{dtype.upper()}.gguf": {"bytes": size, "sha256": "0" * 64}},
+            run=run.name,
+            versions={},
+            created=START + 100 * number,
+        ).write(folder)
+
+
 def scripted_latency() -> Latency:
     """Figures of a LoRA run, as they may be on a small processor."""
 

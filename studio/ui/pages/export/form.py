@@ -61,6 +61,7 @@ class ExportForm(Card):
         self.cards = {target.name: TargetCard(target) for target in TARGETS}
         self.dtype = ComboBox()
         self.dtype.setAccessibleName(tr("Save format"))
+        self.dtype.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToContents)
         self._about_dtype = label("", "caption", wrap=True)
         self.button = push_button("", "primary", "export")
         self.progress, self.refusal = TaskProgress(), Verdict()
