@@ -15,6 +15,7 @@ from studio.i18n import tr
 from studio.schema import Count, Moment, Range, Seconds, read_as
 
 MAX_STATE_BYTES = 1 << 20
+RESULT_RECORD = "adapter.json"
 
 
 class StoredModel(TypedDict, total=False):
@@ -70,6 +71,15 @@ class StoredBase(TypedDict, total=False):
 
     path: str
     base_files: dict[str, StoredPrint]
+    other_files: dict[str, StoredPrint]
+
+
+class StoredResult(TypedDict, total=False):
+    """adapter/adapter.json: what the trained part was when it was saved."""
+
+    step: Count
+    update: Count
+    files: dict[str, StoredPrint]
 
 
 def read_stored(path: Path, kind: Any, most: int = MAX_STATE_BYTES) -> dict[str, Any]:

@@ -45,6 +45,20 @@ def _measured_again(found: Found) -> str:
     return tr("The outputs were not compared again: {reason}").format(reason=found["reason"])
 
 
+def _trained_part_unchanged(found: Found) -> str:
+    if found["value"]:
+        return tr("The trained part is, byte for byte, what training saved.")
+    return tr("The run is of an earlier version, so its trained part could not be compared with what training saved.")
+
+
+def _base_unchanged(found: Found) -> str:
+    if found["value"] == "all":
+        return tr("Weights, configuration, tokenizer and templates of the base are those that the run was trained on.")
+    if found["value"] == "weights":
+        return tr("The base's weights are those that the run was trained on; of its tokenizer, no record was kept.")
+    return tr("No record was kept of the base that the run was trained on, so it could not be compared.")
+
+
 def _loads_completely(found: Found) -> str:
     if found["passed"]:
         return tr("The export opens from disk, with every weight in its place.")
@@ -296,6 +310,8 @@ def _number(value: Any) -> str:
 _SENTENCES: dict[str, Callable[[Found], str]] = {
     "files_unchanged": _files_unchanged,
     "measured_again": _measured_again,
+    "trained_part_unchanged": _trained_part_unchanged,
+    "base_unchanged": _base_unchanged,
     "loads_completely": _loads_completely,
     "all_weights_finite": _all_weights_finite,
     "weights_as_written": _weights_as_written,

@@ -111,7 +111,7 @@ def _make(
     with explained(place.parent):
         (place / "README.md").write_text(write_card(source, target, dtype, checks), encoding="utf-8")
     return Certificate(
-        checks=checks,
+        checks=(*source.origin, *checks),
         base={"name": source.name, "kind": source.kind, "files": source.base_files},
         target=target.name,
         dtype=dtype,

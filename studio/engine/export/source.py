@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,15 +9,17 @@ from typing import Literal
 from studio.config import RunConfig, read_config
 from studio.engine.control import Progress
 from studio.engine.estimate.plan import with_storage
+from studio.engine.export.certificate import Check
 from studio.engine.methods import METHODS, Method
-from studio.engine.models.files import FilePrint, fingerprint, model_name
+from studio.engine.models.files import FilePrint, belongings, fingerprint, model_name, sha256
 from studio.engine.models.find import resolve_model
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.inspect import inspect_model
 from studio.errors import ExportError
-from studio.files import expand_user
+from studio.files import expand_user, is_file
 from studio.i18n import tr
 from studio.runs import RunFolder
+from studio.runs.read import RESULT_RECORD, StoredBase, StoredResult, read_stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class Source:
         base: the folder of the base model; `base_files` are the sizes and SHA-256 of its files.
         kind: what the run treated the base as.
         name: what the base is called in the export; never a path of this machine.
+        origin: whether trained part and base are those of the training.
     """
 
     folder: RunFolder
@@ -39,13 +41,14 @@ class Source:
     info: ModelInfo
     kind: Literal["base", "chat"]
     name: str
+    origin: tuple[Check, ...]
 
 
 def open_source(folder: RunFolder, progress: Progress) -> Source:
     """Return what the run offers for export.
 
     Raises:
-        ExportError: the run has no trained part, or its base has changed since.
+        ExportError: the run has no trained part, or that or its base has changed since.
         StudioError: the run folder or the base model cannot be read.
     """
     state = folder.read_state()
@@ -60,7 +63,8 @@ def open_source(folder: RunFolder, progress: Progress) -> Source:
     base = resolve_model(trained_on.get("path", config.model.path), progress)
     info = inspect_model(base, progress)
     base_files = fingerprint(base, progress)
-    _refuse_changed(folder, base, base_files)
+    trained_part = _compare_trained_part(folder)
+    compared = _compare_base(folder, base, base_files)
     return Source(
         folder=folder,
         config=config,
@@ -70,15 +74,54 @@ def open_source(folder: RunFolder, progress: Progress) -> Source:
         info=info,
         kind=trained_on.get("kind", info.kind),
         name=_public_name(config.model.path, base),
+        origin=(
+            Check.of("trained_part_unchanged", True, trained_part),
+            Check.of("base_unchanged", True, compared),
+        ),
     )
 
 
-def _refuse_changed(folder: RunFolder, base: Path, now: dict[str, FilePrint]) -> None:
-    """Refuse a base that is not the one trained on. A run of an older version, without the record, passes."""
-    record = folder.path / "base.json"
-    if not record.exists():
-        return
-    before = json.loads(record.read_text(encoding="utf-8"))["base_files"]
+def _compare_trained_part(folder: RunFolder) -> bool:
+    """Return whether the trained part was compared with what training saved; a run of an older version has no record.
+
+    Raises:
+        RunFolderError: the record is damaged.
+        ExportError: it is not what training saved.
+    """
+    record = folder.adapter / RESULT_RECORD
+    if not is_file(record):
+        return False
+    saved: dict[str, FilePrint] = read_stored(record, StoredResult).get("files", {})
+    there = {file.name for file in folder.adapter.iterdir() if is_file(file)}
+    names = {name for name in saved.keys() | there if name.endswith((".safetensors", ".json"))} - {RESULT_RECORD}
+    changed = [
+        name
+        for name in sorted(names)
+        if name not in there or name not in saved or saved[name]["sha256"] != sha256(folder.adapter / name)
+    ]
+    if changed:
+        raise ExportError(
+            tr(
+                "The trained part in {folder} is not what training saved ({files}); "
+                "put the old files back, or train again."
+            ).format(folder=folder.adapter, files=", ".join(changed))
+        )
+    return True
+
+
+def _compare_base(folder: RunFolder, base: Path, now: dict[str, FilePrint]) -> Literal["all", "weights", "nothing"]:
+    """Return how much of the base was compared with what the run was trained on; older versions recorded less.
+
+    Raises:
+        RunFolderError: the record is damaged.
+        ExportError: it is not what the run was trained on.
+    """
+    if not is_file(folder.path / "base.json"):
+        return "nothing"
+    record = read_stored(folder.path / "base.json", StoredBase)
+    before, others = record.get("base_files", {}), record.get("other_files")
+    if others is not None:
+        before, now = before | others, now | belongings(base)
     changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if changed:
         raise ExportError(
@@ -87,6 +130,7 @@ def _refuse_changed(folder: RunFolder, base: Path, now: dict[str, FilePrint]) ->
                 "put the old files back, or train again."
             ).format(base=base, files=", ".join(changed))
         )
+    return "weights" if others is None else "all"
 
 
 def _public_name(path_or_id: str, base: Path) -> str:

@@ -51,7 +51,8 @@ def verify_export(path: Path, progress: Progress = no_progress) -> Certificate:
     reason = ""
     if run.name == certified.run and run.state.exists():
         try:
-            measured = _measure(open_source(run, progress), certified, path, progress)
+            source = open_source(run, progress)
+            measured = (*source.origin, *_measure(source, certified, path, progress))
             return dataclasses.replace(certified, checks=(files, Check.of("measured_again", True, True), *measured))
         except Cancelled:
             raise

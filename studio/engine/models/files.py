@@ -15,6 +15,12 @@ from studio.i18n import gettext_noop, tr
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _POINTER = b"version https://git-lfs"  # how a pointer of Git LFS begins
+# What belongs to a model besides its weights and its configuration; templates may also stand in a folder of their own.
+BELONGINGS = (
+    "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model",
+    "sentencepiece.bpe.model", "chat_template.jinja", "chat_template.json",
+)  # fmt: skip
 # The cache of the hub: `models--owner--name`, in it `snapshots`, `blobs` and `refs`.
 CACHED = "models--"
 SNAPSHOTS = "snapshots"
@@ -191,6 +197,16 @@ def fingerprint(folder: Path, progress: Progress = no_progress) -> dict[str, Fil
         progress("checking_model", number, len(files))
         prints[file.name] = {"bytes": file.stat().st_size, "sha256": sha256(file)}
     return prints
+
+
+def belongings(folder: Path) -> dict[str, FilePrint]:
+    """Return the prints of tokenizer, chat templates and generation config of a model, by file name."""
+    files = [*(folder / name for name in BELONGINGS), *folder.glob("additional_chat_templates/*.jinja")]
+    return {
+        file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256(file)}
+        for file in sorted(files)
+        if is_file(file)
+    }
 
 
 def sha256(path: Path) -> str:

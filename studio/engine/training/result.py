@@ -26,9 +26,9 @@ from studio.engine.training.state import Position
 from studio.errors import RunFolderError, TrainingError
 from studio.i18n import tr
 from studio.runs import RunFolder, sync_folder
+from studio.runs.read import RESULT_RECORD
 
 log = logging.getLogger(__name__)
-RECORD = "adapter.json"
 
 
 def save_trained(model: TrainableModel, method: str, folder: Path, position: Position) -> int:
@@ -48,7 +48,7 @@ def save_trained(model: TrainableModel, method: str, folder: Path, position: Pos
             file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in sorted(draft.iterdir())
         }
         record = {"step": position.step, "update": position.update, "files": files}
-        (draft / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        (draft / RESULT_RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         for file in draft.iterdir():
             with file.open("rb+") as opened:  # on the disk before the folder gets its name
                 os.fsync(opened.fileno())
@@ -102,13 +102,13 @@ def _saved_update(folder: RunFolder) -> int:
     if not any(folder.adapter.glob("*.safetensors")):
         return -1
     try:
-        record: dict[str, Any] = json.loads((folder.adapter / RECORD).read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads((folder.adapter / RESULT_RECORD).read_text(encoding="utf-8"))
         whole = all(sha256(folder.adapter / name) == known["sha256"] for name, known in record["files"].items())
         return int(record["update"]) if whole else -1
     except FileNotFoundError:  # of an earlier version, or a file is missing
-        return int(folder.read_state().get("updates", 0)) if not (folder.adapter / RECORD).exists() else -1
+        return int(folder.read_state().get("updates", 0)) if not (folder.adapter / RESULT_RECORD).exists() else -1
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        log.warning("%s is damaged: %s", folder.adapter / RECORD, error)
+        log.warning("%s is damaged: %s", folder.adapter / RESULT_RECORD, error)
         return -1
 
 

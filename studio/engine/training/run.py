@@ -26,7 +26,7 @@ from studio.engine.estimate.plan import Plan, place_of, plan, storage_reasons, w
 from studio.engine.estimate.remedies import refusal
 from studio.engine.fit import Fit
 from studio.engine.methods import METHODS
-from studio.engine.models.files import fingerprint
+from studio.engine.models.files import belongings, fingerprint
 from studio.engine.models.find import resolve_model
 from studio.engine.models.info import ModelInfo, as_configured
 from studio.engine.models.inspect import inspect_model
@@ -373,7 +373,7 @@ class _Run:
         check_positions(self._config, info, data)
         found = self._plan(info, data)
         self._report_data(data)
-        record = {"path": str(info.path), "base_files": base}
+        record = {"path": str(info.path), "base_files": base, "other_files": belongings(info.path)}
         write_atomically(self._folder.path / "base.json", json.dumps(record, ensure_ascii=False, indent=2) + "\n")
         self._retention = retention = self._watch_retention(info, tokenizer, data) if self._ranks.main else None
         prepared = Prepared(info, data, precision, _pad_id(tokenizer), found.place.available, found.fit, retention)

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
+from studio.engine.control import no_progress
 from studio.engine.export.run import export_run
-from studio.engine.models.files import fingerprint
+from studio.engine.export.source import open_source
+from studio.engine.models.files import belongings, fingerprint, sha256
 from studio.errors import ConfigError, ExportError, StudioError
 from studio.runs import RunFolder
 
@@ -40,6 +43,94 @@ def test_a_base_that_changed_since_training(make_run: MakeRun, bases: dict[str, 
 
     with pytest.raises(ExportError, match=r"changed since .*config\.json, model\.safetensors"):
         export_run(run, "adapter")
+
+
+def test_a_base_whose_tokenizer_or_template_changed_since_training(
+    make_run: MakeRun, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    base = shutil.copytree(bases["llama-tied"], tmp_path / "base")
+    run = make_run(base)
+    record = {"path": str(base), "base_files": fingerprint(base), "other_files": belongings(base)}
+    (run.path / "base.json").write_text(json.dumps(record))
+    assert {check.name: check.value for check in open_source(run, no_progress).origin}["base_unchanged"] == "all"
+
+    (base / "chat_template.jinja").write_text("{{ messages[0].content }}")
+
+    with pytest.raises(ExportError, match=r"changed since .*chat_template\.jinja"):
+        export_run(run, "adapter")
+
+
+def lose_a_layer(adapter: Path) -> None:
+    weights = load_file(adapter / "adapter_model.safetensors")
+    save_file(
+        {name: value for name, value in weights.items() if ".1." not in name}, adapter / "adapter_model.safetensors"
+    )
+
+
+def scale(adapter: Path) -> None:
+    weights = load_file(adapter / "adapter_model.safetensors")
+    save_file({name: 2 * value for name, value in weights.items()}, adapter / "adapter_model.safetensors")
+
+
+def add_a_layer(adapter: Path) -> None:
+    weights = load_file(adapter / "adapter_model.safetensors")
+    name = next(iter(weights))
+    save_file(weights | {name.replace(".0.", ".7."): weights[name].clone()}, adapter / "adapter_model.safetensors")
+
+
+def change_alpha(adapter: Path) -> None:
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps(config | {"lora_alpha": 16}))
+
+
+def change_a_flag(adapter: Path) -> None:
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps(config | {"use_rslora": True}))
+
+
+def lose_the_config(adapter: Path) -> None:
+    (adapter / "adapter_config.json").unlink()
+
+
+def add_weights(adapter: Path) -> None:
+    shutil.copyfile(adapter / "adapter_model.safetensors", adapter / "model-00002-of-00002.safetensors")
+
+
+def forget_a_file(adapter: Path) -> None:
+    record = json.loads((adapter / "adapter.json").read_text())
+    del record["files"]["adapter_config.json"]
+    (adapter / "adapter.json").write_text(json.dumps(record))
+
+
+def damage_the_record(adapter: Path) -> None:
+    (adapter / "adapter.json").write_text('{"files": {"adapter_model.safetensors": 3}}')
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lose_a_layer,
+        scale,
+        add_a_layer,
+        change_alpha,
+        change_a_flag,
+        lose_the_config,
+        add_weights,
+        forget_a_file,
+        damage_the_record,
+    ],
+)
+def test_a_trained_part_that_is_not_what_training_saved(make_run: MakeRun, damage: Callable[[Path], None]) -> None:
+    run = make_run()
+    files = {file.name: {"bytes": file.stat().st_size, "sha256": sha256(file)} for file in run.adapter.iterdir()}
+    (run.adapter / "adapter.json").write_text(json.dumps({"step": 3, "update": 3, "files": files}))
+    assert {check.name: check.value for check in open_source(run, no_progress).origin}["trained_part_unchanged"] is True
+
+    damage(run.adapter)
+
+    with pytest.raises(StudioError, match=r"not what training saved|adapter\.json .*is damaged"):
+        export_run(run, "merged")
+    assert not run.exports.exists()
 
 
 def test_a_base_that_is_gone(make_run: MakeRun, bases: dict[str, Path], tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from studio.runs import RunFolder
 MakeRun = Callable[..., RunFolder]
 CONTRACT = {"passed", "checks", "base", "target", "dtype", "prompts", "files"}
 CHECKS = {
+    "trained_part_unchanged",
+    "base_unchanged",
     "loads_completely",
     "all_weights_finite",
     "weights_as_written",
