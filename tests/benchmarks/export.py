@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -105,7 +104,12 @@ def _beside(found: dict[str, float]) -> str:
 
 
 def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Return the most that this process held at once, in bytes."""
+    import torch
+
+    from studio.engine.device import peak_memory
+
+    return peak_memory(torch.device("cpu"))
 
 
 def _peft(run: Path) -> dict[str, float]:
@@ -145,13 +149,13 @@ def _ours(run: Path) -> dict[str, float]:
         took, spent = time.perf_counter() - began, time.process_time() - spent
     if not result.passed:
         sys.exit("The export did not pass its own checks.")
-    parameters = inspect_model(Path(read_config(run / "config.toml").model.path)).parameters
+    info = inspect_model(Path(read_config(run / "config.toml").model.path))
     return {
         "seconds": took,
         "processor": spent,
         "peak": _peak(),
         "before": before,
-        "estimated": whole_bytes(parameters, merged=True),
+        "estimated": whole_bytes(info, merged=True),
     }
 
 

@@ -206,7 +206,7 @@ def test_a_model_goes_by_parts_only_where_it_does_not_fit_well(
     assert needs("tight")
     with pytest.raises(ExportError, match="close other programs"):
         needs("none")
-    monkeypatch.setattr(memory, "_AS_IT_IS", 10**12)
+    monkeypatch.setattr(memory, "_MODEL", 10**12)
     assert needs("tight", "adapter")
     with pytest.raises(ExportError, match=r"as self-contained, .* with more\. Exported as merged or adapter, it needs"):
         needs("tight", "self-contained", total=10**12)
