@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -13,12 +14,15 @@ from studio.engine.data.render import Renderer
 from studio.engine.data.report import RowSkipped
 from studio.engine.export.prefix import Prefix
 from studio.engine.export.source import Source
+from studio.engine.models.config import sanitised
 from studio.engine.models.files import terms_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 GENERATION_CONFIG = "generation_config.json"
+# What config.json says of the base's own files, and not of the model.
+_OF_THE_FILES = {"quantization_config", "torch_dtype", "dtype", "transformers_version"}
 
 
 def carry_over(source: Source, tokenizer: PreTrainedTokenizerBase, prefix: Prefix, folder: Path) -> None:
@@ -26,6 +30,53 @@ def carry_over(source: Source, tokenizer: PreTrainedTokenizerBase, prefix: Prefi
     prefix.tokenizer.save_pretrained(folder)
     text = json.dumps(generation_config(source, tokenizer, prefix), ensure_ascii=False, indent=2) + "\n"
     (folder / GENERATION_CONFIG).write_text(text, encoding="utf-8")
+    keep_readable(source, folder)
+
+
+def keep_readable(source: Source, folder: Path) -> None:
+    """Add to an export what transformers 4 needs, beside what transformers 5 has written.
+
+    transformers 5 moves `rope_theta` into `rope_parameters`: version 4 then takes 10000 and says nothing. It also names
+    a class of tokenizers, and a key of special tokens, that version 4 does not know.
+    """
+    config, tokenizer = folder / "config.json", folder / "tokenizer_config.json"
+    if config.exists():
+        written = json.loads(config.read_text(encoding="utf-8"))
+        older = written | _older_keys(json.loads((source.base / "config.json").read_text(encoding="utf-8")), written)
+        if _says_the_same(written, older):
+            config.write_text(json.dumps(older, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    if tokenizer.exists():
+        values = json.loads(tokenizer.read_text(encoding="utf-8"))
+        if values.get("tokenizer_class") == "TokenizersBackend":
+            values["tokenizer_class"] = "PreTrainedTokenizerFast"
+        if isinstance(values.get("extra_special_tokens"), list):
+            values["additional_special_tokens"] = values.pop("extra_special_tokens")
+        tokenizer.write_text(json.dumps(values, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def _older_keys(base: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]:
+    """Return the keys of the base's config.json that transformers 5 has left out, and those that it renamed."""
+    safe = sanitised(base)
+    older = {
+        key: value
+        for key, value in base.items()
+        if key not in written and key not in _OF_THE_FILES and safe.get(key) == value
+    }
+    rope = written.get("rope_parameters")
+    if isinstance(rope, dict) and "rope_theta" in rope:
+        older.setdefault("rope_theta", rope["rope_theta"])
+        if rope.get("rope_type", "default") != "default":
+            older.setdefault("rope_scaling", {key: value for key, value in rope.items() if key != "rope_theta"})
+    return older | ({"torch_dtype": written["dtype"]} if "dtype" in written else {})
+
+
+def _says_the_same(written: dict[str, Any], older: dict[str, Any]) -> bool:
+    """Return whether this version of transformers reads the same out of two configurations."""
+    from transformers import CONFIG_MAPPING
+
+    make = CONFIG_MAPPING[written["model_type"]].from_dict
+    before, after = (make(copy.deepcopy(sanitised(values))).to_dict() for values in (written, older))
+    return all(after.get(key) == value for key, value in before.items())
 
 
 def carry_terms(base: Path, folder: Path) -> None:

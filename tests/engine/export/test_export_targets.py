@@ -53,6 +53,24 @@ def logits(model: Any) -> torch.Tensor:
         return model.float()(input_ids=IDS).logits
 
 
+def test_an_export_keeps_what_transformers_4_reads(make_run: MakeRun, bases: dict[str, Path], tmp_path: Path) -> None:
+    base = shutil.copytree(bases["llama-tied"], tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    del config["rope_parameters"], config["dtype"]
+    older = {"rope_theta": 50000.0, "rope_scaling": {"rope_type": "linear", "factor": 2.0}, "torch_dtype": "float32"}
+    (base / "config.json").write_text(json.dumps(config | older))
+
+    export = export_run(make_run(base), "merged").path
+
+    written = json.loads((export / "config.json").read_text())
+    assert {key: written[key] for key in older} == older
+    assert written["rope_parameters"] == {"rope_theta": 50000.0, **older["rope_scaling"]}
+    tokenizer = json.loads((export / "tokenizer_config.json").read_text())
+    assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert "extra_special_tokens" not in tokenizer
+    assert set(tokenizer["additional_special_tokens"]) >= {"<|im_start|>", "<|im_end|>"}
+
+
 def base_plus_adapter(base: Path, run: RunFolder) -> torch.Tensor:
     return logits(PeftModel.from_pretrained(plain(base, dtype=torch.float32), str(run.adapter)))
 
