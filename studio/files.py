@@ -35,6 +35,11 @@ def expand_user(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
+def is_special(path: Path) -> bool:
+    """Return whether something stands at a path that is no regular file: a folder, a pipe, a socket or a device."""
+    return os.path.lexists(path) and not is_file(path)
+
+
 def open_regular(path: Path) -> BufferedReader:
     """Open a regular file for reading, in binary.
 
@@ -61,6 +66,13 @@ def read_bytes(path: Path, most: int = MAX_TEXT_BYTES) -> bytes:
     if len(found) > most:
         raise OSError(errno.EFBIG, tr("it is far too long"), str(path))
     return found
+
+
+def read_tail(path: Path, most: int) -> bytes:
+    """Return the last bytes of a regular file, all of it where it has no more than `most`. Raises `OSError`."""
+    with open_regular(path) as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - most))
+        return file.read(most)
 
 
 def read_text(path: Path, most: int = MAX_TEXT_BYTES) -> str:

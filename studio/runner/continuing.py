@@ -11,6 +11,7 @@ from typing import Any, Literal
 from studio.engine.control import Progress, no_progress
 from studio.errors import RunFolderError
 from studio.events import CheckpointSaved, RunEvent, StepCompleted, from_json
+from studio.files import read_tail
 from studio.runner.record import RunRecord
 from studio.runs import RunFolder, holder_of, list_runs, read_lock
 
@@ -108,11 +109,10 @@ def _cut_off(folder: RunFolder, state: dict[str, Any]) -> CutOff:
 
 def _last_events(folder: RunFolder) -> list[RunEvent]:
     """Return what stands at the end of a journal; a line that is cut is left out."""
-    if not folder.journal.is_file():
+    try:
+        lines = read_tail(folder.journal, _TAIL).decode("utf-8", errors="replace").splitlines()
+    except OSError:
         return []
-    with folder.journal.open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-        lines = file.read(_TAIL).decode("utf-8", errors="replace").splitlines()
     found = []
     for line in lines:
         with suppress(ValueError):

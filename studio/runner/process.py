@@ -25,6 +25,7 @@ from studio.engine.child import python_process
 from studio.engine.control import Control
 from studio.errors import TrainingError
 from studio.events import ProgressReported, RunFailed, RunFinished, from_json
+from studio.files import open_regular, read_tail
 from studio.i18n import set_language, tr
 from studio.logs import log_to_file
 from studio.runner.commands import own_file
@@ -189,7 +190,7 @@ class Follower:
 
     def _told(self) -> Any:
         """Return what stands in the file of progress. Raises `OSError`, and `ValueError` while it is being written."""
-        with self._folder.progress.open("rb") as file:
+        with open_regular(self._folder.progress) as file:
             return json.loads(file.read(FAILURE_BYTES))
 
     def _failure(self) -> str:
@@ -256,11 +257,7 @@ def _memory_kills() -> int:
 
 def _output_tail(path: Path) -> str:
     try:
-        if not path.is_file():
-            return ""
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - OUTPUT_TAIL))
-            return file.read(OUTPUT_TAIL).decode(errors="replace")
+        return read_tail(path, OUTPUT_TAIL).decode(errors="replace")
     except OSError:
         return ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 import tomllib
 import uuid
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import get_args
 
 from studio.config import RunConfig, parse_config, write_config
 from studio.errors import RunFolderError, StudioError
+from studio.files import read_bytes
 from studio.i18n import tr
 from studio.runner.controller import Controller, Where
 from studio.runs import write_atomically
@@ -136,9 +138,9 @@ class RunQueue:
 def _read(path: Path) -> tuple[QueuedRun, ...]:
     """Return the runs of a file; what is damaged in it is left out, with a log line."""
     try:
-        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+        if not os.path.lexists(path):
             return ()
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_bytes(path, _MOST_BYTES))
     except (OSError, ValueError, RecursionError) as error:
         log.warning("The queue %s cannot be read: %s", path, error)
         return ()

@@ -7,6 +7,7 @@ import math
 from array import array
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -36,11 +37,13 @@ from studio.events import (
     RunStarted,
     StepCompleted,
 )
+from studio.files import read_tail
 from studio.runner.series import MetricSeries
 from studio.runs import RunFolder, read_journal
 from studio.text.words import interruption_text
 
 LOG_LINES = 5000
+LOG_BYTES = 1 << 22  # at the end of a log, which are read
 SPEED_WINDOW = 16
 # Fields of `StepCompleted` that become series. Every step has the first ones, only those of some runs the others.
 OF_STEPS = ("loss", "grad_norm", "learning_rate", "update", "tokens", "supervised_tokens", "seconds")
@@ -164,9 +167,8 @@ class RunRecord:
         record = cls(folder)
         for event in read_journal(folder.journal):
             record.apply(event)
-        if folder.log.exists():
-            with folder.log.open(encoding="utf-8", errors="replace") as lines:
-                record.log.extend(line.rstrip("\n") for line in lines)
+        with suppress(OSError):  # there is none
+            record.log.extend(read_tail(folder.log, LOG_BYTES).decode("utf-8", errors="replace").splitlines())
         if not record.state.ended:
             # A journal without an end belongs to a run that another process trains, or that was cut off.
             state = folder.read_state()

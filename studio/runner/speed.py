@@ -9,6 +9,7 @@ from pathlib import Path
 
 from studio.errors import StudioError
 from studio.events import RunEvent, RunFinished, RunStarted, StepCompleted, from_json
+from studio.files import is_file, open_regular
 from studio.runs import RunFolder, list_runs
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def measured_speed(root: Path, setup: Setup) -> MeasuredSpeed | None:
 def _speed(folder: RunFolder, setup: Setup) -> float | None:
     state = folder.read_state()
     named = (state.get("method"), state.get("precision"), state.get("base_dtype"))
-    if named != (setup.method, setup.precision, setup.base_dtype) or not folder.journal.exists():
+    if named != (setup.method, setup.precision, setup.base_dtype) or not is_file(folder.journal):
         return None
     steps: list[StepCompleted] = []
     alike = False
@@ -79,11 +80,11 @@ def _speed(folder: RunFolder, setup: Setup) -> float | None:
 def _events(journal: Path) -> Iterator[RunEvent]:
     """Yield the start of a run, and its steps and end as far as the last bytes of the journal have them."""
     wanted = tuple(f'{{"type": "{kind.type}"'.encode() for kind in (RunStarted, StepCompleted, RunFinished))
-    with journal.open("rb") as file:
-        first = file.readline()
+    with open_regular(journal) as file:
+        first = file.readline(_TAIL)
         lines = [first]
         file.seek(max(file.tell(), journal.stat().st_size - _TAIL))
-        lines += file.readlines()
+        lines += file.read(_TAIL).splitlines()
     for line in lines:
         if line.startswith(wanted):
             try:

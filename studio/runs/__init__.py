@@ -5,6 +5,7 @@ from studio.runs.folder import UNDER_WAY, RunFolder, Status, create_run, list_ru
 from studio.runs.journal import Journal, read_journal, without_lost
 from studio.runs.litter import remove_litter
 from studio.runs.lock import Holder, holder_of, inherit_lock, read_lock, release_lock, take_lock
+from studio.runs.read import read_base
 
 __all__ = [
     "UNDER_WAY",
@@ -17,6 +18,7 @@ __all__ = [
     "inherit_lock",
     "list_runs",
     "open_run",
+    "read_base",
     "read_journal",
     "read_lock",
     "release_lock",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from studio.errors import RunFolderError
+from studio.files import open_regular
 from studio.i18n import tr
 from studio.runs.files import write_atomically
 
@@ -56,9 +57,7 @@ def read_lock(folder: Path) -> Holder | None:
     """Return who holds the lock of a run folder; None where nobody does, or the lock is damaged."""
     path = folder / LOCK
     try:
-        if not path.is_file():
-            return None
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             values = json.loads(file.read(4096))
         holder = Holder(values["process"], values["started"], values["host"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

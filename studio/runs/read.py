@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 from studio.errors import RunFolderError
-from studio.files import read_json
+from studio.files import MAX_JSON_BYTES, read_json
 from studio.i18n import tr
 from studio.schema import Count, Moment, Range, Seconds, read_as
 
@@ -82,6 +82,43 @@ class StoredResult(TypedDict, total=False):
     files: dict[str, StoredPrint]
 
 
+class StoredManifest(TypedDict):
+    """manifest.json: the files of a checkpoint."""
+
+    files: dict[str, StoredPrint]
+
+
+class StoredScaler(TypedDict):
+    """The loss scale of a checkpoint."""
+
+    scale: Annotated[float, Range(0, 2.0**127)]
+    good_updates: Count
+
+
+class StoredPosition(TypedDict):
+    """How far a run had come: attempts, applied updates, and batches taken."""
+
+    step: Count
+    update: Count
+    batch: Count
+
+
+class StoredProgress(TypedDict, total=False):
+    """What is known of `run` in the state.json of a checkpoint; more stands in it."""
+
+    calm: bool
+    validation_loss: float | None
+
+
+class StoredCheckpoint(TypedDict, total=False):
+    """state.json of a checkpoint: how far the run had come."""
+
+    format: Count
+    scaler: StoredScaler | None
+    position: StoredPosition
+    run: StoredProgress
+
+
 def read_stored(path: Path, kind: Any, most: int = MAX_STATE_BYTES) -> dict[str, Any]:
     """Return a JSON file of a run folder as it stands, numbers that are not finite as words.
 
@@ -102,3 +139,13 @@ def read_stored(path: Path, kind: Any, most: int = MAX_STATE_BYTES) -> dict[str,
         reason = error.strerror if isinstance(error, OSError) else error
         raise RunFolderError(words.format(file=path.name, folder=path.parent, reason=reason)) from error
     return values
+
+
+def read_base(folder: Path) -> dict[str, StoredPrint] | None:
+    """Return what a run folder knows of the files of its base; None where it knows nothing, as in earlier versions.
+
+    Raises:
+        RunFolderError: base.json is damaged.
+    """
+    path = folder / "base.json"
+    return read_stored(path, StoredBase, MAX_JSON_BYTES).get("base_files") if path.exists() else None

@@ -6,17 +6,22 @@ A file that was damaged, or edited by hand, never keeps the window from opening:
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any, TypeVar
 
 from PySide6.QtCore import QByteArray, QLocale, QSettings
 
+from studio.files import is_special
 from studio.i18n import LANGUAGES
 from studio.paths import default_runs_root, home
 from studio.runner.controller import Where
 from studio.ui.theme import CHOICES, Choice
 
+log = logging.getLogger(__name__)
+
 RECENT_MODELS = 8
+MOST_BYTES = 1 << 24
 GEOMETRY_BYTES = 66  # of what `saveGeometry` returns
 T = TypeVar("T")
 
@@ -26,6 +31,9 @@ class Settings:
 
     def __init__(self, path: Path | None = None) -> None:
         file = path or home() / "settings.ini"
+        if is_special(file) or (file.exists() and file.stat().st_size > MOST_BYTES):
+            log.warning("The settings %s are not a file that can be read; others are used beside it", file)
+            file = file.with_name("settings-2.ini")  # Qt would wait for a pipe, and read a device for ever
         self._store = QSettings(str(file), QSettings.Format.IniFormat)
 
     @property

@@ -28,11 +28,13 @@ from studio.config import read_config
 from studio.engine.export.certificate import read_certificate
 from studio.engine.methods.peft_files import read_adapter
 from studio.engine.models.config import load_config
+from studio.engine.models.files import sha256
 from studio.engine.models.headers import read_header
 from studio.engine.models.tokenizer_files import read_tokenizer
+from studio.engine.training import checkpoint
 from studio.errors import StudioError
 from studio.runner.record import RunRecord
-from studio.runs import RunFolder
+from studio.runs import RunFolder, read_base
 
 EARLIER = Path(__file__).parents[1] / "earlier"
 RUN, MODEL = EARLIER / "run", EARLIER / "model"
@@ -143,6 +145,14 @@ def _base() -> torch.nn.Module:
     return base
 
 
+def _read_checkpoint(place: Path) -> object:
+    """Read a checkpoint whose manifest says what its files are, as that of a stranger does."""
+    names = ("optimizer.safetensors", "state.json", "trained.safetensors")
+    prints = {name: {"bytes": (place / name).stat().st_size, "sha256": sha256(place / name)} for name in names}
+    (place / "manifest.json").write_text(json.dumps({"files": prints}, indent=2) + "\n", encoding="utf-8")
+    return checkpoint.read(place)
+
+
 _BASE = _base()
 KINDS: dict[str, Kind] = {
     "configuration": Kind(RUN, "config.toml", change_bytes, lambda place: read_config(place / "config.toml")),
@@ -159,6 +169,9 @@ KINDS: dict[str, Kind] = {
         change_header,
         lambda place: read_header(place / "adapter_model.safetensors"),
     ),
+    "base": Kind(RUN, "base.json", change_text, read_base),
+    "manifest": Kind(RUN / "checkpoints" / "step-000023", "manifest.json", change_text, checkpoint.read),
+    "checkpoint": Kind(RUN / "checkpoints" / "step-000023", "state.json", change_text, _read_checkpoint),
     "model": Kind(MODEL, "config.json", change_text, load_config),
     "tokenizer": Kind(MODEL, "tokenizer.json", change_text, lambda place: read_tokenizer(place, {})),
     "tokenizer configuration": Kind(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from studio.ui.app import first_tables
 from studio.ui.settings import Settings
+from tests.limits import ends
 
 DEEP = "[" * 5000 + "]" * 5000
 
@@ -70,3 +72,23 @@ def test_a_draft_comes_back(tmp_path: Path) -> None:
     again = Settings(tmp_path / "settings.ini")
     assert again.draft == tables
     assert json.dumps(again.draft)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_settings_that_are_no_file_do_not_keep_the_window_from_opening(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "settings.ini"
+    match kind:
+        case "pipe":
+            os.mkfifo(file)
+        case "device":
+            file.symlink_to("/dev/zero")
+        case "folder":
+            file.mkdir()
+
+    def use() -> None:
+        settings = Settings(file)
+        settings.theme = "dark"
+        settings.save()
+        assert Settings(file).theme == "dark"
+
+    ends(use)

@@ -19,6 +19,7 @@ from studio.engine.data.cache import cache_folder
 from studio.engine.data.readers.open import CSV, JSON, source_path
 from studio.engine.models.hub import HubError, ask, download_in_child, is_repository_id
 from studio.errors import DataError
+from studio.files import read_bytes
 from studio.i18n import tr
 
 log = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ def _fetch(job: dict[str, Any], _: Progress) -> dict[str, list[str]]:
 def _downloaded_before(record: Path) -> list[str]:
     """Return the files of an earlier download, if they are all still there."""
     try:
-        files = json.loads(record.read_text(encoding="utf-8"))
+        files = json.loads(read_bytes(record))
     except (OSError, ValueError):
         return []
     return files if all(Path(file).is_file() for file in files) else []

@@ -18,7 +18,7 @@ from studio.engine.dtypes import torch_dtype
 from studio.engine.export.base import Target
 from studio.engine.export.carry import GENERATION_CONFIG, generation_config, stop_ids
 from studio.engine.export.certificate import Check
-from studio.engine.export.checks.carried import carried_checks, read_json
+from studio.engine.export.checks.carried import carried_checks, read_table
 from studio.engine.export.checks.outputs import output_checks
 from studio.engine.export.checks.stop import taught_stop_check
 from studio.engine.export.checks.weights import unloadable, weight_checks
@@ -132,7 +132,7 @@ def examine(
     compared = compare(reference.trained, outputs)
     if all(check.passed for check in weights):
         reference = reference.with_rounding(compared, dtype)
-    ends = stop_ids(read_json(folder / GENERATION_CONFIG) or {})
+    ends = stop_ids(read_table(folder / GENERATION_CONFIG) or {})
     taught = stop_ids(generation_config(source, tokenizer, reference.prefix))
     found_ends, trained_ends = taught_stops(outputs, ends), taught_stops(reference.trained, taught)
     return (

@@ -16,6 +16,7 @@ from studio.engine.export.prefix import Prefix
 from studio.engine.export.source import Source
 from studio.engine.models.config import sanitised
 from studio.engine.models.files import terms_files
+from studio.files import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -103,7 +104,7 @@ def base_generation_config(source: Source) -> dict[str, Any]:
     """Return the base's generation_config.json; a base without one keeps these ids in its config.json."""
     path = source.base / GENERATION_CONFIG
     if path.exists():
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config: dict[str, Any] = read_json(path)
         return config
     keys = ("bos_token_id", "eos_token_id", "pad_token_id")
     return {key: source.info.shapes.config[key] for key in keys if source.info.shapes.config.get(key) is not None}

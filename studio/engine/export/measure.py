@@ -32,7 +32,7 @@ from studio.engine.export import stopping
 from studio.engine.export.base import Target
 from studio.engine.export.carry import GENERATION_CONFIG, generation_config, stop_ids
 from studio.engine.export.certificate import Check
-from studio.engine.export.checks.carried import carried_checks, read_json
+from studio.engine.export.checks.carried import carried_checks, read_table
 from studio.engine.export.checks.outputs import output_checks
 from studio.engine.export.checks.stop import answer, never_generated
 from studio.engine.export.checks.weights import unloadable, weight_checks
@@ -80,7 +80,7 @@ def examine(
     if reference.weights is not None and all(check.passed for check in weights):
         reference = reference.with_rounding(compared, dtype)
     ends = (
-        stop_ids(read_json(folder / GENERATION_CONFIG) or {}),
+        stop_ids(read_table(folder / GENERATION_CONFIG) or {}),
         stop_ids(generation_config(source, tokenizer, reference.prefix)),
     )
     stops, stopped = answer(model, lambda: trained_model(source, progress), reference, outputs, ends, seconds, progress)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.engine.models.files import check_fetched, damaged, member, read_json
+from studio.engine.models.files import check_fetched, damaged, member, one_line, read_json
 from studio.errors import ModelError
+from studio.files import read_bytes
 from studio.i18n import tr
 
 if TYPE_CHECKING:
@@ -132,10 +133,10 @@ def read_template(folder: Path) -> str | None:
 
 
 def _template_text(path: Path) -> str:
-    if path.stat().st_size > _MOST_TEMPLATE_BYTES:
-        raise damaged(path, tr("it is far too long"))
     try:
-        return path.read_text(encoding="utf-8")
+        return read_bytes(path, _MOST_TEMPLATE_BYTES).decode()
+    except OSError as error:
+        raise damaged(path, error.strerror or one_line(error)) from error
     except UnicodeDecodeError as error:
         raise damaged(path, tr("it is not UTF-8 text")) from error
 

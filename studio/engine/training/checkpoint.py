@@ -29,8 +29,11 @@ from studio.engine.training.state import Emit, Position
 from studio.engine.training.trainer import Trainer
 from studio.errors import TrainingError
 from studio.events import CheckpointFailed, CheckpointSaved
+from studio.files import open_regular, parse_object, read_bytes, read_json
 from studio.i18n import tr
 from studio.runs import RunFolder, sync_folder
+from studio.runs.read import StoredCheckpoint, StoredManifest, StoredPosition, StoredPrint
+from studio.schema import read_as
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ SHARE_OF_CHECKPOINTS, SHARE_OF_WRITING = 0.02, 0.2
 FIRST_CHECKPOINT = 3
 WEIGHTS, OPTIMIZER, STATE, MANIFEST = "trained.safetensors", "optimizer.safetensors", "state.json", "manifest.json"
 BEST = "best.safetensors"  # only where retention has a bound
+_FILES = frozenset((WEIGHTS, OPTIMIZER, STATE, BEST))
 # 1, without a number in it, had `scaler` and `position` alone.
 FORMAT = 2
 
@@ -341,25 +345,27 @@ def read(place: Path) -> Snapshot:
     from safetensors.torch import load_file
 
     try:
-        text = (place / MANIFEST).read_text(encoding="utf-8")
-        manifest = json.loads(text)
+        text = read_bytes(place / MANIFEST)
+        manifest = parse_object(text)
+        files: dict[str, StoredPrint] = read_as(StoredManifest, manifest)["files"]
         # The text, too, is as it was written: no byte of it may be lost without a notice.
-        whole = text == _manifest_text(manifest) and {WEIGHTS, OPTIMIZER, STATE} <= manifest["files"].keys()
-        if whole and all(_describe(place / name) == known for name, known in manifest["files"].items()):
-            state = json.loads((place / STATE).read_text(encoding="utf-8"))
+        whole = text == _manifest_text(manifest).encode() and {WEIGHTS, OPTIMIZER, STATE} <= files.keys() <= _FILES
+        if whole and all(_describe(place / name) == known for name, known in files.items()):
+            state = read_json(place / STATE)
             if state.get("format", 1) > FORMAT:
                 words = tr(
                     "The checkpoint {folder} was written by a later version of Finetune Studio; continue with that "
                     "version."
                 )
                 raise UnusableCheckpoint(words.format(folder=place), "newer")
+            state = read_as(StoredCheckpoint, state)
             tensors = load_file(place / WEIGHTS), load_file(place / OPTIMIZER)
-            position = {name: int(count) for name, count in state["position"].items()}
-            best = place / BEST if BEST in manifest["files"] else None
+            best = place / BEST if BEST in files else None
+            position = {name: state["position"][name] for name in StoredPosition.__annotations__}
             return Snapshot(*tensors, state["scaler"], position, state.get("run", {}), best)
     except FileNotFoundError as error:
         raise _unusable(place, "incomplete") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise _unusable(place, "damaged") from error
     raise _unusable(place, "damaged")
 
@@ -378,9 +384,9 @@ def drafts(folder: RunFolder) -> list[Path]:
 def _read_state(place: Path) -> dict[str, Any] | None:
     """Return a checkpoint's state.json where it says how far the run had come, None where it does not."""
     try:
-        state: dict[str, Any] = json.loads((place / STATE).read_text(encoding="utf-8"))
+        state: dict[str, Any] = read_as(StoredCheckpoint, read_json(place / STATE))
         _update_of(state)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError):
         return None
     return state
 
@@ -423,7 +429,7 @@ def _on_cpu(value: Tensor, copy: bool) -> Tensor:
 
 def _describe(file: Path) -> dict[str, Any]:
     digest = hashlib.sha256()
-    with file.open("rb") as opened:
+    with open_regular(file) as opened:
         while chunk := opened.read(1 << 20):
             digest.update(chunk)
     return {"bytes": file.stat().st_size, "sha256": digest.hexdigest()}

@@ -24,9 +24,11 @@ from studio.engine.training import checkpoint
 from studio.engine.training.model import TrainableModel, load_trainable
 from studio.engine.training.state import Position
 from studio.errors import RunFolderError, TrainingError
+from studio.files import read_json
 from studio.i18n import tr
 from studio.runs import RunFolder, sync_folder
-from studio.runs.read import RESULT_RECORD
+from studio.runs.read import RESULT_RECORD, StoredResult
+from studio.schema import read_as
 
 log = logging.getLogger(__name__)
 
@@ -102,12 +104,12 @@ def _saved_update(folder: RunFolder) -> int:
     if not any(folder.adapter.glob("*.safetensors")):
         return -1
     try:
-        record: dict[str, Any] = json.loads((folder.adapter / RESULT_RECORD).read_text(encoding="utf-8"))
+        record = read_as(StoredResult, read_json(folder.adapter / RESULT_RECORD))
         whole = all(sha256(folder.adapter / name) == known["sha256"] for name, known in record["files"].items())
-        return int(record["update"]) if whole else -1
+        return record["update"] if whole else -1
     except FileNotFoundError:  # of an earlier version, or a file is missing
         return int(folder.read_state().get("updates", 0)) if not (folder.adapter / RESULT_RECORD).exists() else -1
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError) as error:
         log.warning("%s is damaged: %s", folder.adapter / RESULT_RECORD, error)
         return -1
 

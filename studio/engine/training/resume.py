@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,10 +19,10 @@ from studio.engine.precision import Precision
 from studio.engine.training import checkpoint
 from studio.engine.training.checkpoint import Snapshot, UnusableCheckpoint
 from studio.engine.training.trainer import Trainer
-from studio.errors import ConfigError, ConsentNeeded, TrainingError
+from studio.errors import ConfigError, ConsentNeeded, RunFolderError, TrainingError
 from studio.events import RunResumed
 from studio.i18n import tr
-from studio.runs import RunFolder, open_run, read_journal
+from studio.runs import RunFolder, open_run, read_base, read_journal
 
 if TYPE_CHECKING:
     from studio.engine.data.prepare import PreparedData
@@ -210,10 +209,10 @@ def differences(before: Mapping[str, str] | None, now: Mapping[str, str]) -> dic
 def base_of(folder: RunFolder) -> Any:
     """Return what a run folder knows of the files of its base; None where it knows nothing."""
     try:
-        record = json.loads((folder.path / "base.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_base(folder.path)
+    except RunFolderError as error:
+        log.warning("%s", error)
         return None
-    return record.get("base_files") if isinstance(record, dict) else None
 
 
 def begin_with(path: Path, trainer: Trainer, config: RunConfig, base: Any) -> None:

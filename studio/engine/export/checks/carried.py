@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from studio.engine.export.certificate import Check
 from studio.engine.export.prefix import SAMPLES, Prefix, differing, renders_as_before, splits_as_before
 from studio.engine.export.reload import reload_tokenizer
 from studio.engine.export.source import Source
+from studio.files import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,7 +30,7 @@ def carried_checks(
         exported = reload_tokenizer(folder)
     except Exception:  # noqa: BLE001  # tokenizers raises bare Exceptions; None is reported as a failed check
         exported = None
-    config = read_json(folder / GENERATION_CONFIG)
+    config = read_table(folder / GENERATION_CONFIG)
     return (
         _tokenizer(tokenizer, prefix, exported),
         _template(tokenizer, prefix, exported),
@@ -39,13 +39,12 @@ def carried_checks(
     )
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_table(path: Path) -> dict[str, Any] | None:
     """Return the table in a JSON file; None where there is none that can be read."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (OSError, ValueError):
         return None
-    return values if isinstance(values, dict) else None
 
 
 def _tokenizer(base: PreTrainedTokenizerBase, prefix: Prefix, exported: PreTrainedTokenizerBase | None) -> Check:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.engine.export.base import Target
+from studio.files import read_json
 from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Adapter(Target):
         for file in source.folder.adapter.glob("*.safetensors"):
             shutil.copyfile(file, folder / file.name)
         # PEFT wrote the base's path on this machine here; the export names the base instead.
-        config = json.loads((source.folder.adapter / "adapter_config.json").read_text(encoding="utf-8"))
+        config = read_json(source.folder.adapter / "adapter_config.json")
         config["base_model_name_or_path"] = source.name
         text = json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
         (folder / "adapter_config.json").write_text(text, encoding="utf-8")

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from studio.errors import StudioError
+from studio.files import read_text
 from studio.i18n import tr
 from studio.runner.continuing import lives_elsewhere
 from studio.runner.record import RunRecord
@@ -344,6 +345,6 @@ class RunDetail(Card):
 
 def _configuration(run: RunSummary) -> str:
     try:
-        return run.folder.config.read_text(encoding="utf-8")
+        return read_text(run.folder.config)
     except (OSError, UnicodeDecodeError):
         return tr("This run has no readable config.toml.")
