@@ -6,11 +6,12 @@ Modules of the engine that import torch or numpy are imported inside the functio
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from studio import cards, torch_build
 from studio.config import DataConfig, DataSource, PrecisionConfig, RunConfig, Suggestion, parse_config
@@ -35,6 +36,7 @@ from studio.engine.models.starter import starter_folder as starter_folder
 from studio.engine.precision import PRECISIONS
 from studio.engine.precision.choose import choose_precision, choose_storage, reason_text, remark
 from studio.errors import ConfigError, StudioError
+from studio.files import expand_user
 from studio.i18n import tr
 from studio.runner import speed
 from studio.runner.speed import MeasuredSpeed, Setup
@@ -61,6 +63,15 @@ class MethodRow:
     name: str
     estimate: Estimate | None = None
     problem: str = ""
+
+
+PathKind = Literal["folder", "file", "nothing"]
+
+
+def path_kind(path: str) -> PathKind:
+    """Return what stands at a path."""
+    place = expand_user(path)
+    return "folder" if os.path.isdir(place) else "file" if os.path.lexists(place) else "nothing"  # noqa: PTH112
 
 
 def open_model(path_or_id: str, progress: Progress = no_progress) -> ModelInfo:

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from studio.config import RunConfig, read_config
 from studio.config.run import override_config
+from studio.errors import ConfigError
 from studio.events import (
     CheckpointFailed,
     CheckpointSaved,
@@ -174,6 +175,8 @@ class RunRecord:
             state = folder.read_state()
             record._set(status=state["status"], sentence=state.get("error", ""))
             record.grows = folder.held
+        with suppress(ConfigError):  # whoever asks for it is told; it is read here, and not on the window's thread
+            _ = record.configs
         return record
 
     @property

@@ -14,9 +14,10 @@ from PySide6.QtCore import QSortFilterProxyModel, Qt
 from studio.engine.control import Progress, no_progress
 from studio.engine.methods import METHODS
 from studio.errors import RunFolderError
+from studio.files import read_text
 from studio.i18n import gettext_noop, tr
 from studio.runner.continuing import CAN_GO_ON, lives_elsewhere
-from studio.runs import UNDER_WAY, RunFolder, list_runs
+from studio.runs import RunFolder, list_runs
 from studio.text import numbers
 from studio.text.numbers import duration_text
 from studio.text.retention import retention_share
@@ -32,6 +33,7 @@ class RunSummary:
     `problem` is the sentence of a failed run, or of a folder that cannot be read (its status is then damaged).
     `unfinished` says that it ended badly and yet left a result, or a checkpoint that stands for it.
     `where` says that another process of this computer, or another computer, trains it.
+    `configuration` is the text of its config.toml; empty where that cannot be read.
     """
 
     folder: RunFolder
@@ -48,6 +50,7 @@ class RunSummary:
     problem: str = ""
     unfinished: bool = False
     where: Literal["", "process", "computer"] = ""
+    configuration: str = ""
 
     @property
     def can_go_on(self) -> bool:
@@ -75,7 +78,7 @@ def read_summary(folder: RunFolder) -> RunSummary:
     try:
         state = folder.read_state()
     except RunFolderError as error:
-        return RunSummary(folder=folder, status="damaged", problem=str(error))
+        return RunSummary(folder=folder, status="damaged", problem=str(error), configuration=_configuration(folder))
     losses = _table(state, "validation_loss")
     return RunSummary(
         folder=folder,
@@ -91,8 +94,16 @@ def read_summary(folder: RunFolder) -> RunSummary:
         seconds=_number(state, "seconds"),
         problem=str(state.get("error", "")),
         unfinished=state["status"] in ("failed", "interrupted") and folder.has_result,
-        where=lives_elsewhere(folder) if state["status"] in UNDER_WAY else "",
+        where=lives_elsewhere(folder),
+        configuration=_configuration(folder),
     )
+
+
+def _configuration(folder: RunFolder) -> str:
+    try:
+        return read_text(folder.config)
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _table(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -19,7 +19,6 @@ from PySide6.QtWidgets import (
 )
 
 from studio.errors import StudioError
-from studio.files import read_text
 from studio.i18n import tr
 from studio.runner.continuing import lives_elsewhere
 from studio.runner.record import RunRecord
@@ -82,16 +81,9 @@ class RunsPage(Page):
         if live is not None and live.folder == folder:
             self._show_opened(live)
             return
-        if not self._context.controller.running and lives_elsewhere(folder) == "process":
-            try:
-                self._context.attach_run(folder)
-            except StudioError as error:
-                self._show_problem(str(error))
-            else:
-                self._context.go_to("train")
-            return
+        may_follow = not self._context.controller.running
         self.open.setEnabled(False)
-        self._opening.start(lambda _: _read(folder))
+        self._opening.start(lambda _: (folder, _read(folder, may_follow)))
 
     def continue_selected(self) -> None:
         """Go on with the selected run; for how long, is asked where it has finished."""
@@ -124,7 +116,10 @@ class RunsPage(Page):
     def delete_selected(self) -> None:
         """Move the selected run to the trash, after a question."""
         run = self.selected()
-        if run is None or self._lives(run) or not runs_delete.ask_trash(self, run.folder.name):
+        # Another process may have taken it since the list was read.
+        if run is None or self._lives(run) or lives_elsewhere(run.folder):
+            return
+        if not runs_delete.ask_trash(self, run.folder.name):
             return
         self._delete(lambda _: runs_delete.trash(run.folder), lambda gone: self._trashed(run.folder, gone))
 
@@ -187,6 +182,17 @@ class RunsPage(Page):
         else:
             self.go_on.setToolTip(tr("Go on from the newest checkpoint, as if nothing had happened"))
 
+    def _show_found(self, folder: RunFolder, record: RunRecord | None) -> None:
+        if record is not None:
+            self._show_opened(record)
+            return
+        try:
+            self._context.attach_run(folder)
+        except StudioError as error:
+            self._show_problem(str(error))
+        else:
+            self._context.go_to("train")
+
     def _show_opened(self, record: RunRecord) -> None:
         self.problem.set("")
         self._context.show_record(record)
@@ -201,10 +207,10 @@ class RunsPage(Page):
         """Why a run must be left alone: it is trained, here or elsewhere. Nothing where it is not."""
         if self._context.controller.running and self._context.controller.folder == run.folder:
             return tr("This run is training; stop it first.")
-        where = lives_elsewhere(run.folder)
-        if where == "computer":
+        if run.where == "computer":
             return tr("Another computer trains this run; stop it there first.")
-        return tr("Another process trains this run; stop it there first, or open it here and stop it.") if where else ""
+        words = tr("Another process trains this run; stop it there first, or open it here and stop it.")
+        return words if run.where else ""
 
     def _filter(self, text: str) -> None:
         self.rows.setFilterFixedString(text)
@@ -254,7 +260,7 @@ class RunsPage(Page):
         self.table.selectionModel().selectionChanged.connect(self._show_selected)
         self.table.activated.connect(self.open_selected)
         self._reading.finished.connect(self._show_runs)
-        self._opening.finished.connect(self._show_opened)
+        self._opening.finished.connect(lambda found: self._show_found(*found))
         for job in (self._reading, self._opening):
             job.failed.connect(self._show_problem)
         self.open.clicked.connect(self.open_selected)
@@ -307,7 +313,10 @@ class RunsPage(Page):
         self.reload()
 
 
-def _read(folder: RunFolder) -> RunRecord:
+def _read(folder: RunFolder, may_follow: bool) -> RunRecord | None:
+    """Read a run; None where another process trains it and it is to be followed."""
+    if may_follow and lives_elsewhere(folder) == "process":
+        return None
     folder.read_state()
     return RunRecord.of_folder(folder)
 
@@ -340,11 +349,4 @@ class RunDetail(Card):
         """Show another run, or none."""
         self.set_summary(run.folder.name if run else "")
         self.set_verdict(run.problem if run else "", "bad")
-        self.text.setPlainText(_configuration(run) if run else "")
-
-
-def _configuration(run: RunSummary) -> str:
-    try:
-        return read_text(run.folder.config)
-    except (OSError, UnicodeDecodeError):
-        return tr("This run has no readable config.toml.")
+        self.text.setPlainText(run.configuration or tr("This run has no readable config.toml.") if run else "")

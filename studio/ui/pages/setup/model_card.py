@@ -14,7 +14,6 @@ from studio.config import ModelConfig
 from studio.config.model import plain_model
 from studio.config.run import with_options
 from studio.engine.models.info import treated_as
-from studio.files import expand_user
 from studio.i18n import tr
 from studio.runner import actions
 from studio.runner.advice import Misfit, misfit_of_model
@@ -47,10 +46,15 @@ class ModelCard(SectionCard):
         self._found: ModelInfo | None = None
         self._error = ""
         self._behaviour: Behaviour | None = None
+        self._path_kind: actions.PathKind | None = None
+        # A folder on a drive that no longer answers must not hold the window: what stands there is asked in a task.
+        self._find = Job(self, context, tr("Looking for the model"))
         self._check = Job(self, context, tr("Checking the model"))
         self._starter = Job(self, context, tr("Getting the starter model"))
         self._try = Job(self, context, tr("Trying how the model behaves"))
         self._build()
+        self._find.finished.connect(self._show_kind_of_path)
+        self._find.failed.connect(self._show_error)
         self._check.finished.connect(self._show_info)
         self._starter.finished.connect(lambda folder: self._choose(str(folder)))
         for job in (self._check, self._starter):
@@ -87,7 +91,7 @@ class ModelCard(SectionCard):
     def problem(self) -> str:
         if not self.path.text().strip():
             return tr("Choose a model first.")
-        if self._check.running or self._starter.running:
+        if self._found is None and any(job.running for job in (self._find, self._check, self._starter)):
             return tr("The model is being checked.")
         if self._found is None:
             return self._error or tr("Press Enter in the Model field to get the model from the hub.")
@@ -103,8 +107,8 @@ class ModelCard(SectionCard):
         self.path.setText(wanted)
         self._forget()
         if wanted:
-            self._check.start(lambda progress: actions.open_model(wanted, progress))
-            self.judge("", tr("Checking the model …"), "busy")
+            self._find.start(lambda _: actions.path_kind(wanted))
+            self._look(wanted)
         self._show_state()
 
     def get_starter(self) -> None:
@@ -205,7 +209,7 @@ class ModelCard(SectionCard):
         self.set_values({"path": path_or_id})
 
     def _browse(self) -> None:
-        start = self.path.text() if Path(self.path.text()).is_dir() else str(Path.home())
+        start = self.path.text() if self._path_kind == "folder" else str(Path.home())
         folder = QFileDialog.getExistingDirectory(self, tr("Choose a model folder"), start)
         if folder:
             self._choose(folder)
@@ -214,16 +218,27 @@ class ModelCard(SectionCard):
         """Check a folder while it is typed. A hub id is checked on Enter: only the user knows when it is complete."""
         wanted = plain_model(self.path.text())
         self._forget()
-        if wanted and expand_user(wanted).is_dir():
-            self._check.start_soon(lambda progress: actions.open_model(wanted, progress))
-            self.judge("", tr("Checking the model …"), "busy")
+        if wanted:
+            self._find.start_soon(lambda _: actions.path_kind(wanted))
         self._show_state()
 
+    def _show_kind_of_path(self, kind: actions.PathKind) -> None:
+        self._path_kind = kind
+        if kind == "folder" and not self._check.running and self._found is None and not self._error:
+            self._look(plain_model(self.path.text()))
+        self._show_state()
+        self.changed.emit()
+
+    def _look(self, wanted: str) -> None:
+        self._check.start(lambda progress: actions.open_model(wanted, progress))
+        self.judge("", tr("Checking the model …"), "busy")
+
     def _forget(self) -> None:
+        self._find.drop()
         self._check.drop()
         self._starter.drop()
         self._try.drop()
-        self._found, self._error, self._behaviour = None, "", None
+        self._found, self._path_kind, self._error, self._behaviour = None, None, "", None
         self.advisor.set_model(None)
         self._progress.hide()
         self._show_no_behaviour("")
@@ -302,7 +317,7 @@ class ModelCard(SectionCard):
     def _show_state(self) -> None:
         text = self.path.text().strip()
         self._offer.setVisible(not text and not self._starter.running)
-        self._fetch.setVisible(bool(text) and self._found is None and not expand_user(text).exists())
+        self._fetch.setVisible(bool(text) and self._found is None and self._path_kind == "nothing")
         known = self._found is not None
         self._reasons.setVisible(known and bool(self._reasons.text()))
         self._trial.setVisible(known)

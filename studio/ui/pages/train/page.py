@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QFrame, QStackedLayout, QWidget
 
-from studio.config import RunConfig, read_config
+from studio.config import RunConfig
 from studio.errors import ConfigError
 from studio.i18n import tr
 from studio.runner.record import RunRecord, RunState
@@ -138,10 +138,8 @@ def _about(state: RunState) -> str:
 
 
 def _config_of(record: RunRecord | None) -> RunConfig | None:
-    """Return the configuration of the run; None where it cannot be read."""
-    if record is None or record.folder is None:
-        return None
+    """Return the newest configuration of the run; None where it cannot be read."""
     try:
-        return read_config(record.folder.config)
+        return record.configs[-1][1] if record is not None and record.configs else None
     except ConfigError:
         return None

@@ -265,7 +265,7 @@ def test_a_run_of_another_process_is_neither_deleted_nor_started_twice_and_is_op
     assert not page.go_on.isEnabled()
     assert "Another process" in page.go_on.toolTip()
     qtbot.mouseClick(page.open, Qt.MouseButton.LeftButton)
-    assert controller.attached == [folders[1]]
+    qtbot.waitUntil(lambda: controller.attached == [folders[1]])
 
 
 def test_a_run_that_another_process_has_taken_meanwhile_is_not_deleted(

@@ -134,7 +134,7 @@ def test_a_folder_is_looked_at_while_typing_but_a_hub_id_only_on_enter(
     page: SetupPage, engine: FakeEngine, model_folder: str, qtbot: QtBot
 ) -> None:
     qtbot.keyClicks(page.model.path, "organisation/model")
-    assert "Press Enter" in page.start_problem()
+    qtbot.waitUntil(lambda: "Press Enter" in page.start_problem())
     assert engine.opened == []
     qtbot.keyClick(page.model.path, Qt.Key.Key_Return)
     wait_for_verdict(qtbot, page.model, "Chat model")
