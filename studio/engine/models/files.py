@@ -21,6 +21,7 @@ BELONGINGS = (
     "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model",
     "sentencepiece.bpe.model", "chat_template.jinja", "chat_template.json",
 )  # fmt: skip
+_MOST_CONFIG_BYTES = 1 << 22  # the largest that are known have a tenth of that
 # The cache of the hub: `models--owner--name`, in it `snapshots`, `blobs` and `refs`.
 CACHED = "models--"
 SNAPSHOTS = "snapshots"
@@ -104,6 +105,8 @@ def read_json(folder: Path, name: str) -> dict[str, Any] | None:
         return None
     try:
         check_fetched(path)
+        if name == "config.json" and path.stat().st_size > _MOST_CONFIG_BYTES:
+            raise damaged(path, tr("it is far too long"))
         return read_object(path)
     except OSError as error:
         raise unreadable(path, error) from error

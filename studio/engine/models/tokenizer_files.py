@@ -18,6 +18,8 @@ TOKENIZER = "tokenizer.json"
 _OTHER_LAYOUTS = (("tokenizer.model",), ("vocab.json", "merges.txt"), ("vocab.txt",))
 MORE_TEMPLATES = "additional_chat_templates"
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_TOKEN_LISTS = ("additional_special_tokens", "extra_special_tokens", "added_tokens_decoder")
+_MOST_TOKENS, _MOST_NEW_TOKENS = 1 << 16, 1000
 _MOST_TEMPLATE_BYTES = 1 << 20
 _MOST_TOKENIZER_BYTES = 1 << 27  # the largest that are known have 40 MB
 
@@ -58,11 +60,13 @@ def read_tokenizer(folder: Path, config: dict[str, Any]) -> TokenizerFiles:
     """Read the tokenizer files of `folder`. Raises `ModelError` when there is no tokenizer or it is damaged."""
     tokenizer = _tokenizer(folder)
     values = read_json(folder, "tokenizer_config.json") or {}
-    special = _special_tokens(values, read_json(folder, "special_tokens_map.json") or {})
+    more = read_json(folder, "special_tokens_map.json") or {}
+    special = _special_tokens(values, more)
     by_id = [token for number in end_ids(folder, config) if tokenizer and (token := tokenizer.id_to_token(number))]
     if by_id:
         special.setdefault("eos_token", by_id[0])
     known = tokenizer.get_vocab() if tokenizer else {}
+    _refuse_many_tokens(folder, known, values, more)
     return TokenizerFiles(
         special=special,
         stops=tuple(dict.fromkeys([*filter(None, [special.get("eos_token")]), *by_id])),
@@ -73,6 +77,15 @@ def read_tokenizer(folder: Path, config: dict[str, Any]) -> TokenizerFiles:
         if tokenizer
         else {},
     )
+
+
+def _refuse_many_tokens(folder: Path, known: dict[str, int], *sources: dict[str, Any]) -> None:
+    """Refuse far more tokens than tokenizer.json has: transformers adds each, in a time that grows with the square."""
+    lists = [values.get(key) for values in sources for key in _TOKEN_LISTS]
+    entries = [one for each in lists for one in (each.values() if isinstance(each, dict) else each or ())]
+    texts = {one.get("content") if isinstance(one, dict) else one for one in entries if isinstance(one, dict | str)}
+    if len(texts) > _MOST_TOKENS or (known and len(texts - known.keys()) > _MOST_NEW_TOKENS):
+        raise damaged(folder / "tokenizer_config.json", tr("it adds far too many tokens"))
 
 
 def _tokenizer(folder: Path) -> Tokenizer | None:
