@@ -83,8 +83,8 @@ class RowStore:
         chosen = copy.copy(self)
         chosen._rows = self._rows.select(places)
         chosen._source_of = self._source_of[places]
-        chosen.lengths, chosen.supervised = self.lengths[places], self.supervised[places]
-        chosen.roles = self.roles[places]
+        for name in ("lengths", "supervised", "lost", "numbers", "roles"):
+            setattr(chosen, name, getattr(self, name)[places])
         return chosen
 
     def __iter__(self) -> Iterator[TokenizedRow]:

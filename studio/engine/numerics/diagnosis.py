@@ -8,9 +8,11 @@ watch what can go wrong in steps that succeed. The work and the memory per step 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from studio.config import RunConfig
+from studio.engine.numerics import memory
 from studio.engine.numerics.facts import FAR_BELOW, Cause, FirstNonFinite, StepFacts, ValidationFacts
 from studio.engine.numerics.loss_scale import WINDOW, LossScaleHistory
 from studio.engine.numerics.verdict import Evidence, Options, Verdict, Watched
@@ -100,6 +102,25 @@ class Diagnosis:
     def finish(self, step: int) -> list[OverflowDiagnosed]:
         """Return what is still to be told when the run has ended after `step`."""
         return self._events(step, lambda verdict: verdict.finish(step))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return for a checkpoint all that the next steps are judged by."""
+        return {
+            "bad_in_a_row": self._bad_in_a_row,
+            "located": memory.value_to_json(self._located),
+            "loss_scale": memory.to_json(self._run.loss_scale),
+            "losses": memory.to_json(self._run.losses),
+            "verdicts": {name: memory.to_json(verdict) for name, verdict in self._verdicts.items()},
+        }
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what `to_json` returned."""
+        self._bad_in_a_row = kept["bad_in_a_row"]
+        self._located = memory.value_from_json(kept["located"])
+        memory.restore(self._run.loss_scale, kept["loss_scale"])
+        memory.restore(self._run.losses, kept["losses"])
+        for name in self._verdicts.keys() & kept["verdicts"].keys():
+            memory.restore(self._verdicts[name], kept["verdicts"][name])
 
     def _with_cause(self, facts: StepFacts) -> StepFacts:
         if not facts.done.skipped:

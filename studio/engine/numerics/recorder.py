@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -79,6 +79,14 @@ class Recorder:
     def started(self) -> NumericsStarted:
         """Return the event that names the rows of all samples."""
         return NumericsStarted(modules=list(self._modules), compute=self._compute, every=self._config.every)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return for a checkpoint where the cadence stands."""
+        return {"every": self.every, "collected": self._collected}
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what `to_json` returned."""
+        self.every, self._collected = kept["every"], kept["collected"]
 
     def wants(self, step: int) -> bool:
         """Return whether the attempted step with this number, counted from 1, is to be looked at."""

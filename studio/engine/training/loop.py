@@ -132,13 +132,16 @@ class Loop:
             "left_out": [[source, number] for source, number in sorted(self.left_out)],
             "measured_at": self._completed_at,
             "lowest_loss": self._lowest if math.isfinite(self._lowest) else None,
+            "monitor": self._monitor.to_json(),
         }
 
-    def restore(self, kept: Mapping[str, Any]) -> None:
-        """Go on from what `to_json` returned."""
+    def restore(self, kept: Mapping[str, Any], *, judged_anew: bool = False) -> None:
+        """Go on from what `to_json` returned; `judged_anew`: other numbers come than those that were judged so far."""
         self.left_out = {(source, number) for source, number in kept["left_out"]}
         self._evaluated_at = self._completed_at = kept["measured_at"]
         self._lowest = math.inf if kept["lowest_loss"] is None else kept["lowest_loss"]
+        if "monitor" in kept and not judged_anew:  # checkpoints of earlier versions do not have it
+            self._monitor.restore(kept["monitor"])
 
     @property
     def verdicts(self) -> Sequence[OverflowDiagnosed]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import Any
 
+import numpy as np
 from typing_extensions import override
 
 from studio.engine.autocast import autocast
 from studio.engine.data.batching import MicroBatch, collate
+from studio.engine.data.rows import TokenizedRow
+from studio.engine.numerics import memory
 from studio.engine.numerics.diagnosis import ESTABLISHED, Diagnosis
 from studio.engine.numerics.facts import FAR_BELOW, FirstNonFinite, Row, StepFacts, ValidationFacts
 from studio.engine.numerics.locate import locate_first
@@ -26,9 +29,6 @@ from studio.engine.precision.choose import has_bf16
 from studio.engine.training.state import Emit
 from studio.engine.training.trainer import Attempt, StepObserver, Trainer
 from studio.events import EvaluationCompleted, NumericsSampled, OverflowDiagnosed, StepCompleted
-
-if TYPE_CHECKING:
-    from studio.engine.data.rows import TokenizedRow
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ class NumericsMonitor(StepObserver):
         self._harmful_at: int | None = None
         self._sample: NumericsSampled | None = None
         self._lost: LostUpdates | None = None
+        self._at_the_end: dict[str, Any] | None = None
 
     def looks_at(self, step: int) -> bool:
         """Return whether an attempt is looked at: at the cadence, and now and then after a step that was skipped."""
@@ -113,6 +114,7 @@ class NumericsMonitor(StepObserver):
 
     def judge(self, done: StepCompleted, attempt: Attempt) -> None:
         """Draw the conclusions of an attempt, and tell them."""
+        self._at_the_end = None
         self._after_skip = done.skipped and self._samples(self._samples_after, done.step)
         facts = StepFacts(
             done=done,
@@ -142,7 +144,45 @@ class NumericsMonitor(StepObserver):
 
     def finish(self, step: int) -> None:
         """Tell what is only certain once the run has ended."""
+        # A run that goes on after this is judged as if it had not ended here.
+        self._at_the_end = self.to_json()
         self._announce(self._diagnosis.finish(step))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return for a checkpoint what the next attempts are looked at and judged by."""
+        if self._at_the_end is not None:
+            return self._at_the_end
+        row = self._applied_row
+        return {
+            "earlier": self._earlier,
+            "diagnosis": self._diagnosis.to_json(),
+            "recorder": self._recorder.to_json() if self._recorder else None,
+            "throttles": {name: memory.to_json(throttle) for name, throttle in self._throttles.items()},
+            "outliers": memory.value_to_json(self._outliers),
+            "applied_row": row
+            and {
+                "input_ids": row.input_ids.tolist(),
+                "labels": row.labels.tolist(),
+                "source": row.source,
+                "number": row.number,
+            },
+            "after_skip": self._after_skip,
+            "harmful_at": self._harmful_at,
+        }
+
+    def restore(self, kept: Mapping[str, Any]) -> None:
+        """Go on from what `to_json` returned."""
+        self._earlier = kept["earlier"]
+        self._diagnosis.restore(kept["diagnosis"])
+        if self._recorder and kept["recorder"]:
+            self._recorder.restore(kept["recorder"])
+        for name, throttle in self._throttles.items():
+            memory.restore(throttle, kept["throttles"][name])
+        self._outliers = set(memory.value_from_json(kept["outliers"]))
+        if row := kept["applied_row"]:
+            ids, labels = (np.array(row[name], dtype=np.int32) for name in ("input_ids", "labels"))
+            self._applied_row = TokenizedRow(ids, labels, row["source"], row["number"])
+        self._after_skip, self._harmful_at = kept["after_skip"], kept["harmful_at"]
 
     def mended(self, verdict: OverflowDiagnosed) -> None:
         """Take it that the cause of this verdict is gone: should it be seen again, that is news."""
@@ -175,6 +215,10 @@ class NumericsMonitor(StepObserver):
     @property
     def _scale(self) -> float | None:
         return self._trainer.scaler.scale if self._trainer.scaler else None
+
+    @property
+    def _throttles(self) -> dict[str, CostThrottle]:
+        return {**self._looks, "samples at": self._samples_at, "samples after": self._samples_after}
 
     def _samples(self, budget: CostThrottle, step: int) -> bool:
         return self._recorder is not None and budget.passes(step, self._recorder.every)

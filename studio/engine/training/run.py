@@ -85,6 +85,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Settings whose change gives other numbers, or other bounds for them; what was seen before says nothing about those.
+JUDGED_BY = "precision.", "numerics.", "training.learning_rate", "training.max_grad_norm", "machine.precision"
+
 
 def train(
     config: RunConfig,
@@ -259,7 +262,7 @@ class _Run:
                 snapshot = dataclasses.replace(snapshot, scaler=None)  # new settings begin at their own scale
             checkpoint.put_back(snapshot, trainer, loop.position)
             if "loop" in known:
-                loop.restore(known["loop"])
+                loop.restore(known["loop"], judged_anew=any(key.startswith(JUDGED_BY) for key in changes))
                 self._losses.restore(known["losses"])
             if retention and known.get("retention"):
                 retention.restore(known["retention"], snapshot.best)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -86,12 +87,19 @@ def play(
     pauses: bool = True,
     can_restore: bool = True,
 ) -> Outcome:
-    """Attempt steps as the loop does (an overflow is tried again on the same rows); `step_at` is given the batch."""
+    """Attempt steps as the loop does (an overflow is tried again on the same rows); `step_at` is given the batch.
+
+    Half-way the run is cut off, and goes on with what its checkpoint remembers.
+    """
     precision = PRECISIONS.get(config.precision.name)
     scaler = make_scaler(precision, config.precision)
     diagnosis = Diagnosis(precision, config, has_bf16=has_bf16, can_restore=lambda: can_restore)
     outcome, position = Outcome(), Position()
     for number in range(1, attempts + 1):
+        if number == attempts // 2:
+            kept = json.loads(json.dumps(diagnosis.to_json(), allow_nan=False))
+            diagnosis = Diagnosis(precision, config, has_bf16=has_bf16, can_restore=lambda: can_restore)
+            diagnosis.restore(kept)
         now = step_at(position.batch)
         scale = scaler.scale if scaler else None
         fits = now.largest * (scale or 1.0) <= FP16_LARGEST if precision.autocast == "fp16" else True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,18 @@ from studio.events import (
     CheckpointFailed,
     CheckpointSaved,
     EvaluationCompleted,
+    NumericsSampled,
+    OverflowDiagnosed,
+    ProgressReported,
     RetentionMeasured,
     RunEvent,
     RunFinished,
     RunResumed,
     StepCompleted,
+    to_json,
 )
 from studio.runs import RunFolder
-from tests.engine.training.trained import LORA, Trained
+from tests.engine.training.trained import LORA, Trained, checkpoint_every_update
 from tests.tiny import save_model, save_rows
 
 QUIET: dict[str, Any] = {"retention": {"measure": False}, "numerics": {"record": False}}
@@ -437,3 +441,43 @@ def test_where_there_is_no_memory_for_a_copy_the_run_goes_on(tmp_path: Path, mon
     done.go()
     assert [event.update for event in done.of(CheckpointFailed)] == [1, 2]
     assert done.of(RunFinished)[-1].status == "finished"
+
+
+SEEN = NumericsSampled, OverflowDiagnosed
+
+
+def test_what_a_run_sees_after_it_was_killed_is_what_the_unbroken_run_sees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint_every_update(monkeypatch)
+    sections = {
+        # The scale doubles at every second update: a search, growths that fail, and overflows that become chronic.
+        "precision": {"name": "fp16-mixed", "initial_scale": 2.0**26, "growth_interval": 2},
+        "numerics": {"every": 5},
+        "training": {"max_steps": 20},
+        "retention": QUIET["retention"],
+    }
+    copies: list[Trained] = []
+    whole = Trained(tmp_path, sections)
+
+    def killed(event: RunEvent | ProgressReported) -> None:
+        """What is on the disk when a checkpoint has been saved is what a killed process leaves."""
+        Trained.emit(whole, event)
+        if isinstance(event, CheckpointSaved) and event.step >= 27 and not copies:
+            copies.append(_copy_of(whole, "killed"))
+
+    monkeypatch.setattr(whole, "emit", killed)
+    whole.go()
+    [resumed] = copies
+    before = len(resumed.events)
+    del resumed.__dict__["emit"]
+    resumed.resume()
+    seen, wanted = (_seen(done.events[before:]) for done in (resumed, whole))
+    assert seen == wanted
+    assert {"chronic_overflow", "cadence"} <= {event.get("verdict", event.get("because")) for event in wanted}
+
+
+def _seen(events: Sequence[RunEvent]) -> list[dict[str, Any]]:
+    """What was seen inside the model and what was concluded, without the time."""
+    found = [json.loads(to_json(event)) for event in events if isinstance(event, NumericsSampled | OverflowDiagnosed)]
+    return [{name: value for name, value in event.items() if name != "time"} for event in found]
