@@ -136,15 +136,16 @@ def open_chat(path: Path, progress: Progress = no_progress, device: str = "auto"
 def _open_run(folder: RunFolder, place: torch.device, progress: Progress) -> Chat:
     source = open_source(folder, progress)
     dtype = _dtype(source.info.dtype, place)
-    base = load_base(source, progress)
+    loaded = load_base(source, progress)
+    base: nn.Module = loaded
     models: dict[str, Callable[[], nn.Module]]
     if source.method.form == "model":
-        plain: nn.Module = base.to(place, dtype).eval()
+        base.to(place, dtype).eval()
         tuned: nn.Module = source.method.load(load_base(source, progress), folder.adapter)
         tuned.to(place, dtype).eval()
-        models = {BASE: lambda: plain, TUNED: lambda: tuned}
+        models = {BASE: lambda: base, TUNED: lambda: tuned}
     else:
-        patches = Patches(base)
+        patches = Patches(loaded)
         patches.add(TUNED, source)
         patches.switch(TUNED)  # what is trained is moved with the base that contains it
         patches.model.to(place, dtype)
@@ -166,9 +167,11 @@ def _open_run(folder: RunFolder, place: torch.device, progress: Progress) -> Cha
 def _open_model(path: Path, place: torch.device, progress: Progress) -> Chat:
     info = inspect_model(path, progress)
     tokenizer = load_tokenizer(info.path, info.chat_template)
-    model = load_model(info.path, "fp32", progress).to(place, _dtype(info.dtype, place)).eval()
+    loaded = load_model(info.path, "fp32", progress)
+    model: nn.Module = loaded
+    model.to(place, _dtype(info.dtype, place)).eval()
     renderer = Renderer(tokenizer, "chat" if info.has_template else "base")
-    declared = {} if model.generation_config is None else model.generation_config.to_dict()
+    declared = {} if loaded.generation_config is None else loaded.generation_config.to_dict()
     ends = dict.fromkeys([*stop_ids(declared), tokenizer.eos_token_id, last_learnt(renderer)])
     return Chat({info.name: lambda: model}, tokenizer, renderer, tuple(end for end in ends if end is not None))
 
