@@ -13,7 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from studio import __version__
-from studio.commands import doctor, estimate, export, first_steps, inspect, latency, probe, resume, runs, train, window
+from studio.commands import (
+    chat,
+    doctor,
+    estimate,
+    export,
+    first_steps,
+    inspect,
+    latency,
+    probe,
+    resume,
+    runs,
+    train,
+    window,
+)
 from studio.commands.console import Console
 from studio.errors import ConfigError, StudioError
 from studio.i18n import set_language, tr
@@ -65,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"Finetune Studio {__version__}")
     parser.set_defaults(action=window.open_window, json=False)
     commands = parser.add_subparsers(title=tr("commands"), metavar=tr("COMMAND"))
-    for module in (train, resume, estimate, runs, export, latency, probe, inspect, first_steps, doctor):
+    for module in (train, resume, estimate, runs, export, latency, chat, probe, inspect, first_steps, doctor):
         module.add_to(commands)
     return parser
 

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from studio.engine.export.gguf.ollama import Created
     from studio.engine.export.run import ExportResult
     from studio.engine.inference.behaviour import Behaviour
+    from studio.engine.inference.chat import Chat
     from studio.engine.inference.figures import Latency
     from studio.engine.training.forecast import Forecast
 
@@ -273,6 +274,13 @@ def latency(folder: RunFolder, progress: Progress = no_progress, **settings: Any
     from studio.engine.inference.latency import measure_latency
 
     return measure_latency(folder, progress=progress, **settings)
+
+
+def open_chat(path: Path, progress: Progress = no_progress, device: str = "auto") -> Chat:
+    """Load the models of a run folder, or the one of a model folder, to be asked. Raises `StudioError`, `Cancelled`."""
+    from studio.engine.inference.chat import open_chat
+
+    return open_chat(path, progress, device)
 
 
 def explain_precision(config: RunConfig, info: ModelInfo) -> tuple[str, str]:

@@ -208,7 +208,7 @@ class _Choice(LogitsProcessor):
         self._tokens.append(Token(id=token, text=text, probability=probability))
         if text:
             self._receive(text)
-        self._progress("answering", len(self._tokens), self._settings.limit)
+        self._progress("asking", len(self._tokens), self._settings.limit)
         only = torch.full_like(scores, -torch.inf)
         only[0, token] = 0
         return only
