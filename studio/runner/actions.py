@@ -315,6 +315,15 @@ def advise_precisions(device: str = "auto") -> tuple[PrecisionAdvice, ...]:
     return tuple(advise(name) for name in PRECISIONS.names())
 
 
+def count_gpus() -> int:
+    """Return how many NVIDIA cards torch can use; 0 where it cannot use them all. Does not import torch."""
+    if unused_cards():
+        return 0
+    found = len(cards.look().of("nvidia"))
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return found if shown is None else min(found, sum(name.strip() not in ("", "-1") for name in shown.split(",")))
+
+
 def unused_cards() -> tuple[UnusedCard, ...]:
     """Return the graphics cards of this computer that the installed torch cannot use. Does not import torch."""
     installed = torch_build.installed_torch()

@@ -11,7 +11,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Literal, TypeAlias
 
-from studio.config import RunConfig, write_config
+from studio.config import RunConfig, read_config, write_config
 from studio.engine.control import Control
 from studio.errors import RunFolderError, TrainingError
 from studio.events import RunFailed, RunFinished, RunPaused, RunResumed
@@ -24,12 +24,12 @@ from studio.runs import RunFolder, create_run, release_lock, take_lock
 
 log = logging.getLogger(__name__)
 
-Where: TypeAlias = Literal["thread", "process"]
+Where: TypeAlias = Literal["thread", "process", "gpus"]
 Work: TypeAlias = Callable[[Control, Callable[[Update], None]], None]
 
 
 class Controller:
-    """Owns the current run. It lives in a thread of this process, or in a process of its own.
+    """Owns the current run. It lives in a thread of this process, in a process of its own, or in one for each GPU.
 
     The verbs are the same for both, and so are the updates. A process of its own goes on when this one ends
     (`detach`), and is found again by `attach`.
@@ -88,7 +88,7 @@ class Controller:
         self._check_free()
         label = f"{Path(config.model.path).name}-{config.method.name}-{config.precision.name}"
         folder = create_run(root, label, write_config(config), **({"launch": launch} if launch else {}))
-        job = Job(folder=str(folder.path), language=language())
+        job = Job(folder=str(folder.path), language=language(), each_gpu=_on_each_gpu(config, where))
         self._begin(lambda control, put: run_training(config, folder, control, put), folder, where, job)
         return folder
 
@@ -117,6 +117,7 @@ class Controller:
         job = Job(
             folder=str(folder.path),
             language=language(),
+            each_gpu=_on_each_gpu(read_config(folder.config), where),
             resumes=True,
             changes=tuple(changes),
             until=until,
@@ -195,7 +196,7 @@ class Controller:
     def _begin(self, work: Work, folder: RunFolder, where: Where, job: Job) -> None:
         """Train in a folder whose lock this process holds."""
         clear_commands(folder)
-        if where == "process":
+        if where != "thread":
             self._begin_process(folder, job)
             return
         control = Control(attended=self._attended)
@@ -211,12 +212,19 @@ class Controller:
             folder.write_state("failed", error=str(error))
             release_lock(folder.path)
             raise
-        self._follow(folder, process)
+        self._follow(folder, process, restarts=job.each_gpu)
 
-    def _follow(self, folder: RunFolder, process: subprocess.Popen[bytes] | None, *, from_start: bool = False) -> None:
+    def _follow(
+        self,
+        folder: RunFolder,
+        process: subprocess.Popen[bytes] | None,
+        *,
+        from_start: bool = False,
+        restarts: bool = False,
+    ) -> None:
         control = RemoteControl(folder)
         self._take_over(folder, "process", control)
-        self._follower = Follower(folder, self._queue, process, from_start=from_start)
+        self._follower = Follower(folder, self._queue, process, from_start=from_start, restarts=restarts)
         self._thread = self._follower.thread
         if self._attended:
             try:
@@ -239,3 +247,8 @@ class Controller:
                     self._asked = ""  # it could not go on, and says why
             case RunResumed() | RunFinished() | RunFailed() | RunInterrupted():
                 self._waits, self._asked = False, ""
+
+
+def _on_each_gpu(config: RunConfig, where: Where) -> bool:
+    """Return whether a process trains on each GPU: a configuration may name the one device that it is for."""
+    return where == "gpus" and config.training.device in ("auto", "cuda")

@@ -12,6 +12,7 @@ import faulthandler
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -29,6 +30,7 @@ from studio.files import open_regular, read_tail
 from studio.i18n import set_language, tr
 from studio.logs import log_to_file
 from studio.runner.commands import own_file
+from studio.runner.launch import Launch, train_beside
 from studio.runner.record import Cause, LogLine, RunInterrupted, Update
 from studio.runner.signals import on_signals
 from studio.runner.worker import resume_training, run_training
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+PER_NODE = "gpu"  # processes that train together: for `torchrun`, as many as torch sees GPUs
+RESTARTS = 3  # of all of them, where one dies
 LOOK_SECONDS = 0.05
 LIFE_SECONDS = 0.5  # between two looks at whether a process that this one did not start is alive
 PROGRESS_SECONDS = 0.1
@@ -53,10 +57,14 @@ JOIN_SECONDS = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What the process is to do: begin the run in a folder, or go on with it. The other fields as in `resume`."""
+    """What the process is to do: begin the run in a folder, or go on with it. The other fields as in `resume`.
+
+    `each_gpu`: `torchrun` starts one such process on each GPU, and starts all of them again where one dies.
+    """
 
     folder: str
     language: str
+    each_gpu: bool = False
     resumes: bool = False
     changes: tuple[str, ...] = ()
     until: int | None = None
@@ -70,6 +78,9 @@ def start_process(job: Job) -> subprocess.Popen[bytes]:
         TrainingError: it cannot be started, or the run folder cannot be written.
     """
     argv, environment = python_process("studio.runner.process", json.dumps(dataclasses.asdict(job)))
+    if job.each_gpu:
+        together = ["--standalone", f"--nproc-per-node={PER_NODE}", f"--max-restarts={RESTARTS}", "--no-python"]
+        argv = [sys.executable, "-P", "-m", "torch.distributed.run", *together, *argv]
     output = RunFolder(Path(job.folder)).output
     try:
         output.unlink(missing_ok=True)
@@ -95,6 +106,8 @@ class Follower:
     Args:
         queue: takes the updates, in order; the last one is an end of the run in any case.
         process: the process, where this one started it: only then its exit status can be known.
+        restarts: the run may go on after it failed, because one of several processes died. Its failure is told when
+            they all have ended.
         from_start: begin with the first event of the journal; otherwise with the next one.
         leaves_alone: the run is another's; nothing in its folder is changed.
     """
@@ -106,8 +119,11 @@ class Follower:
         process: subprocess.Popen[bytes] | None = None,
         *,
         from_start: bool,
+        restarts: bool = False,
         leaves_alone: bool = False,
     ) -> None:
+        self._restarts = restarts
+        self._failed: RunFailed | None = None
         self._leaves_alone = leaves_alone
         self._folder = folder
         self._queue = queue
@@ -168,8 +184,10 @@ class Follower:
             except ValueError as error:
                 log.warning("A line of %s is left out: %s", self._folder.journal, error)
                 continue
-            self._ended = isinstance(event, RunFinished | RunFailed)
-            self._queue.put(event)
+            self._failed = event if self._restarts and isinstance(event, RunFailed) else None
+            self._ended = isinstance(event, RunFinished | RunFailed) and not self._failed
+            if not self._failed:
+                self._queue.put(event)
         for line in lines:
             self._queue.put(LogLine(line))
         return bool(events or lines)
@@ -207,11 +225,16 @@ class Follower:
             release_lock(self._folder.path)  # where the process never came to take it over
         if self._ended:
             return
+        code = None if self._process is None else self._process.returncode
+        output = _output_tail(self._folder.output)
+        if self._failed and not code:
+            self._queue.put(self._failed)
+            return
+        if self._restarts:  # `torchrun` says how the process ended that was the first to die
+            code = next((int(told) for told in reversed(_EXIT_STATUS.findall(output))), code)
         if sentence := self._failure():
             self._queue.put(RunFailed(step=0, sentence=sentence))
             return
-        code = None if self._process is None else self._process.returncode
-        output = _output_tail(self._folder.output)
         cause = likely_cause(code, output, memory_kills=_memory_kills() - self._kills_before)
         details = "\n".join(output.strip().splitlines()[-DETAIL_LINES:])
         self._queue.put(RunInterrupted(cause=cause, code=code, details=details))
@@ -240,6 +263,7 @@ def likely_cause(code: int | None, output: str, *, memory_kills: int = 0) -> Cau
     return "not_started" if code > 0 and "Traceback" in output else "unknown"
 
 
+_EXIT_STATUS = re.compile(r"exitcode\s*: (-?\d+)")
 _SIGKILL = 9
 # Illegal instruction, abort, bus error, arithmetic, segmentation fault; on Windows: access violation, stack overflow,
 # a corrupted heap, a buffer overrun.
@@ -303,16 +327,23 @@ class ProgressFile:
 
 
 def main(job: Job) -> None:
-    """Be the process of a run. It trains in a thread, so that signals find the main one idle."""
+    """Be the process of a run, or one of several. It trains in a thread, so that signals find the main one idle.
+
+    It ends with status 0 though the run failed: the journal says so, and only a process that died is started again.
+    """
     faulthandler.enable()
     set_language(job.language)
     log_to_file()
-    folder, control = RunFolder(Path(job.folder)), Control()
+    folder, control, launch = RunFolder(Path(job.folder)), Control(), Launch.of()
+    if launch and launch.rank:
+        train_beside(read_config(folder.config))
+        return
+    resumes = job.resumes or bool(launch and launch.restarts)
     inherit_lock(folder.path)
     progress = ProgressFile(folder.progress)
 
     def work() -> None:
-        if job.resumes:
+        if resumes:
             resume_training(folder, control, progress.put, job.changes, job.until, job.consent)
         else:
             run_training(read_config(folder.config), folder, control, progress.put)

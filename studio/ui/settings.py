@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_args
 
 from PySide6.QtCore import QByteArray, QLocale, QSettings
 
@@ -81,7 +81,8 @@ class Settings:
     @property
     def where(self) -> Where:
         """Where new runs live."""
-        return "process" if self._text("where") == "process" else "thread"
+        chosen = self._text("where")
+        return cast(Where, chosen) if chosen in get_args(Where) else "thread"
 
     @where.setter
     def where(self, where: Where) -> None:

@@ -14,8 +14,17 @@ import psutil
 import pytest
 
 from studio.config import RunConfig, parse_config
+from studio.config.run import override_config
 from studio.errors import TrainingError
-from studio.events import CheckpointSaved, ProgressReported, RunFinished, RunPaused, RunResumed, StepCompleted
+from studio.events import (
+    CheckpointSaved,
+    ProgressReported,
+    RunFailed,
+    RunFinished,
+    RunPaused,
+    RunResumed,
+    StepCompleted,
+)
 from studio.runner import process
 from studio.runner.controller import Controller, Where
 from studio.runner.process import likely_cause
@@ -176,6 +185,49 @@ def test_a_process_that_is_killed_leaves_the_window_alive_and_its_run_goes_on(
     made_twice = before.keys() & again.keys()
     assert made_twice
     assert {step: again[step] for step in made_twice} == {step: before[step] for step in made_twice}
+
+
+def _rank_1(folder: RunFolder) -> psutil.Process:
+    """Return the process that trains beside the one that holds the run."""
+    holder = read_lock(folder.path)
+    assert holder is not None
+    beside = [one for one in psutil.Process(holder.process).parent().children() if one.pid != holder.process]
+    return next(one for one in beside if one.environ().get("RANK") == "1")
+
+
+@POSIX
+def test_a_run_on_all_gpus_outlives_the_window_and_the_death_of_a_process(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "PER_NODE", "2")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    settings = {"training.device": "auto", "training.max_steps": 100, "training.learning_rate": 1e-3}
+    config = override_config(config, {**settings, "method.dropout": 0.0})
+    first = watch(config, tmp_path / "gpus", "gpus")
+    first.controller.checkpoint_now()
+    first.until(CheckpointSaved)
+    first.controller.pause()
+    first.until(RunPaused)
+    folder = first.controller.folder
+    assert folder is not None
+    _rank_1(folder).kill()
+    assert first.until(RunResumed).restarted
+    assert not any(isinstance(update, RunFailed) for update in first.updates)
+    first.controller.pause()
+    first.until(RunPaused)
+    first.controller.detach()
+
+    again = Watched(Controller(attended=True))
+    again.controller.attach(RunFolder(folder.path))
+    again.controller.resume()
+    assert again.until(RunFinished).status == "finished"
+    assert again.controller.join(20)
+    assert folder.read_state()["status"] == "finished"
+    thread = watch(config, tmp_path / "thread", "thread")
+    thread.until(RunFinished)
+    losses = {update.step: update.loss for update in again.updates if isinstance(update, StepCompleted)}
+    assert sorted(losses) == list(range(1, 101))
+    assert [losses[step] for step in range(1, 21)] == pytest.approx(thread.losses()[:20], abs=1e-4)
 
 
 @POSIX

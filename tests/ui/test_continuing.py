@@ -303,6 +303,28 @@ def test_the_place_of_a_run_is_chosen_on_the_setup_page_and_remembered(
     assert context.settings.where == "process"
 
 
+def test_all_gpus_are_offered_where_there_are_several(
+    ready: MainWindow, controller: FakeController, context: AppContext, qtbot: QtBot
+) -> None:
+    card = ready.setup.training
+    choice = card.place.rows["where"].editor.main
+    assert not choice.button("gpus").isVisibleTo(choice)  # type: ignore[attr-defined]
+    card.show_gpus(4)
+    assert choice.button("gpus").text() == "On all 4 GPUs"  # type: ignore[attr-defined]
+    qtbot.mouseClick(choice.button("gpus"), LEFT)  # type: ignore[attr-defined]
+    assert context.settings.where == "gpus"
+    ready.start()
+    assert controller.where == "gpus"
+
+
+def test_all_gpus_are_no_longer_chosen_where_one_is_left(ready: MainWindow, context: AppContext) -> None:
+    card = ready.setup.training
+    card.show_gpus(2)
+    card.place.rows["where"].editor.main.set_value("gpus")  # type: ignore[attr-defined]
+    card.show_gpus(1)
+    assert context.settings.where == "process"
+
+
 def test_a_run_that_starts_from_another_is_set_up_with_its_settings(
     ready: MainWindow, context: AppContext, tmp_path: Path
 ) -> None:

@@ -22,7 +22,11 @@ from studio.ui.widgets.table import comparison_table, select_row, selected_row
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
-PLACES = {"thread": gettext_noop("In the window"), "process": gettext_noop("In its own process")}
+PLACES = {
+    "thread": gettext_noop("In the window"),
+    "process": gettext_noop("In its own process"),
+    "gpus": gettext_noop("On all GPUs"),
+}
 _COLUMNS = (
     Column(gettext_noop("Turn")),
     Column(gettext_noop("Run")),

@@ -28,7 +28,7 @@ class Segmented(QFrame):
         for value, text in choices:
             self._buttons[value] = button = QPushButton(text)
             button.setCheckable(True)
-            button.setMinimumWidth(_widest(button) + theme.space(2.5) + 4)
+            button.setMinimumWidth(_widest(button))
             self._group.addButton(button)
             row.addWidget(button)
         next(iter(self._buttons.values())).setChecked(True)
@@ -46,6 +46,14 @@ class Segmented(QFrame):
         """Return the button of one choice."""
         return self._buttons[value]
 
+    def offer(self, value: str, text: str) -> None:
+        """Offer a choice in these words; without words it is out of sight."""
+        button = self._buttons[value]
+        button.setVisible(bool(text))
+        if text:
+            button.setText(text)
+            button.setMinimumWidth(_widest(button))
+
     def describe(self, name: str, description: str = "") -> None:
         """Give every button its name for screen readers, such as "Kind: Chat"."""
         self.setAccessibleName(name)
@@ -60,7 +68,7 @@ class Segmented(QFrame):
 
 
 def _widest(button: QPushButton) -> int:
-    """The width of the words when the choice is taken: they are bold then, and nothing may move."""
+    """The width of a button when its choice is taken: the words are bold then, and nothing may move."""
     font = QFont(button.font())
     font.setWeight(QFont.Weight.DemiBold)
-    return QFontMetrics(font).horizontalAdvance(button.text())
+    return QFontMetrics(font).horizontalAdvance(button.text()) + theme.space(2.5) + 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any, cast
 
 from PySide6.QtWidgets import QWidget
 
@@ -19,6 +19,7 @@ from studio.config import (
 from studio.engine.methods import METHODS, Method
 from studio.i18n import gettext_noop, tr
 from studio.runner.actions import Estimate
+from studio.runner.controller import Where
 from studio.runner.forecast_words import rate_warning
 from studio.text.numbers import size_text
 from studio.ui.bridge import AppContext
@@ -29,18 +30,22 @@ from studio.ui.pages.setup.run_editor import RunEditor
 from studio.ui.pages.setup.run_outlook import RunOutlook
 from studio.ui.pages.setup.section_card import SectionCard
 from studio.ui.widgets.memory_bar import MemoryBar
+from studio.ui.widgets.segmented import Segmented
 
 
 class Place(Section):
     """Where a run lives."""
 
-    where: Literal["thread", "process"] = option(
+    where: Where = option(
         "thread",
         "Where the run lives",
-        "In the window it starts at once, and ends when the window is closed. In its own process it starts some "
-        "seconds later, and goes on when the window is closed; it is found again when the window is opened, and where "
-        "it crashes, the window lives on. Both learn the same.",
-        labels={"thread": gettext_noop("In the window"), "process": gettext_noop("In its own process")},
+        "In the window it starts at once, and ends with it. In its own process it starts some seconds later, outlives "
+        "the window and a crash, and is found again. On all GPUs, too; these share the rows of each update.",
+        labels={
+            "thread": gettext_noop("In the window"),
+            "process": gettext_noop("In its own process"),
+            "gpus": gettext_noop("On all GPUs"),
+        },
     )
 
 
@@ -55,6 +60,7 @@ class TrainingCard(SectionCard):
         self.form = Form(TrainingConfig, editors={"start_from": partial(RunEditor, context)})
         self.place = Form(Place)
         self.place.set_values({"where": context.settings.where})
+        cast(Segmented, self.place.rows["where"].editor.main).offer("gpus", "")  # until they are counted
         self.checkpoints = Form(CheckpointsConfig, more=tr("Checkpoints"))
         self.retention = Form(RetentionConfig, editors={"prompts": LinesEditor}, more=tr("What is measured, and asked"))
         self.numerics = Form(NumericsConfig, more=tr("Recording of the numerics"))
@@ -85,6 +91,13 @@ class TrainingCard(SectionCard):
         if editor.value() == self._suggested:
             editor.set_value(suggested)
         self._suggested = suggested
+
+    def show_gpus(self, count: int) -> None:
+        """Offer to train on all GPUs where there are several."""
+        choice = cast(Segmented, self.place.rows["where"].editor.main)
+        if count < 2 and choice.value() == "gpus":
+            choice.set_value("process")
+        choice.offer("gpus", tr("On all {count} GPUs").format(count=count) if count > 1 else "")
 
     def judge_rate(self, method: Method) -> None:
         """Warn of a learning rate that is unusual for the method."""
