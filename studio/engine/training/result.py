@@ -77,7 +77,7 @@ def restore_result(folder: RunFolder, progress: Progress) -> str:
         RunFolderError: the result cannot be written.
         StudioError: the base model cannot be loaded.
     """
-    saved = _saved_update(folder)
+    saved, there = _saved_update(folder), any(folder.adapter.glob("*.safetensors"))
     for place in folder.list_checkpoints():
         update = checkpoint.read_update(place)
         if update is None or update <= saved:
@@ -93,9 +93,10 @@ def restore_result(folder: RunFolder, progress: Progress) -> str:
             raise RunFolderError(
                 tr("The run folder {path} cannot be written: {reason}.").format(path=folder.path, reason=error.strerror)
             ) from error
-        return tr(
-            "The run ended before its result was saved; this is its newest checkpoint, of update {update}."
-        ).format(update=update)
+        words = tr("The run ended before its result was saved; this is its newest checkpoint, of update {update}.")
+        if there and saved < 0:
+            words = tr("The saved result is damaged; this is the newest checkpoint instead, of update {update}.")
+        return words.format(update=update)
     return ""
 
 

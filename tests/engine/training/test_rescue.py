@@ -108,12 +108,12 @@ def test_a_result_that_is_missing_is_that_of_the_newest_checkpoint(tmp_path: Pat
     result = done.weights
     assert restore_result(done.folder, lambda *_: None) == ""  # it has its result
     shutil.rmtree(done.folder.adapter)
-    assert "of update 3" in restore_result(done.folder, lambda *_: None)
+    assert restore_result(done.folder, lambda *_: None).endswith("saved; this is its newest checkpoint, of update 3.")
     assert all(torch.equal(result[name], value) for name, value in done.weights.items())
 
     weights = done.folder.adapter / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\xff")  # damaged: the checkpoint stands for it, too
-    assert restore_result(done.folder, lambda *_: None)
+    assert restore_result(done.folder, lambda *_: None).startswith("The saved result is damaged; ")
     assert all(torch.equal(result[name], value) for name, value in load_file(weights).items())
 
 
