@@ -41,13 +41,13 @@ class Row:
     number: int = 1
 
 
-def llama(*, tied: bool = True, seed: int = 0) -> PreTrainedModel:
+def llama(*, tied: bool = True, seed: int = 0, width: int = 32) -> PreTrainedModel:
     """Two layers of Llama with grouped-query attention, about 40,000 parameters."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,

@@ -228,8 +228,8 @@ def test_what_fits_needs_no_remedies(info: ModelInfo) -> None:
 
 
 def test_several_changes_together_are_no_stronger_than_they_need_be(info: ModelInfo) -> None:
-    run = config(data={"max_length": 1024}, method={"name": "lora", "rank": 64})
-    changes = {"training.optimizer": "adafactor", "method.rank": 16, "data.max_length": 256}
+    run = config(data={"max_length": 1024}, method={"name": "lora", "rank": 32})
+    changes = {"training.optimizer": "adafactor", "method.rank": 8, "data.max_length": 128}
     least = whole_estimate(info, apply_remedy(run, changes), of_size(1 << 40, 1)).total_bytes
     (together,) = [found for found in whole_estimate(info, run, of_size(1 << 40, least)).remedies if found.fits]
     assert (together.name, together.overrides, together.total_bytes) == ("together", changes, least)

@@ -144,7 +144,7 @@ def _rows_of_file(path: str, renderer: Renderer, progress: Progress) -> list[Tok
             tr("Retention cannot be measured on retention.probes. {reason}").format(reason=error)
         ) from error
     count = len(part.rows)
-    store = RowStore(part.rows, np.arange(count), [(path, "general")], np.zeros(count, np.int64))
+    store = RowStore(part.dataset(), np.arange(count), [(path, "general")], np.zeros(count, np.int64))
     order = np.random.default_rng(0).permutation(count)[:_MOST_ROWS]
     return [store[int(place)] for place in order]
 

@@ -17,7 +17,7 @@ from studio.engine.training import checkpoint
 from studio.engine.training.optimizer import SHARED_STATES, PureAdamW, check_optimizer, make_optimizer
 from studio.engine.training.state import Position
 from studio.errors import ConfigError
-from tests.tiny import bench, rows
+from tests.tiny import bench, llama, rows
 
 LORA = {"name": "lora", "rank": 4, "dropout": 0.0}
 PURE: list[dict[str, object]] = [
@@ -230,7 +230,8 @@ def test_stochastic_rounding_follows_the_seed_of_the_run_alone() -> None:
 def test_every_optimizer_learns_and_goes_on_from_a_checkpoint_bit_for_bit(
     method: dict[str, object], name: str, tmp_path: Path
 ) -> None:
-    whole, resumed = (bench(method, optimizer=name, weight_decay=0.1) for _ in range(2))
+    # States of 8 bits are for weights of 4096 numbers or more.
+    whole, resumed = (bench(method, base=llama(width=64), optimizer=name, weight_decay=0.1) for _ in range(2))
     losses = [whole.update(rows(8)).loss for _ in range(3)]
     checkpoint.write(checkpoint.take(whole.trainer, Position(step=3, update=3, batch=3)), tmp_path / "step-000003")
     position = Position()
