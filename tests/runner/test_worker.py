@@ -99,7 +99,7 @@ def test_whatever_is_raised_is_told_and_written(watched: Watched, error: BaseExc
 def test_the_watcher_hears_the_end_though_nothing_can_be_written(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = Path.open
+    opened, os_open = Path.open, os.open
 
     def fail(*_: Any, **__: Any) -> Any:
         raise OSError(errno.EIO, "Input/output error")
@@ -107,9 +107,13 @@ def test_the_watcher_hears_the_end_though_nothing_can_be_written(
     def open_to_read(path: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
         return opened(path, mode, *args, **options) if mode in ("r", "rb") else fail()
 
+    def os_open_to_read(path: Any, flags: int, *args: Any, **options: Any) -> int:
+        return fail() if flags & (os.O_WRONLY | os.O_RDWR) else os_open(path, flags, *args, **options)
+
     def train(emit: Callable[[RunEvent], None]) -> None:
-        for name in ("open", "write", "fsync", "close"):
+        for name in ("write", "fsync"):
             monkeypatch.setattr(os, name, fail)
+        monkeypatch.setattr(os, "open", os_open_to_read)
         monkeypatch.setattr(Path, "open", open_to_read)
         monkeypatch.setattr("logging.FileHandler._open", fail)
         raise ValueError("of some kind")
