@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class Target(ABC):
     """One form of export. A file in `targets/` ends with `TARGET = …`, its one instance.
 
+    Those that transformers or peft open are a `ModelTarget`; the others are made of one.
+
     Attributes:
         name: what `export --to` says.
         title, explanation: what the window shows.
@@ -55,9 +57,9 @@ class Target(ABC):
     def weight_bytes(self, source: Source, dtype: str) -> int:
         """Return about how many bytes of the disk the weights will take."""
 
-    def made_of(self, method: Method) -> Target | None:
-        """Return the target whose model folder this one is made of; None where the model itself is written."""
-        return None
+    @abstractmethod
+    def made_of(self, method: Method) -> ModelTarget:
+        """Return the target whose model folder this one is made of: itself, where it is such a folder."""
 
     def prefix(self, source: Source, tokenizer: PreTrainedTokenizerBase) -> Prefix:
         """Return the tokens that the export puts in front of every row, with the tokenizer that does so.
@@ -68,6 +70,19 @@ class Target(ABC):
         from studio.engine.export.prefix import Prefix
 
         return Prefix(tokenizer=tokenizer)
+
+    def choose_dtype(self, wanted: str, stored: str) -> str:
+        """Return the save format: the wanted one; for `auto` the base's own, `stored`, where that can be saved."""
+        if wanted != "auto":
+            return wanted
+        return stored if stored in self.dtypes else self.dtypes[0]
+
+
+class ModelTarget(Target):
+    """An export that is a model folder, written and opened with the libraries of its users."""
+
+    def made_of(self, method: Method) -> ModelTarget:
+        return self
 
     def finish(self, source: Source, loaded: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
         """Make of base + trained part the plain fp32 model that is to be written; `plain_model` targets only."""
@@ -83,9 +98,3 @@ class Target(ABC):
 
         Raises whatever those raise on a damaged folder.
         """
-
-    def choose_dtype(self, wanted: str, stored: str) -> str:
-        """Return the save format: the wanted one; for `auto` the base's own, `stored`, where that can be saved."""
-        if wanted != "auto":
-            return wanted
-        return stored if stored in self.dtypes else self.dtypes[0]

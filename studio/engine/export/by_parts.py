@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from studio.engine.control import Progress
 from studio.engine.dtypes import torch_dtype
-from studio.engine.export.base import Target
+from studio.engine.export.base import ModelTarget
 from studio.engine.export.carry import GENERATION_CONFIG, generation_config, stop_ids
 from studio.engine.export.certificate import Check
 from studio.engine.export.checks.carried import carried_checks, read_table
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 def gather(
     source: Source,
-    target: Target,
+    target: ModelTarget,
     dtype: str,
     prefix: Prefix,
     tokenizer: PreTrainedTokenizerBase,
@@ -108,7 +108,7 @@ def gather(
 
 def examine(
     source: Source,
-    target: Target,
+    target: ModelTarget,
     dtype: str,
     tokenizer: PreTrainedTokenizerBase,
     reference: Reference,

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from studio.engine.control import Progress
 from studio.engine.export import stopping
-from studio.engine.export.base import Target
+from studio.engine.export.base import ModelTarget
 from studio.engine.export.carry import GENERATION_CONFIG, generation_config, stop_ids
 from studio.engine.export.certificate import Check
 from studio.engine.export.checks.carried import carried_checks, read_table
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 def examine(
     source: Source,
-    target: Target,
+    target: ModelTarget,
     dtype: str,
     tokenizer: PreTrainedTokenizerBase,
     reference: Reference,

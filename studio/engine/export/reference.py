@@ -10,7 +10,7 @@ from torch import nn
 
 from studio.engine.control import Progress
 from studio.engine.dtypes import DTYPES, torch_dtype
-from studio.engine.export.base import Target
+from studio.engine.export.base import ModelTarget
 from studio.engine.export.carry import generation_config, stop_ids
 from studio.engine.export.compare import EQUAL, Comparison, Extra, Outputs, compare, largest_logit, record
 from studio.engine.export.merge import (
@@ -95,7 +95,7 @@ class Reference:
 
 def gather(
     source: Source,
-    target: Target,
+    target: ModelTarget,
     dtype: str,
     prefix: Prefix,
     tokenizer: PreTrainedTokenizerBase,
@@ -162,6 +162,8 @@ def trained_model(source: Source, progress: Progress) -> nn.Module:
     return source.method.load(model, source.folder.adapter)
 
 
-def finished_model(source: Source, loaded: nn.Module, target: Target, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
+def finished_model(
+    source: Source, loaded: nn.Module, target: ModelTarget, tokenizer: PreTrainedTokenizerBase
+) -> nn.Module:
     """Return the plain fp32 model that the target makes of base + trained part."""
     return target.finish(source, loaded, tokenizer).eval()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from studio.engine.control import Progress, no_progress
 from studio.engine.device import library_versions
 from studio.engine.export import TARGETS, Target, by_parts, memory
+from studio.engine.export.base import ModelTarget
 from studio.engine.export.card import write_card
 from studio.engine.export.carry import carry_over, carry_terms
 from studio.engine.export.certificate import FILE_NAME, Certificate, Check, fingerprint_files
@@ -18,6 +19,7 @@ from studio.engine.export.merge import release
 from studio.engine.export.prefix import Prefix
 from studio.engine.export.reference import Reference, gather
 from studio.engine.export.source import Source, open_source
+from studio.engine.export.targets.gguf import Gguf
 from studio.engine.models.load import load_tokenizer
 from studio.errors import ConfigError, ExportError
 from studio.i18n import tr
@@ -95,8 +97,8 @@ def _make(
 ) -> Certificate:
     """Make the finished model, write everything but the certificate, and check what was written."""
     inner = target.made_of(source.method)
-    parts = memory.needs_parts(source, inner or target)
-    if inner is not None:
+    parts = memory.needs_parts(source, inner)
+    if isinstance(target, Gguf):
         from studio.engine.export.gguf.make import make
 
         def write_plain(folder: Path) -> Reference:
@@ -105,9 +107,9 @@ def _make(
         with explained(place.parent):
             reference, checks = make(source, target, dtype, tokenizer, write_plain, place, progress)
     else:
-        reference = _write(source, target, dtype, tokenizer, prefix, place, progress, parts=parts)
+        reference = _write(source, inner, dtype, tokenizer, prefix, place, progress, parts=parts)
         check = by_parts.examine if parts else examine
-        checks = check(source, target, dtype, tokenizer, reference, place, progress)
+        checks = check(source, inner, dtype, tokenizer, reference, place, progress)
     with explained(place.parent):
         (place / "README.md").write_text(write_card(source, target, dtype, checks), encoding="utf-8")
     return Certificate(
@@ -124,7 +126,7 @@ def _make(
 
 def _write(
     source: Source,
-    target: Target,
+    target: ModelTarget,
     dtype: str,
     tokenizer: PreTrainedTokenizerBase,
     prefix: Prefix,

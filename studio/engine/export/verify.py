@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from studio.engine.control import Progress, no_progress
 from studio.engine.export import TARGETS, by_parts, memory
-from studio.engine.export.base import Target
+from studio.engine.export.base import ModelTarget
 from studio.engine.export.certificate import Certificate, Check, fingerprint_files, read_certificate
 from studio.engine.export.checks.weights import finite_check, unloadable
 from studio.engine.export.gguf.convert import read_plain_tensors
@@ -92,21 +93,22 @@ def _measure(source: Source, certified: Certificate, path: Path, progress: Progr
     tokenizer = load_tokenizer(source.base, source.config.model.chat_template)
     prefix = target.prefix(source, tokenizer)
     dtype = certified.dtype
-    if inner := target.made_of(source.method):
+    inner = target.made_of(source.method)
+    if inner is not target:
         return _measure_gguf(source, inner, dtype, tokenizer, prefix, path, progress)
     # Another machine may round a merge differently in the last bit; that the files are the same was just seen.
-    if memory.needs_parts(source, target):
-        reference = by_parts.gather(source, target, dtype, prefix, tokenizer, None, progress)
+    if memory.needs_parts(source, inner):
+        reference = by_parts.gather(source, inner, dtype, prefix, tokenizer, None, progress)
         reference = dataclasses.replace(reference, weights=None)
-        return by_parts.examine(source, target, dtype, tokenizer, reference, path, progress)
-    reference, model = gather(source, target, dtype, prefix, tokenizer, progress, again=True)
+        return by_parts.examine(source, inner, dtype, tokenizer, reference, path, progress)
+    reference, model = gather(source, inner, dtype, prefix, tokenizer, progress, again=True)
     release(model)
-    return examine(source, target, dtype, tokenizer, reference, path, progress)
+    return examine(source, inner, dtype, tokenizer, reference, path, progress)
 
 
 def _measure_gguf(
     source: Source,
-    inner: Target,
+    inner: ModelTarget,
     dtype: str,
     tokenizer: PreTrainedTokenizerBase,
     prefix: Prefix,
@@ -114,13 +116,20 @@ def _measure_gguf(
     progress: Progress,
 ) -> tuple[Check, ...]:
     """Do the same with a GGUF file, which is made of what `inner` makes. What F16 would cost is not measured again."""
-    from studio.engine.export.gguf.checks import NOTHING_BESIDE
+    from studio.engine.export.gguf import llama_cpp
+    from studio.engine.export.gguf.checks import Beside
     from studio.engine.export.gguf.checks import examine as examine_gguf
     from studio.engine.export.gguf.convert import find_file
+    from studio.engine.export.gguf.formats import FORMATS
+    from studio.engine.export.gguf.make import base_outputs
 
     if memory.needs_parts(source, inner):
         reference = by_parts.gather(source, inner, "fp32", prefix, tokenizer, None, progress)
     else:
         reference, model = gather(source, inner, "fp32", prefix, tokenizer, progress, again=True)
         release(model)
-    return examine_gguf(source, dtype, tokenizer, reference, find_file(path), NOTHING_BESIDE, progress)
+    base = None
+    if FORMATS[dtype].quantised and not llama_cpp.why_not():
+        with tempfile.TemporaryDirectory() as work:
+            base = base_outputs(source, dtype, tokenizer, reference, Path(work), progress)
+    return examine_gguf(source, dtype, tokenizer, reference, find_file(path), Beside(base=base), progress)

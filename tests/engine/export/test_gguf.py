@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from studio.engine.export.gguf import llama_cpp, vocabulary
+from studio.engine.export.gguf import llama_cpp, make, vocabulary
 from studio.engine.export.gguf.architectures import ARCHITECTURES
 from studio.engine.export.gguf.convert import convert
 from studio.engine.export.gguf.sizes import predict_sizes
@@ -56,6 +56,7 @@ def test_a_file_without_rounding_gives_the_trained_models_logits_in_llama_cpp(
     assert {file.name for file in result.path.iterdir()} == {"README.md", "certificate.json", f"{base}-F32.gguf"}
 
 
+@needs_llama_cpp
 def test_a_quantised_file_says_what_it_costs_beside_f16(make_run: MakeRun) -> None:
     run = make_run("llama-untied")
 
@@ -65,6 +66,17 @@ def test_a_quantised_file_says_what_it_costs_beside_f16(make_run: MakeRun) -> No
     loss = check(result, "gguf_loss")
     assert loss.value > 2 * loss.evidence["kl_f16"] > 0
     assert "As f16, it would be" in loss.meaning
+
+
+@needs_llama_cpp
+def test_a_quantised_file_is_not_certified_where_its_f16_form_does_not_open(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make, "measure_loss", lambda *_: None)
+
+    result = export_run(make_run("llama-untied"), "gguf", "q8_0")
+
+    assert [check.name for check in result.checks if not check.passed] == ["gguf_loss"]
 
 
 def test_a_file_that_was_never_opened_is_not_certified(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,13 +97,16 @@ def test_the_size_of_a_file_is_known_before_it_is_written(bases: dict[str, Path]
 
 
 @needs_llama_cpp
-def test_a_file_is_verified_in_llama_cpp_again_and_not_once_a_byte_has_changed(make_run: MakeRun) -> None:
-    result = export_run(make_run("llama-untied"), "gguf", "f16")
+@pytest.mark.parametrize("dtype", ["f16", "q4_0"])
+def test_a_file_is_verified_in_llama_cpp_again_and_not_once_a_byte_has_changed(make_run: MakeRun, dtype: str) -> None:
+    result = export_run(make_run("llama-untied"), "gguf", dtype)
 
     again = verify_export(result.path)
 
     assert [check.name for check in again.checks if not check.passed] == []
-    assert "gguf_tokens" in {check.name for check in again.checks}
+    values = {check.name: check.value for check in again.checks}
+    for name in ("gguf_tokens", "gguf_loss", "delta_present"):
+        assert values[name] == pytest.approx(check(result, name).value, rel=1e-3)
     file = next(result.path.glob("*.gguf"))
     data = bytearray(file.read_bytes())
     data[-40] ^= 1

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,13 +172,18 @@ def test_no_server_and_another_computer_are_told(monkeypatch: pytest.MonkeyPatch
     assert find_server() is None
 
 
-def test_a_chat_template_without_translation_fails_the_certificate(
-    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+def test_a_chat_template_without_translation_fails_and_settings_are_numbers_or_left_out(
+    make_run: MakeRun, bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    base = Path(shutil.copytree(bases["llama-tied"], tmp_path / "a\nFROM other"))
+    settings = {"do_sample": True, "top_k": 20, "temperature": "1\nADAPTER /etc/passwd", "top_p": True}
+    (base / "generation_config.json").write_text(json.dumps(settings), encoding="utf-8")
     monkeypatch.setattr(modelfile, "translate", lambda tokenizer, drop_bos: None)
     monkeypatch.setattr(llama_cpp, "why_not", lambda: "not asked")
 
-    result = export_run(make_run(), "ollama", "f16")
+    result = export_run(make_run(base), "ollama", "f16")
 
     assert "ollama_template" in {check.name for check in result.checks if not check.passed}
-    assert "TEMPLATE" not in (result.path / "Modelfile").read_text(encoding="utf-8")
+    lines = (result.path / "Modelfile").read_text(encoding="utf-8").splitlines()
+    stops = [f'PARAMETER stop "{end}"' for end in ("<|endoftext|>", "<|im_end|>")]
+    assert lines == ["FROM ./a-FROM-other-F16.gguf", *stops, "PARAMETER top_k 20"]

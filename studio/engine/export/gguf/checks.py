@@ -8,6 +8,7 @@ a format costs is measured as KL divergence and agreement, beside those of the s
 from __future__ import annotations
 
 import dataclasses
+import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ from studio.errors import ExportError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+log = logging.getLogger(__name__)
+
 # Nats per token that quantisation may cost. Beyond it, the model that is asked is another one. (SmolLM2-135M, whose
 # published file is Q4_1, loses 0.5 as Q4_0, and 0.08 as Q4_K_M.)
 WORST_QUANTISED_KL = 1.0
@@ -50,13 +53,15 @@ class Beside:
     """What is measured beside a quantised file, to tell what is the format's doing.
 
     Attributes:
-        f16: the same model saved as F16, against the trained one.
+        f16: the same model saved as F16, against the trained one; None where it was not measured.
+        f16_failed: llama.cpp did not open that file, so that nothing tells the conversion from the format.
         base: outputs of the base saved in the same format, over the first few prompts. Quantisation moves the outputs
             of both models alike, and often further than training did; what training did is their difference.
     """
 
     f16: Comparison | None = None
     base: Outputs | None = None
+    f16_failed: bool = False
 
 
 NOTHING_BESIDE = Beside()
@@ -106,11 +111,10 @@ def measure_loss(
     source: Source, tokenizer: PreTrainedTokenizerBase, reference: Reference, path: Path, progress: Progress
 ) -> Comparison | None:
     """Return a file's outputs in llama.cpp against the trained model's; None where llama.cpp does not open it."""
-    if llama_cpp.why_not():
-        return None
     try:
         _, outputs = _Asking(source, tokenizer, reference, brief=True).measure(path, progress)
-    except (ExportError, ChildFailed):
+    except (ExportError, ChildFailed) as error:
+        log.warning("%s cannot be measured in llama.cpp: %s", path.name, error)
         return None
     return compare(reference.trained, outputs)
 
@@ -129,7 +133,8 @@ def measure_base(
     )
     try:
         _, outputs = _Asking(source, tokenizer, few, brief=True).measure(path, progress)
-    except (ExportError, ChildFailed):
+    except (ExportError, ChildFailed) as error:
+        log.warning("The base as %s cannot be measured in llama.cpp: %s", path.name, error)
         return None
     fits = outputs.rows[0].shape == reference.base.rows[0].shape
     return outputs if fits else None
@@ -276,7 +281,10 @@ def _loss(
     value, limit = found.max_logit_difference, _tolerance(source, reference.trained) if exact else None
     logits = Check.of("gguf_logits", limit is None or value <= limit, value, limit, exact=exact)
     # The conversion itself shows in the F16 file, which has the same limits as any export in 16 bits.
-    right = beside.f16 is None or (beside.f16.kl_divergence <= WORST_KL and beside.f16.top1_agreement >= WORST_TOP1)
+    f16 = beside.f16
+    right = not beside.f16_failed and (
+        f16 is None or (f16.kl_divergence <= WORST_KL and f16.top1_agreement >= WORST_TOP1)
+    )
     worst = WORST_QUANTISED_KL if chosen.quantised else WORST_KL
     passed = right and found.kl_divergence <= worst and found.top1_agreement >= WORST_TOP1
     loss = Check.of(
@@ -286,8 +294,8 @@ def _loss(
         worst,
         dtype=dtype,
         top1=found.top1_agreement,
-        kl_f16=beside.f16.kl_divergence if beside.f16 else None,
-        top1_f16=beside.f16.top1_agreement if beside.f16 else None,
+        kl_f16=f16.kl_divergence if f16 else None,
+        top1_f16=f16.top1_agreement if f16 else None,
         severe=found.kl_divergence > WORST_KL,
     )
     trained = reference.few(reference.trained)

@@ -200,12 +200,13 @@ def _tensors(
         return Tensor(name=name, shape=shape, type=kind, sources=sources, part=part)
 
     tied = bool(config.get("tie_word_embeddings"))
-    experts: dict[str, list[str]] = {}
+    experts: dict[str, dict[int, str]] = {}
     for source, shape in shapes.items():
         if source.endswith(_NOT_WEIGHTS) or (tied and source == "lm_head.weight"):
             continue
         if found := _EXPERT.search(source):
-            experts.setdefault(source[: found.start()] + f".experts.{found[2]}.weight", []).append(source)
+            merged = source[: found.start()] + f".experts.{found[2]}.weight"
+            experts.setdefault(merged, {})[int(found[1])] = source
         elif source.endswith(("input_linear.weight", "experts.gate_up_proj")):
             rows = (*shape[:-2], shape[-2] // 2, shape[-1])
             for half, kind in enumerate(_halves(source, named)):
@@ -215,7 +216,7 @@ def _tensors(
             name = named(source if source.endswith((".weight", ".bias")) else f"{source}.weight")
             yield stored(name, turned, source)
     for merged, sources in experts.items():
-        ordered = sorted(sources, key=lambda name: int(_EXPERT.search(name)[1]))  # type: ignore[index]
+        ordered = [sources[number] for number in sorted(sources)]
         # Mixtral's three have other names in the map, under which it knows experts that lie together.
         name = named(
             merged.replace("model.layers", "layers").replace("block_sparse_moe", "feed_forward")

@@ -6,13 +6,14 @@ removed afterwards. So is the F16 file beside which a quantisation is measured.
 
 from __future__ import annotations
 
+import logging
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.engine.control import Progress
-from studio.engine.export.base import Target
 from studio.engine.export.carry import carry_terms
 from studio.engine.export.certificate import Check
 from studio.engine.export.compare import Outputs
@@ -29,13 +30,17 @@ from studio.errors import ExportError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from studio.engine.export.targets.gguf import Gguf
+
+log = logging.getLogger(__name__)
+
 WORK = ".work"
 WritePlain = Callable[[Path], Reference]
 
 
 def make(
     source: Source,
-    target: Target,
+    target: Gguf,
     dtype: str,
     tokenizer: PreTrainedTokenizerBase,
     write_plain: WritePlain,
@@ -63,12 +68,13 @@ def make(
             convert(work, work / "f16.gguf", "f16", source.name, progress)
             f16 = measure_loss(source, tokenizer, reference, work / "f16.gguf", progress)
             (work / "f16.gguf").unlink()
-            beside = Beside(f16, _measure_base(source, dtype, tokenizer, reference, work / "base.gguf", progress))
+            base = base_outputs(source, dtype, tokenizer, reference, work, progress)
+            beside = Beside(f16, base, f16_failed=f16 is None)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     carry_terms(source.base, place)
     checks = examine(source, dtype, tokenizer, reference, place / name, beside, progress)
-    if target.name == "ollama":
+    if target.modelfile:
         told = make_modelfile(source, tokenizer, reference.prefix, name, adds_bos=adds_bos)
         (place / MODELFILE).write_text(told.text(), encoding="utf-8")
         checks = (*checks, ollama_check(told))
@@ -81,21 +87,30 @@ def ollama_check(told: Modelfile) -> Check:
 
 
 def file_name(source: Source, dtype: str) -> str:
-    """Return what the file is called: the model and the format, as is customary."""
-    return f"{source.name.rpartition('/')[2]}-{dtype.upper()}.gguf"
+    """Return what the file is called: the model and the format, as is customary. A Modelfile has it in a line."""
+    name = re.sub(r"[^\w.+-]+", "-", source.name.rpartition("/")[2])
+    return f"{name}-{dtype.upper()}.gguf"
 
 
-def _measure_base(
+def base_outputs(
     source: Source,
     dtype: str,
     tokenizer: PreTrainedTokenizerBase,
     reference: Reference,
-    path: Path,
+    work: Path,
     progress: Progress,
 ) -> Outputs | None:
-    """Return the outputs of the base in the same format; None where its folder has it under other names."""
+    """Return the outputs of the base in the same format, over the first few prompts; None where that cannot be had.
+
+    Args:
+        work: a folder for the base's file, which is not kept.
+    """
+    path = work / f"base-{dtype}.gguf"
     try:
         convert(source.base, path, dtype, source.name, progress)
-    except ExportError:
+    except ExportError as error:  # its folder has the weights under names that only transformers knows
+        log.info("The base cannot be converted as its folder has it: %s", error)
         return None
-    return measure_base(source, tokenizer, reference, path, progress)
+    found = measure_base(source, tokenizer, reference, path, progress)
+    path.unlink()
+    return found

@@ -142,17 +142,20 @@ def make_modelfile(
     source: Source, tokenizer: PreTrainedTokenizerBase, prefix: Prefix, file: str, *, adds_bos: bool
 ) -> Modelfile:
     """Return the Modelfile of an export; `adds_bos` says that the file asks for BOS in front of a text."""
-    own, template = prefix.tokenizer, PLAIN
+    own = prefix.tokenizer
+    template: str | None = PLAIN
     if source.kind == "chat":
         found = translate(own, drop_bos=adds_bos)
-        template = found.in_go() if found else None  # type: ignore[assignment]
+        template = found.in_go() if found else None
     config = base_generation_config(source)
-    sampled = config.get("do_sample", False)
+    if not config.get("do_sample"):
+        config = {}
     return Modelfile(
         file=file,
         template=template,
         stops=tuple(_texts(own, stop_ids(generation_config(source, tokenizer, prefix)))),
-        parameters={new: config[old] for old, new in _PARAMETERS.items() if sampled and config.get(old) is not None},
+        # Numbers alone: a stranger's text could end the line and begin another instruction.
+        parameters={new: config[old] for old, new in _PARAMETERS.items() if type(config.get(old)) in (int, float)},
     )
 
 

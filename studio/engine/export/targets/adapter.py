@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio.engine.export.base import Target
+from studio.engine.export.base import ModelTarget
 from studio.files import read_json
 from studio.i18n import gettext_noop, tr
 
@@ -30,7 +30,7 @@ tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
 ```"""
 
 
-class Adapter(Target):
+class Adapter(ModelTarget):
     """The trained part of a PEFT method."""
 
     name = "adapter"

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.engine.export.base import Target
+from studio.engine.export.base import ModelTarget
 from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ LOADER = "load.py"
 _ADAPTER = ("bottleneck_adapter.json", "bottleneck_adapter.safetensors")
 
 
-class Bundle(Target):
+class Bundle(ModelTarget):
     """A bottleneck adapter with load.py, which puts it into its base."""
 
     name = "bundle"

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from studio.engine.export.base import Target
+from studio.engine.export.base import ModelTarget, Target
 from studio.engine.export.gguf.formats import FORMATS
 from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from torch import nn
     from transformers import PreTrainedTokenizerBase
 
     from studio.engine.export.prefix import Prefix
-    from studio.engine.export.reload import Reloaded
     from studio.engine.export.source import Source
     from studio.engine.methods import Method
 
@@ -29,7 +25,11 @@ _ALSO = {"fp32": "f32", "float32": "f32", "fp16": "f16", "float16": "f16", "bflo
 
 
 class Gguf(Target):
-    """The finished model as one GGUF file."""
+    """The finished model as one GGUF file.
+
+    Attributes:
+        modelfile: whether a Modelfile is written beside it, from which Ollama makes a model.
+    """
 
     name = "gguf"
     title = gettext_noop("GGUF file")
@@ -43,9 +43,9 @@ class Gguf(Target):
     usage = USAGE
     dtypes = tuple(FORMATS)
     plain_model = True
+    modelfile = False
 
-    def made_of(self, method: Method) -> Target:
-        """Return the target whose model folder the file is made of."""
+    def made_of(self, method: Method) -> ModelTarget:
         from studio.engine.export.targets import baked, merged
 
         return merged.TARGET if method.mergeable else baked.TARGET
@@ -80,12 +80,6 @@ class Gguf(Target):
                 )
             )
         return found
-
-    def write(self, model: nn.Module, source: Source, folder: Path) -> None:
-        raise NotImplementedError("made of another export")
-
-    def reload(self, source: Source, folder: Path) -> Reloaded:
-        raise NotImplementedError("opened by llama.cpp")
 
 
 TARGET = Gguf()

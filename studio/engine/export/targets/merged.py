@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.engine.dtypes import BYTES, DTYPES
-from studio.engine.export.base import Target
+from studio.engine.export.base import ModelTarget
 from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
 SHARD = "4GB"
 
 
-class PlainModel(Target):
+class PlainModel(ModelTarget):
     """An ordinary Hugging Face model in a folder of its own."""
 
     library = "transformers"

@@ -24,6 +24,7 @@ class Ollama(Gguf):
     order = 26
     action = gettext_noop("Write for Ollama and check")
     usage = USAGE
+    modelfile = True
 
 
 TARGET = Ollama()

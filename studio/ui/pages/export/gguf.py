@@ -103,14 +103,14 @@ class OllamaCard(Card):
 
     def set_export(self, export: PastExport | None) -> None:
         """Show another export."""
-        suited = export is not None and export.passed and export.certificate is not None
-        suited = suited and export.certificate.target == "ollama"  # type: ignore[union-attr]
+        certificate = export.certificate if export and export.passed else None
+        suited = certificate is not None and certificate.target == "ollama"
         self._folder = export.path if suited and export else None
         self._creation.drop()
         self._end("", good=True)
         self.setVisible(suited)
-        if suited and export and export.certificate:
-            model = str(export.certificate.base["name"]).rpartition("/")[2].lower()
+        if suited and certificate:
+            model = str(certificate.base["name"]).rpartition("/")[2].lower()
             self.name.setText(f"{model}-tuned")
             self._search.start(lambda _: actions.find_ollama())
 
