@@ -26,12 +26,6 @@ tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
 ```"""
 # As the loader names it.
 BASE = "base"
-# What belongs to a model besides its weights and its terms: its configuration and its tokenizer.
-_BELONGINGS = (
-    "config.json", "generation_config.json", "model.safetensors.index.json",
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-    "merges.txt", "tokenizer.model", "chat_template.jinja",
-)  # fmt: skip
 
 
 class SelfContained(Bundle):
@@ -68,9 +62,9 @@ class SelfContained(Bundle):
 
 def _files(source: Source) -> list[Path]:
     """The base's files to take along: none that could run code, and no weights that the model does not use."""
-    from studio.engine.models.files import member, terms_files, weight_files
+    from studio.engine.models.files import BELONGINGS, INDEX, member, terms_files, weight_files
 
-    found = (member(source.base, name) for name in _BELONGINGS)
+    found = (member(source.base, name) for name in ("config.json", INDEX, *BELONGINGS))
     return [*weight_files(source.base), *(file for file in found if file), *terms_files(source.base)]
 
 
