@@ -35,9 +35,9 @@ def add_to(commands: Commands) -> None:
 
 def _export(args: argparse.Namespace, console: Console) -> int:
     folder = open_run(args.run)
-    if words := actions.restore_result(folder, console.progress):
-        console.note(words)
     result = actions.export(folder, args.to, args.dtype, args.out, console.progress)
+    if result.restored:
+        console.note(result.restored)
     _tell(result.checks, console)
     if not result.passed:
         console.note(tr("The export failed its checks; do not use it."))

@@ -5,6 +5,7 @@ Modules of the engine that import torch or numpy are imported inside the functio
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import sys
@@ -167,19 +168,14 @@ def export(
 ) -> ExportResult:
     """Export a run and check the export. Raises `ExportError`; a failed check is in the result.
 
-    A run that ended before its result was saved is exported as its newest checkpoint has it.
+    A run that ended before its result was saved, or whose result is damaged, is exported as its newest checkpoint has
+    it, and the result says so.
     """
     from studio.engine.export.run import export_run
-
-    restore_result(folder, progress)
-    return export_run(folder, target, dtype, out, progress)
-
-
-def restore_result(folder: RunFolder, progress: Progress = no_progress) -> str:
-    """Take the result of a run from its newest checkpoint where it has none; return a sentence that says so, or ""."""
     from studio.engine.training.result import restore_result
 
-    return restore_result(folder, progress)
+    restored = restore_result(folder, progress)
+    return dataclasses.replace(export_run(folder, target, dtype, out, progress), restored=restored)
 
 
 def create_in_ollama(folder: Path, name: str, progress: Progress = no_progress) -> Created:

@@ -181,7 +181,8 @@ def test_no_runs_is_an_empty_list(command: Command, tmp_path: Path) -> None:
 
 
 def exported(passed: bool, folder: Path) -> SimpleNamespace:
-    return SimpleNamespace(path=folder, certificate=folder / "certificate.json", passed=passed, checks=())
+    certificate = folder / "certificate.json"
+    return SimpleNamespace(path=folder, certificate=certificate, passed=passed, checks=(), restored="Of update 3.")
 
 
 def test_an_export_that_passed_is_exit_0(
@@ -191,6 +192,7 @@ def test_an_export_that_passed_is_exit_0(
     answer = command("export", run_folder, "--to", "merged", "--json")
     assert answer.status == 0
     assert (answer.json["path"], answer.json["passed"]) == (str(tmp_path), True)
+    assert "Of update 3." in answer.err
 
 
 def test_an_export_whose_certificate_fails_is_exit_1(

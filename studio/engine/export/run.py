@@ -31,12 +31,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportResult:
-    """Where the export and its certificate lie (absolute), and whether it may be called exported."""
+    """Where the export and its certificate lie (absolute), and whether it may be called exported.
+
+    Attributes:
+        restored: the sentence that says from which checkpoint the run's result was taken first; empty where it had one.
+    """
 
     path: Path
     certificate: Path
     passed: bool
     checks: tuple[Check, ...]
+    restored: str = ""
 
 
 def export_run(

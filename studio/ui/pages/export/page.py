@@ -45,6 +45,7 @@ class ExportPage(Page):
         self.latency = LatencyCard(context)
         self.formats, self.ollama = FormatsCard(), OllamaCard(context)
         self.past = QListView()
+        self.restored = label("", "muted", wrap=True)
         self._export = Job(self, context, tr("Exporting"))
         self._read_runs = Job(self, context, tr("Reading the runs"))
         self._read_exports = Job(self, context, tr("Reading the exports"))
@@ -70,6 +71,7 @@ class ExportPage(Page):
         if folder is None:
             return
         self.form.progress.report("starting", 0, 0)
+        self._tell_restored("")
         self.form.set_busy(tr("An export is under way."))
         self._export.start(lambda progress: actions.export(folder, target, dtype, None, progress))
 
@@ -85,6 +87,7 @@ class ExportPage(Page):
     def _show_run(self) -> None:
         """List the exports of the chosen run, and show the newest."""
         folder = self.form.folder
+        self._tell_restored("")
         self.latency.set_folder(folder)
         self.form.set_gguf(None)
         if folder is not None:
@@ -93,7 +96,13 @@ class ExportPage(Page):
 
     def _show_result(self, result: ExportResult) -> None:
         self.form.set_busy("")
+        self._tell_restored(result.restored)
         self._list_exports(result.path)
+
+    def _tell_restored(self, sentence: str) -> None:
+        """Say that the run's result was taken from a checkpoint; nothing where it had one."""
+        self.restored.setText(sentence)
+        self.restored.setVisible(bool(sentence))
 
     def _list_exports(self, wanted: Path | None) -> None:
         """Read the exports of the chosen run, and show one of them: the newest when none is wanted."""
@@ -153,7 +162,9 @@ class ExportPage(Page):
     def _lay_out(self) -> None:
         sentence = tr("A model is called exported only after it was read back and compared.")
         words = vbox(label(tr("Export"), "title"), label(sentence, "muted"), spacing=0.25)
-        halves = hbox((self._make_left(), 5), (self.certificate, 6), spacing=2)
+        self.restored.hide()
+        right = vbox(self.restored, (self.certificate, 1), spacing=1)
+        halves = hbox((self._make_left(), 5), (right, 6), spacing=2)
         vbox(words, (halves, 1), spacing=2, margins=(3, 2.5, 3, 2), parent=self)
 
     def _make_left(self) -> QScrollArea:

@@ -98,7 +98,7 @@ def test_an_export_that_passed_shows_its_certificate(
         asked.append((target, dtype))
         progress("verifying", 1, 2)
         scripted_certificate(folder, "merged-fp32", True, START)
-        return SimpleNamespace(path=folder.exports / "merged-fp32", passed=True)
+        return SimpleNamespace(path=folder.exports / "merged-fp32", passed=True, restored="Of update 3.")
 
     monkeypatch.setattr(actions, "export", export)
     page.form.dtype.set_value("fp32")
@@ -106,6 +106,8 @@ def test_an_export_that_passed_shows_its_certificate(
     assert not page.form.button.isEnabled()
     qtbot.waitUntil(lambda: page.certificate.verdict.startswith("Passed"))
     assert asked == [("merged", "fp32")]
+    assert page.restored.isVisible()
+    assert page.restored.text() == "Of update 3."
     assert page.form.button.isEnabled()
     words = _words(page)
     assert "all 8 checks passed" in words
@@ -120,12 +122,13 @@ def test_an_export_that_fails_a_check_is_never_called_exported(
 ) -> None:
     def export(folder: RunFolder, *_: object) -> object:
         scripted_certificate(folder, "merged-bf16", False, START)
-        return SimpleNamespace(path=folder.exports / "merged-bf16", passed=False)
+        return SimpleNamespace(path=folder.exports / "merged-bf16", passed=False, restored="")
 
     monkeypatch.setattr(actions, "export", export)
     page.start()
     qtbot.waitUntil(lambda: page.certificate.verdict == "Failed: do not use this export")
     words = _words(page)
+    assert not page.restored.isVisible()
     assert "2 of 8 checks failed" in words
     assert words.index("differ from those of the trained model") < words.index("Every weight is a finite number.")
 
