@@ -207,8 +207,10 @@ def gguf_choices(folder: RunFolder, progress: Progress = no_progress) -> GgufCho
     from studio.engine.export.gguf.sizes import predict_sizes
     from studio.engine.models.find import resolve_model
 
-    path = folder.read_state().get("model", {}).get("path") or read_config(folder.config).model.path
-    return GgufChoices(sizes=predict_sizes(resolve_model(path, progress)), no_k_quants=why_not())
+    config = read_config(folder.config)
+    path = folder.read_state().get("model", {}).get("path") or config.model.path
+    added = METHODS.get(config.method.name).virtual_tokens(config.method)
+    return GgufChoices(sizes=predict_sizes(resolve_model(path, progress), added), no_k_quants=why_not())
 
 
 def verify(path: Path, progress: Progress = no_progress) -> Certificate:

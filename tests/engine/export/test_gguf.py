@@ -96,6 +96,17 @@ def test_the_size_of_a_file_is_known_before_it_is_written(bases: dict[str, Path]
     assert predict_sizes(bases["llama-tied"])[dtype] == (tmp_path / "model.gguf").stat().st_size
 
 
+def test_the_size_of_a_baked_file_knows_its_own_output_layer_and_its_tokens(
+    make_run: MakeRun, bases: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama_cpp, "why_not", lambda: "There is no llama.cpp here.")
+    baked = make_run("llama-tied", kind="chat", method={"name": "prompt-tuning", "virtual_tokens": 4})
+
+    size = next(export_run(baked, "gguf", "f32").path.glob("*.gguf")).stat().st_size
+
+    assert predict_sizes(bases["llama-tied"], 4)["f32"] == pytest.approx(size, rel=0.02)
+
+
 @needs_llama_cpp
 @pytest.mark.parametrize("dtype", ["f16", "q4_0"])
 def test_a_file_is_verified_in_llama_cpp_again_and_not_once_a_byte_has_changed(make_run: MakeRun, dtype: str) -> None:

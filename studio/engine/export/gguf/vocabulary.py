@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 # Of GGUF's token types (`TokenType`).
-_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
+_NORMAL, _UNKNOWN, CONTROL, _USER_DEFINED, UNUSED, _BYTE = 1, 2, 3, 4, 5, 6
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _CL100K = (
@@ -179,13 +179,13 @@ def _steps(part: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _types(state: dict[str, Any], tokens: Sequence[str], known: set[int], sentencepiece: bool) -> tuple[int, ...]:
-    types = [_NORMAL if number in known else _UNUSED for number in range(len(tokens))]
+    types = [_NORMAL if number in known else UNUSED for number in range(len(tokens))]
     if sentencepiece:
         for number, token in enumerate(tokens):
             if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
                 types[number] = _BYTE
     for added in state["added_tokens"]:
-        types[added["id"]] = _CONTROL if added["special"] else _USER_DEFINED
+        types[added["id"]] = CONTROL if added["special"] else _USER_DEFINED
     unknown = state["model"].get("unk_token")
     if sentencepiece and unknown in tokens:
         types[tokens.index(unknown)] = _UNKNOWN
@@ -198,7 +198,7 @@ def _scores(tokens: Sequence[str], types: Sequence[int], merges: Sequence[Sequen
     for rank, pair in enumerate(merges):
         ranks.setdefault("".join(pair), rank)
     return tuple(
-        0.0 if kind == _BYTE else -1000.0 if kind in (_CONTROL, _USER_DEFINED) else -float(ranks.get(token, 1e9))
+        0.0 if kind == _BYTE else -1000.0 if kind in (CONTROL, _USER_DEFINED) else -float(ranks.get(token, 1e9))
         for token, kind in zip(tokens, types, strict=True)
     )
 

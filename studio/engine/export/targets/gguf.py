@@ -66,7 +66,9 @@ class Gguf(Target):
         """The file, and the model folder and the F16 file that are there while it is made."""
         from studio.engine.export.gguf.sizes import predict_sizes
 
-        return predict_sizes(source.base)[dtype] + int(source.info.parameters * 6)
+        return predict_sizes(source.base, source.method.virtual_tokens(source.config.method))[dtype] + int(
+            source.info.parameters * 6
+        )
 
     def prefix(self, source: Source, tokenizer: PreTrainedTokenizerBase) -> Prefix:
         from studio.errors import ExportError
