@@ -51,7 +51,7 @@ def findings() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.platform(),
         "hardware": dataclasses.asdict(actions.hardware()),
-        "unused_cards": [dataclasses.asdict(card) for card in actions.unused_cards()],
+        "unused_cards": [dataclasses.asdict(card) for card in actions.look_for_cards().unused],
         "libraries": {name: _version(name) for name in LIBRARIES},
         "precisions": [dataclasses.asdict(advice) for advice in actions.advise_precisions()],
         "display": has_display(),

@@ -313,18 +313,27 @@ def advise_precisions(device: str = "auto") -> tuple[PrecisionAdvice, ...]:
     return tuple(advise(name) for name in PRECISIONS.names())
 
 
-def count_gpus() -> int:
-    """Return how many NVIDIA cards torch can use; 0 where it cannot use them all. Does not import torch."""
-    if unused_cards():
-        return 0
-    found = len(cards.look().of("nvidia"))
-    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return found if shown is None else min(found, sum(name.strip() not in ("", "-1") for name in shown.split(",")))
+@dataclass(frozen=True, kw_only=True)
+class GraphicsCards:
+    """The graphics cards of this computer.
+
+    Attributes:
+        unused: those that the installed torch cannot use.
+        gpus: how many NVIDIA cards training can use together; 0 where some cannot be used.
+    """
+
+    unused: tuple[UnusedCard, ...] = ()
+    gpus: int = 0
 
 
-def unused_cards() -> tuple[UnusedCard, ...]:
-    """Return the graphics cards of this computer that the installed torch cannot use. Does not import torch."""
-    installed = torch_build.installed_torch()
+def look_for_cards() -> GraphicsCards:
+    """Ask the tools of the cards' drivers, which can take seconds. Does not import torch."""
+    found, installed = cards.look(), torch_build.installed_torch()
     if installed is None:
-        return ()
-    return torch_build.unused_cards(cards.look(), installed, sys.executable, torch_build.torch_index())
+        return GraphicsCards()
+    unused = torch_build.unused_cards(found, installed, sys.executable, torch_build.torch_index())
+    count = 0 if unused else len(found.of("nvidia"))
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shown is not None:
+        count = min(count, sum(name.strip() not in ("", "-1") for name in shown.split(",")))
+    return GraphicsCards(unused=unused, gpus=count)

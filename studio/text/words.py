@@ -79,6 +79,14 @@ KERNELS_REFUSED = {
 }
 
 
+# Where a run lives (`studio.runner.controller.Where`).
+PLACES = {
+    "thread": gettext_noop("In the window"),
+    "process": gettext_noop("Own process"),
+    "gpus": gettext_noop("All GPUs"),
+}
+
+
 def stage_text(stage: str) -> str:
     """Return a stage of `studio.engine.control.Progress` in words."""
     return tr(STAGES[stage]) if stage in STAGES else stage
@@ -95,7 +103,7 @@ def interruption_text(cause: str, code: int | None = None) -> str:
     if code is None:
         return sentence
     ended = tr("signal {number}").format(number=-code) if code < 0 else tr("exit status {number}").format(number=code)
-    return f"{sentence} ({ended})"
+    return f"{sentence[:-1]} ({ended}){sentence[-1]}"  # in front of the full stop
 
 
 def kernels_text(kernels: str, tried: Sequence[Mapping[str, Any]]) -> str:

@@ -100,6 +100,27 @@ def _ended() -> Controller:
     return controller
 
 
+def page_continue_changed() -> QWidget:
+    """The Train page of a run that was not gone on with, because its data have changed."""
+    record = scripted_record()
+    record.apply(_saved(200, 192))
+    sentence = "The rows of the data are no longer those that this run was trained on until now. "
+    advice = "Put the old ones back, or go on with these on purpose."
+    record.apply(RunFailed(step=230, sentence=sentence + advice, needs_consent=True))
+    context = offscreen_context()
+    record.folder = scripted_runs(context.runs_root)[0]
+    context.record = record
+    return window_at("train", context)
+
+
+def page_continue_all_gpus() -> QWidget:
+    """The Training card on a computer with four GPUs."""
+    window = page_continue_own_process()
+    assert isinstance(window, MainWindow)
+    window.setup.training.show_gpus(4)
+    return window
+
+
 def page_continue_seam() -> QWidget:
     """A run that went on: one line, with the seam marked."""
     record = _joined()

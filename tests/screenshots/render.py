@@ -136,7 +136,7 @@ def page_setup_unused_card() -> QWidget:
         "the installed torch (2.13.0+cpu) cannot use it, and the CUDA 13.0 build can",
         rf"C:\studio\.venv\Scripts\python.exe -m pip install --extra-index-url {index} torch==2.13.0+cu130",
     )
-    with patch.object(actions, "unused_cards", lambda: (card,)):
+    with patch.object(actions, "look_for_cards", lambda: actions.GraphicsCards(unused=(card,))):
         return window_at("setup", offscreen_context())
 
 

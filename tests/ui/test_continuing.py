@@ -310,7 +310,7 @@ def test_all_gpus_are_offered_where_there_are_several(
     choice = card.place.rows["where"].editor.main
     assert not choice.button("gpus").isVisibleTo(choice)  # type: ignore[attr-defined]
     card.show_gpus(4)
-    assert choice.button("gpus").text() == "On all 4 GPUs"  # type: ignore[attr-defined]
+    assert choice.button("gpus").text() == "All 4 GPUs"  # type: ignore[attr-defined]
     qtbot.mouseClick(choice.button("gpus"), LEFT)  # type: ignore[attr-defined]
     assert context.settings.where == "gpus"
     ready.start()

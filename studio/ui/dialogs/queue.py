@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QDialog, QWidget
 from studio.errors import StudioError
 from studio.i18n import gettext_noop, tr
 from studio.runner.queue import QueuedRun
+from studio.text.words import PLACES
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.models.table import Column, Index, TableModel
@@ -22,11 +23,6 @@ from studio.ui.widgets.table import comparison_table, select_row, selected_row
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
-PLACES = {
-    "thread": gettext_noop("In the window"),
-    "process": gettext_noop("In its own process"),
-    "gpus": gettext_noop("On all GPUs"),
-}
 _COLUMNS = (
     Column(gettext_noop("Turn")),
     Column(gettext_noop("Run")),

@@ -62,13 +62,11 @@ class SetupPage(Page):
         self._recall = Job(self, context, tr("Looking for earlier runs"))
         self._speed: MeasuredSpeed | None = None
         self._look = Job(self, context, tr("Looking for graphics cards"))
-        self._count = Job(self, context, tr("Counting the graphics cards"))
         self.notice = CardNotice()
         self._lay_out()
         self._connect()
         self._ask()
-        self._look.start(lambda _: actions.unused_cards())
-        self._count.start(lambda _: actions.count_gpus())
+        self._look.start(lambda _: actions.look_for_cards())
 
     def tables(self) -> dict[str, Any]:
         """Return the configuration as it stands, right or wrong, in the shape of CONFIG.toml."""
@@ -206,8 +204,8 @@ class SetupPage(Page):
         self._recall.finished.connect(self._show_speed)
         self._recall.failed.connect(lambda _: self._show_speed(None))
         self._explain.failed.connect(self.precision.show_problem)
-        self._look.finished.connect(self.notice.show_cards)
-        self._count.finished.connect(self.training.show_gpus)
+        self._look.finished.connect(lambda found: self.notice.show_cards(found.unused))
+        self._look.finished.connect(lambda found: self.training.show_gpus(found.gpus))
         self.model.info_changed.connect(self._model_changed)
         self.data.misfit.chosen.connect(self.model.take)
         self.method.chosen.connect(self.training.suggest_for)

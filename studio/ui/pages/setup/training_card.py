@@ -17,11 +17,12 @@ from studio.config import (
     option,
 )
 from studio.engine.methods import METHODS, Method
-from studio.i18n import gettext_noop, tr
+from studio.i18n import tr
 from studio.runner.actions import Estimate
 from studio.runner.controller import Where
 from studio.runner.forecast_words import rate_warning
 from studio.text.numbers import size_text
+from studio.text.words import PLACES
 from studio.ui.bridge import AppContext
 from studio.ui.forms.editors import LinesEditor
 from studio.ui.forms.form import Form
@@ -41,11 +42,7 @@ class Place(Section):
         "Where the run lives",
         "In the window it starts at once, and ends with it. In its own process it starts some seconds later, outlives "
         "the window and a crash, and is found again. On all GPUs, too; these share the rows of each update.",
-        labels={
-            "thread": gettext_noop("In the window"),
-            "process": gettext_noop("In its own process"),
-            "gpus": gettext_noop("On all GPUs"),
-        },
+        labels=PLACES,
     )
 
 
@@ -97,7 +94,7 @@ class TrainingCard(SectionCard):
         choice = cast(Segmented, self.place.rows["where"].editor.main)
         if count < 2 and choice.value() == "gpus":
             choice.set_value("process")
-        choice.offer("gpus", tr("On all {count} GPUs").format(count=count) if count > 1 else "")
+        choice.offer("gpus", tr("All {count} GPUs").format(count=count) if count > 1 else "")
 
     def judge_rate(self, method: Method) -> None:
         """Warn of a learning rate that is unusual for the method."""

@@ -39,7 +39,7 @@ class EndBanner(QFrame):
         )
         self.consent = push_button(
             tr("Go on with the changed files"),
-            "plain",
+            "primary",
             "continue",
             tr("Train on from the newest checkpoint with the base and the data as they are now"),
         )
@@ -64,12 +64,13 @@ class EndBanner(QFrame):
         self.export.setVisible(something_saved and not waits)
         set_look(self.export, "export", "plain" if failed else "primary")
         self.consent.setVisible(can_go_on and state.needs_consent)
+        can_go_on = can_go_on and not state.needs_consent
         self.go_on.setVisible(can_go_on and state.status in ("stopped", "failed", "interrupted"))
         self.train_on.setVisible(can_go_on and state.status == "finished")
-        look_first = state.status == "failed" and bool(state.step)
+        look_first = state.status == "failed" and bool(state.step) and not state.needs_consent
         # After a stop the export comes first, and after trouble with the numbers to look comes before to go on.
         set_look(self.go_on, "continue", "plain" if look_first or not failed else "primary")
-        self.log.setVisible(failed)
+        self.log.setVisible(failed and not something_saved)  # the log is also below: no more buttons than have room
         self.numerics.setVisible((waits and state.paused_because != DISK_FULL) or look_first)
         if waits:
             self.verdict.set(_waiting(state), "warning")

@@ -18,7 +18,7 @@ TOO_OLD = UnusedCard("Tesla K80", "torch has no build for Tesla K80 on this syst
 
 
 def page_with(qtbot: QtBot, context: AppContext, monkeypatch: pytest.MonkeyPatch, *cards: UnusedCard) -> SetupPage:
-    monkeypatch.setattr(actions, "unused_cards", lambda: cards)
+    monkeypatch.setattr(actions, "look_for_cards", lambda: actions.GraphicsCards(unused=tuple(cards)))
     page = SetupPage(context)
     qtbot.addWidget(page)
     page.show()
