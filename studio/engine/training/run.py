@@ -8,23 +8,19 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from studio.config import RunConfig, write_config
-from studio.config.data import SHORTEST
 from studio.engine.autocast import tf32
 from studio.engine.control import Control, Progress, no_progress
-from studio.engine.data.prepare import PreparedData, prepare_data
+from studio.engine.data.prepare import prepare_data
 from studio.engine.device import library_versions, peak_memory, resolve_device
 from studio.engine.disk import with_room
 from studio.engine.distributed import ALONE, Ranks, joined
 from studio.engine.estimate.plan import Plan, place_of, plan, storage_reasons, with_rows, with_storage
-from studio.engine.estimate.remedies import refusal
-from studio.engine.fit import Fit
 from studio.engine.methods import METHODS
 from studio.engine.models.files import belongings, fingerprint
 from studio.engine.models.find import resolve_model
@@ -36,14 +32,12 @@ from studio.engine.precision import Precision
 from studio.engine.precision.choose import choose_precision, choose_storage
 from studio.engine.training import checkpoint, pause
 from studio.engine.training.checkpoint import Checkpoints
-from studio.engine.training.evaluate import plan_of
 from studio.engine.training.fast_kernels import choose_kernels
-from studio.engine.training.length import planned_updates
 from studio.engine.training.loop import Loop, Occasion, RemedyAsked
 from studio.engine.training.model import TrainableModel, check_positions, load_trainable
 from studio.engine.training.monitor import NumericsMonitor
 from studio.engine.training.optimizer import check_optimizer
-from studio.engine.training.probes import load_probes
+from studio.engine.training.prepared import Prepared, pad_id, plan_with_data, report_data, watch_retention
 from studio.engine.training.result import save_trained
 from studio.engine.training.resume import (
     Start,
@@ -57,15 +51,12 @@ from studio.engine.training.resume import (
     environment,
     find_start,
 )
-from studio.engine.training.retention import Plan as MeasurementPlan
-from studio.engine.training.retention import RetentionMeter, plan_measurements
 from studio.engine.training.retention_watch import RetentionWatch
 from studio.engine.training.state import Emit, Losses, Position, progress_events
 from studio.engine.training.trainer import Trainer
 from studio.engine.training.trial import try_longest
 from studio.errors import Cancelled, NotResumed, RunFolderError, StudioError, TrainingError
 from studio.events import (
-    DataPrepared,
     OverflowDiagnosed,
     ProgressReported,
     RunEvent,
@@ -81,7 +72,7 @@ from studio.paths import default_runs_root
 from studio.runs import RunFolder, create_run, release_lock, write_atomically
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -150,19 +141,6 @@ def resume(
             raise
         folder.write_state(before)
         raise NotResumed(str(error)) from error
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What a run has found out before it trains; `available` bytes were free before the model was loaded."""
-
-    info: ModelInfo
-    data: PreparedData
-    precision: Precision
-    pad_id: int
-    available: int
-    fit: Fit
-    retention: RetentionWatch | None
 
 
 class _Run:
@@ -374,12 +352,26 @@ class _Run:
         base = fingerprint(info.path, progress)
         self._compare(base, data_print(data), environment(self._device, precision))
         check_positions(self._config, info, data)
-        found = self._plan(info, data)
-        self._report_data(data)
+        found = plan_with_data(self._config, info, data)
+        report_data(self._config, data, self._emit)
         record = {"path": str(info.path), "base_files": base, "other_files": belongings(info.path)}
         write_atomically(self._folder.path / "base.json", json.dumps(record, ensure_ascii=False, indent=2) + "\n")
-        self._retention = retention = self._watch_retention(info, tokenizer, data) if self._ranks.main else None
-        prepared = Prepared(info, data, precision, _pad_id(tokenizer), found.place.available, found.fit, retention)
+        self._retention = retention = (
+            watch_retention(
+                self._config,
+                info,
+                tokenizer,
+                data,
+                self._control,
+                self._emit,
+                progress,
+                self._folder,
+                self._start,
+            )
+            if self._ranks.main
+            else None
+        )
+        prepared = Prepared(info, data, precision, pad_id(tokenizer), found.place.available, found.fit, retention)
         return prepared, self._load(prepared)
 
     def _compare(self, base: Mapping[str, Any], data: str, computing: dict[str, str]) -> None:
@@ -394,31 +386,6 @@ class _Run:
         before = self._start.run.get("base") or base_of(self._folder)
         self._changed = check_same("base", before, base, self._start)
         self._changed |= check_same("data", self._start.run.get("data"), data, self._start)
-
-    def _watch_retention(
-        self, info: ModelInfo, tokenizer: PreTrainedTokenizerBase, data: PreparedData
-    ) -> RetentionWatch | None:
-        """Prepare what retention is measured with, where it is."""
-        config, taken = self._config, METHODS.get(self._config.method.name).positions(self._config.method)
-        room = min(config.data.max_length, (info.context_length or config.data.max_length) - taken)
-        if not config.retention.measure or room < SHORTEST:
-            return None
-        planned = planned_updates(config, data.order.rows_per_epoch)
-        measured = plan_measurements(planned * config.training.batch_size * float(data.train.lengths.mean()))
-        if self._start and (kept := self._start.run.get("retention")):
-            measured = MeasurementPlan(**kept["plan"])  # the same texts, and the same base, in a run that became longer
-        probes = load_probes(
-            config.retention,
-            tokenizer,
-            info.kind,
-            room,
-            measured.questions,
-            self._progress,
-            config.data.prompt_template,
-        )
-        meter = RetentionMeter(probes, measured, tokenizer, self._control.clock)
-        evaluations = planned // plan_of(config, data).every
-        return RetentionWatch(config, meter, evaluations, self._emit, self._folder.checkpoints)
 
     def _load(self, prepared: Prepared) -> TrainableModel:
         """Load the model, and let a GPU choose its kernels."""
@@ -439,14 +406,6 @@ class _Run:
         self._config = self._ranks.from_main(with_storage(self._config, found.base_dtype))
         self._about["base_dtype"] = found.base_dtype
         self._folder.write_state("running", **self._about)
-        return found
-
-    def _plan(self, info: ModelInfo, data: PreparedData) -> Plan:
-        """Plan how training fits with the rows that there are. Refuse what is too much."""
-        config = with_rows(self._config, data.longest)
-        found = plan(info, config, place_of(config))
-        if not found.fits:
-            raise TrainingError(refusal(info, config, found))
         return found
 
     def _announce(self, info: ModelInfo, precision: Precision, reasons: list[str]) -> None:
@@ -470,28 +429,6 @@ class _Run:
             )
         )
         log.info("%s, %s, %s, %s on %s", info.name, info.kind, self._config.method.name, precision.name, self._device)
-
-    def _report_data(self, data: PreparedData) -> None:
-        train_rows = data.train
-        self._emit(
-            DataPrepared(
-                train_rows=len(train_rows),
-                validation_rows=len(data.validation),
-                general_rows=sum(role == "general" for role in train_rows.roles),
-                skipped_rows=sum(data.report.skipped.values()),
-                skipped=[{**reason.to_json(), "count": count} for reason, count in data.report.skipped.items()],
-                tokens=int(train_rows.lengths.sum()),
-                supervised_tokens=int(train_rows.supervised.sum()),
-                longest=int(train_rows.lengths.max()),
-                planned_updates=planned_updates(self._config, data.order.rows_per_epoch),
-                findings=[finding.to_json() for finding in data.findings],
-                left_out=data.report.left_out,
-            )
-        )
-        for problem in data.report.problems:
-            log.log(logging.INFO if problem.neutral else logging.WARNING, "%s", problem.text())
-        for finding in data.findings:
-            log.warning("%s", finding.meaning())
 
     def _make_loop(self, prepared: Prepared, model: TrainableModel, verdicts: Sequence[OverflowDiagnosed] = ()) -> Loop:
         """Return a loop at its beginning; `verdicts` are those of the run so far."""
@@ -643,8 +580,3 @@ def _changes(before: RunConfig, now: RunConfig) -> dict[str, Any]:
         for key, value in new[section].items()
         if old[section][key] != value
     }
-
-
-def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Any id serves as padding, because it is masked by position; the end-of-text token stays trained."""
-    return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if isinstance(i, int)), 0)
