@@ -48,7 +48,7 @@ class Prepared:
 
 
 def plan_with_data(config: RunConfig, info: ModelInfo, data: PreparedData) -> Plan:
-    """Plan how training fits with the rows that there are. Refuse what is too much."""
+    """Return how training fits with the rows that there are. Raises `TrainingError` where it does not."""
     config = with_rows(config, data.longest)
     found = plan(info, config, place_of(config))
     if not found.fits:
@@ -57,6 +57,7 @@ def plan_with_data(config: RunConfig, info: ModelInfo, data: PreparedData) -> Pl
 
 
 def report_data(config: RunConfig, data: PreparedData, emit: Emit) -> None:
+    """Tell what was found in the data: the event, and a line of the log for each problem and finding."""
     train_rows = data.train
     emit(
         DataPrepared(
@@ -90,7 +91,14 @@ def watch_retention(
     folder: RunFolder,
     start: Start | None,
 ) -> RetentionWatch | None:
-    """Prepare what retention is measured with, where it is."""
+    """Return what measures retention, or None where the configuration or the length of rows leaves no room for it.
+
+    Args:
+        start: of a run that is gone on with: its texts and its plan stay.
+
+    Raises:
+        ConfigError, DataError: `retention.probes` is no file that can be trained on.
+    """
     taken = METHODS.get(config.method.name).positions(config.method)
     room = min(config.data.max_length, (info.context_length or config.data.max_length) - taken)
     if not config.retention.measure or room < SHORTEST:
@@ -114,5 +122,5 @@ def watch_retention(
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Any id serves as padding, because it is masked by position; the end-of-text token stays trained."""
+    """Return a token for padding. Any serves, because it is masked by position; the end of text stays trained."""
     return next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if isinstance(i, int)), 0)
