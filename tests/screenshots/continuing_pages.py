@@ -18,8 +18,8 @@ from studio.ui.bridge import AppContext
 from studio.ui.dialogs.cluster import ClusterDialog
 from studio.ui.dialogs.queue import QueueDialog
 from studio.ui.main_window import MainWindow
-from tests.screenshots.render import FINISHED, offscreen_context, settle, window_at
 from tests.screenshots.scripted import START, scripted_events, scripted_record, scripted_runs, with_retention
+from tests.screenshots.windows import FINISHED, offscreen_context, settle, window_at
 
 
 class Live(Controller):

@@ -20,7 +20,7 @@ from studio.engine.inference.behaviour import Behaviour, Manner, Tried
 from studio.engine.models.info import ModelInfo, TemplateOffer
 from studio.engine.models.shapes import LinearShape, ModelShapes
 from studio.events import RunEvent, RunFinished, RunStarted, StepCompleted
-from studio.runner.controller import Controller
+from studio.runner.controller import Controller, Where
 from studio.runner.laboratory import Experiment
 from studio.runner.probe import ProbeResult, ProbeRow
 from studio.runner.record import Update
@@ -228,7 +228,7 @@ class ScriptedRuns(Controller):
     def running(self) -> bool:
         return bool(self._updates)
 
-    def start(self, config: RunConfig, root: Path) -> RunFolder:
+    def start(self, config: RunConfig, root: Path, where: Where = "thread", *, launch: str = "") -> RunFolder:
         self.folder = create_run(root, config.precision.name, write_config(config))
         self._updates = list(_falling(config, self._steps, self._offsets.pop(0)))
         return self.folder

@@ -6,8 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+# One of each module of pages.
+PAGES = ("method_lora", "columns_asked", "laboratory_comparison", "export_gguf", "continue_changed")
 
-def test_a_page_is_drawn_light_and_dark(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.screenshots.render", str(tmp_path), "method_lora"]
+
+def test_pages_are_drawn_light_and_dark(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.screenshots.render", str(tmp_path), *PAGES]
     subprocess.run(command, cwd=Path(__file__).parents[2], check=True, capture_output=True)
-    assert {path.name for path in tmp_path.iterdir()} == {"method-lora-light.png", "method-lora-dark.png"}
+    wanted = {f"{page.replace('_', '-')}-{shade}.png" for page in PAGES for shade in ("light", "dark")}
+    assert {path.name for path in tmp_path.iterdir()} == wanted
