@@ -1,7 +1,7 @@
 """Translation of every user-visible string, without Qt, so that window, command line and engine share it.
 
-`tr` translates now; `gettext_noop` only marks a string (a title in a module-level table, say) for the catalogue
-and returns it unchanged, to be passed through `tr` where it is shown. Catalogues are gettext's.
+`tr` translates now, and `trn` by a number; `gettext_noop` only marks a string (a title in a module-level table, say)
+for the catalogue and returns it unchanged, to be passed through `tr` where it is shown. Catalogues are gettext's.
 """
 
 from __future__ import annotations
@@ -29,9 +29,18 @@ def tr(text: str) -> str:
     return _translations.gettext(text) if text and not _untranslated.get() else text
 
 
+def trn(singular: str, plural: str, n: int) -> str:
+    """Return the form that goes with `n` in the language of the session: `trn("{n} run", "{n} runs", n).format(n=n)`.
+
+    English takes `singular` for 1 alone. Other languages have one form, or several: their catalogues say which.
+    """
+    catalogue = gettext.NullTranslations() if _untranslated.get() else _translations
+    return catalogue.ngettext(singular, plural, n)
+
+
 @contextmanager
 def untranslated() -> Iterator[None]:
-    """Let `tr` return English within, on this thread alone: for files that are read without this program."""
+    """Let `tr` and `trn` return English within, on this thread alone: for files that are read without this program."""
     token = _untranslated.set(True)
     try:
         yield
@@ -40,7 +49,7 @@ def untranslated() -> Iterator[None]:
 
 
 def set_language(language: str) -> None:
-    """Choose the language of all later `tr` calls; one without a catalogue means English."""
+    """Choose the language of all later calls of `tr` and `trn`; one without a catalogue means English."""
     global _translations, _language
     _language = language
     _translations = gettext.translation("studio", localedir=str(resource("i18n")), languages=[language], fallback=True)

@@ -43,11 +43,15 @@ def _english() -> Iterator[None]:
 
 
 class _Marked(gettext.NullTranslations):
-    """A catalogue that knows every text: whatever goes through `tr` begins with 译."""
+    """A catalogue that knows every text: whatever goes through `tr` or `trn` begins with 译."""
 
     @override
     def gettext(self, message: str) -> str:
         return f"译{message}"
+
+    @override
+    def ngettext(self, singular: str, plural: str, n: int) -> str:
+        return f"译{super().ngettext(singular, plural, n)}"
 
 
 @pytest.fixture

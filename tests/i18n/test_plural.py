@@ -1,0 +1,26 @@
+"""The form of a sentence that goes with a number."""
+
+from __future__ import annotations
+
+import pytest
+
+from studio.i18n import set_language, trn, untranslated
+
+
+@pytest.mark.parametrize(("n", "words"), [(0, "0 runs"), (1, "1 run"), (2, "2 runs")])
+def test_english_takes_the_singular_for_one_alone(n: int, words: str) -> None:
+    assert trn("{n} run", "{n} runs", n).format(n=n) == words
+
+
+@pytest.mark.usefixtures("marked_chinese")
+def test_the_form_comes_from_the_catalogue_of_the_language() -> None:
+    set_language("zh_CN")
+    assert trn("one row", "rows", 2) == "译rows"
+
+
+@pytest.mark.usefixtures("marked_chinese")
+def test_what_is_written_untranslated_is_english() -> None:
+    set_language("zh_CN")
+    with untranslated():
+        assert trn("one row", "rows", 1) == "one row"
+        assert trn("one row", "rows", 2) == "rows"
