@@ -68,7 +68,7 @@ def main(model: str = "", data: str = "") -> int:
     window = MainWindow(context)
     with _hooks(context, window):
         window.show()
-        QTimer.singleShot(AFTER_FIRST_PAINT, lambda: _fill(window, first_tables(settings, model, data)))
+        QTimer.singleShot(AFTER_FIRST_PAINT, lambda: fill(window, model, data))
         status = app.exec()
         # A worker that outlives the interpreter aborts the process: this waits, and nothing is terminated.
         context.cancel_all()
@@ -105,8 +105,9 @@ def first_tables(settings: Settings, model: str = "", data: str = "") -> dict[st
     return tables
 
 
-def _fill(window: MainWindow, tables: dict[str, Any]) -> None:
-    window.setup.set_tables(tables)
+def fill(window: MainWindow, model: str = "", data: str = "") -> None:
+    """Do what can wait until the window is on the screen: fill the Setup page, make the other pages, look for runs."""
+    window.setup.set_tables(first_tables(window.context.settings, model, data))
     window.prepare_pages()
     window.continuing.look()
 

@@ -61,6 +61,7 @@ class SetupPage(Page):
         self._explain = Job(self, context, tr("Choosing the precision"))
         self._recall = Job(self, context, tr("Looking for earlier runs"))
         self._speed: MeasuredSpeed | None = None
+        self._filled = False
         self._look = Job(self, context, tr("Looking for graphics cards"))
         self.notice = CardNotice()
         self._lay_out()
@@ -74,7 +75,8 @@ class SetupPage(Page):
         return sections | {name: form.values() for name, form in self.training.sections.items()}
 
     def set_tables(self, tables: Mapping[str, Any]) -> None:
-        """Show a configuration; sections that are missing get their defaults."""
+        """Show a configuration; sections that are missing get their defaults. From the first one on the draft is kept."""
+        self._filled = True
         for card in self.cards:
             card.set_values(tables.get(card.section, {}))
         for name, form in self.training.sections.items():
@@ -228,7 +230,8 @@ class SetupPage(Page):
         self._soon.start(0)
 
     def _settle(self) -> None:
-        self._context.settings.draft = self.tables()
+        if self._filled:
+            self._context.settings.draft = self.tables()
         self.outline.refresh()
         self.training.judge_rate(self.method.method)
         self._show_forecast()
