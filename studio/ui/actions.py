@@ -14,6 +14,7 @@ from studio.ui import icons
 
 MENUS = {
     "file": gettext_noop("&File"),
+    "edit": gettext_noop("&Edit"),
     "run": gettext_noop("&Run"),
     "view": gettext_noop("&View"),
     "theme": gettext_noop("&Theme"),
@@ -85,6 +86,22 @@ COMMANDS = (
         rule=True,
     ),
     Command(name="quit", menu="file", title=gettext_noop("&Quit"), shortcut="Ctrl+Q", rule=True),
+    Command(
+        name="undo",
+        menu="edit",
+        title=gettext_noop("&Undo"),
+        tooltip=gettext_noop("Bring back a removed dataset file, or the configuration that another one replaced."),
+        shortcut="Ctrl+Z",
+        icon="undo",
+    ),
+    Command(
+        name="redo",
+        menu="edit",
+        title=gettext_noop("&Redo"),
+        tooltip=gettext_noop("Make the change again that was undone."),
+        shortcut="Ctrl+Shift+Z",
+        icon="redo",
+    ),
     Command(
         name="start",
         menu="run",
@@ -183,6 +200,9 @@ COMMANDS = (
     ),
     Command(name="about", menu="help", title=gettext_noop("&About Finetune Studio")),
 )
+
+
+TITLES = {command.name: command.title for command in COMMANDS}
 
 
 def build_actions(bar: QMenuBar, owner: QObject, handlers: Mapping[str, Callable[[], object]]) -> dict[str, QAction]:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QSize, Qt, QTimer, QUrl
-from PySide6.QtGui import QCloseEvent, QDesktopServices
+from PySide6.QtGui import QCloseEvent, QDesktopServices, QUndoStack
 from PySide6.QtWidgets import (
     QButtonGroup,
     QFileDialog,
@@ -27,7 +27,7 @@ from studio.runner.continuing import LeftRuns
 from studio.runner.numerics import remedied
 from studio.runs import RunFolder
 from studio.ui import icons, theme
-from studio.ui.actions import PAGES, build_actions
+from studio.ui.actions import PAGES, TITLES, build_actions
 from studio.ui.bridge import AppContext
 from studio.ui.closing import Closing
 from studio.ui.continuing import Continuing
@@ -122,10 +122,12 @@ class MainWindow(QMainWindow):
         self._lay_out()
         self.setup.changed.connect(self._show_run_state)
         self.setup.enqueue_requested.connect(self._enqueue)
+        self.setup.undo.indexChanged.connect(self._show_undo)
         actions[f"theme_{theme.choice()}"].setChecked(True)
         actions[f"language_{self.context.settings.language}"].setChecked(True)
         self._show_record()
         self._show_run_state()
+        self._show_undo()
         self._show_left(self._left)
         self.go_to(self.page)
         self.setup.model.path.setFocus()
@@ -179,6 +181,8 @@ class MainWindow(QMainWindow):
             "runs_folder": self._choose_runs_folder,
             "laboratory": self._open_laboratory,
             "quit": self.close,
+            "undo": partial(self._undo, QUndoStack.undo),
+            "redo": partial(self._undo, QUndoStack.redo),
             "start": self.start,
             "pause": self.context.toggle_pause,
             "checkpoint": self.context.save_checkpoint,
@@ -202,6 +206,20 @@ class MainWindow(QMainWindow):
     def _save_configuration(self) -> None:
         self.go_to("setup")
         self.setup.save_configuration()
+
+    def _undo(self, step: Callable[[QUndoStack], None]) -> None:
+        """Take a change of the Setup page back, or make it again, in sight."""
+        self.go_to("setup")
+        step(self.setup.undo)
+
+    def _show_undo(self) -> None:
+        undo = self.setup.undo
+        for name, possible, change in (
+            ("undo", undo.canUndo(), tr("&Undo: {change}").format(change=_shown(undo.undoText()))),
+            ("redo", undo.canRedo(), tr("&Redo: {change}").format(change=_shown(undo.redoText()))),
+        ):
+            self.actions_by_name[name].setEnabled(possible)
+            self.actions_by_name[name].setText(change if possible else tr(TITLES[name]))
 
     def _show_configuration(self, path: Path) -> None:
         self.go_to("setup")
@@ -283,7 +301,7 @@ class MainWindow(QMainWindow):
             self._show_message(str(error))
         else:
             self.go_to("setup")
-            self.setup.set_tables(config.model_dump(mode="json", exclude_none=True))
+            self.setup.replace(config.model_dump(mode="json", exclude_none=True), tr("take the remedy"))
 
     def _stop(self) -> None:
         if self.context.stop():
@@ -355,6 +373,11 @@ class MainWindow(QMainWindow):
         actions["continue"].setEnabled(context.can_continue)
         self.run_bar.show_reason(problem)
         self.run_bar.refresh()
+
+
+def _shown(text: str) -> str:
+    """Return a text for a menu, in which a single & would underline the letter after it."""
+    return text.replace("&", "&&")
 
 
 def _make_page(name: str, context: AppContext) -> Page:

@@ -259,7 +259,7 @@ def test_another_language_rebuilds_the_window_and_keeps_what_was_set(ready: Main
     assert ready.context.settings.language == "zh_CN"
     assert ready.setup.tables() == before
     assert ready.actions_by_name["language_zh_CN"].isChecked()
-    assert len(ready.menuBar().actions()) == 4
+    assert len(ready.menuBar().actions()) == 5
     qtbot.waitUntil(lambda: ready.setup.start_problem() == "")
     ready.actions_by_name["language_en"].trigger()
 

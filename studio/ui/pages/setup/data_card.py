@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
+from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
 from studio.config import DataConfig, RunConfig
@@ -23,6 +24,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.dialogs.hub_dataset import HubDataset
 from studio.ui.forms.editors import ShareEditor
 from studio.ui.forms.form import EditorFactory, Form
+from studio.ui.pages.setup.changes import RemoveSource
 from studio.ui.pages.setup.prompt_template_editor import PromptTemplateEditor
 from studio.ui.pages.setup.remedy_line import RemedyLine
 from studio.ui.pages.setup.section_card import SectionCard
@@ -45,11 +47,12 @@ SAMPLES = {
 
 
 class DataCard(SectionCard):
-    """Holds the list of sources and the options of `[data]`."""
+    """Holds the list of sources and the options of `[data]`. What a user removes can be brought back by `undo`."""
 
-    def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
+    def __init__(self, context: AppContext, undo: QUndoStack, parent: QWidget | None = None) -> None:
         super().__init__("data", tr("Data"), parent)
         self._context = context
+        self._undo = undo
         self._model: ModelInfo | None = None
         self._found: ModelInfo | None = None
         self.sources: list[SourceEditor] = []
@@ -77,10 +80,10 @@ class DataCard(SectionCard):
 
     def set_values(self, values: Mapping[str, Any]) -> None:
         for source in list(self.sources):
-            self._remove(source)
+            self.remove(source.path)
         self.form.set_values(values)
         for source_values in values.get("sources", ()):
-            self._add(source_values)
+            self.add(source_values)
 
     def problem(self) -> str:
         if not self.sources:
@@ -137,17 +140,42 @@ class DataCard(SectionCard):
         found = [source.inspection for source in self.sources if source.inspection is not None]
         return found if len(found) == len(self.sources) else []
 
+    def add(self, values: Mapping[str, Any], place: int | None = None) -> None:
+        """Add a dataset file, given by its table of `[[data.sources]]`, before the one at a place or at the end."""
+        source = SourceEditor(self._context, values)
+        source.changed.connect(lambda: self._source_changed(source))
+        source.judged.connect(self._judge)
+        source.removed.connect(lambda: self._remove(source))
+        source.remedy_chosen.connect(self.take)
+        place = len(self.sources) if place is None else min(place, len(self.sources))
+        self.sources.insert(place, source)
+        self._list.insertWidget(place, source)
+        self._inspect(source)
+        self._show_state()
+        self.changed.emit()
+
+    def remove(self, path: str) -> None:
+        """Take a dataset file out, if it is there."""
+        for source in [source for source in self.sources if source.path == path]:
+            source.drop()
+            self.sources.remove(source)
+            self._list.removeWidget(source)
+            source.hide()
+            source.deleteLater()
+        self._show_state()
+        self.changed.emit()
+
     def add_files(self, paths: Iterable[str]) -> None:
         """Add dataset files as domain sources; one that is there already is not added twice."""
         for path in paths:
             if path not in {source.path for source in self.sources}:
-                self._add({"path": path, "role": "domain"})
+                self.add({"path": path, "role": "domain"})
 
     def add_sample(self, name: str) -> None:
         """Add one of the datasets that ship with the app."""
         path = str(resource("samples", name))
         if path not in {source.path for source in self.sources}:
-            self._add({"path": path, "role": "general" if name.startswith("general") else "domain"})
+            self.add({"path": path, "role": "general" if name.startswith("general") else "domain"})
 
     def take(self, remedy: Remedy) -> None:
         """Change the options as the remedy of a finding says."""
@@ -161,8 +189,8 @@ class DataCard(SectionCard):
         self._form_changed()
 
     def _buttons(self) -> QWidget:
-        add = push_button(tr("Add file …"), icon="add")
-        add.clicked.connect(self._browse)
+        self.add_file = push_button(tr("Add file …"), icon="add")
+        self.add_file.clicked.connect(self._browse)
         samples: QPushButton = push_button(tr("Samples"))
         samples.setProperty("menu", True)
         menu = QMenu(samples)
@@ -172,7 +200,7 @@ class DataCard(SectionCard):
         holder = QWidget()
         hub = push_button(tr("From the hub …"), tooltip=tr("Download a dataset by its id, such as owner/name"))
         hub.clicked.connect(self.ask_hub)
-        hbox(add, hub, samples, spacing=1, parent=holder)
+        hbox(self.add_file, hub, samples, spacing=1, parent=holder)
         return holder
 
     def ask_hub(self) -> None:
@@ -190,26 +218,9 @@ class DataCard(SectionCard):
         paths, _ = QFileDialog.getOpenFileNames(self, tr("Add dataset files"), start, f"{kinds};;{tr('All files')} (*)")
         self.add_files(paths)
 
-    def _add(self, values: Mapping[str, Any]) -> None:
-        source = SourceEditor(self._context, values)
-        source.changed.connect(lambda: self._source_changed(source))
-        source.judged.connect(self._judge)
-        source.removed.connect(lambda: self._remove(source))
-        source.remedy_chosen.connect(self.take)
-        self.sources.append(source)
-        self._list.addWidget(source)
-        self._inspect(source)
-        self._show_state()
-        self.changed.emit()
-
     def _remove(self, source: SourceEditor) -> None:
-        source.drop()
-        self.sources.remove(source)
-        self._list.removeWidget(source)
-        source.hide()
-        source.deleteLater()
-        self._show_state()
-        self.changed.emit()
+        self._undo.push(RemoveSource(self, self.sources.index(source)))
+        self.add_file.setFocus()  # on a line of text, Ctrl+Z would mean its letters
 
     def _source_changed(self, source: SourceEditor) -> None:
         if source.changed_for_reading:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
 from studio.config import RunConfig, parse_config, read_config, write_config
@@ -25,6 +26,7 @@ from studio.ui.dialogs.precision_probe import PrecisionProbe
 from studio.ui.job import Job
 from studio.ui.page import Page
 from studio.ui.pages.setup.card_notice import CardNotice
+from studio.ui.pages.setup.changes import ReplaceTables
 from studio.ui.pages.setup.data_card import DataCard
 from studio.ui.pages.setup.method_card import MethodCard
 from studio.ui.pages.setup.model_card import ModelCard
@@ -52,7 +54,8 @@ class SetupPage(Page):
         super().__init__(parent)
         self._context = context
         self.model = ModelCard(context)
-        self.data = DataCard(context)
+        self.undo = QUndoStack(self)
+        self.data = DataCard(context, self.undo)
         self.method = MethodCard()
         self.precision = PrecisionCard()
         self.training = TrainingCard(context)
@@ -75,12 +78,17 @@ class SetupPage(Page):
         return sections | {name: form.values() for name, form in self.training.sections.items()}
 
     def set_tables(self, tables: Mapping[str, Any]) -> None:
-        """Show a configuration; sections that are missing get their defaults. From the first one on the draft is kept."""
+        """Show a configuration; sections that are missing get their defaults. From then on the draft is kept."""
         self._filled = True
         for card in self.cards:
             card.set_values(tables.get(card.section, {}))
         for name, form in self.training.sections.items():
             form.set_values(tables.get(name, {}))
+
+    def replace(self, tables: Mapping[str, Any], words: str) -> None:
+        """Show a configuration in place of the present one, which `undo` brings back; `words` name the change."""
+        self.undo.push(ReplaceTables(self.set_tables, self.tables(), tables, words))
+        self.setFocus()  # on a line of text, Ctrl+Z would mean its letters
 
     def start_from(self, folder: RunFolder) -> None:
         """Let the run begin with what another one has trained, and show where other data are chosen."""
@@ -161,7 +169,7 @@ class SetupPage(Page):
         except StudioError as error:
             self._context.message.emit(str(error))
         else:
-            self.set_tables(config.model_dump(mode="json", exclude_none=True))
+            self.replace(config.model_dump(mode="json", exclude_none=True), tr("take {file}").format(file=path.name))
 
     def _write(self, path: Path, text: str) -> bool:
         try:
@@ -282,10 +290,11 @@ class SetupPage(Page):
 
         Another method comes with its own options and learning rate.
         """
-        overrides = dict(remedy.overrides)
+        before, overrides = self.tables(), dict(remedy.overrides)
         if method := overrides.pop("method.name", None):
             self.method.set_values({"name": method})
-        self.set_tables(with_options(self.tables(), overrides))
+        after = with_options(self.tables(), overrides)
+        self.undo.push(ReplaceTables(self.set_tables, before, after, tr("save memory")))
         self._reveal(self.training)
 
     def _show_forecast(self) -> None:

@@ -208,6 +208,7 @@ class SourceEditor(QFrame):
         self._role.set_value(str(self._given.get("role", "domain")))
         self._role.changed.connect(self.changed)
         remove = icon_button("remove", tr("Remove {file}").format(file=name))
+        remove.setToolTip(tr("Remove {file}; Ctrl+Z brings it back").format(file=name))
         remove.clicked.connect(self.removed)
         folder = ElidedLabel(str(Path(self.path).parent), "caption", mode=Qt.TextElideMode.ElideMiddle)
         return hbox((vbox(label(name, "value"), folder, spacing=0), 1), self._role, remove, spacing=1)
