@@ -35,6 +35,7 @@ from studio.ui.job import Job
 from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.setup.page import SetupPage
+from studio.ui.place import remember_place, restore_place
 from studio.ui.widgets.banner import Banner
 from studio.ui.widgets.cut_off_card import CutOffCard
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
@@ -54,8 +55,7 @@ class MainWindow(QMainWindow):
         self.continuing = Continuing(context, self)
         self._left: LeftRuns | None = None
         self.setWindowTitle("Finetune Studio")
-        self.setMinimumSize(theme.characters(110), theme.space(60))
-        self._restore_geometry()
+        restore_place(self, context.settings)
         self._build()
         context.page_requested.connect(self.go_to)
         context.configuration_requested.connect(self._show_configuration)
@@ -99,15 +99,9 @@ class MainWindow(QMainWindow):
         if not self.closing.may_close():
             event.ignore()
             return
-        self.context.settings.geometry = self.saveGeometry()
+        remember_place(self, self.context.settings)
         self.context.settings.save()
         event.accept()
-
-    def _restore_geometry(self) -> None:
-        geometry = self.context.settings.geometry
-        if geometry.isEmpty() or not self.restoreGeometry(geometry):
-            available = self.screen().availableGeometry()
-            self.resize(min(1280, available.width()), min(800, available.height()))
 
     def _build(self) -> None:
         self._commands = QObject(self)

@@ -58,16 +58,21 @@ class Settings:
         self._store.setValue("theme", choice)
 
     @property
-    def geometry(self) -> QByteArray:
-        """What `QWidget.saveGeometry` returned; empty at first."""
-        value = self._store.value("geometry")
+    def screen(self) -> str:
+        """The screen that the window was on when it was closed; empty at first."""
+        return self._text("screen")
+
+    def geometry(self, screen: str) -> QByteArray:
+        """Return what `QWidget.saveGeometry` returned on a screen; empty where the window has not been yet."""
+        value = self._store.value(f"geometry/{screen}")
         # Qt takes a part of it as well, and would open a window of no size.
         whole = isinstance(value, QByteArray) and value.size() >= GEOMETRY_BYTES
         return value if whole else QByteArray()
 
-    @geometry.setter
-    def geometry(self, geometry: QByteArray) -> None:
-        self._store.setValue("geometry", geometry)
+    def remember_geometry(self, screen: str, geometry: QByteArray) -> None:
+        """Keep where the window is, and how large, on a screen."""
+        self._store.setValue("screen", screen)
+        self._store.setValue(f"geometry/{screen}", geometry)
 
     @property
     def runs_root(self) -> Path:

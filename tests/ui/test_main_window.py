@@ -307,7 +307,7 @@ def test_every_request_of_a_page_is_answered_by_one_slot_also_in_another_languag
 def test_the_geometry_is_remembered(window: MainWindow) -> None:
     window.resize(1300, 820)
     window.close()
-    assert not window.context.settings.geometry.isEmpty()
+    assert not window.context.settings.geometry(window.context.settings.screen).isEmpty()
 
 
 def test_only_the_visible_page_is_refreshed_and_only_when_the_run_has_changed(

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PySide6.QtCore import QByteArray
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
@@ -20,11 +21,11 @@ DEEP = "[" * 5000 + "]" * 5000
 @pytest.mark.parametrize(
     "text",
     [
-        "geometry=hello",
-        "geometry=1, 2",
-        "geometry=@ByteArray(\\x1\\xd9\\xd0)",
-        "geometry=@Rect(1 2 3 4)",
-        "geometry=@Invalid()",
+        "[geometry]\nhere=hello",
+        "[geometry]\nhere=1, 2",
+        "[geometry]\nhere=@ByteArray(\\x1\\xd9\\xd0)",
+        "[geometry]\nhere=@Rect(1 2 3 4)",
+        "[geometry]\nhere=@Invalid()",
         "theme=a, b",
         "theme=@ByteArray(\\xff\\xfe)",
         "language=@Size(3 4)",
@@ -49,7 +50,7 @@ def test_the_window_gets_what_it_needs_from_a_damaged_file(tmp_path: Path, qtbot
     assert settings.recent_models == ()
     widget = QWidget()
     qtbot.addWidget(widget)
-    assert not widget.restoreGeometry(settings.geometry)
+    assert not widget.restoreGeometry(settings.geometry("here"))
     assert set(first_tables(settings)) <= {"model", "data"}
 
 
@@ -58,10 +59,10 @@ def test_cut_geometry_is_no_geometry(tmp_path: Path, qtbot: QtBot, length: int) 
     widget = QWidget()
     qtbot.addWidget(widget)
     settings = Settings(tmp_path / "settings.ini")
-    settings.geometry = widget.saveGeometry()[:length]  # type: ignore[assignment]
+    settings.remember_geometry("here", QByteArray(widget.saveGeometry().data()[:length]))
     settings.save()
     if length < len(widget.saveGeometry()):
-        assert not widget.restoreGeometry(Settings(tmp_path / "settings.ini").geometry)
+        assert not widget.restoreGeometry(Settings(tmp_path / "settings.ini").geometry("here"))
 
 
 def test_a_draft_comes_back(tmp_path: Path) -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PySide6.QtGui import QUndoCommand
 
 from studio.i18n import tr
 from studio.ui.override import override
-
-if TYPE_CHECKING:
-    from studio.ui.pages.setup.data_card import DataCard
 
 Tables = Mapping[str, Any]
 
@@ -34,16 +31,25 @@ class ReplaceTables(QUndoCommand):
 
 
 class RemoveSource(QUndoCommand):
-    """Takes a dataset file off the Data card; undone, it stands where it stood, with its options."""
+    """Takes a dataset file off the Data card; undone, it stands where it stood, with its options.
 
-    def __init__(self, card: DataCard, place: int) -> None:
-        self._card, self._place, self._values = card, place, card.sources[place].values()
-        super().__init__(tr("remove {file}").format(file=Path(self._values["path"]).name))
+    Args:
+        remove: takes the file of a path out.
+        add: adds a file, given by its table, at a place.
+        values: the table of the file.
+        place: where it stands.
+    """
+
+    def __init__(
+        self, remove: Callable[[str], None], add: Callable[[Tables, int], None], values: Tables, place: int
+    ) -> None:
+        super().__init__(tr("remove {file}").format(file=Path(values["path"]).name))
+        self._remove, self._add, self._values, self._place = remove, add, values, place
 
     @override
     def redo(self) -> None:
-        self._card.remove(self._values["path"])
+        self._remove(self._values["path"])
 
     @override
     def undo(self) -> None:
-        self._card.add(self._values, self._place)
+        self._add(self._values, self._place)

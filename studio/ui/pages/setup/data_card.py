@@ -219,7 +219,7 @@ class DataCard(SectionCard):
         self.add_files(paths)
 
     def _remove(self, source: SourceEditor) -> None:
-        self._undo.push(RemoveSource(self, self.sources.index(source)))
+        self._undo.push(RemoveSource(self.remove, self.add, source.values(), self.sources.index(source)))
         self.add_file.setFocus()  # on a line of text, Ctrl+Z would mean its letters
 
     def _source_changed(self, source: SourceEditor) -> None:
