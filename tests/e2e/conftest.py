@@ -42,7 +42,7 @@ def window(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[MainWin
     qtbot.addWidget(made)
     made.resize(*SIZE)
     with qtbot.waitExposed(made):
-        made.show()
+        made.showNormal()
     yield made
     context.cancel_all()
     assert context.join(120)

@@ -30,7 +30,7 @@ def _window(qtbot: QtBot, folder: Path) -> MainWindow:
     made = MainWindow(AppContext(settings))
     made.resize(1280, 800)
     with qtbot.waitExposed(made):
-        made.show()
+        made.showNormal()
     return made
 
 

@@ -56,7 +56,7 @@ def window_at(page: str, context: AppContext) -> MainWindow:
     window = MainWindow(context)
     context.setParent(window)
     window.resize(*(SMALL if "--small" in sys.argv else SIZE))
-    window.show()
+    window.showNormal()
     window.go_to(page)
     settle(context)
     return window

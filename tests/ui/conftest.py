@@ -130,7 +130,7 @@ def window(qtbot: QtBot, context: AppContext) -> Iterator[MainWindow]:
     qtbot.addWidget(result)
     result.resize(1280, 800)
     with qtbot.waitExposed(result):
-        result.show()
+        result.showNormal()
     yield result
     context.controller.running = False  # type: ignore[misc]
 
