@@ -40,9 +40,9 @@ def window(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[MainWin
     made = MainWindow(context)
     MainThreadCollector(made)
     qtbot.addWidget(made)
-    made.resize(*SIZE)
     with qtbot.waitExposed(made):
         made.showNormal()
+    made.resize(*SIZE)
     yield made
     context.cancel_all()
     assert context.join(120)

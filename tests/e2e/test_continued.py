@@ -28,9 +28,9 @@ def _window(qtbot: QtBot, folder: Path) -> MainWindow:
     settings.language = "en"
     settings.runs_root = folder / "runs"
     made = MainWindow(AppContext(settings))
-    made.resize(1280, 800)
     with qtbot.waitExposed(made):
         made.showNormal()
+    made.resize(1280, 800)
     return made
 
 

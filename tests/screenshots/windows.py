@@ -55,8 +55,8 @@ def window_at(page: str, context: AppContext) -> MainWindow:
     """Return the window at a page, its background reading done."""
     window = MainWindow(context)
     context.setParent(window)
-    window.resize(*(SMALL if "--small" in sys.argv else SIZE))
     window.showNormal()
+    window.resize(*(SMALL if "--small" in sys.argv else SIZE))
     window.go_to(page)
     settle(context)
     return window

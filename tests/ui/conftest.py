@@ -128,9 +128,9 @@ def window(qtbot: QtBot, context: AppContext) -> Iterator[MainWindow]:
     """The whole window, shown."""
     result = MainWindow(context)
     qtbot.addWidget(result)
-    result.resize(1280, 800)
     with qtbot.waitExposed(result):
         result.showNormal()
+    result.resize(1280, 800)
     yield result
     context.controller.running = False  # type: ignore[misc]
 
