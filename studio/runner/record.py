@@ -82,6 +82,7 @@ Update: TypeAlias = RunEvent | ProgressReported | LogLine | RunInterrupted
 class RunState:
     """The run at this moment. Losses are means per supervised token; times are seconds.
 
+    `stage` is what it does beside the steps, such as a validation, of which `done` of `total` are done.
     `precision` is what the run computes in now, and `compute` the format of its matrix products: fp32, bf16 or fp16.
     `validation_rows` are the rows that the last validation loss was measured on, and those that are held out (0 in
     journals of earlier versions). `paused_because` is the verdict that a paused run waits with, empty when
@@ -130,6 +131,11 @@ class RunState:
     kernels: str = ""
     memory: MemoryMeasured | None = None
     shrunk: MicroBatchShrunk | None = None
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """How much is done, of how much: of the updates once there are any, of the present stage before."""
+        return (self.update, self.planned_updates) if self.step else (self.done, self.total)
 
     @property
     def ended(self) -> bool:
@@ -225,7 +231,7 @@ class RunRecord:
                 self._measured(event)
             case PromptsAnswered():
                 self.answers.append(event)
-                self._set(seconds=self.state.seconds + event.seconds)
+                self._set(stage="training", seconds=self.state.seconds + event.seconds)
             case RowsRanked():
                 self.ranked = event
             case RetentionReported():
@@ -352,6 +358,7 @@ class RunRecord:
         self.series["validation"].append(event.step, event.loss)
         first = self.state.first_validation_loss
         self._set(
+            stage="training",
             validation_loss=event.loss,
             validation_rows=(event.rows, event.held_out),
             # Later losses cannot be compared with one that is not finite.
@@ -362,7 +369,8 @@ class RunRecord:
     def _measured(self, event: RetentionMeasured) -> None:
         for key in ("retention", "perplexity", "base_perplexity", "kl"):
             self.series[key].append(event.step, getattr(event, key))
-        self._set(retention=event.retention, kl=event.kl, seconds=self.state.seconds + event.seconds)
+        seconds = self.state.seconds + event.seconds
+        self._set(stage="training", retention=event.retention, kl=event.kl, seconds=seconds)
 
 
 def _compute_of(precision: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from studio.i18n import gettext_noop, tr
+from studio.text.numbers import share_text
 
 STAGES = {
     "starting": gettext_noop("Starting"),
@@ -90,6 +91,12 @@ PLACES = {
 def stage_text(stage: str) -> str:
     """Return a stage of `studio.engine.control.Progress` in words."""
     return tr(STAGES[stage]) if stage in STAGES else stage
+
+
+def progress_text(stage: str, done: int, total: int) -> str:
+    """Return a stage and how much of it is done; `total` is 0 where that is not known."""
+    words = stage_text(stage)
+    return f"{words} · {share_text(done, total)}" if total else f"{words} …"
 
 
 def refusal_text(reason: str) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QSize, Qt, QTimer, QUrl
-from PySide6.QtGui import QCloseEvent, QDesktopServices, QUndoStack
+from PySide6.QtGui import QCloseEvent, QDesktopServices, QShortcut, QUndoStack
 from PySide6.QtWidgets import (
     QButtonGroup,
     QFileDialog,
@@ -84,8 +84,20 @@ class MainWindow(QMainWindow):
             QTimer.singleShot(0, self.prepare_pages)
 
     def start(self) -> None:
-        """Start training with the configuration of the Setup page, and show it."""
-        self._start(self.setup.config, "train")
+        """Start training with the configuration of the Setup page, and show it; or say why that cannot be.
+
+        What is still being read is waited for.
+        """
+        problem = self.setup.start_problem()
+        self._starts_when_read = bool(problem) and self.setup.pending and not self.context.controller.running
+        if self.context.controller.running:
+            self._show_message(tr("A run is under way; stop it before starting another."))
+        elif self._starts_when_read:
+            self._show_run_state()
+        elif problem:
+            self._show_message(problem)
+        else:
+            self._start(self.setup.config, "train")
 
     def quit_saving(self) -> None:
         """Stop and save, then close: what a logout or a termination signal asks for."""
@@ -114,7 +126,10 @@ class MainWindow(QMainWindow):
         self.cut_off.answered.connect(lambda: self._show_left(None))
         self.run_bar = RunBar(self.context, actions["start"], actions["pause"], actions["stop"], actions["queue"])
         self._lay_out()
-        self.setup.changed.connect(self._show_run_state)
+        self.setup.changed.connect(self._follow_setup)
+        self._starts_when_read = False
+        # A disabled action does not hear its keys: whoever presses them is told why nothing starts.
+        self._asked_to_start = QShortcut(actions["start"].shortcut(), self.centralWidget(), self.start)
         self.setup.enqueue_requested.connect(self._enqueue)
         self.setup.undo.indexChanged.connect(self._show_undo)
         actions[f"theme_{theme.choice()}"].setChecked(True)
@@ -352,11 +367,18 @@ class MainWindow(QMainWindow):
             self.actions_by_name[name].setEnabled(record is not None)
         self.actions_by_name["continue"].setEnabled(self.context.can_continue)
 
+    def _follow_setup(self) -> None:
+        """Start what was to start as soon as everything is read."""
+        if self._starts_when_read and not self.setup.pending:
+            self.start()
+        self._show_run_state()
+
     def _show_run_state(self) -> None:
         context, actions = self.context, self.actions_by_name
         running, stopping = context.controller.running, context.controller.stopping
         problem = self.setup.start_problem()
         actions["start"].setEnabled(not running and not problem)
+        self._asked_to_start.setEnabled(not actions["start"].isEnabled())
         for widget in (actions["enqueue"], self.setup.enqueue):
             widget.setEnabled(not problem)
         actions["pause"].setEnabled(running and not stopping)
@@ -365,6 +387,8 @@ class MainWindow(QMainWindow):
         actions["checkpoint"].setEnabled(running and not stopping and not context.saving_checkpoint)
         actions["stop"].setEnabled(running and not stopping)
         actions["continue"].setEnabled(context.can_continue)
+        if self._starts_when_read:
+            problem = tr("The run starts as soon as everything has been read.")
         self.run_bar.show_reason(problem)
         self.run_bar.refresh()
 

@@ -34,6 +34,12 @@ def remember_place(window: QWidget, settings: Settings) -> None:
     settings.remember_geometry(_key(window.screen()), window.saveGeometry())
 
 
+def resize_dialog(dialog: QWidget, characters: float, units: float) -> None:
+    """Give a dialog a size in characters and in units of `theme.space`, or that of its window where that is smaller."""
+    wanted, parent = QSize(theme.characters(characters), theme.space(units)), dialog.parentWidget()
+    dialog.resize(wanted.boundedTo(parent.window().size()) if parent else wanted)
+
+
 def _key(screen: QScreen) -> str:
     """A screen by name, size and scale: what fits one need not fit it with another resolution."""
     size = screen.size()

@@ -24,6 +24,8 @@ from pytestqt.qtbot import QtBot
 
 from studio.config import write_config
 from studio.events import (
+    DataPrepared,
+    EvaluationCompleted,
     OverflowDiagnosed,
     ProgressReported,
     RunFailed,
@@ -36,6 +38,8 @@ from studio.ui import theme
 from studio.ui.actions import COMMANDS, MENUS, PAGES
 from studio.ui.bridge import AppContext
 from studio.ui.main_window import MainWindow
+from studio.ui.widgets.progress import TaskProgress
+from studio.ui.widgets.text import ElidedLabel
 from tests.ui.fakes import FakeController
 
 CONTROLS = (QAbstractButton, QLineEdit, QComboBox, QAbstractSlider, QTextEdit)
@@ -107,11 +111,43 @@ def test_start_trains_with_what_the_page_says_and_shows_the_training(
 def test_the_run_bar_shows_how_far_how_fast_and_how_long(training: MainWindow, controller: FakeController) -> None:
     bar = training.run_bar
     feed(training, controller, [STARTED, ProgressReported(stage="loading_model", done=1, total=4)])
-    assert (bar.status.text(), bar.words.whole_text) == ("Training", "Loading the model …")
+    assert (bar.status.text(), bar.words.whole_text) == ("Training", "Loading the model · 25 %")
     assert bar.bar.value() == 250
     feed(training, controller, [step(1), step(2)])
     assert bar.words.whole_text == "SmolLM2 · LoRA · fp16 mixed"
     assert "300 tokens/s" in bar.facts.text()
+
+
+def test_a_validation_does_not_hide_how_far_the_run_is(training: MainWindow, controller: FakeController) -> None:
+    bar, page = training.run_bar, training.pages["train"]
+    prepared = DataPrepared(
+        train_rows=80, validation_rows=2, general_rows=0, skipped_rows=0, skipped=[], tokens=900, supervised_tokens=500,
+        longest=20, planned_updates=10,
+    )  # fmt: skip
+    feed(training, controller, [STARTED, prepared, step(4), ProgressReported(stage="evaluating", done=1, total=2)])
+    assert bar.bar.value() == 400
+    assert bar.words.whole_text == "Measuring the validation loss · 50 %"
+    assert bar.facts.text().startswith("update 4 of 10")
+    measured = EvaluationCompleted(step=4, update=4, loss=1.0, supervised_tokens=5, rows=2, held_out=2, seconds=1.0)
+    feed(training, controller, [measured])
+    assert bar.bar.value() == 400
+    assert bar.words.whole_text == "SmolLM2 · LoRA · fp16 mixed"
+    assert page.figures.figures["status"].text == "Status: Running update 4 of 10"  # type: ignore[attr-defined]
+
+
+def test_cancelling_is_said_at_once(qtbot: QtBot) -> None:
+    progress = TaskProgress()
+    qtbot.addWidget(progress)
+    progress.report("downloading", 1, 4)
+    progress.cancel.click()
+    progress.report("downloading", 2, 4)  # it has not heard of it yet
+    words = progress.findChild(ElidedLabel)
+    assert words.whole_text == "Cancelling …"
+    assert not progress.cancel.isEnabled()
+    progress.hide()
+    progress.report("reading_data", 0, 0)
+    assert words.whole_text == "Reading the data …"
+    assert progress.cancel.isEnabled()
 
 
 def test_a_finished_run_frees_start_and_its_failure_is_said(training: MainWindow, controller: FakeController) -> None:
@@ -397,3 +433,40 @@ def test_a_remedy_of_an_ended_run_goes_on_from_what_was_changed_while_it_ran(
     controller.running = False
     training.context.apply_remedy("lower_learning_rate")
     assert training.setup.tables()["training"]["learning_rate"] == pytest.approx(3e-5)
+
+
+def press_start(window: MainWindow, qtbot: QtBot) -> None:
+    window.activateWindow()
+    qtbot.keyClick(window.focusWidget() or window, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+
+
+def test_ctrl_return_while_the_data_is_read_again_starts_as_soon_as_it_is_read(
+    ready: MainWindow, controller: FakeController, qtbot: QtBot
+) -> None:
+    ready.setup.data.form.rows["max_length"].editor.set_value(99)
+    assert ready.setup.pending
+    qtbot.waitUntil(lambda: not ready.actions_by_name["start"].isEnabled())
+    press_start(ready, qtbot)
+    assert controller.started == []
+    assert ready.run_bar.reason.text() == "The run starts as soon as everything has been read."
+    qtbot.waitUntil(lambda: bool(controller.started))
+    assert controller.started[0].data.max_length == 99
+    assert ready.page == "train"
+    controller.running = False
+    ready.context.tick()
+    assert len(controller.started) == 1
+
+
+def test_what_was_to_start_and_turns_out_unusable_says_why(
+    ready: MainWindow, controller: FakeController, tmp_path: Path, qtbot: QtBot
+) -> None:
+    ready.setup.data.add({"path": str(tmp_path / "broken.jsonl")})
+    qtbot.waitUntil(lambda: not ready.actions_by_name["start"].isEnabled())
+    press_start(ready, qtbot)
+    qtbot.waitUntil(lambda: "broken.jsonl cannot be used yet" in ready.banner.text)
+    assert controller.started == []
+
+
+def test_ctrl_return_says_what_is_missing(window: MainWindow, qtbot: QtBot) -> None:
+    press_start(window, qtbot)
+    assert window.banner.text == "Choose a model first."

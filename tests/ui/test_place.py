@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QByteArray, QRect, QSize, Qt
 from PySide6.QtGui import QScreen
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtWidgets import QApplication, QDialog, QWidget
 from pytestqt.qtbot import QtBot
 
-from studio.ui.place import USUAL, remember_place, restore_place
+from studio.ui.place import USUAL, remember_place, resize_dialog, restore_place
 from studio.ui.settings import Settings
 
 
@@ -62,3 +62,12 @@ def test_each_screen_has_its_own_size(dressed: QApplication, qtbot: QtBot, setti
     settings.remember_geometry("a screen that is not attached", QByteArray(bytes(80)))
     assert settings.geometry(key) == window.saveGeometry()
     assert opened(qtbot, settings).size() == QSize(760, 500)
+
+
+def test_a_dialog_is_no_larger_than_its_window(qtbot: QtBot) -> None:
+    window = QWidget()
+    qtbot.addWidget(window)
+    window.resize(700, 400)
+    dialog = QDialog(window)
+    resize_dialog(dialog, 300, 300)
+    assert dialog.size() == QSize(700, 400)

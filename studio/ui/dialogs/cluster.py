@@ -13,6 +13,7 @@ from studio.i18n import tr
 from studio.runner.cluster import ClusterSize, cluster_commands
 from studio.ui import theme
 from studio.ui.forms.form import Form
+from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.text import label
@@ -96,7 +97,7 @@ class ClusterDialog(QDialog):
             margins=(3, 3, 3, 2),
             parent=self,
         )
-        self.resize(theme.characters(150), theme.space(70))
+        resize_dialog(self, 150, 70)
 
 
 def _titled(title: str, *buttons: QWidget) -> QVBoxLayout:

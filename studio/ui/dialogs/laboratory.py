@@ -16,6 +16,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.dialogs.laboratory_comparison import Comparison
 from studio.ui.job import Job
 from studio.ui.override import override
+from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.card import Card
 from studio.ui.widgets.layout import STRETCH, hbox, scrolled, vbox
@@ -64,7 +65,7 @@ class Laboratory(QDialog):
         self.leave.clicked.connect(self.reject)
         self.comparison.ended.connect(self._show_state)
         context.run_state_changed.connect(self._show_state)
-        self.resize(theme.characters(180), theme.space(90))
+        resize_dialog(self, 180, 90)
         self._show_state()
 
     def begin(self, experiment: Experiment) -> None:

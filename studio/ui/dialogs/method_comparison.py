@@ -16,6 +16,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.dialogs.comparison import ComparisonDialog
 from studio.ui.models.method_comparison import COST, EXPORTS, MEMORY, NAME, TRAINED, MethodModel
 from studio.ui.override import override
+from studio.ui.place import resize_dialog
 from studio.ui.widgets.cells import MemoryDelegate, WrappingDelegate
 from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.memory_bar import MemoryLegend
@@ -57,7 +58,7 @@ class MethodComparison(ComparisonDialog):
             hbox(self._legend_title, (self.legend, 1), spacing=1),
             hbox((self.verdict, 1), 0, self.leave, self.use, spacing=1),
         )
-        self.resize(theme.characters(188), theme.space(82))
+        resize_dialog(self, 188, 82)
         self._select(self._present)
         self.table.setFocus()
         self._job.finished.connect(self._show_rows)

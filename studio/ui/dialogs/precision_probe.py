@@ -7,11 +7,11 @@ from PySide6.QtWidgets import QWidget
 from studio.config import RunConfig
 from studio.i18n import tr
 from studio.runner.probe import DEFAULT_STEPS, ProbeResult, ProbeRow, precisions_in_order, probe
-from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.comparison import ComparisonDialog
 from studio.ui.models.probe import RESULT, ProbeModel
 from studio.ui.override import override
+from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox
 from studio.ui.widgets.progress import TaskProgress
@@ -47,7 +47,7 @@ class PrecisionProbe(ComparisonDialog):
         self._job.progressed.connect(self._progressed)
         self.progress.cancelled.connect(self.cancel)
         self.again.clicked.connect(self.measure)
-        self.resize(theme.characters(170), theme.space(62))
+        resize_dialog(self, 170, 62)
         self.measure()
 
     def measure(self) -> None:

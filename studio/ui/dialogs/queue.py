@@ -17,6 +17,7 @@ from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.models.table import Column, Index, TableModel
 from studio.ui.override import override
+from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.table import comparison_table, select_row, selected_row
@@ -180,4 +181,4 @@ class QueueDialog(QDialog):
             margins=(3, 3, 3, 2),
             parent=self,
         )
-        self.resize(theme.characters(150), theme.space(50))
+        resize_dialog(self, 150, 50)

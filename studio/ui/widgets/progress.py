@@ -6,8 +6,8 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QProgressBar, QWidget
 
 from studio.i18n import tr
-from studio.text.numbers import share_text
-from studio.text.words import stage_text
+from studio.text.words import progress_text
+from studio.ui.override import override
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.text import ElidedLabel
@@ -23,17 +23,34 @@ class TaskProgress(QWidget):
         self._words = ElidedLabel()
         self.bar = thin_bar()
         self.cancel = push_button(tr("Cancel"), "quiet")
-        self.cancel.clicked.connect(self.cancelled)
+        self.cancel.clicked.connect(self._cancel)
         whole = vbox(self._words, self.bar, spacing=0.5)
+        self._cancelling = False
         hbox((whole, 1), self.cancel, spacing=1.5, parent=self)
         self.hide()
 
     def report(self, stage: str, done: int, total: int) -> None:
         """Show how far the action is; `total` is 0 when that is not known."""
-        words = stage_text(stage)
-        self._words.set_text(f"{words} · {share_text(done, total)}" if total else f"{words} …")
-        show_share(self.bar, done, total)
+        if not self._cancelling:
+            self._words.set_text(progress_text(stage, done, total))
+            show_share(self.bar, done, total)
         self.show()
+
+    @override
+    def setVisible(self, visible: bool) -> None:
+        """Hidden, the action has ended: the next one can be cancelled."""
+        super().setVisible(visible)
+        if not visible:
+            self._cancelling = False
+            self.cancel.setEnabled(True)
+
+    def _cancel(self) -> None:
+        """Say at once that the action is asked to end; that may take a while."""
+        self._cancelling = True
+        self.cancel.setEnabled(False)
+        self._words.set_text(tr("Cancelling …"))
+        show_share(self.bar, 0, 0)
+        self.cancelled.emit()
 
 
 def thin_bar() -> QProgressBar:

@@ -14,7 +14,7 @@ from studio.i18n import gettext_noop, tr
 from studio.registry import Registry
 from studio.runner.record import RunState
 from studio.text.numbers import duration_text, size_text, speed_text
-from studio.text.words import stage_text
+from studio.text.words import progress_text
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
 from studio.ui.widgets.buttons import ActionButton, push_button
@@ -120,7 +120,7 @@ class RunBar(QFrame):
         self.facts.setText(" · ".join(_facts(state)) if state and running else "")
         self.words.set_text(_sentence(state, running) if state else "")
         if state and running:
-            show_share(self.bar, state.done, state.total)
+            show_share(self.bar, *state.share)
 
     def _lay_out(self) -> None:
         head = hbox(self._dot, self.status, (self.words, 1), self.facts, spacing=1)
@@ -133,7 +133,7 @@ class RunBar(QFrame):
 
 def _facts(state: RunState) -> list[str]:
     facts = []
-    if state.planned_updates and state.stage == "training":
+    if state.planned_updates and state.step:
         facts.append(tr("update {done} of {total}").format(done=state.update, total=state.planned_updates))
     if state.tokens_per_second:
         facts.append(speed_text(state.tokens_per_second))
@@ -149,7 +149,7 @@ def _sentence(state: RunState, running: bool) -> str:
         words = tr("The GPU has {size} too little to go on: end what uses it, then press Resume.")
         return words.format(size=size_text(state.missing))
     if running and state.stage and state.stage != "training":
-        return f"{stage_text(state.stage)} …"
+        return progress_text(state.stage, state.done, state.total)
     return " · ".join(
         part for part in (state.model, _title(METHODS, state.method), _title(PRECISIONS, state.precision)) if part
     )

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLineEdit, QWidget
 
@@ -20,6 +20,7 @@ from studio.ui.dialogs.xray.findings import Findings
 from studio.ui.dialogs.xray.rows_view import Legend, RowsView
 from studio.ui.job import Job
 from studio.ui.override import override
+from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import icon_button, push_button
 from studio.ui.widgets.combo import ComboBox
 from studio.ui.widgets.layout import hbox, scrolled, vbox
@@ -68,8 +69,7 @@ class XRayDialog(QDialog):
         self._build()
         self._lay_out(name)
         self._connect(context)
-        wanted = QSize(theme.characters(190), theme.space(92))
-        self.resize(wanted.boundedTo(parent.window().size()) if parent else wanted)
+        resize_dialog(self, 190, 92)
         self._show_state()
 
     def read(self, open_xray: Open) -> None:

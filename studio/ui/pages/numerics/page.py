@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QStackedLayout, QWidget
 
 from studio.events import NumericsSampled
@@ -28,6 +29,11 @@ from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.empty import NoRun
 from studio.ui.widgets.layout import hbox, scrolled, vbox
 from studio.ui.widgets.text import ElidedLabel
+
+# Row, column, and how many of each: scale, histogram, verdict, map, history.
+_WIDE = ((0, 0), (0, 1), (0, 2), (1, 0, 1, 2), (1, 2))
+_NARROW = ((0, 0), (0, 1), (1, 0, 1, 2), (2, 0, 1, 2), (3, 0, 1, 2))
+_NARROW_CHARACTERS = 140
 
 
 class NumericsPage(Page):
@@ -173,18 +179,33 @@ class NumericsPage(Page):
         return scrolled(body)
 
     def _make_grid(self) -> QGridLayout:
-        """Scale, histogram and verdict above; the map and a module's history below, in line with them."""
-        grid = QGridLayout()
+        self._grid = grid = QGridLayout()
         grid.setSpacing(theme.space(1.25))
-        grid.addWidget(self.scale, 0, 0)
-        grid.addWidget(self.histogram, 0, 1)
-        grid.addWidget(self.events, 0, 2)
-        grid.addWidget(self.modules, 1, 0, 1, 2)
-        grid.addWidget(self.history, 1, 2)
-        for column, stretch in enumerate((10, 14, 9)):
-            grid.setColumnStretch(column, stretch)
-            grid.setColumnMinimumWidth(column, theme.space(8))
-        for row, (stretch, height) in enumerate(((11, 33), (10, 28))):
-            grid.setRowStretch(row, stretch)
-            grid.setRowMinimumHeight(row, theme.space(height))
+        self._arrange(narrow=False)
         return grid
+
+    def _arrange(self, *, narrow: bool) -> None:
+        """Scale, histogram and verdict above; the map and a module's history below, in line with them.
+
+        In a narrow window verdict and history have rows of their own, as their words would be cut beside the others.
+        """
+        self._narrow, grid = narrow, self._grid
+        places = _NARROW if narrow else _WIDE
+        for card, place in zip(
+            (self.scale, self.histogram, self.events, self.modules, self.history), places, strict=True
+        ):
+            grid.addWidget(card, *place)
+        for column, stretch in enumerate((10, 14, 0 if narrow else 9)):
+            grid.setColumnStretch(column, stretch)
+            grid.setColumnMinimumWidth(column, theme.space(8) if stretch else 0)
+        heights = ((11, 33), (0, 20), (10, 28), (10, 28)) if narrow else ((11, 33), (10, 28), (0, 0), (0, 0))
+        for row, (stretch, height) in enumerate(heights):
+            grid.setRowStretch(row, stretch)
+            grid.setRowMinimumHeight(row, theme.space(height) if height else 0)
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        narrow = event.size().width() < theme.characters(_NARROW_CHARACTERS)
+        if narrow != self._narrow:
+            self._arrange(narrow=narrow)

@@ -24,6 +24,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.dialogs.hub_dataset import HubDataset
 from studio.ui.forms.editors import ShareEditor
 from studio.ui.forms.form import EditorFactory, Form
+from studio.ui.override import override
 from studio.ui.pages.setup.changes import RemoveSource
 from studio.ui.pages.setup.prompt_template_editor import PromptTemplateEditor
 from studio.ui.pages.setup.remedy_line import RemedyLine
@@ -100,9 +101,14 @@ class DataCard(SectionCard):
             return tr("Every file of the role Domain has the weight 0; give one of them a larger weight.")
         if "general" not in taught and self.form.values()["replay_ratio"]:
             return tr("There are no general rows to rehearse: add a file, raise its weight, or set the share to 0.")
-        if any(source.pending for source in self.sources):
+        if self.pending:
             return tr("The data is being read.")
         return self.form.problem()
+
+    @property
+    @override
+    def pending(self) -> bool:
+        return any(source.pending for source in self.sources)
 
     def _unusable(self) -> str:
         """The name of the first file that cannot be used, or nothing. Why stands with the file, and only there."""
@@ -303,7 +309,7 @@ class DataCard(SectionCard):
             self.judge(files, tr("{file} cannot be used yet.").format(file=unusable), "bad")
         elif any(source.problem for source in self.sources):
             self.judge(files, self.problem(), "bad")
-        elif any(source.pending for source in self.sources):
+        elif self.pending:
             self.judge(files, tr("Reading the data …"), "busy")
         else:
             facts = [tr("{rows} rows").format(rows=f"{rows:,}")]

@@ -22,6 +22,7 @@ from studio.text.numbers import count_text, size_text
 from studio.ui.bridge import AppContext
 from studio.ui.forms.form import Form
 from studio.ui.job import Job
+from studio.ui.override import override
 from studio.ui.pages.setup.advisor import Advisor
 from studio.ui.pages.setup.remedy_line import RemedyLine
 from studio.ui.pages.setup.section_card import SectionCard
@@ -91,12 +92,17 @@ class ModelCard(SectionCard):
     def problem(self) -> str:
         if not self.path.text().strip():
             return tr("Choose a model first.")
-        if self._found is None and any(job.running for job in (self._find, self._check, self._starter)):
+        if self.pending:
             return tr("The model is being checked.")
         if self._found is None:
             return self._error or tr("Press Enter in the Model field to get the model from the hub.")
         misfit = self._misfit()
         return misfit_text(misfit.code, misfit.values) if misfit and misfit.fatal else ""
+
+    @property
+    @override
+    def pending(self) -> bool:
+        return self._found is None and any(job.running for job in (self._find, self._check, self._starter))
 
     def accept(self) -> None:
         """Look at the model in the field, and get it from the hub if it is not a folder here.

@@ -112,6 +112,11 @@ class SetupPage(Page):
             return str(error)
         return ""
 
+    @property
+    def pending(self) -> bool:
+        """Whether the model or the data is still being looked at."""
+        return any(card.pending for card in self.cards)
+
     def probe_precisions(self) -> None:
         """Try every precision with the configuration as it stands, and offer the best."""
         problem = self._probe_problem()

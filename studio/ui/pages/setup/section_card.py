@@ -35,6 +35,11 @@ class SectionCard(Card):
         """Return why a run cannot start because of this card, in a sentence, or nothing."""
         raise NotImplementedError
 
+    @property
+    def pending(self) -> bool:
+        """Whether the card is still looking at something that a run cannot start without."""
+        return False
+
     def judge(self, summary: str, verdict: str, level: Level, brief: str = "") -> None:
         """Show the summary and the verdict, and emit `judged`.
 

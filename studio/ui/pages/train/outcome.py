@@ -12,10 +12,10 @@ from studio.i18n import tr
 from studio.runner import actions
 from studio.runner.record import RunRecord
 from studio.text.retention import outcome_text, remedies_text
-from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.xray.dialog import XRayDialog
 from studio.ui.models.outcome import AnswersModel, RowsModel
+from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.table import comparison_table, selected_row
@@ -53,7 +53,7 @@ class OutcomeWindow(QDialog):
         tables = hbox((self._asked, 5), (self._ranked, 2), spacing=2)
         buttons = hbox(STRETCH, self.look_closer, close, spacing=1)
         vbox(self.report, self.remedies, (tables, 1), buttons, spacing=2, margins=(3, 2.5, 3, 2), parent=self)
-        self.resize(theme.characters(150), theme.space(68))
+        resize_dialog(self, 150, 68)
         self.show_record(None)
 
     @property

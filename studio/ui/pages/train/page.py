@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QFrame, QStackedLayout, QWidget
 
 from studio.config import RunConfig
@@ -21,7 +22,7 @@ from studio.ui.pages.train.outcome import OutcomeWindow
 from studio.ui.pages.train.plots import RunPlots
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.empty import NoRun
-from studio.ui.widgets.layout import hbox, vbox
+from studio.ui.widgets.layout import hbox, scrolled, vbox
 from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.text import ElidedLabel
 
@@ -127,7 +128,12 @@ class TrainPage(Page):
         self.log.header.addWidget(self.checkpoint)
         parts = (self.figures, self._progress_card, self.banner, (self.plots, 1), self.log)
         vbox(title, *parts, spacing=1.5, margins=(2, 1.5, 2, 1), parent=body)
-        return body
+        self.area = scrolled(body)
+        # The log has its place in the layout one turn of the event loop after it was opened.
+        self._to_log = QTimer(self, singleShot=True, interval=0)
+        self._to_log.timeout.connect(lambda: self.area.ensureWidgetVisible(self.log, 0, 0))
+        self.log.button.toggled.connect(self._to_log.start)
+        return self.area
 
 
 def _about(state: RunState) -> str:

@@ -121,8 +121,9 @@ class RunPlots(QWidget):
         for column in range(12):
             grid.setColumnStretch(column, 1)
             grid.setColumnMinimumWidth(column, theme.space(3.5))
-        grid.setRowStretch(0, 5)
-        grid.setRowStretch(1, 3)
+        for row, (stretch, height) in enumerate(((5, 34), (3, 19))):
+            grid.setRowStretch(row, stretch)
+            grid.setRowMinimumHeight(row, theme.space(height))
 
     def _show_fit(self) -> None:
         self.fit.setVisible(not self.timeline.whole)
