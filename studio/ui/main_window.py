@@ -129,7 +129,7 @@ class MainWindow(QMainWindow):
         self.setup.changed.connect(self._follow_setup)
         self._starts_when_read = False
         # A disabled action does not hear its keys: whoever presses them is told why nothing starts.
-        self._asked_to_start = QShortcut(actions["start"].shortcut(), self.centralWidget(), self.start)
+        self._asked_to_start = QShortcut(actions["start"].shortcut(), self.run_bar, self.start)
         self.setup.enqueue_requested.connect(self._enqueue)
         self.setup.undo.indexChanged.connect(self._show_undo)
         actions[f"theme_{theme.choice()}"].setChecked(True)
