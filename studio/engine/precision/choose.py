@@ -54,8 +54,8 @@ REASONS = {
 
 def reason_text(reasons: Iterable[str], precision: str, frozen: str = "") -> str:
     """Return reasons for a precision in words; `frozen` is the format of frozen weights, where they speak of it."""
-    words = (tr(PRECISIONS.get(precision).for_study if code == "for_study" else REASONS[code]) for code in reasons)
-    return " ".join(words).format(format=frozen)
+    words = (PRECISIONS.get(precision).for_study if code == "for_study" else REASONS[code] for code in reasons)
+    return " ".join(map(tr, words)).format(format=frozen)
 
 
 def choose_precision(config: PrecisionConfig, device: torch.device, stored: str) -> tuple[Precision, str]:
