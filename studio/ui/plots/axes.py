@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from studio.ui.override import override
 
 # Below the view itself (-100), so that grid lines lie under the curves.
 BEHIND = -200
+MOST_DIGITS = 17  # a float has no more
 Ticks = list[tuple[float | None, list[float]]]
 
 
@@ -93,8 +95,9 @@ class ValueAxis(Axis):
     @override
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
         largest = max((abs(value) for value in values), default=0.0)
-        if 0 < largest < 1e-2:
-            return [numbers.scientific(value) if abs(value) > spacing / 2 else "0" for value in values]
+        if largest < 1e-2:
+            near_zero = spacing / 2
+            return _told_apart(values, lambda v, d: numbers.scientific(v, d) if abs(v) > near_zero else "0")
         decimals = max(0, -math.floor(math.log10(spacing))) if spacing < 1 else 0
         return [f"{value:,.{decimals}f}" for value in values]
 
@@ -151,7 +154,7 @@ class Log10Axis(ValueAxis):
 
     @override
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
-        return [_short(10.0**value) if -300 < value < 300 else "" for value in values]
+        return _told_apart(values, lambda v, digits: _short(10.0**v, digits) if -300 < v < 300 else "")
 
 
 def round_up(value: float) -> float:
@@ -167,5 +170,15 @@ def _logarithm(values: Any, base: float) -> Any:
         return np.log(values) / math.log(base)
 
 
-def _short(value: float) -> str:
-    return f"{value:,.6g}" if 1e-3 <= value < 1e5 else numbers.scientific(value)
+def _short(value: float, digits: int) -> str:
+    return f"{value:,.{max(6, digits)}g}" if 1e-3 <= value < 1e5 else numbers.scientific(value, digits)
+
+
+def _told_apart(values: list[float], write: Callable[[float, int], str]) -> list[str]:
+    """Write values with three significant digits, or with as many more as they need to differ."""
+    labels: list[str] = []
+    for digits in range(3, MOST_DIGITS):
+        labels = [write(value, digits) for value in values]
+        if len(set(labels)) == len(set(values)):
+            break
+    return labels

@@ -61,7 +61,7 @@ class Curve:
         self.style = style
         self.show(MetricSeries())
         self.item = pg.PlotCurveItem(stepMode="right" if style.steps else None, antialias=not style.steps)
-        self.dots = pg.ScatterPlotItem(size=theme.space(0.75), pxMode=True, antialias=True) if style.dots else None
+        self.dots = pg.ScatterPlotItem(size=theme.space(0.75), pxMode=True, antialias=True)
         self.apply_theme()
 
     def show(self, series: MetricSeries) -> None:
@@ -82,9 +82,8 @@ class Curve:
         """Take the colours of the theme."""
         shade = self.style.shade()
         self.item.setPen(pg.mkPen(shade, width=self.style.width))
-        if self.dots is not None:
-            self.dots.setPen(pg.mkPen(theme.palette().surface, width=1))
-            self.dots.setBrush(pg.mkBrush(shade))
+        self.dots.setPen(pg.mkPen(theme.palette().surface, width=1))
+        self.dots.setBrush(pg.mkBrush(shade))
 
     def draw(self, first: float, last: float, pixels: int, forward: Forward) -> Array:
         """Draw what lies between two steps; return the values drawn, on the axis."""
@@ -94,8 +93,9 @@ class Curve:
         x, y = x[kept], y[kept]
         self.item.setSegmentedLineMode("on" if self.style.width > 1 and len(x) > PATH_POINTS else "off")
         self.item.setData(*self._to_the_end(x, y))
-        if self.dots is not None:
-            self.dots.setData(x, y)
+        # A line through one point is nothing to see.
+        dotted = self.style.dots or (len(x) == 1 and not self.style.steps)
+        self.dots.setData(*((x, y) if dotted else ([], [])))
         return y
 
     def marks(self, first: float, last: float, forward: Forward) -> Marks:

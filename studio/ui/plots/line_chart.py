@@ -39,8 +39,7 @@ class LineChart(TimelinePlot):
         super().__init__(title, timeline, axis, overlay, parent)
         for curve in self.curves:
             self.addItem(curve.item)
-            if curve.dots is not None:
-                self.addItem(curve.dots)
+            self.addItem(curve.dots)
 
     @override
     def show_record(self, record: RunRecord | None) -> None:
@@ -97,7 +96,8 @@ class LineChart(TimelinePlot):
         if not len(values):
             return
         low, high = float(values.min()), float(values.max())
-        height = max(high - low, self.value_axis.least, abs(high) * 1e-3, 1e-12)
+        # Around a value that never changed there is room for ticks that differ.
+        height = max(high - low, self.value_axis.least, abs(high) * (1e-3 if high > low else 0.5), 1e-12)
         if high - low < height:
             low, high = (low + high - height) / 2, (low + high + height) / 2
         # Half a line is free at least, so that the labels of the outermost ticks have room.

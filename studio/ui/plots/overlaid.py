@@ -35,7 +35,9 @@ class OverlaidChart(LineChart):
         for number, curve in enumerate(self.curves):
             curve.show(records[number].series["loss"] if number < len(records) else MetricSeries())
         self.record = records[0] if records else None
-        self.timeline.restart(max((record.state.step for record in records), default=0))
+        states = [record.state for record in records]
+        planned = max((state.planned_updates for state in states), default=0)
+        self.timeline.restart(max((state.step for state in states), default=0), planned)
         self.refresh()
         self.describe()
 

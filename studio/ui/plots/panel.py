@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import cast
 
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from studio.runner.record import RunRecord
 from studio.ui import theme
+from studio.ui.override import override
 from studio.ui.plots.legend import Legend
 from studio.ui.plots.line_chart import LineChart
 from studio.ui.widgets.card import Card
@@ -43,3 +45,14 @@ class ChartPanel(Card):
 
     def _show_reading(self, text: str) -> None:
         self.set_summary(text)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """The values that are read come before the names of the lines, where there is no room for both."""
+        taken = self.title.sizeHint().width() + self.legend.sizeHint().width() + self.summary_width()
+        self.legend.setVisible(taken + 4 * self.header.spacing() <= self.contentsRect().width() - 2 * theme.space(2))
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._make_room()

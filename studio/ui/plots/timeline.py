@@ -23,14 +23,16 @@ class Timeline(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.newest = 0
+        self.planned = 0
         self.cursor: int | None = None
         self._whole = True
         self.first, self.last = self.bounds
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The range that holds every step, with a margin."""
-        length = max(SHORTEST, self.newest)
+        """The range that holds every step, with a margin. A run that is planned to be short has no more room."""
+        shortest = max(NARROWEST, min(SHORTEST, self.planned)) if self.planned else SHORTEST
+        length = max(shortest, self.newest)
         return -MARGIN * length, (1 + MARGIN) * length
 
     @property
@@ -47,18 +49,18 @@ class Timeline(QObject):
         """Whether the newest step is in view and will stay there."""
         return self._whole or self.last >= self.newest
 
-    def restart(self, newest: int = 0) -> None:
-        """Begin anew with another run, all of it in view."""
-        self.newest = newest
+    def restart(self, newest: int = 0, planned: int = 0) -> None:
+        """Begin anew with another run, all of it in view; `planned` is how many updates it is to make, if known."""
+        self.newest, self.planned = newest, planned
         self.set_cursor(None)
         self.fit()
 
-    def grow(self, newest: int) -> None:
-        """Take in that the run has come to step `newest`."""
-        if newest <= self.newest:
+    def grow(self, newest: int, planned: int = 0) -> None:
+        """Take in that the run has come to step `newest`, and how many updates it is to make."""
+        if newest <= self.newest and planned == self.planned:
             return
         following, width = self.following, self.width
-        self.newest = newest
+        self.newest, self.planned = max(newest, self.newest), planned
         low, high = self.bounds
         if self._whole:
             self._set(low, high)

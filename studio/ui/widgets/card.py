@@ -35,6 +35,10 @@ class Card(QFrame):
     def verdict(self) -> tuple[str, Level]:
         return self._verdict.text, self._verdict.level
 
+    def summary_width(self) -> int:
+        """Return the room that the summary needs, in pixels."""
+        return self._summary.sizeHint().width()
+
     def set_summary(self, text: str) -> None:
         """Say in a few words what the card holds."""
         self._summary.set_text(text)

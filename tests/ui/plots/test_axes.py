@@ -54,3 +54,16 @@ def test_no_tick_stands_where_its_label_would_be_cut_off() -> None:
     assert values
     assert 0.0 not in values
     assert 10.0 not in values
+
+
+@pytest.mark.parametrize("spacing", [1e-4, 5e-6, 2e-9, 1e-3, 0.5, 20.0])
+def test_ticks_never_repeat(spacing: float) -> None:
+    values = [1e-4 + spacing * count for count in range(4)]
+    labels = ValueAxis().tickStrings(values, 1.0, spacing)
+    assert len(set(labels)) == len(values)
+    powers = [math.log10(value) for value in values]
+    assert len(set(Log10Axis().tickStrings(powers, 1.0, spacing))) == len(values)
+
+
+def test_zero_alone_is_written_as_zero() -> None:
+    assert ValueAxis().tickStrings([0.0], 1.0, 1e-4) == ["0"]

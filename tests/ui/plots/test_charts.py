@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QColor, QImage
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from studio.events import EvaluationCompleted
@@ -16,9 +17,10 @@ from studio.runner.series import MetricSeries
 from studio.ui import theme
 from studio.ui.plots.line_chart import LineChart
 from studio.ui.plots.loss import LossChart
-from studio.ui.plots.metrics import GradNormChart, SpeedChart
+from studio.ui.plots.metrics import GradNormChart, LearningRateChart, SpeedChart
 from studio.ui.plots.panel import ChartPanel
 from studio.ui.plots.timeline import Timeline
+from studio.ui.widgets.text import ElidedLabel
 from tests.ui.plots.conftest import Show, record_of, step_event
 
 SPIKE = 42_000
@@ -273,3 +275,33 @@ def test_a_panel_explains_the_mark_once_there_is_one(qtbot: QtBot, timeline: Tim
     record.apply(step_event(2, loss=math.inf))
     panel.refresh()
     assert panel.legend.names() == ["Training", "Validation", "not finite"]
+
+
+@pytest.mark.parametrize("kind", [LossChart, GradNormChart, SpeedChart, LearningRateChart])
+def test_a_series_of_one_point_shows_its_point(show: Show, kind: type[LineChart]) -> None:
+    chart = show(kind, record_of([step_event(1)]))
+    assert isinstance(chart, LineChart)
+    x, _ = chart.curves[0].dots.getData()
+    assert list(x) == [1.0]
+    assert chart.record is not None
+    chart.record.apply(step_event(2))
+    chart.draw()
+    assert len(chart.curves[0].dots.getData()[0]) == 0  # two points have a line
+
+
+@pytest.mark.parametrize("width", [260, 320, 700])
+def test_the_values_that_are_read_are_never_cut(
+    dressed: QApplication, qtbot: QtBot, timeline: Timeline, width: int
+) -> None:
+    panel = ChartPanel(GradNormChart(timeline))
+    qtbot.addWidget(panel)
+    panel.chart.set_limit(1.0)  # type: ignore[attr-defined]
+    panel.resize(width, 300)
+    with qtbot.waitExposed(panel):
+        panel.show()
+    timeline.restart(2)
+    panel.show_record(record_of([step_event(1, grad_norm=math.inf), step_event(2, grad_norm=1.5)]))
+    panel.chart.draw()
+    shown = panel.findChild(ElidedLabel)
+    qtbot.waitUntil(lambda: shown.text() == shown.whole_text != "")
+    assert panel.legend.isVisible() == (width == 700)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from studio.ui.plots.timeline import Timeline
+from studio.ui.plots.timeline import MARGIN, SHORTEST, Timeline
 
 
 @pytest.fixture
@@ -80,3 +80,20 @@ def test_a_cursor_moved_by_keyboard_brings_the_view_along(long: Timeline) -> Non
     long.zoom(0.05, at=100)
     long.move_cursor(900)
     assert long.first <= 900 <= long.last
+
+
+def test_a_short_run_has_no_room_beyond_its_plan() -> None:
+    timeline = Timeline()
+    timeline.restart(0, planned=8)
+    assert timeline.last == pytest.approx(8 * (1 + MARGIN))
+    timeline.grow(11, 8)  # three steps were skipped
+    assert timeline.last == pytest.approx(11 * (1 + MARGIN))
+    timeline.restart(0, planned=1000)
+    assert timeline.last == pytest.approx(SHORTEST * (1 + MARGIN))
+
+
+def test_the_plan_becomes_known_while_nothing_else_has_changed() -> None:
+    timeline = Timeline()
+    timeline.restart()
+    timeline.grow(0, 6)
+    assert timeline.last < 7

@@ -76,7 +76,7 @@ class NumericsPage(Page):
         self._stack.setCurrentIndex(0 if record is None else 1)
         self._record, self._pinned = record, None
         self._pace.forget()
-        self.timeline.restart(record.state.step if record else 0)
+        self.timeline.restart(*((record.state.step, record.state.planned_updates) if record else ()))
         self.histogram.start_anew()
         for shown in (self.scale, self.lane, self.modules, self.history, self.events):
             shown.show_record(record)
@@ -99,7 +99,7 @@ class NumericsPage(Page):
         self.figures.show_record(record)
         self.events.set_under_way(self._context.shows_training)
         self.events.refresh()
-        self.timeline.grow(state.step)
+        self.timeline.grow(state.step, state.planned_updates)
         self.scale.refresh()
         self.lane.refresh()
         self.counts.set_text(self.lane.counts())

@@ -62,12 +62,14 @@ class EndBanner(QFrame):
         failed = state.status == "failed" or cut
         something_saved = not failed or state.checkpoint is not None
         self.export.setVisible(something_saved and not waits)
-        set_look(self.export, "export", "plain" if failed else "primary")
+        learnt = bool(state.update)
+        set_look(self.export, "export", "plain" if failed or not learnt else "primary")
         self.consent.setVisible(can_go_on and state.needs_consent)
         can_go_on = can_go_on and not state.needs_consent
         self.go_on.setVisible(can_go_on and state.status in ("stopped", "failed", "interrupted"))
         self.train_on.setVisible(can_go_on and state.status == "finished")
-        look_first = state.status == "failed" and bool(state.step) and not state.needs_consent
+        skipped_all = bool(state.step) and not learnt
+        look_first = (state.status == "failed" or skipped_all) and bool(state.step) and not state.needs_consent
         # After a stop the export comes first, and after trouble with the numbers to look comes before to go on.
         set_look(self.go_on, "continue", "plain" if look_first or not failed else "primary")
         self.log.setVisible(failed and not something_saved)  # the log is also below: no more buttons than have room
@@ -76,7 +78,7 @@ class EndBanner(QFrame):
             self.verdict.set(_waiting(state), "warning")
         else:
             lost = state.report is not None and state.report.verdict in LOSSES
-            level: Level = "warning" if cut or lost else "bad" if failed else "good"
+            level: Level = "warning" if cut or lost or not (failed or learnt) else "bad" if failed else "good"
             self.verdict.set(_sentence(state), level)
         self.setVisible(state.ended or waits)
 
@@ -107,12 +109,23 @@ def _sentence(state: RunState) -> str:
         cause = state.sentence or tr("The run was cut off: its process is gone, and left no reason.")
         return f"{cause} {checkpoint_text(state)}"
     ended = tr("Stopped") if state.status == "stopped" else tr("Finished")
+    if not state.update:
+        return _nothing_learnt(state, ended)
     text = tr("{ended} after {updates} updates in {time}; the result is saved.").format(
         ended=ended, updates=f"{state.update:,}", time=duration_text(state.seconds)
     )
-    if state.validation_loss is not None and state.first_validation_loss is not None:
+    if state.validation_loss is not None and state.first_validation_loss not in (None, state.validation_loss):
         words = tr("Validation loss went from {first} to {last}")
         first, last = numbers.number(state.first_validation_loss), numbers.number(state.validation_loss)
         measured = measured_rows_text(*state.validation_rows)
         text = f"{text} {' '.join(filter(None, (words.format(first=first, last=last), measured)))}."
     return f"{text} {tr(VERDICTS[state.report.verdict])}" if state.report else text
+
+
+def _nothing_learnt(state: RunState, ended: str) -> str:
+    """A run without an update leaves the model as it was, whatever was saved."""
+    if state.step:
+        words = tr("{ended} after {time} without an update: all {steps} steps were skipped, and nothing was learnt.")
+    else:
+        words = tr("{ended} after {time}, before the first update: nothing was learnt.")
+    return words.format(ended=ended, time=duration_text(state.seconds), steps=f"{state.step:,}")

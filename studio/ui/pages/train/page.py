@@ -89,7 +89,7 @@ class TrainPage(Page):
         self.figures.show_state(state)
         self._show_progress(record)
         self._show_run_state()
-        self.plots.refresh(state.step)
+        self.plots.refresh(state.step, state.planned_updates)
         self.outcome.refresh()
         self.show_outcome.setVisible(self.outcome.has_content)
         self.log.refresh()

@@ -50,7 +50,7 @@ class RunPlots(QWidget):
         self.timeline.range_changed.connect(self._show_fit)
         self.lane.picked.connect(self._pick)
         self._show_fit()
-        self._step = 0
+        self._step = self._planned = 0
         self._picked: Event | None = None
         self._pace = Pace(self._catch_up, self)
 
@@ -58,7 +58,8 @@ class RunPlots(QWidget):
         """Show another run, or none."""
         self._pace.forget()
         self._picked = None
-        self.timeline.restart(record.state.step if record else 0)
+        self._step, self._planned = (record.state.step, record.state.planned_updates) if record else (0, 0)
+        self.timeline.restart(self._step, self._planned)
         for panel in self.panels.values():
             panel.show_record(record)
         self.lane.show_record(record)
@@ -66,13 +67,13 @@ class RunPlots(QWidget):
         self._show_retention(record)
         self._show_words()
 
-    def refresh(self, step: int) -> None:
-        """Take in that the run has come to this attempted step: draw now, or as soon as the pace allows."""
-        self._step = step
+    def refresh(self, step: int, planned: int) -> None:
+        """Take in that the run has come to this attempted step of so many: draw now, or as soon as the pace allows."""
+        self._step, self._planned = step, planned
         self._pace.ask()
 
     def _catch_up(self) -> None:
-        self.timeline.grow(self._step)
+        self.timeline.grow(self._step, self._planned)
         for panel in self.panels.values():
             panel.refresh()
         self.lane.refresh()
@@ -114,14 +115,13 @@ class RunPlots(QWidget):
         grid.setSpacing(theme.space(1.5))
         grid.addWidget(self.panels[self.loss], 0, 0, 1, 8)
         grid.addWidget(self.panels[self.scale], 0, 8, 1, 4)
-        # The gradient norm is wider than the others: the header above its chart holds the most words.
-        grid.addWidget(self.panels[self.grad_norm], 1, 0, 1, 5)
-        grid.addWidget(self.panels[self.learning_rate], 1, 5, 1, 3)
+        grid.addWidget(self.panels[self.grad_norm], 1, 0, 1, 4)
+        grid.addWidget(self.panels[self.learning_rate], 1, 4, 1, 4)
         grid.addWidget(self.panels[self.speed], 1, 8, 1, 4)
         for column in range(12):
             grid.setColumnStretch(column, 1)
             grid.setColumnMinimumWidth(column, theme.space(3.5))
-        for row, (stretch, height) in enumerate(((5, 34), (3, 19))):
+        for row, (stretch, height) in enumerate(((5, 31), (3, 17))):
             grid.setRowStretch(row, stretch)
             grid.setRowMinimumHeight(row, theme.space(height))
 

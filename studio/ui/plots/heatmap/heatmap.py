@@ -188,12 +188,18 @@ class HeatMap(TimelinePlot):
         first, last = self.timeline.first, self.timeline.last
         cells = image.reduced(self.matrix, first, last, columns, (begin, end), rows)
         # Nothing is known of the steps after the newest.
-        over = round((self.timeline.newest + 1 - first) / (last - first) * columns)
+        over = round((self._newest + 1 - first) / (last - first) * columns)
         cells[:, max(over, 1) :] = np.nan
         self.overlay.modules = begin, end
         if self.matrix.statistic == "largest":
             return image.picture(image.exponent_levels(cells), exponent_colours())
         return image.picture(image.share_levels(cells), share_colours())
+
+    @property
+    def _newest(self) -> int:
+        """The newest step of which something is known: a sample comes before its step is over."""
+        samples = self.record.samples if self.record else []
+        return max(self.timeline.newest, samples[-1].step if samples else 0)
 
     def _cell(self, module: int | None, step: int | None) -> Cell | None:
         """Return the cell of a module that a step lies in."""
@@ -201,7 +207,7 @@ class HeatMap(TimelinePlot):
         if module is None or sample is None:
             return None
         place = bisect_right(self.matrix.begins, sample.step)
-        end = self.matrix.begins[place] if place < len(self.matrix.begins) else self.timeline.newest + 1
+        end = self.matrix.begins[place] if place < len(self.matrix.begins) else self._newest + 1
         return Cell(module, sample.step, end)
 
     def _module_at(self, y: float) -> int | None:

@@ -58,7 +58,7 @@ def _page(context: AppContext, qtbot: QtBot, record: RunRecord | None) -> TrainP
 def _next_step(**changes: object) -> StepCompleted:
     """The step after the last of the script."""
     last = next(event for event in reversed(scripted_events()) if isinstance(event, StepCompleted))
-    return dataclasses.replace(last, step=last.step + 1, update=last.update + 1, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(last, **({"step": last.step + 1, "update": last.update + 1} | changes))  # type: ignore[arg-type]
 
 
 def _figure(page: TrainPage, key: str) -> str:
@@ -333,3 +333,23 @@ def test_a_run_that_waits_in_trouble_says_so_and_leads_to_its_numerics(
     assert request.args == ["numerics"]
     _apply(page, context, RunResumed(step=212))
     assert not page.banner.isVisible()
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        (0, "Finished after 3 s, before the first update: nothing was learnt."),
+        (2, "Finished after 3 s without an update: all 2 steps were skipped, and nothing was learnt."),
+    ],
+)
+def test_a_run_without_an_update_does_not_claim_a_result(
+    context: AppContext, qtbot: QtBot, steps: int, words: str
+) -> None:
+    page = _page(context, qtbot, RunRecord())
+    measured = EvaluationCompleted(step=0, update=0, loss=3.024, rows=2, supervised_tokens=5, seconds=1.0)
+    skips = [_next_step(step=step, update=0, skipped=True) for step in range(1, steps + 1)]
+    _apply(page, context, measured, *skips, dataclasses.replace(FINISHED, step=steps, update=0, seconds=3.0))
+    assert page.banner.verdict.text == words
+    assert page.banner.verdict.level == "warning"
+    assert page.banner.export.property("kind") == "plain"
+    assert page.banner.numerics.isVisible() == bool(steps)

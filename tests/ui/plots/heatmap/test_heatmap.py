@@ -141,6 +141,14 @@ def test_what_was_not_recorded_is_blank(small: HeatMap) -> None:
     assert QColor.fromRgba(_pixel(small, 0.2, 0)).alpha() == 0
 
 
+def test_a_sample_paints_its_own_step_before_that_step_is_over(show: Show, timeline: Timeline) -> None:
+    record = record_of([NumericsStarted(modules=["m.0"], compute="fp16", every=20), sample_of(1, [2.0])])
+    heat = show(HeatMap, record)
+    assert isinstance(heat, HeatMap)
+    assert timeline.newest == 0
+    assert _pixel(heat, 1.5, 0) == _colour(8.0)
+
+
 def _middle(heat: HeatMap, step: float, module: int) -> QPoint:
     x = float(heat.view.pixel_of(step))
     y = heat.overlay.height_of(-module - 0.5)
