@@ -104,6 +104,16 @@ class TrainingConfig(Section):
         labels={"auto": gettext_noop("Automatic"), "on": gettext_noop("On"), "off": gettext_noop("Off")},
         advanced=True,
     )
+    shard: Literal["auto", "on", "off"] = option(
+        "auto",
+        "Spread the weights",
+        "Full fine-tuning on several GPUs under torchrun: each holds a part of the weights, of their gradients and of "
+        "the optimizer's states, and the weights of a layer are gathered when it computes (FSDP, Zhao et al. 2023). "
+        "The result is the same but for rounding; the GPUs exchange more. It needs AdamW and an fp32 master copy. "
+        "Automatic: where the whole does not fit each GPU.",
+        labels={"auto": gettext_noop("Automatic"), "on": gettext_noop("On"), "off": gettext_noop("Off")},
+        advanced=True,
+    )
     start_from: str = option(
         "",
         "Start from",

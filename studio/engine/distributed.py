@@ -82,6 +82,14 @@ class Ranks:
         """Return of each flag whether it is set in one of the processes."""
         return [count > 0 for count in self.total(*map(int, flags))]
 
+    def main_says(self, *flags: bool) -> list[bool]:
+        """Return the flags of process 0."""
+        return self.any(*(flag and self.main for flag in flags))
+
+    def most(self, count: int) -> int:
+        """Return the largest count of a process."""
+        return max(self.total(*(count if rank == self.rank else 0 for rank in range(self.size))))
+
     def gather(self, value: T) -> list[T]:
         """Return what every process holds, in their order."""
         if self.size == 1:
@@ -158,11 +166,6 @@ class _AgreedControl(Control):
         super().__init__()
         self._ranks = ranks
         self._own = own
-
-    @property
-    def discard_requested(self) -> bool:
-        """Whether this process saves nothing: the user gave the result up, or another process saves it."""
-        return super().discard_requested or not self._ranks.main
 
     def agree(self) -> None:
         own = self._own

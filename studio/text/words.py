@@ -38,6 +38,7 @@ STAGES_IN_BYTES = frozenset({"downloading", "loading_model", "converting"})
 COMPONENTS = {
     "runtime": gettext_noop("Program"),
     "weights": gettext_noop("Weights"),
+    "gathered": gettext_noop("Gathered layers"),
     "conversions": gettext_noop("16-bit copies"),
     "loading": gettext_noop("Loading"),
     "gradients": gettext_noop("Gradients"),

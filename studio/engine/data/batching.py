@@ -5,16 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from studio.engine.data.rows import IGNORED
-
-if TYPE_CHECKING:
-    from studio.engine.data.rows import TokenizedRow
+from studio.engine.data.rows import IGNORED, TokenizedRow
 
 
 @dataclass(frozen=True)
@@ -66,6 +62,12 @@ def collate(rows: Sequence[TokenizedRow], pad_id: int) -> MicroBatch:
     tokens = sum(len(row.input_ids) for row in rows)
     learnt = (targets.flatten() != IGNORED).nonzero().squeeze(1)
     return MicroBatch(input_ids, attention_mask, targets, learnt, tokens, len(learnt), rows)
+
+
+def empty_batch(pad_id: int) -> MicroBatch:
+    """Return a micro-batch with nothing to learn, for a process that only keeps up with the others."""
+    nothing = np.full(2, IGNORED, dtype=np.int32)
+    return dataclasses.replace(collate([TokenizedRow(np.full_like(nothing, pad_id), nothing, "", 0)], pad_id), rows=())
 
 
 def count_supervised(rows: Sequence[TokenizedRow]) -> int:

@@ -16,7 +16,7 @@ from studio.engine.dtypes import BYTES
 from studio.engine.fit import PIECE, PORTION, Fit, in_fp32, state_bytes
 from studio.engine.methods import METHODS
 from studio.engine.models.activations import BytesPerActivation, mask_bytes, model_bytes
-from studio.engine.models.shapes import ModelShapes, is_output, is_word_embedding
+from studio.engine.models.shapes import ModelShapes, is_output, is_word_embedding, layer_number
 from studio.engine.models.storage import Storage
 from studio.engine.precision import Precision
 from studio.engine.precision.choose import choose_storage
@@ -65,9 +65,13 @@ class Formula:
 
     Args:
         device: its type: cpu, cuda or mps. On a processor it is the memory of the process, on a GPU that of tensors.
+        parts: over how many processes the weights are spread (`studio.engine.sharding`); the memory is that of one.
     """
 
-    def __init__(self, shapes: ModelShapes, config: RunConfig, precision: Precision, device: str) -> None:
+    def __init__(
+        self, shapes: ModelShapes, config: RunConfig, precision: Precision, device: str, *, parts: int = 1
+    ) -> None:
+        self._parts = parts
         self._shapes, self._config, self._precision, self._device = shapes, config, precision, device
         self._method = METHODS.get(config.method.name)
         self._storage = storage_for(config, precision)
@@ -89,7 +93,8 @@ class Formula:
     def components(self, fit: Fit, work: Work | None = None) -> dict[str, int]:
         """Return the memory of training at its peak in bytes by component, in the order of the bars.
 
-        Components: runtime (processor only: the program and its libraries), weights, conversions (weights in the
+        Components: runtime (processor only: the program and its libraries), weights, gathered (whole weights and
+        gradients of the layers at work, where each process holds a part of all), conversions (weights in the
         format of products, beside those in another format), loading (what loading needs beyond all else), gradients,
         optimizer, activations (with what their gradients need in work), holes (processor only: free memory between
         activations, where nothing else fits), logits.
@@ -102,21 +107,25 @@ class Formula:
         weights = self._weights + (0 if self._method.form == "model" else int(self._trained * self._residual))
         if fit.words_on_host:
             weights -= self._looked_up
-        gradients, states = self._trained * 4, state_bytes(self._config.training.optimizer, self._trained)
+        trained = self._trained // self._parts
+        whole, weights = weights, weights // self._parts
+        gradients, states = trained * 4, state_bytes(self._config.training.optimizer, trained)
+        gathered = self._gathered()
         moments = self._moments(fit, work or micro_batch(self._config, fit.micro_batch_tokens), gradients)
         peak = max(moments, key=lambda moment: sum(moment.values()))
-        step = int(min(self._trained, PORTION) * (self._residual + states / max(1, self._trained)))
+        step = int(min(trained, PORTION) * (self._residual + states / max(1, trained)))
         if sum(peak.values()) < step:  # the weights and states that `apply_step` copies
             peak, states = {}, states + step
         holes = int(_HOLES * peak.get("activations", 0)) if on_cpu else 0
-        training = weights + gradients + states + holes + sum(peak.values())
+        training = weights + gathered + gradients + states + holes + sum(peak.values())
         # A tensor is read, into the memory of the processor, before it is put into its format, on its device.
         largest = max(map(self._shapes.size, self._shapes.tensors), default=0) if on_cpu else self._largest
-        loading = weights + 2 * largest
+        loading = (whole if on_cpu else weights + gathered) + 2 * largest
         runtime = _RUNTIME + (_RUNTIME_OF_PEFT if self._method.form == "peft" else 0)
         return {
             "runtime": runtime if on_cpu else 0,
             "weights": weights,
+            "gathered": gathered,
             "conversions": peak.get("conversions", 0),
             "loading": max(0, loading - training),
             "gradients": gradients,
@@ -152,6 +161,17 @@ class Formula:
         """Bytes of what enters a layer, or of its gradient."""
         return int(positions * self._shapes.hidden_size * self._residual)
 
+    def _gathered(self) -> int:
+        """Bytes of what one process holds whole for a while: what is outside of the blocks, and two of these.
+
+        The weights of the next block come while one computes. Each has its gradient beside it on the way back.
+        """
+        if self._parts == 1:
+            return 0
+        outside = sum(self._shapes.size(name) for name in self._shapes.tensors if layer_number(name) is None)
+        block = (self._shapes.parameters - outside) / max(1, self._shapes.layers)
+        return int(2 * (outside + 2 * block) * self._residual)
+
     def _moments(self, fit: Fit, work: Work, gradients: int) -> list[dict[str, int]]:
         """What is held beside weights, gradients and states at the loss, and as the first block goes backward."""
         tokens = work.rows * (work.length + self._method.virtual_tokens(self._config.method))
@@ -159,8 +179,8 @@ class Formula:
         # What the output layer reads, and its gradient, where there is a label; at most everywhere.
         hidden = self._stream(work.rows * work.length)
         kept, block, converted_then = self._activations_of(fit, work), 0, converted
+        layers = max(1, self._shapes.layers)
         if fit.recompute:
-            layers = max(1, self._shapes.layers)
             # The input of the block is kept in any case.
             block, converted_then = max(0, everything // layers - self._stream(tokens)), converted // layers
         in_work = self._one_weight() + int(self._added.in_work)
@@ -171,7 +191,8 @@ class Formula:
         return [
             {
                 "activations": kept,
-                "conversions": converted + self._head(),
+                # Copies are dropped after each block where its weights are.
+                "conversions": (converted // layers if fit.recompute and self._parts > 1 else converted) + self._head(),
                 "logits": 2 * hidden + self._logits(work.rows * work.length),
             },
             {"activations": kept + block + going_back, "conversions": converted_then, "logits": hidden},

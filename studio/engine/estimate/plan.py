@@ -19,6 +19,7 @@ from studio.engine.models.info import ModelInfo
 from studio.engine.precision import PRECISIONS, Precision
 from studio.engine.precision.choose import QUANTISED, choose_precision, choose_storage, storage_reason
 from studio.errors import ConfigError
+from studio.i18n import tr
 
 if TYPE_CHECKING:
     import torch
@@ -38,12 +39,14 @@ class Place:
         total: memory of the device.
         available: what of it is free for training.
         device: None for a GPU that is not in this machine. It is taken for one that computes in bf16.
+        processes: how many such devices train together, a process on each.
     """
 
     kind: str
     total: int
     available: int
     device: torch.device | None = None
+    processes: int = 1
 
 
 def place_of(config: RunConfig) -> Place:
@@ -53,10 +56,10 @@ def place_of(config: RunConfig) -> Place:
     return Place(kind=resolved.type, total=total, available=available, device=resolved)
 
 
-def gpu_of(gigabytes: float) -> Place:
-    """Return an NVIDIA GPU of this size (1024³ bytes each) with nothing else on it, whether or not it is here."""
+def gpu_of(gigabytes: float, count: int = 1) -> Place:
+    """Return NVIDIA GPUs of this size (1024³ bytes each) with nothing else on them, whether or not they are here."""
     total = int(gigabytes * (1 << 30))
-    return Place(kind="cuda", total=total, available=max(0, total - _RESERVE))
+    return Place(kind="cuda", total=total, available=max(0, total - _RESERVE), processes=count)
 
 
 def precision_at(info: ModelInfo, config: RunConfig, place: Place) -> Precision:
@@ -76,6 +79,7 @@ class Plan:
         fit: the way in which it fits, or needs least.
         base_dtype: the format of frozen linear weights: fp32, fp16, bf16, int8 or nf4.
         bytes: the memory that it takes, by component (`formula.Formula.components`).
+        sharded: whether each process holds a part of the weights, and not all of them (`studio.engine.sharding`).
     """
 
     place: Place
@@ -83,6 +87,7 @@ class Plan:
     fit: Fit
     base_dtype: str
     bytes: dict[str, int]
+    sharded: bool = False
 
     @property
     def total_bytes(self) -> int:
@@ -93,19 +98,27 @@ class Plan:
         return self.total_bytes <= self.place.available
 
 
-def plan(info: ModelInfo, config: RunConfig, place: Place) -> Plan:
+def plan(info: ModelInfo, config: RunConfig, place: Place, *, sharded: bool | None = None) -> Plan:
     """Return the quickest way to train that fits, or the one that needs least memory where none does.
 
     Window, command line, refusal and the first micro-batch of a run all follow from it.
+
+    Args:
+        sharded: whether the weights are spread over the processes; None: as the configuration says.
 
     Raises:
         ConfigError: the precision cannot be had there, or the method does not fit the model.
     """
     precision = precision_at(info, config, place)
+    if sharded is None:
+        sharded = _can_shard(config, precision, place)
+        if sharded and config.training.shard == "auto":
+            alone = plan(info, config, place, sharded=False)
+            return alone if alone.fits else plan(info, config, place, sharded=True)
     base_dtype = _base_dtype(info, config, precision, place)
     stored = with_storage(config, base_dtype)
 
-    formula = Formula(info.shapes, stored, precision, place.kind)
+    formula = Formula(info.shapes, stored, precision, place.kind, parts=place.processes if sharded else 1)
     fit = choose_fit(
         config.training.recompute,
         place.kind,
@@ -114,9 +127,33 @@ def plan(info: ModelInfo, config: RunConfig, place: Place) -> Plan:
         lambda fit: sum(formula.components(fit).values()),
         words=place.kind == "cuda"
         and not precision.pure
+        and not sharded
         and bool(storage_for(stored, precision).looked_up(info.shapes)),
     )
-    return Plan(place=place, precision=precision, fit=fit, base_dtype=base_dtype, bytes=formula.components(fit))
+    return Plan(
+        place=place,
+        precision=precision,
+        fit=fit,
+        base_dtype=base_dtype,
+        bytes=formula.components(fit),
+        sharded=sharded,
+    )
+
+
+def _can_shard(config: RunConfig, precision: Precision, place: Place) -> bool:
+    """Return whether the weights may be spread over the processes. Raises `ConfigError` where they shall and cannot."""
+    if place.processes == 1 or config.training.shard == "off":
+        return False
+    whole = METHODS.get(config.method.name).form == "model"
+    can = whole and config.training.optimizer == "adamw" and not precision.pure
+    if config.training.shard == "on" and not can:
+        raise ConfigError(
+            tr(
+                "training.shard = on needs method.name = full, training.optimizer = adamw and a precision with an fp32 "
+                "master copy; change these, or take auto."
+            )
+        )
+    return can
 
 
 def with_rows(config: RunConfig, longest: int) -> RunConfig:

@@ -46,6 +46,9 @@ REASONS = {
     "frozen_as_products_take_them": gettext_noop(
         "Frozen weights are stored in {format}, as the products take them: the same result, less memory."
     ),
+    "weights_spread": gettext_noop(
+        "Each process holds a part of every weight, and so numerics are not recorded: no process sees all of it."
+    ),
     "experts_not_rounded": gettext_noop(
         "The experts are not rounded: they lie in one weight for each layer, which stays in the format of the products."
     ),

@@ -14,7 +14,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from studio.config import CheckpointsConfig
+from studio.engine.sharding import spread, trained_parameters, whole
 from studio.engine.training.optimizer import SHARED_STATES, PureAdamW, restore_state
 from studio.engine.training.state import Emit, Position
 from studio.engine.training.trainer import Trainer
@@ -83,6 +84,20 @@ class Snapshot:
         """The memory that its tensors take."""
         return sum(value.nbytes for value in (*self.trained.values(), *self.optimizer.values()))
 
+    def with_tensors(self, change: Callable[[Tensor], Tensor]) -> Snapshot:
+        """Return a snapshot with every tensor changed."""
+        trained, optimizer = (
+            {name: change(value) for name, value in tensors.items()} for tensors in (self.trained, self.optimizer)
+        )
+        return dataclasses.replace(self, trained=trained, optimizer=optimizer)
+
+    def hollow(self) -> Snapshot:
+        """Return what a process needs that takes its part of the tensors from process 0: their shapes alone.
+
+        Scalars, such as the count of steps, keep their value.
+        """
+        return self.with_tensors(lambda value: value.to("meta") if value.dim() else value)
+
 
 class Checkpoints:
     """The checkpoints of one run: saved when they are due, in a thread beside the training, and found again.
@@ -113,16 +128,18 @@ class Checkpoints:
         first = update >= FIRST_CHECKPOINT and now >= self._next_at
         return (best or first) and now >= self._affordable_at
 
+    def holds(self, position: Position, run: Mapping[str, Any]) -> bool:
+        """Return whether the newest checkpoint is this very state, with all that was measured of it."""
+        self.settle()
+        return self._saved == (position.step, _measured(run))
+
     def save(self, trainer: Trainer, position: Position, run: dict[str, Any], best: Path | None, *, wait: bool) -> None:
         """Save a checkpoint. The state is copied at once, and written while training goes on, unless to `wait`.
 
-        Where there is no memory for a copy, it is written at once, too. What is saved already is not saved again.
+        Where there is no memory for a copy, it is written at once, too.
         """
         self.settle()
-        measured = run.get("loop"), run.get("retention")
-        if self._saved == (position.step, measured):
-            return
-        self._saved = position.step, measured
+        self._saved = position.step, _measured(run)
         started = time.monotonic()
         self._next_at = started + 60 * self._settings.every_minutes
         place = self._folder.checkpoint(position.step)
@@ -131,7 +148,7 @@ class Checkpoints:
             on_host = trainer.device.type == "cpu"
             wait = wait or (on_host and 2 * snapshot.bytes > psutil.virtual_memory().available)
             if on_host and not wait:
-                snapshot = take(trainer, position)
+                snapshot = snapshot.with_tensors(Tensor.clone)
             snapshot = dataclasses.replace(snapshot, run=run, best=_set_aside(best, place) if best else None)
         except (OSError, MemoryError, RuntimeError) as error:  # of the disk, or no memory for the copy
             self._failed(place, position.step, position.update, error)
@@ -206,13 +223,18 @@ class Checkpoints:
         self._emit(CheckpointFailed(step=step, update=update, reason=" ".join(str(error).split())[:200]))
 
 
+def _measured(run: Mapping[str, Any]) -> Any:
+    return run.get("loop"), run.get("retention")
+
+
 def take(trainer: Trainer, position: Position, *, copy: bool = True) -> Snapshot:
     """Bring the state of a run to the processor's memory.
 
     Without `copy`, what is there already is shared with the run and changes with it. That is enough to write it down
-    at once, and saves twelve bytes for each trained parameter.
+    at once, and saves twelve bytes for each trained parameter. What is spread over processes is gathered by all of
+    them, tensor by tensor.
     """
-    trained = {name: _on_cpu(p, copy) for name, p in trainer.model.model.named_parameters() if p.requires_grad}
+    trained = {name: _on_cpu(p, copy) for name, p in trained_parameters(trainer.model.model).items()}
     moments = trainer.optimizer.state
     tensors = {
         f"{number}.{name}": _on_cpu(torch.as_tensor(value), copy)
@@ -231,15 +253,15 @@ def put_weights(trained: dict[str, Tensor], trainer: Trainer) -> None:
     Raises:
         TrainingError: names or shapes differ; nothing has changed then.
     """
-    parameters = {name: p for name, p in trainer.model.model.named_parameters() if p.requires_grad}
+    parameters = trained_parameters(trainer.model.model)
     ours, theirs = ({name: tuple(t.shape) for name, t in tensors.items()} for tensors in (parameters, trained))
     if ours != theirs:
         name = min(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
         words = tr("What was trained has other shapes than what is trained here ({name}: {theirs}, here {ours}).")
         raise TrainingError(words.format(name=name, theirs=_shape_text(theirs, name), ours=_shape_text(ours, name)))
     with torch.no_grad():
-        for name, value in trained.items():
-            parameters[name].copy_(value)
+        for name, parameter in parameters.items():
+            parameter.copy_(spread(trained[name], parameter))
 
 
 def _shape_text(shapes: dict[str, tuple[int, ...]], name: str) -> str:
@@ -424,7 +446,7 @@ def _set_aside(best: Path, place: Path) -> Path:
 
 
 def _on_cpu(value: Tensor, copy: bool) -> Tensor:
-    return value.detach().to("cpu", copy=copy).contiguous()
+    return whole(value.detach()).to("cpu", copy=copy).contiguous()
 
 
 def _describe(file: Path) -> dict[str, Any]:

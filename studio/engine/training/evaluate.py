@@ -11,7 +11,7 @@ import torch
 
 from studio.config import RunConfig
 from studio.engine.control import Progress
-from studio.engine.data.batching import MicroBatch, collate, group_by_length
+from studio.engine.data.batching import MicroBatch, collate, empty_batch, group_by_length
 from studio.engine.data.rows import IGNORED
 from studio.engine.training.length import ValidationPlan, plan_validation, planned_updates, trained_rows
 from studio.engine.training.trainer import Trainer
@@ -99,10 +99,13 @@ def _evaluate(
     within = group_by_length([lengths[index] for index in mine], trainer.token_budget)
     groups = [[mine[place] for place in group] for group in within]
     with loss.without_dropout(), torch.no_grad():
-        for number, group in enumerate(groups):
+        for number in range(trainer.passes(len(groups))):
             progress("evaluating", number, len(groups))
+            group = groups[number] if number < len(groups) else []
             kept = [row for row in (rows[index] for index in group) if (row.source, row.number) not in left_out]
             if not kept:
+                if trainer.in_step:
+                    trainer.loss_of_rows(empty_batch(trainer.pad_id))
                 continue
             batch = collate(kept, trainer.pad_id)
             losses = trainer.loss_of_rows(batch)

@@ -194,7 +194,11 @@ class Loop:
         if self._ranks.main:
             self._monitor.judge(done, attempt)
         self._answer_trouble(done, attempt, rows)
-        self._keep("calm" if not attempt.skipped and self._monitor.calm else "trouble")
+        self._keep("calm" if not attempt.skipped and self._is_calm() else "trouble")
+
+    def _is_calm(self) -> bool:
+        """Whether nothing is wrong with the weights. Process 0 alone judges each attempt."""
+        return self._ranks.main_says(self._monitor.calm) == [True]
 
     def _next_rows(self) -> list[TokenizedRow]:
         rows = self._data.batch(self.position.batch, self._config.training.batch_size)
@@ -264,7 +268,7 @@ class Loop:
         if self._evaluated_at != self.position.update:
             self._evaluation = self._validate(progress)
             self._evaluated_at = self.position.update
-        if self._retention and self._ranks.main:
+        if self._retention:
             self._retention.look(self.trainer, self.position, self._evaluation, progress, last=last)
         if self._completed_at == self.position.update:
             return
@@ -272,7 +276,7 @@ class Loop:
         loss = self.validation_loss
         if loss is not None and loss < self._lowest:
             self._lowest = loss
-            if self.position.update and not last and self._monitor.calm:
+            if self.position.update and not last and self._is_calm():
                 self._keep("best")
 
     def _validate(self, progress: Progress) -> Evaluation | None:

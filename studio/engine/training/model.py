@@ -26,6 +26,7 @@ from studio.engine.precision import Precision
 from studio.engine.precision.choose import QUANTISED, choose_storage
 from studio.engine.recompute import Recomputation
 from studio.engine.seed import seed_step
+from studio.engine.sharding import shard, trained_parameters
 from studio.engine.training.loss import SupervisedLoss
 from studio.errors import ConfigError, TrainingError
 from studio.i18n import tr
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from studio.engine.models.info import ModelInfo
+
+
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -63,23 +67,33 @@ class TrainableModel:
     @property
     def finite(self) -> bool:
         """Whether every trained weight is a finite number."""
-        return all(bool(torch.isfinite(parameter).all()) for parameter in self.parameters)
+        return all(bool(torch.isfinite(parameter).all()) for parameter in trained_parameters(self.model).values())
 
 
 def load_trainable(
-    path: Path, config: RunConfig, precision: Precision, device: torch.device, fit: Fit, progress: Progress
+    path: Path,
+    config: RunConfig,
+    precision: Precision,
+    device: torch.device,
+    fit: Fit,
+    progress: Progress,
+    *,
+    sharded: bool = False,
 ) -> TrainableModel:
-    """Load the base model and attach the method to it, on `device`.
+    """Load the base model and attach the method to it, on `device`; `sharded`: spread over the processes of the run.
 
     Raises:
         ModelError, ConfigError: the model or the method cannot be used.
         TrainingError: nothing would be trained.
     """
     storage = storage_for(config, precision)
-    base = load_model(path, progress=progress, storage=storage, device=device, words_on_host=fit.words_on_host)
+    place = _CPU if sharded else device
+    base = load_model(path, progress=progress, storage=storage, device=place, words_on_host=fit.words_on_host)
     # Step 0 is the initialisation: the method's random weights follow from the seed, not from what was drawn before.
     seed_step(config.training.seed, 0)
-    return make_trainable(base, config, precision, device, recompute=fit.recompute, on_host=fit.on_host)
+    return make_trainable(
+        base, config, precision, device, recompute=fit.recompute, on_host=fit.on_host, sharded=sharded
+    )
 
 
 def make_trainable(
@@ -90,23 +104,28 @@ def make_trainable(
     *,
     recompute: bool = False,
     on_host: bool = False,
+    sharded: bool = False,
 ) -> TrainableModel:
     """Attach the method to a base model, which changes in place; random weights come from torch's generator.
 
     `recompute`: whether the backward pass computes activations again; `on_host`: whether what it begins with waits in
-    the memory of the processor. Neither changes a result.
+    the memory of the processor; `sharded`: whether the weights are spread over the processes of the run, each of which
+    calls this. None of them changes a result.
 
     Raises:
         ConfigError: the method cannot be used with this model.
         TrainingError: nothing would be trained.
     """
-    model = attach_stored(base, config.method, precision, config.precision, device).train()
+    model = attach_stored(base, config.method, precision, config.precision, _CPU if sharded else device).train()
+    if sharded:
+        shard(model, device)
     if precision.autocast:
         # The output layer is converted once, not in every pass; on a processor, attention runs faster in fp32.
-        keep_head_converted(base, torch_dtype(precision.autocast))
+        if not sharded:
+            keep_head_converted(base, torch_dtype(precision.autocast))
         if device.type == "cpu":
             widen_attention(base)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    parameters = list(trained_parameters(model).values())
     if not parameters:
         raise TrainingError(tr("Nothing is left to train; freeze less."))
     with autocast(precision, device):

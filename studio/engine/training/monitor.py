@@ -65,7 +65,9 @@ class NumericsMonitor(StepObserver):
         self._model = trainer.model
         self._emit = emit
         self._recorder: Recorder | None = None
-        if config.numerics.record:
+        # Where weights are spread, no process sees them alone, or goes through the model without the others.
+        self._sees = not trainer.in_step
+        if config.numerics.record and self._sees:
             model = trainer.model
             self._recorder = Recorder(model.model, model.base, model.parameters, trainer.precision, config.numerics)
             emit(self._recorder.started())
@@ -128,14 +130,14 @@ class NumericsMonitor(StepObserver):
             self._applied_row = attempt.batches[-1].rows[0]
         elif facts.finite_loss and (outliers := self._outliers.intersection(_facts_of(attempt.rows))):
             facts = dataclasses.replace(facts, rows=tuple(sorted(outliers)), rows_tried=len(attempt.rows))
-        elif self._worth_a_look(facts):
+        elif self._sees and self._worth_a_look(facts):
             facts = self._look_into(facts, attempt)
         self._announce(self._diagnosis.observe(facts))
 
     def judge_validation(self, done: EvaluationCompleted, failed: Sequence[MicroBatch], of: int) -> None:
         """Take in a measurement on the held-out rows, of which some of `of` micro-batches failed."""
         facts = ValidationFacts(done=done)
-        if failed and self._looks["validation"].passes(done.step, STEPS_BETWEEN_LOOKS):
+        if failed and self._sees and self._looks["validation"].passes(done.step, STEPS_BETWEEN_LOOKS):
             try:
                 facts = self._look_into_validation(facts, failed, of)
             except Exception:
@@ -225,6 +227,8 @@ class NumericsMonitor(StepObserver):
 
     def _recount(self, attempt: Attempt) -> float | None:
         """Return which share of the gradients fp16 makes zero, on the largest micro-batch. It never ends the run."""
+        if not self._sees:
+            return None
         try:
             batch = attempt.batches[0].to(self._trainer.device)
             wide = functools.partial(autocast, PRECISIONS.get("bf16-mixed"), self._trainer.device)

@@ -19,6 +19,7 @@ from studio.engine.fit import PORTION
 from studio.engine.models.quiet import import_bitsandbytes
 from studio.engine.precision import Precision
 from studio.engine.seed import step_seed
+from studio.engine.sharding import spread
 from studio.errors import ConfigError, TrainingError
 from studio.i18n import tr
 
@@ -173,7 +174,7 @@ def restore_state(optimizer: Any, parameter: nn.Parameter, name: str, value: Ten
     else:
         # Adafactor of torch counts on the processor.
         place = "cpu" if name == "step" and isinstance(optimizer, torch.optim.Adafactor) else parameter.device
-        state[name] = value.to(place, copy=True)
+        state[name] = spread(value, parameter) if value.dim() else value.to(place, copy=True)
 
 
 def decay_groups(parameters: Sequence[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:

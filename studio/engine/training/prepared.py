@@ -10,7 +10,7 @@ from studio.config import RunConfig
 from studio.config.data import SHORTEST
 from studio.engine.control import Control, Progress
 from studio.engine.data.prepare import PreparedData
-from studio.engine.estimate.plan import Plan, place_of, plan, with_rows
+from studio.engine.estimate.plan import Place, Plan, plan, with_rows
 from studio.engine.estimate.remedies import refusal
 from studio.engine.fit import Fit
 from studio.engine.methods import METHODS
@@ -36,7 +36,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run has found out before it trains; `available` bytes were free before the model was loaded."""
+    """What a run has found out before it trains; `available` bytes were free before the model was loaded.
+
+    `sharded`: whether the weights are spread over the processes of the run.
+    """
 
     info: ModelInfo
     data: PreparedData
@@ -45,12 +48,19 @@ class Prepared:
     available: int
     fit: Fit
     retention: RetentionWatch | None
+    sharded: bool = False
 
 
-def plan_with_data(config: RunConfig, info: ModelInfo, data: PreparedData) -> Plan:
-    """Return how training fits with the rows that there are. Raises `TrainingError` where it does not."""
+def plan_with_data(
+    config: RunConfig, info: ModelInfo, data: PreparedData, place: Place, *, sharded: bool = False
+) -> Plan:
+    """Return how training fits with the rows that there are; `sharded` as of `plan`.
+
+    Raises:
+        TrainingError: it does not fit.
+    """
     config = with_rows(config, data.longest)
-    found = plan(info, config, place_of(config))
+    found = plan(info, config, place, sharded=sharded)
     if not found.fits:
         raise TrainingError(refusal(info, config, found))
     return found
@@ -90,11 +100,14 @@ def watch_retention(
     progress: Progress,
     folder: RunFolder,
     start: Start | None,
+    *,
+    writes: bool,
 ) -> RetentionWatch | None:
     """Return what measures retention, or None where the configuration or the length of rows leaves no room for it.
 
     Args:
         start: of a run that is gone on with: its texts and its plan stay.
+        writes: whether this process keeps the best weights, among those that measure together.
 
     Raises:
         ConfigError, DataError: `retention.probes` is no file that can be trained on.
@@ -118,7 +131,7 @@ def watch_retention(
     )
     meter = RetentionMeter(probes, measured, tokenizer, control.clock)
     evaluations = planned // plan_of(config, data).every
-    return RetentionWatch(config, meter, evaluations, emit, folder.checkpoints)
+    return RetentionWatch(config, meter, evaluations, emit, folder.checkpoints, writes=writes)
 
 
 def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,6 +53,10 @@ class Start:
     skipped: Sequence[dict[str, str]] = ()
     consent: bool = False
     ended: bool = False
+
+    def hollow(self) -> Start:
+        """Return it for the processes that take the tensors from process 0."""
+        return dataclasses.replace(self, snapshot=self.snapshot and self.snapshot.hollow())
 
     @property
     def run(self) -> Mapping[str, Any]:

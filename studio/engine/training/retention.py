@@ -256,7 +256,10 @@ class RetentionMeter:
                         pad_token_id=ends[0] if ends else trainer.pad_id,
                     )
                     output: Tensor = speaker.generate(  # type: ignore[operator]
-                        input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=config
+                        input_ids=ids,
+                        attention_mask=torch.ones_like(ids),
+                        generation_config=config,
+                        synced_gpus=trainer.in_step,  # no process stops before the others
                     )
                     for place, answer in zip(places, output[:, ids.shape[1] :].tolist(), strict=True):
                         answers[place] = self._text(asked[place], answer, ends)

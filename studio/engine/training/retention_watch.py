@@ -18,6 +18,7 @@ from studio.config import RunConfig
 from studio.config.retention import KEPT, MOSTLY_KEPT
 from studio.engine.control import Progress
 from studio.engine.methods import METHODS
+from studio.engine.sharding import spread, trained_parameters, whole
 from studio.engine.training.evaluate import Evaluation, RowLoss
 from studio.engine.training.retention import RetentionMeter
 from studio.engine.training.state import Emit, Position
@@ -57,8 +58,21 @@ class RetentionWatch:
         below_bound: whether retention fell below `retention.stop_below`, so that the run is to end.
     """
 
-    def __init__(self, config: RunConfig, meter: RetentionMeter, evaluations: int, emit: Emit, folder: Path) -> None:
-        """`evaluations`: how many the run has after the first step. The best weights are kept in `folder` meanwhile."""
+    def __init__(
+        self,
+        config: RunConfig,
+        meter: RetentionMeter,
+        evaluations: int,
+        emit: Emit,
+        folder: Path,
+        *,
+        writes: bool = True,
+    ) -> None:
+        """`evaluations`: how many the run has after the first step. The best weights are kept in `folder` meanwhile.
+
+        `writes`: whether this process does that, among those that measure together.
+        """
+        self._writes = writes
         self.below_bound = False
         self._config = config
         self._meter = meter
@@ -120,7 +134,7 @@ class RetentionWatch:
             self.below_bound = self._newest.kept.update > 0 and self._newest.kept.retention < bound
         if not bound or best is None:
             self._best = None
-        elif self._best:
+        elif self._best and self._writes:
             shutil.copyfile(best, self._best_file)
 
     @property
@@ -204,24 +218,34 @@ class RetentionWatch:
         from safetensors.torch import save_file
 
         draft = self._best_file.with_suffix(".tmp")
-        trained = trainer.model.model.named_parameters()
-        try:
-            self._best_file.parent.mkdir(parents=True, exist_ok=True)
-            save_file({name: p.detach().cpu().contiguous() for name, p in trained if p.requires_grad}, draft)
-            draft.replace(self._best_file)
-        except (OSError, SafetensorError) as error:
-            log.warning("The best weights so far cannot be kept in %s: %s", self._best_file, error)
-            draft.unlink(missing_ok=True)
-        else:
+        trained = trained_parameters(trainer.model.model)
+        weights = {name: whole(p.detach()).cpu().contiguous() for name, p in trained.items()}
+        kept = self._writes
+        if kept:
+            try:
+                self._best_file.parent.mkdir(parents=True, exist_ok=True)
+                save_file(weights, draft)
+                draft.replace(self._best_file)
+            except (OSError, SafetensorError) as error:
+                log.warning("The best weights so far cannot be kept in %s: %s", self._best_file, error)
+                draft.unlink(missing_ok=True)
+                kept = False
+        if trainer.in_step:
+            [kept] = trainer.ranks.main_says(kept)
+        if kept:
             self._best = now
 
     def _restore(self, trainer: Trainer) -> None:
         from safetensors.torch import load_file
 
-        parameters = dict(trainer.model.model.named_parameters())
+        parameters = trained_parameters(trainer.model.model)
+        if self._writes:
+            best = load_file(self._best_file)
+        else:
+            best = {name: torch.empty(p.shape, dtype=p.dtype, device="meta") for name, p in parameters.items()}
         with torch.no_grad():
-            for name, value in load_file(self._best_file).items():
-                parameters[name].copy_(value)
+            for name, parameter in parameters.items():
+                parameter.copy_(spread(best[name], parameter))
 
 
 def _look_to_json(look: _Look | None) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from studio.engine.data.prepare import prepare_data
 from studio.engine.device import library_versions, peak_memory, resolve_device
 from studio.engine.disk import with_room
 from studio.engine.distributed import ALONE, Ranks, joined
-from studio.engine.estimate.plan import Plan, place_of, plan, storage_reasons, with_rows, with_storage
+from studio.engine.estimate.plan import Place, Plan, place_of, plan, storage_reasons, with_rows, with_storage
 from studio.engine.methods import METHODS
 from studio.engine.models.files import belongings, fingerprint
 from studio.engine.models.find import resolve_model
@@ -30,6 +30,7 @@ from studio.engine.models.load import load_tokenizer
 from studio.engine.numerics.remedies import changed
 from studio.engine.precision import Precision
 from studio.engine.precision.choose import choose_precision, choose_storage
+from studio.engine.sharding import gathered
 from studio.engine.training import checkpoint, pause
 from studio.engine.training.checkpoint import Checkpoints
 from studio.engine.training.fast_kernels import choose_kernels
@@ -99,8 +100,9 @@ def train(
         StudioError: with a sentence for the user; nothing non-finite has been saved.
     """
     with joined() as ranks, tf32(config.precision.tf32):
-        config, until = ranks.from_main((config, until))
-        _Run(config, folder, control, emit, token_budget, until, ranks=ranks).go()
+        start: Start | None = None
+        config, until, start = ranks.from_main((config, until, start))
+        _Run(config, folder, control, emit, token_budget, until, start, ranks).go()
 
 
 def resume(
@@ -133,7 +135,7 @@ def resume(
     try:
         start = find_start(folder, changes, consent=consent)
         with joined() as ranks, tf32(start.config.precision.tf32):
-            config, until = ranks.from_main((start.config, until))  # the other processes call `train`
+            config, until, _ = ranks.from_main((start.config, until, start.hollow()))  # the others call `train`
             run = _Run(config, folder, control, emit, None, until, start, ranks)
             run.go()
     except Exception as error:
@@ -177,6 +179,7 @@ class _Run:
         self._loop: Loop | None = None
         self._about: dict[str, Any] = {}
         self._retention: RetentionWatch | None = None
+        self._sharded = False
         self._known: dict[str, Any] = {}
         self._changed: dict[str, str] = {}
         self._seconds_before = float(start.run.get("seconds", 0.0)) if start else 0.0
@@ -208,7 +211,7 @@ class _Run:
                 raise
             return "stopped"
         except TrainingError:
-            if self.begun:  # the guard kept the weights good
+            if self.begun and not self._in_step:  # the guard kept the weights good
                 self._checkpoint(calm=False, wait=True)
             raise
         finally:
@@ -217,9 +220,11 @@ class _Run:
 
     def _begin(self, prepared: Prepared) -> None:
         """Bring what is trained to where the run begins, or goes on."""
-        loop, start = self._loop, self._start
+        loop = self._loop
         assert loop is not None
         trainer, retention = loop.trainer, prepared.retention
+        # Where every process has the whole model, the others get the state of process 0 in `_begin_alike`.
+        start = self._start if self._ranks.main or trainer.in_step else None
         fresh = start is None or start.snapshot is None
         if retention and (self._config.training.start_from or not fresh):
             # What is trained is as the method made it still: this is the base, whatever training begins with.
@@ -264,9 +269,10 @@ class _Run:
         calm, update = occasion != "trouble", self._loop.position.update
         if occasion == "pause":
             self._checkpoint(calm=True, wait=True)
-        elif self._control.take_checkpoint_request() or (
-            calm and self._checkpoints.is_due(update, best=occasion == "best")
-        ):
+            return
+        asked = self._control.take_checkpoint_request()
+        [due] = self._ranks.main_says(calm and self._checkpoints.is_due(update, best=occasion == "best"))
+        if asked or due:
             self._checkpoint(calm=calm, wait=False)
 
     def _checkpoint(self, *, calm: bool, wait: bool) -> None:
@@ -275,7 +281,7 @@ class _Run:
         What is not a tensor is JSON: all that a run goes on with, and what it can be compared with then.
         """
         loop, retention = self._loop, self._retention
-        if loop is None or not loop.position.step or not self._ranks.main:
+        if loop is None or not loop.position.step or not (self._ranks.main or self._in_step):
             return
         loss = loop.validation_loss
         run = {
@@ -292,7 +298,20 @@ class _Run:
             "journal_bytes": self._folder.journal.stat().st_size if self._folder.journal.exists() else 0,
         }
         best = retention.best_file if retention else None
-        self._checkpoints.save(loop.trainer, loop.position, run, best, wait=wait)
+        held = self._ranks.main and self._checkpoints.holds(loop.position, run)
+        if self._in_step:
+            [held] = self._ranks.main_says(held)
+        if held:
+            return
+        if self._ranks.main:
+            self._checkpoints.save(loop.trainer, loop.position, run, best, wait=wait)
+        else:
+            checkpoint.take(loop.trainer, loop.position, copy=False)  # process 0 gathers what all of them hold
+
+    @property
+    def _in_step(self) -> bool:
+        """Whether what is trained is spread over the processes: all of them give their parts when it is saved."""
+        return self._loop is not None and self._loop.trainer.in_step
 
     @property
     def _seconds(self) -> float:
@@ -302,7 +321,7 @@ class _Run:
     def _begin_alike(self) -> None:
         """Let every process begin with the state of process 0."""
         loop = self._loop
-        if self._ranks.size == 1 or loop is None:
+        if self._ranks.size == 1 or loop is None or self._in_step:
             return
         mine = checkpoint.take(loop.trainer, loop.position) if self._ranks.main else None
         state, counters = self._ranks.from_main((mine, loop.to_json()))
@@ -345,14 +364,17 @@ class _Run:
         asked, stored = self._config, self._choose_storage(info)
         precision, reason = choose_precision(self._config.precision, self._device, info.dtype)
         check_optimizer(self._config.training.optimizer, precision, self._device)
-        self._announce(info, precision, [reason, *storage_reasons(info, asked, stored)])
+        shared = ["weights_spread"] if self._sharded else []
+        self._announce(info, precision, [reason, *storage_reasons(info, asked, stored), *shared])
         tokenizer = load_tokenizer(info.path, info.chat_template)
         with self._ranks.main_first():  # the others find its rows in the cache
             data = prepare_data(self._config.data, tokenizer, info.kind, self._config.training.seed, progress)
         base = fingerprint(info.path, progress)
         self._compare(base, data_print(data), environment(self._device, precision))
         check_positions(self._config, info, data)
-        found = plan_with_data(self._config, info, data)
+        found = plan_with_data(self._config, info, data, self._place(self._config), sharded=self._sharded)
+        if found.sharded:  # all take micro-batches of one size
+            found = dataclasses.replace(found, fit=self._ranks.from_main(found.fit))
         report_data(self._config, data, self._emit)
         record = {"path": str(info.path), "base_files": base, "other_files": belongings(info.path)}
         write_atomically(self._folder.path / "base.json", json.dumps(record, ensure_ascii=False, indent=2) + "\n")
@@ -367,11 +389,14 @@ class _Run:
                 progress,
                 self._folder,
                 self._start,
+                writes=self._ranks.main,
             )
-            if self._ranks.main
+            if self._ranks.main or found.sharded
             else None
         )
-        prepared = Prepared(info, data, precision, pad_id(tokenizer), found.place.available, found.fit, retention)
+        prepared = Prepared(
+            info, data, precision, pad_id(tokenizer), found.place.available, found.fit, retention, found.sharded
+        )
         return prepared, self._load(prepared)
 
     def _compare(self, base: Mapping[str, Any], data: str, computing: dict[str, str]) -> None:
@@ -390,10 +415,15 @@ class _Run:
     def _load(self, prepared: Prepared) -> TrainableModel:
         """Load the model, and let a GPU choose its kernels."""
         path, precision = prepared.info.path, prepared.precision
-        model = load_trainable(path, self._config, precision, self._device, prepared.fit, self._progress)
-        if self._device.type == "cuda":
+        model = load_trainable(
+            path, self._config, precision, self._device, prepared.fit, self._progress, sharded=prepared.sharded
+        )
+        if self._device.type == "cuda" and not prepared.sharded:
             self._emit(choose_kernels(model, precision, prepared.data.train[0].input_ids.tolist()))
         return model
+
+    def _place(self, config: RunConfig) -> Place:
+        return dataclasses.replace(place_of(config), processes=self._ranks.size)
 
     def _choose_storage(self, info: ModelInfo) -> Plan:
         """Store the weights of the base as this run began with, or as they fit."""
@@ -402,7 +432,8 @@ class _Run:
             self._start.run if self._start else {}
         ):  # another storage would be another base
             self._config = with_storage(self._config, before)
-        found = plan(info, self._config, place_of(self._config))
+        found = plan(info, self._config, self._place(self._config))
+        [self._sharded] = self._ranks.any(found.sharded)
         self._config = self._ranks.from_main(with_storage(self._config, found.base_dtype))
         self._about["base_dtype"] = found.base_dtype
         self._folder.write_state("running", **self._about)
@@ -521,7 +552,8 @@ class _Run:
             if lost:
                 self._folder = create_run(default_runs_root(), "rescued", write_config(self._config))
                 about = self._about
-            self._save()
+            if not self._in_step:  # the other processes may be anywhere; the newest checkpoint stands for it
+                self._save()
         except Exception:
             log.exception("The trained part could not be saved")
             lost = False
@@ -566,9 +598,10 @@ class _Run:
         """Save the trained part, unless there is none yet or the user gave it up; return its size in bytes."""
         if self._loop is None or not self.begun or self._control.discard_requested:
             return 0
-        trainer, position = self._loop.trainer, self._loop.position
-        save = functools.partial(save_trained, trainer.model, self._config.method.name, self._folder.adapter, position)
-        return with_room(save, self._control, self._emit, position.step)
+        model, position = self._loop.trainer.model, self._loop.position
+        save = functools.partial(save_trained, model, self._config.method.name, self._folder.adapter, position)
+        with gathered(model.model, main=self._ranks.main):
+            return with_room(save, self._control, self._emit, position.step) if self._ranks.main else 0
 
 
 def _changes(before: RunConfig, now: RunConfig) -> dict[str, Any]:

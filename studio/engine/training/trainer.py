@@ -20,13 +20,14 @@ from torch import Tensor
 
 from studio.config import RunConfig
 from studio.engine.autocast import autocast
-from studio.engine.data.batching import MicroBatch, count_supervised, micro_batches
+from studio.engine.data.batching import MicroBatch, count_supervised, empty_batch, micro_batches
 from studio.engine.device import is_out_of_memory, memory_is_short, release_memory
 from studio.engine.distributed import ALONE, Ranks
 from studio.engine.numerics.replay import Replay
 from studio.engine.precision import Precision
 from studio.engine.precision.scaling import LossScaler, make_scaler
 from studio.engine.seed import seed_step
+from studio.engine.sharding import is_sharded, total_norm
 from studio.engine.training.model import TrainableModel
 from studio.engine.training.optimizer import apply_step, make_optimizer
 from studio.engine.training.state import Emit
@@ -120,6 +121,7 @@ class Trainer:
         pad_id: token that fills up short rows; padding is masked by position, so any token will do.
         token_budget: padded tokens of a micro-batch. It changes speed and memory, never the result. It shrinks where
             memory runs out.
+        in_step: whether every process must go through the model as often as the others (`studio.engine.sharding`).
     """
 
     def __init__(
@@ -142,6 +144,7 @@ class Trainer:
         self.pad_id = pad_id
         self.token_budget = token_budget
         self.ranks = ranks
+        self.in_step = is_sharded(model.model)
         self._emit = emit
         self._step = 0
         self._batch: MicroBatch | None = None
@@ -186,7 +189,7 @@ class Trainer:
         """
         self._step = step
         # Linux promises memory that it does not have, and ends the process that uses it. So less is taken before that.
-        if memory_is_short(self.device):
+        if self._is_short():
             self._make_room("training", needed=False)
         with_all = functools.partial(
             self._attempt, rows, step, learning_rate, observer or StepObserver(), before_micro_batch
@@ -213,7 +216,8 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         scale = self.scaler.scale if self.scaler else 1.0
         loss = torch.zeros((), device=self.device)
-        for number, batch in enumerate(batches):
+        empty = [empty_batch(self.pad_id)] * (self.passes(len(batches)) - len(batches))
+        for number, batch in enumerate((*batches, *empty)):
             before_micro_batch()
             with observer.first_micro_batch(step) if number == 0 else nullcontext():
                 part = self.loss(batch, scale / supervised) / supervised
@@ -227,7 +231,7 @@ class Trainer:
         gradients = [parameter.grad for parameter in self.model.parameters if parameter.grad is not None]
         if self.scaler:
             torch._foreach_div_(gradients, scale)
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = total_norm(gradients)
         observer.see_gradients(step)
 
         # The only synchronisation with the device in a step: all that was queued above is waited for here.
@@ -247,11 +251,26 @@ class Trainer:
             batches = self._micro_batches(rows)  # another process may have had the rows that overflowed
         return dataclasses.replace(attempt, batches=batches)
 
+    def passes(self, count: int) -> int:
+        """Return how often to go through the model for `count` micro-batches; those that are left are empty ones."""
+        return self.ranks.most(count) if self.in_step else count
+
+    def _is_short(self) -> bool:
+        """Whether memory is short here, or in a process that must keep in step. Their budgets are the same then."""
+        short = memory_is_short(self.device)
+        if self.in_step:
+            [short] = self.ranks.any(short)
+            self.token_budget = -self.ranks.most(-self.token_budget)
+        return short
+
     def _micro_batches(self, rows: Sequence[TokenizedRow]) -> list[MicroBatch]:
         return micro_batches(rows, self.token_budget, self.pad_id, self.model.loss.virtual_tokens)
 
     def _add_up(self, loss: Tensor) -> None:
         """Add the loss and the gradients of all processes together. A process may have had no row of the update."""
+        if self.in_step:  # the backward pass has summed the gradients
+            self.ranks.add([loss.view(1)])
+            return
         for parameter in self.model.parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter, dtype=parameter.grad_dtype)
@@ -278,8 +297,10 @@ class Trainer:
 
     def try_out(self, batch: MicroBatch) -> None:
         """Go forward and backward with a micro-batch, and leave no trace."""
-        self._batch = batch
-        self.replay([batch], self.scaler.scale if self.scaler else None).run(batch.to(self.device))
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            scale = (self.scaler.scale if self.scaler else 1.0) / max(1, batch.supervised)
+            (self.loss(batch, scale) * scale).backward()
+        self.optimizer.zero_grad(set_to_none=True)
 
     def within_memory(self, during: Activity, work: Callable[[], T]) -> T:
         """Return what `work` returns. Where memory runs out in it, make room, and let it begin again.
@@ -293,6 +314,13 @@ class Trainer:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
+                if self.in_step:  # the others are in the middle of a pass, and cannot begin it again
+                    raise TrainingError(
+                        tr(
+                            "Memory ran out in one of the {count} processes that share the weights; set "
+                            "training.recompute = on, lower data.max_length, or take more GPUs."
+                        ).format(count=self.ranks.size)
+                    ) from error
             # Only here is the error gone, and with it the tensors of all functions that it came through.
             self.optimizer.zero_grad(set_to_none=True)
             self._make_room(during)

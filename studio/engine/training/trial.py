@@ -10,6 +10,7 @@ import torch
 from studio.engine.data.batching import MicroBatch, collate
 from studio.engine.device import peak_memory
 from studio.engine.fit import state_bytes
+from studio.engine.sharding import part_of
 from studio.engine.training.trainer import Trainer
 from studio.events import MemoryMeasured
 
@@ -45,9 +46,8 @@ def _try(trainer: Trainer, rows: RowStore) -> MicroBatch:
     counts = np.minimum(training.batch_size, np.maximum(1, trainer.token_budget // lengths))
     counts = np.minimum(counts, len(lengths) - np.arange(len(lengths)))
     # What later steps hold as well: the optimizer's states, and the gradients of the micro-batches before.
-    beside = (
-        state_bytes(training.optimizer, trainer.model.trainable_parameters) + 4 * trainer.model.trainable_parameters
-    )
+    held = sum(part_of(parameter).numel() for parameter in trainer.model.parameters)
+    beside = state_bytes(training.optimizer, held) + 4 * held
     reserved = torch.empty(beside if trainer.device.type == "cuda" else 0, dtype=torch.uint8, device=trainer.device)
     for first in dict.fromkeys((0, int(np.argmax(counts * lengths)))):
         group = longest_first[first : first + counts[first]]

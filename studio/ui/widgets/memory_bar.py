@@ -23,7 +23,8 @@ from studio.ui.widgets.text import label
 
 _ABOUT = gettext_noop(
     "What training holds at its peak. Program: the interpreter and its libraries. 16-bit copies: of weights that are "
-    "kept in fp32 and compute in 16 bits. Loading: what the weight files need beyond that while they are read. "
+    "kept in fp32 and compute in 16 bits. Gathered layers: those at work, where each GPU holds a part of all. "
+    "Loading: what the weight files need beyond that while they are read. "
     "Activations: what the backward pass needs of the forward pass; the allocator leaves gaps between them."
 )
 _OTHER = ("series_6", 1.0)
@@ -31,6 +32,7 @@ _OTHER = ("series_6", 1.0)
 _COLOURS = {
     "runtime": ("series_6", 0.6),
     "weights": ("series_1", 1.0),
+    "gathered": ("series_1", 0.7),
     "conversions": ("series_1", 0.5),
     "gradients": ("series_3", 1.0),
     "optimizer": ("series_2", 1.0),

@@ -147,3 +147,39 @@ def test_a_checkpoint_of_two_processes_goes_on_in_one_and_the_other_way_round(tm
     assert gone_on.status == ["finished"]
     assert begun.losses + gone_on.losses == pytest.approx(alone.losses, abs=1e-5)
     assert gone_on.validation[-1][0] == pytest.approx(alone.validation[-1][0], abs=1e-5)
+
+
+SPREAD: dict[str, Any] = {"method": METHODS["full"], "training": {"batch_size": 5, "max_steps": 6, "shard": "on"}}
+
+
+def _with(**sections: dict[str, Any]) -> dict[str, Any]:
+    return {name: {**SPREAD.get(name, {}), **sections.get(name, {})} for name in SPREAD.keys() | sections.keys()}
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [SPREAD, _with(method={"freeze_embeddings": True, "freeze_layers": 1}, training={"recompute": "on"})],
+    ids=["all", "frozen and recomputed"],
+)
+def test_weights_that_are_spread_lose_what_one_process_loses(tmp_path: Path, sections: dict[str, Any]) -> None:
+    alone = Told(Trained(tmp_path, sections).go())
+    first, second = _together(2, tmp_path, sections)
+    assert first.losses == pytest.approx(alone.losses, abs=1e-5)
+    assert first.norms == pytest.approx(alone.norms, rel=1e-4)
+    assert [one[0] for one in first.validation] == pytest.approx([one[0] for one in alone.validation], abs=1e-5)
+    assert [one[1:] for one in first.validation] == [one[1:] for one in alone.validation]
+    assert (second.losses, second.norms, second.validation) == (first.losses, first.norms, first.validation)
+    assert (first.files, second.files) == (alone.files, [])
+
+
+@pytest.mark.parametrize(
+    "precision", [{"name": "bf16-mixed"}, {"name": "fp16-mixed", "initial_scale": 2.0**24}], ids=["bf16", "fp16"]
+)
+def test_weights_that_are_spread_lose_in_16_bits_what_whole_ones_lose(
+    tmp_path: Path, precision: dict[str, Any]
+) -> None:
+    spread, whole = (
+        _together(2, tmp_path, _with(training={"shard": shard}, precision=precision))[0] for shard in ("on", "off")
+    )
+    assert spread.losses == pytest.approx(whole.losses, abs=1e-5)
+    assert spread.norms == pytest.approx(whole.norms, rel=1e-4, nan_ok=True)
