@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -24,19 +25,23 @@ UPDATES = 200
 PATIENCE = 480.0
 
 
-@pytest.fixture
-def configuration(tmp_path: Path) -> Path:
+LORA: dict[str, Any] = {"method": {"name": "lora", "rank": 4, "dropout": 0.0}}
+SPREAD: dict[str, Any] = {"method": {"name": "full"}, "training": {"shard": "on"}}
+
+
+def _configuration(tmp_path: Path, sections: dict[str, Any]) -> Path:
     save_model(tmp_path / "model")
     save_rows(tmp_path / "rows.jsonl")
-    tables = {
+    tables: dict[str, Any] = {
         "model": {"path": str(tmp_path / "model")},
         "data": {"sources": [{"path": str(tmp_path / "rows.jsonl")}], "validation_fraction": 0.1},
         "precision": {"name": "fp32"},
-        "method": {"name": "lora", "rank": 4, "dropout": 0.0},
         "training": {"batch_size": 4, "max_steps": UPDATES, "learning_rate": 1e-3, "device": "cpu"},
         "checkpoints": {"every_minutes": 0.01},
         "retention": {"measure": False},
     }
+    for section, values in sections.items():
+        tables[section] = tables.get(section, {}) | values
     file = tmp_path / "run.toml"
     file.write_text(write_config(parse_config(tables)), encoding="utf-8")
     return file
@@ -67,9 +72,10 @@ def _workers(process: subprocess.Popen[str]) -> Iterator[tuple[int, psutil.Proce
             yield int(environment["RANK"]), child
 
 
-def test_a_killed_process_is_started_again_and_the_run_goes_on(configuration: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sections", [LORA, SPREAD], ids=["whole", "spread"])
+def test_a_killed_process_is_started_again_and_the_run_goes_on(sections: dict[str, Any], tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    process = _torchrun("train", str(configuration), "--runs", str(runs))
+    process = _torchrun("train", str(_configuration(tmp_path, sections)), "--runs", str(runs))
     run = _until_checkpoint(runs, process)
     dict(_workers(process))[1].send_signal(signal.SIGKILL)
     said, _ = process.communicate(timeout=PATIENCE)
@@ -82,10 +88,6 @@ def test_a_killed_process_is_started_again_and_the_run_goes_on(configuration: Pa
     losses = {event.step: event.loss for event in events if isinstance(event, StepCompleted)}
     assert sorted(losses) == list(range(1, UPDATES + 1))
 
-    sections = {
-        "method": {"name": "lora", "rank": 4, "dropout": 0.0},
-        "training": {"max_steps": UPDATES, "learning_rate": 1e-3},
-        "retention": {"measure": False},
-    }
-    alone = Trained(tmp_path, sections).go()
+    alike = {"training": {"max_steps": UPDATES, "learning_rate": 1e-3}, "retention": {"measure": False}}
+    alone = Trained(tmp_path, {"method": sections["method"], **alike}).go()
     assert [losses[step.step] for step in alone.steps] == pytest.approx([s.loss for s in alone.steps], abs=1e-4)

@@ -113,6 +113,7 @@ def test_an_estimate_is_the_sum_of_its_named_parts(info: ModelInfo) -> None:
     assert list(needs.bytes) == [
         "runtime",
         "weights",
+        "gathered",
         "conversions",
         "loading",
         "gradients",

@@ -16,7 +16,6 @@ from studio.engine import device
 from studio.engine.data.batching import MicroBatch
 from studio.engine.estimate.plan import place_of, plan, with_rows
 from studio.engine.models.inspect import inspect_model
-from studio.engine.numerics.replay import Replay
 from studio.engine.recompute import blocks_of
 from studio.engine.training import optimizer as optimizers
 from studio.engine.training import retention, trainer
@@ -113,13 +112,13 @@ def in_optimizer(patch: pytest.MonkeyPatch, breaking: Breaking, *, after: bool) 
 
 
 def in_trial(patch: pytest.MonkeyPatch, breaking: Breaking) -> None:
-    whole = Replay.run
+    whole = trainer.Trainer.try_out
 
-    def broken(self: Replay, *args: Any) -> Any:
+    def broken(self: trainer.Trainer, batch: MicroBatch) -> None:
+        whole(self, batch)
         breaking()
-        return whole(self, *args)
 
-    patch.setattr(Replay, "run", broken)
+    patch.setattr(trainer.Trainer, "try_out", broken)
 
 
 PLACES: dict[str, tuple[Callable[[pytest.MonkeyPatch, Breaking], None], str]] = {

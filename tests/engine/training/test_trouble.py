@@ -82,10 +82,10 @@ def test_another_precision_does_not_hold_two_models_in_memory(tmp_path: Path, mo
     models: list[weakref.ref[torch.nn.Module]] = []
     plain = run.load_trainable
 
-    def load(*arguments: Any) -> trainable.TrainableModel:
+    def load(*arguments: Any, **options: Any) -> trainable.TrainableModel:
         gc.collect()  # the window does that every second
         assert not [model for model in models if model() is not None]
-        trained = plain(*arguments)
+        trained = plain(*arguments, **options)
         models.append(weakref.ref(trained.base))
         return trained
 
