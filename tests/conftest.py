@@ -18,6 +18,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: more threads are slower, and add up in another order
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"  # the user's own keyring is left alone
 FOLDERS = {"FINETUNE_STUDIO_HOME": "home", "FINETUNE_STUDIO_CACHE": "cache"}
 OUR_THREADS = ("training", "task-")
 

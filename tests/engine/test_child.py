@@ -15,7 +15,7 @@ import pytest
 
 from studio.engine.child import Child, ChildFailed, run_in_child
 from studio.engine.control import Progress
-from studio.engine.models.hub import download_in_child
+from studio.engine.hub.watched import download_in_child
 from studio.errors import Cancelled, DataError
 from studio.i18n import language, set_language
 

@@ -17,7 +17,8 @@ from studio.engine.child import ChildFailed
 from studio.engine.control import Progress
 from studio.engine.data.cache import cache_folder
 from studio.engine.data.readers.open import CSV, JSON, source_path
-from studio.engine.models.hub import HubError, ask, download_in_child, is_repository_id
+from studio.engine.hub.api import HubError, ask, is_repository_id
+from studio.engine.hub.watched import download_in_child
 from studio.errors import DataError
 from studio.files import read_bytes
 from studio.i18n import tr

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from studio.engine.control import Progress, no_progress
+from studio.engine.hub.folders import repository_of
 from studio.errors import ModelError
 from studio.files import is_file, open_regular
 from studio.files import read_json as read_object
@@ -59,7 +60,9 @@ def damaged(path: Path, reason: str) -> ModelError:
 
 
 def model_name(folder: Path) -> str:
-    """Return how a model is called: its folder's name, or, in the hub's cache, its id, such as `owner/name`."""
+    """Return how a model is called: its id, such as `owner/name`, where it was downloaded, or its folder's name."""
+    if repository := repository_of(folder):
+        return repository
     store = folder.parents[1] if folder.parent.name == SNAPSHOTS else folder
     return store.name.removeprefix(CACHED).replace("--", "/") if store.name.startswith(CACHED) else folder.name
 

@@ -7,8 +7,11 @@ from pathlib import Path
 
 from studio.config.model import HUBS, plain_model
 from studio.engine.control import Progress, no_progress
+from studio.engine.hub.api import HubError, is_repository_id
+from studio.engine.hub.cache import find_cached
+from studio.engine.hub.download import download_model
+from studio.engine.hub.folders import downloaded
 from studio.engine.models.files import CACHED, SNAPSHOTS, model_name, unreadable
-from studio.engine.models.hub import HubError, download_cached, is_repository_id
 from studio.errors import ModelError
 from studio.files import expand_user, is_file, read_bytes
 from studio.i18n import tr
@@ -39,15 +42,20 @@ def resolve_model(path_or_hub_id: str, progress: Progress = no_progress) -> Path
                 "give the model's id, such as owner/name, or the folder that you downloaded it to."
             ).format(address=text)
         )
-    is_path = text.startswith((".", "~", "/", "\\")) or "\\" in text or text.count("/") > 1 or text.endswith(os.sep)
-    if is_path or not is_repository_id(text):
+    if not could_be_hub_id(text):
         raise ModelError(tr("The model folder {folder} does not exist; choose another.").format(folder=text))
     try:
-        return download_cached(text, progress).absolute()
+        return downloaded(text) or find_cached(text) or download_model(text, progress)
     except HubError as error:
         raise ModelError(
             tr("There is no folder {model}, and it cannot be downloaded: {reason}.").format(model=text, reason=error)
         ) from error
+
+
+def could_be_hub_id(text: str) -> bool:
+    """Return whether a text may name a model of the hub, and not a place on this computer."""
+    is_path = text.startswith((".", "~", "/", "\\")) or "\\" in text or text.count("/") > 1 or text.endswith(os.sep)
+    return not is_path and is_repository_id(text)
 
 
 def _folder(path: Path) -> Path:

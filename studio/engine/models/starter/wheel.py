@@ -12,7 +12,7 @@ from zipfile import ZipFile
 
 from studio.engine.child import ChildFailed
 from studio.engine.control import Progress
-from studio.engine.models.hub import download_in_child
+from studio.engine.hub.watched import download_in_child
 from studio.engine.models.starter.convert import convert_gguf
 from studio.i18n import tr
 
