@@ -22,9 +22,10 @@ from studio.engine.child import ChildFailed, run_in_child
 from studio.engine.control import Progress
 from studio.engine.hub.address import endpoint
 from studio.engine.hub.api import HubError, ask, is_repository_id
-from studio.engine.hub.folders import ORIGIN, STORE, downloaded, draft_of, folder_of
+from studio.engine.hub.folders import ORIGIN, STORE, downloaded, draft_of, folder_of, models_folder
 from studio.engine.hub.transfer import Patience, RemoteFile, download_job, receive_files
 from studio.i18n import tr
+from studio.paths import home
 from studio.text.numbers import size_text
 
 if TYPE_CHECKING:
@@ -167,8 +168,10 @@ def _check_room(store: Path, files: list[RemoteFile]) -> None:
 @contextmanager
 def alone(folder: Path, progress: Progress) -> Iterator[None]:
     """Let one process at a time download a model; others wait for it. The system frees the lock of one that is gone."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    name = "--".join(folder.relative_to(models_folder()).parts)
+    path = home() / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
     while True:
         try:
             lock.acquire(timeout=0.1)

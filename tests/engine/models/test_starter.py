@@ -82,7 +82,7 @@ def test_the_starter_becomes_an_ordinary_folder() -> None:
     assert (info.kind, info.has_template, info.eos_token, info.problems) == ("chat", True, "<|im_end|>", ())
     model = load_model(folder)
     assert model.generation_config.eos_token_id == load_tokenizer(folder).convert_tokens_to_ids("<|im_end|>")
-    assert [path.name for path in folder.parent.iterdir() if path.suffix != ".lock"] == [NAME]
+    assert [path.name for path in folder.parent.iterdir()] == [NAME]
 
 
 def test_the_converted_weights_are_those_that_transformers_reads(tiny_gguf: Path, tmp_path: Path) -> None:
