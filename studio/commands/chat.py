@@ -25,8 +25,8 @@ def add_to(commands: Commands) -> None:
 def _chat(args: argparse.Namespace, console: Console) -> int:
     if args.prompt is None and console.as_json:
         raise ConfigError(tr("chat --json answers one question; give it with --prompt."))
-    chat = actions.open_chat(expand_user(args.path), console.progress, args.device)
-    names = list(chat.models)
+    models = actions.open_chat(expand_user(args.path), console.progress, args.device).models
+    names = list(models)
     if args.compare and len(names) == 1:
         raise ConfigError(tr("{path} is a plain model without a base; leave out --compare.").format(path=args.path))
     asked = names if args.compare else names[-1:]
@@ -35,7 +35,7 @@ def _chat(args: argparse.Namespace, console: Console) -> int:
         answers = []
         for name in asked:
             turns[name].append({"role": "user", "content": question})
-            answers.append(chat.answer(name, turns[name], progress=console.progress))
+            answers.append(models[name].answer(turns[name], progress=console.progress))
             turns[name].append({"role": "assistant", "content": answers[-1].text})
         values = [{"model": answer.model, "text": answer.text} for answer in answers]
         console.result({"answers": values}, "\n\n".join(_text(answer, len(asked) > 1) for answer in answers))

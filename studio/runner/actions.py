@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from studio.engine.export.gguf.ollama import Created
     from studio.engine.export.run import ExportResult
     from studio.engine.inference.behaviour import Behaviour
-    from studio.engine.inference.chat import Chat
+    from studio.engine.inference.dialogue import OpenChat
     from studio.engine.inference.figures import Latency
     from studio.engine.training.forecast import Forecast
 
@@ -274,11 +274,16 @@ def latency(folder: RunFolder, progress: Progress = no_progress, **settings: Any
     return measure_latency(folder, progress=progress, **settings)
 
 
-def open_chat(path: Path, progress: Progress = no_progress, device: str = "auto") -> Chat:
-    """Load the models of a run folder, or the one of a model folder, to be asked. Raises `StudioError`, `Cancelled`."""
+def open_chat(
+    path: Path, progress: Progress = no_progress, device: str = "auto", beside: Path | None = None
+) -> OpenChat:
+    """Load the models of a run folder, or the one of a model folder, to be asked. Raises `StudioError`, `Cancelled`.
+
+    `beside` is the folder of another run or of an export, which answers in place of the run's base.
+    """
     from studio.engine.inference.chat import open_chat
 
-    return open_chat(path, progress, device)
+    return open_chat(path, progress, device, beside)
 
 
 def explain_precision(config: RunConfig, info: ModelInfo) -> tuple[str, str]:

@@ -21,6 +21,7 @@ STAGES = {
     "evaluating": gettext_noop("Measuring the validation loss"),
     "measuring_retention": gettext_noop("Measuring what the model has kept"),
     "asking": gettext_noop("Asking the model"),
+    "comparing_answers": gettext_noop("Comparing the answers"),
     "training": gettext_noop("Training"),
     "saving": gettext_noop("Saving"),
     "merging": gettext_noop("Merging"),

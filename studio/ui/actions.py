@@ -26,6 +26,7 @@ PAGES = {
     "setup": gettext_noop("Setup"),
     "train": gettext_noop("Train"),
     "numerics": gettext_noop("Numerics"),
+    "chat": gettext_noop("Chat"),
     "export": gettext_noop("Export"),
     "runs": gettext_noop("Runs"),
 }

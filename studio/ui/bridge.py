@@ -220,7 +220,7 @@ class AppContext(QObject):
         self._refresh_page()
 
     def go_to(self, page_name: str) -> None:
-        """Show the page called setup, train, numerics, export or runs."""
+        """Show the page called setup, train, numerics, chat, export or runs."""
         self.page_requested.emit(page_name)
 
     def apply_remedy(self, name: str) -> None:

@@ -68,7 +68,7 @@ class MainWindow(QMainWindow):
         context.run_state_changed.connect(self._show_run_state)
 
     def go_to(self, page: str) -> None:
-        """Show the page called setup, train, numerics, export or runs."""
+        """Show the page called setup, train, numerics, chat, export or runs."""
         self.page = page
         self._prepare(page)
         self.stack.setCurrentWidget(self.pages[page])
@@ -408,6 +408,10 @@ def _make_page(name: str, context: AppContext) -> Page:
         from studio.ui.pages.numerics.page import NumericsPage
 
         return NumericsPage(context)
+    if name == "chat":
+        from studio.ui.pages.chat.page import ChatPage
+
+        return ChatPage(context)
     if name == "export":
         from studio.ui.pages.export.page import ExportPage
 

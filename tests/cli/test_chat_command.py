@@ -19,20 +19,24 @@ from tests.cli.conftest import Answer
 Command = Callable[..., Answer]
 
 
-class _Chat:
-    """Stands for the models: each says how many turns it was shown."""
+def _chat(*names: str) -> SimpleNamespace:
+    return SimpleNamespace(models={name: _Model(name) for name in names})
 
-    def __init__(self, *names: str) -> None:
-        self.models = dict.fromkeys(names)
 
-    def answer(self, name: str, turns: Sequence[Any], **_options: Any) -> ChatAnswer:
+class _Model:
+    """Says how many turns it was shown."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def answer(self, turns: Sequence[Any], **_options: Any) -> ChatAnswer:
         text = f"{len(turns)} {turns[-1]['content']}"
-        return ChatAnswer(model=name, text=text, tokens=(), ended=True, first_token_seconds=0.0, seconds=0.0)
+        return ChatAnswer(model=self.name, text=text, tokens=(), ended=True, first_token_seconds=0.0, seconds=0.0)
 
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    found = SimpleNamespace(chat=_Chat("base", "tuned"))
+    found = SimpleNamespace(chat=_chat("base", "tuned"))
     monkeypatch.setattr(actions, "open_chat", lambda *_args: found.chat)
     return found
 
@@ -57,5 +61,5 @@ def test_a_conversation_goes_on_until_the_input_ends(
 
 def test_what_cannot_be_answered_is_refused(command: Command, tmp_path: Path, opened: SimpleNamespace) -> None:
     assert command("chat", tmp_path, "--json").status == 2
-    opened.chat = _Chat("some-model")
+    opened.chat = _chat("some-model")
     assert command("chat", tmp_path, "--prompt", "Hi", "--compare").status == 2

@@ -60,7 +60,7 @@ def test_the_window_shows_a_hostile_name_as_it_is_written(window: MainWindow, qt
     folder = tmp_path / HOSTILE.replace("/", "\N{DIVISION SLASH}")
     folder.mkdir()
     choose(window, folder)
-    for page in ("setup", "train", "numerics", "export", "runs"):
+    for page in ("setup", "train", "numerics", "chat", "export", "runs"):
         window.go_to(page)
         qtbot.wait(1)
         assert not _guessing(window)

@@ -124,6 +124,10 @@ class Renderer:
                 tr("The conversation cannot be shown to the model: {reason}.").format(reason=reason.remark.text())
             ) from reason
 
+    def beginning(self, text: str) -> list[int]:
+        """Return the tokens of a plain text that the model is to go on with, without template and headings."""
+        return self._encoder.ids(Rendered(text, (), opened=True))
+
     def _render(self, examples: Sequence[Example]) -> list[list[Rendered] | RowSkipped]:
         conversations = [one.messages for one in examples if self._template and one.messages]
         in_template = iter(self._template.render(conversations, self._everything) if self._template else [])

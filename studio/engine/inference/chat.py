@@ -1,18 +1,18 @@
-"""A conversation with a trained model and its base: one model in memory answers as both.
+"""Models to talk with: a run's result beside its base, another run or an export; or a plain model.
 
-The trained part is a patch that is switched (`patches`). Full fine-tuning has changed the weights themselves, so two
-models are in memory then. Tokens are chosen inside `generate`, which knows the cache of every architecture and every
-kind of virtual tokens; the choice is our own, because `generate` samples with the global generator of torch, which
-belongs to a training that may be under way.
+Trained parts of the same base share one model in memory, as patches that are switched (`patches`). Full fine-tuning
+has changed the weights themselves, and an export is a model of its own, so two models are in memory then. Tokens are
+chosen inside `generate`, which knows the cache of every architecture and every kind of virtual tokens; the choice is
+our own, because `generate` samples with the global generator of torch, which belongs to a training that may be under
+way.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -20,109 +20,103 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from studio.engine.control import Progress, no_progress
 from studio.engine.data.render import Renderer
-from studio.engine.device import resolve_device
+from studio.engine.device import release_memory, resolve_device
 from studio.engine.dtypes import DTYPES, torch_dtype
 from studio.engine.export.carry import base_generation_config, ending_ids, last_learnt, stop_ids
+from studio.engine.export.merge import release
 from studio.engine.export.rounded_base import load_base
-from studio.engine.export.source import open_source
-from studio.engine.inference.answers import ChatAnswer, ChatSettings, Token
+from studio.engine.export.source import Source, open_source
+from studio.engine.inference.answers import BASE, BESIDE, TUNED, ChatAnswer, ChatSettings
+from studio.engine.inference.dialogue import (
+    Answering,
+    ChatModel,
+    Dialogue,
+    Messages,
+    OpenChat,
+    Receive,
+    ignore_token,
+)
 from studio.engine.inference.patches import Patches
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.load import load_model, load_tokenizer
 from studio.engine.models.quiet import ignore_positions
+from studio.engine.training.result import restore_result
 from studio.runs import RunFolder
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-BASE, TUNED = "base", "tuned"
-Receive: TypeAlias = Callable[[str], None]
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def ignore_text(_text: str) -> None:
-    """Drop what streams by."""
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model of torch. `put_in_place` makes it the one in memory where several share their weights, and returns it."""
 
+    name: str
+    dialogue: Dialogue
+    put_in_place: Callable[[], nn.Module]
 
-@dataclass(frozen=True)
-class Chat:
-    """Models that are ready to answer; what one of them says depends on nothing that was asked before.
-
-    Attributes:
-        models: for each name a function that puts this model in place and returns it.
-        renderer: turns a conversation into tokens, the same for all.
-        ends: tokens that end an answer.
-    """
-
-    models: Mapping[str, Callable[[], nn.Module]]
-    tokenizer: PreTrainedTokenizerBase
-    renderer: Renderer
-    ends: tuple[int, ...]
+    @property
+    def weights(self) -> dict[object, int]:
+        return {weight.data_ptr(): weight.nbytes for weight in self.put_in_place().parameters()}
 
     @torch.no_grad()
     def answer(
         self,
-        name: str,
-        messages: Sequence[Mapping[str, str]],
+        messages: Messages,
         settings: ChatSettings | None = None,
-        receive: Receive = ignore_text,
+        receive: Receive = ignore_token,
         progress: Progress = no_progress,
     ) -> ChatAnswer:
-        """Let one model answer a conversation.
-
-        Args:
-            messages: `role` and `content` of each turn; the last one is the user's.
-            receive: gets each piece of text as soon as its characters are complete.
-            progress: called after each token; what it raises ends the answer.
-
-        Raises:
-            DataError: the conversation cannot be shown to the model.
-            Cancelled: through `progress`.
-        """
         settings = settings or ChatSettings()
-        model = self.models[name]()
-        ids = torch.tensor([self.renderer.prompt(messages)], device=next(model.parameters()).device)
-        choice = _Choice(self.tokenizer, settings, self.ends, receive, progress)
+        model = self.put_in_place()
+        ids = _row(self.dialogue.prompt(messages, settings), model)
+        ends = self.dialogue.ends
+        answering = Answering(self.dialogue, settings, receive, progress, self.name)
         config = GenerationConfig(
             max_new_tokens=settings.limit,
-            do_sample=False,  # `choice` leaves one token
-            eos_token_id=list(self.ends) or None,
-            pad_token_id=self.ends[0] if self.ends else None,
+            do_sample=False,  # `_Choice` leaves one token
+            eos_token_id=list(ends) or None,
+            pad_token_id=ends[0] if ends else None,
         )
         ignore_positions()
-        started = time.perf_counter()
         model.generate(  # type: ignore[operator]
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             generation_config=config,
-            logits_processor=LogitsProcessorList([choice]),
+            logits_processor=LogitsProcessorList([_Choice(answering)]),
         )
-        tokens = choice.finish()
-        return ChatAnswer(
-            model=name,
-            text="".join(token.text for token in tokens),
-            tokens=tokens,
-            ended=tokens[-1].id in self.ends,
-            first_token_seconds=choice.first - started,
-            seconds=time.perf_counter() - started,
-        )
+        return answering.finish()
 
     @torch.no_grad()
-    def compare(self, answer: ChatAnswer, messages: Sequence[Mapping[str, str]], other: str) -> ChatAnswer:
-        """Return an answer with the probability of each of its tokens by another model, which is led through it."""
-        model = self.models[other]()
-        chosen = [token.id for token in answer.tokens]
-        prompt = self.renderer.prompt(messages)
-        ids = torch.tensor([[*prompt, *chosen[:-1]]], device=next(model.parameters()).device)
+    def probabilities(self, messages: Messages, tokens: Sequence[int], settings: ChatSettings) -> list[float]:
+        model = self.put_in_place()
+        ids = _row([*self.dialogue.prompt(messages, settings), *tokens[:-1]], model)
         # Virtual tokens may stand in front, so the rows are counted from the end. (tokens of the answer, vocabulary)
-        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, -len(chosen) :].float()
-        places = torch.tensor(chosen, device=logits.device)[:, None]
-        found = logits.softmax(-1).gather(1, places)[:, 0].tolist()
-        tokens = (replace(token, other=value) for token, value in zip(answer.tokens, found, strict=True))
-        return replace(answer, tokens=tuple(tokens))
+        logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, -len(tokens) :].float()
+        places = torch.tensor(tokens, device=logits.device)[:, None]
+        found: list[float] = logits.softmax(-1).gather(1, places)[:, 0].tolist()
+        return found
+
+    def close(self) -> None:
+        model = self.put_in_place()
+        device = next(model.parameters()).device
+        release(model)
+        release_memory(device)
 
 
-def open_chat(path: Path, progress: Progress = no_progress, device: str = "auto") -> Chat:
-    """Return the models of a run folder (base and tuned), or the one of a plain model folder.
+def open_chat(
+    path: Path, progress: Progress = no_progress, device: str = "auto", beside: Path | None = None
+) -> OpenChat:
+    """Load the models of a conversation.
+
+    A run without a result, or with an older one, answers as its newest checkpoint has it, and `note` says so.
+
+    Args:
+        path: a run folder, or a plain model folder.
+        beside: the folder of another run, or of an export of this run; None: the run's own base.
+
+    Returns:
+        The models `base` and `tuned`; `tuned` and `beside`; or one under the name of the plain model.
 
     Raises:
         StudioError: it is neither, or its files cannot be used.
@@ -130,50 +124,127 @@ def open_chat(path: Path, progress: Progress = no_progress, device: str = "auto"
     """
     place = resolve_device(device)
     folder = RunFolder(path.absolute())
-    return _open_run(folder, place, progress) if folder.state.is_file() else _open_model(path, place, progress)
-
-
-def _open_run(folder: RunFolder, place: torch.device, progress: Progress) -> Chat:
+    if not folder.state.is_file():
+        return _open_model(path, place, progress)
+    note = restore_result(folder, progress)
     source = open_source(folder, progress)
-    dtype = _dtype(source.info.dtype, place)
-    loaded = load_base(source, progress)
-    base: nn.Module = loaded
-    models: dict[str, Callable[[], nn.Module]]
-    if source.method.form == "model":
-        base.to(place, dtype).eval()
-        tuned: nn.Module = source.method.load(load_base(source, progress), folder.adapter)
-        tuned.to(place, dtype).eval()
-        models = {BASE: lambda: base, TUNED: lambda: tuned}
-    else:
-        patches = Patches(loaded)
-        patches.add(TUNED, source)
-        patches.switch(TUNED)  # what is trained is moved with the base that contains it
-        patches.model.to(place, dtype)
-        patches.switch(None)
-        base.to(place, dtype)
+    if beside is None:
+        return _conversation(source, _open_run(source, place, progress), note)
+    other = RunFolder(beside.absolute())
+    if not other.state.is_file():
+        tuned = _open_run(source, place, progress, only_tuned=True)
+        return _conversation(source, [*tuned, _open_export(source, beside, place, progress)], note)
+    notes = " ".join(filter(None, (note, restore_result(other, progress))))
+    second = open_source(other, progress)
+    return _conversation(source, _open_runs(source, second, place, progress), notes)
 
-        def switched(name: str | None) -> nn.Module:
-            patches.switch(name)
-            return patches.model
 
-        models = {BASE: lambda: switched(None), TUNED: lambda: switched(TUNED)}
-    tokenizer = load_tokenizer(source.base, source.config.model.chat_template)
+def dialogue_of(source: Source, tokenizer: PreTrainedTokenizerBase) -> Dialogue:
+    """Return how a run's model is asked: as it was in training."""
     data = source.config.data
     renderer = Renderer(tokenizer, source.kind, prompt_template=data.prompt_template, system_turns=data.system_turns)
     ends = [*stop_ids(base_generation_config(source)), *ending_ids(source, tokenizer)]
-    return Chat(models, tokenizer, renderer, tuple(dict.fromkeys(ends)))
+    return Dialogue(tokenizer=tokenizer, renderer=renderer, ends=tuple(dict.fromkeys(ends)))
 
 
-def _open_model(path: Path, place: torch.device, progress: Progress) -> Chat:
+def _open_run(
+    source: Source, place: torch.device, progress: Progress, *, only_tuned: bool = False
+) -> list[LoadedModel]:
+    """Return the base and what a run made of it, or that alone."""
+    dialogue = dialogue_of(source, load_tokenizer(source.base, source.config.model.chat_template))
+    base = load_base(source, progress)
+    if source.method.form == "model":
+        tuned = source.method.load(load_base(source, progress) if not only_tuned else base, source.folder.adapter)
+        models = {TUNED: _keep(tuned, source, place)} | ({} if only_tuned else {BASE: _keep(base, source, place)})
+    else:
+        models = _patched(base, {TUNED: source}, place)
+        if only_tuned:
+            models.pop(BASE)
+    return [LoadedModel(name=name, dialogue=dialogue, put_in_place=models[name]) for name in sorted(models)]
+
+
+def _open_runs(source: Source, other: Source, place: torch.device, progress: Progress) -> list[LoadedModel]:
+    """Return what two runs made: of the same base, as two patches of one model; otherwise as two models."""
+    sources = {TUNED: source, BESIDE: other}
+    patches = all(one.method.form != "model" for one in sources.values())
+    same = source.base == other.base and source.config.precision.base_dtype == other.config.precision.base_dtype
+    if patches and same:
+        models = _patched(load_base(source, progress), sources, place)
+        return [
+            LoadedModel(
+                name=name,
+                dialogue=dialogue_of(one, load_tokenizer(one.base, one.config.model.chat_template)),
+                put_in_place=models[name],
+            )
+            for name, one in sources.items()
+        ]
+    (first,) = _open_run(source, place, progress, only_tuned=True)
+    (second,) = _open_run(other, place, progress, only_tuned=True)
+    return [first, LoadedModel(name=BESIDE, dialogue=second.dialogue, put_in_place=second.put_in_place)]
+
+
+def _open_export(source: Source, folder: Path, place: torch.device, progress: Progress) -> ChatModel:
+    """Return an export of a run, asked as the run is."""
+    info = inspect_model(folder, progress)
+    model = _loaded(load_model(info.path, "fp32", progress), info.dtype, place)
+    dialogue = dialogue_of(source, load_tokenizer(info.path, info.chat_template))
+    return LoadedModel(name=BESIDE, dialogue=dialogue, put_in_place=lambda: model)
+
+
+def _open_model(path: Path, place: torch.device, progress: Progress) -> OpenChat:
     info = inspect_model(path, progress)
     tokenizer = load_tokenizer(info.path, info.chat_template)
     loaded = load_model(info.path, "fp32", progress)
-    model: nn.Module = loaded
-    model.to(place, _dtype(info.dtype, place)).eval()
-    renderer = Renderer(tokenizer, "chat" if info.has_template else "base")
     declared = {} if loaded.generation_config is None else loaded.generation_config.to_dict()
+    model = _loaded(loaded, info.dtype, place)
+    renderer = Renderer(tokenizer, "chat" if info.has_template else "base")
     ends = dict.fromkeys([*stop_ids(declared), tokenizer.eos_token_id, last_learnt(renderer)])
-    return Chat({info.name: lambda: model}, tokenizer, renderer, tuple(end for end in ends if end is not None))
+    known = tuple(end for end in ends if end is not None)
+    dialogue = Dialogue(tokenizer=tokenizer, renderer=renderer, ends=known)
+    one = LoadedModel(name=info.name, dialogue=dialogue, put_in_place=lambda: model)
+    return OpenChat.of([one], plain=not info.has_template)
+
+
+def _patched(
+    base: PreTrainedModel, sources: dict[str, Source], place: torch.device
+) -> dict[str, Callable[[], nn.Module]]:
+    """Return one model that is switched: to the base, and to each trained part."""
+    patches = Patches(base)
+    whole: nn.Module = base
+    for name, source in sources.items():
+        patches.add(name, source)
+    dtype = _dtype(next(iter(sources.values())).info.dtype, place)
+    for one in (*sources, None):
+        patches.switch(one)  # what is trained is moved with the base that contains it
+        patches.model.to(place, dtype)
+    whole.to(place, dtype)
+
+    def switched(name: str | None) -> Callable[[], nn.Module]:
+        def put_in_place() -> nn.Module:
+            patches.switch(name)
+            return patches.model
+
+        return put_in_place
+
+    return {BASE: switched(None)} | {name: switched(name) for name in sources}
+
+
+def _keep(model: nn.Module, source: Source, place: torch.device) -> Callable[[], nn.Module]:
+    model = _loaded(model, source.info.dtype, place)
+    return lambda: model
+
+
+def _loaded(model: nn.Module, stored: str, place: torch.device) -> nn.Module:
+    return model.to(place, _dtype(stored, place)).eval()
+
+
+def _conversation(source: Source, models: Sequence[ChatModel], note: str) -> OpenChat:
+    return OpenChat.of(models, plain=source.kind == "base" and not source.config.data.prompt_template, note=note)
+
+
+def _row(ids: Sequence[int], model: nn.Module) -> Tensor:
+    """Return one row of tokens, (1, tokens), where the model is."""
+    return torch.tensor([ids], device=next(model.parameters()).device)
 
 
 def _dtype(stored: str, place: torch.device) -> torch.dtype:
@@ -181,88 +252,14 @@ def _dtype(stored: str, place: torch.device) -> torch.dtype:
 
 
 class _Choice(LogitsProcessor):
-    """Chooses each token, notes its probability, and hands on the text that it completes."""
+    """Lets an answer choose each token."""
 
-    def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerBase,
-        settings: ChatSettings,
-        ends: Sequence[int],
-        receive: Receive,
-        progress: Progress,
-    ) -> None:
-        self._settings, self._ends, self._receive, self._progress = settings, ends, receive, progress
-        self._generator: torch.Generator | None = None
-        self._pieces = TextPieces(tokenizer)
-        self._tokens: list[Token] = []
-        self.first = 0.0
+    def __init__(self, answering: Answering) -> None:
+        self._answering = answering
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Take scores of one answer, (1, vocabulary), and return them with all tokens but one shut out."""
-        logits = scores[0].float()
-        token = self._choose(logits)
-        probability = float(torch.exp(logits[token] - torch.logsumexp(logits, 0)))
-        text = self._pieces.add(token)
-        if not self._tokens:
-            self.first = time.perf_counter()
-        self._tokens.append(Token(id=token, text=text, probability=probability))
-        if text:
-            self._receive(text)
-        self._progress("asking", len(self._tokens), self._settings.limit)
+        token = self._answering.choose(scores[0].float().cpu().numpy())
         only = torch.full_like(scores, -torch.inf)
         only[0, token] = 0
         return only
-
-    def finish(self) -> tuple[Token, ...]:
-        """Return all tokens; what is left of a character that was never completed goes to the last one."""
-        rest = self._pieces.rest()
-        if rest:
-            self._receive(rest)
-            self._tokens[-1] = replace(self._tokens[-1], text=self._tokens[-1].text + rest)
-        return tuple(self._tokens)
-
-    def _choose(self, logits: Tensor) -> int:
-        if self._settings.temperature == 0:
-            return int(logits.argmax())
-        # Drawn on the processor: the same seed gives the same draw on every device.
-        ordered, places = (logits.cpu() / self._settings.temperature).softmax(-1).sort(descending=True)
-        before = ordered.cumsum(-1) - ordered  # the likeliest one has 0 before it, so that it always stays
-        kept = ordered.where(before < self._settings.top_p, 0)
-        if self._generator is None:
-            self._generator = torch.Generator().manual_seed(self._settings.seed)
-        return int(places[torch.multinomial(kept, 1, generator=self._generator)])
-
-
-class TextPieces:
-    """Turns tokens into text as they come, never a part of a character.
-
-    A token is decoded together with the ones before it, because many tokenizers put a space in front of a word only
-    where something stands before it. A character of several tokens ends in U+FFFD until it is complete.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self._tokenizer = tokenizer
-        self._ids: list[int] = []
-        self._start = self._told = 0  # decoding begins at the first; text of tokens before the second was told
-
-    def add(self, token: int) -> str:
-        """Return the text that this token completes, "" where a character is still open."""
-        self._ids.append(token)
-        text = self._new_text()
-        if not text or text.endswith("\N{REPLACEMENT CHARACTER}"):
-            return ""
-        self._start, self._told = self._told, len(self._ids)
-        return text
-
-    def rest(self) -> str:
-        """Return what was held back."""
-        text = self._new_text()
-        self._told = len(self._ids)
-        return text
-
-    def _new_text(self) -> str:
-        before = self._decode(self._ids[self._start : self._told])
-        return self._decode(self._ids[self._start :])[len(before) :]
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))

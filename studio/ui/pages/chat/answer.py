@@ -1,0 +1,149 @@
+"""What one model has said in one turn, with its tokens under the mouse."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+
+from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QHelpEvent, QTextCharFormat, QTextCursor, QTextOption, QWheelEvent
+from PySide6.QtWidgets import QFrame, QSizePolicy, QTextEdit, QToolTip, QWidget
+
+from studio.engine.inference.answers import Token
+from studio.i18n import tr
+from studio.runner.conversation import Said
+from studio.text.numbers import duration_text, percent, speed_text
+from studio.ui import theme
+from studio.ui.override import override
+from studio.ui.widgets.layout import vbox
+from studio.ui.widgets.text import label
+
+
+class AnswerText(QTextEdit):
+    """Read-only text that grows with its tokens. What a model says is text: no HTML, no links, no pictures."""
+
+    def __init__(self, name: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAccessibleName(name)
+        self.setReadOnly(True)
+        self.setAcceptRichText(False)
+        self.setTabChangesFocus(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setProperty("kind", "answer")
+        self.document().setDocumentMargin(0)
+        self._tokens: list[Token] = []
+        self._ends: list[int] = []  # of each token, in characters of the document
+        self._difference: int | None = None
+        self.document().documentLayout().documentSizeChanged.connect(self._fit)
+        theme.notifier().changed.connect(self._mark)
+        self._fit()
+
+    def show_tokens(self, tokens: list[Token], difference: int | None) -> None:
+        """Show an answer as far as it goes; `difference` is the place of the token to mark."""
+        same = len(self._tokens) <= len(tokens) and all(
+            old.text == new.text for old, new in zip(self._tokens, tokens, strict=False)
+        )
+        if not same:
+            self.clear()
+            self._ends = []
+        cursor = QTextCursor(self.document())
+        cursor.movePosition(QTextCursor.MoveOperation.End)
+        for token in tokens[len(self._ends) :]:
+            cursor.insertText(token.text, QTextCharFormat())
+            self._ends.append(cursor.position())
+        self._tokens = list(tokens)
+        if difference != self._difference or not same:
+            self._difference = difference
+            self._mark()
+
+    def token_at(self, position: int) -> int | None:
+        """Return the place of the token that holds a character of the document."""
+        place = bisect_right(self._ends, position)
+        return place if place < len(self._ends) else None
+
+    def _mark(self) -> None:
+        """Mark the first token that differs: coloured, and underlined, so that colour is not the only carrier."""
+        marks = []
+        if self._difference is not None and self._difference < len(self._ends):
+            mark = QTextEdit.ExtraSelection()
+            cursor = QTextCursor(self.document())
+            cursor.setPosition(self._ends[self._difference - 1] if self._difference else 0)
+            cursor.setPosition(self._ends[self._difference], QTextCursor.MoveMode.KeepAnchor)
+            mark.cursor = cursor
+            colours = theme.palette()
+            mark.format.setBackground(colours.accent_soft)
+            mark.format.setForeground(colours.accent)
+            mark.format.setFontUnderline(True)
+            marks.append(mark)
+        self.setExtraSelections(marks)
+
+    def _fit(self) -> None:
+        self.setFixedHeight(math.ceil(self.document().size().height()) + 2 * self.frameWidth())
+
+    @override
+    def viewportEvent(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            place = self.token_at(self.cursorForPosition(event.pos()).position())
+            words = token_text(self._tokens[place], differs=place == self._difference) if place is not None else ""
+            QToolTip.showText(event.globalPos(), words, self)
+            return True
+        return super().viewportEvent(event)
+
+    @override
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        event.ignore()  # the conversation scrolls, not one answer
+
+
+class AnswerView(QFrame):
+    """An answer on a card, and below it how long it took."""
+
+    def __init__(self, name: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("kind", "card")
+        self.text = AnswerText(name)
+        self.facts = label("", "caption", wrap=True)
+        vbox(self.text, self.facts, spacing=0.75, margins=1.5, parent=self)
+
+    def show_said(self, said: Said, difference: int | None, waiting: str) -> None:
+        """Show an answer as far as it goes; `waiting` stands there before its first token."""
+        self.text.show_tokens(said.tokens, difference)
+        self.facts.setText(facts_text(said) or ("" if said.tokens else waiting))
+        self.facts.setVisible(bool(self.facts.text()))
+
+
+def quoted(token: Token) -> str:
+    """Return a token so that spaces and line ends can be seen."""
+    if not token.text:
+        return tr("(no text)")
+    return f"“{token.text}”".replace("\n", "⏎").replace("\t", "⇥")
+
+
+def token_text(token: Token, *, differs: bool = False) -> str:
+    """Return what is known of a token, in a few lines."""
+    lines = [quoted(token), tr("This model: {share}").format(share=percent(token.probability))]
+    if token.other is not None:
+        lines.append(tr("The other model: {share}").format(share=percent(token.other)))
+    if differs:
+        lines.append(tr("Here the answers part."))
+    return "\n".join(lines)
+
+
+def facts_text(said: Said) -> str:
+    """Return how an answer went: its length, its times, and how it ended; "" while it is not complete."""
+    if said.stopped:
+        return tr("Stopped after {count} tokens").format(count=len(said.tokens)) if said.tokens else tr("Not asked")
+    answer = said.answer
+    if answer is None:
+        return ""
+    parts = [tr("{count} tokens").format(count=len(answer.tokens))]
+    first = answer.first_token_seconds
+    parts.append(tr("first after {time}").format(time=f"{1000 * first:.0f} ms" if first < 1 else duration_text(first)))
+    later = answer.seconds - first
+    if len(answer.tokens) > 1 and later > 0:
+        parts.append(speed_text((len(answer.tokens) - 1) / later))
+    parts.append(tr("ended by itself") if answer.ended else tr("cut at the limit"))
+    return " · ".join(parts)

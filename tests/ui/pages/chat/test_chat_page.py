@@ -1,0 +1,200 @@
+"""The Chat page: from the prompt to two answers, with fakes where the models would be."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QHelpEvent, QTextCursor
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from studio.engine.inference.answers import BASE, TUNED, Token
+from studio.errors import ExportError
+from studio.runner import actions
+from studio.ui.bridge import AppContext
+from studio.ui.main_window import MainWindow
+from studio.ui.pages.chat import answer as answer_module
+from studio.ui.pages.chat.answer import AnswerText, token_text
+from studio.ui.pages.chat.page import ChatPage
+from tests.screenshots.scripted import scripted_runs
+from tests.ui.chat_fakes import FakeChat
+from tests.ui.fakes import FakeController, answered
+
+
+@pytest.fixture
+def chat(monkeypatch: pytest.MonkeyPatch) -> FakeChat:
+    """The models that are opened."""
+    fake = FakeChat({TUNED: "It is red.", BASE: "It is <b>blue</b>."}, Path())
+    monkeypatch.setattr(actions, "open_chat", lambda *_args, **_named: fake)
+    return fake
+
+
+@pytest.fixture
+def page(context: AppContext, qtbot: QtBot, chat: FakeChat) -> ChatPage:
+    scripted_runs(context.runs_root)
+    page = ChatPage(context)
+    qtbot.addWidget(page)
+    page.resize(1190, 714)
+    with qtbot.waitExposed(page):
+        page.show()
+    qtbot.waitUntil(lambda: answered(page))
+    return page
+
+
+def ask(page: ChatPage, qtbot: QtBot, prompt: str = "Which colour?") -> None:
+    page.prompt.setPlainText(prompt)
+    qtbot.keyClick(page.prompt, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: answered(page))
+
+
+def test_enter_asks_both_models_and_their_answers_stand_side_by_side(page: ChatPage, qtbot: QtBot) -> None:
+    ask(page, qtbot)
+    (view,) = page.transcript.views
+    assert view.tuned.text.toPlainText() == "It is red."
+    assert view.other.text.toPlainText() == "It is <b>blue</b>."  # text, not HTML
+    assert view.other.mapTo(page, QPoint()).x() < view.tuned.mapTo(page, QPoint()).x()
+    assert "3 tokens · first after 50 ms" in view.tuned.facts.text()
+    assert "part at token 3" in view.difference.text()
+    assert page.prompt.toPlainText() == ""
+    assert page.send_button.isVisible()
+
+
+def test_the_first_token_that_differs_is_marked_in_both(page: ChatPage, qtbot: QtBot) -> None:
+    ask(page, qtbot)
+    view = page.transcript.views[0]
+    for side, word in ((view.tuned, " red."), (view.other, " <b>blue</b>.")):
+        (mark,) = side.text.extraSelections()
+        assert mark.cursor.selectedText() == word
+        assert mark.format.fontUnderline()
+
+
+def test_the_mouse_over_a_token_tells_both_probabilities(
+    page: ChatPage, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    tips = SimpleNamespace(showText=lambda _where, words, _widget: told.append(words))
+    monkeypatch.setattr(answer_module, "QToolTip", tips)
+    ask(page, qtbot)
+    text = page.transcript.views[0].tuned.text
+    cursor = QTextCursor(text.document())
+    cursor.setPosition(4)
+    where = text.cursorRect(cursor).center()
+    QApplication.sendEvent(
+        text.viewport(), QHelpEvent(QHelpEvent.Type.ToolTip, where, text.viewport().mapToGlobal(where))
+    )
+    assert told == ["“ is”\nThis model: 50 %\nThe other model: 25 %"]
+
+
+def test_tokens_are_found_behind_characters_of_two_units(qtbot: QtBot) -> None:
+    text = AnswerText("answer")
+    qtbot.addWidget(text)
+    tokens = [Token(id=place, text=word, probability=0.5) for place, word in enumerate(("👩‍💻", " ok", "\n", "new"))]
+    text.show_tokens(tokens, None)
+    found = [text.token_at(position) for position in range(len(text.toPlainText().encode("utf-16-le")) // 2)]
+    assert found == [0] * 5 + [1] * 3 + [2] + [3] * 3
+    assert "⏎" in token_text(tokens[2])
+
+
+def test_escape_stops_and_keeps_what_was_said(page: ChatPage, qtbot: QtBot, chat: FakeChat) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    def wait_at_two(place: int) -> None:
+        if place == 3:
+            reached.set()
+            go_on.wait(5)
+
+    chat.models[TUNED].before_token = wait_at_two
+    page.prompt.setPlainText("Which colour?")
+    qtbot.keyClick(page.prompt, Qt.Key.Key_Return)
+    qtbot.waitUntil(reached.is_set)
+    view = page.transcript.views[0]
+    qtbot.waitUntil(lambda: view.tuned.text.toPlainText() == "It is")  # it streams
+    assert page.stop_button.isVisible()
+    assert not page.choice.isEnabled()
+    qtbot.keyClick(page.prompt, Qt.Key.Key_Escape)
+    go_on.set()
+    qtbot.waitUntil(lambda: answered(page))
+    assert view.tuned.facts.text().startswith("Stopped after")
+    assert view.other.facts.text() == "Not asked"
+    assert page.send_button.isVisible()
+
+
+def test_a_failure_is_one_sentence_and_the_question_is_not_lost(
+    page: ChatPage, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ExportError("The base model has changed.")
+
+    monkeypatch.setattr(actions, "open_chat", fail)
+    ask(page, qtbot)
+    assert page.problem.text == "The base model has changed."
+    assert page.prompt.toPlainText() == "Which colour?"
+    assert page.transcript.views == []
+
+
+def test_settings_reach_both_models_and_a_wrong_one_is_said(page: ChatPage, qtbot: QtBot, chat: FakeChat) -> None:
+    page.options.editors["system"].set_value("Be brief.")
+    page.options.editors["temperature"].set_value(0.7)
+    ask(page, qtbot)
+    for name in (TUNED, BASE):
+        assert (chat.models[name].settings[0].system, chat.models[name].settings[0].temperature) == ("Be brief.", 0.7)
+    page.options.editors["top_p"].set_value(2)
+    page.prompt.setPlainText("And now?")
+    assert not page.send_button.isEnabled()
+    assert page.problem.text.startswith("Top-p: ")
+
+
+def test_ctrl_enter_sends_and_starts_no_training(
+    ready: MainWindow, controller: FakeController, qtbot: QtBot, chat: FakeChat
+) -> None:
+    scripted_runs(ready.context.runs_root)
+    ready.go_to("chat")
+    page = ready.pages["chat"]
+    assert isinstance(page, ChatPage)
+    qtbot.waitUntil(lambda: answered(page))
+    page.prompt.setFocus()
+    page.prompt.setPlainText("Which colour?")
+    qtbot.keyClick(page.prompt, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: answered(page))
+    assert len(page.transcript.views) == 1
+    assert controller.started == []
+
+
+def test_shift_enter_begins_a_line(page: ChatPage, qtbot: QtBot) -> None:
+    page.prompt.setPlainText("One")
+    page.prompt.moveCursor(QTextCursor.MoveOperation.End)
+    qtbot.keyClick(page.prompt, Qt.Key.Key_Return, Qt.KeyboardModifier.ShiftModifier)
+    assert page.prompt.toPlainText() == "One\n"
+    assert page.transcript.views == []
+
+
+def test_other_models_begin_a_new_conversation(page: ChatPage, qtbot: QtBot) -> None:
+    ask(page, qtbot)
+    assert "513 MB" in page.memory.text()
+    page.choice.beside.set_value(page.choice.beside.itemData(1))
+    assert page.transcript.views == []
+    assert page.conversation.turns == []
+
+
+def test_a_training_that_begins_gets_the_memory(
+    page: ChatPage, qtbot: QtBot, chat: FakeChat, controller: FakeController, context: AppContext
+) -> None:
+    ask(page, qtbot)
+    controller.running = True
+    context.run_state_changed.emit()
+    qtbot.waitUntil(lambda: chat.closed)
+    controller.running = False
+
+
+def test_without_a_run_the_page_says_what_to_do(context: AppContext, qtbot: QtBot) -> None:
+    page = ChatPage(context)
+    qtbot.addWidget(page)
+    with qtbot.waitExposed(page):
+        page.show()
+    qtbot.waitUntil(lambda: answered(page))
+    assert not page.prompt.isVisible()
