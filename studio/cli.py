@@ -19,6 +19,7 @@ from studio.commands import (
     estimate,
     export,
     first_steps,
+    hub,
     inspect,
     latency,
     probe,
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"Finetune Studio {__version__}")
     parser.set_defaults(action=window.open_window, json=False)
     commands = parser.add_subparsers(title=tr("commands"), metavar=tr("COMMAND"))
-    for module in (train, resume, estimate, runs, export, latency, chat, probe, inspect, first_steps, doctor):
+    for module in (train, resume, estimate, runs, export, latency, chat, probe, inspect, first_steps, hub, doctor):
         module.add_to(commands)
     return parser
 

@@ -9,7 +9,7 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from studio import cards, torch_build
 from studio.config import DataConfig, DataSource, PrecisionConfig, RunConfig, Suggestion, parse_config
 from studio.config.data import RENDERING
+from studio.config.model import plain_model
 from studio.engine.control import Progress, no_progress
 from studio.engine.device import hardware as hardware
 from studio.engine.device import resolve_device
@@ -28,6 +29,14 @@ from studio.engine.estimate.remedies import Remedy as Remedy
 from studio.engine.estimate.remedies import apply_remedy as apply_remedy
 from studio.engine.estimate.remedies import options_text as options_text
 from studio.engine.export import TARGETS, Target
+from studio.engine.hub.address import Kind as Kind
+from studio.engine.hub.api import HubError
+from studio.engine.hub.download import discard, download_model
+from studio.engine.hub.folders import list_downloaded as list_downloaded
+from studio.engine.hub.folders import list_unfinished as list_unfinished
+from studio.engine.hub.search import Found as Found
+from studio.engine.hub.search import search
+from studio.engine.hub.token import save_token as save_token
 from studio.engine.methods import METHODS, Method, suggestions_of
 from studio.engine.models.find import resolve_model
 from studio.engine.models.info import ModelInfo, as_configured
@@ -36,7 +45,7 @@ from studio.engine.models.starter import fetch_starter as fetch_starter
 from studio.engine.models.starter import starter_folder as starter_folder
 from studio.engine.precision import PRECISIONS
 from studio.engine.precision.choose import choose_precision, choose_storage, reason_text, remark
-from studio.errors import ConfigError, StudioError
+from studio.errors import ConfigError, ModelError, StudioError
 from studio.files import expand_user
 from studio.i18n import tr
 from studio.runner import speed
@@ -47,6 +56,7 @@ from studio.torch_build import UnusedCard
 if TYPE_CHECKING:
     from studio.engine.data.inspect import ColumnInfo, DataInspection
     from studio.engine.data.xray import XRay
+    from studio.engine.estimate.unseen import Outlook
     from studio.engine.export.certificate import Certificate
     from studio.engine.export.gguf.ollama import Created
     from studio.engine.export.run import ExportResult
@@ -79,6 +89,38 @@ def path_kind(path: str) -> PathKind:
 def open_model(path_or_id: str, progress: Progress = no_progress) -> ModelInfo:
     """Find a model by folder or hub id and look at it, without loading its weights. Raises `ModelError`."""
     return inspect_model(resolve_model(path_or_id, progress), progress)
+
+
+def search_hub(words: str, kind: Kind, limit: int = 30, progress: Progress = no_progress) -> list[Found]:
+    """Return what the hub finds for words, the most downloaded first. Raises `ModelError`, `Cancelled`."""
+    try:
+        return search(words, kind, limit, progress)
+    except HubError as error:
+        raise ModelError(tr("The hub cannot be searched: {reason}.").format(reason=error)) from error
+
+
+def outlooks(models: Iterable[Found], tell: Callable[[str, Outlook], None], progress: Progress = no_progress) -> None:
+    """Call `tell(id, outlook)` for each model of the hub: what training it would take here. Raises `Cancelled`."""
+    from studio.engine.estimate.unseen import outlooks
+
+    outlooks(models, tell, progress)
+
+
+def download(repository: str, progress: Progress = no_progress) -> Path:
+    """Return the folder of a model of the hub; download it where it is not there. Raises `ModelError`, `Cancelled`."""
+    try:
+        return download_model(plain_model(repository), progress)
+    except HubError as error:
+        words = tr("The model {model} cannot be downloaded: {reason}.")
+        raise ModelError(words.format(model=repository, reason=error)) from error
+
+
+def discard_download(repository: str, _: Progress = no_progress) -> None:
+    """Remove what is here of a download that was broken off. Raises `ModelError`."""
+    try:
+        discard(repository)
+    except HubError as error:
+        raise ModelError(tr("It cannot be removed: {reason}.").format(reason=error)) from error
 
 
 def try_model(info: ModelInfo, progress: Progress = no_progress) -> Behaviour:

@@ -13,6 +13,8 @@ STAGES = {
     "reading_model": gettext_noop("Reading the model"),
     "checking_model": gettext_noop("Checking the model"),
     "loading_model": gettext_noop("Loading the model"),
+    "asking_hub": gettext_noop("Asking the hub"),
+    "waiting": gettext_noop("Waiting for another download of the same model"),
     "downloading": gettext_noop("Downloading"),
     "reading_data": gettext_noop("Reading the data"),
     "comparing_rows": gettext_noop("Comparing the rows"),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from studio.engine.hub.address import Kind, endpoint, hub_name, is_offline, page_of
 from studio.engine.hub.token import read_token
+from studio.files import parse_object
 from studio.i18n import tr
 
 if TYPE_CHECKING:
     from huggingface_hub import DatasetInfo, HfApi, ModelInfo
 
 TIMEOUT_SECONDS = 10.0
+_MOST_BYTES = 1 << 22
 
 
 class HubError(Exception):
@@ -51,6 +53,29 @@ def ask(repository: str, kind: Kind) -> ModelInfo | DatasetInfo:
     look = hub.model_info if kind == "model" else hub.dataset_info
     with explained(repository, kind):
         return look(repository, timeout=TIMEOUT_SECONDS, files_metadata=True)
+
+
+def fetch_json(repository: str, name: str) -> dict[str, Any]:
+    """Return a small JSON file of a model on the hub. Raises `HubError`."""
+    from huggingface_hub import get_session, hf_hub_url, hf_raise_for_status
+    from huggingface_hub.utils._headers import build_hf_headers
+
+    url = hf_hub_url(repository, name, endpoint=endpoint())
+    headers = build_hf_headers(token=read_token() or False)
+    text = bytearray()
+    with explained(repository), get_session().stream("GET", url, headers=headers, timeout=TIMEOUT_SECONDS) as response:
+        if response.is_error:
+            response.read()
+        hf_raise_for_status(response)
+        for piece in response.iter_bytes():
+            text += piece
+            if len(text) > _MOST_BYTES:
+                break
+    try:
+        return parse_object(bytes(text))
+    except ValueError as error:
+        words = tr("{file} of {repository} is damaged")
+        raise HubError(words.format(file=name, repository=repository)) from error
 
 
 @contextmanager

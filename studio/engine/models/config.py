@@ -53,7 +53,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise _adapter(folder)
     config = read_json(folder, "config.json")
     if config is not None:
-        _check_numbers(folder, config)
+        check_numbers(folder, config)
         return config
     words = tr("{folder} is not a model folder: it has no config.json.")
     if (folder / "config.toml").is_file() and (folder / "state.json").is_file():
@@ -61,7 +61,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     raise other_weights(folder) or ModelError(words.format(folder=folder))
 
 
-def _check_numbers(folder: Path, config: dict[str, Any]) -> None:
+def check_numbers(folder: Path, config: dict[str, Any]) -> None:
     """Refuse numbers that no model has: transformers makes a list as long as the number of layers, for instance."""
     values: list[Any] = [config]
     while values:
@@ -167,9 +167,14 @@ def load_config(path: Path) -> PretrainedConfig:
     Raises:
         ModelError: there is none, or transformers does not know the model.
     """
+    return as_config(path, read_config(path))
+
+
+def as_config(path: Path, found: dict[str, Any]) -> PretrainedConfig:
+    """Return what a config.json holds as transformers' own class; `path` is only named. Raises `ModelError`."""
     from transformers import CONFIG_MAPPING
 
-    values = sanitised(read_config(path))
+    values = sanitised(found)
     values["architectures"], name = [architecture(path, values)], _model_type(values)
     values["model_type"] = name
     if name not in CONFIG_MAPPING:

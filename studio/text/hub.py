@@ -1,0 +1,55 @@
+"""What the hub says of a repository, and whether a model fits this machine, in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from studio.i18n import gettext_noop, tr
+from studio.text import numbers
+from studio.text.numbers import size_text
+
+# What an outlook names; the titles of methods and precisions are too long for a cell.
+_METHODS = {"full": gettext_noop("Full fine-tuning"), "lora": gettext_noop("LoRA")}
+
+
+def outlook_text(outlook: Any) -> str:
+    """Return an `Outlook` in a few words: how the model can be trained here, or that it cannot."""
+    if outlook.problem:
+        return tr("Cannot be trained here")
+    size = size_text(outlook.total_bytes)
+    if not outlook.fits:
+        return tr("Too large: needs {size}").format(size=size)
+    return tr("{way}, {size}").format(way=way_text(outlook), size=size)
+
+
+def way_text(outlook: Any) -> str:
+    """Return method and precision of an `Outlook`, such as LoRA in bf16-mixed over nf4."""
+    method = tr(_METHODS.get(outlook.method, outlook.method))
+    if outlook.base_dtype in ("nf4", "int8"):
+        words = tr("{method}, {precision} over {storage}")
+        return words.format(method=method, precision=outlook.precision, storage=outlook.base_dtype)
+    return tr("{method}, {precision}").format(method=method, precision=outlook.precision)
+
+
+def outlook_sentence(outlook: Any) -> str:
+    """Return an `Outlook` as a whole sentence."""
+    if outlook.problem:
+        return str(outlook.problem)
+    facts = {
+        "way": way_text(outlook),
+        "size": size_text(outlook.total_bytes),
+        "free": size_text(outlook.available_bytes),
+    }
+    if outlook.fits:
+        return tr("It can be trained here: {way}, {size} of the {free} that are free.").format(**facts)
+    return tr("It cannot be trained here: {way} needs {size}, and {free} are free.").format(**facts)
+
+
+def access_text(*, gated: bool) -> str:
+    """Return whether anybody may download it."""
+    return tr("Terms to accept") if gated else tr("Open")
+
+
+def licence_text(licence: str) -> str:
+    """Return the licence as the hub names it."""
+    return licence or numbers.NONE
