@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from studio.engine.inference.behaviour import Behaviour
     from studio.engine.inference.dialogue import OpenChat
     from studio.engine.inference.figures import Latency
+    from studio.engine.inference.prompts import KnownPrompt
     from studio.engine.training.forecast import Forecast
 
 log = logging.getLogger(__name__)
@@ -326,6 +327,13 @@ def open_chat(
     from studio.engine.inference.chat import open_chat
 
     return open_chat(path, progress, device, beside)
+
+
+def known_prompts(folder: RunFolder, progress: Progress = no_progress) -> tuple[KnownPrompt, ...]:
+    """Return rows that a run held out, and the questions that ship with the app. Raises `StudioError`, `Cancelled`."""
+    from studio.engine.inference.prompts import held_out_prompts, retention_questions
+
+    return (*held_out_prompts(folder, progress), *retention_questions())
 
 
 def explain_precision(config: RunConfig, info: ModelInfo) -> tuple[str, str]:

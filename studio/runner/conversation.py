@@ -6,11 +6,13 @@ action never touches the turns: it puts what the models say into a queue, and `p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from studio.engine.control import Progress, no_progress
 from studio.engine.inference.answers import (
@@ -23,8 +25,11 @@ from studio.engine.inference.answers import (
     first_difference,
     with_others,
 )
+from studio.errors import DataError
+from studio.i18n import tr
 from studio.runner import actions
 from studio.runner.task import Action
+from studio.runs import write_atomically
 
 if TYPE_CHECKING:
     from studio.engine.inference.dialogue import OpenChat
@@ -65,10 +70,14 @@ class Turn:
     """One prompt and both answers.
 
     Attributes:
+        settings: how it was asked.
+        expected: what is known of the answer; "" is nothing.
         comparable: whether a token means the same to both models.
     """
 
     prompt: str
+    settings: ChatSettings = field(default_factory=ChatSettings)
+    expected: str = ""
     tuned: Said = field(default_factory=Said)
     other: Said = field(default_factory=Said)
     comparable: bool = True
@@ -112,13 +121,13 @@ class Conversation:
         """Forget what was said. The models stay in memory."""
         self.turns = []
 
-    def ask(self, pair: Pair, prompt: str, settings: ChatSettings) -> Action:
+    def ask(self, pair: Pair, prompt: str, settings: ChatSettings, expected: str = "") -> Action:
         """Add a turn, and return the action that has it answered by both models, one after the other.
 
         The action loads the models first, where others or none are in memory, and raises what that raises.
         """
-        histories = {side: self._messages(side, prompt) for side in SIDES}
-        self.turns.append(Turn(prompt))
+        histories = {side: [*self._messages(side, self.turns), _said("user", prompt)] for side in SIDES}
+        self.turns.append(Turn(prompt, settings, expected))
 
         def answer(progress: Progress) -> None:
             chat = self._load(pair, progress)
@@ -183,10 +192,61 @@ class Conversation:
     def _receive(self, side: Side) -> Callable[[Token], None]:
         return lambda token: self._said.put((side, token))
 
-    def _messages(self, side: Side, prompt: str) -> list[dict[str, str]]:
-        """Return what one model is shown: it sees its own answers. Turns that it never answered are left out."""
-        messages = []
+    def row(self, last: Turn, side: Side) -> dict[str, Any]:
+        """Return the conversation up to a turn, with one model's answers, as a row of a data file."""
+        turns = self.turns[: self.turns.index(last) + 1]
+        messages = self._messages(side, turns)
+        if last.settings.asked == "plain":
+            return {"text": "".join([last.settings.system, *(turn["content"] for turn in messages)])}
+        system = [_said("system", last.settings.system)] if last.settings.system else []
+        return {"messages": [*system, *messages]}
+
+    def markdown(self, names: Mapping[Side, str]) -> str:
+        """Return all that was said, as Markdown; `names` are those of the two models."""
+        parts = []
         for turn in self.turns:
-            if text := turn.said(side).text:
-                messages += [{"role": "user", "content": turn.prompt}, {"role": "assistant", "content": text}]
-        return [*messages, {"role": "user", "content": prompt}]
+            parts.append(f"## {tr('Question')}\n\n{turn.prompt}")
+            parts += [f"### {names[side]}\n\n{turn.said(side).text}" for side in SIDES[::-1]]
+            values = turn.settings.model_dump(exclude_defaults=True)
+            if values:
+                parts.append("\n".join(f"- {key}: {value}" for key, value in values.items()))
+        return "\n\n".join(parts) + "\n"
+
+    def _messages(self, side: Side, turns: Sequence[Turn]) -> list[dict[str, str]]:
+        """Return what one model was asked and has said. Turns that it never answered are left out."""
+        return [
+            message
+            for turn in turns
+            if (text := turn.said(side).text)
+            for message in (_said("user", turn.prompt), _said("assistant", text))
+        ]
+
+
+def _said(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a row to a JSON Lines file, which is made if it is not there.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    line = json.dumps(row, ensure_ascii=False) + "\n"
+    try:
+        with path.open("a+b") as file:
+            file.seek(0, os.SEEK_END)
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else f"\n{line}"
+            file.write(line.encode())
+    except OSError as error:
+        raise DataError(tr("{path} cannot be written: {reason}.").format(path=path, reason=error.strerror)) from error
+
+
+def write_markdown(path: Path, text: str) -> None:
+    """Write a conversation into a file. Raises `DataError`."""
+    try:
+        write_atomically(path, text)
+    except OSError as error:
+        raise DataError(tr("{path} cannot be written: {reason}.").format(path=path, reason=error.strerror)) from error

@@ -7,15 +7,16 @@ from bisect import bisect_right
 
 from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QHelpEvent, QTextCharFormat, QTextCursor, QTextOption, QWheelEvent
-from PySide6.QtWidgets import QFrame, QSizePolicy, QTextEdit, QToolTip, QWidget
+from PySide6.QtWidgets import QApplication, QFrame, QSizePolicy, QTextEdit, QToolTip, QWidget
 
 from studio.engine.inference.answers import Token
 from studio.i18n import tr
 from studio.runner.conversation import Said
-from studio.text.numbers import duration_text, percent, speed_text
+from studio.text.numbers import duration_text, share_text, speed_text
 from studio.ui import theme
 from studio.ui.override import override
-from studio.ui.widgets.layout import vbox
+from studio.ui.widgets.buttons import icon_button
+from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.text import label
 
 
@@ -56,9 +57,8 @@ class AnswerText(QTextEdit):
             cursor.insertText(token.text, QTextCharFormat())
             self._ends.append(cursor.position())
         self._tokens = list(tokens)
-        if difference != self._difference or not same:
-            self._difference = difference
-            self._mark()
+        self._difference = difference
+        self._mark()
 
     def token_at(self, position: int) -> int | None:
         """Return the place of the token that holds a character of the document."""
@@ -69,9 +69,12 @@ class AnswerText(QTextEdit):
         """Mark the first token that differs: coloured, and underlined, so that colour is not the only carrier."""
         marks = []
         if self._difference is not None and self._difference < len(self._ends):
+            text = self._tokens[self._difference].text
+            begin = self._ends[self._difference - 1] if self._difference else 0
+            begin += len(text) - len(text.lstrip(" ")) if text.strip() else 0  # the word, not the space before it
             mark = QTextEdit.ExtraSelection()
             cursor = QTextCursor(self.document())
-            cursor.setPosition(self._ends[self._difference - 1] if self._difference else 0)
+            cursor.setPosition(begin)
             cursor.setPosition(self._ends[self._difference], QTextCursor.MoveMode.KeepAnchor)
             mark.cursor = cursor
             colours = theme.palette()
@@ -99,20 +102,25 @@ class AnswerText(QTextEdit):
 
 
 class AnswerView(QFrame):
-    """An answer on a card, and below it how long it took."""
+    """An answer on a card; below it how long it took, and what can be done with it."""
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("kind", "card")
         self.text = AnswerText(name)
         self.facts = label("", "caption", wrap=True)
-        vbox(self.text, self.facts, spacing=0.75, margins=1.5, parent=self)
+        self.copy = icon_button("copy", tr("Copy this answer"))
+        self.keep = icon_button("data", tr("Add this conversation to a data file, as a row to learn from"))
+        self.copy.clicked.connect(lambda: QApplication.clipboard().setText(self.text.toPlainText()))
+        below = hbox((self.facts, 1), self.copy, self.keep, spacing=0.5)
+        vbox(self.text, below, spacing=0.75, margins=(1.5, 1.5, 1, 0.75), parent=self)
 
     def show_said(self, said: Said, difference: int | None, waiting: str) -> None:
         """Show an answer as far as it goes; `waiting` stands there before its first token."""
         self.text.show_tokens(said.tokens, difference)
         self.facts.setText(facts_text(said) or ("" if said.tokens else waiting))
-        self.facts.setVisible(bool(self.facts.text()))
+        for button in (self.copy, self.keep):
+            button.setVisible(bool(said.text) and (said.answer is not None or said.stopped))
 
 
 def quoted(token: Token) -> str:
@@ -124,9 +132,9 @@ def quoted(token: Token) -> str:
 
 def token_text(token: Token, *, differs: bool = False) -> str:
     """Return what is known of a token, in a few lines."""
-    lines = [quoted(token), tr("This model: {share}").format(share=percent(token.probability))]
+    lines = [quoted(token), tr("This model: {share}").format(share=share_text(token.probability, 1))]
     if token.other is not None:
-        lines.append(tr("The other model: {share}").format(share=percent(token.other)))
+        lines.append(tr("The other model: {share}").format(share=share_text(token.other, 1)))
     if differs:
         lines.append(tr("Here the answers part."))
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeySequence, QShortcut, QShowEvent
@@ -20,6 +21,8 @@ from studio.ui.models.runs import RunSummary, read_summaries
 from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.chat.choice import ModelChoice
+from studio.ui.pages.chat.files import ChatFiles
+from studio.ui.pages.chat.known import KnownPrompts
 from studio.ui.pages.chat.prompt import PromptBox
 from studio.ui.pages.chat.settings import ChatOptions
 from studio.ui.pages.chat.transcript import Transcript
@@ -30,6 +33,9 @@ from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
+
+if TYPE_CHECKING:
+    from studio.engine.inference.prompts import KnownPrompt
 
 
 class ChatPage(Page):
@@ -42,7 +48,10 @@ class ChatPage(Page):
         self._context = context
         self._shown: Path | None = None
         self._training = False
+        self._known: KnownPrompt | None = None
         self.conversation = Conversation()
+        self.files = ChatFiles(context, self, self.conversation)
+        self.known = KnownPrompts(context, self)
         self.choice, self.options, self.transcript = ModelChoice(), ChatOptions(), Transcript()
         self.prompt, self.progress, self.problem = PromptBox(), TaskProgress(), Verdict()
         self.send_button = push_button(tr("Send"), "primary", "send", tr("Ask both models (Enter)"))
@@ -50,6 +59,7 @@ class ChatPage(Page):
         self.new_button = push_button(
             tr("New conversation"), "quiet", "add", tr("Forget what was said, and begin anew with the same models")
         )
+        self.save_button = push_button(tr("Save"), "quiet", "save", tr("Save what was said as a Markdown file"))
         self._answering = Job(self, context, tr("Asking the models"))
         self._releasing = Job(self, context, tr("Giving memory back"))
         self._read_runs = Job(self, context, tr("Reading the runs"))
@@ -76,7 +86,8 @@ class ChatPage(Page):
         if pair is None or not prompt.strip() or self._answering.running or self.options.problem:
             return
         self.problem.set("")
-        action = self.conversation.ask(pair, prompt, self.options.settings)
+        known = self._known if self._known is not None and self._known.prompt == prompt else None
+        action = self.conversation.ask(pair, prompt, self.options.settings, known.answer if known else "")
         self.transcript.add(self.conversation.turns[-1], self.choice.names)
         self.prompt.clear()
         self._answering.start(action)
@@ -94,6 +105,14 @@ class ChatPage(Page):
         self.transcript.clear()
         self.problem.set("")
         self._show_state()
+
+    def _take(self, known: KnownPrompt) -> None:
+        """Put a known prompt where questions are typed; the settings get the system prompt of its row."""
+        self._known = known
+        self.prompt.setPlainText(known.prompt)
+        self.prompt.setFocus()
+        if known.origin == "held_out":
+            self.options.editors["system"].set_value(known.system)
 
     def _poll(self) -> None:
         if self.conversation.turns and self.conversation.poll():
@@ -139,6 +158,7 @@ class ChatPage(Page):
     def _show_pair(self) -> None:
         """Begin a new conversation with other models."""
         self.begin_anew()
+        self.known.set_pair(self.choice.pair)
         self._show_memory()
 
     def _show_memory(self) -> None:
@@ -169,7 +189,8 @@ class ChatPage(Page):
         self.send_button.setVisible(not busy)
         self.stop_button.setVisible(busy)
         self.send_button.setEnabled(bool(self.prompt.toPlainText().strip()) and not self.options.problem)
-        self.new_button.setEnabled(bool(self.conversation.turns) and not busy)
+        for button in (self.new_button, self.save_button):
+            button.setEnabled(bool(self.conversation.turns) and not busy)
         self.choice.setEnabled(not busy)
         if not busy:
             self.progress.hide()
@@ -198,6 +219,9 @@ class ChatPage(Page):
         self.stop_button.clicked.connect(self.stop)
         self.progress.cancelled.connect(self.stop)
         self.new_button.clicked.connect(self.begin_anew)
+        self.save_button.clicked.connect(lambda: self.files.save(self.choice.names))
+        self.transcript.keep_requested.connect(self.files.keep)
+        self.known.chosen.connect(self._take)
         escape = QShortcut(QKeySequence(Qt.Key.Key_Escape), self, context=Qt.ShortcutContext.WidgetWithChildrenShortcut)
         escape.activated.connect(self.stop)
         self.choice.run_chosen.connect(self._show_run)
@@ -230,16 +254,17 @@ class ChatPage(Page):
 
     def _make_conversation(self) -> QWidget:
         sentence = tr("The same question, seed and settings for both. The first token that differs is underlined.")
-        words = vbox(label(tr("Chat"), "title"), label(sentence, "muted"), spacing=0.25)
+        words = vbox(label(tr("Chat"), "title"), label(sentence, "muted", wrap=True), spacing=0.25)
         self.memory = label("", "caption", wrap=True)
         self._hint = label(tr("Type a question below."), "muted")
         self._hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.settings = Disclosure(tr("Settings"))
         self.settings.content.addWidget(self.options)
-        buttons = vbox(self.send_button, self.stop_button, spacing=0)
+        buttons = vbox(self.known.button, self.send_button, self.stop_button, spacing=0.5)
         self._page = QWidget()
+        bottom = Qt.AlignmentFlag.AlignBottom
         vbox(
-            hbox((words, 1), (self.new_button, 0, Qt.AlignmentFlag.AlignBottom), spacing=2),
+            hbox((words, 1), (self.save_button, 0, bottom), (self.new_button, 0, bottom), spacing=0.5),
             self.settings,
             self.choice,
             (self.transcript, 1),

@@ -24,7 +24,7 @@ class PromptBox(QPlainTextEdit):
         self.setPlaceholderText(tr("Ask both models something"))
         self.setToolTip(tr("Enter sends, Shift+Enter begins a new line, Esc stops the answers"))
         self.setTabChangesFocus(True)
-        self.setFixedHeight(theme.space(8))
+        self.setFixedHeight(theme.space(9))
 
     @override
     def event(self, event: QEvent) -> bool:

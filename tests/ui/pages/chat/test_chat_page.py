@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,15 +11,17 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QHelpEvent, QTextCursor
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
 from studio.engine.inference.answers import BASE, TUNED, Token
+from studio.engine.inference.prompts import KnownPrompt
 from studio.errors import ExportError
 from studio.runner import actions
 from studio.ui.bridge import AppContext
 from studio.ui.main_window import MainWindow
 from studio.ui.pages.chat import answer as answer_module
+from studio.ui.pages.chat import files
 from studio.ui.pages.chat.answer import AnswerText, token_text
 from studio.ui.pages.chat.page import ChatPage
 from tests.screenshots.scripted import scripted_runs
@@ -59,7 +62,10 @@ def test_enter_asks_both_models_and_their_answers_stand_side_by_side(page: ChatP
     assert view.other.text.toPlainText() == "It is <b>blue</b>."  # text, not HTML
     assert view.other.mapTo(page, QPoint()).x() < view.tuned.mapTo(page, QPoint()).x()
     assert "3 tokens · first after 50 ms" in view.tuned.facts.text()
-    assert "part at token 3" in view.difference.text()
+    assert view.difference.text() == (
+        "The answers part at token 3: the left model takes “ <b>blue</b>.” (50 %; the other gives it 25 %), "
+        "the right one “ red.” (50 %; the other gives it 25 %)."
+    )
     assert page.prompt.toPlainText() == ""
     assert page.send_button.isVisible()
 
@@ -69,7 +75,7 @@ def test_the_first_token_that_differs_is_marked_in_both(page: ChatPage, qtbot: Q
     view = page.transcript.views[0]
     for side, word in ((view.tuned, " red."), (view.other, " <b>blue</b>.")):
         (mark,) = side.text.extraSelections()
-        assert mark.cursor.selectedText() == word
+        assert mark.cursor.selectedText() == word.strip()
         assert mark.format.fontUnderline()
 
 
@@ -88,6 +94,16 @@ def test_the_mouse_over_a_token_tells_both_probabilities(
         text.viewport(), QHelpEvent(QHelpEvent.Type.ToolTip, where, text.viewport().mapToGlobal(where))
     )
     assert told == ["“ is”\nThis model: 50 %\nThe other model: 25 %"]
+
+
+def test_the_mark_stays_on_its_token_while_the_answer_grows(qtbot: QtBot) -> None:
+    text = AnswerText("answer")
+    qtbot.addWidget(text)
+    tokens = [Token(id=place, text=word, probability=0.5) for place, word in enumerate(("It", " is", " red", "."))]
+    for count in range(1, 5):
+        text.show_tokens(tokens[:count], 1)
+    (mark,) = text.extraSelections()
+    assert mark.cursor.selectedText() == "is"
 
 
 def test_tokens_are_found_behind_characters_of_two_units(qtbot: QtBot) -> None:
@@ -198,3 +214,53 @@ def test_without_a_run_the_page_says_what_to_do(context: AppContext, qtbot: QtBo
         page.show()
     qtbot.waitUntil(lambda: answered(page))
     assert not page.prompt.isVisible()
+
+
+def test_a_known_prompt_is_one_click_away_and_its_answer_stands_below(
+    page: ChatPage, qtbot: QtBot, chat: FakeChat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = (
+        KnownPrompt(origin="held_out", prompt="Which colour & why?", answer="Red.", system="Be brief."),
+        KnownPrompt(origin="retention", prompt="What is 7 times 8?", answer="56"),
+    )
+    monkeypatch.setattr(actions, "known_prompts", lambda _folder, _progress: known)
+    page.known.menu.aboutToShow.emit()
+    qtbot.waitUntil(lambda: answered(page))
+    (row,) = [action for action in page.known.menu.actions() if action.text() == "Which colour && why?"]
+    row.trigger()
+    assert page.prompt.toPlainText() == "Which colour & why?"
+    qtbot.keyClick(page.prompt, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: answered(page))
+    assert chat.models[TUNED].settings[0].system == "Be brief."
+    assert page.transcript.views[0].expected.text() == "Known answer: Red."
+
+
+def test_an_answer_becomes_a_row_and_the_conversation_a_file(
+    page: ChatPage, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows, saved = tmp_path / "rows.jsonl", tmp_path / "said.md"
+    rows.write_text('{"messages": []}')  # without a line end
+    ask(page, qtbot)
+    dialog = SimpleNamespace(Option=QFileDialog.Option, getSaveFileName=lambda *_a, **_n: (str(rows), ""))
+    monkeypatch.setattr(files, "QFileDialog", dialog)
+    qtbot.mouseClick(page.transcript.views[0].tuned.keep, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: answered(page))
+    added = json.loads(rows.read_text().splitlines()[1])
+    assert [turn["content"] for turn in added["messages"]] == ["Which colour?", "It is red."]
+    dialog.getSaveFileName = lambda *_a, **_n: (str(tmp_path / "said"), "")
+    qtbot.mouseClick(page.save_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: answered(page))
+    text = saved.read_text()
+    assert text.index("Which colour?") < text.index("It is <b>blue</b>.") < text.index("It is red.")
+
+
+def test_a_file_that_cannot_be_written_is_said(
+    page: ChatPage, qtbot: QtBot, context: AppContext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ask(page, qtbot)
+    path = tmp_path / "missing" / "rows.jsonl"
+    dialog = SimpleNamespace(Option=QFileDialog.Option, getSaveFileName=lambda *_a, **_n: (str(path), ""))
+    monkeypatch.setattr(files, "QFileDialog", dialog)
+    with qtbot.waitSignal(context.message) as told:
+        qtbot.mouseClick(page.transcript.views[0].other.keep, Qt.MouseButton.LeftButton)
+    assert "cannot be written" in str(told.args)
