@@ -203,6 +203,12 @@ COMMANDS = (
 )
 
 
+def menu_letters() -> set[str]:
+    """Return the letters that open a menu of the bar together with Alt, in the language of the session."""
+    shown = (tr(title) for key, title in MENUS.items() if key not in _INSIDE)
+    return {title[title.index("&") + 1].lower() for title in shown if "&" in title}
+
+
 TITLES = {command.name: command.title for command in COMMANDS}
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QSize, Qt, QTimer, QUrl
-from PySide6.QtGui import QCloseEvent, QDesktopServices, QShortcut, QUndoStack
+from PySide6.QtCore import QObject, QSize, Qt, QTimer
+from PySide6.QtGui import QCloseEvent, QShortcut, QUndoStack
 from PySide6.QtWidgets import (
     QButtonGroup,
     QFileDialog,
@@ -31,6 +31,7 @@ from studio.ui.actions import PAGES, TITLES, build_actions
 from studio.ui.bridge import AppContext
 from studio.ui.closing import Closing
 from studio.ui.continuing import Continuing
+from studio.ui.folders import show_folder
 from studio.ui.job import Job
 from studio.ui.override import override
 from studio.ui.page import Page
@@ -328,7 +329,7 @@ class MainWindow(QMainWindow):
 
     def _open_run_folder(self) -> None:
         if self.context.record is not None and self.context.record.folder is not None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.context.record.folder.path)))
+            show_folder(self.context, self.context.record.folder.path)
 
     def _choose_theme(self, choice: theme.Choice) -> None:
         theme.choose(choice)

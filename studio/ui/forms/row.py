@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from pydantic import ValidationError
 from PySide6.QtCore import Qt, Signal
@@ -32,8 +32,8 @@ class FormRow(QWidget):
         self.title = tr(editor.spec.title)
         self.problem = ""
         self._section = section
-        text, self.mnemonic = with_mnemonic(self.title, taken)
-        self._name = label(text)
+        self._name = label("")
+        self.take_mnemonic(taken)
         self._name.setBuddy(editor.main)
         self._error = label("", "error", wrap=True)
         self._error.hide()
@@ -45,6 +45,11 @@ class FormRow(QWidget):
         self._lay_out(first)
         self._show_share()
         editor.changed.connect(self._changed)
+
+    def take_mnemonic(self, taken: Collection[str]) -> None:
+        """Take the first letter of the title that is free as Alt key."""
+        text, self.mnemonic = with_mnemonic(self.title, taken)
+        self._name.setText(text)
 
     def set_enabled(self, enabled: bool, reason: str = "") -> None:
         """Switch the control off, with the reason in place of its help, or on again."""
@@ -94,6 +99,24 @@ def _sentence(message: str) -> str:
     """A message of pydantic's as it stands below a field."""
     words = message.removeprefix("Value error, ")
     return f"{words[:1].upper()}{words[1:].rstrip('.')}."
+
+
+def share_mnemonics(rows: Iterable[FormRow], taken: Collection[str]) -> None:
+    """Let no two rows of a page have the same Alt key, nor one that is taken. Who has a free one keeps it.
+
+    Where there are more rows than letters, those of the options that everybody sees come first.
+    """
+    used, shown = set(taken), list(rows)
+    for advanced in (False, True):
+        without = []
+        for row in (row for row in shown if row.editor.spec.advanced is advanced):
+            if row.mnemonic and row.mnemonic not in used:
+                used.add(row.mnemonic)
+            else:
+                without.append(row)
+        for row in without:
+            row.take_mnemonic(used)
+            used.add(row.mnemonic)
 
 
 def with_mnemonic(title: str, taken: Collection[str]) -> tuple[str, str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import Qt, QUrl
-from PySide6.QtGui import QDesktopServices
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QWidget
 
 from studio.engine.export.certificate import Certificate, Check
@@ -13,6 +12,8 @@ from studio.i18n import gettext_noop, tr
 from studio.text import numbers
 from studio.text.numbers import size_text
 from studio.ui import icons, theme
+from studio.ui.bridge import AppContext
+from studio.ui.folders import show_folder
 from studio.ui.models.exports import PastExport, target_title
 from studio.ui.models.runs import when_text
 from studio.ui.widgets.buttons import push_button
@@ -42,17 +43,18 @@ class Sign(QLabel):
 class CertificateView(QFrame):
     """Shows one export, or the sentence of one that could not be written."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("kind", "card")
         self.setAccessibleName(tr("Certificate"))
         self.open = push_button(tr("Open folder"), "plain", "folder", tr("Show the exported files"))
         self.copy = push_button(tr("Copy path"), "plain", "copy", tr("Put the path of the export on the clipboard"))
-        self.open.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.path))))
+        self.open.clicked.connect(lambda: show_folder(context, self.path))
         self.copy.clicked.connect(lambda: theme.application().clipboard().setText(str(self.path)))
         self._where = ElidedLabel("", "caption", mode=Qt.TextElideMode.ElideMiddle)
         self._area = scrolled(QWidget())
         self._area.setAccessibleName(tr("Checks and files"))
+        self.setFocusProxy(self._area)
         foot = hbox((self._where, 1), self.copy, self.open, spacing=1)
         vbox((self._area, 1), foot, spacing=1, margins=(2, 2, 2, 1.5), parent=self)
         self.show_nothing()

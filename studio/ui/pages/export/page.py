@@ -40,7 +40,7 @@ class ExportPage(Page):
         self.setAccessibleName(tr("Export"))
         self._context = context
         self._shown: Path | None = None
-        self.form, self.certificate = ExportForm(), CertificateView()
+        self.form, self.certificate = ExportForm(), CertificateView(context)
         self.exports = ExportsModel()
         self.latency = LatencyCard(context)
         self.formats, self.ollama = FormatsCard(), OllamaCard(context)
@@ -72,6 +72,8 @@ class ExportPage(Page):
             return
         self.form.progress.report("starting", 0, 0)
         self._tell_restored("")
+        # The button that was pressed is switched off: Qt would hand the focus to Cancel, and Space would press it.
+        self.certificate.setFocus()
         self.form.set_busy(tr("An export is under way."))
         self._export.start(lambda progress: actions.export(folder, target, dtype, None, progress))
 

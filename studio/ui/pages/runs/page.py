@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from PySide6.QtCore import Qt, QUrl
-from PySide6.QtGui import QDesktopServices, QFontDatabase, QKeySequence, QShortcut, QShowEvent
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QFontDatabase, QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -27,6 +27,7 @@ from studio.runs import RunFolder
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.train_on import TrainOn
+from studio.ui.folders import show_folder
 from studio.ui.job import Job
 from studio.ui.models.runs import COLUMNS, RunsFilter, RunsModel, RunSummary, read_summaries
 from studio.ui.override import override
@@ -111,7 +112,7 @@ class RunsPage(Page):
     def open_folder(self) -> None:
         """Show the folder of the selected run in the file manager."""
         if run := self.selected():
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.folder.path)))
+            show_folder(self._context, run.folder.path)
 
     def delete_selected(self) -> None:
         """Move the selected run to the trash, after a question."""

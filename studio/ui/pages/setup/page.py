@@ -19,10 +19,13 @@ from studio.runner.actions import Estimate, Remedy
 from studio.runner.speed import MeasuredSpeed
 from studio.runs import RunFolder, write_atomically
 from studio.ui import theme
+from studio.ui.actions import menu_letters
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.comparison import ComparisonDialog
 from studio.ui.dialogs.method_comparison import MethodComparison
 from studio.ui.dialogs.precision_probe import PrecisionProbe
+from studio.ui.forms.form import Form
+from studio.ui.forms.row import share_mnemonics
 from studio.ui.job import Job
 from studio.ui.page import Page
 from studio.ui.pages.setup.card_notice import CardNotice
@@ -246,11 +249,17 @@ class SetupPage(Page):
         if self._filled:
             self._context.settings.draft = self.tables()
         self.outline.refresh()
+        self._share_mnemonics()
         self.training.judge_rate(self.method.method)
         self._show_forecast()
         self.precision.allow_probe(self._probe_problem())
         self.method.allow_comparison(self._provisional()[1] if self.model.info else tr("Choose a model first."))
         self.changed.emit()
+
+    def _share_mnemonics(self) -> None:
+        forms = [form for form in self.findChildren(Form) if not form.isHidden()]
+        rows = [row for form in forms for row in form.rows.values() if not row.isHidden()]
+        share_mnemonics(rows, menu_letters())
 
     def _follow_focus(self, _before: QWidget | None, now: QWidget | None) -> None:
         """Scroll to the control that has got the keyboard focus."""

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLabel
+from PySide6.QtGui import QDesktopServices
+from PySide6.QtWidgets import QApplication, QLabel
 from pytestqt.qtbot import QtBot
 
 from studio.engine.control import Progress
@@ -198,3 +199,32 @@ def test_the_path_of_an_export_can_be_copied(context: AppContext, qtbot: QtBot, 
 
 def test_a_run_without_exports_has_none(folders: list[RunFolder]) -> None:
     assert read_exports(folders[0]) == []
+
+
+def test_the_focus_does_not_land_on_cancel_after_export(
+    page: ExportPage, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = threading.Event()
+
+    def export(*_: object) -> None:
+        looked.wait(5)
+        raise ExportError("The disk is full.")
+
+    monkeypatch.setattr(actions, "export", export)
+    page.activateWindow()
+    page.form.button.setFocus()
+    qtbot.keyClick(page.form.button, Qt.Key.Key_Space)
+    assert page.form.progress.cancel.isVisible()
+    assert page.certificate.isAncestorOf(page.focusWidget())
+    looked.set()
+    qtbot.waitUntil(lambda: page.form.button.isEnabled())
+
+
+def test_a_desktop_without_a_file_manager_says_so(
+    page: ExportPage, context: AppContext, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(QDesktopServices, "openUrl", lambda _: False)
+    with qtbot.waitSignal(context.message) as heard:
+        qtbot.mouseClick(page.certificate.open, Qt.MouseButton.LeftButton)
+    assert str(page.certificate.path) in heard.args[0]
+    assert QApplication.clipboard().text() == str(page.certificate.path)
