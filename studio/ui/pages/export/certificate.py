@@ -49,7 +49,7 @@ class CertificateView(QFrame):
         self.setAccessibleName(tr("Certificate"))
         self.open = push_button(tr("Open folder"), "plain", "folder", tr("Show the exported files"))
         self.copy = push_button(tr("Copy path"), "plain", "copy", tr("Put the path of the export on the clipboard"))
-        self.open.clicked.connect(lambda: show_folder(context, self.path))
+        self.open.clicked.connect(lambda: show_folder(context, self.path) if self.path else None)
         self.copy.clicked.connect(lambda: theme.application().clipboard().setText(str(self.path)))
         self._where = ElidedLabel("", "caption", mode=Qt.TextElideMode.ElideMiddle)
         self._area = scrolled(QWidget())
