@@ -36,6 +36,7 @@ from studio.engine.inference.dialogue import (
     Receive,
     ignore_token,
 )
+from studio.engine.inference.gguf import open_gguf
 from studio.engine.inference.patches import Patches
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.load import load_model, load_tokenizer
@@ -185,6 +186,9 @@ def _open_runs(source: Source, other: Source, place: torch.device, progress: Pro
 
 def _open_export(source: Source, folder: Path, place: torch.device, progress: Progress) -> ChatModel:
     """Return an export of a run, asked as the run is."""
+    if any(folder.glob("*.gguf")):
+        dialogue = dialogue_of(source, load_tokenizer(source.base, source.config.model.chat_template))
+        return open_gguf(source, dialogue, folder, progress)
     info = inspect_model(folder, progress)
     model = _loaded(load_model(info.path, "fp32", progress), info.dtype, place)
     dialogue = dialogue_of(source, load_tokenizer(info.path, info.chat_template))

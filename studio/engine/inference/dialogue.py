@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-import numpy as np
-
 from studio.engine.control import Progress, no_progress
 from studio.engine.data.render import Renderer
 from studio.engine.inference.answers import ChatAnswer, ChatSettings, Token
+from studio.engine.inference.choice import choose, probability
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from transformers import PreTrainedTokenizerBase
 
@@ -122,32 +122,13 @@ class OpenChat:
     @property
     def vocabulary_shared(self) -> bool:
         """Whether a token means the same to all of them."""
-        first, *others = (model.dialogue.tokenizer.get_vocab() for model in self.models.values())
-        return all(first == other for other in others)
+        first, *others = (model.dialogue.tokenizer.get_vocab().items() for model in self.models.values())
+        return all(first <= other or other <= first for other in others)  # an export may have tokens of its own
 
     def close(self) -> None:
         """Give the memory back."""
         for model in self.models.values():
             model.close()
-
-
-def choose(logits: NDArray[np.float32], settings: ChatSettings, drawn: float) -> int:
-    """Return the next token.
-
-    Args:
-        logits: (vocabulary,), fp32.
-        drawn: a uniform random number in [0, 1). The token is where the cumulated probabilities pass it, in the order
-            of likelihood, so that two models that agree about the likely tokens choose alike.
-    """
-    if settings.temperature == 0:
-        return int(logits.argmax())
-    scaled = (logits - logits.max()) / np.float32(settings.temperature)
-    places = np.argsort(-scaled, kind="stable")
-    weights = np.exp(scaled[places], dtype=np.float64)
-    sums = weights.cumsum()
-    # The likeliest one has 0 before it, so that it always stays.
-    kept = int(np.searchsorted(sums - weights, settings.top_p * sums[-1], side="left"))
-    return int(places[min(int(np.searchsorted(sums, drawn * sums[kept - 1], side="right")), kept - 1)])
 
 
 class Answering:
@@ -166,9 +147,8 @@ class Answering:
 
     def choose(self, logits: NDArray[np.float32]) -> int:
         """Choose the next token by its logits, (vocabulary,), and note it."""
-        token = choose(logits, self._settings, self._random.random())
-        highest = logits.max()
-        self.add(token, float(np.exp(logits[token] - highest) / np.exp(logits - highest).sum(dtype=np.float64)))
+        token = choose(logits, self._settings, self.draw())
+        self.add(token, probability(logits, token))
         return token
 
     def add(self, token: int, probability: float) -> None:

@@ -15,7 +15,8 @@ from studio.engine.export.run import export_run
 from studio.engine.export.source import open_source
 from studio.engine.inference.answers import BASE, BESIDE, TUNED, ChatSettings, Token, first_difference, with_others
 from studio.engine.inference.chat import open_chat
-from studio.engine.inference.dialogue import ChatModel, OpenChat, TextPieces, choose
+from studio.engine.inference.choice import choose
+from studio.engine.inference.dialogue import ChatModel, OpenChat, TextPieces
 from studio.engine.models.quiet import ignore_positions
 from studio.errors import Cancelled
 from studio.runs import RunFolder

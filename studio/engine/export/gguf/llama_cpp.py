@@ -110,7 +110,7 @@ def measure(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     if reason := why_not():
         raise ExportError(reason)
     longest = max([len(row) for row in job["rows"]] + [len(row) + job["limit"] for row in job["prompts"]] + [1])
-    with _opened(Path(job["path"]), longest) as file:
+    with opened(Path(job["path"]), longest) as file:
         found = {
             "tokens": [file.split(text, whole=True) for text in job["texts"]],
             "bare": [file.split(text, whole=False) for text in job["bare"]],
@@ -130,10 +130,19 @@ def measure(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, longest: int) -> Iterator[_File]:
-    """Yield a file that llama.cpp has open, with room for so many tokens. Raises `ExportError`."""
+def opened(path: Path, longest: int, batch: int | None = None) -> Iterator[OpenFile]:
+    """Yield a file that llama.cpp has open.
+
+    Args:
+        longest: tokens that there is room for.
+        batch: tokens that are read at once; all of them when None.
+
+    Raises:
+        ExportError: llama.cpp does not open it.
+    """
     llama = library()
     llama.llama_model_default_params.restype = _Model
+    llama.llama_context_default_params.restype = _Context
     llama.llama_model_load_from_file.restype = ctypes.c_void_p
     llama.llama_model_load_from_file.argtypes = [ctypes.c_char_p, _Model]
     llama.llama_init_from_model.restype = ctypes.c_void_p
@@ -155,21 +164,22 @@ def _opened(path: Path, longest: int) -> Iterator[_File]:
             tr("llama.cpp does not open the file: {reason}").format(reason=said[0] if said else "llama_model_load")
         )
     settings = llama.llama_context_default_params()
-    settings.n_ctx = settings.n_batch = settings.n_ubatch = (longest + 31) // 32 * 32
+    settings.n_ctx = (longest + 31) // 32 * 32
+    settings.n_batch = settings.n_ubatch = batch or settings.n_ctx
     settings.type_k = settings.type_v = _F32
     settings.flash_attn_type = _OFF
     context = llama.llama_init_from_model(model, settings)
     if not context:
         raise ExportError(tr("llama.cpp does not open the file: {reason}").format(reason=said[-1] if said else ""))
     try:
-        yield _File(llama, model, context)
+        yield OpenFile(llama, model, context)
     finally:
         llama.llama_free(ctypes.c_void_p(context))
         llama.llama_model_free(ctypes.c_void_p(model))
         llama.llama_log_set(None, None)
 
 
-class _File:
+class OpenFile:
     """A file that llama.cpp has open."""
 
     def __init__(self, llama: Any, model: int, context: int) -> None:
@@ -207,22 +217,45 @@ class _File:
     def logits(self, row: Sequence[int]) -> np.ndarray:
         """Return fp32 logits at every token of a row, (tokens, vocabulary)."""
         self._llama.llama_memory_clear(ctypes.c_void_p(self._llama.llama_get_memory(self._context)), True)
-        return self._decode(row, 0, every=True)
+        return self._decode(row, 0, len(row))
 
     def answer(self, prompt: Sequence[int], limit: int) -> dict[str, Any]:
         """Return the tokens that follow a prompt, the likeliest each time, and whether they end by themselves."""
         self._llama.llama_memory_clear(ctypes.c_void_p(self._llama.llama_get_memory(self._context)), True)
         said: list[int] = []
-        logits = self._decode(prompt, 0, every=False)
+        logits = self._decode(prompt, 0, 1)
         while True:
             said.append(int(logits[-1].argmax()))
             ended = self.is_end(said[-1])
             if ended or len(said) == limit:
                 return {"tokens": said, "ended": ended}
-            logits = self._decode(said[-1:], len(prompt) + len(said) - 1, every=False)
+            logits = self._decode(said[-1:], len(prompt) + len(said) - 1, 1)
 
-    def _decode(self, row: Sequence[int], start: int, *, every: bool) -> np.ndarray:
-        """Return the logits at every token, or at the last one alone."""
+    def read(self, row: Sequence[int], known: int, wanted: int, batch: int) -> np.ndarray:
+        """Read a row whose first tokens have been read already, and return fp32 logits, (wanted, vocabulary).
+
+        Args:
+            known: tokens that this row has in common with the row before.
+            wanted: tokens at the end of the row whose logits are returned.
+            batch: tokens that are read at once.
+        """
+        import numpy as np
+
+        start = min(known, len(row) - wanted)
+        memory = ctypes.c_void_p(self._llama.llama_get_memory(self._context))
+        self._llama.llama_memory_seq_rm.restype = ctypes.c_bool
+        if not self._llama.llama_memory_seq_rm(memory, 0, start, -1):  # a model with states instead of keys
+            self._llama.llama_memory_clear(memory, True)
+            start = 0
+        found = []
+        for begin in range(start, len(row), batch):
+            part = row[begin : begin + batch]
+            last = max(0, min(len(part), begin + len(part) - (len(row) - wanted)))
+            found.append(self._decode(part, begin, last))
+        return np.concatenate(found)
+
+    def _decode(self, row: Sequence[int], start: int, wanted: int) -> np.ndarray:
+        """Return the logits at the last tokens of a row, as many as are wanted."""
         import numpy as np
 
         count = len(row)
@@ -233,10 +266,11 @@ class _File:
             pos=(ctypes.c_int32 * count)(*range(start, start + count)),
             n_seq_id=(ctypes.c_int32 * count)(*[1] * count),
             seq_id=(ctypes.POINTER(ctypes.c_int32) * count)(*[ctypes.cast(sequence, _Integers)] * count),
-            logits=(ctypes.c_int8 * count)(*[int(every or place == count - 1) for place in range(count)]),
+            logits=(ctypes.c_int8 * count)(*[int(place >= count - wanted) for place in range(count)]),
         )
         if code := self._llama.llama_decode(self._context, batch):
             raise ExportError(tr("llama.cpp does not compute: {reason}").format(reason=f"llama_decode {code}"))
-        rows = count if every else 1
+        if not wanted:
+            return np.empty((0, self._tokens), dtype=np.float32)
         values = ctypes.cast(self._llama.llama_get_logits(self._context), ctypes.POINTER(ctypes.c_float))
-        return np.ctypeslib.as_array(values, shape=(rows, self._tokens)).copy()
+        return np.ctypeslib.as_array(values, shape=(wanted, self._tokens)).copy()

@@ -16,7 +16,7 @@ from studio.ui.widgets.combo import ComboBox
 from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.text import label
 
-ANSWERING = ("merged", "baked")
+ANSWERING = ("merged", "baked", "gguf", "ollama")
 """Exports that are models of their own; the others are the run's trained part in another place."""
 
 
