@@ -106,6 +106,7 @@ class Conversation:
         self.turns: list[Turn] = []
         self._pair: Pair | None = None
         self._chat: OpenChat | None = None
+        self._stale = False
         self._said: SimpleQueue[_Update] = SimpleQueue()
 
     @property
@@ -115,11 +116,12 @@ class Conversation:
 
     def holds(self, pair: Pair) -> bool:
         """Whether these models are in memory."""
-        return self._chat is not None and self._pair == pair
+        return self._chat is not None and self._pair == pair and not self._stale
 
     def begin_anew(self) -> None:
-        """Forget what was said. The models stay in memory."""
+        """Forget what was said. The models stay in memory, but for those of a checkpoint: there may be a newer one."""
         self.turns = []
+        self._stale = self._chat is not None and bool(self._chat.note)
 
     def ask(self, pair: Pair, prompt: str, settings: ChatSettings, expected: str = "") -> Action:
         """Add a turn, and return the action that has it answered by both models, one after the other.
@@ -183,10 +185,10 @@ class Conversation:
             chat.close()
 
     def _load(self, pair: Pair, progress: Progress) -> OpenChat:
-        if self._chat is None or self._pair != pair:
+        if self._chat is None or self._pair != pair or self._stale:
             self.release()
             self._chat = actions.open_chat(pair.run, progress, beside=pair.beside)
-            self._pair = pair
+            self._pair, self._stale = pair, False
         return self._chat
 
     def _receive(self, side: Side) -> Callable[[Token], None]:

@@ -113,3 +113,15 @@ def test_models_with_different_vocabularies_are_not_held_against_each_other(
     turn = conversation.turns[-1]
     assert turn.difference is None
     assert turn.tuned.tokens[0].other is None
+
+
+def test_a_new_conversation_with_a_run_under_way_takes_its_newest_checkpoint(
+    conversation: Conversation, chats: list[FakeChat]
+) -> None:
+    for question in ("One?", "Two?"):
+        conversation.ask(PAIR, question, ChatSettings())(no_progress)
+    chats[0].note = "The run is under way; this is its checkpoint of update 3."
+    conversation.begin_anew()
+    assert not conversation.holds(PAIR)
+    conversation.ask(PAIR, "Three?", ChatSettings())(no_progress)
+    assert [chat.closed for chat in chats] == [True, False]

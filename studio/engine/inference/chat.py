@@ -10,6 +10,7 @@ way.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,8 +42,9 @@ from studio.engine.inference.patches import Patches
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.load import load_model, load_tokenizer
 from studio.engine.models.quiet import ignore_positions
-from studio.engine.training.result import restore_result
+from studio.engine.training.result import restore_result, under_way
 from studio.runs import RunFolder
+from studio.runs.folder import UNDER_WAY
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -110,7 +112,7 @@ def open_chat(
 ) -> OpenChat:
     """Load the models of a conversation.
 
-    A run without a result, or with an older one, answers as its newest checkpoint has it, and `note` says so.
+    A run that is under way, or that ended without its result, answers as its newest checkpoint has it; `note` says so.
 
     Args:
         path: a run folder, or a plain model folder.
@@ -127,17 +129,25 @@ def open_chat(
     folder = RunFolder(path.absolute())
     if not folder.state.is_file():
         return _open_model(path, place, progress)
-    note = restore_result(folder, progress)
-    source = open_source(folder, progress)
-    if beside is None:
-        return _conversation(source, _open_run(source, place, progress), note)
-    other = RunFolder(beside.absolute())
-    if not other.state.is_file():
-        tuned = _open_run(source, place, progress, only_tuned=True)
-        return _conversation(source, [*tuned, _open_export(source, beside, place, progress)], note)
-    notes = " ".join(filter(None, (note, restore_result(other, progress))))
-    second = open_source(other, progress)
-    return _conversation(source, _open_runs(source, second, place, progress), notes)
+    with ExitStack() as stack:
+        note, source = _source(folder, progress, stack)
+        if beside is None:
+            return _conversation(source, _open_run(source, place, progress), note)
+        other = RunFolder(beside.absolute())
+        if not other.state.is_file():
+            tuned = _open_run(source, place, progress, only_tuned=True)
+            return _conversation(source, [*tuned, _open_export(source, beside, place, progress)], note)
+        second_note, second = _source(other, progress, stack)
+        notes = " ".join(filter(None, (note, second_note)))
+        return _conversation(source, _open_runs(source, second, place, progress), notes)
+
+
+def _source(folder: RunFolder, progress: Progress, stack: ExitStack) -> tuple[str, Source]:
+    """Return a run's result, and what stands for it where it has none; what is there for a while, `stack` removes."""
+    if folder.read_state()["status"] in UNDER_WAY:
+        copy, note = stack.enter_context(under_way(folder, progress))
+        return note, open_source(copy, progress)
+    return restore_result(folder, progress), open_source(folder, progress)
 
 
 def dialogue_of(source: Source, tokenizer: PreTrainedTokenizerBase) -> Dialogue:

@@ -6,7 +6,10 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -98,6 +101,37 @@ def restore_result(folder: RunFolder, progress: Progress) -> str:
             words = tr("The saved result is damaged; this is the newest checkpoint instead, of update {update}.")
         return words.format(update=update)
     return ""
+
+
+@contextmanager
+def under_way(folder: RunFolder, progress: Progress) -> Iterator[tuple[RunFolder, str]]:
+    """Yield a copy of a run that is trained at present, whose result is the run's newest checkpoint.
+
+    Nothing is written into the folder of the run, which belongs to whoever trains it. The copy is there within the
+    block.
+
+    Yields:
+        The copy, and a sentence that says what it is.
+
+    Raises:
+        TrainingError: there is no checkpoint yet.
+        StudioError: the base model cannot be loaded.
+    """
+    for place in folder.list_checkpoints():
+        update = checkpoint.read_update(place)
+        if update is None:
+            continue
+        snapshot = checkpoint.read(place)
+        with TemporaryDirectory(prefix="finetune-studio-") as temporary:
+            copy = RunFolder(Path(temporary))
+            for file in (folder.config, folder.state, folder.path / "base.json"):
+                if file.exists():
+                    shutil.copy(file, copy.path)
+            _save_snapshot(copy, snapshot, progress)
+            yield copy, tr("The run is under way; this is its checkpoint of update {update}.").format(update=update)
+        return
+    words = tr("The run {run} is under way and has no checkpoint yet; save one (menu Run), and ask again.")
+    raise TrainingError(words.format(run=folder.name))
 
 
 def _saved_update(folder: RunFolder) -> int:

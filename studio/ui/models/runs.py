@@ -31,7 +31,7 @@ class RunSummary:
     """What is known of a run without its journal. Times are seconds; None and "" are what is not known.
 
     `problem` is the sentence of a failed run, or of a folder that cannot be read (its status is then damaged).
-    `unfinished` says that it ended badly and yet left a result, or a checkpoint that stands for it.
+    `learnt` says that there is a result, or a checkpoint that stands for it.
     `where` says that another process of this computer, or another computer, trains it.
     `configuration` is the text of its config.toml; empty where that cannot be read.
     """
@@ -48,7 +48,7 @@ class RunSummary:
     retention: float | None = None
     seconds: float | None = None
     problem: str = ""
-    unfinished: bool = False
+    learnt: bool = False
     where: Literal["", "process", "computer"] = ""
     configuration: str = ""
 
@@ -60,7 +60,12 @@ class RunSummary:
     @property
     def can_be_exported(self) -> bool:
         """Whether it has come to an end and left something that was learnt."""
-        return self.status in ("finished", "stopped") or self.unfinished
+        return self.status in ("finished", "stopped") or (self.learnt and self.status in ("failed", "interrupted"))
+
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether it has learnt something, be it under way or not."""
+        return self.can_be_exported or self.learnt
 
 
 def read_summaries(root: Path, progress: Progress = no_progress) -> list[RunSummary]:
@@ -93,7 +98,7 @@ def read_summary(folder: RunFolder) -> RunSummary:
         retention=_number(_table(state, "retention"), "retention"),
         seconds=_number(state, "seconds"),
         problem=str(state.get("error", "")),
-        unfinished=state["status"] in ("failed", "interrupted") and folder.has_result,
+        learnt=folder.has_result,
         where=lives_elsewhere(folder),
         configuration=_configuration(folder),
     )

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from studio.engine import disk
 from studio.engine.control import Control
 from studio.engine.methods import METHODS
-from studio.engine.training.result import restore_result
-from studio.errors import RunFolderError
+from studio.engine.training.result import restore_result, under_way
+from studio.errors import RunFolderError, TrainingError
 from studio.events import ProgressReported, RunEvent, RunFinished, RunPaused, RunResumed, StepCompleted
 from studio.paths import default_runs_root
 from studio.runs import RunFolder, list_runs
@@ -115,6 +115,20 @@ def test_a_result_that_is_missing_is_that_of_the_newest_checkpoint(tmp_path: Pat
     weights.write_bytes(weights.read_bytes()[:-1] + b"\xff")  # damaged: the checkpoint stands for it, too
     assert restore_result(done.folder, lambda *_: None).startswith("The saved result is damaged; ")
     assert all(torch.equal(result[name], value) for name, value in load_file(weights).items())
+
+
+def test_a_run_under_way_is_copied_as_its_newest_checkpoint_and_left_alone(tmp_path: Path) -> None:
+    done = Trained(tmp_path, {"training": {"max_steps": 3}}).go()
+    files = sorted(done.folder.path.rglob("*"))
+    with under_way(done.folder, lambda *_: None) as (copy, sentence):
+        assert sentence == "The run is under way; this is its checkpoint of update 3."
+        (weights,) = copy.adapter.glob("*.safetensors")
+        assert all(torch.equal(done.weights[name], value) for name, value in load_file(weights).items())
+    assert not copy.path.exists()
+    assert sorted(done.folder.path.rglob("*")) == files
+    shutil.rmtree(done.folder.checkpoints)
+    with pytest.raises(TrainingError, match="no checkpoint yet"), under_way(done.folder, lambda *_: None):
+        pass
 
 
 def test_on_a_full_disk_the_result_waits_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

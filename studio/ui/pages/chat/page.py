@@ -139,7 +139,7 @@ class ChatPage(Page):
         self._show_memory()
 
     def _show_runs(self, runs: list[RunSummary]) -> None:
-        self.choice.set_runs([run for run in runs if run.can_be_exported], self._newly_shown())
+        self.choice.set_runs([run for run in runs if run.can_be_asked], self._newly_shown())
         empty = self.choice.pair is None
         self._stack.setCurrentIndex(0 if empty else 1)
         if not empty and not self._page.isAncestorOf(self.focusWidget() or self):
@@ -174,6 +174,8 @@ class ChatPage(Page):
             sentence = words.format(size=size_text(chat.bytes), note=chat.note).strip()
         elif summary is not None and summary.method == "full":
             sentence = tr("Full fine-tuning has changed all weights, so two models will be in memory.")
+        if self._training:
+            sentence = f"{sentence} {tr('A run is training: it and the answers are slower at the same time.')}".strip()
         self.memory.setText(sentence)
         self.memory.setVisible(bool(sentence))
 
@@ -203,6 +205,7 @@ class ChatPage(Page):
         begins, self._training = training and not self._training, training
         if begins and self.conversation.chat is not None and not self._answering.running:
             self._releasing.start(self.conversation.release)
+        self._show_memory()
 
     def _newly_shown(self) -> Path | None:
         """Return the run of the other pages when it became another one; otherwise the choice here stands."""

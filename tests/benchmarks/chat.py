@@ -1,0 +1,161 @@
+"""What the chat adds to a model's own time: to the first token, and to each further one while the window shows them.
+
+    python tests/benchmarks/chat.py [--rounds 5] [--tokens 64] [--model DIR]
+
+Needs the starter model. A LoRA run of two updates of it is asked one question, in turns:
+
+- plain: `generate` of transformers on the tuned model, with a streamer that only notes the time of each token;
+- page: the Chat page of the window, drawn offscreen, from the key that sends to the text that stands on the page.
+
+The goals: the first token stands on the page within the model's own prefill and 50 ms, and the page adds at most 3 % to
+the time of each further token. Medians over the rounds; the models are in memory before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import torch
+from export import _starter, _train
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication
+
+from studio.engine.inference.answers import TUNED
+from studio.runner.queue import RunQueue
+from studio.ui import theme
+from studio.ui.bridge import AppContext
+from studio.ui.job import Job
+from studio.ui.main_window import MainWindow
+from studio.ui.pages.chat.page import ChatPage
+from studio.ui.settings import Settings
+
+QUESTION = "Explain in a few sentences what fine-tuning of a language model does, and when it is worth its cost."
+FIRST_GOAL, EACH_GOAL = 0.050, 0.03
+
+
+def main() -> None:
+    arguments = _arguments()
+    gc.disable()  # as in the app: cyclic garbage that a worker collects takes Qt objects away under Qt
+    app = QApplication([])
+    app.setFont(theme.interface_font())
+    theme.install(app, "light")
+    with tempfile.TemporaryDirectory() as folder:
+        _train(arguments.model or _starter(), Path(folder) / "runs")
+        window, page = _open(Path(folder))
+        page.options.editors["limit"].set_value(arguments.tokens)
+        _ask(app, page, arguments.tokens)  # loads the models, and everything that is made once
+        plain, shown = [], []
+        for number in range(arguments.rounds):
+            sides = [
+                (plain, lambda: _plain(page, arguments.tokens)),
+                (shown, lambda: _ask(app, page, arguments.tokens)),
+            ]
+            for times, measure in sides if number % 2 == 0 else sides[::-1]:
+                times.append(measure())
+        _report(plain, shown)
+        window.context.cancel_all()
+        window.context.join(60)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--model", default="", help="default: the starter model")
+    return parser.parse_args()
+
+
+def _open(folder: Path) -> tuple[MainWindow, ChatPage]:
+    settings = Settings(folder / "settings.ini")
+    settings.runs_root = folder / "runs"
+    window = MainWindow(AppContext(settings, None, RunQueue(folder / "queue.json")))
+    window.resize(1280, 800)
+    window.show()
+    window.go_to("chat")
+    page = window.pages["chat"]
+    assert isinstance(page, ChatPage)
+    return window, page
+
+
+def _wait(app: QApplication, page: ChatPage, reached: Any) -> None:
+    while not reached():
+        app.processEvents()
+        time.sleep(0.001)  # without the interpreter's lock, as an event loop waits
+
+
+def _ask(app: QApplication, page: ChatPage, tokens: int) -> tuple[float, float]:
+    """Return the seconds to the first text on the page, and for each further token as the page shows it."""
+    _wait(app, page, lambda: page.choice.pair is not None and not any(job.running for job in page.findChildren(Job)))
+    page.begin_anew()
+    page.prompt.setPlainText(QUESTION)
+    started = time.perf_counter()
+    QTest.keyClick(page.prompt, Qt.Key.Key_Return)
+    text = page.transcript.views[-1].tuned.text
+    said = page.conversation.turns[-1].tuned
+    _wait(app, page, text.toPlainText)
+    first = time.perf_counter() - started
+    _wait(app, page, lambda: said.answer is not None)
+    assert said.answer is not None
+    each = (said.answer.seconds - said.answer.first_token_seconds) / (len(said.tokens) - 1)
+    _wait(app, page, lambda: not any(job.running for job in page.findChildren(Job)))
+    return first, each
+
+
+class _Clock:
+    """A streamer of transformers that notes when each token came."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def put(self, _value: Any) -> None:
+        self.times.append(time.perf_counter())
+
+    def end(self) -> None:
+        """Nothing is held back."""
+
+
+@torch.no_grad()
+def _plain(page: ChatPage, tokens: int) -> tuple[float, float]:
+    """Return the same of plain transformers, on the same model in memory."""
+    chat = page.conversation.chat
+    assert chat is not None
+    tuned: Any = chat.models[TUNED]
+    model, clock = tuned.put_in_place(), _Clock()
+    ids = torch.tensor([tuned.dialogue.renderer.prompt([{"role": "user", "content": QUESTION}])])
+    started = time.perf_counter()
+    model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=tokens,
+        do_sample=False,
+        eos_token_id=list(tuned.dialogue.ends),
+        pad_token_id=tuned.dialogue.ends[0],
+        streamer=clock,
+    )
+    _prompt, *times = clock.times
+    return times[0] - started, (times[-1] - times[0]) / (len(times) - 1)
+
+
+def _report(plain: list[tuple[float, float]], shown: list[tuple[float, float]]) -> None:
+    for name, place, unit in (("first token", 0, "ms"), ("each further token", 1, "ms")):
+        ours, theirs = (statistics.median(round_[place] for round_ in side) for side in (shown, plain))
+        print(f"{name:20} plain {1000 * theirs:7.1f} {unit}   page {1000 * ours:7.1f} {unit}")
+    first = statistics.median(a[0] - b[0] for a, b in zip(shown, plain, strict=True))
+    each = statistics.median(a[1] / b[1] for a, b in zip(shown, plain, strict=True)) - 1
+    print(f"the first token comes {1000 * first:.1f} ms later (goal: {1000 * FIRST_GOAL:.0f} ms)")
+    print(f"each further one takes {100 * each:.1f} % longer (goal: {100 * EACH_GOAL:.0f} %)")
+
+
+if __name__ == "__main__":
+    main()
