@@ -10,39 +10,48 @@ dropped, with its translation.
 
 from __future__ import annotations
 
+import ast
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
-from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "resources" / "i18n"
-# What marks a string, and which of its arguments it is; `trn` has two forms of one string, and `option`, which
-# declares a setting, two strings: its title and its help.
-MARKS: dict[str, tuple[int, ...] | None] = {"tr": None, "trn": (1, 2), "gettext_noop": None, "option": (2,)}
-HELP = {"option": (3,)}
+# What marks a text, and the places of its texts among the arguments; the two of `trn` are forms of one.
+MARKS = {"tr": (0,), "gettext_noop": (0,), "trn": (0, 1), "option": (1, 2)}
 
 
 def extracted(root: Path = ROOT) -> Catalog:
-    """Return every marked string of the package below `root`, and the files that each of them is in."""
+    """Return every marked text of the package below `root`, and the files that each of them is in."""
     template = Catalog(project="Finetune Studio", charset="utf-8")
-    found = [
-        one
-        for keywords in (MARKS, HELP)
-        for one in extract_from_dir(root / "studio", [("**.py", "python")], keywords=keywords)
-    ]
-    for file, _, text, _, _ in sorted(found, key=lambda one: one[:2]):
-        template.add(text, locations=[(f"studio/{file}", 0)])
-    for message in template:
-        message.locations = list(dict.fromkeys(message.locations))
-        message.flags.discard("python-format")  # "5 % of" looks like one
+    for file in sorted((root / "studio").rglob("*.py")):
+        place = file.relative_to(root).as_posix()
+        for text in marked(ast.parse(file.read_text(encoding="utf-8"))):
+            message = template.add(text)
+            message.locations = list(dict.fromkeys((*message.locations, (place, 0))))
+            message.flags.discard("python-format")  # "5 % of" looks like one
     return template
+
+
+def marked(module: ast.Module) -> Iterator[str | tuple[str, str]]:
+    """Yield the texts that a module marks, those inside of f-strings too, which babel's own search passes over."""
+    calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
+    for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
+        name = call.func.id if isinstance(call.func, ast.Name) else ""
+        given = [call.args[place] for place in MARKS.get(name, ()) if place < len(call.args)]
+        texts = [
+            one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str) and one.value
+        ]
+        if name == "trn" and len(texts) == 2:
+            yield texts[0], texts[1]
+        else:
+            yield from texts
 
 
 def updated(language: str, template: Catalog, folder: Path = FOLDER) -> Catalog:

@@ -6,6 +6,7 @@ Exit status: 0 done; 1 the run or check failed, with one sentence on stderr; 2 w
 from __future__ import annotations
 
 import argparse
+import locale
 import logging
 import os
 import sys
@@ -86,5 +87,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _language() -> str:
     """The terminal's language, where there is a catalogue for it."""
-    chosen = next((os.environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)), "")
-    return "zh_CN" if chosen.startswith("zh") else "en"
+    variables = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    chosen = next(filter(None, variables), None) or locale.getlocale()[0] or ""  # Windows sets no variable
+    return "zh_CN" if chosen.startswith(("zh", "Chinese")) else "en"

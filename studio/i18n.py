@@ -7,7 +7,7 @@ for the catalogue and returns it unchanged, to be passed through `tr` where it i
 from __future__ import annotations
 
 import gettext
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -36,6 +36,11 @@ def trn(singular: str, plural: str, n: int) -> str:
     """
     catalogue = gettext.NullTranslations() if _untranslated.get() else _translations
     return catalogue.ngettext(singular, plural, n)
+
+
+def sentences(texts: Iterable[str]) -> str:
+    """Return sentences one after the other, empty ones left out; a full-width stop needs no space behind it."""
+    return " ".join(filter(None, texts)).replace("。 ", "。")
 
 
 @contextmanager

@@ -70,7 +70,7 @@ class Registry(Generic[T]):
             if nearest
             else tr("{name} is not a known {kind}; there are: {known}.")
         )
-        known = ", ".join(entries)
+        known = tr(", ").join(entries)
         raise ConfigError(words.format(name=repr(name), kind=self.kind, nearest="".join(nearest), known=known))
 
     def names(self) -> tuple[str, ...]:

@@ -138,7 +138,7 @@ def _choose_cuda(machine: Machine, cpu: Build) -> Choice:
     if best is None:
         unused = tuple((card, _why_not(card, machine)) for card in cards)
         return Choice(cpu, unused[0][1], unused)
-    names = ", ".join(card.name for card in cards if best.runs(card, machine.processor))
+    names = tr(", ").join(card.name for card in cards if best.runs(card, machine.processor))
     return Choice(
         Build(best.tag, best.download[machine.system]),
         tr("it uses {cards} with driver {driver}").format(cards=names, driver=machine.driver),
@@ -170,7 +170,7 @@ def _choose_rocm(machine: Machine, cards: tuple[Card, ...], cpu: Build) -> Choic
     unused = tuple((card, words.format(card=card.name)) for card in cards if card not in served)
     if not served or (machine.system, machine.processor) != ("linux", "x86_64"):
         return Choice(cpu, words.format(card=cards[0].name), unused)
-    return Choice(ROCM, tr("it uses {cards}").format(cards=", ".join(card.name for card in served)), unused)
+    return Choice(ROCM, tr("it uses {cards}").format(cards=tr(", ").join(card.name for card in served)), unused)
 
 
 # --- what is installed -------------------------------------------------------------------------------------------

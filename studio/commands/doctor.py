@@ -12,7 +12,7 @@ from typing import Any
 from studio import __version__
 from studio.commands.console import Commands, Console, add_command
 from studio.commands.window import has_display
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 from studio.paths import default_runs_root
 from studio.runner import actions
 from studio.text.numbers import size_text
@@ -77,7 +77,8 @@ def _lines(values: dict[str, Any]) -> Iterator[str]:
     yield tr("Precisions on this device")
     for advice in values["precisions"]:
         verdict = tr("works") if advice["works"] else tr("does not work")
-        yield f"  {advice['name']}: {verdict}. {advice['reason']}".rstrip()
+        told = tr("{name}: {value}").format(name=advice["name"], value=verdict)
+        yield f"  {sentences((tr('{facts}.').format(facts=told), advice['reason']))}"
     yield tr("Display: {there}").format(there=tr("yes") if values["display"] else tr("none, so no window"))
     yield tr("Starter model: {path}").format(path=values["starter"] or tr("not fetched yet (finetune-studio starter)"))
     yield tr("Runs: {path}").format(path=values["runs"])
@@ -86,7 +87,7 @@ def _lines(values: dict[str, Any]) -> Iterator[str]:
 def _hardware_lines(hardware: dict[str, Any]) -> Iterator[str]:
     formats = [name for name in ("bf16", "fp16") if hardware[f"cpu_{name}"]]
     yield tr("{cpu}, {cores} cores, 16-bit arithmetic: {formats}").format(
-        cpu=hardware["cpu"], cores=hardware["cores"], formats=", ".join(formats) or tr("none")
+        cpu=hardware["cpu"], cores=hardware["cores"], formats=tr(", ").join(formats) or tr("none")
     )
     yield tr("memory {total}, {available} free").format(
         total=size_text(hardware["memory_total"]), available=size_text(hardware["memory_available"])

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 def add_to(commands: Commands) -> None:
     parser = add_command(commands, "export", tr("export a run's model and check the export"), _export)
     parser.add_argument("run", type=Path, metavar="RUN_DIR", help=tr("the run folder"))
-    targets = tr("{targets}; the method decides which of them are possible").format(targets=", ".join(TARGETS.names()))
+    targets = tr("{targets}; the method decides which of them are possible").format(
+        targets=tr(", ").join(TARGETS.names())
+    )
     parser.add_argument("--to", required=True, metavar="TARGET", help=targets)
     parser.add_argument("--dtype", default="auto", metavar="D", help=tr("save format (default: the base model's own)"))
     parser.add_argument("--out", type=Path, metavar="PATH", help=tr("folder to write (default: in the run folder)"))

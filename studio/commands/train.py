@@ -37,7 +37,7 @@ from studio.events import (
     RunResumed,
     RunStarted,
 )
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 from studio.runner.memory_words import measured_text, shrunk_text
 from studio.runner.signals import on_signals
 from studio.runner.words import unmergeable_text
@@ -193,7 +193,7 @@ def _tell(update: Update, state: RunState, console: Console) -> None:
         case MicroBatchShrunk():
             console.note(shrunk_text(update))
         case OverflowDiagnosed():
-            console.note(" ".join(verdict_words(update)))
+            console.note(sentences(verdict_words(update)))
         case CheckpointFailed():
             words = tr("The checkpoint of update {update} could not be written ({reason}); the run goes on.")
             console.note(words.format(update=update.update, reason=update.reason))

@@ -201,7 +201,7 @@ def _unknown_key(section: type[BaseModel], prefix: str, location: tuple[int | st
     if nearest:
         suggestion = _dotted(prefix, *parents, nearest[0])
         return tr("{key} is not a setting; did you mean {nearest}?").format(key=where, nearest=suggestion)
-    return tr("{key} is not a setting; there are: {known}.").format(key=where, known=", ".join(known))
+    return tr("{key} is not a setting; there are: {known}.").format(key=where, known=tr(", ").join(known))
 
 
 def _fields_at(section: type[BaseModel], parents: Iterable[int | str]) -> Iterable[str]:

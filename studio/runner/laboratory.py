@@ -99,7 +99,7 @@ def experiment(name: str) -> Experiment:
     known = {found.name: found for found in experiments()}
     if name not in known:
         words = tr("There is no experiment {name}; there are: {known}.")
-        raise ConfigError(words.format(name=name, known=", ".join(known)))
+        raise ConfigError(words.format(name=name, known=tr(", ").join(known)))
     return known[name]
 
 

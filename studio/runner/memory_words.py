@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from studio.events import MemoryMeasured, MicroBatchShrunk
-from studio.i18n import gettext_noop, tr
+from studio.i18n import gettext_noop, sentences, tr
 from studio.runner.actions import Estimate, Remedy
 from studio.runner.record import RunState
 from studio.text.numbers import size_text
@@ -46,7 +46,7 @@ def choices_text(needs: Estimate) -> str:
         if needs.expert_bytes:
             words = tr("base stored in {format}, but for its experts, which are not rounded and take {size}")
         parts.append(words.format(format=choices["base_dtype"], size=size_text(needs.expert_bytes)))
-    return "; ".join(parts)
+    return tr("; ").join(parts)
 
 
 def taken_text(needs: Estimate) -> str:
@@ -97,10 +97,10 @@ def shrunk_text(event: MicroBatchShrunk) -> str:
         goes_on = tr("The same rows go on in micro-batches of {tokens} tokens, with the same result.")
     else:
         goes_on = tr("The run goes on, and computes activations again in the backward pass, with the same result.")
-    return f"{words} {goes_on.format(tokens=event.tokens)}"
+    return sentences((words, goes_on.format(tokens=event.tokens)))
 
 
 def memory_text(state: RunState) -> str:
     """Return what a run has measured of its memory, and how it goes on where it ran out; empty before the trial."""
     measured = [measured_text(state.memory)] if state.memory else []
-    return " ".join([*measured, shrunk_text(state.shrunk)] if state.shrunk else measured)
+    return sentences([*measured, shrunk_text(state.shrunk)] if state.shrunk else measured)

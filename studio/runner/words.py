@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from studio.engine.inference.figures import FormLatency, Latency
 from studio.engine.methods import Method
-from studio.i18n import gettext_noop, tr
+from studio.i18n import gettext_noop, sentences, tr
 from studio.runner.actions import exports_of
 from studio.text.numbers import brief, share_text
 
@@ -15,7 +15,7 @@ NOISE = 0.05
 
 def exports_text(method: Method) -> str:
     """Return the forms of export that take a method, such as "Merged model, Adapter"; empty when there is none."""
-    return ", ".join(tr(target.title) for target in exports_of(method))
+    return tr(", ").join(tr(target.title) for target in exports_of(method))
 
 
 def merging_text(method: Method) -> tuple[str, str]:
@@ -51,12 +51,12 @@ def ratio_text(ratio: float) -> str:
 def latency_sentence(found: Latency) -> str:
     """Return in a sentence or two what the figures show."""
     forms = {form.form: form for form in found.forms}
-    sentences = []
+    said = []
     if "live" in forms:
-        sentences.append(_about(tr("Beside the base, the trained part"), forms["live"]))
+        said.append(_about(tr("Beside the base, the trained part"), forms["live"]))
     if "merged" in forms:
-        sentences.append(_about(tr("Merged, it"), forms["merged"]))
-    return " ".join(sentences)
+        said.append(_about(tr("Merged, it"), forms["merged"]))
+    return sentences(said)
 
 
 def _about(subject: str, form: FormLatency) -> str:

@@ -34,7 +34,7 @@ def _files_unchanged(found: Found) -> str:
     if not described:
         return tr("Every file of the export is, byte for byte, the one that was certified.")
     words = tr("Files of the export are not those that were certified: {files}; export again.")
-    return words.format(files=", ".join(described))
+    return words.format(files=tr(", ").join(described))
 
 
 def _measured_again(found: Found) -> str:
@@ -86,7 +86,7 @@ def _weights_as_written(found: Found) -> str:
 
 def _some(found: Found) -> str:
     """Names of weights, of which the evidence holds the first few; `value` counts them all."""
-    listed, more = ", ".join(found["weights"]), found["value"] - len(found["weights"])
+    listed, more = tr(", ").join(found["weights"]), found["value"] - len(found["weights"])
     return tr("{names} and {count} more").format(names=listed, count=more) if more else listed
 
 

@@ -159,7 +159,7 @@ WORDS = {
 def listed(names: Collection[str]) -> str:
     """Return names for a message, the first dozen of them, shortened."""
     short = [name if len(name) <= 40 else name[:39] + "…" for name in list(names)[:12]]
-    return ", ".join(short) + (", …" if len(names) > len(short) else "")
+    return tr(", ").join(short) + (", …" if len(names) > len(short) else "")
 
 
 def remark_text(code: str, values: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> str:
@@ -175,7 +175,7 @@ def remark_text(code: str, values: Mapping[str, Any] | Iterable[tuple[str, Any]]
         given["finding"] = finding_title(given["finding"])
     if "numbers" in given:  # of the first few rows
         more = ", …" if given["count"] > len(given["numbers"]) else ""
-        given["numbers"] = ", ".join(map(str, given["numbers"])) + more
+        given["numbers"] = tr(", ").join(map(str, given["numbers"])) + more
     if "columns" in given:
         given["columns"] = listed(given["columns"])
     return tr(WORDS[code]).format(**given)

@@ -92,7 +92,7 @@ def gguf_answers(found: Found) -> str:
 
 
 def ollama_template(found: Found) -> str:
-    stops = ", ".join(found["stops"]) or tr("none")
+    stops = tr(", ").join(found["stops"]) or tr("none")
     words = (
         tr("The Modelfile writes conversations as the chat template does, and stops at: {stops}.")
         if found["passed"]

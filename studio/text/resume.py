@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from studio.i18n import gettext_noop, tr
+from studio.i18n import gettext_noop, sentences, tr
 
 # Why a checkpoint cannot be used.
 REASONS = {
@@ -28,17 +28,17 @@ DIFFERENCES = {
 def resumed_text(step: int, update: int, changes: Mapping[str, Any], skipped: Sequence[Mapping[str, str]]) -> str:
     """Return how a run goes on, as sentences; the arguments are fields of `RunResumed`."""
     if step:
-        sentences = [tr("It goes on after update {update} (step {step}).").format(update=update, step=step)]
+        said = [tr("It goes on after update {update} (step {step}).").format(update=update, step=step)]
     else:
-        sentences = [tr("It came to no checkpoint, and begins anew.")]
+        said = [tr("It came to no checkpoint, and begins anew.")]
     for one in skipped:
         reason = REASONS.get(one.get("reason", ""), REASONS["damaged"])
         words = tr("The checkpoint {name} was passed over: {reason}.")
-        sentences.append(words.format(name=one.get("name", ""), reason=tr(reason)))
+        said.append(words.format(name=one.get("name", ""), reason=tr(reason)))
     if changes:
         words = tr("Different from before: {changes}. From here on, it is not the same run bit for bit.")
-        sentences.append(words.format(changes=", ".join(difference_text(key, changes[key]) for key in changes)))
-    return " ".join(sentences)
+        said.append(words.format(changes=tr(", ").join(difference_text(key, changes[key]) for key in changes)))
+    return sentences(said)
 
 
 def difference_text(key: str, value: Any) -> str:

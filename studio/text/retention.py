@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from studio.i18n import gettext_noop, tr
+from studio.i18n import gettext_noop, sentences, tr
 from studio.text import numbers
 
 VERDICTS = {
@@ -50,19 +50,19 @@ def retention_text(perplexity: float, base_perplexity: float, kl: float) -> str:
 
 def report_text(report: Mapping[str, Any]) -> str:
     """Return what was gained and lost, and what to try, in a few sentences; `report` is the event as a dict."""
-    return f"{outcome_text(report)} {remedies_text(report['remedies'])}".strip()
+    return sentences((outcome_text(report), remedies_text(report["remedies"])))
 
 
 def outcome_text(report: Mapping[str, Any]) -> str:
     """Return what was gained and lost."""
-    return " ".join((tr(VERDICTS[report["verdict"]]), *_facts(report)))
+    return sentences((tr(VERDICTS[report["verdict"]]), *_facts(report)))
 
 
 def remedies_text(remedies: Sequence[str]) -> str:
     """Return what to try next; empty where there is nothing to be mended."""
     if not remedies:
         return ""
-    return tr("To try: {remedies}.").format(remedies="; ".join(tr(REMEDIES[name]) for name in remedies))
+    return tr("To try: {remedies}.").format(remedies=tr("; ").join(tr(REMEDIES[name]) for name in remedies))
 
 
 def answers_text(answers: Sequence[Mapping[str, Any]]) -> str:

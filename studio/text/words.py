@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from studio.i18n import gettext_noop, tr
+from studio.i18n import gettext_noop, sentences, tr
 from studio.text.numbers import share_text
 
 STAGES = {
@@ -114,7 +114,7 @@ def interruption_text(cause: str, code: int | None = None) -> str:
     if code is None:
         return sentence
     ended = tr("signal {number}").format(number=-code) if code < 0 else tr("exit status {number}").format(number=code)
-    return f"{sentence[:-1]} ({ended}){sentence[-1]}"  # in front of the full stop
+    return tr("{facts} ({detail}).").format(facts=sentence[:-1], detail=ended)  # in front of the full stop
 
 
 def kernels_text(kernels: str, tried: Sequence[Mapping[str, Any]]) -> str:
@@ -124,7 +124,7 @@ def kernels_text(kernels: str, tried: Sequence[Mapping[str, Any]]) -> str:
         for one in tried
         if one["outcome"] in KERNELS_REFUSED
     ]
-    return " ".join((tr(KERNELS[kernels]), *refused))
+    return sentences((tr(KERNELS[kernels]), *refused))
 
 
 def component_text(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -233,6 +234,11 @@ def build_actions(bar: QMenuBar, owner: QObject, handlers: Mapping[str, Callable
     return actions
 
 
+def without_key(title: str) -> str:
+    """Return a title without the mark of its Alt key: `&Start` is Start, and 开始(&S) is 开始."""
+    return re.sub(r"\(&\w\)|&(&?)", r"\1", title)
+
+
 def _build_menus(bar: QMenuBar) -> dict[str, QMenu]:
     for menu in bar.findChildren(QMenu, options=Qt.FindChildOption.FindDirectChildrenOnly):
         menu.deleteLater()
@@ -249,9 +255,9 @@ def _build(command: Command, owner: QObject) -> QAction:
     action = QAction(tr(command.title), owner)
     action.setObjectName(command.name)
     action.setShortcut(QKeySequence(command.shortcut))
-    words = tr(command.tooltip) or action.text().replace("&", "")
+    words = tr(command.tooltip) or without_key(action.text())
     shortcut = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
-    action.setToolTip(f"{words} ({shortcut})" if shortcut else words)
+    action.setToolTip(tr("{words} ({detail})").format(words=words, detail=shortcut) if shortcut else words)
     if command.icon:
         icons.bind(action, command.icon, "muted")
     return action

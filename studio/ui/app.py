@@ -14,24 +14,22 @@ from types import TracebackType
 from typing import Any, cast
 
 from PySide6.QtCore import (
-    QLibraryInfo,
-    QLocale,
     QObject,
     Qt,
     QTimer,
     QtMsgType,
-    QTranslator,
     qInstallMessageHandler,
 )
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication
 
-from studio.i18n import set_language, tr
+from studio.i18n import tr
 from studio.paths import resource
 from studio.runner import actions
 from studio.runner.signals import on_signals
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
+from studio.ui.language import speak
 from studio.ui.main_window import MainWindow
 from studio.ui.plain_text import PlainText
 from studio.ui.settings import Settings
@@ -59,8 +57,7 @@ def main(model: str = "", data: str = "") -> int:
     """
     app = make_application()
     settings = Settings()
-    set_language(settings.language)
-    _translate_qt(app, settings.language)
+    speak(settings.language)
     theme.install(app, settings.theme)
     app.setWindowIcon(icons.app_icon())
     MainThreadCollector(app)
@@ -110,14 +107,6 @@ def fill(window: MainWindow, model: str = "", data: str = "") -> None:
     window.setup.set_tables(first_tables(window.context.settings, model, data))
     window.prepare_pages()
     window.continuing.look()
-
-
-def _translate_qt(app: QApplication, language: str) -> None:
-    """Qt's own words, in file dialogs and context menus."""
-    QLocale.setDefault(QLocale(language))
-    translator = QTranslator(app)
-    if translator.load(QLocale(language), "qtbase", "_", QLibraryInfo.path(QLibraryInfo.LibraryPath.TranslationsPath)):
-        app.installTranslator(translator)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from studio.config import RunConfig
 from studio.errors import StudioError
 from studio.events import CheckpointFailed, CheckpointSaved, RunFailed, RunFinished, RunResumed
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 from studio.paths import home
 from studio.runner.controller import Controller
 from studio.runner.numerics import ended_words, remedy_words
@@ -161,15 +161,15 @@ class AppContext(QObject):
             self.queue_changed.emit()
         words = tr("{run} in the queue could not start and was passed over: {problem}")
         passed = [run for run in self.queue.runs if run.problem and run not in before]
-        sentences = [words.format(run=run.title, problem=run.problem) for run in passed]
+        said = [words.format(run=run.title, problem=run.problem) for run in passed]
         if started is not None:
             self._show_live(RunRecord(self.controller.folder))
             if last is not None and last.folder and last.state.status in ("failed", "interrupted"):
                 words = tr("{run} failed, and the queue goes on with {next}. {reason}")
                 name, reason = last.folder.name, last.state.sentence
-                sentences.append(words.format(run=name, next=started.title, reason=reason))
-        if sentences:
-            self.message.emit(" ".join(sentences))
+                said.append(words.format(run=name, next=started.title, reason=reason))
+        if said:
+            self.message.emit(sentences(said))
 
     def toggle_pause(self) -> None:
         """Have the run wait, or go on."""

@@ -22,17 +22,18 @@ from PySide6.QtWidgets import (
 from studio import __version__
 from studio.config import RunConfig, read_config
 from studio.errors import StudioError
-from studio.i18n import LANGUAGES, set_language, tr
+from studio.i18n import LANGUAGES, tr
 from studio.runner.continuing import LeftRuns
 from studio.runner.numerics import remedied
 from studio.runs import RunFolder
 from studio.ui import icons, theme
-from studio.ui.actions import PAGES, TITLES, build_actions
+from studio.ui.actions import PAGES, TITLES, build_actions, without_key
 from studio.ui.bridge import AppContext
 from studio.ui.closing import Closing
 from studio.ui.continuing import Continuing
 from studio.ui.folders import show_folder
 from studio.ui.job import Job
+from studio.ui.language import speak
 from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.setup.page import SetupPage
@@ -173,7 +174,7 @@ class MainWindow(QMainWindow):
         button = QToolButton()
         button.setProperty("kind", "rail")
         button.setCheckable(True)
-        button.setText(action.text().replace("&", ""))
+        button.setText(without_key(action.text()))
         button.setAccessibleName(button.text())
         button.setToolTip(action.toolTip())
         button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
@@ -344,7 +345,7 @@ class MainWindow(QMainWindow):
             # Their answers are for the pages that there are now.
             self._show_message(tr("The language changes at the next start, because something is still under way."))
             return
-        set_language(language)
+        speak(language)
         tables = self.setup.tables()
         self._commands.deleteLater()
         self._build()

@@ -319,6 +319,14 @@ def test_a_chinese_terminal_gets_chinese_where_there_is_a_catalogue(
     assert languages == ["zh_CN"]
 
 
+def test_a_chinese_windows_sets_no_variable_and_gets_chinese(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("locale.getlocale", lambda: ("Chinese (Simplified)_China", "936"))
+    answer = command("--help")
+    assert "微调" in answer.out
+
+
 def test_python_dash_m_studio_is_the_same_program(tmp_path: Path) -> None:
     finished = subprocess.run(
         [sys.executable, "-m", "studio", "runs", "--runs", str(tmp_path), "--json"],

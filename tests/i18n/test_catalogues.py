@@ -89,18 +89,20 @@ def test_all_ways_of_marking_a_text_are_found(tmp_path: Path) -> None:
         'tr("{count:,} rows "\n   "of 5 % of")\n'
         'trn("{n} run", "{n} runs", n)\n'
         'x: int = option(3, "Rank", "Its help.", unit=gettext_noop("rows"))\n'
-        'tr(A)\nf("no text")\n',
+        'tr(A)\nf("no text")\n'
+        """f'<b>{tr("inside")}</b> {x!r}'\n""",
         encoding="utf-8",
     )
     found = [message for message in CATALOGUE.extracted(tmp_path) if message.id]
-    assert [message.id for message in found] == [
+    assert {message.id for message in found} == {
         "a title",
         "{count:,} rows of 5 % of",
         ("{n} run", "{n} runs"),
         "Rank",
-        "rows",
         "Its help.",
-    ]
+        "rows",
+        "inside",
+    }
     assert not [message for message in found if "python-format" in message.flags]
 
 

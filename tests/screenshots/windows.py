@@ -12,6 +12,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 from PySide6.QtWidgets import QDialog, QWidget
 
 from studio.events import RunFinished
+from studio.i18n import language
 from studio.runner.controller import Controller
 from studio.runner.queue import RunQueue
 from studio.runner.record import RunRecord
@@ -48,6 +49,7 @@ def offscreen_context(controller: Controller | None = None) -> AppContext:
     folder = Path(tempfile.mkdtemp(prefix="studio-render-"))
     settings = Settings(folder / "settings.ini")
     settings.runs_root = folder / "runs"
+    settings.language = language()
     return AppContext(settings, controller, RunQueue(folder / "queue.json"))
 
 

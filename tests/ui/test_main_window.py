@@ -295,9 +295,13 @@ def test_another_language_rebuilds_the_window_and_keeps_what_was_set(ready: Main
     assert ready.context.settings.language == "zh_CN"
     assert ready.setup.tables() == before
     assert ready.actions_by_name["language_zh_CN"].isChecked()
+    assert ready.rail["setup"].text() == "设置"
+    assert ready.run_bar.start.accessibleName() == "开始"  # the key is for the menu: 开始(&S)
+    assert QApplication.translate("QPlatformTheme", "Cancel") == "取消"  # in Qt's own dialogs
     assert len(ready.menuBar().actions()) == 5
     qtbot.waitUntil(lambda: ready.setup.start_problem() == "")
     ready.actions_by_name["language_en"].trigger()
+    assert QApplication.translate("QPlatformTheme", "Cancel") == "Cancel"
 
 
 def test_a_page_may_offer_the_configuration_of_a_run(ready: MainWindow, tmp_path: Path) -> None:

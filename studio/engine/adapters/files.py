@@ -174,5 +174,5 @@ def _check_weights(model: PreTrainedModel, info: AdapterInfo, tensors: dict[str,
         raise ModelError(
             tr(
                 "The adapter in {folder} does not fit this model: {names} are missing, too many or of another shape."
-            ).format(folder=folder, names=", ".join(wrong[:3]))
+            ).format(folder=folder, names=tr(", ").join(wrong[:3]))
         )

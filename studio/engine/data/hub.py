@@ -139,8 +139,8 @@ def _downloaded_before(record: Path) -> list[str]:
 def _why_no_files(dataset: _Dataset, configs: Collection[str], splits: Collection[str], **_: object) -> str:
     if configs and dataset.config not in configs and len(configs) > 1:
         words = tr("{repository} has several configurations ({names}); write {repository}:CONFIGURATION:SPLIT")
-        return words.format(repository=dataset.name, names=", ".join(configs))
+        return words.format(repository=dataset.name, names=tr(", ").join(configs))
     if splits:
         words = tr("{repository} has these splits: {names}; write {repository}:SPLIT")
-        return words.format(repository=dataset.name, names=", ".join(splits))
+        return words.format(repository=dataset.name, names=tr(", ").join(splits))
     return tr("{repository} holds no data files that can be read").format(repository=dataset.name)

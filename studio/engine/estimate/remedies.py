@@ -70,13 +70,16 @@ def refusal(info: ModelInfo, config: RunConfig, found: Plan) -> str:
     enough = [remedy for remedy in remedies(info, config, found.place) if remedy.fits]
     if not enough:
         return sentence + " " + tr("Take a smaller model.")
-    ways = "; ".join(f"{options_text(remedy)} ({size_text(remedy.total_bytes)})" for remedy in enough)
+    ways = tr("; ").join(
+        tr("{words} ({detail})").format(words=options_text(remedy), detail=size_text(remedy.total_bytes))
+        for remedy in enough
+    )
     return sentence + " " + tr("What would fit: {ways}.").format(ways=ways)
 
 
 def options_text(remedy: Remedy) -> str:
     """Return the options that a remedy sets, such as "precision.base_dtype = nf4"."""
-    return ", ".join(f"{key} = {value}" for key, value in remedy.overrides.items())
+    return tr(", ").join(f"{key} = {value}" for key, value in remedy.overrides.items())
 
 
 def apply_remedy(config: RunConfig, overrides: Mapping[str, Any]) -> RunConfig:

@@ -168,7 +168,7 @@ def _complete(folder: Path, stored: StoredModel) -> StoredModel:
     if stored.problems:
         raise ModelError(
             tr("The weights in {folder} do not fit the model: {names}.").format(
-                folder=folder, names=", ".join(stored.problems[:3])
+                folder=folder, names=tr(", ").join(stored.problems[:3])
             )
         )
     return stored

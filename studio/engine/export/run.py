@@ -65,7 +65,7 @@ def export_run(
     if dtype != "auto" and spec.choose_dtype(dtype, "") not in spec.dtypes:
         raise ConfigError(
             tr("The export target {target} cannot be saved as {dtype}; choose auto or {known}.").format(
-                target=spec.name, dtype=dtype, known=", ".join(spec.dtypes)
+                target=spec.name, dtype=dtype, known=tr(", ").join(spec.dtypes)
             )
         )
     source = open_source(folder, progress)

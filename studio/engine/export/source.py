@@ -104,7 +104,7 @@ def _compare_trained_part(folder: RunFolder) -> bool:
             tr(
                 "The trained part in {folder} is not what training saved ({files}); "
                 "put the old files back, or train again."
-            ).format(folder=folder.adapter, files=", ".join(changed))
+            ).format(folder=folder.adapter, files=tr(", ").join(changed))
         )
     return True
 
@@ -128,7 +128,7 @@ def _compare_base(folder: RunFolder, base: Path, now: dict[str, FilePrint]) -> L
             tr(
                 "The base model in {base} has changed since this run was trained ({files}); "
                 "put the old files back, or train again."
-            ).format(base=base, files=", ".join(changed))
+            ).format(base=base, files=tr(", ").join(changed))
         )
     return "weights" if others is None else "all"
 

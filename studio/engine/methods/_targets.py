@@ -192,4 +192,4 @@ def _refusal(name: str, layers: Sequence[LinearShape], words: Sequence[str]) -> 
         )
     else:
         sentence = tr("method.target_modules: {name} is not the name of a linear layer of this model; it has {known}.")
-    return sentence.format(name=name, known=", ".join(known[:12]), nearest=tr(" or ").join(nearest))
+    return sentence.format(name=name, known=tr(", ").join(known[:12]), nearest=tr(" or ").join(nearest))

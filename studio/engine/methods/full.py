@@ -178,10 +178,10 @@ def _is_frozen(name: str, config: FullConfig) -> bool:
 def _refuse_unfit(folder: Path, report: dict[str, Any]) -> None:
     """Raise `ModelError` where transformers would make up what is missing at random, or leave out what has no place."""
     if missing := sorted(report["missing_keys"]):
-        names = ", ".join(missing[:3])
+        names = tr(", ").join(missing[:3])
         raise ModelError(tr("The trained weights in {folder} lack {names}.").format(folder=folder, names=names))
     if strange := sorted([*report["unexpected_keys"], *(name for name, *_ in report["mismatched_keys"])]):
-        names = ", ".join(strange[:3])
+        names = tr(", ").join(strange[:3])
         raise ModelError(
             tr("The trained weights in {folder} do not fit the base: it has no {names} of that shape.").format(
                 folder=folder, names=names

@@ -84,7 +84,7 @@ class LoraConfig(MethodConfig):
     )
     init: Literal["kaiming", "gaussian", "pissa"] = option(
         "kaiming",
-        "Start",
+        "Initialisation",
         "Kaiming and Gaussian are random values for A; B starts at zero, so training starts at the base. PiSSA "
         "starts A and B at the principal components of the weights (Meng et al. 2024), which learns faster; it "
         "needs a base that is not quantised, goes without dropout, and is saved as a LoRA of twice the rank.",

@@ -32,7 +32,7 @@ class PromptTuningConfig(SoftPromptConfig):
     name: Literal["prompt-tuning"] = "prompt-tuning"
     init: Literal["random", "vocabulary", "text"] = option(
         "vocabulary",
-        "Start",
+        "Initialisation",
         "Vocabulary starts at common words of the model, text at the words of a text that says what is asked, and "
         "random at noise of the size of words. Words learn faster, most of all in small models.",
         labels={
@@ -44,7 +44,7 @@ class PromptTuningConfig(SoftPromptConfig):
     init_text: str = option(
         "",
         "Text to start at",
-        "Only for Start = Text: an instruction, cut or repeated to the number of virtual tokens.",
+        "Only for Initialisation = Text: an instruction, cut or repeated to the number of virtual tokens.",
         when=("init", "text"),
     )
 

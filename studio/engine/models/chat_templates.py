@@ -70,7 +70,7 @@ def install_template(tokenizer: PreTrainedTokenizerBase, name: ShippedTemplate) 
             tr(
                 "model.chat_template = {name}: the tokenizer does not know {tokens}; take headings, which needs no "
                 "tokens of its own."
-            ).format(name=name, tokens=", ".join(missing))
+            ).format(name=name, tokens=tr(", ").join(missing))
         )
     if template.end:
         tokenizer.add_special_tokens({"eos_token": AddedToken(template.end, normalized=False, special=True)})

@@ -98,7 +98,7 @@ def _model_in(folder: Path) -> Path:
 
 
 def _several(words: str, folder: Path, names: list[str]) -> ModelError:
-    named = ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
+    named = tr(", ").join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
     return ModelError(words.format(folder=folder, count=len(names), names=named))
 
 

@@ -48,7 +48,7 @@ def _of_template(tokenizer: TokenizerFiles, trial: Trial | None) -> list[_Eviden
     if trial is None:
         evidence = [_Evidence(tr("It has no chat template."), -3)]
         if tokenizer.chat_tokens:
-            tokens = ", ".join(tokenizer.chat_tokens)
+            tokens = tr(", ").join(tokenizer.chat_tokens)
             evidence.append(
                 _Evidence(tr("Its tokenizer knows {tokens}, but no template uses them.").format(tokens=tokens), 0)
             )

@@ -19,7 +19,9 @@ def wider_format(remedies: Remedies, otherwise: str = "") -> str:
         if "use_bf16" in remedies
         else tr("Use fp32 (this device has no bf16)")
     )
-    return f"{advice}, {otherwise}." if otherwise else f"{advice}."
+    if otherwise:
+        advice = tr("{first}, {second}").format(first=advice, second=otherwise)
+    return tr("{facts}.").format(facts=advice)
 
 
 def begins_in(evidence: Evidence) -> str:
@@ -46,7 +48,7 @@ def on_rows(evidence: Evidence) -> str:
         for row in rows[:SHOWN_ROWS]
     ]
     more = tr(" and {count} more").format(count=len(rows) - SHOWN_ROWS) if len(rows) > SHOWN_ROWS else ""
-    shown = ", ".join(named) + more
+    shown = tr(", ").join(named) + more
     tried = evidence.get("rows_tried", 0)
     if not tried:
         return " " + tr("Rows: {rows}.").format(rows=shown)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from studio.config.precision import PrecisionConfig, check_precision
 from studio.engine.precision import PRECISIONS, Precision
 from studio.errors import ConfigError
-from studio.i18n import gettext_noop, tr
+from studio.i18n import gettext_noop, sentences, tr
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +58,7 @@ REASONS = {
 def reason_text(reasons: Iterable[str], precision: str, frozen: str = "") -> str:
     """Return reasons for a precision in words; `frozen` is the format of frozen weights, where they speak of it."""
     words = (PRECISIONS.get(precision).for_study if code == "for_study" else REASONS[code] for code in reasons)
-    return " ".join(map(tr, words)).format(format=frozen)
+    return sentences(map(tr, words)).format(format=frozen)
 
 
 def choose_precision(config: PrecisionConfig, device: torch.device, stored: str) -> tuple[Precision, str]:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 from studio.engine.precision import PRECISIONS
 from studio.engine.precision.choose import reason_text
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 from studio.text.numbers import share_text, size_text
 
 Status: TypeAlias = Literal["measured", "not_finite", "unavailable", "failed"]
@@ -137,7 +137,7 @@ def recommend(rows: Sequence[ProbeRow]) -> tuple[str | None, str]:
         words = tr("{title} is the nearest to fp32 that works here, but: {objection}")
         return best.precision, words.format(title=best.title, objection=objection(best))
     best = _best(sound)
-    return best.precision, " ".join(_reasons(best, sound, _named(REFERENCE, measured)))
+    return best.precision, sentences(_reasons(best, sound, _named(REFERENCE, measured)))
 
 
 def _distance(row: ProbeRow) -> float:

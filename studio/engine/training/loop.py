@@ -23,7 +23,7 @@ from studio.engine.training.state import Emit, Position, progress_events
 from studio.engine.training.trainer import Attempt, Trainer
 from studio.errors import Cancelled, TrainingError
 from studio.events import EvaluationCompleted, OverflowDiagnosed, RunResumed, StepCompleted
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 
 if TYPE_CHECKING:
     from studio.engine.data.rows import TokenizedRow
@@ -305,8 +305,8 @@ class Loop:
         kept = tr("The weights are those of the last good update, {update}.").format(update=self.position.update)
         if verdict := self._monitor.newest:
             stopped = tr("Training stopped at step {step}.").format(step=done.step)
-            return " ".join((stopped, *verdict_words(verdict), kept))
-        where = ", ".join(f"{row.source}:{row.number}" for row in rows[:4])
+            return sentences((stopped, *verdict_words(verdict), kept))
+        where = tr(", ").join(f"{row.source}:{row.number}" for row in rows[:4])
         stopped = tr(
             "Training stopped at step {step}: steps keep failing (loss {loss}, gradient norm {norm}), last on the rows "
             "{rows}; take fp32 or bf16, or a smaller learning rate."

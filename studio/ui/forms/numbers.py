@@ -45,7 +45,7 @@ def bounds_text(spec: OptionSpec) -> str:
         parts.append(f"{'>' if spec.exclusive_minimum else '≥'} {number_text(spec.minimum)}")
     if spec.maximum is not None:
         parts.append(f"{'<' if spec.exclusive_maximum else '≤'} {number_text(spec.maximum)}")
-    return ", ".join(parts)
+    return tr(", ").join(parts)
 
 
 def _whole(text: str) -> int:

@@ -124,7 +124,7 @@ class MethodModel(TableModel):
             case Qt.ItemDataRole.ToolTipRole:
                 return self._tooltip(row, column)
             case Qt.ItemDataRole.AccessibleTextRole if column == MEMORY and row.estimate is not None:
-                return f"{self._text(row, column)}: {parts_text(row.estimate.bytes)}"
+                return tr("{name}: {value}").format(name=self._text(row, column), value=parts_text(row.estimate.bytes))
             case Qt.ItemDataRole.TextAlignmentRole:
                 return LEFT if row.problem else COLUMNS[column].alignment
             case Qt.ItemDataRole.DecorationRole if column == TRAINED and row.problem:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtWidgets import QWidget
 
+from studio.i18n import sentences
 from studio.runner.record import RunRecord
 from studio.text import numbers
 from studio.ui.override import override
@@ -60,7 +61,7 @@ class LineChart(TimelinePlot):
     def summary(self) -> str:
         if message := self.empty_message():
             return message
-        return " ".join(curve.in_words() for curve in self.curves if len(curve.series) and curve.style.title)
+        return sentences(curve.in_words() for curve in self.curves if len(curve.series) and curve.style.title)
 
     @override
     def apply_theme(self) -> None:

@@ -9,6 +9,7 @@ from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QPushButton, QToolButton
 
 from studio.ui import icons, theme
+from studio.ui.actions import without_key
 
 Kind = Literal["plain", "primary", "quiet", "danger"]
 _ICON_COLOURS: dict[Kind, str] = {"plain": "text", "primary": "on_accent", "quiet": "accent", "danger": "bad"}
@@ -19,7 +20,7 @@ def push_button(text: str, kind: Kind = "plain", icon: str = "", tooltip: str = 
     # A no-break space keeps the words off the icon; the style leaves too little between them.
     button = QPushButton(f"\u00a0{text}" if icon else text)
     _set_kind(button, kind)
-    button.setAccessibleName(text.replace("&", ""))
+    button.setAccessibleName(without_key(text))
     button.setToolTip(tooltip)
     if icon:
         icons.bind(button, icon, _ICON_COLOURS[kind])
@@ -63,7 +64,7 @@ class ActionButton(QPushButton):
             set_look(self, icon, kind)
 
     def _follow(self) -> None:
-        name = self._action.text().replace("&", "")
+        name = without_key(self._action.text())
         self.setEnabled(self._action.isEnabled())
         self.setText(f"\u00a0{name}")
         self.setAccessibleName(name)

@@ -10,7 +10,7 @@ from PySide6.QtGui import QColor, QPainter, QPainterPath, QPaintEvent
 from PySide6.QtWidgets import QLabel, QPushButton, QSizePolicy, QWidget
 
 from studio.events import MemoryMeasured
-from studio.i18n import gettext_noop, tr
+from studio.i18n import gettext_noop, sentences, tr
 from studio.runner.actions import Estimate, Remedy, options_text
 from studio.runner.memory_words import choices_text, measured_text, remedy_text, row_length_text, taken_text
 from studio.text.numbers import size_text
@@ -72,8 +72,12 @@ class MemoryBar(QWidget):
             self._legend.show_parts(estimate.bytes)
             self._bar.setAccessibleName(tr("Memory: {parts}").format(parts=parts_text(estimate.bytes)))
             how = choices_text(estimate)
-            sentences = (f"{how[:1].upper()}{how[1:]}.", taken_text(estimate), row_length_text(estimate))
-            self.choices.setText(" ".join(filter(None, sentences)))
+            said = (
+                tr("{facts}.").format(facts=f"{how[:1].upper()}{how[1:]}"),
+                taken_text(estimate),
+                row_length_text(estimate),
+            )
+            self.choices.setText(sentences(said))
             self._show_remedies(estimate)
 
     def show_measured(self, event: MemoryMeasured | None) -> None:
@@ -164,7 +168,7 @@ def paint_parts(painter: QPainter, area: QRectF, parts: Mapping[str, int], whole
 
 def parts_text(parts: Mapping[str, int]) -> str:
     """Return the parts of an estimate in words, such as "Weights 513 MB, Gradients 19 MB"."""
-    return ", ".join(f"{component_text(name)} {size_text(size)}" for name, size in _present(parts))
+    return tr(", ").join(f"{component_text(name)} {size_text(size)}" for name, size in _present(parts))
 
 
 def component_colour(name: str) -> QColor:

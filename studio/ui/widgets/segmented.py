@@ -8,6 +8,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QFont, QFontMetrics
 from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
+from studio.i18n import tr
 from studio.ui import theme
 
 
@@ -58,7 +59,7 @@ class Segmented(QFrame):
         """Give every button its name for screen readers, such as "Kind: Chat"."""
         self.setAccessibleName(name)
         for button in self._buttons.values():
-            button.setAccessibleName(f"{name}: {button.text()}")
+            button.setAccessibleName(tr("{name}: {value}").format(name=name, value=button.text()))
             button.setAccessibleDescription(description)
         self.setFocusProxy(next(iter(self._buttons.values())))
 

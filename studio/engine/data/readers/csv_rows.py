@@ -106,7 +106,9 @@ def _header(file: TextFile, cells: list[str]) -> list[str]:
             tr(
                 "{file}, line 1, does not look like column names ({cells}); "
                 "put a line of names first, such as {example}."
-            ).format(file=printable(file.path), cells=", ".join(n[:30] for n in names[:4]), example="prompt,completion")
+            ).format(
+                file=printable(file.path), cells=tr(", ").join(n[:30] for n in names[:4]), example="prompt,completion"
+            )
         )
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:

@@ -193,5 +193,5 @@ def _not_text(raw: bytes, offset: int, error: UnicodeDecodeError) -> str:
         byte=raw[error.start],
         offset=offset + error.start,
         encoding=error.encoding.upper(),
-        others=", ".join(likely_encodings(raw)) or "latin-1",
+        others=tr(", ").join(likely_encodings(raw)) or "latin-1",
     )

@@ -173,7 +173,7 @@ def architecture_of(config: Config) -> Architecture:
     if found is None:
         raise ExportError(
             tr("Models of the type {type} cannot be written as GGUF here; known are {known}.").format(
-                type=kind, known=", ".join(ARCHITECTURES)
+                type=kind, known=tr(", ").join(ARCHITECTURES)
             )
         )
     for key in ("hidden_activation", "hidden_act", "activation_function"):

@@ -56,7 +56,9 @@ class SelfContained(Bundle):
         taken = (file.name for file in _files(source))
         wrong = sorted(name for name in taken if prints.get(name) != source.base_files.get(name))
         if wrong:
-            raise ValueError(tr("the base in it is not the base of the run: {files}").format(files=", ".join(wrong)))
+            raise ValueError(
+                tr("the base in it is not the base of the run: {files}").format(files=tr(", ").join(wrong))
+            )
         return open_with_loader(source, folder, folder / BASE)
 
 

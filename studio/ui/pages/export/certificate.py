@@ -119,7 +119,9 @@ def _check_row(check: Check) -> QWidget:
     value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop)
     value.setToolTip(tr("What was measured, and the limit it is held against"))
     widget = QWidget()
-    widget.setAccessibleName(f"{tr('passed') if check.passed else tr('failed')}: {check.text}")
+    widget.setAccessibleName(
+        tr("{name}: {value}").format(name=tr("passed") if check.passed else tr("failed"), value=check.text)
+    )
     above = Qt.AlignmentFlag.AlignTop
     hbox((Sign(check.passed, 2), 0, above), (meaning, 1), (value, 0, above), spacing=1.25, parent=widget)
     return widget

@@ -60,7 +60,7 @@ class FormatsCard(Card):
             for column, text in enumerate(_cells(row)):
                 self._put(text, "value" if column == 0 else "body", line, column)
         self._table.setAccessibleName(tr("What the formats cost"))
-        self._table.setAccessibleDescription("; ".join(", ".join(_cells(row)) for row in rows))
+        self._table.setAccessibleDescription(tr("; ").join(tr(", ").join(_cells(row)) for row in rows))
         self.setVisible(bool(rows))
 
     def _put(self, text: str, kind: Role, line: int, column: int) -> None:

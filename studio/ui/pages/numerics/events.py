@@ -181,7 +181,7 @@ class EventPanel(Card):
             words = label(value, "caption", wrap=True)
             words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             self._evidence.addRow(label(name, "caption"), words)
-            self._evidence_words.append(f"{name}: {value}")
+            self._evidence_words.append(tr("{name}: {value}").format(name=name, value=value))
 
     def _around(self, step: int) -> dict[str, Any]:
         """What the sample of exactly this step knows, if there is one."""

@@ -56,7 +56,7 @@ def _value(key: str, value: Any) -> str:
             return share_text(value, 1)
         return numbers.scale(value) if "scale" in key else numbers.brief(value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{_name(inner)} {_value(inner, one)}" for inner, one in value.items())
+        return tr(", ").join(f"{_name(inner)} {_value(inner, one)}" for inner, one in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return _listed(key, value)
     return tr(DIRECTIONS[value]) if key == "direction" and value in DIRECTIONS else str(value)
@@ -66,7 +66,7 @@ def _listed(key: str, values: Sequence[Any]) -> str:
     shown = [_row(value) if _is_row(value) else _value(key, value) for value in values[:MOST_ROWS]]
     if len(values) > MOST_ROWS:
         shown.append(tr("and {count} more").format(count=len(values) - MOST_ROWS))
-    return "\n".join(shown) if any(_is_row(value) for value in values) else ", ".join(shown)
+    return "\n".join(shown) if any(_is_row(value) for value in values) else tr(", ").join(shown)
 
 
 def _is_row(value: Any) -> bool:

@@ -38,7 +38,7 @@ class ZoneTile(QWidget):
     def show_share(self, text: str) -> None:
         """Show another share."""
         self.share.setText(text)
-        self.setAccessibleName(f"{tr(self._zone.title)}: {text}")
+        self.setAccessibleName(tr("{name}: {value}").format(name=tr(self._zone.title), value=text))
 
 
 class _Swatch(QWidget):

@@ -197,7 +197,7 @@ class DataCard(SectionCard):
     def _buttons(self) -> QWidget:
         self.add_file = push_button(tr("Add file …"), icon="add")
         self.add_file.clicked.connect(self._browse)
-        samples: QPushButton = push_button(tr("Samples"))
+        samples: QPushButton = push_button(tr("Sample data"))
         samples.setProperty("menu", True)
         menu = QMenu(samples)
         for name, title in SAMPLES.items():
@@ -302,7 +302,7 @@ class DataCard(SectionCard):
         self.system.show_misfit(misfit_of_system(known))
         rows = sum(inspection.rows for inspection in known)
         skipped = sum(inspection.skipped for inspection in known)
-        files = ", ".join(Path(source.path).name for source in self.sources)
+        files = tr(", ").join(Path(source.path).name for source in self.sources)
         if not self.sources:
             self.judge("", "", "none")
         elif unusable := self._unusable():
@@ -321,4 +321,4 @@ class DataCard(SectionCard):
             if found := sum(len(inspection.findings) for inspection in known):
                 facts.append(tr("1 finding") if found == 1 else tr("{count} findings").format(count=found))
             warned = misfit or any(source.needs_attention for source in self.sources)
-            self.judge(files, ", ".join(facts), "warning" if warned else "good")
+            self.judge(files, tr(", ").join(facts), "warning" if warned else "good")

@@ -47,7 +47,7 @@ class OutlineEntry(QAbstractButton):
         self._sign.setPixmap(sign_pixmap(level, self._title.fontMetrics().height(), self.devicePixelRatioF()))
         words = self.card.brief or tr("Not set yet")
         self._words.set_text(words)
-        self.setAccessibleName(f"{self._title.text()}: {words}")
+        self.setAccessibleName(tr("{name}: {value}").format(name=self._title.text(), value=words))
 
     @override
     def sizeHint(self) -> QSize:

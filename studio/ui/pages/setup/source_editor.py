@@ -286,7 +286,9 @@ class SourceEditor(QFrame):
 
 def _findings_text(findings: Sequence[Finding]) -> str:
     """Return a line that names findings with their counts."""
-    titles = ", ".join(f"{finding.title} ({finding.count:,})" for finding in findings)
+    titles = tr(", ").join(
+        tr("{words} ({detail})").format(words=finding.title, detail=f"{finding.count:,}") for finding in findings
+    )
     return tr("Findings: {titles}. The X-ray shows the rows, and what mends them.").format(titles=titles)
 
 

@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QWidget
 
 from studio.engine.disk import DISK_FULL
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 from studio.runner.numerics import verdict_title
 from studio.runner.record import RunState
 from studio.text import numbers
@@ -107,7 +107,7 @@ def _sentence(state: RunState) -> str:
         return state.sentence or tr("The run failed; the log has the details.")
     if state.status == "interrupted":
         cause = state.sentence or tr("The run was cut off: its process is gone, and left no reason.")
-        return f"{cause} {checkpoint_text(state)}"
+        return sentences((cause, checkpoint_text(state)))
     ended = tr("Stopped") if state.status == "stopped" else tr("Finished")
     if not state.update:
         return _nothing_learnt(state, ended)
@@ -118,8 +118,9 @@ def _sentence(state: RunState) -> str:
         words = tr("Validation loss went from {first} to {last}")
         first, last = numbers.number(state.first_validation_loss), numbers.number(state.validation_loss)
         measured = measured_rows_text(*state.validation_rows)
-        text = f"{text} {' '.join(filter(None, (words.format(first=first, last=last), measured)))}."
-    return f"{text} {tr(VERDICTS[state.report.verdict])}" if state.report else text
+        facts = " ".join(filter(None, (words.format(first=first, last=last), measured)))
+        text = sentences((text, tr("{facts}.").format(facts=facts)))
+    return sentences((text, tr(VERDICTS[state.report.verdict]) if state.report else ""))
 
 
 def _nothing_learnt(state: RunState, ended: str) -> str:

@@ -13,7 +13,7 @@ from PySide6.QtGui import QFocusEvent, QKeyEvent, QMouseEvent, QPainter, QPaintE
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from studio.exponents import FP16, Format, Histogram, Shares
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 from studio.runner.numerics import best_scales
 from studio.ui import theme
 from studio.ui.override import override
@@ -114,12 +114,12 @@ class ExponentView(QWidget):
         """Return the picture in words."""
         if self.histogram is None or self.shares is None:
             return self.message
-        sentences = (
+        said = (
             shares_text(self.shares, self.histogram.total, self.scale, self.fmt),
             best_text(self.best, self.fmt),
             recorded_text(self.histogram, self.recorded, self.scale),
         )
-        return " ".join(sentence for sentence in sentences if sentence)
+        return sentences(said)
 
     def places(self) -> Layout:
         """Return where everything is drawn."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from studio.exponents import Format, Histogram, Shares
-from studio.i18n import gettext_noop, tr
+from studio.i18n import gettext_noop, sentences, tr
 from studio.text import numbers
 from studio.text.numbers import share_text
 
@@ -106,16 +106,16 @@ def recorded_text(histogram: Histogram, scale: float | None, looked_at: float | 
         scale: the loss scale when it was recorded; `looked_at`: the scale that the shares are shown for.
     """
     total = max(1, histogram.total)
-    sentences = []
+    said = []
     if scale is not None and looked_at is not None and looked_at < scale:
-        sentences.append(tr("At least: what is flushed on its way also takes what would follow from it."))
+        said.append(tr("At least: what is flushed on its way also takes what would follow from it."))
     if histogram.zeros:
         at = "" if scale is None else numbers.scale(scale).partition(" ")[2].strip("()") or numbers.scale(scale)
-        sentences.append(_zeros_text(histogram, scale).format(share=share_text(histogram.zeros, total), scale=at))
+        said.append(_zeros_text(histogram, scale).format(share=share_text(histogram.zeros, total), scale=at))
     if histogram.non_finite:
         words = tr("{share} were not finite when recorded, which counts as overflow.")
-        sentences.append(words.format(share=share_text(histogram.non_finite, total)))
-    return " ".join(sentences)
+        said.append(words.format(share=share_text(histogram.non_finite, total)))
+    return sentences(said)
 
 
 def _zeros_text(histogram: Histogram, scale: float | None) -> str:

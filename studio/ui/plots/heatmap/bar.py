@@ -32,7 +32,7 @@ class ColourBar(QWidget):
     def show_shares(self, shares: bool) -> None:
         """Explain shares from 0 to 100 %, or powers of two with the limits of fp16."""
         self._shares = shares
-        marks = ", ".join(text for _, text in self._marks())
+        marks = tr(", ").join(text for _, text in self._marks())
         self.setAccessibleDescription(tr("Limits on the colours, from the top: {marks}").format(marks=marks))
         self.update()
 

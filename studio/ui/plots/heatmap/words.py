@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from studio.events import NumericsSampled
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 from studio.runner.numerics import Direction
 from studio.text import numbers
 from studio.text.numbers import share_text
@@ -42,11 +42,11 @@ def summary_text(sample: NumericsSampled, names: list[str], direction: Direction
     bad = sum(share > 0 for share in getattr(sample, f"{direction}_non_finite"))
     if bad:
         words = tr("Step {step}: not finite in {count} modules, first in {name}.")
-        return counts + " " + words.format(step=f"{sample.step:,}", count=bad, name=names[found])
+        return sentences((counts, words.format(step=f"{sample.step:,}", count=bad, name=names[found])))
     largest = getattr(sample, f"{direction}_largest")[found]
     words = tr("Step {step}: the {largest}, in {name}.")
     text = _largest_text(largest, sample.grad_scale, direction)
-    return counts + " " + words.format(step=f"{sample.step:,}", largest=text, name=names[found])
+    return sentences((counts, words.format(step=f"{sample.step:,}", largest=text, name=names[found])))
 
 
 def _largest_text(largest: float, scale: float | None, direction: Direction) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from studio.i18n import gettext_noop, tr
+from studio.i18n import gettext_noop, sentences, tr
 from studio.runner.numerics import floor_steps, scale_growths, verdict_words
 from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
@@ -56,7 +56,7 @@ def validation_text(record: RunRecord, step: int) -> str:
 
 def verdict_text(record: RunRecord, step: int) -> str:
     """Return what the diagnosis said at a step."""
-    return " ".join(verdict_words(verdict)[0] for verdict in record.verdicts if verdict.step == step)
+    return sentences(verdict_words(verdict)[0] for verdict in record.verdicts if verdict.step == step)
 
 
 def _place(series: MetricSeries, step: int) -> int:

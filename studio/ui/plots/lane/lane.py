@@ -114,7 +114,9 @@ class EventLane(TimelinePlot):
             skipped=f"{len(self.record.skips):,}", attempted=f"{self.record.state.step:,}"
         )
         verdicts = self.record.verdicts
-        return f"{plain}: {tr(verdict_title(verdicts[-1].verdict))}" if verdicts else plain
+        if not verdicts:
+            return plain
+        return tr("{name}: {value}").format(name=plain, value=tr(verdict_title(verdicts[-1].verdict)))
 
     def event_near(self, x: float, row: int | None = None) -> Event | None:
         """Return the event nearest to a pixel from the left edge, if it is within reach."""

@@ -1,10 +1,10 @@
-"""The form of a sentence that goes with a number."""
+"""How texts are put together in a language: numbers in them, lists, and sentences one after the other."""
 
 from __future__ import annotations
 
 import pytest
 
-from studio.i18n import set_language, trn, untranslated
+from studio.i18n import sentences, set_language, tr, trn, untranslated
 
 
 @pytest.mark.parametrize(("n", "words"), [(0, "0 runs"), (1, "1 run"), (2, "2 runs")])
@@ -24,3 +24,13 @@ def test_what_is_written_untranslated_is_english() -> None:
     with untranslated():
         assert trn("one row", "rows", 1) == "one row"
         assert trn("one row", "rows", 2) == "rows"
+
+
+def test_sentences_stand_one_after_the_other_and_a_full_width_stop_needs_no_space() -> None:
+    assert sentences(("It ended.", "", "It is saved.")) == "It ended. It is saved."
+    assert sentences(("已结束。", "", "已保存。")) == "已结束。已保存。"
+
+
+def test_lists_have_the_separator_of_the_language() -> None:
+    set_language("zh_CN")
+    assert tr(", ").join(("LoRA", "IA3")) == "LoRA、IA3"
