@@ -30,6 +30,9 @@ from studio.engine.estimate.remedies import apply_remedy as apply_remedy
 from studio.engine.estimate.remedies import options_text as options_text
 from studio.engine.export import TARGETS, Target
 from studio.engine.hub.address import Kind as Kind
+from studio.engine.hub.address import choose_hub as choose_hub
+from studio.engine.hub.address import given_hub as given_hub
+from studio.engine.hub.address import hub_name as hub_name
 from studio.engine.hub.api import HubError
 from studio.engine.hub.download import discard, download_model
 from studio.engine.hub.folders import list_downloaded as list_downloaded
@@ -38,7 +41,7 @@ from studio.engine.hub.search import Found as Found
 from studio.engine.hub.search import search
 from studio.engine.hub.token import save_token as save_token
 from studio.engine.methods import METHODS, Method, suggestions_of
-from studio.engine.models.find import resolve_model
+from studio.engine.models.find import could_be_hub_id, resolve_model
 from studio.engine.models.info import ModelInfo, as_configured
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.starter import fetch_starter as fetch_starter
@@ -78,13 +81,15 @@ class MethodRow:
     problem: str = ""
 
 
-PathKind = Literal["folder", "file", "nothing"]
+PathKind = Literal["folder", "file", "hub", "nothing"]
 
 
 def path_kind(path: str) -> PathKind:
-    """Return what stands at a path."""
+    """Return what stands at a path; "hub": nothing does, and it may be the id of a model on the hub."""
     place = expand_user(path)
-    return "folder" if os.path.isdir(place) else "file" if os.path.lexists(place) else "nothing"  # noqa: PTH112
+    if os.path.lexists(place):
+        return "folder" if os.path.isdir(place) else "file"  # noqa: PTH112
+    return "hub" if could_be_hub_id(path) else "nothing"
 
 
 def open_model(path_or_id: str, progress: Progress = no_progress) -> ModelInfo:

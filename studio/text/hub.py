@@ -14,6 +14,8 @@ _METHODS = {"full": gettext_noop("Full fine-tuning"), "lora": gettext_noop("LoRA
 
 def outlook_text(outlook: Any) -> str:
     """Return an `Outlook` in a few words: how the model can be trained here, or that it cannot."""
+    if outlook.unknown:
+        return tr("Not known")
     if outlook.problem:
         return tr("Cannot be trained here")
     size = size_text(outlook.total_bytes)
@@ -33,8 +35,8 @@ def way_text(outlook: Any) -> str:
 
 def outlook_sentence(outlook: Any) -> str:
     """Return an `Outlook` as a whole sentence."""
-    if outlook.problem:
-        return str(outlook.problem)
+    if outlook.unknown or outlook.problem:
+        return str(outlook.unknown or outlook.problem)
     facts = {
         "way": way_text(outlook),
         "size": size_text(outlook.total_bytes),

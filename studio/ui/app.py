@@ -58,6 +58,8 @@ def main(model: str = "", data: str = "") -> int:
     app = make_application()
     settings = Settings()
     speak(settings.language)
+    if settings.hub:
+        actions.choose_hub(settings.hub)
     theme.install(app, settings.theme)
     app.setWindowIcon(icons.app_icon())
     MainThreadCollector(app)

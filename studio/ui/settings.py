@@ -21,6 +21,7 @@ from studio.ui.theme import CHOICES, Choice
 log = logging.getLogger(__name__)
 
 RECENT_MODELS = 8
+RECENT_SEARCHES = 20
 MOST_BYTES = 1 << 24
 GEOMETRY_BYTES = 66  # of what `saveGeometry` returns
 T = TypeVar("T")
@@ -111,6 +112,26 @@ class Settings:
         """Put a model first among the recent ones."""
         others = [entry for entry in self.recent_models if entry != path_or_id]
         self._store.setValue("recent_models", json.dumps([path_or_id, *others][:RECENT_MODELS]))
+
+    @property
+    def hub(self) -> str:
+        """The address of the hub to be asked; empty: the usual one, or that of HF_ENDPOINT."""
+        chosen = self._text("hub")
+        return chosen if chosen.startswith(("http://", "https://")) else ""
+
+    @hub.setter
+    def hub(self, address: str) -> None:
+        self._store.setValue("hub", address)
+
+    @property
+    def recent_searches(self) -> tuple[str, ...]:
+        """Words that the hub was searched for, the last ones first."""
+        return tuple(words for words in self._json("recent_searches", list) if isinstance(words, str))
+
+    def remember_search(self, words: str) -> None:
+        """Put words first among the recent ones."""
+        others = [entry for entry in self.recent_searches if entry != words]
+        self._store.setValue("recent_searches", json.dumps([words, *others][:RECENT_SEARCHES]))
 
     @property
     def draft(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from PySide6.QtWidgets import QWidget
 
 from studio.paths import resource
-from studio.ui.dialogs.hub_dataset import HubDataset
+from studio.ui.dialogs.hub.dataset import HubDataset
 from studio.ui.dialogs.xray.dialog import XRayDialog
 from studio.ui.main_window import MainWindow
 from tests.screenshots import scripted_data

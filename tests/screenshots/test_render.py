@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 
 # One of each module of pages.
-PAGES = ("chat", "method_lora", "columns_asked", "laboratory_comparison", "export_gguf", "continue_changed")
+PAGES = (
+    "chat",
+    "method_lora",
+    "columns_asked",
+    "find_model_here",
+    "laboratory_comparison",
+    "export_gguf",
+    "continue_changed",
+)
 
 
 def test_pages_are_drawn_light_and_dark(tmp_path: Path) -> None:

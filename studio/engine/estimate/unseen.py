@@ -36,8 +36,9 @@ class Outlook:
         fits: whether there is memory for it now.
         method: the most thorough method that fits, or else the one that needs least; "" with a problem.
         precision: what it computes in; `base_dtype`: what frozen weights are stored in.
-        total_bytes: the memory that it takes, of `available_bytes` that are free.
+        total_bytes: the memory that it takes, of `available_bytes` that are free. 0 where that is not known.
         problem: a sentence that says why the model cannot be trained at all, or "".
+        unknown: a sentence that says why nothing is known of it, or "": its config.json could not be fetched.
     """
 
     fits: bool = False
@@ -48,6 +49,7 @@ class Outlook:
     available_bytes: int = 0
     parameters: int = 0
     problem: str = ""
+    unknown: str = ""
 
 
 def outlooks(models: Iterable[Found], tell: Callable[[str, Outlook], None], progress: Progress) -> None:
@@ -85,7 +87,7 @@ def _work(job: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     try:
         outlook = judge(describe(job["id"], fetch_json(job["id"], "config.json"), job["dtype"], job["bytes"]))
     except HubError as error:
-        outlook = Outlook(problem=tr("It cannot be told: {reason}.").format(reason=error))
+        outlook = Outlook(unknown=tr("Whether it can be trained here is not known: {reason}.").format(reason=error))
     except StudioError as error:
         outlook = Outlook(problem=str(error))
     return dataclasses.asdict(outlook)

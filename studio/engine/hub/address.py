@@ -7,6 +7,21 @@ from typing import Literal
 
 Kind = Literal["model", "dataset"]
 DEFAULT = "https://huggingface.co"
+_GIVEN = os.environ.get("HF_ENDPOINT", "")
+
+
+def choose_hub(address: str) -> None:
+    """Ask another hub from now on, in this process and in those it starts; "": the one that was there at the start."""
+    chosen = address or _GIVEN
+    if chosen:
+        os.environ["HF_ENDPOINT"] = chosen
+    else:
+        os.environ.pop("HF_ENDPOINT", None)  # an empty one would be an address without a name to other libraries
+
+
+def given_hub() -> str:
+    """Return the address of the hub that is asked where the user has chosen no other."""
+    return _GIVEN.strip().rstrip("/") or DEFAULT
 
 
 def endpoint() -> str:

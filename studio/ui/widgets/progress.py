@@ -6,6 +6,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QProgressBar, QWidget
 
 from studio.i18n import tr
+from studio.text.transfer import TransferRate
 from studio.text.words import progress_text
 from studio.ui.override import override
 from studio.ui.widgets.buttons import push_button
@@ -21,6 +22,7 @@ class TaskProgress(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._words = ElidedLabel()
+        self._rate = TransferRate()
         self.bar = thin_bar()
         self.cancel = push_button(tr("Cancel"), "quiet")
         self.cancel.clicked.connect(self._cancel)
@@ -32,7 +34,8 @@ class TaskProgress(QWidget):
     def report(self, stage: str, done: int, total: int) -> None:
         """Show how far the action is; `total` is 0 when that is not known."""
         if not self._cancelling:
-            self._words.set_text(progress_text(stage, done, total))
+            rate = self._rate.text(done, total) if stage == "downloading" and total else ""
+            self._words.set_text(" · ".join(filter(None, (progress_text(stage, done, total), rate))))
             show_share(self.bar, done, total)
         self.show()
 

@@ -121,6 +121,6 @@ def test_what_training_takes_is_told_from_config_json_alone(hub: LocalHub, tiny:
     assert "own/encoder is not a causal language model" in problems["own/encoder"]
     assert "brings program code of its own" in problems["own/program"]
     assert "absurdly large" in problems["own/absurd"]
-    assert "cannot be told" in problems["own/damaged"]
-    assert f"is gated: accept its terms on {hub.address}/own/gated" in problems["own/gated"]
+    assert "config.json of own/damaged is damaged" in told["own/damaged"].unknown
+    assert f"is gated: accept its terms on {hub.address}/own/gated" in told["own/gated"].unknown
     assert {file for file, _ in hub.ranges} <= {"config.json"}

@@ -8,7 +8,7 @@ from pytestqt.qtbot import QtBot
 
 from studio.config import DataSource
 from studio.engine.data.hub import _Dataset, _hub_dataset
-from studio.ui.dialogs.hub_dataset import HubDataset
+from studio.ui.dialogs.hub.dataset import HubDataset
 from studio.ui.main_window import MainWindow
 
 
@@ -36,7 +36,7 @@ def test_what_is_typed_is_what_the_engine_reads(
 
 
 def test_an_id_without_an_owner_is_not_added(qtbot: QtBot, window: MainWindow) -> None:
-    dialog = HubDataset(window)
+    dialog = HubDataset(window.context, window)
     for text in ("name", "owner/", "a/b/c", "owner/na me", "owner/name:split"):
         dialog.id.setText(text)
         assert not dialog.add.isEnabled()

@@ -20,6 +20,7 @@ from studio.runner.advice import Misfit, misfit_of_model
 from studio.text.advice import misfit_text, template_title
 from studio.text.numbers import count_text, size_text
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.hub.search import FindOnHub
 from studio.ui.forms.form import Form
 from studio.ui.job import Job
 from studio.ui.override import override
@@ -94,6 +95,8 @@ class ModelCard(SectionCard):
             return tr("Choose a model first.")
         if self.pending:
             return tr("The model is being checked.")
+        if self._found is None and self._path_kind == "nothing" and not self._error:
+            return tr("There is no model at {path}; choose another.").format(path=self.path.text().strip())
         if self._found is None:
             return self._error or tr("Press Enter in the Model field to get the model from the hub.")
         misfit = self._misfit()
@@ -123,6 +126,13 @@ class ModelCard(SectionCard):
         self.judge("", tr("Getting the starter model …"), "busy")
         self._starter.start(actions.fetch_starter)
         self._show_state()
+
+    def find_on_hub(self) -> None:
+        """Let the user search the hub, and choose what was downloaded."""
+        dialog = FindOnHub(self._context, "model", self)
+        dialog.taken.connect(self._choose)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
 
     def take(self, options: Mapping[str, str]) -> None:
         """Treat the model otherwise: options of `[model]` by dotted key."""
@@ -167,6 +177,10 @@ class ModelCard(SectionCard):
     def _choosing_row(self) -> QHBoxLayout:
         self._fetch = push_button(tr("Get from hub"), icon="download")
         self._fetch.clicked.connect(self.accept)
+        self.search_button = push_button(
+            tr("Find …"), icon="search", tooltip=tr("Search the hub for a model, and see what fits")
+        )
+        self.search_button.clicked.connect(self.find_on_hub)
         browse = push_button(tr("Browse …"), icon="folder")
         browse.clicked.connect(self._browse)
         recent = push_button(tr("Recent"))
@@ -174,7 +188,7 @@ class ModelCard(SectionCard):
         menu = QMenu(recent)
         menu.aboutToShow.connect(lambda: self._fill_recent(menu))
         recent.setMenu(menu)
-        return hbox((self.path, 1), self._fetch, browse, recent, spacing=1)
+        return hbox((self.path, 1), self._fetch, self.search_button, browse, recent, spacing=1)
 
     def _starter_offer(self) -> QFrame:
         self._offer = QFrame()
@@ -323,7 +337,7 @@ class ModelCard(SectionCard):
     def _show_state(self) -> None:
         text = self.path.text().strip()
         self._offer.setVisible(not text and not self._starter.running)
-        self._fetch.setVisible(bool(text) and self._found is None and self._path_kind == "nothing")
+        self._fetch.setVisible(bool(text) and self._found is None and self._path_kind == "hub")
         known = self._found is not None
         self._reasons.setVisible(known and bool(self._reasons.text()))
         self._trial.setVisible(known)

@@ -7,6 +7,8 @@ from PySide6.QtWidgets import QDialog, QLineEdit, QVBoxLayout, QWidget
 
 from studio.i18n import tr
 from studio.ui import theme
+from studio.ui.bridge import AppContext
+from studio.ui.dialogs.hub.search import FindOnHub
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.text import label
@@ -20,12 +22,16 @@ class HubDataset(QDialog):
 
     taken = Signal(str)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._context = context
         self.setWindowTitle(tr("Dataset of the hub"))
         self.id, self.subset, self.split = QLineEdit(), QLineEdit(), QLineEdit()
         self.leave = push_button(tr("Close"), "plain", tooltip=tr("Close without a change (Esc)"))
         self.add = push_button(tr("Add"), "primary", "add")
+        self.search_button = push_button(tr("Find …"), icon="search", tooltip=tr("Search the hub for a dataset"))
+        self.search_button.clicked.connect(self._find)
+        self.search_button.setAutoDefault(False)
         self.leave.setAutoDefault(False)
         self.add.setDefault(True)
         self.id.textChanged.connect(self._judge)
@@ -44,7 +50,7 @@ class HubDataset(QDialog):
                 self.subset, tr("Subset"), tr("None"), tr("Also called configuration; empty where there is one only")
             ),
             _field(self.split, tr("Split"), tr("All"), tr("Such as train, validation or test")),
-            hbox(STRETCH, self.leave, self.add, spacing=1),
+            hbox(self.search_button, STRETCH, self.leave, self.add, spacing=1),
             spacing=1.5,
             margins=(3, 3, 3, 2),
             parent=self,
@@ -61,6 +67,12 @@ class HubDataset(QDialog):
         if subset:
             return f"{name}:{subset}:{split or _WHOLE}"
         return f"{name}:{split}" if split else name
+
+    def _find(self) -> None:
+        dialog = FindOnHub(self._context, "dataset", self)
+        dialog.taken.connect(self.id.setText)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
 
     def _judge(self) -> None:
         complete = bool(self.source())
