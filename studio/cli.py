@@ -29,6 +29,7 @@ from studio.commands import (
     train,
     window,
 )
+from studio.commands.arguments import translate_argparse
 from studio.commands.console import Console
 from studio.errors import ConfigError, StudioError
 from studio.i18n import set_language, tr
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; argparse exits with 2 on wrong arguments."""
     set_language(_language())
+    translate_argparse()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # A terminal that cannot show a character gets an escape in its place, not an error.

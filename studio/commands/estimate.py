@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from studio.commands.console import Commands, Console, add_command
+from studio.commands.console import Commands, Console, add_command, table_lines
 from studio.commands.train import add_config
 from studio.config import read_config
 from studio.engine.methods import METHODS, Method
@@ -110,19 +110,21 @@ def _gigabytes(text: str) -> float:
 
 def _table_lines(rows: tuple[MethodRow, ...]) -> Iterator[str]:
     """One line per method: name, trained parameters and their share, saved patch, memory, merging, exports."""
-    width = max(len(row.name) for row in rows) + 2
-    columns = (tr("trained"), tr("share"), tr("patch"), tr("memory"))
-    yield " " * width + "".join(f"{title:>10}" for title in columns) + f"  {tr('merges'):<12}{tr('exports')}"
+    header = ("", tr("trained"), tr("share"), tr("patch"), tr("memory"), tr("merges"), tr("exports"))
+    cells = [(row.name, *_figures(row.name, row.estimate)) for row in rows if row.estimate is not None]
+    lines = table_lines((header, *cells), words=(0, 5, 6))
+    yield next(lines)
     for row in rows:
-        if row.estimate is None:
-            yield f"{row.name:<{width}}{row.problem}"
-            continue
-        needs, method = row.estimate, METHODS.get(row.name)
-        figures = (
-            count_text(needs.trainable_parameters),
-            share_text(needs.trainable_parameters, needs.total_parameters),
-            size_text(needs.patch_bytes),
-            size_text(needs.total_bytes),
-        )
-        cells = "".join(f"{figure:>10}" for figure in figures)
-        yield f"{row.name:<{width}}{cells}  {merging_text(method)[0]:<12}{exports_text(method)}"
+        yield f"{row.name}  {row.problem}" if row.estimate is None else next(lines)
+
+
+def _figures(name: str, needs: Estimate) -> tuple[str, ...]:
+    method = METHODS.get(name)
+    return (
+        count_text(needs.trainable_parameters),
+        share_text(needs.trainable_parameters, needs.total_parameters),
+        size_text(needs.patch_bytes),
+        size_text(needs.total_bytes),
+        merging_text(method)[0],
+        exports_text(method),
+    )

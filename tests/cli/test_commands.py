@@ -319,6 +319,16 @@ def test_a_chinese_terminal_gets_chinese_where_there_is_a_catalogue(
     assert languages == ["zh_CN"]
 
 
+def test_a_wrong_argument_is_refused_in_the_language_of_the_terminal(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    monkeypatch.delenv("LANGUAGE", raising=False)
+    answer = command("train")
+    assert answer.status == 2
+    assert "缺少必需的参数：CONFIG.toml" in answer.err
+
+
 def test_a_chinese_windows_sets_no_variable_and_gets_chinese(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("LC_ALL", "LC_MESSAGES", "LANG"):
         monkeypatch.delenv(variable, raising=False)

@@ -3,6 +3,7 @@
 from studio.engine.numerics.verdict import Verdict, Words
 from studio.errors import ConfigError
 from studio.events import OverflowDiagnosed
+from studio.i18n import sentences
 from studio.registry import Registry
 
 VERDICTS: Registry[type[Verdict]] = Registry("verdict", __name__, "VERDICT")
@@ -16,6 +17,7 @@ def verdict_words(event: OverflowDiagnosed) -> Words:
     Another version may have found other evidence, or kinds that are unknown here; then its own words stand.
     """
     try:
-        return VERDICTS.get(event.verdict).words(event.evidence, event.remedies)
+        sentence, advice = VERDICTS.get(event.verdict).words(event.evidence, event.remedies)
     except (ConfigError, KeyError, TypeError, ValueError):
         return event.sentence, event.advice
+    return sentences((sentence,)), sentences((advice,))

@@ -17,7 +17,7 @@ from studio.config import (
     option,
 )
 from studio.engine.methods import METHODS, Method
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 from studio.runner.actions import Estimate
 from studio.runner.controller import Where
 from studio.runner.forecast_words import rate_warning
@@ -121,7 +121,7 @@ class TrainingCard(SectionCard):
         else:
             words = tr("Does not fit: {total} needed, {available} there.")
             if any(remedy.fits for remedy in estimate.remedies):
-                words = f"{words} {tr('Below, what is enough comes first.')}"
+                words = sentences((words, tr("Below, what is enough comes first.")))
             brief = tr("Does not fit: {total}").format(total=total)
             self.judge(self._outlook(), words.format(total=total, available=available), "warning", brief)
 
