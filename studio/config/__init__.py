@@ -5,7 +5,7 @@ from studio.config.data import DataConfig, DataSource
 from studio.config.method import MethodConfig
 from studio.config.model import ModelConfig
 from studio.config.numerics import NumericsConfig
-from studio.config.option import OptionSpec, Section, Suggestion, option, options
+from studio.config.option import OptionSpec, Section, Suggestion, Usual, option, options
 from studio.config.precision import PrecisionConfig
 from studio.config.retention import RetentionConfig
 from studio.config.run import RunConfig, parse_config, read_config, write_config
@@ -25,6 +25,7 @@ __all__ = [
     "Section",
     "Suggestion",
     "TrainingConfig",
+    "Usual",
     "option",
     "options",
     "parse_config",

@@ -101,7 +101,7 @@ class DataSource(Section):
     encoding: str = option(
         "auto",
         "Text encoding",
-        "Automatic reads UTF-8. Name another, such as gbk or latin-1, when the file is older.",
+        "Automatic reads UTF-8. Take another, such as GBK or Latin-1, when the file is older.",
         advanced=True,
     )
     bad_rows: Literal["stop", "skip"] = option(

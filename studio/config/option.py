@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
+
+from studio.i18n import tr
 
 REQUIRED: Any = ...
 
@@ -19,6 +21,31 @@ class Section(BaseModel):
     """Base of every part of the configuration: immutable, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, str_strip_whitespace=True)
+
+    def automatic(self) -> dict[str, Any]:
+        """Return what options that are not set, and stay so, amount to with the others as they are, by key."""
+        return {}
+
+    def unusual(self) -> dict[str, str]:
+        """Return of each value beyond what is customary why that is seldom wise, in a sentence, by key."""
+        customs = {spec.key: spec.usual for spec in options(type(self)) if spec.usual}
+        return {key: said for key, usual in customs.items() if (said := usual.judge(getattr(self, key)))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usual:
+    """The customary range of a number, and why to stay within it (not yet translated)."""
+
+    low: float
+    high: float
+    why: str
+
+    def judge(self, value: float | None) -> str:
+        """Return in a sentence that a value is beyond the range, and why that matters, or nothing."""
+        if value is None or self.low <= value <= self.high:
+            return ""
+        range_text = tr("{low} to {high} is customary.").format(low=f"{self.low:g}", high=f"{self.high:g}")
+        return f"{range_text} {tr(self.why)}"
 
 
 def option(
@@ -35,6 +62,8 @@ def option(
     advanced: bool = False,
     when: tuple[str, Any] | None = None,
     suggestions: str = "",
+    offers: Sequence[float] = (),
+    usual: Usual | None = None,
 ) -> Any:
     """Declare one option of a section.
 
@@ -49,10 +78,16 @@ def option(
         when: the key of another option of the section, and the value of it that gives this one a meaning.
         suggestions: what the names of a list are chosen from, such as "linear_layers"; which those are depends on the
             model (`Suggestion`).
+        offers: values that people mostly take, ascending; any other can be typed.
+        usual: the customary range of the value; beyond it a form warns.
     """
     extra: JsonDict = {"unit": unit, "labels": dict(labels or {}), "advanced": advanced, "suggestions": suggestions}
     if when:
         extra["when"] = list(when)
+    if offers:
+        extra["offers"] = list(offers)
+    if usual:
+        extra["usual"] = asdict(usual)
     return Field(default, title=title, description=help, ge=ge, gt=gt, le=le, lt=lt, json_schema_extra=extra)
 
 
@@ -94,6 +129,8 @@ class OptionSpec:
     advanced: bool
     when: tuple[str, Any] | None
     suggestions: str
+    offers: tuple[float, ...]
+    usual: Usual | None
 
 
 def options(section: type[BaseModel]) -> tuple[OptionSpec, ...]:
@@ -102,10 +139,14 @@ def options(section: type[BaseModel]) -> tuple[OptionSpec, ...]:
 
 
 def values_in_force(section: Section) -> dict[str, Any]:
-    """Return the values of a section by key, without those that have no meaning with the others as they are."""
+    """Return the values of a section by key, without those that have no meaning with the others as they are.
+
+    For an option that is not set stands what it amounts to, where the section knows that.
+    """
     conditions = {spec.key: spec.when for spec in options(type(section)) if spec.when}
     idle = {key for key, (other, value) in conditions.items() if getattr(section, other) != value}
-    return section.model_dump(exclude=idle)
+    values = section.model_dump(exclude=idle)
+    return values | {key: value for key, value in section.automatic().items() if values.get(key) is None}
 
 
 def _spec(key: str, field: FieldInfo) -> OptionSpec:
@@ -131,6 +172,8 @@ def _spec(key: str, field: FieldInfo) -> OptionSpec:
         advanced=extra.get("advanced", False),
         when=tuple(extra["when"]) if "when" in extra else None,
         suggestions=extra.get("suggestions", ""),
+        offers=tuple(extra.get("offers", ())),
+        usual=Usual(**extra["usual"]) if "usual" in extra else None,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from studio.config.option import Section, option
+from studio.config.option import Section, Usual, option
 from studio.i18n import gettext_noop, tr
 
 
@@ -19,6 +19,12 @@ class TrainingConfig(Section):
         "How often each row is seen. Small datasets take 2 to 5; more memorises and forgets.",
         gt=0.0,
         le=10_000.0,
+        when=("max_steps", None),
+        usual=Usual(
+            low=0.0,
+            high=10.0,
+            why=gettext_noop("More passes over the same rows memorise them, and the model forgets the rest."),
+        ),
     )
     max_steps: int | None = option(
         None,
@@ -37,6 +43,13 @@ class TrainingConfig(Section):
         unit=gettext_noop("rows"),
         ge=1,
         le=1_000_000,
+        usual=Usual(
+            low=1,
+            high=512,
+            why=gettext_noop(
+                "Larger updates are fewer, and beyond some size a row teaches less (McCandlish et al. 2018)."
+            ),
+        ),
     )
     learning_rate: float = option(
         2e-4,
@@ -45,6 +58,7 @@ class TrainingConfig(Section):
         "Too large diverges and forgets; too small learns nothing.",
         gt=0.0,
         le=10.0,
+        offers=(1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3),
     )
     schedule: Literal["cosine", "linear", "constant"] = option(
         "cosine",
@@ -62,6 +76,7 @@ class TrainingConfig(Section):
         "Share of the updates over which the learning rate rises from zero.",
         ge=0.0,
         le=1.0,
+        usual=Usual(low=0.0, high=0.2, why=gettext_noop("A longer one leaves few updates at the full rate.")),
         advanced=True,
     )
     weight_decay: float = option(
@@ -70,6 +85,7 @@ class TrainingConfig(Section):
         "Pulls the trained matrices towards zero at every update (AdamW), not biases and gains of norms.",
         ge=0.0,
         le=1.0,
+        usual=Usual(low=0.0, high=0.1, why=gettext_noop("More pulls the model away from what it knew.")),
         advanced=True,
     )
     max_grad_norm: float = option(

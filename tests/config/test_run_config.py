@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from studio.config import RunConfig, parse_config, read_config, write_config
-from studio.config.option import options
+from studio.config.option import options, values_in_force
+from studio.config.run import change_config
 from studio.errors import ConfigError
 
 MINIMAL: dict[str, Any] = {"model": {"path": "m"}, "data": {"sources": [{"path": "d.jsonl"}]}}
@@ -160,3 +161,14 @@ def test_every_option_says_what_it_does() -> None:
             assert option.title
             assert len(option.help) > 20, option.key
             assert option.help.endswith("."), option.key
+
+
+def test_alpha_is_twice_the_rank_until_it_is_set_and_a_run_of_before_keeps_its_own(tmp_path: Path) -> None:
+    config = parse_config(MINIMAL | {"method": {"name": "lora", "rank": 8}})
+    assert values_in_force(config.method)["alpha"] == 16.0
+    again = read_config(_write(tmp_path, write_config(config)))
+    assert again == config
+    assert values_in_force(again.method)["alpha"] == 16.0
+    assert values_in_force(change_config(again, ["method.rank=32"]).method)["alpha"] == 64.0
+    before = parse_config(MINIMAL | {"method": {"name": "lora", "rank": 8, "alpha": 32.0}})  # all options were written
+    assert values_in_force(change_config(before, ["method.rank=4"]).method)["alpha"] == 32.0

@@ -11,7 +11,7 @@ from pydantic import ValidationInfo, field_validator, model_validator
 from typing_extensions import override
 
 from studio.config.method import MethodConfig
-from studio.config.option import option
+from studio.config.option import Usual, option
 from studio.engine.methods import _pissa
 from studio.engine.methods._peft import PeftMethod, import_peft, is_transposed
 from studio.engine.methods._targets import (
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
+_RATIO = gettext_noop(
+    "A larger one acts like a higher learning rate and may diverge; a smaller one lets the change hardly count."
+)
+
 
 class LoraConfig(MethodConfig):
     """ΔW = B·A, scaled by alpha / rank."""
@@ -44,9 +48,22 @@ class LoraConfig(MethodConfig):
         "r, the inner size of B·A. 4 to 32 is customary; a larger one can learn more and weighs more.",
         ge=1,
         le=4096,
+        offers=(4, 8, 16, 32),
+        usual=Usual(
+            low=2,
+            high=128,
+            why=gettext_noop(
+                "A change of rank 1 has room for little; a very large one weighs more, learns hardly more, and is "
+                "unsteady unless it is rank-stabilised (Kalajdzievski 2023)."
+            ),
+        ),
     )
-    alpha: float = option(
-        32.0, "Alpha", "The change is scaled by alpha / rank. Twice the rank is customary.", gt=0.0, le=1e6
+    alpha: float | None = option(
+        None,
+        "Alpha",
+        "The change is scaled by alpha / rank. Automatic: twice the rank, whatever that is.",
+        gt=0.0,
+        le=1e6,
     )
     dropout: float = option(
         0.05,
@@ -54,6 +71,11 @@ class LoraConfig(MethodConfig):
         "Share of the inputs of A that are zeroed at random in training, against memorising.",
         ge=0.0,
         lt=1.0,
+        usual=Usual(
+            low=0.0,
+            high=0.3,
+            why=gettext_noop("More blanks so much of the inputs that learning becomes slow and noisy."),
+        ),
     )
     target_modules: TargetModules = option(
         (ALL_LINEAR,),
@@ -118,6 +140,23 @@ class LoraConfig(MethodConfig):
         return self
 
     @override
+    def automatic(self) -> dict[str, Any]:
+        return {"alpha": 2.0 * self.rank}
+
+    @property
+    def alpha_in_force(self) -> float:
+        """Alpha, or twice the rank where it is not set."""
+        return self.alpha if self.alpha is not None else float(self.automatic()["alpha"])
+
+    @override
+    def unusual(self) -> dict[str, str]:
+        found = super().unusual()
+        if self.alpha is not None and not self.rslora:
+            ratio = Usual(low=0.5, high=4.0, why=_RATIO).judge(self.alpha / self.rank)
+            found |= {"alpha": tr("Alpha / rank: {judgement}").format(judgement=ratio)} if ratio else {}
+        return found
+
+    @override
     def check_storage(self, base_dtype: str) -> None:
         if self.init == "pissa" and base_dtype in ("int8", "nf4"):
             raise ConfigError(
@@ -162,7 +201,7 @@ class Lora(PeftMethod[LoraConfig]):
         whole = len(adapted) == len(layers) and len(spared) <= 1 and not experts
         return import_peft().LoraConfig(
             r=config.rank,
-            lora_alpha=config.alpha,
+            lora_alpha=config.alpha_in_force,
             lora_dropout=config.dropout,
             target_modules=ALL_LINEAR if whole else list(short_names(adapted, [*layers, *spared])),
             target_parameters=[weight.name for weight in experts] if config.experts else None,

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QLineEdit, QPlainTextEdit, QSlider, QWidget
+from PySide6.QtGui import QAction, QKeyEvent, QResizeEvent
+from PySide6.QtWidgets import QLineEdit, QMenu, QPlainTextEdit, QSlider, QWidget
 
 from studio.config import OptionSpec, Suggestion
 from studio.i18n import tr
-from studio.ui import theme
-from studio.ui.forms.numbers import number_text, parse_number
+from studio.ui import icons, theme
+from studio.ui.forms.numbers import next_power, number_text, parse_number
 from studio.ui.override import override
 from studio.ui.widgets.combo import ComboBox
 from studio.ui.widgets.layout import hbox
@@ -46,6 +46,9 @@ class Editor(QWidget):
 
     def offer(self, suggestions: Sequence[Suggestion]) -> None:
         """Offer other names, where the option chooses among some."""
+
+    def show_automatic(self, value: Any) -> None:
+        """Say what the option amounts to as long as it is not set."""
 
     def problem(self) -> str:
         """Return what is wrong with the value, in a sentence, or nothing."""
@@ -85,15 +88,24 @@ class LineEditor(Editor):
 
 
 class NumberEditor(LineEditor):
-    """A whole or a real number; the up and down keys step a whole one."""
+    """A whole or a real number; the up and down keys step a whole one, and one with offers by powers.
+
+    What people mostly take is offered in a menu at the end of the line.
+    """
 
     def __init__(self, spec: OptionSpec) -> None:
         super().__init__(spec)
         self.line.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self.line.setFixedWidth(theme.characters(18))
+        # "Automatic" must not be cut, beside a unit neither.
+        self.line.setFixedWidth(theme.characters(26 if spec.optional else 18))
         self.line.set_unit(tr(spec.unit))
-        if spec.kind == "integer":
+        if spec.kind == "integer" or spec.offers:
             self.line.stepped.connect(self._step)
+        if spec.offers:
+            offer = QAction(tr("Customary values (Alt+Down)"), self.line)
+            icons.bind(offer, "chevron-down", "muted")
+            offer.triggered.connect(self._show_offers)
+            self.line.addAction(offer, QLineEdit.ActionPosition.TrailingPosition)
 
     @override
     def value(self) -> int | float | str | None:
@@ -114,12 +126,25 @@ class NumberEditor(LineEditor):
             return str(error)
         return ""
 
+    @override
+    def show_automatic(self, value: float) -> None:
+        self.line.setPlaceholderText(tr("Automatic: {value}").format(value=number_text(value)))
+
     def _step(self, by: int) -> None:
         value = self.value()
-        if isinstance(value, int):
-            low, high = self.spec.minimum, self.spec.maximum
-            stepped = max(value + by, value + by if low is None else int(low))
-            self.set_value(min(stepped, stepped if high is None else int(high)))
+        if isinstance(value, str) or value is None:
+            return
+        wanted = next_power(value, by) if self.spec.offers else value + by
+        low, high = self.spec.minimum, self.spec.maximum
+        if (low is None or wanted >= low) and (high is None or wanted <= high):
+            self.set_value(wanted)
+
+    def _show_offers(self) -> None:
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        for value in self.spec.offers:
+            menu.addAction(number_text(value)).triggered.connect(lambda _=False, value=value: self.set_value(value))
+        menu.popup(self.line.mapToGlobal(self.line.rect().bottomLeft()))
 
 
 class TextEditor(LineEditor):
@@ -261,7 +286,9 @@ class _Line(QLineEdit):
     @override
     def keyPressEvent(self, event: QKeyEvent) -> None:
         steps = {Qt.Key.Key_Up: 1, Qt.Key.Key_Down: -1}
-        if event.key() in steps:
+        if event.key() in steps and event.modifiers() == Qt.KeyboardModifier.AltModifier and self.actions():
+            self.actions()[0].trigger()
+        elif event.key() in steps:
             self.stepped.emit(steps[Qt.Key(event.key())])
         else:
             super().keyPressEvent(event)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import Any, TypeAlias
 
+from pydantic import ValidationError
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from studio.config import OptionSpec, Section, Suggestion, options
+from studio.errors import ConfigError
 from studio.i18n import tr
 from studio.ui.forms.editors import ChoiceEditor, Editor, FlagEditor, ListEditor, NumberEditor, TextEditor
 from studio.ui.forms.names import NamesEditor
@@ -50,6 +52,7 @@ class Form(QWidget):
         super().__init__(parent)
         self.section = section
         self.rows: dict[str, FormRow] = {}
+        self._noted: Set[str] = set()  # the keys whose note says that their value is unusual
         layout = vbox(spacing=0, parent=self)
         specs = [spec for spec in options(section) if keys is None or spec.key in keys]
         self._add_rows(layout, [spec for spec in specs if not spec.advanced], editors or {})
@@ -84,10 +87,22 @@ class Form(QWidget):
         return ""
 
     def _follow(self) -> None:
-        """Switch off what has no meaning with the other options as they are."""
+        """Switch off what has no meaning with the others as they are; say what is automatic, and what is unusual."""
         for row in self.rows.values():
             if (when := row.editor.spec.when) is not None and when[0] in self.rows:
-                row.set_enabled(self.rows[when[0]].editor.value() == when[1])
+                other = self.rows[when[0]]
+                reason = tr("Has no effect while “{option}” is set as it is.").format(option=other.title)
+                row.set_enabled(other.editor.value() == when[1], reason)
+        try:
+            section: Section | None = self.section.model_validate(self.values())
+        except (ValidationError, ConfigError):
+            section = None
+        for key, value in (section.automatic() if section else {}).items():
+            self.rows[key].editor.show_automatic(value)
+        unusual = {key: said for key, said in (section.unusual() if section else {}).items() if key in self.rows}
+        for key in self._noted | unusual.keys():
+            self.rows[key].note.set(unusual.get(key, ""), "warning")
+        self._noted = unusual.keys()
 
     def _add_rows(self, layout: QVBoxLayout, specs: list[OptionSpec], editors: Mapping[str, EditorFactory]) -> None:
         taken = {row.mnemonic for row in self.rows.values()}

@@ -23,6 +23,19 @@ def number_text(value: float) -> str:
     return f"{'-' if value < 0 else ''}{first}{'.' * bool(rest)}{rest}e{int(exponent) + len(rest)}"
 
 
+def next_power(value: float, by: int) -> float:
+    """Return the next number of a series above (by = 1) or below (by = -1).
+
+    Whole numbers go by powers of two, others as 1, 2, 5, 10 go on: 1e-4, 2e-4, 5e-4.
+    """
+    if isinstance(value, int):
+        return 1 << value.bit_length() if by > 0 else 1 << max(0, (value - 1).bit_length() - 1)
+    power = math.floor(math.log10(value))
+    series = sorted(float(f"{mantissa}e{power + shift}") for shift in (-1, 0, 1) for mantissa in (1, 2, 5))
+    far = 1e-9 * value
+    return next(x for x in series if x > value + far) if by > 0 else next(x for x in series[::-1] if x < value - far)
+
+
 def parse_number(text: str, spec: OptionSpec) -> int | float | None:
     """Read what was typed for an option.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.dialogs.xray.dialog import XRayDialog
 from studio.ui.forms.editors import ChoiceEditor
 from studio.ui.forms.form import Form
+from studio.ui.forms.offer_editor import OfferEditor, encodings
 from studio.ui.job import Job
 from studio.ui.override import override
 from studio.ui.pages.setup.column_mapping import ColumnMapping
@@ -188,7 +190,9 @@ class SourceEditor(QFrame):
         self.look_closer = push_button(tr("X-ray …"), icon="search")
         self.look_closer.clicked.connect(self.open_xray)
         self._more = Form(
-            DataSource, {"weight", "format", "thoughts", "text_unit", "encoding", "bad_rows"}, {"format": FormatEditor}
+            DataSource,
+            {"weight", "format", "thoughts", "text_unit", "encoding", "bad_rows"},
+            {"format": FormatEditor, "encoding": partial(OfferEditor, encodings())},
         )
         self._more.set_values(self._given)
         self._more.changed.connect(self.changed)

@@ -27,6 +27,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.forms.editors import LinesEditor
 from studio.ui.forms.form import Form
 from studio.ui.forms.numbers import number_text
+from studio.ui.forms.offer_editor import OfferEditor, devices
 from studio.ui.pages.setup.run_editor import RunEditor
 from studio.ui.pages.setup.run_outlook import RunOutlook
 from studio.ui.pages.setup.section_card import SectionCard
@@ -54,7 +55,10 @@ class TrainingCard(SectionCard):
 
     def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
         super().__init__("training", tr("Training"), parent)
-        self.form = Form(TrainingConfig, editors={"start_from": partial(RunEditor, context)})
+        self.form = Form(
+            TrainingConfig,
+            editors={"start_from": partial(RunEditor, context), "device": partial(OfferEditor, devices(0))},
+        )
         self.place = Form(Place)
         self.place.set_values({"where": context.settings.where})
         cast(Segmented, self.place.rows["where"].editor.main).offer("gpus", "")  # until they are counted
@@ -90,7 +94,8 @@ class TrainingCard(SectionCard):
         self._suggested = suggested
 
     def show_gpus(self, count: int) -> None:
-        """Offer to train on all GPUs where there are several."""
+        """Offer each GPU as device, and to train on all of them where there are several."""
+        cast(OfferEditor, self.form.rows["device"].editor).offer_choices(devices(count))
         choice = cast(Segmented, self.place.rows["where"].editor.main)
         if count < 2 and choice.value() == "gpus":
             choice.set_value("process")
