@@ -9,10 +9,12 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from studio.config import RunConfig, read_config
 from studio.config.run import override_config
+from studio.engine.control import Progress, no_progress
 from studio.errors import ConfigError
 from studio.events import (
     CheckpointFailed,
@@ -169,10 +171,10 @@ class RunRecord:
         self._configs: list[tuple[int, RunConfig]] = []
 
     @classmethod
-    def of_folder(cls, folder: RunFolder) -> RunRecord:
+    def of_folder(cls, folder: RunFolder, progress: Progress = no_progress) -> RunRecord:
         """Replay the journal of a run, finished or not."""
         record = cls(folder)
-        for event in read_journal(folder.journal):
+        for event in read_journal(folder.journal, partial(progress, "reading_run")):
             record.apply(event)
         with suppress(OSError):  # there is none
             record.log.extend(read_tail(folder.log, LOG_BYTES).decode("utf-8", errors="replace").splitlines())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 1 << 25
 """Bytes of the longest line that is read. A sample of the numerics of a thousand modules has a few hundred thousand."""
+
+LINES_BETWEEN_REPORTS = 1000
 
 
 class Journal:
@@ -77,13 +79,14 @@ def _last_byte(file: int, size: int) -> bytes:
     return os.read(file, 1)
 
 
-def read_journal(path: Path) -> Iterator[RunEvent]:
+def read_journal(path: Path, told: Callable[[int, int], None] | None = None) -> Iterator[RunEvent]:
     """Yield the events of a journal in order. A last line cut short by a crash is left out, with a log line.
 
-    So is every other line that is no event. Raises `RunFolderError` when the journal cannot be read.
+    So is every other line that is no event. Now and then `told` hears how many bytes are read, and of how many.
+    Raises `RunFolderError` when the journal cannot be read.
     """
     try:
-        yield from _read_lines(path)
+        yield from _read_lines(path, told or (lambda _done, _total: None))
     except FileNotFoundError:
         return
     except OSError as error:
@@ -101,12 +104,15 @@ def without_lost(events: Iterable[RunEvent]) -> list[RunEvent]:
     return line
 
 
-def _read_lines(path: Path) -> Iterator[RunEvent]:
-    whole, number = True, 0
+def _read_lines(path: Path, told: Callable[[int, int], None]) -> Iterator[RunEvent]:
+    whole, number, done = True, 0, 0
     with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
         while line := file.readline(MAX_LINE_BYTES):
             begins, whole = whole, line.endswith(b"\n")
-            number += begins
+            number, done = number + begins, done + len(line)
+            if number % LINES_BETWEEN_REPORTS == 0:
+                told(done, max(done, size))
             if not begins or not line.strip():  # the rest of a line that is far too long
                 continue
             try:

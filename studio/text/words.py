@@ -16,6 +16,8 @@ STAGES = {
     "asking_hub": gettext_noop("Asking the hub"),
     "waiting": gettext_noop("Waiting for another download of the same model"),
     "downloading": gettext_noop("Downloading"),
+    "reading_run": gettext_noop("Reading the run"),
+    "reading_runs": gettext_noop("Reading the runs"),
     "reading_data": gettext_noop("Reading the data"),
     "comparing_rows": gettext_noop("Comparing the rows"),
     "tokenising": gettext_noop("Splitting the text into tokens"),

@@ -41,7 +41,7 @@ class Continuing(QObject):
     def go_on(self, folder: RunFolder, epochs: float = 0.0) -> None:
         """Continue a run from its newest checkpoint, with so many epochs more than it was to have."""
         self._epochs = epochs
-        self._reading.start(lambda _: RunRecord.of_folder(folder))
+        self._reading.start(lambda progress: RunRecord.of_folder(folder, progress))
 
     def _go_on(self, record: RunRecord) -> None:
         try:

@@ -97,7 +97,7 @@ class NumberEditor(LineEditor):
         super().__init__(spec)
         self.line.setAlignment(Qt.AlignmentFlag.AlignRight)
         # "Automatic" must not be cut, beside a unit neither.
-        self.line.setFixedWidth(theme.characters(26 if spec.optional else 18))
+        self.line.setFixedWidth(theme.characters(26 if spec.optional and spec.unit else 18))
         self.line.set_unit(tr(spec.unit))
         if spec.kind == "integer" or spec.offers:
             self.line.stepped.connect(self._step)

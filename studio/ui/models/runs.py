@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -121,6 +122,7 @@ def _number(values: Mapping[str, Any], key: str) -> float | None:
     return float(value) if isinstance(value, int | float) and not math.isnan(value) else None
 
 
+_TIME = re.compile(r"^\d{8}-\d{6}-")
 SORT_ROLE = Qt.ItemDataRole.UserRole
 STATUSES = {
     "created": gettext_noop("Getting ready"),
@@ -158,6 +160,11 @@ def status_text(run: RunSummary) -> str:
     if run.where:
         return tr("On another computer") if run.where == "computer" else tr("Running elsewhere")
     return tr(STATUSES[run.status])
+
+
+def short_name(run: RunSummary) -> str:
+    """Return the name of a run's folder without the time that it begins with, which has a column of its own."""
+    return _TIME.sub("", run.folder.name) or run.folder.name
 
 
 def loss_text(run: RunSummary) -> str:
@@ -202,7 +209,7 @@ COLUMNS = (
         key=lambda run: _least(run.seconds),
     ),
     # Last, where it can be cut: the other columns say the same.
-    RunColumn(gettext_noop("Name"), text=lambda run: run.folder.name, key=lambda run: run.folder.name),
+    RunColumn(gettext_noop("Name"), text=short_name, key=lambda run: short_name(run).lower()),
 )
 
 
@@ -237,7 +244,8 @@ class RunsModel(TableModel):
             case Qt.ItemDataRole.TextAlignmentRole:
                 return column.alignment
             case Qt.ItemDataRole.ToolTipRole:
-                return run.problem or column.text(run)
+                whole = run.folder.name if column.title == "Name" else column.text(run)
+                return run.problem or whole
             case Qt.ItemDataRole.ForegroundRole if column.title == "Status" and run.status in _COLOURS:
                 return getattr(theme.palette(), _COLOURS[run.status])
         return None

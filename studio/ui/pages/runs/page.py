@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QFontDatabase, QKeySequence, QShortcut, QShowEvent
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QAction, QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
     QLineEdit,
-    QPlainTextEdit,
+    QMenu,
     QSplitter,
     QStackedLayout,
     QTableView,
     QWidget,
 )
 
+from studio.engine.control import Progress
 from studio.errors import StudioError
 from studio.i18n import tr
 from studio.runner.continuing import lives_elsewhere
 from studio.runner.record import RunRecord
 from studio.runner.task import Action
 from studio.runs import RunFolder
-from studio.ui import theme
+from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.train_on import TrainOn
 from studio.ui.folders import show_folder
@@ -33,10 +35,11 @@ from studio.ui.models.runs import COLUMNS, RunsFilter, RunsModel, RunSummary, re
 from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.runs import delete as runs_delete
+from studio.ui.pages.runs.detail import RunDetail
 from studio.ui.widgets.buttons import push_button
-from studio.ui.widgets.card import Card
 from studio.ui.widgets.empty import EmptyState, NoRun
 from studio.ui.widgets.layout import hbox, vbox
+from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.table import select_row, selected_row
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
@@ -55,6 +58,7 @@ class RunsPage(Page):
         self.model = RunsModel()
         self.rows = RunsFilter(self.model)
         self.table, self.detail, self.problem = self._make_table(), RunDetail(), Verdict()
+        self.progress = TaskProgress()
         self._make_controls()
         self._lay_out()
         self.setFocusProxy(self.table)
@@ -84,7 +88,7 @@ class RunsPage(Page):
             return
         may_follow = not self._context.controller.running
         self.open.setEnabled(False)
-        self._opening.start(lambda _: (folder, _read(folder, may_follow)))
+        self._opening.start(lambda progress: (folder, _read(folder, may_follow, progress)))
 
     def continue_selected(self) -> None:
         """Go on with the selected run; for how long, is asked where it has finished."""
@@ -145,11 +149,45 @@ class RunsPage(Page):
     def _show_runs(self, runs: Sequence[RunSummary]) -> None:
         chosen = self.selected()
         self.problem.set("")
-        self.model.set_runs(runs)
+        self.model.set_runs([self._as_it_stands(run) for run in runs])
         self._stack.setCurrentIndex(1 if runs else 0)
         self._show_matches()
         self._select(chosen.folder if chosen else None)
         self._show_selected()
+
+    def _as_it_stands(self, run: RunSummary) -> RunSummary:
+        """Of the run that this window trains more is known than its folder says, in whatever process it lives."""
+        live, controller = self._context.live, self._context.controller
+        if live is None or not controller.running or controller.folder != run.folder:
+            return run
+        return dataclasses.replace(run, where="", status=live.state.status)
+
+    def _show_menu(self, place: QPoint) -> None:
+        """Offer for the row under the mouse, or for the selected one, what the buttons do."""
+        index = self.table.indexAt(place)
+        if index.isValid():
+            select_row(self.table, index)
+        if self.selected() is None:
+            return
+        menu = QMenu(self.table)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.setToolTipsVisible(True)
+        buttons = (self.open, self.go_on, self.detail.start_from, self.detail.reuse, self.folder, self.delete)
+        for button in buttons:
+            if button in (self.detail.start_from, self.folder, self.delete):
+                menu.addSeparator()
+            action = menu.addAction(button.icon(), button.accessibleName(), button.click)
+            action.setEnabled(button.isEnabled())
+            action.setToolTip(button.toolTip())
+        menu.insertAction(action, self._copying(menu))
+        menu.popup(self.table.viewport().mapToGlobal(place))
+
+    def _copying(self, menu: QMenu) -> QAction:
+        run = self.selected()
+        assert run is not None
+        copy = QAction(icons.icon("copy"), tr("Copy path"), menu)
+        copy.triggered.connect(lambda: theme.application().clipboard().setText(str(run.folder.path)))
+        return copy
 
     def _select(self, folder: RunFolder | None) -> None:
         """Keep the selection over a reload; with none before, or none left, take the first row."""
@@ -233,8 +271,7 @@ class RunsPage(Page):
         table.setShowGrid(False)
         table.setTabKeyNavigation(False)
         table.setWordWrap(False)
-        # Names begin with the time, which has its own column: the end tells more than the middle.
-        table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         table.verticalHeader().hide()
         table.verticalHeader().setDefaultSectionSize(theme.space(4))
         header = table.horizontalHeader()
@@ -260,10 +297,16 @@ class RunsPage(Page):
         self.show_all.clicked.connect(self.search.clear)
         self.table.selectionModel().selectionChanged.connect(self._show_selected)
         self.table.activated.connect(self.open_selected)
+        self.table.customContextMenuRequested.connect(self._show_menu)
         self._reading.finished.connect(self._show_runs)
         self._opening.finished.connect(lambda found: self._show_found(*found))
         for job in (self._reading, self._opening):
             job.failed.connect(self._show_problem)
+        self._opening.progressed.connect(self.progress.report)
+        self._opening.cancelled.connect(self._show_selected)
+        for ended in (self._opening.finished, self._opening.failed, self._opening.cancelled):
+            ended.connect(self.progress.hide)
+        self.progress.cancelled.connect(self._opening.cancel)
         self.open.clicked.connect(self.open_selected)
         self.folder.clicked.connect(self.open_folder)
         self.delete.clicked.connect(self.delete_selected)
@@ -297,7 +340,7 @@ class RunsPage(Page):
         self._matches.addWidget(halves)
         self._matches.addWidget(self.unmatched)
         listing = QWidget()
-        vbox(bar, self.problem, (self._matches, 1), spacing=1.5, margins=(3, 2.5, 3, 2), parent=listing)
+        vbox(bar, self.problem, self.progress, (self._matches, 1), spacing=1.5, margins=(3, 2.5, 3, 2), parent=listing)
         self._stack = QStackedLayout(self)
         sentence = tr("Every run is kept here with its configuration and plots.")
         self.empty = NoRun(self._context, "runs", tr("No runs yet"), sentence, past_runs=False)
@@ -314,40 +357,9 @@ class RunsPage(Page):
         self.reload()
 
 
-def _read(folder: RunFolder, may_follow: bool) -> RunRecord | None:
+def _read(folder: RunFolder, may_follow: bool, progress: Progress) -> RunRecord | None:
     """Read a run; None where another process trains it and it is to be followed."""
     if may_follow and lives_elsewhere(folder) == "process":
         return None
     folder.read_state()
-    return RunRecord.of_folder(folder)
-
-
-class RunDetail(Card):
-    """The configuration as it was written when the run began; it can be copied, not changed."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(tr("Configuration"), parent)
-        self.text = QPlainTextEdit(readOnly=True)
-        self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
-        self.text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
-        self.text.setTabChangesFocus(True)
-        self.text.setAccessibleName(tr("Configuration of the selected run"))
-        self.text.setPlaceholderText(tr("Select a run to see its configuration."))
-        self.reuse = push_button(
-            tr("Use again"), "plain", "setup", tr("Fill in the Setup page with exactly this configuration")
-        )
-        self.start_from = push_button(
-            tr("Start from this run"),
-            "plain",
-            "model",
-            tr("Fill in the Setup page for a new run, on other data say, that begins with what this one has learnt"),
-        )
-        self.header.addWidget(self.start_from)
-        self.header.addWidget(self.reuse)
-        self.body.addWidget(self.text, 1)
-
-    def show_run(self, run: RunSummary | None) -> None:
-        """Show another run, or none."""
-        self.set_summary(run.folder.name if run else "")
-        self.set_verdict(run.problem if run else "", "bad")
-        self.text.setPlainText(run.configuration or tr("This run has no readable config.toml.") if run else "")
+    return RunRecord.of_folder(folder, progress)

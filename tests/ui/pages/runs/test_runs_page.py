@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication, QMenu
 from pytestqt.qtbot import QtBot
 
+from studio.engine.control import Progress
 from studio.events import StepCompleted
 from studio.runner.record import RunRecord
 from studio.runs import Journal, RunFolder, holder_of
@@ -19,6 +22,7 @@ from studio.ui.dialogs.train_on import TrainOn
 from studio.ui.models.runs import COLUMNS, read_summaries
 from studio.ui.pages.runs import delete as runs_delete
 from studio.ui.pages.runs.page import RunsPage
+from studio.ui.widgets.text import ElidedLabel
 from tests.screenshots.scripted import CONFIG, scripted_events, scripted_runs
 from tests.ui.fakes import FakeController, answered
 
@@ -114,6 +118,78 @@ def test_opening_a_run_reads_its_journal_and_shows_its_plots(
     assert context.record is not None
     assert context.record.folder == folders[0]
     assert len(context.record.series["loss"]) == sum(isinstance(e, StepCompleted) for e in scripted_events(steps=20))
+
+
+def test_opening_a_long_run_shows_how_far_it_is_and_can_be_cancelled(
+    page: RunsPage, context: AppContext, qtbot: QtBot, folders: list[RunFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_on = threading.Event()
+
+    def of_folder(_: RunFolder, progress: Progress) -> RunRecord:
+        progress("reading_run", 1, 4)
+        read_on.wait(5)
+        progress("reading_run", 2, 4)
+        raise AssertionError
+
+    monkeypatch.setattr(RunRecord, "of_folder", of_folder)
+    qtbot.mouseClick(page.open, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(page.progress.isVisible)
+    assert page.progress.findChild(ElidedLabel).whole_text == "Reading the run · 25 %"
+    qtbot.mouseClick(page.progress.cancel, Qt.MouseButton.LeftButton)
+    read_on.set()
+    qtbot.waitUntil(page.progress.isHidden)
+    assert context.record is None
+    assert page.open.isEnabled()
+
+
+def test_a_long_journal_is_told_of_while_it_is_read(folders: list[RunFolder]) -> None:
+    with Journal(folders[0].journal) as journal:
+        for event in [scripted_events(steps=2)[-1]] * 3000:
+            journal.append(event)
+    told: list[tuple[str, int, int]] = []
+    RunRecord.of_folder(folders[0], lambda *report: told.append(report))
+    assert len(told) >= 3
+    assert {stage for stage, _, _ in told} == {"reading_run"}
+    assert all(0 < done <= total for _, done, total in told)
+
+
+def test_the_name_is_that_of_the_folder_without_the_time(page: RunsPage, folders: list[RunFolder]) -> None:
+    name = [column.title for column in COLUMNS].index("Name")
+    assert page.rows.index(0, name).data() == folders[0].name.split("-", 2)[2]
+    assert page.rows.index(0, name).data(Qt.ItemDataRole.ToolTipRole) == folders[0].name
+
+
+@pytest.mark.qt_log_ignore("This plugin does not support")  # the offscreen platform about its menus
+def test_the_menu_of_a_row_offers_what_the_buttons_do(
+    page: RunsPage, context: AppContext, qtbot: QtBot, folders: list[RunFolder]
+) -> None:
+    place = page.table.visualRect(page.rows.index(1, 0)).center()
+    page.table.customContextMenuRequested.emit(place)
+    chosen = page.selected()
+    assert chosen is not None
+    assert chosen.folder == folders[1]
+    (menu,) = page.table.findChildren(QMenu)
+    actions = {action.text(): action for action in menu.actions() if action.text()}
+    assert list(actions) == [
+        "Open", "Train on …", "Start from this run", "Use again", "Open folder", "Copy path", "Delete…",
+    ]  # fmt: skip
+    actions["Copy path"].trigger()
+    assert QApplication.clipboard().text() == str(folders[1].path)
+    with qtbot.waitSignal(context.configuration_requested) as request:
+        actions["Use again"].trigger()
+    assert request.args == [folders[1].config]
+    menu.close()
+
+
+def test_the_run_that_this_window_trains_in_another_process_does_not_run_elsewhere(
+    page: RunsPage, context: AppContext, controller: FakeController, folders: list[RunFolder]
+) -> None:
+    controller.running, controller.folder = True, folders[0]
+    context.live = RunRecord(folders[0])
+    context.live._set(status="paused")
+    shown = read_summaries(context.runs_root)
+    page._show_runs([dataclasses.replace(run, where="process") for run in shown])
+    assert _column(page, "Status")[:2] == ["Paused", "Running elsewhere"]
 
 
 def test_enter_opens_the_selected_run(page: RunsPage, context: AppContext, qtbot: QtBot) -> None:
