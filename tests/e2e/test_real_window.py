@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -29,6 +31,7 @@ ROWS = 4
 # The gradients of the first rows overflow above 2¹⁸ to 2²⁰, depending on the rows: a few steps are skipped.
 SCALE = 2**21
 MINUTE = 60_000
+ANSWER = 48  # tokens of an answer in the chat
 
 
 @pytest.mark.qt_log_ignore("This plugin does not support")  # the offscreen platform about its menus
@@ -63,6 +66,9 @@ def test_a_person_fine_tunes_and_exports_a_real_model_by_clicking(
     assert any(isinstance(event, RunFinished) for event in read_journal(record.folder.journal))
     compare_without_the_studio(starter, record.folder.adapter, merged)
 
+    ask_both(window, qtbot)
+    picture(window, "real-chat")
+
 
 def choose_everything(window: MainWindow, starter: Path) -> None:
     """A Chat model, a dataset, LoRA and fp16-mixed, with the keyboard and the mouse."""
@@ -92,6 +98,24 @@ def export(window: MainWindow, qtbot: QtBot, run: RunFolder) -> Path:
     qtbot.waitUntil(lambda: page.certificate.path is not None, timeout=MINUTE)
     (certificate,) = run.exports.glob("*/certificate.json")
     return certificate.parent
+
+
+def ask_both(window: MainWindow, qtbot: QtBot) -> None:
+    """Ask the run and its base one question on the Chat page: one model in memory, two answers."""
+    click(window.rail["chat"])
+    page = window.pages["chat"]
+    qtbot.waitUntil(lambda: page.choice.pair is not None and page.prompt.isVisible(), timeout=MINUTE)
+    page.options.editors["limit"].set_value(ANSWER)
+    click(page.prompt)
+    QTest.keyClicks(page.prompt, "What does full fine-tuning mean?")
+    QTest.keyClick(page.prompt, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: page.send_button.isVisible(), timeout=5 * MINUTE)
+    (turn,) = page.conversation.turns
+    assert 1 <= len(turn.tuned.tokens) <= ANSWER
+    assert all(token.other is not None for side in (turn.tuned, turn.other) for token in side.tokens)
+    (view,) = page.transcript.views
+    assert view.tuned.text.toPlainText() == turn.tuned.text
+    assert page.memory.text().startswith("One model ")
 
 
 def compare_without_the_studio(base: Path, adapter: Path, merged: Path) -> None:

@@ -47,7 +47,7 @@ class ChatPage(Page):
         self.setAccessibleName(tr("Chat"))
         self._context = context
         self._shown: Path | None = None
-        self._training = False
+        self._training = self._arrived = False
         self._known: KnownPrompt | None = None
         self.conversation = Conversation()
         self.files = ChatFiles(context, self, self.conversation)
@@ -142,7 +142,8 @@ class ChatPage(Page):
         self.choice.set_runs([run for run in runs if run.can_be_asked], self._newly_shown())
         empty = self.choice.pair is None
         self._stack.setCurrentIndex(0 if empty else 1)
-        if not empty and not self._page.isAncestorOf(self.focusWidget() or self):
+        if not empty and self._arrived:
+            self._arrived = False
             self.prompt.setFocus()
         self._show_state()
 
@@ -285,4 +286,5 @@ class ChatPage(Page):
     @override
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
+        self._arrived = True  # the prompt gets the focus once there is a model to ask
         self.reload()
