@@ -19,6 +19,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 from export import _starter, _train
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEventLoop, Qt, QTimer
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
@@ -54,12 +55,12 @@ def main() -> None:
         _train(arguments.model or _starter(), Path(folder) / "runs")
         window, page = _open(Path(folder))
         page.options.editors["limit"].set_value(arguments.tokens)
-        _ask(app, page, arguments.tokens)  # loads the models, and everything that is made once
+        _ask(page)  # loads the models, and everything that is made once
         plain, shown = [], []
         for number in range(arguments.rounds):
             sides = [
                 (plain, lambda: _plain(page, arguments.tokens)),
-                (shown, lambda: _ask(app, page, arguments.tokens)),
+                (shown, lambda: _ask(page)),
             ]
             for times, measure in sides if number % 2 == 0 else sides[::-1]:
                 times.append(measure())
@@ -88,27 +89,30 @@ def _open(folder: Path) -> tuple[MainWindow, ChatPage]:
     return window, page
 
 
-def _wait(app: QApplication, page: ChatPage, reached: Any) -> None:
-    while not reached():
-        app.processEvents()
-        time.sleep(0.001)  # without the interpreter's lock, as an event loop waits
+def _wait(reached: Callable[[], Any], milliseconds: int) -> None:
+    """Let the window live until something is reached, which is looked at so often."""
+    loop, timer = QEventLoop(), QTimer(interval=milliseconds)
+    timer.timeout.connect(lambda: loop.quit() if reached() else None)
+    timer.start()
+    loop.exec()
 
 
-def _ask(app: QApplication, page: ChatPage, tokens: int) -> tuple[float, float]:
+def _ask(page: ChatPage) -> tuple[float, float]:
     """Return the seconds to the first text on the page, and for each further token as the page shows it."""
-    _wait(app, page, lambda: page.choice.pair is not None and not any(job.running for job in page.findChildren(Job)))
+    _wait(lambda: page.choice.pair is not None and not any(job.running for job in page.findChildren(Job)), 100)
+    times: list[float] = []
     page.begin_anew()
     page.prompt.setPlainText(QUESTION)
     started = time.perf_counter()
     QTest.keyClick(page.prompt, Qt.Key.Key_Return)
     text = page.transcript.views[-1].tuned.text
     said = page.conversation.turns[-1].tuned
-    _wait(app, page, text.toPlainText)
-    first = time.perf_counter() - started
-    _wait(app, page, lambda: said.answer is not None)
+    text.textChanged.connect(lambda: times.append(time.perf_counter()))
+    _wait(lambda: said.answer is not None, 100)
+    first = times[0] - started
     assert said.answer is not None
     each = (said.answer.seconds - said.answer.first_token_seconds) / (len(said.tokens) - 1)
-    _wait(app, page, lambda: not any(job.running for job in page.findChildren(Job)))
+    _wait(lambda: not any(job.running for job in page.findChildren(Job)), 100)
     return first, each
 
 

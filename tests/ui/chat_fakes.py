@@ -49,7 +49,7 @@ class FakeChat:
     def __init__(self, says: Mapping[str, str], path: Path) -> None:
         self.models = {name: FakeModel(name, words) for name, words in says.items()}
         self.path = path
-        self.copies, self.bytes, self.note, self.plain = 1, 513 * 1024 * 1024, "", False
+        self.copies, self.bytes, self.note = 1, 513 * 1024 * 1024, ""
         self.vocabulary_shared = True
         self.closed = False
 

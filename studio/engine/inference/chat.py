@@ -132,14 +132,14 @@ def open_chat(
     with ExitStack() as stack:
         note, source = _source(folder, progress, stack)
         if beside is None:
-            return _conversation(source, _open_run(source, place, progress), note)
+            return OpenChat.of(_open_run(source, place, progress), note=note)
         other = RunFolder(beside.absolute())
         if not other.state.is_file():
             tuned = _open_run(source, place, progress, only_tuned=True)
-            return _conversation(source, [*tuned, _open_export(source, beside, place, progress)], note)
+            return OpenChat.of([*tuned, _open_export(source, beside, place, progress)], note=note)
         second_note, second = _source(other, progress, stack)
         notes = " ".join(filter(None, (note, second_note)))
-        return _conversation(source, _open_runs(source, second, place, progress), notes)
+        return OpenChat.of(_open_runs(source, second, place, progress), note=notes)
 
 
 def _source(folder: RunFolder, progress: Progress, stack: ExitStack) -> tuple[str, Source]:
@@ -216,7 +216,7 @@ def _open_model(path: Path, place: torch.device, progress: Progress) -> OpenChat
     known = tuple(end for end in ends if end is not None)
     dialogue = Dialogue(tokenizer=tokenizer, renderer=renderer, ends=known)
     one = LoadedModel(name=info.name, dialogue=dialogue, put_in_place=lambda: model)
-    return OpenChat.of([one], plain=not info.has_template)
+    return OpenChat.of([one])
 
 
 def _patched(
@@ -250,10 +250,6 @@ def _keep(model: nn.Module, source: Source, place: torch.device) -> Callable[[],
 
 def _loaded(model: nn.Module, stored: str, place: torch.device) -> nn.Module:
     return model.to(place, _dtype(stored, place)).eval()
-
-
-def _conversation(source: Source, models: Sequence[ChatModel], note: str) -> OpenChat:
-    return OpenChat.of(models, plain=source.kind == "base" and not source.config.data.prompt_template, note=note)
 
 
 def _row(ids: Sequence[int], model: nn.Module) -> Tensor:

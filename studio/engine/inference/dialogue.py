@@ -96,12 +96,10 @@ class OpenChat:
     """The models of one conversation, in memory.
 
     Attributes:
-        plain: whether they are asked without a template unless the user wants otherwise.
         note: a sentence on what stands for the run's result; "" where it is the result itself.
     """
 
     models: Mapping[str, ChatModel]
-    plain: bool = False
     note: str = ""
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ class RunSummary:
 
     `problem` is the sentence of a failed run, or of a folder that cannot be read (its status is then damaged).
     `learnt` says that there is a result, or a checkpoint that stands for it.
+    `continues_text` says that it taught a Base model, and no form of question and answer.
     `where` says that another process of this computer, or another computer, trains it.
     `configuration` is the text of its config.toml; empty where that cannot be read.
     """
@@ -50,6 +52,7 @@ class RunSummary:
     seconds: float | None = None
     problem: str = ""
     learnt: bool = False
+    continues_text: bool = False
     where: Literal["", "process", "computer"] = ""
     configuration: str = ""
 
@@ -85,7 +88,7 @@ def read_summary(folder: RunFolder) -> RunSummary:
         state = folder.read_state()
     except RunFolderError as error:
         return RunSummary(folder=folder, status="damaged", problem=str(error), configuration=_configuration(folder))
-    losses = _table(state, "validation_loss")
+    losses, configuration = _table(state, "validation_loss"), _configuration(folder)
     return RunSummary(
         folder=folder,
         status=state["status"],
@@ -101,8 +104,18 @@ def read_summary(folder: RunFolder) -> RunSummary:
         problem=str(state.get("error", "")),
         learnt=folder.has_result,
         where=lives_elsewhere(folder),
-        configuration=_configuration(folder),
+        continues_text=_table(state, "model").get("kind") == "base" and not _asks(configuration),
+        configuration=configuration,
     )
+
+
+def _asks(configuration: str) -> bool:
+    """Return whether a configuration says how a Base model is asked."""
+    try:
+        data = tomllib.loads(configuration).get("data")
+    except tomllib.TOMLDecodeError:
+        return False
+    return isinstance(data, dict) and bool(data.get("prompt_template"))
 
 
 def _configuration(folder: RunFolder) -> str:

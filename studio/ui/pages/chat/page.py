@@ -16,7 +16,7 @@ from studio.runs import RunFolder
 from studio.text.numbers import size_text
 from studio.ui.bridge import AppContext
 from studio.ui.job import Job
-from studio.ui.models.exports import read_exports
+from studio.ui.models.exports import PastExport, read_exports
 from studio.ui.models.runs import RunSummary, read_summaries
 from studio.ui.override import override
 from studio.ui.page import Page
@@ -137,9 +137,13 @@ class ChatPage(Page):
         self.problem.set(problem, "bad")
         self._show_state()
         self._show_memory()
+        self.reload()
 
     def _show_runs(self, runs: list[RunSummary]) -> None:
+        if self._answering.running:  # they are read again when that has ended
+            return
         self.choice.set_runs([run for run in runs if run.can_be_asked], self._newly_shown())
+        self._show_run()
         empty = self.choice.pair is None
         self._stack.setCurrentIndex(0 if empty else 1)
         if not empty and self._arrived:
@@ -156,9 +160,16 @@ class ChatPage(Page):
         folder = RunFolder(pair.run)
         self._read_exports.start(lambda _: read_exports(folder))
 
+    def _show_exports(self, exports: list[PastExport]) -> None:
+        if not self._answering.running:
+            self.choice.set_exports(exports)
+
     def _show_pair(self) -> None:
         """Begin a new conversation with other models."""
         self.begin_anew()
+        summary = self.choice.summary
+        plain = summary is not None and summary.continues_text
+        self.options.editors["asked"].set_value("plain" if plain else "template")
         self.known.set_pair(self.choice.pair)
         self._show_memory()
 
@@ -237,7 +248,7 @@ class ChatPage(Page):
         self._releasing.finished.connect(lambda _: self._show_memory())
         self._releasing.failed.connect(lambda sentence: self.problem.set(sentence, "bad"))
         self._read_runs.finished.connect(self._show_runs)
-        self._read_exports.finished.connect(self.choice.set_exports)
+        self._read_exports.finished.connect(self._show_exports)
         for reading in (self._read_runs, self._read_exports):
             reading.failed.connect(lambda sentence: self.problem.set(sentence, "bad"))
         self._context.polled.connect(self._poll)

@@ -18,8 +18,10 @@ from studio.engine.inference.answers import BASE, TUNED, Token
 from studio.engine.inference.prompts import KnownPrompt
 from studio.errors import ExportError
 from studio.runner import actions
+from studio.runs import RunFolder
 from studio.ui.bridge import AppContext
 from studio.ui.main_window import MainWindow
+from studio.ui.models.runs import RunSummary
 from studio.ui.pages.chat import answer as answer_module
 from studio.ui.pages.chat import files
 from studio.ui.pages.chat.answer import AnswerText, token_text
@@ -264,3 +266,46 @@ def test_a_file_that_cannot_be_written_is_said(
     with qtbot.waitSignal(context.message) as told:
         qtbot.mouseClick(page.transcript.views[0].other.keep, Qt.MouseButton.LeftButton)
     assert "cannot be written" in str(told.args)
+
+
+def test_runs_under_way_can_be_asked_once_they_have_a_checkpoint() -> None:
+    def run(status: str, *, learnt: bool) -> RunSummary:
+        return RunSummary(folder=RunFolder(Path("/runs/one")), status=status, learnt=learnt)
+
+    asked = [run(status, learnt=learnt).can_be_asked for status in ("running", "paused") for learnt in (True, False)]
+    assert asked == [True, False, True, False]
+    assert not run("paused", learnt=True).can_be_exported
+
+
+def test_a_base_model_goes_on_with_text_unless_it_was_taught_questions(
+    context: AppContext, qtbot: QtBot, chat: FakeChat
+) -> None:
+    for number, template in enumerate(("", "Q: {question}\nA:{answer}")):
+        folder = context.runs_root / f"2026112{number}-base"
+        (folder / "adapter").mkdir(parents=True)
+        (folder / "config.toml").write_text(f"[data]\nprompt_template = {json.dumps(template)}\n")
+        state = {"format": 1, "status": "finished", "created": number, "model": {"name": "Base", "kind": "base"}}
+        (folder / "state.json").write_text(json.dumps(state))
+    page = ChatPage(context)
+    qtbot.addWidget(page)
+    with qtbot.waitExposed(page):
+        page.show()
+    qtbot.waitUntil(lambda: answered(page))
+    found = {}
+    for row in range(page.choice.run.count()):
+        page.choice.run.set_value(page.choice.run.itemData(row))
+        found[page.choice.run.itemData(row)[-6:]] = page.options.settings.asked
+    assert found == {"0-base": "plain", "1-base": "template"}
+
+
+def test_runs_that_are_read_while_models_answer_change_nothing(page: ChatPage, qtbot: QtBot, chat: FakeChat) -> None:
+    go_on = threading.Event()
+    chat.models[TUNED].before_token = lambda _place: go_on.wait(5) and None
+    page.reload()  # still under way when the question is sent
+    page.prompt.setPlainText("Which colour?")
+    qtbot.keyClick(page.prompt, Qt.Key.Key_Return)
+    page._show_runs([])
+    assert len(page.transcript.views) == 1
+    go_on.set()
+    qtbot.waitUntil(lambda: answered(page))
+    assert page.transcript.views[0].tuned.text.toPlainText() == "It is red."
