@@ -11,6 +11,9 @@ from studio.engine.inference.answers import ChatSettings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+LIKELY = 256
+"""Tokens that are sorted at first; the whole vocabulary, which takes far longer, only where they are not enough."""
+
 
 def choose(logits: NDArray[np.float32], settings: ChatSettings, drawn: float) -> int:
     """Return the next token.
@@ -23,12 +26,19 @@ def choose(logits: NDArray[np.float32], settings: ChatSettings, drawn: float) ->
     if settings.temperature == 0:
         return int(logits.argmax())
     scaled = (logits - logits.max()) / np.float32(settings.temperature)
-    places = np.argsort(-scaled, kind="stable")
-    weights = np.exp(scaled[places], dtype=np.float64)
-    sums = weights.cumsum()
-    # The likeliest one has 0 before it, so that it always stays.
-    kept = int(np.searchsorted(sums - weights, settings.top_p * sums[-1], side="left"))
-    return int(places[min(int(np.searchsorted(sums, drawn * sums[kept - 1], side="right")), kept - 1)])
+    total = float(np.exp(scaled).sum(dtype=np.float64))
+    for count in (LIKELY, len(scaled)):
+        places = np.argpartition(-scaled, count)[:count] if count < len(scaled) else np.arange(len(scaled))
+        places = places[np.argsort(-scaled[places], kind="stable")]
+        weights = np.exp(scaled[places]).astype(np.float64)
+        sums = weights.cumsum()
+        # The likeliest one has 0 before it, so that it always stays.
+        kept = int(np.searchsorted(sums - weights, settings.top_p * total, side="left"))
+        whole = sums[kept - 1] if settings.top_p < 1 else total
+        place = int(np.searchsorted(sums, drawn * whole, side="right"))
+        if place < kept and (kept < count or settings.top_p == 1):
+            return int(places[place])
+    return int(places[kept - 1])
 
 
 def probability(logits: NDArray[np.float32], token: int) -> float:

@@ -13,6 +13,7 @@ from studio.engine.control import no_progress
 from studio.engine.export.rounded_base import load_base
 from studio.engine.export.run import export_run
 from studio.engine.export.source import open_source
+from studio.engine.inference import choice
 from studio.engine.inference.answers import BASE, BESIDE, TUNED, ChatSettings, Token, first_difference, with_others
 from studio.engine.inference.chat import open_chat
 from studio.engine.inference.choice import choose
@@ -165,3 +166,16 @@ def test_tokens_are_drawn_as_often_as_the_model_says() -> None:
     assert [choose(logits, settings, drawn) for drawn in (0.0, 0.49, 0.51, 0.79, 0.81, 0.999999)] == [1, 1, 2, 2, 0, 0]
     narrow = ChatSettings(temperature=1.0, top_p=0.6)  # 0.5 is not enough, so the second one stays too: 5/8 and 3/8
     assert [choose(logits, narrow, drawn) for drawn in (0.0, 0.62, 0.63, 0.999999)] == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.95, 0.999, 1.0])
+@pytest.mark.parametrize("temperature", [0.7, 3.0])
+def test_sorting_the_likely_tokens_alone_gives_what_sorting_all_gives(
+    top_p: float, temperature: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = np.random.default_rng(0)
+    settings = ChatSettings(temperature=temperature, top_p=top_p)
+    cases = [(numbers.normal(0, 3, 3000).astype(np.float32), float(numbers.random())) for _ in range(60)]
+    found = [choose(logits, settings, drawn) for logits, drawn in cases]
+    monkeypatch.setattr(choice, "LIKELY", 3000)
+    assert found == [choose(logits, settings, drawn) for logits, drawn in cases]
