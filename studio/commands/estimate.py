@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from studio.commands.console import Commands, Console, add_command, table_lines
+from studio.commands.console import Commands, Console, add_command, at_least, table_lines
 from studio.commands.train import add_config
 from studio.config import read_config
 from studio.engine.methods import METHODS, Method
@@ -30,6 +30,8 @@ def add_to(commands: Commands) -> None:
         metavar="GB",
         help=tr("answer for an NVIDIA GPU of this size, on any machine"),
     )
+    about_gpus = tr("answer for one of so many GPUs that train together")
+    parser.add_argument("--gpus", type=at_least(1), default=1, metavar="N", help=about_gpus)
     parser.add_argument("--methods", action="store_true", help=tr("compare all methods for the model, a row each"))
 
 
@@ -37,12 +39,12 @@ def _estimate(args: argparse.Namespace, console: Console) -> int:
     config = read_config(args.config, args.set)
     info = actions.open_model(config.model.path, console.progress)
     method = METHODS.get(config.method.name)
-    place = actions.gpu_of(args.gpu_memory) if args.gpu_memory else None
+    place = actions.gpu_of(args.gpu_memory, args.gpus) if args.gpu_memory else actions.place_of(config, args.gpus)
     needs = actions.estimate(info, config, place)
     values = _values(needs) | _method_values(method)
     lines = [
         *_component_lines(needs),
-        *_fit_lines(needs, imagined=place is not None),
+        *_fit_lines(needs, imagined=bool(args.gpu_memory)),
         tr("Saved patch: {size}").format(size=size_text(needs.patch_bytes)),
         tr("Cost in use: {cost}").format(cost=tr(method.cost_in_use)),
         unmergeable_text(method) or tr("Exports: {exports}").format(exports=exports_text(method)),

@@ -23,8 +23,9 @@ from studio.engine.device import hardware as hardware
 from studio.engine.device import resolve_device
 from studio.engine.estimate import Estimate as Estimate
 from studio.engine.estimate import estimate as estimate
-from studio.engine.estimate.plan import Place, place_of, plan, storage_reasons, with_storage
+from studio.engine.estimate.plan import Place, plan, storage_reasons, with_storage
 from studio.engine.estimate.plan import gpu_of as gpu_of
+from studio.engine.estimate.plan import place_of as place_of
 from studio.engine.estimate.remedies import Remedy as Remedy
 from studio.engine.estimate.remedies import apply_remedy as apply_remedy
 from studio.engine.estimate.remedies import options_text as options_text

@@ -12,6 +12,7 @@ from studio.text.numbers import size_text
 _REMEDIES = {
     "precision.base_dtype": gettext_noop("Store the base in 4 bits (nf4)"),
     "training.recompute": gettext_noop("Recompute activations"),
+    "training.shard": gettext_noop("Spread the weights over the GPUs"),
     "method.rank": gettext_noop("Rank {value}"),
     "data.max_length": gettext_noop("Rows of {value} tokens at most"),
     "method.name": gettext_noop("Train with LoRA"),
@@ -34,6 +35,8 @@ def choices_text(needs: Estimate) -> str:
     """Say how training is made to fit, such as "recomputes activations; 4 rows at a time; base in nf4"."""
     choices = needs.choices
     parts = [tr("recomputes activations")] if choices["recompute"] else []
+    if choices["shards"] > 1:
+        parts.insert(0, tr("spreads the weights over {count} GPUs").format(count=choices["shards"]))
     if choices["on_host"] and choices["words_on_host"]:
         parts.append(tr("keeps the inputs of the layers and the embedding in the computer's memory"))
     elif choices["on_host"]:

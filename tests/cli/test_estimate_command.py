@@ -27,6 +27,7 @@ LORA = Estimate(
         "words_on_host": False,
         "micro_batch_tokens": 4096,
         "base_dtype": "nf4",
+        "shards": 1,
     },
 )
 ESTIMATE = actions.estimate
@@ -92,11 +93,28 @@ def test_a_gpu_of_another_machine_is_answered_for_with_the_choices_made(
     monkeypatch.setattr(actions, "open_model", answering(smollm2()))
     values = command("estimate", config, "--gpu-memory", "23.5", "--json").json
     assert values["device_bytes"] == 23.5 * 1024**3
-    assert set(values["choices"]) == {"recompute", "micro_batch_tokens", "on_host", "words_on_host", "base_dtype"}
+    assert set(values["choices"]) == {
+        "recompute",
+        "micro_batch_tokens",
+        "on_host",
+        "words_on_host",
+        "base_dtype",
+        "shards",
+    }
     assert values["fits"] is True
     out = command("estimate", config, "--gpu-memory", "24").out
     assert "It fits: 8 rows at a time" in out
     assert "700 MB of it are left to CUDA" in out
+
+
+def test_several_gpus_are_answered_for(command: Command, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "estimate", ESTIMATE)
+    monkeypatch.setattr(actions, "open_model", answering(smollm2()))
+    full = ("estimate", config, "--set", "method.name=full", "--gpu-memory", "2.2")
+    assert "It does not fit: " in command(*full).out
+    out = command(*full, "--gpus", "4").out
+    assert "It fits: spreads the weights over 4 GPUs" in out
+    assert "Gathered layers" in out
 
 
 def test_what_does_not_fit_comes_with_the_options_that_would_do(

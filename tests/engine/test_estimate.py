@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Literal
 
 import pytest
@@ -7,13 +8,14 @@ import pytest
 from studio.config import RunConfig, parse_config
 from studio.engine.estimate import estimate as whole_estimate
 from studio.engine.estimate.formula import Formula, Work, micro_batch
-from studio.engine.estimate.plan import Place, gpu_of
+from studio.engine.estimate.plan import Place, gpu_of, plan
 from studio.engine.estimate.remedies import apply_remedy
 from studio.engine.fit import Fit, choose_fit
 from studio.engine.methods import METHODS
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.inspect import inspect_model
 from studio.engine.precision import PRECISIONS
+from studio.errors import ConfigError
 from tests.tiny import save_model
 
 
@@ -144,6 +146,33 @@ def test_what_an_optimizer_keeps_is_what_it_costs(info: ModelInfo) -> None:
 OPTIMIZERS = ("adamw", "adamw-8bit", "adafactor")
 
 
+def test_weights_are_spread_over_gpus_where_the_whole_does_not_fit(info: ModelInfo) -> None:
+    run = config(method={"name": "full"}, precision={"name": "fp32"})
+    alone, spread = (Formula(info.shapes, run, PRECISIONS.get("fp32"), "cuda", parts=parts) for parts in (1, 4))
+    fit = Fit(recompute=False, micro_batch_tokens=1)
+    one, four = alone.components(fit), spread.components(fit)
+    for component in ("weights", "gradients", "optimizer"):
+        assert four[component] == pytest.approx(one[component] / 4, rel=0.01)
+    assert one["gathered"] == 0 < four["gathered"]
+    place = Place(kind="cuda", total=10**9, available=10**9, processes=4)
+    assert not plan(info, run, place).sharded
+    assert plan(info, run, dataclasses.replace(place, available=1)).sharded
+    assert not plan(info, config(method={"name": "lora"}), dataclasses.replace(place, available=1)).sharded
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [{"method": {"name": "lora"}}, {"training": {"optimizer": "adafactor"}}, {"precision": {"name": "bf16-pure"}}],
+    ids=["method", "optimizer", "precision"],
+)
+def test_what_cannot_be_spread_is_refused_where_it_shall_be(info: ModelInfo, tables: dict[str, Any]) -> None:
+    tables = {"method": {"name": "full"}, **tables}
+    tables["training"] = {"shard": "on", **tables.get("training", {})}
+    with pytest.raises(ConfigError, match=r"training\.shard = on needs"):
+        plan(info, config(**tables), gpu_of(24, 2))
+    assert not plan(info, config(**tables), gpu_of(24, 1)).sharded  # one process has nothing to spread
+
+
 def of_size(total: int, available: int | None = None) -> Place:
     return Place(kind="cuda", total=total, available=total if available is None else available)
 
@@ -160,6 +189,7 @@ def test_a_gpu_of_a_size_is_answered_for_on_any_machine(info: ModelInfo) -> None
         "on_host": False,
         "words_on_host": False,
         "base_dtype": "bf16",
+        "shards": 1,
     }
 
 

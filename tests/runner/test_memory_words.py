@@ -61,7 +61,13 @@ def test_a_remedy_says_everything_that_it_changes_and_whether_it_is_enough(
 @pytest.mark.parametrize("on_host", [False, True])
 @pytest.mark.parametrize("words_on_host", [False, True])
 def test_what_waits_in_the_memory_of_the_computer_is_told_once(on_host: bool, words_on_host: bool) -> None:
-    choices = {"recompute": on_host, "on_host": on_host, "words_on_host": words_on_host, "base_dtype": "bf16"}
+    choices = {
+        "recompute": on_host,
+        "on_host": on_host,
+        "words_on_host": words_on_host,
+        "base_dtype": "bf16",
+        "shards": 1,
+    }
     needs = Estimate(
         trainable_parameters=0,
         total_parameters=0,

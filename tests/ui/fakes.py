@@ -139,7 +139,7 @@ class FakeEngine:
     def suggestions(self, _info: object) -> dict[str, tuple[Suggestion, ...]]:
         return self.offered
 
-    def estimate(self, _info: object, config: RunConfig) -> Estimate:
+    def estimate(self, _info: object, config: RunConfig, *, processes: int = 1) -> Estimate:
         trainable = 4_884_480 if config.method.name == "lora" else 134_515_008
         return Estimate(
             trainable_parameters=trainable,
@@ -157,6 +157,7 @@ class FakeEngine:
                 "words_on_host": False,
                 "micro_batch_tokens": 4096,
                 "base_dtype": "bf16",
+                "shards": processes if trainable > GB // 10 else 1,
             },
         )
 

@@ -29,7 +29,8 @@ class Estimate:
         row_tokens: that length, the longest that the configuration allows.
         available_bytes: memory that is free on the device now; `device_bytes`: all that it has.
         device: its type: cpu, cuda or mps.
-        choices: what `auto` became, the attributes of `fit.Fit`, and `base_dtype`.
+        choices: what `auto` became, the attributes of `fit.Fit`, `base_dtype`, and `shards`, the number of processes
+            that the weights are spread over; 1 where each has all of them.
         remedies: where it does not fit, what would lower the memory.
     """
 
@@ -53,20 +54,29 @@ class Estimate:
         return self.total_bytes <= self.available_bytes
 
 
-def estimate(info: ModelInfo, config: RunConfig, place: Place | None = None, *, with_remedies: bool = True) -> Estimate:
+def estimate(
+    info: ModelInfo,
+    config: RunConfig,
+    place: Place | None = None,
+    *,
+    processes: int = 1,
+    with_remedies: bool = True,
+) -> Estimate:
     """Return what training will need, where every row is as long as the configuration allows.
 
-    Memory is that of the process on a processor, and that of the tensors on a GPU.
+    Memory is that of the process on a processor, and that of the tensors on a GPU; that of one where several train
+    together.
 
     Args:
         place: where it would run; None: on the device that the configuration asks for.
+        processes: how many train together, each on a device of its own; without a `place`.
         with_remedies: whether to look for remedies where it does not fit.
 
     Raises:
         TrainingError: this machine has no such device.
         ConfigError: the precision does not work on it, or the method does not fit the model.
     """
-    place = place or place_of(config)
+    place = place or place_of(config, processes)
     method = METHODS.get(config.method.name)
     method.check(info, config.method)
     trainable = method.trainable_parameters(info.shapes, config.method)
@@ -86,7 +96,7 @@ def estimate(info: ModelInfo, config: RunConfig, place: Place | None = None, *, 
         rows=micro_batch(config, found.fit.micro_batch_tokens).rows,
         expert_bytes=storage_for(stored, found.precision).expert_bytes(info.shapes) if quantised else 0,
         row_tokens=config.data.max_length,
-        choices=asdict(found.fit) | {"base_dtype": found.base_dtype},
+        choices=asdict(found.fit) | {"base_dtype": found.base_dtype, "shards": place.processes if found.sharded else 1},
         remedies=remedies(info, config, place) if with_remedies and not found.fits else (),
     )
 

@@ -49,11 +49,14 @@ class Place:
     processes: int = 1
 
 
-def place_of(config: RunConfig) -> Place:
-    """Return the device that a configuration asks for, as it is now. Raises `TrainingError` where there is none."""
+def place_of(config: RunConfig, processes: int = 1) -> Place:
+    """Return the device that a configuration asks for, as it is now. Raises `TrainingError` where there is none.
+
+    `processes`: how many train together, each on a device like this one.
+    """
     resolved = resolve_device(config.training.device)
     available, total = device.memory_of(config.training.device)
-    return Place(kind=resolved.type, total=total, available=available, device=resolved)
+    return Place(kind=resolved.type, total=total, available=available, device=resolved, processes=processes)
 
 
 def gpu_of(gigabytes: float, count: int = 1) -> Place:

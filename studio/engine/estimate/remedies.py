@@ -27,7 +27,7 @@ class Remedy:
     """One change that lowers the memory.
 
     Attributes:
-        name: nf4, recompute, rank, states-8bit, adafactor, rows, method or together.
+        name: shard, nf4, recompute, rank, states-8bit, adafactor, rows, method or together.
         overrides: the options to set, by dotted key.
         total_bytes: what training takes then.
         fits: whether that is there.
@@ -96,6 +96,8 @@ def _candidates(config: RunConfig, place: Place) -> Iterator[tuple[str, list[dic
     quantises = place.device is None or importlib.util.find_spec("bitsandbytes") is not None
     if method.quantised_base and quantises and place.kind != "mps" and config.precision.base_dtype != "nf4":
         yield "nf4", [{"precision.base_dtype": "nf4"}]
+    if config.training.shard == "off" and place.processes > 1 and method.form == "model":
+        yield "shard", [{"training.shard": "auto"}]
     if config.training.recompute == "off":
         yield "recompute", [{"training.recompute": "auto"}]
     if config.training.optimizer == "adamw" and quantises and place.kind != "mps":

@@ -423,7 +423,7 @@ class _Run:
         return model
 
     def _place(self, config: RunConfig) -> Place:
-        return dataclasses.replace(place_of(config), processes=self._ranks.size)
+        return place_of(config, self._ranks.size)
 
     def _choose_storage(self, info: ModelInfo) -> Plan:
         """Store the weights of the base as this run began with, or as they fit."""

@@ -75,8 +75,9 @@ class ClusterDialog(QDialog):
 
     def _lay_out(self) -> None:
         about = tr(
-            "Every GPU holds the model and reads its share of the rows. The losses are those of one GPU with the same "
-            "rows per update. The first process writes the run folder, which the Runs page shows like any other."
+            "Every GPU reads its share of the rows. The losses are those of one GPU with the same rows per update. "
+            "Each holds the model, or a part of it: full fine-tuning that does not fit is spread over all of them. The "
+            "first process writes the run folder, which the Runs page shows like any other."
         )
         left = QWidget()
         left.setFixedWidth(theme.characters(42))

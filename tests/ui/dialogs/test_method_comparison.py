@@ -135,7 +135,7 @@ def test_bars_of_all_methods_are_drawn_to_one_scale(
 ) -> None:
     """A method that needs half of what the largest needs has a bar of half the length."""
 
-    def estimate(_info: object, config: Any) -> Any:
+    def estimate(_info: object, config: Any, **_: Any) -> Any:
         engine.total_bytes = (8 if config.method.name == "full" else 4) * GB
         return FakeEngine.estimate(engine, _info, config)
 

@@ -288,7 +288,8 @@ class SetupPage(Page):
         if self.method.problem():
             self._show_estimate(None)
         else:
-            self._estimate.start_soon(lambda _: actions.estimate(info, config))
+            processes = self.training.processes
+            self._estimate.start_soon(lambda _: actions.estimate(info, config, processes=processes))
 
     def _provisional(self) -> tuple[RunConfig | None, str]:
         """The configuration with a stand-in for data that is not chosen yet: neither verdict depends on it."""

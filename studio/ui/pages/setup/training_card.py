@@ -71,8 +71,10 @@ class TrainingCard(SectionCard):
         for part in (self.memory, self.outlook, self.form, self.place, *self.sections.values()):
             self.body.addWidget(part)
         self._suggested = TrainingConfig().learning_rate
+        self._gpus = 0
         self.form.changed.connect(self.changed)
         self.place.changed.connect(lambda: setattr(context.settings, "where", self.place.values()["where"]))
+        self.place.changed.connect(self.changed)  # several GPUs may have room for what one has not
         for form in self.sections.values():
             form.changed.connect(self.changed)
 
@@ -93,13 +95,21 @@ class TrainingCard(SectionCard):
             editor.set_value(suggested)
         self._suggested = suggested
 
+    @property
+    def processes(self) -> int:
+        """How many processes will train together."""
+        return self._gpus if self.place.values()["where"] == "gpus" else 1
+
     def show_gpus(self, count: int) -> None:
         """Offer each GPU as device, and to train on all of them where there are several."""
         cast(OfferEditor, self.form.rows["device"].editor).offer_choices(devices(count))
+        self._gpus = count
         choice = cast(Segmented, self.place.rows["where"].editor.main)
         if count < 2 and choice.value() == "gpus":
             choice.set_value("process")
         choice.offer("gpus", tr("All {count} GPUs").format(count=count) if count > 1 else "")
+        if self.processes > 1:
+            self.changed.emit()
 
     def judge_rate(self, method: Method) -> None:
         """Warn of a learning rate that is unusual for the method."""

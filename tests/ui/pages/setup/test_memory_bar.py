@@ -31,8 +31,8 @@ class Card:
     gigabytes: float
     last: list[Estimate] = field(default_factory=list)
 
-    def estimate(self, info: object, config: RunConfig) -> Estimate:
-        self.last.append(ESTIMATE(info, config, gpu_of(self.gigabytes)))  # type: ignore[arg-type]
+    def estimate(self, info: object, config: RunConfig, *, processes: int) -> Estimate:
+        self.last.append(ESTIMATE(info, config, gpu_of(self.gigabytes, processes)))  # type: ignore[arg-type]
         return self.last[-1]
 
 
@@ -91,6 +91,19 @@ def test_each_remedy_is_used_and_keeps_its_promise(
             assert changed == dict(remedy.overrides)
         assert card.last[-1].total_bytes == remedy.total_bytes
         assert page.training.verdict[0].startswith("Fits" if remedy.fits else "Does not fit")
+
+
+def test_weights_that_do_not_fit_one_gpu_are_spread_over_all_that_are_chosen(
+    page: SetupPage, card: Card, qtbot: QtBot
+) -> None:
+    card.gigabytes = 2.2
+    page.training.show_gpus(4)
+    begin(page, qtbot, method=FULL)
+    assert page.training.verdict[0].startswith("Does not fit")
+    qtbot.mouseClick(page.training.place.rows["where"].editor.main.button("gpus"), Qt.MouseButton.LeftButton)  # type: ignore[attr-defined]
+    qtbot.waitUntil(lambda: answered(page), timeout=IMPORTS)
+    assert page.training.verdict[0].startswith("Fits")
+    assert page.training.memory.choices.text().startswith("Spreads the weights over 4 GPUs; ")
 
 
 def test_what_a_run_has_measured_stands_below_the_bar(page: SetupPage, context: AppContext, qtbot: QtBot) -> None:
