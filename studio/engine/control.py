@@ -15,8 +15,8 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 """`progress(stage, done, total)`: called often by long actions; raises `Cancelled` when the user cancelled.
 
 Stages are: reading_model, checking_model, loading_model, downloading, reading_data, comparing_rows, tokenising,
-evaluating, training, saving, merging, writing, converting, verifying, trying, asking_hub, waiting. `total` is 0 when it
-is not known; downloading, loading_model and converting are counted in bytes."""
+evaluating, training, saving, merging, writing, converting, verifying, trying, asking_hub, waiting, uploading. `total`
+is 0 when it is not known; downloading, loading_model and converting are counted in bytes."""
 
 
 def no_progress(stage: str, done: int, total: int) -> None:

@@ -227,6 +227,13 @@ def export(
     return dataclasses.replace(export_run(folder, target, dtype, out, progress), restored=restored)
 
 
+def push_export(folder: Path, repository: str, progress: Progress = no_progress, *, private: bool = True) -> str:
+    """Put an export that has passed on the hub; return the address of its page. Raises `ExportError`, `Cancelled`."""
+    from studio.engine.export.push import push_export
+
+    return push_export(folder, repository, progress, private=private)
+
+
 def create_in_ollama(folder: Path, name: str, progress: Progress = no_progress) -> Created:
     """Create a model on this computer's Ollama server from an export, and ask it once. Raises `ExportError`."""
     from studio.engine.export.gguf.ollama import create_in_ollama

@@ -18,6 +18,7 @@ STAGES = {
     "downloading": gettext_noop("Downloading"),
     "reading_run": gettext_noop("Reading the run"),
     "reading_runs": gettext_noop("Reading the runs"),
+    "uploading": gettext_noop("Sending the files to the hub"),
     "reading_data": gettext_noop("Reading the data"),
     "comparing_rows": gettext_noop("Comparing the rows"),
     "tokenising": gettext_noop("Splitting the text into tokens"),

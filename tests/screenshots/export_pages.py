@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QApplication, QScrollArea, QWidget
 
 from studio.runner import actions
 from studio.runner.record import RunRecord
+from studio.ui.dialogs.hub.push import PushDialog
 from studio.ui.main_window import MainWindow
 from tests.screenshots.scripted import (
     GGUF_FIGURES,
@@ -19,6 +20,7 @@ from tests.screenshots.scripted import (
 )
 from tests.screenshots.windows import (
     offscreen_context,
+    opened,
     window_at,
 )
 
@@ -36,6 +38,16 @@ def export_window(*exports: bool) -> MainWindow:
 def page_export() -> QWidget:
     """A certificate that passed."""
     return export_window(False, True)
+
+
+def page_export_push() -> QWidget:
+    """An export that passed, about to be sent to the hub."""
+    window = export_window(True)
+    certificate = window.pages["export"].certificate
+    certificate.push.click()
+    dialog = certificate.findChild(PushDialog)
+    dialog.repository.setText("my-name/kundendienst-smollm2")
+    return opened(window, dialog)
 
 
 def page_export_latency() -> QWidget:

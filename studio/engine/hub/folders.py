@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from studio.files import read_json
 from studio.paths import home
 
 ORIGIN = ".hub.json"
@@ -54,11 +53,3 @@ def list_unfinished() -> dict[str, int]:
         folder = store.parent.with_name(store.parent.name[1:].removesuffix(".partial"))
         found[repository_of(folder)] = sum(file.stat().st_size for file in store.iterdir())
     return found
-
-
-def origin_of(folder: Path) -> dict[str, object]:
-    """Return where a downloaded model comes from, as `ORIGIN` has it; empty for any other folder."""
-    try:
-        return read_json(folder / ORIGIN)
-    except (OSError, ValueError):
-        return {}

@@ -86,7 +86,10 @@ def receive_files(job: Mapping[str, Any], progress: Progress) -> str:
             for one in done:
                 one.result()
             received = min(receiver.received, total)
-            progress("downloading" if received < total else "verifying", received, total)
+            if received < total:
+                progress("downloading", received, total)
+            else:
+                progress("verifying", 0, 0)
     except HubError as error:
         return str(error)
     finally:

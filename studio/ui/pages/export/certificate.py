@@ -13,6 +13,7 @@ from studio.text import numbers
 from studio.text.numbers import size_text
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.hub.push import PushDialog
 from studio.ui.folders import show_folder
 from studio.ui.models.exports import PastExport, target_title
 from studio.ui.models.runs import when_text
@@ -49,14 +50,19 @@ class CertificateView(QFrame):
         self.setAccessibleName(tr("Certificate"))
         self.open = push_button(tr("Open folder"), "plain", "folder", tr("Show the exported files"))
         self.copy = push_button(tr("Copy path"), "plain", "copy", tr("Put the path of the export on the clipboard"))
+        self.push = push_button(
+            tr("Put on the hub …"), "plain", "send", tr("Send this export to a repository of yours")
+        )
+        self.push.clicked.connect(self._ask_hub)
         self.open.clicked.connect(lambda: show_folder(context, self.path) if self.path else None)
         self.copy.clicked.connect(lambda: theme.application().clipboard().setText(str(self.path)))
         self._where = ElidedLabel("", "caption", mode=Qt.TextElideMode.ElideMiddle)
         self._area = scrolled(QWidget())
         self._area.setAccessibleName(tr("Checks and files"))
         self.setFocusProxy(self._area)
-        foot = hbox((self._where, 1), self.copy, self.open, spacing=1)
+        foot = hbox((self._where, 1), self.push, self.copy, self.open, spacing=1)
         vbox((self._area, 1), foot, spacing=1, margins=(2, 2, 2, 1.5), parent=self)
+        self._context = context
         self.show_nothing()
 
     def show_nothing(self) -> None:
@@ -83,16 +89,23 @@ class CertificateView(QFrame):
         rows = [_check_row(check) for check in sorted(certificate.checks, key=lambda check: check.passed)]
         self._show(verdict, about, certificate.passed, export.path, *rows, _files(certificate))
 
-    def _begin(self, verdict: str, about: str, path: Path | None) -> None:
+    def _ask_hub(self) -> None:
+        if self.path is not None:
+            dialog = PushDialog(self._context, self.path, self)
+            dialog.finished.connect(dialog.deleteLater)
+            dialog.open()
+
+    def _begin(self, verdict: str, about: str, path: Path | None, *, passed: bool = False) -> None:
         self.verdict = verdict
         self.path = path
         self.setAccessibleDescription(f"{verdict}. {about}")
         self._where.set_text("" if path is None else str(path))
         for button in (self.open, self.copy):
             button.setVisible(path is not None)
+        self.push.setVisible(passed)
 
     def _show(self, verdict: str, about: str, good: bool, path: Path | None, *parts: QWidget) -> None:
-        self._begin(verdict, about, path)
+        self._begin(verdict, about, path, passed=good)
         holder = QWidget()
         holder.setProperty("kind", "page")
         content = vbox(_head(verdict, about, good), spacing=1.25, margins=(0, 0, 1, 0), parent=holder)

@@ -19,6 +19,7 @@ from studio.runner.record import RunRecord
 from studio.runs import RunFolder
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.hub.push import PushDialog
 from studio.ui.models.exports import read_exports
 from studio.ui.pages.export.page import ExportPage
 from tests.screenshots.scripted import START, scripted_certificate, scripted_runs
@@ -116,6 +117,42 @@ def test_an_export_that_passed_shows_its_certificate(
     assert "4.2e-5\nlimit 0.001" in words
     assert "model.safetensors" in words
     assert "513 MB" in words
+
+
+def test_only_an_export_that_passed_can_be_put_on_the_hub_and_private_unless_asked(
+    page: ExportPage, folders: list[RunFolder], qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str, bool]] = []
+
+    def push(folder: Path, repository: str, progress: Progress, *, private: bool) -> str:
+        asked.append((folder.name, repository, private))
+        progress("uploading", 0, 0)
+        if repository == "me/taken":
+            raise ExportError("The export was not put on the hub: me/taken is there already and is public.")
+        return f"https://hub.example/{repository}"
+
+    monkeypatch.setattr(actions, "push_export", push)
+    folder = folders[0]
+    scripted_certificate(folder, "merged-bf16", False, START)
+    page._list_exports(None)
+    qtbot.waitUntil(lambda: page.certificate.verdict.startswith("Failed"))
+    assert not page.certificate.push.isVisible()
+    scripted_certificate(folder, "merged-fp32", True, START + 1)
+    page._list_exports(folder.exports / "merged-fp32")
+    qtbot.waitUntil(page.certificate.push.isVisible)
+    qtbot.mouseClick(page.certificate.push, Qt.MouseButton.LeftButton)
+    dialog = page.findChild(PushDialog)
+    assert isinstance(dialog, PushDialog)
+    assert (dialog.private.isChecked(), dialog.send.isEnabled()) == (True, False)
+    qtbot.keyClicks(dialog.repository, "me/taken")
+    qtbot.mouseClick(dialog.send, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dialog.verdict.level == "bad")
+    dialog.private.click()
+    dialog.repository.setText("me/tuned")
+    qtbot.keyClick(dialog.repository, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: dialog.verdict.text == "It is on https://hub.example/me/tuned")
+    assert asked == [("merged-fp32", "me/taken", True), ("merged-fp32", "me/tuned", False)]
+    dialog.reject()
 
 
 def test_an_export_that_fails_a_check_is_never_called_exported(
