@@ -59,11 +59,12 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
     tables = dict(values)
     # The method's table is read first: which class reads it depends on the name inside it.
     if isinstance(tables.get("method"), Mapping):
-        tables["method"] = _validated("method", read_method, tables["method"], method_class(tables["method"]))
-    return cast(RunConfig, _validated("", RunConfig.model_validate, tables, RunConfig))
+        tables["method"] = validated("method", read_method, tables["method"], method_class(tables["method"]))
+    return cast(RunConfig, validated("", RunConfig.model_validate, tables, RunConfig))
 
 
-def _validated(prefix: str, read: Callable[[Any], Any], value: Any, section: type[BaseModel]) -> Any:
+def validated(prefix: str, read: Callable[[Any], Any], value: Any, section: type[BaseModel]) -> Any:
+    """Return `read(value)`, which makes a `section`. Raises `ConfigError`, one sentence that begins with the prefix."""
     try:
         return read(value)
     except ValidationError as error:

@@ -59,7 +59,7 @@ def main() -> None:
         plain, shown = [], []
         for number in range(arguments.rounds):
             sides = [
-                (plain, lambda: _plain(page, arguments.tokens)),
+                (plain, lambda: _plain(window, page, arguments.tokens)),
                 (shown, lambda: _ask(page)),
             ]
             for times, measure in sides if number % 2 == 0 else sides[::-1]:
@@ -130,8 +130,7 @@ class _Clock:
 
 
 @torch.no_grad()
-def _plain(page: ChatPage, tokens: int) -> tuple[float, float]:
-    """Return the same of plain transformers, on the same model in memory."""
+def _generate(page: ChatPage, tokens: int) -> tuple[float, float]:
     chat = page.conversation.chat
     assert chat is not None
     tuned: Any = chat.models[TUNED]
@@ -149,6 +148,14 @@ def _plain(page: ChatPage, tokens: int) -> tuple[float, float]:
     )
     _prompt, *times = clock.times
     return times[0] - started, (times[-1] - times[0]) / (len(times) - 1)
+
+
+def _plain(window: MainWindow, page: ChatPage, tokens: int) -> tuple[float, float]:
+    """Return the same of plain transformers, on the same model in memory, in a thread as the page has one."""
+    task = window.context.start_task("plain", lambda _progress: _generate(page, tokens))
+    _wait(lambda: task.done, 100)
+    found: tuple[float, float] = task.result()
+    return found
 
 
 def _report(plain: list[tuple[float, float]], shown: list[tuple[float, float]]) -> None:

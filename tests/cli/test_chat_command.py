@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from studio.engine.inference.answers import ChatAnswer
+from studio.engine.inference.answers import ChatAnswer, ChatSettings
 from studio.runner import actions
 from tests.cli.conftest import Answer
 
@@ -29,7 +29,8 @@ class _Model:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def answer(self, turns: Sequence[Any], **_options: Any) -> ChatAnswer:
+    def answer(self, turns: Sequence[Any], settings: ChatSettings, **_options: Any) -> ChatAnswer:
+        self.settings = settings
         text = f"{len(turns)} {turns[-1]['content']}"
         return ChatAnswer(model=self.name, text=text, tokens=(), ended=True, first_token_seconds=0.0, seconds=0.0)
 
@@ -63,3 +64,34 @@ def test_what_cannot_be_answered_is_refused(command: Command, tmp_path: Path, op
     assert command("chat", tmp_path, "--json").status == 2
     opened.chat = _chat("some-model")
     assert command("chat", tmp_path, "--prompt", "Hi", "--compare").status == 2
+
+
+def test_settings_reach_the_model_and_a_wrong_one_is_refused(
+    command: Command, tmp_path: Path, opened: SimpleNamespace
+) -> None:
+    asked = (
+        "chat",
+        tmp_path,
+        "--prompt",
+        "Hi",
+        "--temperature",
+        "0.7",
+        "--top-p",
+        "0.9",
+        "--limit",
+        "20",
+        "--seed",
+        "3",
+    )
+    assert command(*asked, "--system", "Be brief.").status == 0
+    wanted = ChatSettings(temperature=0.7, top_p=0.9, limit=20, seed=3, system="Be brief.")
+    assert opened.chat.models["tuned"].settings == wanted
+    wrong = command("chat", tmp_path, "--prompt", "Hi", "--top-p", "2")
+    assert wrong.status == 2
+    assert "top_p" in wrong.err
+
+
+def test_another_run_or_an_export_answers_beside(command: Command, tmp_path: Path, opened: SimpleNamespace) -> None:
+    opened.chat = _chat("tuned", "beside")
+    both = command("chat", tmp_path, "--prompt", "Hi", "--beside", tmp_path / "other", "--json")
+    assert [answer["model"] for answer in json.loads(both.out)["answers"]] == ["tuned", "beside"]

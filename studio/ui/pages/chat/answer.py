@@ -10,7 +10,7 @@ from PySide6.QtGui import QHelpEvent, QTextCharFormat, QTextCursor, QTextOption,
 from PySide6.QtWidgets import QApplication, QFrame, QSizePolicy, QTextEdit, QToolTip, QWidget
 
 from studio.engine.inference.answers import Token
-from studio.i18n import tr
+from studio.i18n import tr, trn
 from studio.runner.conversation import Said
 from studio.text.numbers import duration_text, share_text, speed_text
 from studio.ui import theme
@@ -143,11 +143,14 @@ def token_text(token: Token, *, differs: bool = False) -> str:
 def facts_text(said: Said) -> str:
     """Return how an answer went: its length, its times, and how it ended; "" while it is not complete."""
     if said.stopped:
-        return tr("Stopped after {count} tokens").format(count=len(said.tokens)) if said.tokens else tr("Not asked")
+        count = len(said.tokens)
+        words = trn("Stopped after {count} token", "Stopped after {count} tokens", count)
+        return words.format(count=count) if count else tr("Not asked")
     answer = said.answer
     if answer is None:
         return ""
-    parts = [tr("{count} tokens").format(count=len(answer.tokens))]
+    count = len(answer.tokens)
+    parts = [trn("{count} token", "{count} tokens", count).format(count=count)]
     first = answer.first_token_seconds
     parts.append(tr("first after {time}").format(time=f"{1000 * first:.0f} ms" if first < 1 else duration_text(first)))
     later = answer.seconds - first
