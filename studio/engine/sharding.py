@@ -17,21 +17,26 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from studio.engine.recompute import blocks_of
 
 
-def shard(model: nn.Module, device: torch.device) -> None:
-    """Spread a model, which may be in the processor's memory, over the processes that were joined.
+def mesh_of(device: torch.device) -> DeviceMesh:
+    """Return all processes that were joined, each with its device of this type. All of them call it together."""
+    return init_device_mesh(device.type, (distributed.get_world_size(),))
 
-    One block after the other goes to `device`, where its part stays. So the whole model is never there.
+
+def shard(model: nn.Module, mesh: DeviceMesh) -> None:
+    """Keep this process's part of a model, which may be in the memory of the processor.
+
+    One block after the other goes to the device, where its part stays. So the whole model is never there. Nothing is
+    sent: every process has the same model at first, and not all need have it at the same time.
     """
     # What a model returns may be a view. It would have to be changed in place to be harmed, and nobody does that.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
-    mesh = init_device_mesh(device.type, (distributed.get_world_size(),))
     blocks = list(blocks_of(model))
     for block in blocks:
         block.register_forward_hook(_drop_conversions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from studio.config import MethodConfig, PrecisionConfig, RunConfig
 from studio.engine.autocast import autocast
 from studio.engine.control import Progress
 from studio.engine.data.prepare import PreparedData
+from studio.engine.distributed import Ranks
 from studio.engine.dtypes import torch_dtype
 from studio.engine.estimate.formula import storage_for
 from studio.engine.fit import Fit
@@ -26,7 +28,7 @@ from studio.engine.precision import Precision
 from studio.engine.precision.choose import QUANTISED, choose_storage
 from studio.engine.recompute import Recomputation
 from studio.engine.seed import seed_step
-from studio.engine.sharding import shard, trained_parameters
+from studio.engine.sharding import is_sharded, mesh_of, shard, trained_parameters
 from studio.engine.training.loss import SupervisedLoss
 from studio.errors import ConfigError, TrainingError
 from studio.i18n import tr
@@ -78,22 +80,29 @@ def load_trainable(
     fit: Fit,
     progress: Progress,
     *,
-    sharded: bool = False,
+    shared_by: Ranks | None = None,
 ) -> TrainableModel:
-    """Load the base model and attach the method to it, on `device`; `sharded`: spread over the processes of the run.
+    """Load the base model and attach the method to it, on `device`.
+
+    `shared_by`: the processes that the weights are spread over, all of which call this. They load one after the other,
+    because the memory of the processor holds the whole model until its parts are on their devices.
 
     Raises:
         ModelError, ConfigError: the model or the method cannot be used.
         TrainingError: nothing would be trained.
     """
     storage = storage_for(config, precision)
-    place = _CPU if sharded else device
-    base = load_model(path, progress=progress, storage=storage, device=place, words_on_host=fit.words_on_host)
-    # Step 0 is the initialisation: the method's random weights follow from the seed, not from what was drawn before.
-    seed_step(config.training.seed, 0)
-    return make_trainable(
-        base, config, precision, device, recompute=fit.recompute, on_host=fit.on_host, sharded=sharded
-    )
+    place = _CPU if shared_by else device
+    mesh = mesh_of(device) if shared_by else None
+    with shared_by.in_turn() if shared_by else nullcontext():
+        base = load_model(path, progress=progress, storage=storage, device=place, words_on_host=fit.words_on_host)
+        # Step 0 is the initialisation: the method's random weights follow from the seed, not from what was drawn
+        # before.
+        seed_step(config.training.seed, 0)
+        model = attach_stored(base, config.method, precision, config.precision, place)
+        if mesh:
+            shard(model, mesh)
+    return _trainable(model, base, config, precision, device, recompute=fit.recompute, on_host=fit.on_host)
 
 
 def make_trainable(
@@ -104,24 +113,35 @@ def make_trainable(
     *,
     recompute: bool = False,
     on_host: bool = False,
-    sharded: bool = False,
 ) -> TrainableModel:
     """Attach the method to a base model, which changes in place; random weights come from torch's generator.
 
     `recompute`: whether the backward pass computes activations again; `on_host`: whether what it begins with waits in
-    the memory of the processor; `sharded`: whether the weights are spread over the processes of the run, each of which
-    calls this. None of them changes a result.
+    the memory of the processor. Neither changes a result.
 
     Raises:
         ConfigError: the method cannot be used with this model.
         TrainingError: nothing would be trained.
     """
-    model = attach_stored(base, config.method, precision, config.precision, _CPU if sharded else device).train()
-    if sharded:
-        shard(model, device)
+    model = attach_stored(base, config.method, precision, config.precision, device)
+    return _trainable(model, base, config, precision, device, recompute=recompute, on_host=on_host)
+
+
+def _trainable(
+    model: nn.Module,
+    base: PreTrainedModel,
+    config: RunConfig,
+    precision: Precision,
+    device: torch.device,
+    *,
+    recompute: bool,
+    on_host: bool,
+) -> TrainableModel:
+    """Return what is trained, ready to be: its weights are in their formats, where they stay."""
+    model.train()
     if precision.autocast:
         # The output layer is converted once, not in every pass; on a processor, attention runs faster in fp32.
-        if not sharded:
+        if not is_sharded(model):
             keep_head_converted(base, torch_dtype(precision.autocast))
         if device.type == "cpu":
             widen_attention(base)

@@ -415,8 +415,9 @@ class _Run:
     def _load(self, prepared: Prepared) -> TrainableModel:
         """Load the model, and let a GPU choose its kernels."""
         path, precision = prepared.info.path, prepared.precision
+        shared_by = self._ranks if prepared.sharded else None
         model = load_trainable(
-            path, self._config, precision, self._device, prepared.fit, self._progress, sharded=prepared.sharded
+            path, self._config, precision, self._device, prepared.fit, self._progress, shared_by=shared_by
         )
         if self._device.type == "cuda" and not prepared.sharded:
             self._emit(choose_kernels(model, precision, prepared.data.train[0].input_ids.tolist()))
