@@ -47,6 +47,8 @@ class LocalHub:
         always: the same, of every answer.
         gated: repositories that want a token, which must be `token`.
         facts: by repository, what its description has beside the files.
+        elsewhere: where the bytes of files are, if not here: another name of this machine; `shown_elsewhere`: every
+            `Authorization` that came there.
         pushed: by repository, the files that were committed to it.
     """
 
@@ -61,6 +63,8 @@ class LocalHub:
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     pushed: dict[str, dict[str, bytes]] = field(default_factory=dict)
     received: dict[str, bytes] = field(default_factory=dict)
+    elsewhere: str = ""
+    shown_elsewhere: list[str] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
 
     def next_fault(self, name: str) -> Fault | None:
@@ -77,6 +81,10 @@ class _Hub(BaseHTTPRequestHandler):
         token = self.headers.get("Authorization", "")
         if token:
             self.hub.tokens.append(token)
+        if self.path.startswith("/elsewhere"):
+            self.hub.shown_elsewhere.append(token)
+            self._elsewhere(self.path)
+            return
         address = urlsplit(self.path)
         kind = "datasets" if address.path.startswith("/api/datasets") else "models"
         if address.path in ("/api/models", "/api/datasets"):
@@ -94,6 +102,8 @@ class _Hub(BaseHTTPRequestHandler):
             self._answer(b"{}", 404, {"X-Error-Code": "RepoNotFound"})
         elif "/resolve/" in path and name in self.hub.gated and token != f"Bearer {self.hub.token}":
             self._answer(b"Access to it is restricted.", 403 if token else 401, {"X-Error-Code": "GatedRepo"})
+        elif "/resolve/" in path and self.hub.elsewhere:
+            self._answer(b"", 302, {"Location": f"{self.hub.elsewhere}/elsewhere{self.path}"})
         elif "/resolve/" in path:
             file = path.partition("/resolve/")[2].partition("/")[2]
             self._file(file, files.get(file))
@@ -150,6 +160,12 @@ class _Hub(BaseHTTPRequestHandler):
             elif line["key"] == "lfsFile":
                 self.hub.pushed[name][value["path"]] = self.hub.received[value["oid"]]
         self._json({"commitUrl": f"{self.hub.address}/{name}/commit/{COMMIT}", "commitOid": COMMIT})
+
+    def _elsewhere(self, path: str) -> None:
+        """Answer with a file as the storage does to which the hub leads."""
+        name = "/".join(path.split("/")[2:4])
+        file = path.partition("/resolve/")[2].partition("/")[2]
+        self._file(file, self.repositories[name].get(file))
 
     def _search(self, kind: str, asked: Mapping[str, list[str]]) -> None:
         if fault := self.hub.next_fault(kind):

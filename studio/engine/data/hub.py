@@ -18,6 +18,7 @@ from studio.engine.control import Progress
 from studio.engine.data.cache import cache_folder
 from studio.engine.data.readers.open import CSV, JSON, source_path
 from studio.engine.hub.api import HubError, ask, is_repository_id
+from studio.engine.hub.token import read_token
 from studio.engine.hub.watched import download_in_child
 from studio.errors import DataError
 from studio.files import read_bytes
@@ -102,7 +103,9 @@ def _fetch(job: dict[str, Any], _: Progress) -> dict[str, list[str]]:
     """
     import datasets
 
-    manager = datasets.DownloadManager(download_config=datasets.DownloadConfig(cache_dir=job["unpacked"]))
+    token = read_token() or False
+    settings = datasets.DownloadConfig(cache_dir=job["unpacked"], token=token)
+    manager = datasets.DownloadManager(download_config=settings)
 
     def local(url: str) -> str:
         file = str(manager.download(url))
@@ -116,12 +119,12 @@ def _fetch(job: dict[str, Any], _: Progress) -> dict[str, list[str]]:
 
     found: dict[str, list[str]] = {"configs": [], "splits": [], "files": []}
     try:
-        files = datasets.load_dataset_builder(job["name"], job["config"]).config.data_files or {}
+        files = datasets.load_dataset_builder(job["name"], job["config"], token=token).config.data_files or {}
         found["splits"] = [str(one) for one in files]
         chosen = job["split"] or ("train" if "train" in files or len(files) != 1 else found["splits"][0])
         found["files"] = [local(url) for url in files.get(chosen, [])]
     except ValueError:  # no such configuration, or there are several and none is the default
-        found["configs"] = datasets.get_dataset_config_names(job["name"])
+        found["configs"] = datasets.get_dataset_config_names(job["name"], token=token)
     except (FileNotFoundError, RuntimeError) as error:  # no data files, or a program in their place
         log.warning("%s cannot be read: %s", job["name"], error)
     return found

@@ -28,10 +28,10 @@ def keyring_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A keyring for the test and the processes that it starts."""
     import keyring
 
+    before = keyring.get_keyring()  # chosen by the variable that is changed below
     file = tmp_path / "keyring.json"
     monkeypatch.setenv(keyring_of_tests.VARIABLE, str(file))
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "tests.keyring_of_tests.Keyring")
-    before = keyring.get_keyring()
     keyring.set_keyring(keyring_of_tests.Keyring())
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: "hf_of_the_library")
     yield file
@@ -99,3 +99,13 @@ def test_a_token_that_the_hub_does_not_know_is_said_to_be_wrong(hub: LocalHub) -
     hub.faults[MODEL] = [Fault("status", 401, invalid)]
     with pytest.raises(HubError, match="does not accept the token; save a valid one"):
         download_model(MODEL, no_progress)
+
+
+@pytest.mark.usefixtures("keyring_file")
+def test_the_storage_that_the_hub_leads_to_does_not_see_the_token(hub: LocalHub) -> None:
+    save_token(TOKEN)
+    hub.elsewhere = hub.address.replace("127.0.0.1", "localhost")
+    hub.faults["model.safetensors"] = [Fault("drop", 50_000)]
+    assert (download_model(MODEL, no_progress) / "model.safetensors").stat().st_size == 100_000
+    assert ("model.safetensors", "bytes=50000-") in hub.ranges
+    assert set(hub.shown_elsewhere) == {""}

@@ -258,9 +258,12 @@ def test_the_focus_does_not_land_on_cancel_after_export(
 
 
 def test_a_desktop_without_a_file_manager_says_so(
-    page: ExportPage, context: AppContext, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+    page: ExportPage, context: AppContext, folders: list[RunFolder], qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(QDesktopServices, "openUrl", lambda _: False)
+    scripted_certificate(folders[0], "merged-bf16", True, START)
+    page._list_exports(None)
+    qtbot.waitUntil(page.certificate.open.isVisible)
     with qtbot.waitSignal(context.message) as heard:
         qtbot.mouseClick(page.certificate.open, Qt.MouseButton.LeftButton)
     assert str(page.certificate.path) in heard.args[0]
