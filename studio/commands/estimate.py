@@ -74,9 +74,8 @@ def _method_values(method: Method) -> dict[str, Any]:
 
 
 def _component_lines(needs: Estimate) -> Iterator[str]:
-    for name, size in needs.bytes.items():
-        if size:
-            yield f"{component_text(name):<26}{size_text(size):>10}"
+    shown = [(component_text(name), size_text(size)) for name, size in needs.bytes.items() if size]
+    yield from table_lines(shown)
     yield tr("{total} of {available} available; {trainable} of {parameters} parameters are trained").format(
         total=size_text(needs.total_bytes),
         available=size_text(needs.available_bytes),

@@ -62,8 +62,8 @@ def _model(args: argparse.Namespace, console: Console) -> int:
 
 def _model_lines(info: ModelInfo, behaviour: Behaviour | None) -> Iterator[str]:
     kind = tr("Chat model") if info.kind == "chat" else tr("Base model")
-    yield f"{kind}: {info.path}"
-    yield f"{info.architecture}, {count_text(info.parameters)}, {info.dtype}, {size_text(info.bytes)}"
+    yield _named(kind, info.path)
+    yield tr(", ").join((info.architecture, count_text(info.parameters), info.dtype, size_text(info.bytes)))
     findings = [finding.words() for finding in behaviour.findings] if behaviour else []
     yield from _listed(tr("Why:"), (*info.reasons, *findings))
     yield from _listed(tr("Problems:"), info.problems)
@@ -104,7 +104,7 @@ def _data_lines(data: DataInspection, marks: tuple[str, str]) -> Iterator[str]:
     yield tr("{format}: {rows} rows, {skipped} skipped").format(
         format=data.format, rows=data.rows, skipped=data.skipped
     )
-    yield from _listed(tr("Skipped:"), (f"{reason.text()}: {count}" for reason, count in data.reasons.items()))
+    yield from _listed(tr("Skipped:"), (_named(reason.text(), count) for reason, count in data.reasons.items()))
     yield from _listed(tr("Problems:"), (problem.text() for problem in data.problems if not problem.neutral))
     yield from _listed(tr("Notes:"), (problem.text() for problem in data.problems if problem.neutral))
     yield from _listed(tr("Findings:"), (finding.meaning() for finding in data.findings))
@@ -117,8 +117,12 @@ def _data_lines(data: DataInspection, marks: tuple[str, str]) -> Iterator[str]:
 
 def _column_text(column: ColumnInfo) -> str:
     """Return the name of a column, how full it is, and the field that it is used for."""
-    text = f"{column.name} ({column.coverage:.0%})"
-    return f"{text}: {column.field}" if column.field else text
+    text = tr("{words} ({detail})").format(words=column.name, detail=f"{column.coverage:.0%}")
+    return _named(text, column.field) if column.field else text
+
+
+def _named(name: str, value: object) -> str:
+    return tr("{name}: {value}").format(name=name, value=value)
 
 
 def _listed(title: str, items: Iterable[str]) -> Iterator[str]:
