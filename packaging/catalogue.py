@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "resources" / "i18n"
 # What marks a text, and the places of its texts among the arguments; the two of `trn` are forms of one.
 MARKS = {"tr": (0,), "gettext_noop": (0,), "trn": (0, 1), "option": (1, 2)}
+NAMED = ("title", "help")  # of `option`, where they are given by name
 
 
 def extracted(root: Path = ROOT) -> Catalog:
@@ -46,6 +47,7 @@ def marked(module: ast.Module) -> Iterator[str | tuple[str, str]]:
     for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
         name = call.func.id if isinstance(call.func, ast.Name) else ""
         given = [call.args[place] for place in MARKS.get(name, ()) if place < len(call.args)]
+        given += [one.value for one in call.keywords if name == "option" and one.arg in NAMED]
         texts = [
             one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str) and one.value
         ]

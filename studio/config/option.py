@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 
 REQUIRED: Any = ...
 
@@ -45,7 +45,7 @@ class Usual:
         if value is None or self.low <= value <= self.high:
             return ""
         range_text = tr("{low} to {high} is customary.").format(low=f"{self.low:g}", high=f"{self.high:g}")
-        return f"{range_text} {tr(self.why)}"
+        return sentences((range_text, tr(self.why)))
 
 
 def option(

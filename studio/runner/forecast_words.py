@@ -6,7 +6,7 @@ from studio.config import DataConfig, DataSource
 from studio.engine.methods import Method
 from studio.engine.training.forecast import Forecast as Forecast
 from studio.engine.training.forecast import SourceForecast
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 from studio.text.numbers import brief, count_text, share_text
 
 
@@ -35,7 +35,7 @@ def share_of_general_text(found: Forecast) -> str:
     if found.tokens:
         all_tokens = found.domain_tokens + found.general_tokens
         share = share_text(found.general_tokens, all_tokens)
-        words += " " + tr("({tokens} of {all} tokens, {share})").format(
+        words += tr(" ({tokens} of {all} tokens, {share})").format(
             tokens=count_text(found.general_tokens), all=count_text(all_tokens), share=share
         )
     epochs = found.general_available / found.general_rows
@@ -43,7 +43,8 @@ def share_of_general_text(found: Forecast) -> str:
         seen = tr("; after {epochs} epochs, all {there} that there are have been seen")
     else:
         seen = tr("; each of the {there} that there are is seen {times} times")
-    return f"{words}{seen}.".format(epochs=brief(epochs), times=brief(1 / epochs), there=f"{found.general_available:,}")
+    seen = seen.format(epochs=brief(epochs), times=brief(1 / epochs), there=f"{found.general_available:,}")
+    return tr("{facts}.").format(facts=words + seen)
 
 
 def mixing_text(data: DataConfig, batch_size: int, found: Forecast) -> str:
@@ -105,7 +106,7 @@ def rate_warning(method: Method, rate: float) -> str:
             "Lower than the {low} to {high} that {method} is customarily trained with: it may learn next to nothing."
         )
     words = words.format(low=brief(customary.low), high=brief(customary.high), method=tr(method.title))
-    return f"{words} {tr(customary.source)}"
+    return sentences((words, tr(customary.source)))
 
 
 def _amount(rows: float) -> str:

@@ -90,7 +90,7 @@ def measured_text(event: MemoryMeasured) -> str:
     words = tr("The longest rows were tried first: {rows} of {length} tokens; the peak was {peak}.").format(
         rows=event.rows, length=event.length, peak=size_text(event.peak)
     )
-    return f"{words} {tr('Activations are recomputed.')}" if event.recompute else words
+    return sentences((words, tr("Activations are recomputed."))) if event.recompute else words
 
 
 def shrunk_text(event: MicroBatchShrunk) -> str:

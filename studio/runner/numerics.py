@@ -20,7 +20,7 @@ from studio.engine.numerics.verdicts import verdict_words as verdict_words  # fo
 from studio.errors import ConfigError
 from studio.events import NumericsSampled
 from studio.exponents import FP16, Format, Histogram
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 from studio.runner.record import RunRecord
 from studio.runner.series import Array, MetricSeries
 
@@ -250,7 +250,7 @@ def ended_words(name: str) -> str:
         return ""
     words = tr("“{remedy}” needs a run that is under way.")
     sentence = words.format(remedy=tr(remedy_words(name)[0]))
-    return f"{sentence} {tr(known.instead)}" if known else sentence
+    return sentences((sentence, tr(known.instead))) if known else sentence
 
 
 def _as_words(name: str) -> str:

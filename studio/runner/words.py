@@ -78,4 +78,4 @@ def latency_conditions(found: Latency) -> str:
     if found.switch_ms is None:
         return sentence
     switched = tr("Switching the trained part on, with the base loaded, took {milliseconds} ms.")
-    return f"{sentence} {switched.format(milliseconds=brief(found.switch_ms))}"
+    return sentences((sentence, switched.format(milliseconds=brief(found.switch_ms))))

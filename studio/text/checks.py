@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 from studio.text import gguf
 from studio.text.numbers import brief, percent
 
@@ -234,7 +234,8 @@ def _generation_config_carried(found: Found) -> str:
         if found["added"]
         else tr("The generation config is the base's.")
     ).format(tokens=found["added"])
-    return f"{words} {tr('It suppresses the virtual tokens besides.')}" if found["suppresses_virtual_tokens"] else words
+    besides = tr("It suppresses the virtual tokens besides.") if found["suppresses_virtual_tokens"] else ""
+    return sentences((words, besides))
 
 
 def _stops_by_itself(found: Found) -> str:

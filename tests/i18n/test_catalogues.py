@@ -89,6 +89,7 @@ def test_all_ways_of_marking_a_text_are_found(tmp_path: Path) -> None:
         'tr("{count:,} rows "\n   "of 5 % of")\n'
         'trn("{n} run", "{n} runs", n)\n'
         'x: int = option(3, "Rank", "Its help.", unit=gettext_noop("rows"))\n'
+        'y: int = option(3, title="Alpha", help="Twice the rank.")\n'
         'tr(A)\nf("no text")\n'
         """f'<b>{tr("inside")}</b> {x!r}'\n""",
         encoding="utf-8",
@@ -100,6 +101,8 @@ def test_all_ways_of_marking_a_text_are_found(tmp_path: Path) -> None:
         ("{n} run", "{n} runs"),
         "Rank",
         "Its help.",
+        "Alpha",
+        "Twice the rank.",
         "rows",
         "inside",
     }

@@ -7,7 +7,7 @@ import time
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QWidget
 
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 from studio.runner.continuing import CutOff, LeftRuns
 from studio.ui import theme
 from studio.ui.bridge import AppContext
@@ -51,7 +51,7 @@ class CutOffCard(QFrame):
         self.title.set(_what(run), "warning")
         words = _left_of(run)
         if others := len(left.cut_off) - 1:
-            words = f"{words} {tr('Others that were cut off, on the Runs page: {count}.').format(count=others)}"
+            words = sentences((words, tr("Others that were cut off, on the Runs page: {count}.").format(count=others)))
         self.words.setText(words)
         self.show()
 

@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import QStackedWidget, QWidget
 
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 from studio.runner.conversation import Conversation
 from studio.runner.record import RunRecord
 from studio.runs import RunFolder
@@ -187,7 +187,7 @@ class ChatPage(Page):
         elif summary is not None and summary.method == "full":
             sentence = tr("Full fine-tuning has changed all weights, so two models will be in memory.")
         if self._training:
-            sentence = f"{sentence} {tr('A run is training: it and the answers are slower at the same time.')}".strip()
+            sentence = sentences((sentence, tr("A run is training: it and the answers are slower at the same time.")))
         self.memory.setText(sentence)
         self.memory.setVisible(bool(sentence))
 

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from studio.config import options
 from studio.engine.inference.answers import ChatSettings
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 from studio.ui.forms.editors import ChoiceEditor, Editor, NumberEditor, TextEditor
 from studio.ui.forms.numbers import bounds_text
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
@@ -63,7 +63,7 @@ def _cell(editor: Editor) -> QVBoxLayout:
     title, help_text = tr(editor.spec.title), tr(editor.spec.help)
     bounds = bounds_text(editor.spec)
     editor.describe(title, help_text)
-    editor.setToolTip(f"{help_text} {tr('Allowed: {bounds}.').format(bounds=bounds)}" if bounds else help_text)
+    editor.setToolTip(sentences((help_text, tr("Allowed: {bounds}.").format(bounds=bounds))) if bounds else help_text)
     name = label(title, "caption")
     name.setBuddy(editor.main)
     return vbox(name, editor, spacing=0.25)

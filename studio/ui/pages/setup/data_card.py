@@ -321,4 +321,4 @@ class DataCard(SectionCard):
             if found := sum(len(inspection.findings) for inspection in known):
                 facts.append(tr("1 finding") if found == 1 else tr("{count} findings").format(count=found))
             warned = misfit or any(source.needs_attention for source in self.sources)
-            self.judge(files, tr(", ").join(facts), "warning" if warned else "good")
+            self.judge(files, " · ".join(facts), "warning" if warned else "good")

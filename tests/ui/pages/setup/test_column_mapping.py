@@ -118,7 +118,7 @@ def test_unused_columns_are_amber_until_the_user_says_so(
 ) -> None:
     columns = {"prompt": "Was der Kunde fragt", "completion": "Réponse ✓"}
     source = add(window, qtbot, path=odd, columns=columns)
-    assert window.setup.data.verdict == ("5 rows, not used: №, Hinweis", "warning")
+    assert window.setup.data.verdict == ("5 rows · not used: №, Hinweis", "warning")
     assert source.mapping.unused.text.startswith("Not used: №, Hinweis.")
     qtbot.mouseClick(source.mapping.ignore, Qt.MouseButton.LeftButton)
     wait(window, qtbot)

@@ -69,7 +69,7 @@ def test_skipped_rows_are_a_warning_with_their_reasons(
     empty = Remark.of("rows_skipped", reason="empty_answer", file=rows, count=3, rows=412, numbers=(1, 2, 3))
     engine.data = FakeInspection(skipped=3, reasons={Remark("empty_answer"): 3}, problems=(empty,))
     page.data.add_files([rows])
-    wait_for_verdict(qtbot, page.data, "412 rows, 3 skipped")
+    wait_for_verdict(qtbot, page.data, "412 rows · 3 skipped")
     assert page.data.verdict[1] == "warning"
 
 
@@ -87,7 +87,7 @@ def test_what_asks_for_nothing_is_a_note_and_no_warning(
     unloved = Remark.of("rows_skipped", reason="bad_answer", file=rows, count=3, rows=412, numbers=(1, 2, 3))
     engine.data = FakeInspection(skipped=3, problems=(unloved, Remark.of("rated_data", file=rows)))
     page.data.add_files([rows])
-    wait_for_verdict(qtbot, page.data, "412 rows, 3 skipped")
+    wait_for_verdict(qtbot, page.data, "412 rows · 3 skipped")
     assert page.data.verdict[1] == "good"
     notes = [verdict for verdict in page.data.sources[0].findChildren(Verdict) if verdict.level == "note"]
     assert [verdict.text.splitlines() for verdict in notes] == [
@@ -103,7 +103,7 @@ def test_findings_are_named_on_the_card_once_and_warn(
 ) -> None:
     engine.data = FakeInspection(findings=(finding("duplicates", [3, 5]), finding("placeholders", [7])))
     page.data.add_files([rows])
-    wait_for_verdict(qtbot, page.data, "412 rows, 2 findings")
+    wait_for_verdict(qtbot, page.data, "412 rows · 2 findings")
     assert page.data.verdict[1] == "warning"
     said = [line for verdict in page.data.sources[0].findChildren(Verdict) for line in verdict.text.splitlines()]
     assert [line for line in said if "Repeated rows" in line] == [
