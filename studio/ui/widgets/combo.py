@@ -20,6 +20,8 @@ class ComboBox(QComboBox):
         super().__init__(parent)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setItemDelegate(QStyledItemDelegate(self))  # a combo box's own knows nothing of the style sheet
+        # The window of the list has a border (see the style sheet), which the list would cover at its sides.
+        self.view().parentWidget().setContentsMargins(1, 1, 1, 1)
         self.set_choices(choices)
         self.currentIndexChanged.connect(self.changed)
 
