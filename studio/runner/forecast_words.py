@@ -6,7 +6,7 @@ from studio.config import DataConfig, DataSource
 from studio.engine.methods import Method
 from studio.engine.training.forecast import Forecast as Forecast
 from studio.engine.training.forecast import SourceForecast
-from studio.i18n import sentences, tr
+from studio.i18n import sentences, tr, trn
 from studio.text.numbers import brief, count_text, share_text
 
 
@@ -16,7 +16,8 @@ def source_text(source: DataSource, data: DataConfig, given: SourceForecast) -> 
         return tr("Left out, because its weight is 0.")
     if source.role == "general" and not data.replay_ratio:
         return tr("Not used, because the general share is 0.")
-    rows = tr("{rows} rows").format(rows=_amount(given.rows))
+    one = abs(given.rows - 1) < 1e-6
+    rows = trn("{rows} row", "{rows} rows", 1 if one else 2).format(rows=_amount(given.rows))
     parts = [tr("In an epoch: {rows}").format(rows=rows)]
     if given.tokens:
         parts.append(tr("{tokens} tokens").format(tokens=count_text(given.tokens)))

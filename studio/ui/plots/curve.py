@@ -11,7 +11,7 @@ import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtGui import QColor
 
-from studio.i18n import gettext_noop, tr
+from studio.i18n import gettext_noop, tr, trn
 from studio.runner.series import MetricSeries
 from studio.text import numbers
 from studio.ui import theme
@@ -126,7 +126,11 @@ class Curve:
         bad = self.series.x[~np.isfinite(y)]
         if not len(bad):
             return text
-        words = tr("{count} values are not finite, the first at step {step}.")
+        words = trn(
+            "{count} value is not finite, at step {step}.",
+            "{count} values are not finite, the first at step {step}.",
+            len(bad),
+        )
         return f"{text} {words.format(count=len(bad), step=f'{int(bad[0]):,}')}"
 
     def _between(self, first: float, last: float) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ from PySide6.QtCore import QRectF, QSize
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
-from studio.i18n import tr
+from studio.i18n import tr, trn
 from studio.text import numbers
 from studio.ui import theme
 from studio.ui.override import override
@@ -76,7 +76,7 @@ def headroom_text(headroom: float | None) -> str:
         return tr("overflow")
     if headroom == math.inf:
         return tr("unlimited")
-    return tr("1 doubling") if doublings == 1 else tr("{count} doublings").format(count=doublings)
+    return trn("{count} doubling", "{count} doublings", doublings).format(count=doublings)
 
 
 def headroom_level(headroom: float | None) -> Level | None:

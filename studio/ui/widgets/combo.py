@@ -21,7 +21,7 @@ class ComboBox(QComboBox):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setItemDelegate(QStyledItemDelegate(self))  # a combo box's own knows nothing of the style sheet
         # The window of the list has a border (see the style sheet), which the list would cover at its sides.
-        self.view().parentWidget().setContentsMargins(1, 1, 1, 1)
+        self.view().window().setContentsMargins(1, 1, 1, 1)
         self.set_choices(choices)
         self.currentIndexChanged.connect(self.changed)
 

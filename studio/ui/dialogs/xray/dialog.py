@@ -12,7 +12,7 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLineEdit, QWidget
 
 from studio.engine.control import Progress
-from studio.i18n import tr
+from studio.i18n import tr, trn
 from studio.text.numbers import count_text, share_text
 from studio.ui import theme
 from studio.ui.bridge import AppContext
@@ -187,7 +187,7 @@ class XRayDialog(QDialog):
         self.progress.hide()
         self.verdict.set("")
         tokens = int(xray.lengths.sum())
-        facts = [tr("{rows} rows").format(rows=f"{xray.rows:,}")]
+        facts = [trn("{rows} row", "{rows} rows", xray.rows).format(rows=f"{xray.rows:,}")]
         if xray.skipped_rows:
             facts.append(tr("{rows} skipped").format(rows=f"{xray.skipped_rows:,}"))
         if cut := len(xray.truncated()):

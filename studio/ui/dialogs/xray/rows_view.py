@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QFont, QTextBlockFormat, QTextCharFormat, QTextCursor
 from PySide6.QtWidgets import QLabel, QTextEdit, QWidget
 
-from studio.i18n import tr
+from studio.i18n import tr, trn
 from studio.text.numbers import share_text
 from studio.ui import theme
 from studio.ui.widgets.mask_preview import fixed_font, segment_format
@@ -139,7 +139,7 @@ def counts_text(row: XRayRow) -> str:
     """Return how many tokens a row has and how many are learnt; nothing for a row that is skipped."""
     if row.reason is not None:
         return ""
-    words = tr("{tokens} tokens, {learnt} learnt ({share})")
+    words = trn("{tokens} token, {learnt} learnt ({share})", "{tokens} tokens, {learnt} learnt ({share})", row.tokens)
     share = share_text(row.learnt, row.tokens)
     return words.format(tokens=f"{row.tokens:,}", learnt=f"{row.learnt:,}", share=share)
 
@@ -147,4 +147,6 @@ def counts_text(row: XRayRow) -> str:
 def _trouble_text(row: XRayRow) -> str:
     if row.reason is not None:
         return tr("Skipped: {reason}").format(reason=row.reason.text())
-    return tr("Cut: its last {lost} tokens are lost").format(lost=f"{row.lost:,}")
+    return trn("Cut: its last token is lost", "Cut: its last {lost} tokens are lost", row.lost).format(
+        lost=f"{row.lost:,}"
+    )

@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFormLayout, QGridLayout, QMenu, QToolButton, QWidget
 
 from studio.events import NumericsSampled, OverflowDiagnosed
-from studio.i18n import tr
+from studio.i18n import tr, trn
 from studio.runner.numerics import ended_words, remedy_words, sample_at, verdict_title, verdict_words
 from studio.runner.record import RunRecord
 from studio.ui import theme
@@ -164,7 +164,11 @@ class EventPanel(Card):
         skipped = len(self._record.skips)
         words = tr("Nothing to report: no step was skipped.")
         if skipped:
-            words = tr("Nothing to report; {count} steps were skipped.").format(count=f"{skipped:,}")
+            words = trn(
+                "Nothing to report; {count} step was skipped.",
+                "Nothing to report; {count} steps were skipped.",
+                skipped,
+            ).format(count=f"{skipped:,}")
         self.heading.set(words, "good")
 
     def _clear(self) -> None:

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QFrame, QWidget
 
 from studio.events import NumericsSampled
 from studio.exponents import FP16
-from studio.i18n import tr
+from studio.i18n import tr, trn
 from studio.runner.numerics import headroom, recorded_scale, sampling_interval, share_lost
 from studio.runner.record import RunRecord
 from studio.text import numbers
@@ -113,4 +113,5 @@ def _lost(record: RunRecord, sample: NumericsSampled | None) -> tuple[str, str]:
 def _looks(record: RunRecord) -> tuple[str, str]:
     if record.numerics is None:
         return numbers.NONE, tr("not recorded") if record.state.step else ""
-    return f"{len(record.samples):,}", tr("every {steps} steps").format(steps=f"{sampling_interval(record):,}")
+    every = sampling_interval(record)
+    return f"{len(record.samples):,}", trn("every step", "every {steps} steps", every).format(steps=f"{every:,}")

@@ -15,7 +15,7 @@ from studio.config import DataConfig, RunConfig
 from studio.config.data import RENDERING
 from studio.engine.data.formats import FORMATS
 from studio.errors import ConfigError
-from studio.i18n import gettext_noop, tr
+from studio.i18n import gettext_noop, tr, trn
 from studio.paths import resource
 from studio.runner.advice import Misfit, misfit_of_data, misfit_of_system
 from studio.runner.forecast_words import Forecast, mixing_text, share_of_general_text, source_text, validation_text
@@ -312,13 +312,13 @@ class DataCard(SectionCard):
         elif self.pending:
             self.judge(files, tr("Reading the data …"), "busy")
         else:
-            facts = [tr("{rows} rows").format(rows=f"{rows:,}")]
+            facts = [trn("{rows} row", "{rows} rows", rows).format(rows=f"{rows:,}")]
             if skipped:
                 facts.append(tr("{skipped} skipped").format(skipped=f"{skipped:,}"))
             unused = [name for source in self.sources for name in source.unused_columns]
             if unused:
                 facts.append(tr("not used: {columns}").format(columns=listed(unused)))
             if found := sum(len(inspection.findings) for inspection in known):
-                facts.append(tr("1 finding") if found == 1 else tr("{count} findings").format(count=found))
+                facts.append(trn("{count} finding", "{count} findings", found).format(count=found))
             warned = misfit or any(source.needs_attention for source in self.sources)
             self.judge(files, " · ".join(facts), "warning" if warned else "good")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QFrame, QWidget
 
-from studio.i18n import tr
+from studio.i18n import tr, trn
 from studio.runner.forecast_words import Forecast
 from studio.runner.speed import MeasuredSpeed
 from studio.text import numbers
@@ -35,7 +35,7 @@ class RunOutlook(QFrame):
             epochs=brief(found.updates / found.updates_per_epoch), updates=f"{found.updates_per_epoch:,}"
         )
         self.figures["updates"].set(f"{found.updates:,}", epochs)
-        rows = tr("{rows} rows an epoch").format(rows=f"{found.rows:,}")
+        rows = trn("{rows} row an epoch", "{rows} rows an epoch", found.rows).format(rows=f"{found.rows:,}")
         self.figures["tokens"].set(count_text(found.tokens) if found.tokens else numbers.NONE, rows)
         self.figures["time"].set(*_time(found, speed))
         plan = found.validation

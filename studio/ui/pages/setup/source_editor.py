@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QBoxLayout, QFrame, QHBoxLayout, QWidget
 from studio.config import DataConfig, DataSource, OptionSpec, options
 from studio.engine.data.formats import FORMATS
 from studio.files import expand_user
-from studio.i18n import tr
+from studio.i18n import tr, trn
 from studio.runner import actions
 from studio.ui import theme
 from studio.ui.bridge import AppContext
@@ -259,7 +259,8 @@ class SourceEditor(QFrame):
         self.error = self._short(inspection.problems[0].text()) if nothing_left else ""
         self._progress.hide()
         title = next((entry.title for entry in FORMATS if entry.name == inspection.format), inspection.format)
-        facts = [tr(title), tr("{rows} rows").format(rows=f"{inspection.rows:,}")]
+        rows = trn("{rows} row", "{rows} rows", inspection.rows).format(rows=f"{inspection.rows:,}")
+        facts = [tr(title), rows]
         if inspection.skipped:
             facts.append(tr("{rows} skipped").format(rows=f"{inspection.skipped:,}"))
         # Unused columns are named below, where one says what they are for.

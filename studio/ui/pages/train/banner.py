@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QWidget
 
 from studio.engine.disk import DISK_FULL
-from studio.i18n import sentences, tr
+from studio.i18n import sentences, tr, trn
 from studio.runner.numerics import verdict_title
 from studio.runner.record import RunState
 from studio.text import numbers
@@ -111,9 +111,12 @@ def _sentence(state: RunState) -> str:
     ended = tr("Stopped") if state.status == "stopped" else tr("Finished")
     if not state.update:
         return _nothing_learnt(state, ended)
-    text = tr("{ended} after {updates} updates in {time}; the result is saved.").format(
-        ended=ended, updates=f"{state.update:,}", time=duration_text(state.seconds)
+    words = trn(
+        "{ended} after {updates} update in {time}; the result is saved.",
+        "{ended} after {updates} updates in {time}; the result is saved.",
+        state.update,
     )
+    text = words.format(ended=ended, updates=f"{state.update:,}", time=duration_text(state.seconds))
     if state.validation_loss is not None and state.first_validation_loss not in (None, state.validation_loss):
         words = tr("Validation loss went from {first} to {last}")
         first, last = numbers.number(state.first_validation_loss), numbers.number(state.validation_loss)
@@ -126,7 +129,11 @@ def _sentence(state: RunState) -> str:
 def _nothing_learnt(state: RunState, ended: str) -> str:
     """A run without an update leaves the model as it was, whatever was saved."""
     if state.step:
-        words = tr("{ended} after {time} without an update: all {steps} steps were skipped, and nothing was learnt.")
+        words = trn(
+            "{ended} after {time} without an update: the only step was skipped, and nothing was learnt.",
+            "{ended} after {time} without an update: all {steps} steps were skipped, and nothing was learnt.",
+            state.step,
+        )
     else:
         words = tr("{ended} after {time}, before the first update: nothing was learnt.")
     return words.format(ended=ended, time=duration_text(state.seconds), steps=f"{state.step:,}")

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QFrame, QStackedLayout, QWidget
 
 from studio.config import RunConfig
 from studio.errors import ConfigError
-from studio.i18n import tr
+from studio.i18n import tr, trn
 from studio.runner.record import RunRecord, RunState
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.train_on import TrainOn
@@ -137,10 +137,14 @@ class TrainPage(Page):
 
 
 def _about(state: RunState) -> str:
-    rows = "" if state.data is None else tr("{rows} training rows").format(rows=f"{state.data.train_rows:,}")
+    rows = "" if state.data is None else _rows_text(state.data.train_rows)
     method = method_title(state.method)
     kernels = tr("{name} kernels").format(name=state.kernels.capitalize()) if state.kernels else ""
     return " · ".join(part for part in (method, state.precision, state.device, kernels, rows) if part)
+
+
+def _rows_text(rows: int) -> str:
+    return trn("{rows} training row", "{rows} training rows", rows).format(rows=f"{rows:,}")
 
 
 def _config_of(record: RunRecord | None) -> RunConfig | None:

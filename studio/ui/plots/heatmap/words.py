@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from studio.events import NumericsSampled
-from studio.i18n import sentences, tr
+from studio.i18n import sentences, tr, trn
 from studio.runner.numerics import Direction
 from studio.text import numbers
 from studio.text.numbers import share_text
@@ -36,12 +36,17 @@ def hottest(sample: NumericsSampled, direction: Direction) -> int | None:
 def summary_text(sample: NumericsSampled, names: list[str], direction: Direction, samples: int) -> str:
     """Return the whole picture in a sentence or two."""
     found = hottest(sample, direction)
-    counts = tr("{samples} samples of {modules} modules.").format(samples=f"{samples:,}", modules=len(names))
+    words = trn("{samples} sample of {modules} modules.", "{samples} samples of {modules} modules.", samples)
+    counts = words.format(samples=f"{samples:,}", modules=len(names))
     if found is None:
         return counts
     bad = sum(share > 0 for share in getattr(sample, f"{direction}_non_finite"))
     if bad:
-        words = tr("Step {step}: not finite in {count} modules, first in {name}.")
+        words = trn(
+            "Step {step}: not finite in {count} module, {name}.",
+            "Step {step}: not finite in {count} modules, first in {name}.",
+            bad,
+        )
         return sentences((counts, words.format(step=f"{sample.step:,}", count=bad, name=names[found])))
     largest = getattr(sample, f"{direction}_largest")[found]
     words = tr("Step {step}: the {largest}, in {name}.")

@@ -273,3 +273,8 @@ def test_a_history_shows_every_sample_and_marks_what_was_not_finite(show: Show) 
     assert "1 values are not finite, the first at step 5" in history.summary()
     assert history.reading(5) == "∞"
     assert history.reading(9) == "8.00 (≈ 2³)", "a skip says nothing about the steps after it"
+
+
+def test_one_sample_is_one_sample_in_words(show: Show) -> None:
+    heat = show(HeatMap, record_with([sample_of(1, [2.0, 3.0])], ["m.0", "m.1"], 2))
+    assert heat.summary().startswith("1 sample of 2 modules.")
