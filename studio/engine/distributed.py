@@ -9,6 +9,7 @@ take it again in smaller micro-batches, is nobody else's concern.
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,16 +17,19 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from studio.engine.control import Control
-from studio.errors import TrainingError
+from studio.errors import StudioError, TrainingError
 from studio.i18n import tr
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 BUCKET = 32 << 20  # bytes of gradients that are sent at a time
+_FAILURE = "failure"  # where a process leaves its sentence
 WAIT_SECONDS = 0.5  # between two looks at whether a pause is over
 # One process may tokenise for hours while the others wait. Where one dies, the others learn of it at once.
 _PATIENCE = datetime.timedelta(hours=24)
@@ -141,7 +145,7 @@ def joined() -> Iterator[Ranks]:
     """Join the processes that `torchrun` started together with this one; alone where it was started by itself.
 
     Raises:
-        TrainingError: the others cannot be reached.
+        TrainingError: the others cannot be reached, or one of them has failed; then with its sentence.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "MASTER_ADDR" not in os.environ:
@@ -164,8 +168,24 @@ def joined() -> Iterator[Ranks]:
         ) from error
     try:
         yield Ranks(rank, size)
+    except StudioError as error:
+        store.set(_FAILURE, str(error))  # the others only see that this process is gone
+        raise
+    except RuntimeError as error:
+        if sentence := _sentence_of_another(store):
+            raise TrainingError(sentence) from error
+        raise
     finally:
         distributed.destroy_process_group()
+
+
+def _sentence_of_another(store: Store) -> str:
+    """Return why another process failed; empty where none has said so, or the store is gone with it."""
+    try:
+        return store.get(_FAILURE).decode() if store.check([_FAILURE]) else ""
+    except RuntimeError as error:
+        log.warning("The other processes cannot be asked: %s", error)
+        return ""
 
 
 class _AgreedControl(Control):

@@ -117,7 +117,9 @@ def plan(info: ModelInfo, config: RunConfig, place: Place, *, sharded: bool | No
         sharded = _can_shard(config, precision, place)
         if sharded and config.training.shard == "auto":
             alone = plan(info, config, place, sharded=False)
-            return alone if alone.fits else plan(info, config, place, sharded=True)
+            if alone.fits:
+                return alone
+            return min(alone, plan(info, config, place, sharded=True), key=lambda found: found.total_bytes)
     base_dtype = _base_dtype(info, config, precision, place)
     stored = with_storage(config, base_dtype)
 

@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
+from studio.engine.data.batching import MicroBatch
+from studio.engine.training.loss import SupervisedLoss
 from studio.engine.training.run import resume
+from studio.errors import TrainingError
 from studio.events import EvaluationCompleted, RetentionMeasured, RunFinished, StepCompleted
 from studio.runs import open_run
 from tests.engine.training.trained import Trained
@@ -36,6 +40,7 @@ class Told:
         self.kept = [one.kl for one in done.of(RetentionMeasured)]
         self.status = [one.status for one in done.of(RunFinished)]
         self.folder = done.folder.path
+        self.failure = ""
         files = sorted(done.folder.adapter.glob("*.safetensors"))
         self.files = [file.name for file in files]
 
@@ -56,12 +61,18 @@ def _train(
     done = Trained(folder, sections)
     if stops:
         done.control.stop()
-    if before and rank == 0:
-        done.folder = open_run(before)
-        resume(done.folder, done.control, done.emit)
-    else:
-        done.go(until=until)
-    answers.put((rank, Told(done)))
+    failure = ""
+    try:
+        if before and rank == 0:
+            done.folder = open_run(before)
+            resume(done.folder, done.control, done.emit)
+        else:
+            done.go(until=until)
+    except TrainingError as error:
+        failure = str(error)
+    told = Told(done)
+    told.failure = failure
+    answers.put((rank, told))
 
 
 def _together(
@@ -203,3 +214,19 @@ def test_a_checkpoint_of_spread_weights_goes_on_in_one_process_and_the_other_way
     weights, expected = (load_file(told.folder / "adapter" / "model.safetensors") for told in (gone_on, alone))
     assert weights.keys() == expected.keys()
     assert all(torch.allclose(weights[name], expected[name], atol=1e-4) for name in expected)
+
+
+def test_memory_that_runs_out_in_one_process_ends_all_with_its_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are in the middle of a pass. They cannot begin it again with smaller micro-batches."""
+    whole = SupervisedLoss.__call__
+
+    def broken(self: SupervisedLoss, batch: MicroBatch, weight: float = 1.0) -> Tensor:
+        if os.environ["RANK"] == "1":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return whole(self, batch, weight)
+
+    monkeypatch.setattr(SupervisedLoss, "__call__", broken)
+    for told in _together(2, tmp_path, SPREAD):
+        assert told.failure.startswith("Memory ran out in one of the 2 processes that share the weights; ")
