@@ -36,6 +36,8 @@ OLDEST_PYTHON = (3, 11)
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 CONSTRAINTS = ROOT / "packaging" / "constraints.txt"
+LOCKED = ROOT / "packaging" / "locked"  # written by lock.py: the same versions with the sums of their files
+LOCKED_CUDA = "cu130"  # the build of torch whose libraries are in `LOCKED`, for it is the one that PyPI has
 STAMP = VENV / "installed.json"
 
 PATIENCE = 4.0  # seconds without a word of pip before its progress is told
@@ -226,7 +228,7 @@ def torch_version() -> str:
 def ensure_environment(extras: tuple[str, ...], plan: Plan) -> Path:
     """Make `.venv` hold the tested versions, the planned torch and at least these extras; return its Python."""
     python = script(VENV, "python", sys.platform)
-    wanted = fingerprint(ROOT / "pyproject.toml", CONSTRAINTS)
+    wanted = fingerprint(ROOT / "pyproject.toml", CONSTRAINTS, *sorted(LOCKED.iterdir()))
     works = python.exists() and call([str(python), "-c", "import pip"], quiet=True) == 0
     present = installed(STAMP, wanted) if works else None
     needed = {*extras, *plan.extras}
@@ -252,29 +254,39 @@ def create_environment() -> None:
 
 
 def install(python: Path, extras: tuple[str, ...], plan: Plan) -> None:
-    """Say what comes, then install torch, then everything else."""
+    """Say what comes, then install torch, then everything else by its sums, and last the project without any download.
+
+    pip refuses a file whose SHA-256 sum is not in `LOCKED`, and a package that is not there at all is not installed.
+    """
     say("\n".join(plan.words))
-    install_torch(python, plan)
-    project = f"{ROOT}[{','.join(extras)}]" if extras else str(ROOT)
-    if pip_install(python, "--constraint", str(CONSTRAINTS), "--editable", project) != 0:
+    names = ["run", *install_torch(python, plan), *extras]
+    files = [argument for name in names for argument in ("--requirement", str(LOCKED / f"{name}.txt"))]
+    project = ["--no-deps", "--no-index", "--no-build-isolation", "--editable", str(ROOT)]
+    if pip_install(python, "--require-hashes", "--no-deps", *files) != 0 or pip_install(python, *project) != 0:
         raise SetupError("The installation failed, the lines above say why; mend it and give the same command again.")
 
 
-def install_torch(python: Path, plan: Plan) -> None:
-    """Install the planned build where it is not the one that pip takes by itself.
+def install_torch(python: Path, plan: Plan) -> list[str]:
+    """Install the planned build where it is not PyPI's; return which of `LOCKED` it needs beside "run".
 
-    It goes first and alone: pip asks every index for every package, and PyTorch's is only asked for torch. What a
-    ROCm build needs is there and nowhere else.
+    It goes first and alone: pip asks every index for every package, and PyTorch's is only asked for torch. No sums are
+    known for its files, nor for the libraries of builds that PyPI does not have. What a ROCm build needs is on
+    PyTorch's index and nowhere else.
     """
     from studio import torch_build
 
     tag = plan.build.tag
     if tag == torch_build.PYPI:
-        return
+        return []
     number = torch_version()
     alone = ["--constraint", str(CONSTRAINTS)] if tag.startswith("rocm") else ["--no-deps"]
+    libraries = ["--constraint", str(CONSTRAINTS), f"torch=={number}+{tag}"]
     if pip_install(python, *alone, *torch_build.requirement(number, plan.build, plan.index)) == 0:
-        return
+        if tag == LOCKED_CUDA:
+            return ["cuda"]
+        if tag.startswith("cu") and pip_install(python, *libraries) != 0:
+            raise SetupError(f"The libraries of the {plan.build.name} build of torch could not be installed.")
+        return []
     failure = f"torch {number}+{tag} was not to be had from {plan.index}/{tag}"
     remedy = f"name a mirror with --torch-index URL or {torch_build.INDEX_VARIABLE}"
     default = torch_build.CUDA[0]
@@ -282,8 +294,8 @@ def install_torch(python: Path, plan: Plan) -> None:
         # On Linux pip's own index has the newest CUDA build, which serves these two as well.
         size = default.download["linux"] / 1e9
         say(f"{failure}; pip's own index is asked instead, for its build of about {size:.1f} GB. Or {remedy}.")
-    else:
-        raise SetupError(f"{failure}; {remedy}, or take the small build with --cpu.")
+        return ["cuda"]
+    raise SetupError(f"{failure}; {remedy}, or take the small build with --cpu.")
 
 
 def pip_install(python: Path, *arguments: str) -> int:

@@ -56,11 +56,13 @@ class Programs:
             (self._venv / "bin" / "python").touch()
         return int(any(word in " ".join(command) for word in self._failing))
 
-    def installs(self) -> list[list[str]]:
-        return [command for command in self.commands if "--editable" in command]
+    def locked(self) -> list[list[str]]:
+        """What each set-up installed by its sums: the names of the files in packaging/locked."""
+        commands = [command for command in self.commands if "--require-hashes" in command]
+        return [[Path(word).stem for word in command if word.endswith(".txt")] for command in commands]
 
     def torch_installs(self) -> list[list[str]]:
-        return [command for command in self.commands if "install" in command and "--editable" not in command]
+        return [command for command in self.commands if command[-1].startswith("torch==")]
 
 
 @pytest.fixture
@@ -95,23 +97,26 @@ def ensure(bootstrap: ModuleType) -> Callable[..., None]:
 def test_the_second_call_installs_nothing(programs: Programs, ensure: Callable[..., None]) -> None:
     ensure("test")
     ensure("test")
-    assert len(programs.installs()) == len(programs.torch_installs()) == 1
+    assert len(programs.locked()) == len(programs.torch_installs()) == 1
 
 
-def test_the_install_obeys_the_tested_versions(
+def test_everything_but_torch_is_installed_by_its_sums_and_the_project_without_a_download(
     bootstrap: ModuleType, programs: Programs, ensure: Callable[..., None]
 ) -> None:
     ensure("test")
-    (command,) = programs.installs()
-    assert command[command.index("--constraint") + 1] == str(bootstrap.CONSTRAINTS)
-    assert command[-1].endswith("[test]")
+    torch, everything, project = [command for command in programs.commands if "install" in command]
+    assert torch == programs.torch_installs()[0]
+    assert {"--require-hashes", "--no-deps"} <= set(everything)
+    assert {"--no-index", "--no-deps", "--no-build-isolation"} <= set(project)
+    assert project[-2:] == ["--editable", str(bootstrap.ROOT)]
+    assert programs.locked() == [["run", "test"]]
 
 
 def test_asking_for_more_extras_keeps_those_that_are_there(programs: Programs, ensure: Callable[..., None]) -> None:
     ensure("test")
     ensure("gpu")
     ensure()
-    assert [command[-1].partition("[")[2] for command in programs.installs()] == ["test]", "gpu,test]"]
+    assert programs.locked() == [["run", "test"], ["run", "gpu", "test"]]
 
 
 def test_an_interrupted_install_is_done_again(
@@ -122,7 +127,7 @@ def test_an_interrupted_install_is_done_again(
         ensure()
     monkeypatch.setattr(bootstrap, "call", programs)
     ensure()
-    assert len(programs.installs()) == 1
+    assert len(programs.locked()) == 1
 
 
 def test_changed_constraints_call_for_a_new_install(bootstrap: ModuleType, tmp_path: Path) -> None:
@@ -314,14 +319,13 @@ def test_the_script_needs_the_standard_library_alone() -> None:
 
 
 def test_torch_comes_alone_from_its_own_index_and_before_everything_else(
-    programs: Programs, ensure: Callable[..., None]
+    bootstrap: ModuleType, programs: Programs, ensure: Callable[..., None]
 ) -> None:
     ensure(machine=OLD_DRIVER)
-    (torch,) = programs.torch_installs()
+    torch, *rest = [command for command in programs.commands if "install" in command]
     assert torch[-4:] == ["--no-deps", "--extra-index-url", f"{DEFAULT_INDEX}/cu126", "torch==2.13.0+cu126"]
-    (rest,) = programs.installs()
-    assert programs.commands.index(torch) < programs.commands.index(rest)
-    assert DEFAULT_INDEX not in " ".join(rest)
+    assert DEFAULT_INDEX not in " ".join(word for command in rest for word in command)
+    assert rest[0][-2:] == [str(bootstrap.CONSTRAINTS), "torch==2.13.0+cu126"]  # its libraries, which no file lists
 
 
 def test_an_nvidia_card_brings_the_gpu_extra_and_a_computer_without_does_not(
@@ -329,7 +333,7 @@ def test_an_nvidia_card_brings_the_gpu_extra_and_a_computer_without_does_not(
 ) -> None:
     ensure("test")
     ensure("test", machine=WITH_CARD)
-    assert [command[-1].partition("[")[2] for command in programs.installs()] == ["test]", "gpu,test]"]
+    assert programs.locked() == [["run", "test"], ["run", "cuda", "gpu", "test"]]
 
 
 def test_what_a_rocm_build_needs_comes_from_its_index_as_well(programs: Programs, ensure: Callable[..., None]) -> None:
@@ -337,7 +341,7 @@ def test_what_a_rocm_build_needs_comes_from_its_index_as_well(programs: Programs
     (torch,) = programs.torch_installs()
     assert torch[-1] == "torch==2.13.0+rocm7.2"
     assert "--no-deps" not in torch
-    assert programs.installs()[0][-1].endswith(str(SCRIPT.parents[1]))  # no extra
+    assert programs.locked() == [["run"]]
 
 
 def test_where_pips_own_wheel_fits_no_other_index_is_asked(
@@ -345,13 +349,14 @@ def test_where_pips_own_wheel_fits_no_other_index_is_asked(
 ) -> None:
     ensure(machine=Machine("darwin", "arm64", (Card("apple", "Apple"),)))
     assert programs.torch_installs() == []
-    assert len(programs.installs()) == 1
+    assert programs.locked() == [["run"]]
 
 
 def test_a_new_driver_or_card_calls_for_another_torch(programs: Programs, ensure: Callable[..., None]) -> None:
     for machine in (WITHOUT_CARD, OLD_DRIVER, OLD_DRIVER, WITH_CARD):
         ensure(machine=machine)
-    assert [command[-1].partition("+")[2] for command in programs.torch_installs()] == ["cpu", "cu126", "cu130"]
+    tags = [command[-1].partition("+")[2] for command in programs.torch_installs()]
+    assert tags == ["cpu", "cu126", "cu126", "cu130"]  # that of the old driver, and then its libraries
 
 
 def test_a_card_that_does_not_answer_today_leaves_torch_as_it_is(
@@ -376,9 +381,8 @@ def test_the_user_may_decide_otherwise(
     monkeypatch.setattr(cards, "look", lambda: WITH_CARD)
     monkeypatch.setattr(bootstrap, "ensure_system_packages", lambda _: "")
     assert bootstrap.main(["test", *options]) == 0
-    (torch,) = programs.torch_installs()
-    assert torch[-2:] == [f"{index}/{tag}", f"torch==2.13.0+{tag}"]
-    assert ("gpu" in programs.installs()[0][-1]) is (tag != "cpu")
+    assert programs.torch_installs()[0][-2:] == [f"{index}/{tag}", f"torch==2.13.0+{tag}"]
+    assert ("gpu" in programs.locked()[0], "cuda" in programs.locked()[0]) == (tag != "cpu", tag == "cu130")
 
 
 def test_a_mirror_may_stand_in_the_environment(bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -456,7 +460,7 @@ def test_without_pytorchs_index_pips_own_serves_where_it_can(
     monkeypatch.setattr(bootstrap, "call", Programs(bootstrap.VENV, failing=("--extra-index-url",)))
     plan = bootstrap.Plan(Build(tag, 0), "https://nowhere.example")
     if goes_on:
-        bootstrap.install_torch(Path("python"), plan)
+        assert bootstrap.install_torch(Path("python"), plan) == ["cuda"]
         assert "pip's own index is asked instead, for its build of about 2.7 GB" in capsys.readouterr().out
     else:
         with pytest.raises(bootstrap.SetupError, match=rf"2\.13\.0\+{tag} .* mirror with --torch-index URL .* --cpu"):
