@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def resolve(*extras: str) -> list[str]:
-    """Return one entry a package: its pinned version, its marker and its sums. uv finds them, for all systems at once."""
+    """Return one entry a package: its pinned version, its marker and its sums. uv asks for all systems at once."""
     build = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["build-system"]["requires"]
     options = ["--universal", "--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
     chosen = [option for extra in extras for option in ("--extra", extra)]
