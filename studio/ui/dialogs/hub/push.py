@@ -31,7 +31,7 @@ class PushDialog(QDialog):
         self.repository = QLineEdit()
         self.repository.setPlaceholderText(tr("owner/name"))
         self.repository.setAccessibleName(tr("Repository"))
-        self.private = QCheckBox(tr("Private: only you can see it"))
+        self.private = QCheckBox(tr("Private: only its owner can see it"))
         self.private.setChecked(True)
         self.hub, self.verdict, self.progress = HubChoice(context), Verdict(), TaskProgress()
         self.leave = push_button(tr("Close"), "plain", tooltip=tr("Close; what is not sent yet is not sent (Esc)"))

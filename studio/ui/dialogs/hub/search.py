@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QCompleter, QDialog, QHeaderView, QLineEdit, QWidget
 
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 from studio.runner import actions
 from studio.runner.actions import Found, Kind
 from studio.text.hub import outlook_sentence
@@ -270,7 +270,7 @@ class FindOnHub(QDialog):
         if received:
             here = tr("{size} of it are here; a download goes on from there.").format(size=size_text(received))
         if outlook is not None:
-            self.verdict.set(" ".join(filter(None, (outlook_sentence(outlook), here))), level_of(outlook))
+            self.verdict.set(sentences((outlook_sentence(outlook), here)), level_of(outlook))
         elif self._fit.running:
             self.verdict.set(tr("Computing whether it can be trained here …"), "busy")
         else:
