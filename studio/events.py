@@ -136,6 +136,7 @@ class MemoryMeasured(_Event):
     `rows` of `length` tokens each, padding included. `peak` is the most bytes that were held: by tensors on a GPU, by
     the process on a processor. `available` bytes were free before the model was loaded. `micro_batch_tokens` is the
     most tokens of a micro-batch, padding included; `recompute`: activations are computed again in the backward pass.
+    `seconds` is what it took until then, reading and loading included; 0 in journals of earlier versions.
     """
 
     type: ClassVar[str] = "memory_measured"
@@ -145,6 +146,7 @@ class MemoryMeasured(_Event):
     available: int
     micro_batch_tokens: int
     recompute: bool
+    seconds: Seconds = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

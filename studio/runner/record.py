@@ -222,7 +222,7 @@ class RunRecord:
             case KernelsChosen():
                 self._set(kernels=event.kernels)
             case MemoryMeasured():
-                self._set(memory=event)
+                self._set(memory=event, seconds=self.state.seconds + event.seconds)
             case MicroBatchShrunk():
                 self._set(shrunk=event)
             case StepCompleted():

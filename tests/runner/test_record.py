@@ -10,6 +10,7 @@ import pytest
 from studio.events import (
     DataPrepared,
     EvaluationCompleted,
+    MemoryMeasured,
     ProgressReported,
     RunEvent,
     RunFailed,
@@ -170,3 +171,11 @@ def test_a_validation_loss_that_is_no_number_is_not_what_later_ones_are_compared
     for step, loss in enumerate((math.nan, 2.5, 2.0)):
         record.apply(EvaluationCompleted(step=step, update=step, loss=loss, rows=4, supervised_tokens=9, seconds=0.1))
     assert (record.state.first_validation_loss, record.state.validation_loss) == (2.5, 2.0)
+
+
+def test_the_time_counts_from_the_start_of_the_run() -> None:
+    record = RunRecord()
+    loaded = {"rows": 1, "length": 8, "peak": 1, "available": 2, "micro_batch_tokens": 8, "recompute": False}
+    record.apply(MemoryMeasured(seconds=12.0, **loaded))  # type: ignore[arg-type]
+    record.apply(_step(1, 1))
+    assert record.state.seconds == 12.5

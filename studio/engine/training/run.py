@@ -197,7 +197,8 @@ class _Run:
         try:
             prepared, model = self._prepare()
             self._loop = self._make_loop(prepared, model, self._verdicts_before())
-            self._emit(try_longest(self._loop.trainer, prepared.data.train, prepared.available))
+            tried = try_longest(self._loop.trainer, prepared.data.train, prepared.available)
+            self._emit(dataclasses.replace(tried, seconds=self._control.clock() - self._started))
             del model  # the loop alone holds it: a remedy may let go of it, and load another
             self._begin(prepared)
             self._begin_alike()

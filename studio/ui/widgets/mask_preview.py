@@ -72,5 +72,5 @@ def segment_format(learnt: bool = False, special: bool = False) -> QTextCharForm
         style.setBackground(colours.raised)
     if learnt:
         style.setBackground(colours.accent_soft)
-        style.setUnderlineStyle(QTextCharFormat.UnderlineStyle.SingleUnderline)
+        style.setUnderlineStyle(QTextCharFormat.UnderlineStyle.DotLine)  # a whole line would hide every "_"
     return style

@@ -53,6 +53,7 @@ def test_a_run_tells_its_story_and_leaves_an_adapter_that_peft_loads(tmp_path: P
     assert [type(event) for event in done.events[:5]] == begun
     (finished,) = done.of(RunFinished)
     assert (finished.status, finished.update, finished.step) == ("finished", 6, 6)
+    assert 0 < done.of(MemoryMeasured)[0].seconds < finished.seconds
     losses = [event.loss for event in done.of(EvaluationCompleted)]
     assert losses[-1] < losses[0]
     assert [step.update for step in done.steps] == [1, 2, 3, 4, 5, 6]

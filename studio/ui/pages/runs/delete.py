@@ -10,13 +10,18 @@ from PySide6.QtWidgets import QMessageBox, QWidget
 from studio.errors import RunFolderError
 from studio.i18n import tr
 from studio.runs import RunFolder
+from studio.ui import theme
+from studio.ui.widgets.verdict import sign_pixmap
 
 
 def ask(parent: QWidget, heading: str, explanation: str, yes: str) -> bool:
     """Ask before something is lost; Cancel is the default."""
-    box = QMessageBox(QMessageBox.Icon.Warning, heading, heading, QMessageBox.StandardButton.Cancel, parent)
+    box = QMessageBox(QMessageBox.Icon.NoIcon, heading, heading, QMessageBox.StandardButton.Cancel, parent)
+    box.setIconPixmap(sign_pixmap("warning", theme.space(4), parent.devicePixelRatioF()))
     box.setInformativeText(explanation)
     accept = box.addButton(yes, QMessageBox.ButtonRole.DestructiveRole)
+    accept.setProperty("kind", "danger")
+    accept.style().polish(accept)
     box.setDefaultButton(QMessageBox.StandardButton.Cancel)
     box.exec()
     return box.clickedButton() is accept

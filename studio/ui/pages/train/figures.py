@@ -90,7 +90,7 @@ def _figures() -> tuple[tuple[str, str, str], ...]:
         ("skipped", tr("Skipped"), tr("Steps that were not applied because a gradient was not finite")),
         ("speed", tr("Speed"), tr("Tokens read a second, over the last steps")),
         ("memory", tr("Memory"), tr(_MEMORY)),
-        ("time", tr("Time"), tr("Time spent training and validating; what is left is estimated from the last steps")),
+        ("time", tr("Time"), tr("Time since the start, without pauses; what is left is estimated from the last steps")),
     )
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
-from PySide6.QtGui import QDropEvent
+from PySide6.QtGui import QDropEvent, QTextCharFormat
 from PySide6.QtWidgets import QLabel, QLineEdit
 from pytestqt.qtbot import QtBot
 
@@ -209,7 +209,9 @@ def test_the_preview_turns_its_rows_and_marks_what_is_learnt(page: SetupPage, ro
     marked = []
     for place, letter in enumerate(preview.preview.toPlainText()):
         cursor.setPosition(place + 1)
-        marked.append(letter if cursor.charFormat().fontUnderline() else " ")
+        marked.append(
+            letter if cursor.charFormat().underlineStyle() != QTextCharFormat.UnderlineStyle.NoUnderline else " "
+        )
     assert "".join(marked).strip() == "answer"
 
 
