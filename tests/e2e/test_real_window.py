@@ -74,7 +74,7 @@ def choose_everything(window: MainWindow, starter: Path) -> None:
     """A Chat model, a dataset, LoRA and fp16-mixed, with the keyboard and the mouse."""
     setup = window.setup
     type_into(setup.model.path, str(starter), enter=True)
-    choose_from_menu(button(setup.data, "Samples"), "Fine-tuning, questions and answers (English)")
+    choose_from_menu(button(setup.data, "Sample data"), "Fine-tuning, questions and answers (English)")
     choose(setup.method.choice, "lora")
     choose(setup.precision.choice, "fp16-mixed")
     type_into(setup.precision.form.rows["initial_scale"].editor.main, str(SCALE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from studio.engine.inference.choice import choose
 from studio.engine.inference.dialogue import ChatModel, OpenChat, TextPieces
 from studio.engine.models.quiet import ignore_positions
 from studio.errors import Cancelled
-from studio.runs import RunFolder
+from studio.runs import RunFolder, release_lock, take_lock
+from tests.engine.training.trained import Trained
 
 METHODS: dict[str, dict[str, Any]] = {
     "lora": {},
@@ -179,3 +181,16 @@ def test_sorting_the_likely_tokens_alone_gives_what_sorting_all_gives(
     found = [choose(logits, settings, drawn) for logits, drawn in cases]
     monkeypatch.setattr(choice, "LIKELY", 3000)
     assert found == [choose(logits, settings, drawn) for logits, drawn in cases]
+
+
+def test_a_run_under_way_answers_as_its_newest_checkpoint_has_it(tmp_path: Path) -> None:
+    done = Trained(tmp_path, {"training": {"max_steps": 3}}).go()
+    whole = open_chat(done.folder.path, device="cpu").models[TUNED].answer(QUESTION, GREEDY)
+    files = sorted(done.folder.adapter.iterdir())
+    take_lock(done.folder.path)
+    done.folder.write_state("paused")
+    chat = open_chat(done.folder.path, device="cpu")
+    assert chat.note == "The run is under way; this is its checkpoint of update 3."
+    assert _ids(chat.models[TUNED].answer(QUESTION, GREEDY).tokens) == _ids(whole.tokens)
+    assert sorted(done.folder.adapter.iterdir()) == files
+    release_lock(done.folder.path)
