@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 
-from PySide6.QtCore import QEvent, Qt
+from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtGui import QHelpEvent, QTextCharFormat, QTextCursor, QTextOption, QWheelEvent
 from PySide6.QtWidgets import QApplication, QFrame, QSizePolicy, QTextEdit, QToolTip, QWidget
 
@@ -41,12 +41,17 @@ class AnswerText(QTextEdit):
         self._difference: int | None = None
         self.document().documentLayout().documentSizeChanged.connect(self._fit)
         theme.notifier().changed.connect(self._mark)
+        self.viewport().installEventFilter(self)
         self._fit()
 
     def show_tokens(self, tokens: list[Token], difference: int | None) -> None:
         """Show an answer as far as it goes; `difference` is the place of the token to mark."""
-        same = len(self._tokens) <= len(tokens) and all(
-            old.text == new.text for old, new in zip(self._tokens, tokens, strict=False)
+        known = len(self._tokens)
+        # While an answer streams, the tokens that are shown are those that were: the last one tells.
+        same = known <= len(tokens) and (
+            not known
+            or tokens[known - 1] is self._tokens[-1]
+            or all(old.text == new.text for old, new in zip(self._tokens, tokens, strict=False))
         )
         if not same:
             self.clear()
@@ -88,13 +93,14 @@ class AnswerText(QTextEdit):
         self.setFixedHeight(math.ceil(self.document().size().height()) + 2 * self.frameWidth())
 
     @override
-    def viewportEvent(self, event: QEvent) -> bool:
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        # A filter, and not the method of the viewport: painting would hold Python's lock, which the model needs.
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
             place = self.token_at(self.cursorForPosition(event.pos()).position())
             words = token_text(self._tokens[place], differs=place == self._difference) if place is not None else ""
             QToolTip.showText(event.globalPos(), words, self)
             return True
-        return super().viewportEvent(event)
+        return super().eventFilter(watched, event)
 
     @override
     def wheelEvent(self, event: QWheelEvent) -> None:
@@ -120,7 +126,7 @@ class AnswerView(QFrame):
         self.text.show_tokens(said.tokens, difference)
         self.facts.setText(facts_text(said) or ("" if said.tokens else waiting))
         for button in (self.copy, self.keep):
-            button.setVisible(bool(said.text) and (said.answer is not None or said.stopped))
+            button.setVisible(bool(said.tokens) and (said.answer is not None or said.stopped))
 
 
 def quoted(token: Token) -> str:
