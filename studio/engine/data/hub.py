@@ -7,25 +7,32 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from studio.config import DataSource
-from studio.engine.child import ChildFailed
+from studio.engine.child import ChildFailed, run_in_child
 from studio.engine.control import Progress
 from studio.engine.data.cache import cache_folder
 from studio.engine.data.readers.open import CSV, JSON, source_path
 from studio.engine.hub.api import HubError, ask, is_repository_id
+from studio.engine.hub.download import receive, remote_file
 from studio.engine.hub.token import read_token
+from studio.engine.hub.transfer import RemoteFile
 from studio.engine.hub.watched import download_in_child
 from studio.errors import DataError
 from studio.files import read_bytes
 from studio.i18n import tr
 
+if TYPE_CHECKING:
+    from huggingface_hub import DatasetInfo, ModelInfo
+
 log = logging.getLogger(__name__)
 
+_PACKED = (".gz", ".zip", ".xz", ".zst", ".bz2")
 _FILES = (*CSV, *JSON, ".parquet", ".txt", ".md", ".gz", ".zip", ".xz", ".zst")
 
 
@@ -72,43 +79,90 @@ def _hub_dataset(source: DataSource) -> _Dataset | None:
 
 def _download(dataset: _Dataset, progress: Progress) -> list[str]:
     """Return the dataset's files; where the hub cannot be reached, those that were downloaded before."""
-    from huggingface_hub import constants
-
     wanted = json.dumps([dataset.name, dataset.config, dataset.split])
     record = cache_folder() / f"{hashlib.sha256(wanted.encode()).hexdigest()[:32]}.hub.json"
     try:
-        ask(dataset.name, "dataset")
-        store = Path(constants.HF_HUB_CACHE) / f"datasets--{dataset.name.replace('/', '--')}"
-        job = {**dataclasses.asdict(dataset), "unpacked": str(record.parent / "unpacked")}
-        found = download_in_child(_fetch, job, store, 0, progress)
+        info = ask(dataset.name, "dataset")
     except HubError:
         if files := _downloaded_before(record):
             return files
         raise
+    try:
+        found = run_in_child(_look, dataclasses.asdict(dataset), progress)
+        if not found["urls"]:
+            raise HubError(_why_no_files(dataset, **found))
+        files = _receive(info, found["urls"], record.parent, progress)
     except ChildFailed as error:
         log.warning("The download of %s failed: %s", dataset.name, error)
         raise HubError(tr("the download of {repository} broke off").format(repository=dataset.name)) from error
-    if not found["files"]:
-        raise HubError(_why_no_files(dataset, **found))
-    record.parent.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(found["files"]), encoding="utf-8")
-    return list(found["files"])
+    record.write_text(json.dumps(files), encoding="utf-8")
+    return files
 
 
-def _fetch(job: dict[str, Any], _: Progress) -> dict[str, list[str]]:
-    """Download the files of a split, in a child: there `datasets` is imported anew and reads HF_ENDPOINT as it is now.
+def _receive(info: ModelInfo | DatasetInfo, urls: list[str], cache: Path, progress: Progress) -> list[str]:
+    """Return the files behind addresses of `datasets`, unpacked. Raises `HubError`, `ChildFailed`, `Cancelled`.
 
-    No code of the dataset runs: `datasets` has none run. A packed file is unpacked under a name that still tells its
-    kind.
+    Those of the dataset's own repository are received as models are, so that nothing is received twice; `datasets`
+    downloads all others.
+    """
+    siblings = {f"hf://datasets/{info.id}@{info.sha}/{file.rfilename}": file for file in info.siblings or ()}
+    ours = {url: remote_file(info.id, siblings[url]) for url in urls if url in siblings}
+    store = cache / "hub"
+    try:
+        receive(info, "dataset", list(ours.values()), store, progress)
+        places = [str(_named(store, ours[url])) if url in ours else url for url in urls]
+    except OSError as error:
+        words = tr("{folder} cannot be written: {reason}")
+        raise HubError(words.format(folder=store, reason=error.strerror or error)) from error
+    if all(url in ours and not url.endswith(_PACKED) for url in urls):
+        return places
+    job = {"places": places, "unpacked": str(cache / "unpacked")}
+    return list(download_in_child(_unpack, job, cache / "unpacked", 0, progress))
+
+
+def _named(store: Path, file: RemoteFile) -> Path:
+    """Return a received file under its own name, which tells its kind."""
+    named = store / f"{file.digest}.files" / Path(file.name).name
+    if not named.exists():
+        named.parent.mkdir(exist_ok=True)
+        try:
+            os.link(store / file.digest, named)
+        except OSError:  # a file system without links
+            shutil.copyfile(store / file.digest, named)
+    return named
+
+
+def _look(job: dict[str, Any], progress: Progress) -> dict[str, list[str]]:
+    """Find the addresses of a split's files, in a child: there `datasets` reads HF_ENDPOINT as it is now.
+
+    No code of the dataset runs: `datasets` has none run.
     """
     import datasets
 
+    progress("asking_hub", 0, 0)
     token = read_token() or False
-    settings = datasets.DownloadConfig(cache_dir=job["unpacked"], token=token)
+    found: dict[str, list[str]] = {"configs": [], "splits": [], "urls": []}
+    try:
+        files = datasets.load_dataset_builder(job["name"], job["config"], token=token).config.data_files or {}
+        found["splits"] = [str(one) for one in files]
+        chosen = job["split"] or ("train" if "train" in files or len(files) != 1 else found["splits"][0])
+        found["urls"] = [str(url) for url in files.get(chosen, [])]
+    except ValueError:  # no such configuration, or there are several and none is the default
+        found["configs"] = datasets.get_dataset_config_names(job["name"], token=token)
+    except (FileNotFoundError, RuntimeError) as error:  # no data files, or a program in their place
+        log.warning("%s cannot be read: %s", job["name"], error)
+    return found
+
+
+def _unpack(job: dict[str, Any], _: Progress) -> list[str]:
+    """Return files on this machine, unpacked under a name that still tells their kind; work of a child."""
+    import datasets
+
+    settings = datasets.DownloadConfig(cache_dir=job["unpacked"], token=read_token() or False)
     manager = datasets.DownloadManager(download_config=settings)
 
-    def local(url: str) -> str:
-        file = str(manager.download(url))
+    def local(place: str) -> str:
+        file = str(manager.download(place)) if "://" in place else place
         plain = str(manager.extract(file))
         if plain == file:
             return file
@@ -117,17 +171,7 @@ def _fetch(job: dict[str, Any], _: Progress) -> dict[str, list[str]]:
             os.link(plain, named)
         return str(named)
 
-    found: dict[str, list[str]] = {"configs": [], "splits": [], "files": []}
-    try:
-        files = datasets.load_dataset_builder(job["name"], job["config"], token=token).config.data_files or {}
-        found["splits"] = [str(one) for one in files]
-        chosen = job["split"] or ("train" if "train" in files or len(files) != 1 else found["splits"][0])
-        found["files"] = [local(url) for url in files.get(chosen, [])]
-    except ValueError:  # no such configuration, or there are several and none is the default
-        found["configs"] = datasets.get_dataset_config_names(job["name"], token=token)
-    except (FileNotFoundError, RuntimeError) as error:  # no data files, or a program in their place
-        log.warning("%s cannot be read: %s", job["name"], error)
-    return found
+    return [local(place) for place in job["places"]]
 
 
 def _downloaded_before(record: Path) -> list[str]:

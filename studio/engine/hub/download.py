@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from studio.engine.child import ChildFailed, run_in_child
 from studio.engine.control import Progress
-from studio.engine.hub.address import endpoint
+from studio.engine.hub.address import Kind, endpoint
 from studio.engine.hub.api import HubError, ask, is_repository_id
 from studio.engine.hub.folders import ORIGIN, STORE, downloaded, draft_of, folder_of, models_folder
 from studio.engine.hub.transfer import Patience, RemoteFile, download_job, receive_files
@@ -92,19 +92,33 @@ def download_into(repository: str, folder: Path, progress: Progress) -> None:
     store = folder / STORE
     store.mkdir(parents=True, exist_ok=True)
     _clear(store, files)
-    _check_room(store, files)
-    job = download_job(repository, info.sha or "main", files, store, PATIENCE)
-    try:
-        problem = run_in_child(receive_files, job, progress)
-    except ChildFailed as error:
-        log.warning("The download of %s failed: %s", repository, error)
-        problem = tr("the download of {repository} broke off").format(repository=repository)
-    if problem:
-        raise HubError(problem)
+    receive(info, "model", files, store, progress)
     digests = {file.name: file.digest for file in files}
     origin = {"id": repository, "hub": endpoint(), "revision": info.sha, "files": digests}
     (folder / ORIGIN).write_text(json.dumps(origin, indent=1), encoding="utf-8")
     _name_files(store, folder, files)
+
+
+def receive(
+    info: ModelInfo | DatasetInfo, kind: Kind, files: list[RemoteFile], store: Path, progress: Progress
+) -> None:
+    """Receive files of a repository into a folder, each under the name of its checksum.
+
+    Raises:
+        HubError: the hub cannot give them, or the disk has no room for them.
+        OSError: the folder cannot be written.
+        Cancelled: by `progress`.
+    """
+    store.mkdir(parents=True, exist_ok=True)
+    _check_room(store, files)
+    job = download_job(info.id, kind, info.sha or "main", files, store, PATIENCE)
+    try:
+        problem = run_in_child(receive_files, job, progress)
+    except ChildFailed as error:
+        log.warning("The download of %s failed: %s", info.id, error)
+        problem = tr("the download of {repository} broke off").format(repository=info.id)
+    if problem:
+        raise HubError(problem)
 
 
 def _name_files(store: Path, folder: Path, files: list[RemoteFile]) -> None:
@@ -131,7 +145,7 @@ def wanted_files(info: ModelInfo | DatasetInfo) -> list[RemoteFile]:
     if not weights:
         raise HubError(tr("{repository} has no safetensors weights").format(repository=info.id))
     others = [name for name in siblings if _fits(name, _WANTED) and not name.lower().endswith(_PROGRAMS)]
-    return [_remote(info.id, siblings[name]) for name in sorted({*weights, *others})]
+    return [remote_file(info.id, siblings[name]) for name in sorted({*weights, *others})]
 
 
 def _fits(name: str, patterns: tuple[str, ...]) -> bool:
@@ -139,7 +153,8 @@ def _fits(name: str, patterns: tuple[str, ...]) -> bool:
     return not any(sign in name for sign in "/\\:\0") and any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _remote(repository: str, sibling: Any) -> RemoteFile:
+def remote_file(repository: str, sibling: Any) -> RemoteFile:
+    """Return what the hub says of a file. Raises `HubError` where it does not say size and checksum."""
     large = sibling.lfs
     digest, size = (large.sha256, large.size) if large else (sibling.blob_id, sibling.size)
     if not isinstance(size, int) or size < 0 or not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
@@ -157,7 +172,8 @@ def _clear(store: Path, files: list[RemoteFile]) -> None:
 
 
 def _check_room(store: Path, files: list[RemoteFile]) -> None:
-    here = sum(file.stat().st_size for file in store.iterdir())
+    names = {name for file in files for name in (file.digest, f"{file.digest}.part")}
+    here = sum(file.stat().st_size for file in store.iterdir() if file.name in names)
     missing = sum(file.size for file in files) - here + _SPARE_BYTES
     free = shutil.disk_usage(store).free
     if missing > free:

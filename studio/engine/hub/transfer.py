@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.engine.control import Progress
-from studio.engine.hub.address import endpoint
+from studio.engine.hub.address import Kind, endpoint
 from studio.engine.hub.api import HubError, explained, refusal
 from studio.engine.hub.token import read_token
 from studio.i18n import tr
@@ -60,11 +60,12 @@ class Patience:
 
 
 def download_job(
-    repository: str, revision: str, files: Sequence[RemoteFile], store: Path, patience: Patience
+    repository: str, kind: Kind, revision: str, files: Sequence[RemoteFile], store: Path, patience: Patience
 ) -> dict[str, Any]:
     """Return what `receive_files` is to do, as a JSON value. It holds no token: the process reads that by itself."""
     return {
         "repository": repository,
+        "kind": kind,
         "revision": revision,
         "files": [asdict(file) for file in files],
         "store": str(store),
@@ -76,7 +77,7 @@ def receive_files(job: Mapping[str, Any], progress: Progress) -> str:
     """Receive every file into the store; return "", or half a sentence that says why that failed. Work of a child."""
     patience = Patience(job["patience"]["silence"], tuple(job["patience"]["pauses"]))
     files = {file["digest"]: RemoteFile(**file) for file in job["files"]}.values()  # the same bytes only once
-    receiver = _Receiver(job["repository"], job["revision"], Path(job["store"]), patience)
+    receiver = _Receiver(job["repository"], job["kind"], job["revision"], Path(job["store"]), patience)
     total = sum(file.size for file in files)
     pool = ThreadPoolExecutor(_THREADS)
     pending = {pool.submit(receiver.receive, file) for file in sorted(files, key=lambda file: -file.size)}
@@ -117,10 +118,11 @@ class _Receiver:
         received: bytes that are there by now, of all files.
     """
 
-    def __init__(self, repository: str, revision: str, store: Path, patience: Patience) -> None:
+    def __init__(self, repository: str, kind: Kind, revision: str, store: Path, patience: Patience) -> None:
         from huggingface_hub.utils._headers import build_hf_headers
 
-        self._repository, self._revision, self._store, self._patience = repository, revision, store, patience
+        self._repository, self._kind, self._revision = repository, kind, revision
+        self._store, self._patience = store, patience
         # An answer that is packed on the way has other lengths and ranges than the file.
         self._headers = build_hf_headers(token=read_token() or False) | {"Accept-Encoding": "identity"}
         self._lock = threading.Lock()
@@ -171,7 +173,9 @@ class _Receiver:
         from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
         begun = _size(part)
-        url = hf_hub_url(self._repository, file.name, revision=self._revision, endpoint=endpoint())
+        url = hf_hub_url(
+            self._repository, file.name, repo_type=self._kind, revision=self._revision, endpoint=endpoint()
+        )
         headers = self._headers | ({"Range": f"bytes={begun}-"} if begun else {})
         try:
             with get_session().stream("GET", url, headers=headers, timeout=self._patience.silence) as response:
@@ -194,7 +198,7 @@ class _Receiver:
             raise _LineLostError(refusal(response.status_code), seconds)
         if response.is_error and response.status_code != 416:
             response.read()
-            with explained(self._repository):
+            with explained(self._repository, self._kind):
                 hf_raise_for_status(response)
 
     def _write(self, response: Any, file: RemoteFile, part: Path, begins: int) -> None:

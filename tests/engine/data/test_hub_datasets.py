@@ -16,7 +16,7 @@ from studio.engine.data.hub import local_sources
 from studio.engine.data.inspect import inspect_data
 from studio.engine.data.prepare import prepare_data
 from studio.errors import Cancelled, DataError
-from tests.hub import local_hub
+from tests.hub import Fault, local_hub
 
 SPLITS = b"""---
 configs:
@@ -118,6 +118,17 @@ def test_a_cancelled_download_ends() -> None:
 
     with pytest.raises(Cancelled):
         local_sources(DataSource(path="own/rows"), cancel)
+
+
+def test_a_download_that_broke_off_goes_on_inside_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    rows = b"".join(b'{"text": "%06d"}\n' % number for number in range(20_000))
+    with local_hub({"own/long": {"long.jsonl": rows}}, tmp_path, monkeypatch) as hub:
+        hub.faults["long.jsonl"] = [Fault("drop", 100_000), Fault("status", 403)]
+        with pytest.raises(DataError, match="does not allow it"):
+            local_sources(DataSource(path="own/long"), no_progress)
+        (source,) = local_sources(DataSource(path="own/long"), no_progress)
+        assert Path(source.path).read_bytes() == rows
+        assert hub.ranges[-1] == ("long.jsonl", "bytes=100000-")
 
 
 @pytest.mark.parametrize("path", ["data/train.jsonl", "./data/train", "a/b/c", "train", "own/rows:a:b:c", "own/rows:"])
