@@ -6,16 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QSize, Qt, QTimer
+from PySide6.QtCore import QObject, QTimer
 from PySide6.QtGui import QCloseEvent, QShortcut, QUndoStack
 from PySide6.QtWidgets import (
-    QButtonGroup,
     QFileDialog,
-    QFrame,
     QMainWindow,
     QMessageBox,
     QStackedWidget,
-    QToolButton,
     QWidget,
 )
 
@@ -27,7 +24,7 @@ from studio.runner.continuing import LeftRuns
 from studio.runner.numerics import remedied
 from studio.runs import RunFolder
 from studio.ui import icons, theme
-from studio.ui.actions import PAGES, TITLES, build_actions, without_key
+from studio.ui.actions import PAGES, TITLES, build_actions
 from studio.ui.bridge import AppContext
 from studio.ui.closing import Closing
 from studio.ui.continuing import Continuing
@@ -37,10 +34,11 @@ from studio.ui.language import speak
 from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.setup.page import SetupPage
-from studio.ui.place import remember_place, restore_place
+from studio.ui.place import open_dialog, remember_place, restore_place
 from studio.ui.widgets.banner import Banner
 from studio.ui.widgets.cut_off_card import CutOffCard
-from studio.ui.widgets.layout import STRETCH, hbox, vbox
+from studio.ui.widgets.layout import hbox, vbox
+from studio.ui.widgets.rail import Rail
 from studio.ui.widgets.run_bar import RunBar
 
 
@@ -149,7 +147,9 @@ class MainWindow(QMainWindow):
         self._card_room = QWidget()
         hbox(self.cut_off, margins=(3, 1.5, 2, 0), parent=self._card_room)
         right = vbox(self.banner, self._card_room, (self.stack, 1), spacing=0)
-        upper = hbox(self._rail(), (right, 1), spacing=0)
+        rail = Rail({name: self.actions_by_name[f"page_{name}"] for name in PAGES})
+        self.rail = rail.buttons
+        upper = hbox(rail, (right, 1), spacing=0)
         centre = QWidget()
         vbox((upper, 1), self.run_bar, spacing=0, parent=centre)
         self.setCentralWidget(centre)
@@ -158,32 +158,6 @@ class MainWindow(QMainWindow):
         if name not in self.pages:
             self.pages[name] = page = _make_page(name, self.context)
             self.stack.addWidget(page)
-
-    def _rail(self) -> QFrame:
-        frame = QFrame()
-        frame.setProperty("kind", "rail")
-        group = QButtonGroup(frame)
-        self.rail = {name: self._rail_button(name) for name in PAGES}
-        for button in self.rail.values():
-            group.addButton(button)
-        vbox(*self.rail.values(), STRETCH, spacing=0.75, margins=(0.75, 1.5, 0.75, 1.5), parent=frame)
-        return frame
-
-    def _rail_button(self, name: str) -> QToolButton:
-        action = self.actions_by_name[f"page_{name}"]
-        button = QToolButton()
-        button.setProperty("kind", "rail")
-        button.setCheckable(True)
-        button.setText(without_key(action.text()))
-        button.setAccessibleName(button.text())
-        button.setToolTip(action.toolTip())
-        button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
-        button.setIconSize(QSize(theme.space(2.75), theme.space(2.75)))
-        button.setMinimumWidth(theme.characters(12))
-        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        icons.bind(button, name, "muted")
-        button.clicked.connect(partial(self.go_to, name))
-        return button
 
     def _handlers(self) -> dict[str, Callable[[], object]]:
         handlers: dict[str, Callable[[], object]] = {
@@ -241,8 +215,7 @@ class MainWindow(QMainWindow):
 
         dialog = Laboratory(self.context, self)
         dialog.wanted.connect(self._run_experiment)
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+        open_dialog(dialog)
 
     def _show_left(self, left: LeftRuns | None) -> None:
         """Tell of the runs that were cut off, until the user has answered."""
@@ -274,8 +247,7 @@ class MainWindow(QMainWindow):
         from studio.ui.dialogs.queue import QueueDialog
 
         dialog = QueueDialog(self.context, self)
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+        open_dialog(dialog)
 
     def _show_cluster(self) -> None:
         """Show the present configuration as commands for more than one GPU."""
@@ -287,8 +259,7 @@ class MainWindow(QMainWindow):
             self._show_message(str(error))
             return
         dialog = ClusterDialog(config, self.context.runs_root, self.setup.save_configuration, self)
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+        open_dialog(dialog)
 
     def _run_experiment(self, path: Path) -> None:
         """Show an experiment's settings on the Setup page, start it, and watch its numbers."""

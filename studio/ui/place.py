@@ -1,10 +1,10 @@
-"""Where the window is on its screen, and how large: within the area that is free, as it was left there."""
+"""Where the window is on its screen, and how large: within the area that is free, as it was left there. Its dialogs."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import QMargins, QRect, QSize, Qt
 from PySide6.QtGui import QGuiApplication, QScreen
-from PySide6.QtWidgets import QStyle, QWidget
+from PySide6.QtWidgets import QDialog, QStyle, QWidget
 
 from studio.ui import theme
 from studio.ui.settings import Settings
@@ -38,6 +38,12 @@ def resize_dialog(dialog: QWidget, characters: float, units: float) -> None:
     """Give a dialog a size in characters and in units of `theme.space`, or that of its window where that is smaller."""
     wanted, parent = QSize(theme.characters(characters), theme.space(units)), dialog.parentWidget()
     dialog.resize(wanted.boundedTo(parent.window().size()) if parent else wanted)
+
+
+def open_dialog(dialog: QDialog) -> None:
+    """Open a dialog over its window. Once it is closed it is deleted, with the background work that it began."""
+    dialog.finished.connect(dialog.deleteLater)
+    dialog.open()
 
 
 def _key(screen: QScreen) -> str:

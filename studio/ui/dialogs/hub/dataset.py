@@ -9,6 +9,7 @@ from studio.i18n import tr
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.hub.search import FindOnHub
+from studio.ui.place import open_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.text import label
@@ -71,8 +72,7 @@ class HubDataset(QDialog):
     def _find(self) -> None:
         dialog = FindOnHub(self._context, "dataset", self)
         dialog.taken.connect(self.id.setText)
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+        open_dialog(dialog)
 
     def _judge(self) -> None:
         complete = bool(self.source())

@@ -17,6 +17,7 @@ from studio.ui.dialogs.hub.push import PushDialog
 from studio.ui.folders import show_folder
 from studio.ui.models.exports import PastExport, target_title
 from studio.ui.models.runs import when_text
+from studio.ui.place import open_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.empty import EmptyState
 from studio.ui.widgets.layout import hbox, scrolled, vbox
@@ -92,8 +93,7 @@ class CertificateView(QFrame):
     def _ask_hub(self) -> None:
         if self.path is not None:
             dialog = PushDialog(self._context, self.path, self)
-            dialog.finished.connect(dialog.deleteLater)
-            dialog.open()
+            open_dialog(dialog)
 
     def _begin(self, verdict: str, about: str, path: Path | None, *, passed: bool = False) -> None:
         self.verdict = verdict

@@ -36,6 +36,7 @@ from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.runs import delete as runs_delete
 from studio.ui.pages.runs.detail import RunDetail
+from studio.ui.place import open_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.empty import EmptyState, NoRun
 from studio.ui.widgets.layout import hbox, vbox
@@ -100,8 +101,7 @@ class RunsPage(Page):
             return
         dialog = TrainOn(self)
         dialog.wanted.connect(lambda epochs: self._context.continue_requested.emit(run.folder, epochs))
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+        open_dialog(dialog)
 
     def start_from_selected(self) -> None:
         """Offer the Setup page a run that begins with what the selected one has trained."""

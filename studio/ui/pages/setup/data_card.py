@@ -30,6 +30,7 @@ from studio.ui.pages.setup.prompt_template_editor import PromptTemplateEditor
 from studio.ui.pages.setup.remedy_line import RemedyLine
 from studio.ui.pages.setup.section_card import SectionCard
 from studio.ui.pages.setup.source_editor import SourceEditor
+from studio.ui.place import open_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.drop_area import DropArea
 from studio.ui.widgets.layout import hbox, vbox
@@ -213,8 +214,7 @@ class DataCard(SectionCard):
         """Ask for a dataset of the hub and add it."""
         dialog = HubDataset(self._context, self)
         dialog.taken.connect(lambda source: self.add_files([source]))
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+        open_dialog(dialog)
 
     def _browse(self) -> None:
         kinds = tr("Datasets ({patterns})").format(

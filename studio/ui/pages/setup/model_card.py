@@ -27,6 +27,7 @@ from studio.ui.override import override
 from studio.ui.pages.setup.advisor import Advisor
 from studio.ui.pages.setup.remedy_line import RemedyLine
 from studio.ui.pages.setup.section_card import SectionCard
+from studio.ui.place import open_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.progress import TaskProgress
@@ -131,8 +132,7 @@ class ModelCard(SectionCard):
         """Let the user search the hub, and choose what was downloaded."""
         dialog = FindOnHub(self._context, "model", self)
         dialog.taken.connect(self._choose)
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+        open_dialog(dialog)
 
     def take(self, options: Mapping[str, str]) -> None:
         """Treat the model otherwise: options of `[model]` by dotted key."""

@@ -37,6 +37,7 @@ from studio.ui.pages.setup.outline import Outline
 from studio.ui.pages.setup.precision_card import PrecisionCard
 from studio.ui.pages.setup.section_card import SectionCard
 from studio.ui.pages.setup.training_card import TrainingCard
+from studio.ui.place import open_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, scrolled, vbox
 from studio.ui.widgets.text import ElidedLabel, label
@@ -146,8 +147,7 @@ class SetupPage(Page):
     def _open(self, dialog: ComparisonDialog, card: MethodCard | PrecisionCard) -> None:
         """Open a comparison; the card gets the choice that is taken."""
         dialog.taken.connect(card.take)
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+        open_dialog(dialog)
 
     def drop_questions(self) -> None:
         """No longer want an answer to anything that was asked in the background."""

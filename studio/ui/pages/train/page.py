@@ -20,6 +20,7 @@ from studio.ui.pages.train.figures import KeyFigures
 from studio.ui.pages.train.log import LogView
 from studio.ui.pages.train.outcome import OutcomeWindow
 from studio.ui.pages.train.plots import RunPlots
+from studio.ui.place import open_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.empty import NoRun
 from studio.ui.widgets.layout import hbox, scrolled, vbox
@@ -105,8 +106,7 @@ class TrainPage(Page):
         """Ask for how many epochs a finished run is to go on."""
         dialog = TrainOn(self)
         dialog.wanted.connect(self._go_on)
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+        open_dialog(dialog)
 
     def _go_on(self, epochs: float) -> None:
         record = self._context.record
