@@ -200,7 +200,13 @@ COMMANDS = (
         Command(name=f"language_{key}", menu="language", title=name, group="language")
         for key, name in LANGUAGES.items()
     ),
-    Command(name="about", menu="help", title=gettext_noop("&About Finetune Studio")),
+    Command(
+        name="about",
+        menu="help",
+        title=gettext_noop("&About Finetune Studio"),
+        tooltip=gettext_noop("See versions for a report, and the licences of the programs that this one is built on."),
+        icon="info",
+    ),
 )
 
 

@@ -11,12 +11,10 @@ from PySide6.QtGui import QCloseEvent, QShortcut, QUndoStack
 from PySide6.QtWidgets import (
     QFileDialog,
     QMainWindow,
-    QMessageBox,
     QStackedWidget,
     QWidget,
 )
 
-from studio import __version__
 from studio.config import RunConfig, read_config
 from studio.errors import StudioError
 from studio.i18n import LANGUAGES, tr
@@ -323,11 +321,11 @@ class MainWindow(QMainWindow):
         self.setup.set_tables(tables)
 
     def _about(self) -> None:
-        words = tr(
-            "Finetune Studio {version}: fine-tune a language model on your own workstation, and see what happens. "
-            "Nothing leaves this computer. Apache License 2.0."
-        )
-        QMessageBox.about(self, tr("About Finetune Studio"), words.format(version=__version__))
+        from studio.ui.dialogs.about import About
+
+        dialog = About(self.context, self)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
 
     def _show_message(self, sentence: str) -> None:
         self.banner.show_sentence(sentence)

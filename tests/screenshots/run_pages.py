@@ -8,7 +8,9 @@ import math
 from PySide6.QtWidgets import QWidget
 
 from studio.events import EvaluationCompleted, ProgressReported, RunFailed, StepCompleted
+from studio.licences import components
 from studio.runner import laboratory
+from studio.ui.dialogs.about import About
 from studio.ui.dialogs.laboratory import Laboratory
 from studio.ui.main_window import MainWindow
 from tests.screenshots import scripted_numerics, scripted_setup
@@ -27,6 +29,22 @@ from tests.screenshots.windows import (
     train_window,
     window_at,
 )
+
+
+def page_about() -> QWidget:
+    """Versions."""
+    window = window_at("setup", offscreen_context())
+    return opened(window, About(window.context, window))
+
+
+def page_about_licences() -> QWidget:
+    """The licence of Qt."""
+    window = window_at("setup", offscreen_context())
+    dialog = About(window.context, window)
+    dialog.choice.set_value("licences")
+    opened(window, dialog)
+    dialog.programs.setCurrentRow([one.name for one in components()].index("PySide6_Essentials"))
+    return dialog
 
 
 def page_laboratory() -> QWidget:
