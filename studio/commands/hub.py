@@ -40,13 +40,18 @@ def _search(args: argparse.Namespace, console: Console) -> int:
         actions.outlooks(found, told.__setitem__, console.progress)
     results = [dataclasses.asdict(one) | {"outlook": _values(told.get(one.id))} for one in found]
     nothing = tr("Nothing was found.")
-    lines = (
-        table_lines(_dataset_rows(found), (0, 2, 3))
-        if args.datasets
-        else table_lines(_model_rows(found, told), (0, 3, 4, 7))
-    )
+    if args.datasets:
+        lines = list(table_lines(_dataset_rows(found), (0, 2, 3)))
+    else:
+        lines = [*table_lines(_model_rows(found, told), (0, 3, 4, 7)), *_reasons(told)]
     console.result({"results": results}, "\n".join(lines) if found else nothing)
     return 0
+
+
+def _reasons(told: Mapping[str, Outlook]) -> list[str]:
+    """Return why models cannot be trained here, or why that is not known, below an empty line."""
+    reasons = [f"{name}: {one.problem or one.unknown}" for name, one in told.items() if one.problem or one.unknown]
+    return ["", *reasons] if reasons else []
 
 
 def _values(outlook: Outlook | None) -> dict[str, object] | None:
