@@ -66,7 +66,7 @@ class StoredModel:
         pieces = {}
         for name, target in self._targets.items():
             if target in names:
-                pieces[name] = self._piece(name)
+                pieces[name] = self.piece(name)
                 if look:
                     look(name, pieces[name])
         self._convert(pieces, "cpu")
@@ -117,9 +117,10 @@ class StoredModel:
         pieces = {target: name for name, target in self._targets.items()}
         tied = self.model.all_tied_weights_keys.items()
         both = [(name, other) for name, other in tied if name in pieces and other in pieces]
-        return [name for name, other in both if not torch.equal(self._piece(pieces[name]), self._piece(pieces[other]))]
+        return [name for name, other in both if not torch.equal(self.piece(pieces[name]), self.piece(pieces[other]))]
 
-    def _piece(self, name: str) -> Tensor:
+    def piece(self, name: str) -> Tensor:
+        """Return a tensor of the files, by its name there."""
         with safe_open(self._files.places[name], framework="pt") as file:
             tensor: Tensor = file.get_tensor(name)
         return tensor

@@ -102,18 +102,19 @@ class StreamedModel:
         progress: Progress,
         stage: str,
         work: Work = NOTHING,
+        kept: Sequence[Sequence[int]] | None = None,
     ) -> Outputs:
         """Run the model over rows of token ids.
 
         Args:
-            rows: the same positions are kept as `compare.record` keeps.
             asked: pairs of a row and a position in it, for `Outputs.at_ends`.
+            kept: the positions of each row whose logits are returned; by default those that `compare.record` keeps.
 
         Raises:
             Cancelled: through `progress`.
         """
         vocabulary = self._output.weight.shape[0]
-        kept = [kept_positions(row, vocabulary) for row in rows]
+        kept = kept or [kept_positions(row, vocabulary) for row in rows]
         places = torch.tensor([*((r, p) for r, positions in enumerate(kept) for p in positions), *asked])
         ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
         for number, row in enumerate(rows):

@@ -19,45 +19,20 @@ from studio.engine.export.gguf.architectures import (
     rope_tensors,
     write_parameters,
 )
-from studio.engine.export.gguf.formats import FORMATS, Format, tensor_bytes
+from studio.engine.export.gguf.formats import FORMATS, Format
+from studio.engine.export.gguf.layout import Layout, Tensor, Weights, quantise
 from studio.engine.export.gguf.vocabulary import Vocabulary, read_vocabulary
 from studio.errors import ExportError
 from studio.i18n import tr
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
 # GGUF aligns tensors to so many bytes.
 _ALIGNMENT = 32
-# Numbers that are quantised at a time: gguf's code makes several copies.
-_CHUNK = 2**24
 # Buffers that older files keep beside the weights.
 _NOT_WEIGHTS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
 _EXPERT = re.compile(r"\.experts\.(\d+)\.(\w+)\.weight$")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tensor:
-    """One tensor of the file to be written.
-
-    Attributes:
-        name: its name in the file.
-        shape: rows before columns.
-        type: how it is stored.
-        sources: the tensors of the model folder that it is made of, in order; () for one that is computed.
-        part: which of the equal parts of the source's rows it is, and of how many.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    type: str
-    sources: tuple[str, ...] = ()
-    part: tuple[int, int] = (0, 1)
-
-    @property
-    def bytes(self) -> int:
-        return tensor_bytes(self.shape, self.type)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +45,11 @@ class Plan:
     vocabulary: Vocabulary
     name: str
     tensors: tuple[Tensor, ...]
+
+    @property
+    def layout(self) -> Layout:
+        """How the numbers of its weights are ordered."""
+        return Layout(self.architecture, head_dim(self.config))
 
     def writer(self) -> Any:
         """Return a `gguf.GGUFWriter` with all keys, and what is to be known of each tensor."""
@@ -128,7 +108,7 @@ def convert(folder: Path, path: Path, dtype: str, name: str, progress: Progress 
         done, total = 0, sum(tensor.bytes for tensor in plan.tensors)
         for tensor in plan.tensors:
             progress("converting", done, total)
-            values = computed[tensor.name] if not tensor.sources else weights.read(tensor, plan)
+            values = computed[tensor.name] if not tensor.sources else weights.read(tensor, plan.layout)
             writer.write_tensor_data(quantise(values, tensor.type))
             done += tensor.bytes
         progress("converting", total, total)
@@ -232,73 +212,6 @@ def _halves(source: str, named: Any) -> tuple[str, str]:
     shared = "shared_mlp" in source
     ending = "_shexp" if shared else "_exps"
     return f"blk.{layer}.ffn_gate{ending}.weight", f"blk.{layer}.ffn_up{ending}.weight"
-
-
-class Weights:
-    """The tensors of a model folder, read one at a time.
-
-    Attributes:
-        shapes: of each tensor, by name, in the order of the files.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        from studio.engine.models.weights import read_weights
-
-        self._files = read_weights(folder)
-        self.shapes = {name: tuple(header.shape) for name, header in self._files.tensors.items()}
-
-    def read(self, tensor: Tensor, plan: Plan) -> np.ndarray:
-        """Return the numbers of a tensor of the file, fp32, in llama.cpp's layout."""
-        import numpy as np
-
-        if len(tensor.sources) > 1:
-            return np.stack([self._load(name) for name in tensor.sources])
-        source = tensor.sources[0]
-        values = self._load(source)
-        part, parts = tensor.part
-        if parts > 1:
-            rows = values.shape[-2] // parts
-            values = values[..., part * rows : (part + 1) * rows, :]
-        architecture = plan.architecture
-        if source.endswith(architecture.transposed or ("\0",)):
-            values = values.T
-        if architecture.norm_offset and source.endswith("norm.weight"):
-            values = values + np.float32(architecture.norm_offset)
-        if architecture.pairs and re.search(r"\.[qk]_proj\.(weight|bias)$", source):
-            values = _in_pairs(values, head_dim(plan.config))
-        return np.ascontiguousarray(values)
-
-    def _load(self, name: str) -> np.ndarray:
-        from safetensors import safe_open
-
-        with safe_open(self._files.places[name], framework="pt") as file:  # numpy knows no bf16
-            values: np.ndarray = file.get_tensor(name).float().numpy()
-        return values
-
-
-def _in_pairs(values: np.ndarray, head: int) -> np.ndarray:
-    """Lay the rows that are rotated together side by side; transformers has them half a head apart."""
-    halves = values.reshape(len(values) // head, 2, head // 2, *values.shape[1:])
-    return halves.swapaxes(1, 2).reshape(values.shape)
-
-
-def quantise(values: np.ndarray, type_: str) -> np.ndarray:
-    """Return the bytes (or halves, or floats) that a tensor is stored as.
-
-    Args:
-        values: fp32, rows before columns.
-        type_: a name of `GGMLQuantizationType`.
-    """
-    import numpy as np
-    from gguf import GGMLQuantizationType
-    from gguf.quants import quantize
-
-    kind = GGMLQuantizationType[type_]
-    flat = values.reshape(-1, values.shape[-1])
-    step = max(1, _CHUNK // values.shape[-1])
-    write = k_quants.quantise if type_.endswith("_K") else quantize
-    parts = [write(flat[start : start + step], kind) for start in range(0, len(flat), step)]
-    return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
 
 def read_plain_tensors(path: Path) -> Iterator[torch.Tensor]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from studio.engine.export.gguf.convert import Weights, make_plan, rows_of
+from studio.engine.export.gguf.convert import make_plan, rows_of
 from studio.engine.export.gguf.formats import FORMATS
+from studio.engine.export.gguf.layout import Weights
 from studio.engine.export.gguf.vocabulary import CONTROL, UNUSED, read_vocabulary
 
 
