@@ -148,7 +148,12 @@ def _top1_agreement(found: Found) -> str:
 def _delta_present(found: Found) -> str:
     if not found["logits"]:
         return tr("Training changed nothing: the trained model answers exactly like the base.")
-    if found["passed"]:
+    if found["passed"] and found.get("beside"):
+        words = tr(
+            "Training moved the outputs by up to {logits} (KL {kl} nats), and {share} of that effect is in the weights "
+            "that were quantised."
+        )
+    elif found["passed"]:
         words = tr(
             "Training moved the outputs by up to {logits} (KL {kl} nats), and {share} of that effect is in the export."
         )

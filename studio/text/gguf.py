@@ -28,44 +28,98 @@ def gguf_tokens(found: Found) -> str:
     return words.format(count=found["value"], all=found["texts"])
 
 
+def gguf_weights(found: Found) -> str:
+    """`worst` is the largest error of a tensor, as a share of its size."""
+    if not found["passed"]:
+        return tr(
+            "Weights in the file are not the trained ones, beyond what rounding to {dtype} does: {names}."
+        ).format(dtype=found["dtype"], names=", ".join(found["weights"]))
+    if not found["worst"]:
+        return tr("Every weight in the file is exactly the one that was to be written.")
+    return tr(
+        "Every weight in the file is the one that was to be written, rounded to {dtype}; no tensor is changed by more "
+        "than {worst} of its size."
+    ).format(dtype=found["dtype"], worst=percent(float(found["worst"])))
+
+
 def gguf_logits(found: Found) -> str:
     """`exact` says that nothing was rounded, so that the logits have to be equal."""
+    if found["exact"]:
+        words = (
+            tr(
+                "In llama.cpp, no score (logit) differs from the trained model's by more than {value}; {limit} is "
+                "allowed."
+            )
+            if found["passed"]
+            else tr(
+                "In llama.cpp, no score (logit) may differ from the trained model's by more than {limit}; one differs "
+                "by {value}."
+            )
+        )
+        return words.format(value=_number(found["value"]), limit=_number(found["limit"]))
+    return _arithmetic(found)
+
+
+def _arithmetic(found: Found) -> str:
+    """`value` is the difference of the logits as a share of their size; `f16` that of the model saved as f16."""
     words = (
         tr(
-            "In llama.cpp, no score (logit) may differ from the trained model's by more than {limit}; one differs by "
-            "{value}."
+            "llama.cpp computes what the weights in the file say: its scores (logits) differ from ours with the same "
+            "weights by {value} of their size, where {limit} is allowed for its coarser arithmetic."
         )
-        if found["exact"] and not found["passed"]
+        if found["passed"]
         else tr(
-            "In llama.cpp, no score (logit) differs from the trained model's by more than {value}; {limit} is allowed."
+            "llama.cpp does not compute what the weights in the file say: its scores (logits) differ from ours with "
+            "the same weights by {value} of their size, where {limit} is allowed."
         )
-        if found["exact"]
-        else tr("In llama.cpp, scores (logits) differ from the trained model's by up to {value}.")
     )
-    return words.format(value=_number(found["value"]), limit=_number(found["limit"] or 0))
+    parts = [words.format(value=percent(float(found["value"])), limit=percent(float(found["limit"])))]
+    if found["f16"] is not None:
+        values = percent(float(found["f16"])), percent(float(found["f16_limit"]))
+        parts.append(
+            tr("Saved as f16, they differ from the trained model's by {value}; {limit} is allowed.").format(
+                value=values[0], limit=values[1]
+            )
+        )
+    return " ".join(parts)
 
 
-def gguf_loss(found: Found) -> str:
-    """`value` is the KL divergence; `kl_f16` and `top1_f16` are those of the same model saved as f16, or None."""
-    facts = tr(
-        "Saved as {dtype}, the probabilities of the next token differ from the trained model's by {value} nats (KL, "
-        "mean; {limit} is allowed), and the likeliest token is the same at {top1} of all positions"
-    ).format(
-        dtype=found["dtype"],
-        value=_number(found["value"]),
-        limit=_number(found["limit"]),
-        top1=percent(float(found["top1"])),
+def cost_headline(found: Found) -> str:
+    """Return in one sentence what a format costs; `level` is that of `studio.engine.export.gguf.cost`."""
+    words = {
+        "small": tr("{dtype} costs this model little."),
+        "clear": tr("{dtype} has a clear cost for this model: compare answers, or choose a larger format."),
+        "heavy": tr("{dtype} makes another model of it: choose a larger format."),
+    }[found["level"]]
+    if found["level"] == "heavy" and found["share"] is not None and float(found["share"]) < _MOST:
+        words = tr("{dtype} loses most of what training did: choose a larger format.")
+    return words.format(dtype=found["dtype"])
+
+
+_MOST = 0.5
+
+
+def gguf_cost(found: Found) -> str:
+    """`value` is the KL divergence, `share` how much of training's effect is left; with `_f16`, those saved as f16."""
+    sentences = [cost_headline(found)] if found["passed"] else []
+    sentences.append(
+        tr(
+            "Saved as {dtype}, the probabilities of the next token differ from the trained model's by {value} nats "
+            "(KL, mean), and the likeliest token is the same at {top1} of all positions."
+        ).format(dtype=found["dtype"], value=_number(found["value"]), top1=percent(float(found["top1"])))
     )
-    words = tr("{facts}.").format(facts=facts)
+    if found["limit"] is not None and not found["passed"]:
+        sentences.append(tr("At most {limit} nats are allowed.").format(limit=_number(found["limit"])))
+    if found["share"] is not None:
+        share = percent(float(found["share"]))
+        sentences.append(tr("{share} of what training did is left.").format(share=share))
     if found["kl_f16"] is not None:
-        words = tr(
-            "{facts}. As f16, it would be {kl} nats and {top1}: the rest is the price of the smaller file."
-        ).format(facts=facts, kl=_number(found["kl_f16"]), top1=percent(float(found["top1_f16"])))
-    if not found["severe"]:
-        return words
-    return tr("{facts} That is a heavy loss, which answers show: take a finer format if memory allows.").format(
-        facts=words
-    )
+        sentences.append(
+            tr("As f16, it would be {kl} nats and {top1}: the rest is the price of the smaller file.").format(
+                kl=_number(found["kl_f16"]), top1=percent(float(found["top1_f16"]))
+            )
+        )
+    return " ".join(sentences)
 
 
 def gguf_template(found: Found) -> str:
@@ -121,8 +175,9 @@ def _number(value: Any) -> str:
 SENTENCES = {
     "gguf_loads": gguf_loads,
     "gguf_tokens": gguf_tokens,
+    "gguf_weights": gguf_weights,
     "gguf_logits": gguf_logits,
-    "gguf_loss": gguf_loss,
+    "gguf_cost": gguf_cost,
     "gguf_template": gguf_template,
     "gguf_ends": gguf_ends,
     "gguf_answers": gguf_answers,

@@ -158,5 +158,14 @@ def share_carried(base: Outputs, trained: Outputs, other: Outputs) -> float:
     return carried / effect if effect else 0.0
 
 
+def relative_difference(reference: Outputs, other: Outputs) -> float:
+    """Return ‖other − reference‖ / ‖reference‖ over logits without their mean, which no probability depends on."""
+    size = apart = 0.0
+    for a, b in zip(reference.chunks(), other.chunks(), strict=True):
+        size += float(_centred(a).square().sum())
+        apart += float(_centred(b - a).square().sum())
+    return math.sqrt(apart / size) if size else math.inf
+
+
 def _centred(logits: Tensor) -> Tensor:
     return logits - logits.mean(dim=-1, keepdim=True)

@@ -95,7 +95,7 @@ def _measure(source: Source, certified: Certificate, path: Path, progress: Progr
     dtype = certified.dtype
     inner = target.made_of(source.method)
     if inner is not target:
-        return _measure_gguf(source, inner, dtype, tokenizer, prefix, path, progress)
+        return _measure_gguf(source, certified, inner, tokenizer, prefix, path, progress)
     # Another machine may round a merge differently in the last bit; that the files are the same was just seen.
     if memory.needs_parts(source, inner):
         reference = by_parts.gather(source, inner, dtype, prefix, tokenizer, None, progress)
@@ -108,16 +108,19 @@ def _measure(source: Source, certified: Certificate, path: Path, progress: Progr
 
 def _measure_gguf(
     source: Source,
+    certified: Certificate,
     inner: ModelTarget,
-    dtype: str,
     tokenizer: PreTrainedTokenizerBase,
     prefix: Prefix,
     path: Path,
     progress: Progress,
 ) -> tuple[Check, ...]:
-    """Do the same with a GGUF file, which is made of what `inner` makes. What F16 would cost is not measured again."""
+    """Do the same with a GGUF file, which is made of what `inner` makes.
+
+    What only its making could show is kept from the certificate, which is of the same bytes.
+    """
     from studio.engine.export.gguf import llama_cpp
-    from studio.engine.export.gguf.checks import Beside
+    from studio.engine.export.gguf.checks import MADE
     from studio.engine.export.gguf.checks import examine as examine_gguf
     from studio.engine.export.gguf.convert import find_file
     from studio.engine.export.gguf.formats import FORMATS
@@ -128,8 +131,10 @@ def _measure_gguf(
     else:
         reference, model = gather(source, inner, "fp32", prefix, tokenizer, progress, again=True)
         release(model)
-    base = None
+    base, dtype = None, certified.dtype
     if FORMATS[dtype].quantised and not llama_cpp.why_not():
         with tempfile.TemporaryDirectory() as work:
             base = base_outputs(source, dtype, tokenizer, reference, Path(work), progress)
-    return examine_gguf(source, dtype, tokenizer, reference, find_file(path), Beside(base=base), progress)
+    measured = examine_gguf(source, dtype, tokenizer, reference, find_file(path), None, base, progress)
+    names = {check.name for check in measured}
+    return (*(check for check in certified.checks if check.name in MADE - names), *measured)

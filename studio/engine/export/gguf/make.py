@@ -18,11 +18,13 @@ from studio.engine.export.carry import carry_terms
 from studio.engine.export.certificate import Check
 from studio.engine.export.compare import Outputs
 from studio.engine.export.gguf import llama_cpp
-from studio.engine.export.gguf.checks import NOTHING_BESIDE, Beside, examine, measure_base, measure_loss
+from studio.engine.export.gguf.asking import Rows
+from studio.engine.export.gguf.checks import Written, examine, measure_base, measure_saved
 from studio.engine.export.gguf.convert import convert
 from studio.engine.export.gguf.formats import FORMATS
 from studio.engine.export.gguf.modelfile import Modelfile, make_modelfile
 from studio.engine.export.gguf.ollama import MODELFILE
+from studio.engine.export.gguf.written import check_weights, written_logits
 from studio.engine.export.reference import Reference
 from studio.engine.export.source import Source
 from studio.errors import ExportError
@@ -62,20 +64,24 @@ def make(
         reference = write_plain(work)
         name = file_name(source, dtype)
         plan = convert(work, place / name, dtype, source.name, progress)
-        adds_bos = plan.vocabulary.add_bos
-        beside = NOTHING_BESIDE
-        if FORMATS[dtype].quantised and not llama_cpp.why_not():
-            convert(work, work / "f16.gguf", "f16", source.name, progress)
-            f16 = measure_loss(source, tokenizer, reference, work / "f16.gguf", progress)
-            (work / "f16.gguf").unlink()
-            base = base_outputs(source, dtype, tokenizer, reference, work, progress)
-            beside = Beside(f16, base, f16_failed=f16 is None)
+        weights = check_weights(work, place / name, plan, progress)
+        written, base = Written(weights), None
+        if not llama_cpp.why_not():
+            logits, f16 = None, None
+            if dtype != "f32":
+                logits = written_logits(work, place / name, plan, Rows.of(reference), progress)
+            if FORMATS[dtype].quantised:
+                convert(work, work / "f16.gguf", "f16", source.name, progress)
+                f16 = measure_saved(source, tokenizer, reference, work / "f16.gguf", progress)
+                (work / "f16.gguf").unlink()
+                base = base_outputs(source, dtype, tokenizer, reference, work, progress)
+            written = Written(weights, logits, f16)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     carry_terms(source.base, place)
-    checks = examine(source, dtype, tokenizer, reference, place / name, beside, progress)
+    checks = examine(source, dtype, tokenizer, reference, place / name, written, base, progress)
     if target.modelfile:
-        told = make_modelfile(source, tokenizer, reference.prefix, name, adds_bos=adds_bos)
+        told = make_modelfile(source, tokenizer, reference.prefix, name, adds_bos=plan.vocabulary.add_bos)
         (place / MODELFILE).write_text(told.text(), encoding="utf-8")
         checks = (*checks, ollama_check(told))
     return reference, checks
