@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from studio.i18n import tr
+from studio.i18n import gettext_noop, tr
 from studio.text.numbers import brief, percent
 
 Found: TypeAlias = Mapping[str, Any]
@@ -74,7 +74,9 @@ def _arithmetic(found: Found) -> str:
         )
     )
     parts = [words.format(value=percent(float(found["value"])), limit=percent(float(found["limit"])))]
-    if found["f16"] is not None:
+    if found["f16_failed"]:
+        parts.append(tr("Saved as f16, the model does not open, so that part of the conversion was not measured."))
+    elif found["f16"] is not None:
         values = percent(float(found["f16"])), percent(float(found["f16_limit"]))
         parts.append(
             tr("Saved as f16, they differ from the trained model's by {value}; {limit} is allowed.").format(
@@ -82,6 +84,10 @@ def _arithmetic(found: Found) -> str:
             )
         )
     return " ".join(parts)
+
+
+# A file with a smaller share of training's effect has lost most of it.
+_MOST = 0.5
 
 
 def cost_headline(found: Found) -> str:
@@ -96,7 +102,7 @@ def cost_headline(found: Found) -> str:
     return words.format(dtype=found["dtype"])
 
 
-_MOST = 0.5
+COSTS = {"small": gettext_noop("small"), "clear": gettext_noop("clear"), "heavy": gettext_noop("heavy")}
 
 
 def gguf_cost(found: Found) -> str:

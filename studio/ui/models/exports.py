@@ -35,12 +35,20 @@ class PastExport:
 
 @dataclass(frozen=True, kw_only=True)
 class GgufRow:
-    """What one format cost: the file's size, the KL divergence in nats, and how often the next word is the same."""
+    """What one format cost.
+
+    Attributes:
+        bytes: size of the file.
+        kl: KL divergence from the trained model, nats per token.
+        top1: share of positions where the likeliest token is the trained model's.
+        level: what that amounts to, as `studio.engine.export.gguf.cost` has it.
+    """
 
     dtype: str
     bytes: int
     kl: float
     top1: float
+    level: str
     passed: bool
 
 
@@ -50,15 +58,16 @@ def gguf_rows(exports: Sequence[PastExport]) -> list[GgufRow]:
     for export in exports:
         certificate = export.certificate
         checks = {check.name: check for check in certificate.checks} if certificate else {}
-        loss = checks.get("gguf_loss")
-        if certificate is None or loss is None or loss.evidence is None:
+        cost = checks.get("gguf_cost")
+        if certificate is None or cost is None or cost.evidence is None:
             continue
         size = sum(print_["bytes"] for name, print_ in certificate.files.items() if name.endswith(".gguf"))
         row = GgufRow(
             dtype=certificate.dtype,
             bytes=size,
-            kl=float(loss.value or 0.0),
-            top1=float(loss.evidence["top1"]),
+            kl=float(cost.value or 0.0),
+            top1=float(cost.evidence["top1"]),
+            level=str(cost.evidence["level"]),
             passed=export.passed,
         )
         rows.setdefault(row.dtype, row)

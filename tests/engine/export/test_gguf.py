@@ -9,11 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from studio.engine.export.gguf import convert as converting
 from studio.engine.export.gguf import llama_cpp, make, vocabulary
 from studio.engine.export.gguf.architectures import ARCHITECTURES
 from studio.engine.export.gguf.convert import convert
+from studio.engine.export.gguf.layout import quantise
 from studio.engine.export.gguf.sizes import predict_sizes
 from studio.engine.export.run import ExportResult, export_run
 from studio.engine.export.verify import verify_export
@@ -63,20 +66,36 @@ def test_a_quantised_file_says_what_it_costs_beside_f16(make_run: MakeRun) -> No
     result = export_run(run, "gguf", "q8_0")
 
     assert failed(result) == []
-    loss = check(result, "gguf_loss")
-    assert loss.value > 2 * loss.evidence["kl_f16"] > 0
-    assert "As f16, it would be" in loss.meaning
+    cost = check(result, "gguf_cost")
+    assert cost.value > 2 * cost.evidence["kl_f16"] > 0
+    assert "As f16, it would be" in cost.meaning
+
+
+@needs_llama_cpp
+def test_a_quantised_file_with_other_weights_or_another_base_of_rotation_is_not_certified(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("llama-untied")
+    monkeypatch.setattr(converting, "quantise", lambda values, kind: quantise(values * np.float32(1.5), kind))
+    louder = export_run(run, "gguf", "q8_0")
+    monkeypatch.undo()
+    monkeypatch.setitem(ARCHITECTURES, "llama", dataclasses.replace(ARCHITECTURES["llama"], pairs=False))
+    other_order = export_run(run, "gguf", "q8_0")
+
+    assert "gguf_weights" in {check.name for check in louder.checks if not check.passed}
+    assert "gguf_logits" in {check.name for check in other_order.checks if not check.passed}
 
 
 @needs_llama_cpp
 def test_a_quantised_file_is_not_certified_where_its_f16_form_does_not_open(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(make, "measure_loss", lambda *_: None)
+    monkeypatch.setattr(make, "measure_saved", lambda *_: None)
 
     result = export_run(make_run("llama-untied"), "gguf", "q8_0")
 
-    assert [check.name for check in result.checks if not check.passed] == ["gguf_loss"]
+    assert [check.name for check in result.checks if not check.passed] == ["gguf_logits"]
+    assert "Saved as f16, the model does not open" in check(result, "gguf_logits").meaning
 
 
 def test_a_file_that_was_never_opened_is_not_certified(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +135,7 @@ def test_a_file_is_verified_in_llama_cpp_again_and_not_once_a_byte_has_changed(m
 
     assert [check.name for check in again.checks if not check.passed] == []
     values = {check.name: check.value for check in again.checks}
-    for name in ("gguf_tokens", "gguf_loss", "delta_present"):
+    for name in ("gguf_tokens", "gguf_cost", "delta_present"):
         assert values[name] == pytest.approx(check(result, name).value, rel=1e-3)
     file = next(result.path.glob("*.gguf"))
     data = bytearray(file.read_bytes())

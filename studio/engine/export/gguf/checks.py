@@ -56,7 +56,7 @@ class Written:
         weights: whether the weights in it are those that were to be written.
         logits: those of a model of ours with the weights of the file, at the positions that llama.cpp is asked for;
             None where nothing is rounded, so that the trained model has the same.
-        f16: the same model saved as F16; None where the file itself is no quantised one, or it was not measured.
+        f16: the same model saved as F16; None where the file itself is no quantised one, or llama.cpp does not open it.
     """
 
     weights: Check
@@ -158,8 +158,9 @@ def _logits(
         return ()
     value = relative_difference(Outputs((written.logits,)), Outputs((answers.logits,)))
     limit, f16 = _arithmetic(FORMATS[dtype]), written.f16.apart if written.f16 else None
-    right = value <= limit and (f16 is None or f16 <= F16_APART)
-    evidence = {"exact": False, "dtype": dtype, "f16": f16, "f16_limit": F16_APART}
+    failed = FORMATS[dtype].quantised and f16 is None
+    right = value <= limit and not failed and (f16 is None or f16 <= F16_APART)
+    evidence = {"exact": False, "dtype": dtype, "f16": f16, "f16_limit": F16_APART, "f16_failed": failed}
     return (Check.of("gguf_logits", right, value, limit, **evidence),)
 
 

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QWidget
 from studio.engine.export.certificate import Certificate, Check
 from studio.i18n import gettext_noop, tr
 from studio.text import numbers
+from studio.text.gguf import cost_headline
 from studio.text.numbers import size_text
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
@@ -82,13 +83,8 @@ class CertificateView(QFrame):
             self._show(tr("Not certified"), export.problem, False, export.path)
             return
         about = _about(certificate)
-        verdict = (
-            tr("Passed: it does what the trained model does")
-            if certificate.passed
-            else tr("Failed: do not use this export")
-        )
         rows = [_check_row(check) for check in sorted(certificate.checks, key=lambda check: check.passed)]
-        self._show(verdict, about, certificate.passed, export.path, *rows, _files(certificate))
+        self._show(_verdict(certificate), about, certificate.passed, export.path, *rows, _files(certificate))
 
     def _ask_hub(self) -> None:
         if self.path is not None:
@@ -114,6 +110,16 @@ class CertificateView(QFrame):
             content.addWidget(part)
         content.addStretch(1)
         self._area.setWidget(holder)
+
+
+def _verdict(certificate: Certificate) -> str:
+    """Return the verdict in one line: for a GGUF file, what its format costs where that is not little."""
+    if not certificate.passed:
+        return tr("Failed: do not use this export")
+    cost = next((check for check in certificate.checks if check.name == "gguf_cost" and check.evidence), None)
+    if cost is None or cost.evidence is None or cost.evidence["level"] == "small":
+        return tr("Passed: it does what the trained model does")
+    return tr("The file is right. {cost}").format(cost=cost_headline(cost.evidence))
 
 
 def _head(verdict: str, about: str, good: bool) -> QWidget:

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QGridLayout, QLineEdit, QWidget
 
 from studio.i18n import gettext_noop, tr
 from studio.runner import actions
-from studio.text.gguf import created_text
+from studio.text.gguf import COSTS, created_text
 from studio.text.numbers import brief, percent, size_text
 from studio.ui import theme
 from studio.ui.bridge import AppContext
@@ -26,7 +26,14 @@ from studio.ui.widgets.text import Role, label
 if TYPE_CHECKING:
     from studio.engine.export.gguf.ollama import Created
 
-COLUMNS = (gettext_noop("Format"), gettext_noop("Size"), gettext_noop("Loss (KL)"), gettext_noop("Same next word"))
+COLUMNS = (
+    gettext_noop("Format"),
+    gettext_noop("Size"),
+    gettext_noop("Loss (KL)"),
+    gettext_noop("Same next word"),
+    gettext_noop("Cost"),
+)
+_LEVELS = {"small": "good", "clear": "warning", "heavy": "bad"}
 
 
 class FormatsCard(Card):
@@ -58,19 +65,25 @@ class FormatsCard(Card):
             self._put(tr(title), "caption", 0, column)
         for line, row in enumerate(rows, start=1):
             for column, text in enumerate(_cells(row)):
-                self._put(text, "value" if column == 0 else "body", line, column)
+                self._put(text, "value" if column == 0 else "body", line, column, _level(row, column))
         self._table.setAccessibleName(tr("What the formats cost"))
         self._table.setAccessibleDescription(tr("; ").join(tr(", ").join(_cells(row)) for row in rows))
         self.setVisible(bool(rows))
 
-    def _put(self, text: str, kind: Role, line: int, column: int) -> None:
+    def _put(self, text: str, kind: Role, line: int, column: int, level: str = "") -> None:
         side = Qt.AlignmentFlag.AlignLeft if column == 0 else Qt.AlignmentFlag.AlignRight
-        self._grid.addWidget(label(text, kind), line, column, side | Qt.AlignmentFlag.AlignVCenter)
+        cell = label(text, kind)
+        cell.setProperty("level", level)
+        self._grid.addWidget(cell, line, column, side | Qt.AlignmentFlag.AlignVCenter)
 
 
 def _cells(row: GgufRow) -> tuple[str, ...]:
     name = row.dtype if row.passed else tr("{format} (failed)").format(format=row.dtype)
-    return name, size_text(row.bytes), brief(row.kl), percent(row.top1)
+    return name, size_text(row.bytes), brief(row.kl), percent(row.top1), tr(COSTS[row.level])
+
+
+def _level(row: GgufRow, column: int) -> str:
+    return _LEVELS[row.level] if COLUMNS[column] == "Cost" else ""
 
 
 class OllamaCard(Card):

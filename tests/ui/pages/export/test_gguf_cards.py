@@ -30,10 +30,12 @@ def _export(run: RunFolder, target: str, dtype: str, kl: float, size: int, *, go
     name = f"{target}-{dtype}"
     scripted_certificate(run, name, good=good, created=START)
     certificate = read_certificate(run.exports / name)
-    loss = Check.of("gguf_loss", True, kl, 1.0, dtype=dtype, top1=1 - kl, kl_f16=None, top1_f16=None, severe=kl > 0.05)
+    level = "small" if kl <= 0.05 else "heavy" if kl > 0.7 else "clear"
+    evidence = {"dtype": dtype, "level": level, "top1": 1 - kl, "share": None, "kl_f16": None, "top1_f16": None}
+    cost = Check.of("gguf_cost", True, kl, None, **evidence)
     files = {f"model-{dtype.upper()}.gguf": {"bytes": size, "sha256": "0"}, "README.md": {"bytes": 9, "sha256": "0"}}
     certificate = dataclasses.replace(
-        certificate, target=target, dtype=dtype, files=files, checks=(*certificate.checks, loss)
+        certificate, target=target, dtype=dtype, files=files, checks=(*certificate.checks, cost)
     )
     return PastExport(path=run.exports / name, certificate=certificate)
 
@@ -54,7 +56,7 @@ def test_the_table_has_the_newest_file_of_each_format_the_largest_first(run: Run
     card.set_exports(exports)
 
     assert [(row.dtype, row.kl) for row in gguf_rows(exports)] == [("f16", 0.0), ("q4_0", 0.25)]
-    assert _texts(card)[-8:] == ["f16", "270 MB", "0", "100 %", "q4_0", "90 MB", "0.25", "75 %"]
+    assert _texts(card)[-10:] == ["f16", "270 MB", "0", "100 %", "small", "q4_0", "90 MB", "0.25", "75 %", "clear"]
     assert not card.isHidden()
     card.set_exports([])
     assert card.isHidden()
