@@ -35,17 +35,8 @@ _RETENTION = gettext_noop(
     "The base's perplexity on general texts, divided by the model's: 100 % is as good as before, less is forgetting. "
     "KL is how far its predictions have moved from the base's, in nats a token"
 )
-_WIDTHS = (
-    8,
-    6,
-    8,
-    6,
-    7,
-    8,
-    5,
-    7,
-    7,
-)  # shares of the room, in the order of the figures: no words are cut at 1024 pixels
+# Shares of the room, in the order of the figures: no words are cut at 1024 pixels.
+_WIDTHS = (9, 6, 8, 6, 7, 8, 5, 7, 7)
 _LEVELS: dict[str, Level] = {"finished": "good", "failed": "bad", "paused": "warning", "interrupted": "warning"}
 
 
