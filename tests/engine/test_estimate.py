@@ -157,6 +157,7 @@ def test_weights_are_spread_over_gpus_where_the_whole_does_not_fit(info: ModelIn
     place = Place(kind="cuda", total=10**9, available=10**9, processes=4)
     assert not plan(info, run, place).sharded
     assert plan(info, run, dataclasses.replace(place, available=1)).sharded
+    assert not plan(info, run, dataclasses.replace(place, kind="cpu", available=1)).sharded
     assert not plan(info, config(method={"name": "lora"}), dataclasses.replace(place, available=1)).sharded
 
 

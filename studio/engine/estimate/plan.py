@@ -149,6 +149,8 @@ def _can_shard(config: RunConfig, precision: Precision, place: Place) -> bool:
     """Return whether the weights may be spread over the processes. Raises `ConfigError` where they shall and cannot."""
     if place.processes == 1 or config.training.shard == "off":
         return False
+    if place.kind == "cpu" and config.training.shard == "auto":
+        return False  # the processes share one memory, and measured, each took more of it so
     whole = METHODS.get(config.method.name).form == "model"
     can = whole and config.training.optimizer == "adamw" and not precision.pure
     if config.training.shard == "on" and not can:
