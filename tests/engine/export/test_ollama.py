@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from studio.engine.export.gguf import llama_cpp, modelfile
+from studio.engine.export.gguf import llama_cpp, modelfile, ollama
 from studio.engine.export.gguf.modelfile import translate
 from studio.engine.export.gguf.ollama import create_in_ollama, find_server
 from studio.engine.export.run import export_run
@@ -187,3 +188,9 @@ def test_a_chat_template_without_translation_fails_and_settings_are_numbers_or_l
     lines = (result.path / "Modelfile").read_text(encoding="utf-8").splitlines()
     stops = [f'PARAMETER stop "{end}"' for end in ("<|endoftext|>", "<|im_end|>")]
     assert lines == ["FROM ./a-FROM-other-F16.gguf", *stops, "PARAMETER top_k 20"]
+
+
+def test_a_pipe_in_place_of_the_modelfile_holds_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "Modelfile")
+    with pytest.raises(OSError, match="not a regular file"):
+        ollama._read_modelfile(tmp_path / "Modelfile")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from studio import files
 from studio.engine.control import Progress, no_progress
 from studio.engine.export.certificate import read_certificate
 from studio.engine.export.gguf.convert import find_file
@@ -99,7 +100,7 @@ def _expected(certificate: Any) -> str | None:
 
 def _read_modelfile(path: Path) -> dict[str, Any]:
     """Return the template and the parameters of a Modelfile of ours, as the API takes them."""
-    text = path.read_text(encoding="utf-8")
+    text = files.read_text(path)
     found: dict[str, Any] = {}
     if template := re.search(r'^TEMPLATE """(.*?)"""$', text, re.MULTILINE | re.DOTALL):
         found["template"] = template[1]

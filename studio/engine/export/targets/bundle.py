@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio import files
 from studio.engine.export.base import ModelTarget
 from studio.i18n import gettext_noop, tr
 
@@ -91,7 +92,7 @@ def open_with_loader(source: Source, folder: Path, base: Path) -> Reloaded:
     from studio.engine.models.load import load_model
     from studio.engine.models.quiet import quiet_transformers
 
-    if (folder / LOADER).read_text(encoding="utf-8") != loader_text():
+    if files.read_text(folder / LOADER) != loader_text():
         raise ValueError(tr("load.py is not the loader that this version of the app writes"))
     loader = import_file(folder / LOADER)
     if is_rounded(source):
