@@ -82,6 +82,12 @@ def test_a_quantised_file_with_other_weights_or_another_base_of_rotation_is_not_
     monkeypatch.setitem(ARCHITECTURES, "llama", dataclasses.replace(ARCHITECTURES["llama"], pairs=False))
     other_order = export_run(run, "gguf", "q8_0")
 
+    monkeypatch.undo()
+    written = make.written_logits
+    monkeypatch.setattr(make, "written_logits", lambda *arguments: -written(*arguments))
+    other_numbers = export_run(run, "gguf", "q8_0")
+
+    assert [check.name for check in other_numbers.checks if not check.passed] == ["gguf_logits"]
     assert "gguf_weights" in {check.name for check in louder.checks if not check.passed}
     assert "gguf_logits" in {check.name for check in other_order.checks if not check.passed}
 
@@ -137,6 +143,8 @@ def test_a_file_is_verified_in_llama_cpp_again_and_not_once_a_byte_has_changed(m
     values = {check.name: check.value for check in again.checks}
     for name in ("gguf_tokens", "gguf_cost", "delta_present"):
         assert values[name] == pytest.approx(check(result, name).value, rel=1e-3)
+    share = next(check.evidence["share"] for check in again.checks if check.name == "gguf_cost" and check.evidence)
+    assert share == pytest.approx(check(result, "gguf_cost").evidence["share"], rel=1e-3)
     file = next(result.path.glob("*.gguf"))
     data = bytearray(file.read_bytes())
     data[-40] ^= 1

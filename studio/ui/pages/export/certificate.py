@@ -27,20 +27,22 @@ from studio.ui.widgets.text import ElidedLabel, label
 UNTOLD = gettext_noop("Nothing is called exported here until it was read back from disk and its outputs were compared.")
 
 
-class Sign(QLabel):
-    """A good or a bad sign in the colours of the theme."""
+_SIGNS = {"good": "check", "warning": "warning", "bad": "error"}
 
-    def __init__(self, good: bool, units: float) -> None:
+
+class Sign(QLabel):
+    """A good, a warning or a bad sign in the colours of the theme."""
+
+    def __init__(self, level: str, units: float) -> None:
         super().__init__()
-        self._good, self._units = good, units
-        self.setAccessibleName(tr("passed") if good else tr("failed"))
+        self._level, self._units = level, units
+        self.setAccessibleName(tr("failed") if level == "bad" else tr("passed"))
         theme.notifier().changed.connect(self._paint)
         self._paint()
 
     def _paint(self) -> None:
-        name, colour = ("check", "good") if self._good else ("error", "bad")
-        size = theme.space(self._units)
-        self.setPixmap(icons.pixmap(name, theme.palette().names()[colour], size, self.devicePixelRatioF()))
+        size, colour = theme.space(self._units), theme.palette().names()[self._level]
+        self.setPixmap(icons.pixmap(_SIGNS[self._level], colour, size, self.devicePixelRatioF()))
 
 
 class CertificateView(QFrame):
@@ -74,17 +76,18 @@ class CertificateView(QFrame):
 
     def show_failure(self, sentence: str) -> None:
         """Say why nothing was exported."""
-        self._show(tr("Not exported"), sentence, False, None)
+        self._show(tr("Not exported"), sentence, "bad", None)
 
     def show_export(self, export: PastExport) -> None:
         """Show an export and its certificate."""
         certificate = export.certificate
         if certificate is None:
-            self._show(tr("Not certified"), export.problem, False, export.path)
+            self._show(tr("Not certified"), export.problem, "bad", export.path)
             return
         about = _about(certificate)
         rows = [_check_row(check) for check in sorted(certificate.checks, key=lambda check: check.passed)]
-        self._show(_verdict(certificate), about, certificate.passed, export.path, *rows, _files(certificate))
+        verdict, level = _verdict(certificate)
+        self._show(verdict, about, level, export.path, *rows, _files(certificate))
 
     def _ask_hub(self) -> None:
         if self.path is not None:
@@ -100,11 +103,11 @@ class CertificateView(QFrame):
             button.setVisible(path is not None)
         self.push.setVisible(passed)
 
-    def _show(self, verdict: str, about: str, good: bool, path: Path | None, *parts: QWidget) -> None:
-        self._begin(verdict, about, path, passed=good)
+    def _show(self, verdict: str, about: str, level: str, path: Path | None, *parts: QWidget) -> None:
+        self._begin(verdict, about, path, passed=level != "bad")
         holder = QWidget()
         holder.setProperty("kind", "page")
-        content = vbox(_head(verdict, about, good), spacing=1.25, margins=(0, 0, 1, 0), parent=holder)
+        content = vbox(_head(verdict, about, level), spacing=1.25, margins=(0, 0, 1, 0), parent=holder)
         content.addSpacing(theme.space(0.5))
         for part in parts:
             content.addWidget(part)
@@ -112,22 +115,22 @@ class CertificateView(QFrame):
         self._area.setWidget(holder)
 
 
-def _verdict(certificate: Certificate) -> str:
-    """Return the verdict in one line: for a GGUF file, what its format costs where that is not little."""
+def _verdict(certificate: Certificate) -> tuple[str, str]:
+    """Return the verdict and its level; for a GGUF file it tells what the format costs, where that is not little."""
     if not certificate.passed:
-        return tr("Failed: do not use this export")
+        return tr("Failed: do not use this export"), "bad"
     cost = next((check for check in certificate.checks if check.name == "gguf_cost" and check.evidence), None)
     if cost is None or cost.evidence is None or cost.evidence["level"] == "small":
-        return tr("Passed: it does what the trained model does")
-    return tr("The file is right. {cost}").format(cost=cost_headline(cost.evidence))
+        return tr("Passed: it does what the trained model does"), "good"
+    return tr("The file is right. {cost}").format(cost=cost_headline(cost.evidence)), "warning"
 
 
-def _head(verdict: str, about: str, good: bool) -> QWidget:
+def _head(verdict: str, about: str, level: str) -> QWidget:
     title = label(verdict, "title", wrap=True)
-    title.setProperty("level", "good" if good else "bad")
+    title.setProperty("level", level)
     words = vbox(title, label(about, "muted", wrap=True), spacing=0.25)
     widget = QWidget()
-    hbox((Sign(good, 4), 0, Qt.AlignmentFlag.AlignTop), (words, 1), spacing=1.5, parent=widget)
+    hbox((Sign(level, 4), 0, Qt.AlignmentFlag.AlignTop), (words, 1), spacing=1.5, parent=widget)
     return widget
 
 
@@ -142,7 +145,13 @@ def _check_row(check: Check) -> QWidget:
         tr("{name}: {value}").format(name=tr("passed") if check.passed else tr("failed"), value=check.text)
     )
     above = Qt.AlignmentFlag.AlignTop
-    hbox((Sign(check.passed, 2), 0, above), (meaning, 1), (value, 0, above), spacing=1.25, parent=widget)
+    hbox(
+        (Sign("good" if check.passed else "bad", 2), 0, above),
+        (meaning, 1),
+        (value, 0, above),
+        spacing=1.25,
+        parent=widget,
+    )
     return widget
 
 

@@ -20,7 +20,7 @@ from studio.ui.pages.export.target import TargetCard
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.card import Card
 from studio.ui.widgets.combo import ComboBox
-from studio.ui.widgets.layout import hbox
+from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
@@ -155,7 +155,8 @@ class ExportForm(Card):
             self.body.addWidget(card)
         next(iter(self.cards.values())).setChecked(True)
         self._dtype_row = QWidget()
-        hbox(label(tr("Save format")), self.dtype, (self._about_dtype, 1), spacing=1.5, parent=self._dtype_row)
+        choice = hbox(label(tr("Save format")), (self.dtype, 1), spacing=1.5)
+        vbox(choice, self._about_dtype, spacing=0.75, parent=self._dtype_row)
         for widget in (self._dtype_row, self.refusal, self.button, self.progress):
             self.body.addWidget(widget)
 

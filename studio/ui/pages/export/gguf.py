@@ -44,7 +44,7 @@ class FormatsCard(Card):
         self._table = QWidget()
         self._grid = QGridLayout(self._table)
         self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setHorizontalSpacing(theme.space(2))
+        self._grid.setHorizontalSpacing(theme.space(1.25))
         self._grid.setVerticalSpacing(theme.space(0.75))
         self._grid.setColumnStretch(0, 1)
         about = tr(

@@ -15,7 +15,11 @@ from studio.ui.widgets.text import label
 
 
 class TargetCard(QAbstractButton):
-    """One target; the arrow keys go from one to the next. A card that cannot be taken says why."""
+    """One target; the arrow keys go from one to the next.
+
+    A card that cannot be taken says why. What a target is stands in the card that is chosen, and in the tooltips of the
+    others, so that all of them and the button fit the page.
+    """
 
     def __init__(self, target: Target, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -28,10 +32,8 @@ class TargetCard(QAbstractButton):
         for part in parts:
             part.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         vbox(*parts, spacing=0.4, margins=(4, 1.25, 1.5, 1.25), parent=self)
-        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
-        policy.setHeightForWidth(True)
-        self.setSizePolicy(policy)
         theme.notifier().changed.connect(self.update)
+        self.toggled.connect(self._show_explanation)
         self.refuse("")
 
     def refuse(self, reason: str) -> None:
@@ -43,6 +45,14 @@ class TargetCard(QAbstractButton):
         self.setAccessibleName(tr(self.target.title))
         self.setAccessibleDescription(explanation)
         self.setToolTip(explanation)
+        self._show_explanation()
+
+    def _show_explanation(self) -> None:
+        explained = self.isChecked() or bool(self.reason)
+        self._explanation.setVisible(explained)
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+        policy.setHeightForWidth(explained)  # one line alone has no such height: Qt would lay it out without any
+        self.setSizePolicy(policy)
 
     @override
     def sizeHint(self) -> QSize:
@@ -51,7 +61,7 @@ class TargetCard(QAbstractButton):
 
     @override
     def hasHeightForWidth(self) -> bool:
-        return True
+        return self.sizePolicy().hasHeightForWidth()
 
     @override
     def heightForWidth(self, width: int) -> int:

@@ -16,6 +16,7 @@ from studio.runner.actions import GgufChoices
 from studio.runs import RunFolder
 from studio.ui.bridge import AppContext
 from studio.ui.models.exports import PastExport, gguf_rows
+from studio.ui.pages.export.certificate import CertificateView
 from studio.ui.pages.export.form import ExportForm
 from studio.ui.pages.export.gguf import FormatsCard, OllamaCard
 from tests.screenshots.scripted import START, scripted_certificate, scripted_runs
@@ -104,3 +105,24 @@ def test_ollama_gets_the_model_and_its_answer_is_shown(
     qtbot.waitUntil(lambda: bool(card.verdict[0]))
     assert created == [(export.path, "mine")]
     assert card.verdict == ("Ollama has mine. Asked “Who?”, it answers “Me.”, as llama.cpp did.", "good")
+
+
+def test_the_headline_of_a_file_says_what_its_format_costs_and_the_cards_leave_room_for_the_button(
+    context: AppContext, run: RunFolder, qtbot: QtBot
+) -> None:
+    view = CertificateView(context)
+    qtbot.addWidget(view)
+
+    view.show_export(_export(run, "gguf", "q8_0", 0.01, 138 << 20))
+    assert view.verdict == "Passed: it does what the trained model does"
+    view.show_export(_export(run, "gguf", "q4_0", 0.9, 91 << 20))
+    assert view.verdict == "The file is right. q4_0 makes another model of it: choose a larger format."
+
+    form = ExportForm()
+    qtbot.addWidget(form)
+    form.show()
+    form.cards["gguf"].setChecked(True)
+    explained = [name for name, card in form.cards.items() if card._explanation.isVisible()]
+    assert explained == ["gguf"]
+    assert all(card.height() > card.fontMetrics().height() for card in form.cards.values())
+    assert "folded in" in form.cards["merged"].toolTip()
