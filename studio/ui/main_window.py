@@ -323,9 +323,7 @@ class MainWindow(QMainWindow):
     def _about(self) -> None:
         from studio.ui.dialogs.about import About
 
-        dialog = About(self.context, self)
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+        open_dialog(About(self.context, self))
 
     def _show_message(self, sentence: str) -> None:
         self.banner.show_sentence(sentence)
