@@ -86,12 +86,17 @@ def count_text(count: float) -> str:
 def share_text(part: float, whole: float) -> str:
     """A share in per cent with two significant digits: 3.5 %."""
     percent = 100 * part / whole if whole else 0.0
-    return f"{percent:.0f} %" if percent >= 9.95 or not percent else f"{percent:.2g} %"
+    return in_percent(f"{percent:.0f}" if percent >= 9.95 or not percent else f"{percent:.2g}")
 
 
 def percent(share: float) -> str:
     """A share with two to four significant digits, for one that may be all but everything: 99.93 %."""
-    return f"{100 * share:.4g} %" if abs(share) > 0.1 else f"{100 * share:.2g} %"
+    return in_percent(f"{100 * share:.4g}" if abs(share) > 0.1 else f"{100 * share:.2g}")
+
+
+def in_percent(figure: str) -> str:
+    """A figure with its sign, between which some languages leave a space: 50 %, or 50%."""
+    return tr("{figure} %").format(figure=figure)
 
 
 def duration_text(seconds: float) -> str:

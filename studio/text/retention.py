@@ -38,7 +38,7 @@ REMEDIES = {
 
 def retention_share(retention: float) -> str:
     """Return retention in per cent: 86.4 %."""
-    return f"{100 * retention:.1f} %" if math.isfinite(retention) else numbers.number(retention)
+    return numbers.in_percent(f"{100 * retention:.1f}") if math.isfinite(retention) else numbers.number(retention)
 
 
 def retention_text(perplexity: float, base_perplexity: float, kl: float) -> str:

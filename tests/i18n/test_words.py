@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from studio.i18n import sentences, set_language, tr, trn, untranslated
+from studio.text.numbers import share_text
 
 
 @pytest.mark.parametrize(("n", "words"), [(0, "0 runs"), (1, "1 run"), (2, "2 runs")])
@@ -34,3 +35,9 @@ def test_sentences_stand_one_after_the_other_and_a_full_width_stop_needs_no_spac
 def test_lists_have_the_separator_of_the_language() -> None:
     set_language("zh_CN")
     assert tr(", ").join(("LoRA", "IA3")) == "LoRA、IA3"
+
+
+def test_a_percentage_is_written_as_the_language_has_it() -> None:
+    assert share_text(1, 2) == "50 %"
+    set_language("zh_CN")
+    assert share_text(1, 2) == "50%"

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QFrame, QWidget
 from studio.config import Section
 from studio.errors import ConfigError
 from studio.i18n import tr
+from studio.text.numbers import in_percent
 from studio.ui.forms.editors import Editor, ShareEditor
 from studio.ui.forms.numbers import bounds_text
 from studio.ui.widgets.layout import hbox, vbox
@@ -81,7 +82,7 @@ class FormRow(QWidget):
 
     def _show_share(self) -> None:
         if isinstance(self.editor, ShareEditor):
-            self._value.setText(f"{round(100 * self.editor.value())} %")
+            self._value.setText(in_percent(f"{round(100 * self.editor.value())}"))
 
     def _refusal(self) -> str:
         """What the configuration itself has against the value, where it knows more than kind and bounds."""

@@ -87,7 +87,7 @@ class ExponentPainter:
             self.painter.setPen(colours.muted)
             room = QRectF(0, y - line / 2, zeros.left() - theme.space(0.75), line)
             share = f"{10.0 ** (2 - decade):g}" if decade <= 4 else f"1e{2 - decade}"
-            self.painter.drawText(room, int(RIGHT), f"{share} %")
+            self.painter.drawText(room, int(RIGHT), numbers.in_percent(str(share)))
         self.painter.setPen(QPen(colours.control, 1))
         self.painter.drawLine(QLineF(zeros.left(), plot.bottom(), self.places.infinite.right(), plot.bottom()))
 

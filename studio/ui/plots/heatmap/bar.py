@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from studio.exponents import FP16
 from studio.i18n import tr
-from studio.text.numbers import power_of_two
+from studio.text.numbers import in_percent, power_of_two
 from studio.ui import theme
 from studio.ui.override import override
 from studio.ui.plots.heatmap.colours import ALARM, HIGH, LEVELS, LOW, OVERFLOW, Colours, exponent_colours, share_colours
@@ -63,7 +63,7 @@ class ColourBar(QWidget):
 
     def _marks(self) -> list[tuple[float, str]]:
         if self._shares:
-            return [(share, f"{100 * share:.0f} %") for share in (1.0, 0.5, 0.0)]
+            return [(share, in_percent(f"{100 * share:.0f}")) for share in (1.0, 0.5, 0.0)]
         limits = [(OVERFLOW, f"{FP16.largest:,.0f}")]
         return limits + [(float(e), power_of_two(e)) for e in (FP16.smallest_normal, FP16.smallest)]
 

@@ -17,7 +17,7 @@ from studio.runner.numerics import ModuleMatrix, sample_at
 from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
 from studio.text import numbers
-from studio.text.numbers import share_text
+from studio.text.numbers import in_percent, share_text
 from studio.ui import theme
 from studio.ui.override import override
 from studio.ui.plots.axes import Log2Axis, ValueAxis
@@ -56,7 +56,7 @@ class PowerAxis(Log2Axis):
     @override
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
         if self.shares:
-            return [f"{100 * value:.3g} %" if abs(value) > 1e-9 else "0 %" for value in values]
+            return [in_percent(f"{100 * value:.3g}" if abs(value) > 1e-9 else "0") for value in values]
         return super().tickStrings(values, scale, spacing)
 
     @override
