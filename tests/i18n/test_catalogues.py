@@ -45,6 +45,16 @@ def test_what_gettext_reads_is_compiled_from_the_catalogue_as_it_is(language: st
 
 
 @pytest.mark.parametrize("language", TRANSLATED)
+def test_a_catalogue_holds_every_text_of_the_program_and_no_other_and_each_is_translated(language: str) -> None:
+    template = {message.id for message in CATALOGUE.extracted() if message.id}
+    catalogue = {message.id: message.string for message in CATALOGUE.read(CATALOGUE.po_path(language), language)}
+    catalogue.pop("", None)
+
+    assert catalogue.keys() == template, "run packaging/catalogue.py"
+    assert not [text for text, translation in catalogue.items() if not all(CATALOGUE.forms(translation))]
+
+
+@pytest.mark.parametrize("language", TRANSLATED)
 def test_no_translation_is_a_guess(language: str) -> None:
     catalogue = CATALOGUE.read(CATALOGUE.po_path(language), language)
     assert not [message.id for message in catalogue if message.id and message.fuzzy]
