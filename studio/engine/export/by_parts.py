@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from studio.engine.control import Progress
 from studio.engine.dtypes import torch_dtype
 from studio.engine.export.base import ModelTarget
-from studio.engine.export.carry import GENERATION_CONFIG, generation_config, stop_ids
+from studio.engine.export.carry import generation_config, stop_ids
 from studio.engine.export.certificate import Check
 from studio.engine.export.checks.carried import carried_checks, read_table
 from studio.engine.export.checks.outputs import output_checks
@@ -35,7 +35,7 @@ from studio.engine.export.stored import StoredModel
 from studio.engine.export.streamed import NOTHING, Part, StreamedModel, Work, tuner_layers
 from studio.engine.methods.peft_files import load_adapter
 from studio.engine.models.config import load_config
-from studio.engine.models.files import damaged
+from studio.engine.models.files import GENERATION_CONFIG, damaged
 from studio.errors import Cancelled, ModelError
 from studio.i18n import tr
 

@@ -14,45 +14,38 @@ from studio.engine.data.render import Renderer
 from studio.engine.data.report import RowSkipped
 from studio.engine.export.prefix import Prefix
 from studio.engine.export.source import Source
+from studio.engine.export.tokenizer import carry_tokenizer
 from studio.engine.models.config import sanitised
-from studio.engine.models.files import terms_files
+from studio.engine.models.files import GENERATION_CONFIG, terms_files
 from studio.files import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-GENERATION_CONFIG = "generation_config.json"
 # What config.json says of the base's own files, and not of the model.
 _OF_THE_FILES = {"quantization_config", "torch_dtype", "dtype", "transformers_version"}
 
 
 def carry_over(source: Source, tokenizer: PreTrainedTokenizerBase, prefix: Prefix, folder: Path) -> None:
     """Write the tokenizer with its chat template, and the generation config, into the export's folder."""
-    prefix.tokenizer.save_pretrained(folder)
+    carry_tokenizer(source.base, prefix, folder)
     text = json.dumps(generation_config(source, tokenizer, prefix), ensure_ascii=False, indent=2) + "\n"
     (folder / GENERATION_CONFIG).write_text(text, encoding="utf-8")
     keep_readable(source, folder)
 
 
 def keep_readable(source: Source, folder: Path) -> None:
-    """Add to an export what transformers 4 needs, beside what transformers 5 has written.
+    """Add to config.json what transformers 4 needs, beside what transformers 5 has written.
 
-    transformers 5 moves `rope_theta` into `rope_parameters`: version 4 then takes 10000 and says nothing. It also names
-    a class of tokenizers, and a key of special tokens, that version 4 does not know.
+    transformers 5 moves `rope_theta` into `rope_parameters`: version 4 then takes 10000 and says nothing.
     """
-    config, tokenizer = folder / "config.json", folder / "tokenizer_config.json"
-    if config.exists():
-        written = json.loads(config.read_text(encoding="utf-8"))
-        older = written | _older_keys(json.loads((source.base / "config.json").read_text(encoding="utf-8")), written)
-        if _says_the_same(written, older):
-            config.write_text(json.dumps(older, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    if tokenizer.exists():
-        values = json.loads(tokenizer.read_text(encoding="utf-8"))
-        if values.get("tokenizer_class") == "TokenizersBackend":
-            values["tokenizer_class"] = "PreTrainedTokenizerFast"
-        if isinstance(values.get("extra_special_tokens"), list):
-            values["additional_special_tokens"] = values.pop("extra_special_tokens")
-        tokenizer.write_text(json.dumps(values, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    path = folder / "config.json"
+    if not path.exists():
+        return
+    written = json.loads(path.read_text(encoding="utf-8"))
+    older = written | _older_keys(json.loads((source.base / "config.json").read_text(encoding="utf-8")), written)
+    if _says_the_same(written, older):
+        path.write_text(json.dumps(older, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def _older_keys(base: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 from studio.engine.control import Progress
 from studio.engine.export import stopping
 from studio.engine.export.base import ModelTarget
-from studio.engine.export.carry import GENERATION_CONFIG, generation_config, stop_ids
+from studio.engine.export.carry import generation_config, stop_ids
 from studio.engine.export.certificate import Check
 from studio.engine.export.checks.carried import carried_checks, read_table
 from studio.engine.export.checks.outputs import output_checks
@@ -40,6 +40,7 @@ from studio.engine.export.compare import compare, record
 from studio.engine.export.merge import count_non_finite, fingerprint_weights, release
 from studio.engine.export.reference import Reference, trained_model
 from studio.engine.export.source import Source
+from studio.engine.models.files import GENERATION_CONFIG
 from studio.errors import StudioError
 
 if TYPE_CHECKING:

@@ -16,12 +16,15 @@ from studio.i18n import gettext_noop, tr
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _POINTER = b"version https://git-lfs"  # how a pointer of Git LFS begins
-# What belongs to a model besides its weights and its configuration; templates may also stand in a folder of their own.
-BELONGINGS = (
-    "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model",
-    "sentencepiece.bpe.model", "chat_template.jinja", "chat_template.json",
+GENERATION_CONFIG = "generation_config.json"
+# A model's tokenizer and chat template; further templates stand in a folder of their own.
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "chat_template.jinja",
+    "chat_template.json",
 )  # fmt: skip
+# What belongs to a model besides its weights and its configuration.
+BELONGINGS = (GENERATION_CONFIG, *TOKENIZER_FILES)
 _MOST_CONFIG_BYTES = 1 << 22  # the largest that are known have a tenth of that
 # The cache of the hub: `models--owner--name`, in it `snapshots`, `blobs` and `refs`.
 CACHED = "models--"

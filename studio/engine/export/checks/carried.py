@@ -5,17 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.engine.export.carry import (
-    GENERATION_CONFIG,
-    base_generation_config,
-    ending_ids,
-    generation_config,
-    stop_ids,
-)
+from studio.engine.export.carry import base_generation_config, ending_ids, generation_config, stop_ids
 from studio.engine.export.certificate import Check
 from studio.engine.export.prefix import SAMPLES, Prefix, differing, renders_as_before, splits_as_before
-from studio.engine.export.reload import reload_tokenizer
 from studio.engine.export.source import Source
+from studio.engine.export.tokenizer import try_reload
+from studio.engine.models.files import GENERATION_CONFIG
 from studio.files import read_json
 
 if TYPE_CHECKING:
@@ -26,10 +21,7 @@ def carried_checks(
     source: Source, tokenizer: PreTrainedTokenizerBase, prefix: Prefix, folder: Path
 ) -> tuple[Check, ...]:
     """Return the checks of tokenizer, chat template, end tokens and generation config in `folder`."""
-    try:
-        exported = reload_tokenizer(folder)
-    except Exception:  # noqa: BLE001  # tokenizers raises bare Exceptions; None is reported as a failed check
-        exported = None
+    exported = try_reload(folder)
     config = read_table(folder / GENERATION_CONFIG)
     return (
         _tokenizer(tokenizer, prefix, exported),
