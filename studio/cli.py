@@ -16,6 +16,7 @@ from pathlib import Path
 from studio import __version__
 from studio.commands import (
     chat,
+    compare,
     doctor,
     estimate,
     export,
@@ -82,7 +83,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"Finetune Studio {__version__}")
     parser.set_defaults(action=window.open_window, json=False)
     commands = parser.add_subparsers(title=tr("commands"), metavar=tr("COMMAND"))
-    for module in (train, resume, estimate, runs, export, latency, chat, probe, inspect, first_steps, hub, doctor):
+    for module in (
+        train,
+        resume,
+        estimate,
+        runs,
+        compare,
+        export,
+        latency,
+        chat,
+        probe,
+        inspect,
+        first_steps,
+        hub,
+        doctor,
+    ):
         module.add_to(commands)
     return parser
 

@@ -133,6 +133,7 @@ class RunState:
     kernels: str = ""
     memory: MemoryMeasured | None = None
     shrunk: MicroBatchShrunk | None = None
+    peak_memory: int = 0
 
     @property
     def share(self) -> tuple[int, int]:
