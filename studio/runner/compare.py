@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from studio.config import RunConfig
-from studio.engine.control import Progress, no_progress
+from studio.i18n import gettext_noop, tr
 from studio.runner.record import RunRecord
 from studio.runner.speed import WARM_UP
-from studio.runs import RunFolder
+from studio.text import numbers
+from studio.text.retention import retention_share
 
 LOSS_WINDOW = 16
 """Steps over which the training loss is averaged; that of a single step depends on its rows more than on the run."""
+
+
+# Title and words of each figure that a run may have; what was not measured is a dash.
+_FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "status": (gettext_noop("Status"), str),
+    "updates": (gettext_noop("Updates"), numbers.whole),
+    "training_loss": (gettext_noop("Training loss, last steps"), numbers.number),
+    "first_validation_loss": (gettext_noop("Validation loss, first"), numbers.number),
+    "last_validation_loss": (gettext_noop("Validation loss, last"), numbers.number),
+    "best_validation_loss": (gettext_noop("Validation loss, best"), numbers.number),
+    "tokens_per_second": (gettext_noop("Tokens a second"), numbers.whole),
+    "peak_memory": (gettext_noop("Peak memory"), numbers.size_text),
+    "retention": (gettext_noop("Retention"), retention_share),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,19 +71,28 @@ class Comparison:
     runs: list[RunFigures]
 
 
-def compare_runs(folders: Sequence[RunFolder], progress: Progress = no_progress) -> Comparison:
-    """Return how runs differ. Of a run whose settings were changed on its way, the last ones count.
+def compare_runs(records: Sequence[RunRecord]) -> Comparison:
+    """Return how runs, read from their folders, differ. Where settings were changed on the way, the last ones count.
 
     Raises:
         ConfigError: a run's configuration cannot be read.
-        RunFolderError: a state or a journal cannot be read.
     """
-    settings, figures = [], []
-    for folder in folders:
-        record = RunRecord.of_folder(folder, progress)
-        settings.append(dict(_flat(record.configs[-1][1])))
-        figures.append(_figures(folder, record))
-    return Comparison(differing(settings), figures)
+    settings = [dict(_flat(record.configs[-1][1])) for record in records]
+    return Comparison(differing(settings), [_figures(record) for record in records])
+
+
+def figure_rows(compared: Comparison) -> list[list[str]]:
+    """Return a row of texts for each figure: its title, then that of every run."""
+    rows = []
+    for name, (title, words) in _FIGURES.items():
+        found = (getattr(run, name) for run in compared.runs)
+        rows.append([tr(title), *(numbers.NONE if value is None else words(value) for value in found)])
+    return rows
+
+
+def setting_rows(compared: Comparison) -> list[list[str]]:
+    """Return a row of texts for each setting that differs: its dotted key, then the value of every run."""
+    return [[key, *map(_setting, values)] for key, values in compared.settings.items()]
 
 
 def differing(settings: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -93,7 +118,9 @@ def _entries(key: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield key, value
 
 
-def _figures(folder: RunFolder, record: RunRecord) -> RunFigures:
+def _figures(record: RunRecord) -> RunFigures:
+    folder = record.folder
+    assert folder is not None
     state, validation = record.state, record.series["validation"].y
     finite = validation[np.isfinite(validation)]
     return RunFigures(
@@ -116,3 +143,10 @@ def _speed(record: RunRecord) -> float | None:
     first = WARM_UP if len(seconds) > WARM_UP else 0
     total = float(seconds[first:].sum())
     return float(tokens[first:].sum()) / total if total > 0 else None
+
+
+def _setting(value: Any) -> str:
+    """Return a value as it is typed in a configuration, a text without its quotes."""
+    if value is None:
+        return numbers.NONE
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

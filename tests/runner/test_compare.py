@@ -9,6 +9,7 @@ import pytest
 
 from studio.events import EvaluationCompleted, RunResumed, StepCompleted
 from studio.runner.compare import Comparison, compare_runs
+from studio.runner.record import RunRecord
 from studio.runs import Journal, RunFolder, create_run
 
 
@@ -48,7 +49,8 @@ def compared(tmp_path: Path) -> Comparison:
     losses = [_validation(0, 3.0), _validation(3, 2.0), _validation(4, float("nan")), _validation(5, 2.5)]
     trained = _run(tmp_path, "[training]\nseed = 7\n", *sorted([*steps, *losses], key=lambda event: event.step))
     resumed = RunResumed(step=0, changes={"training.learning_rate": 0.01})
-    return compare_runs([trained, _run(tmp_path, '[method]\nname = "full"\n', resumed)])
+    changed = _run(tmp_path, '[method]\nname = "full"\n', resumed)
+    return compare_runs([RunRecord.of_folder(run) for run in (trained, changed)])
 
 
 def test_only_the_settings_that_differ_are_told_in_the_order_of_the_runs(compared: Comparison) -> None:

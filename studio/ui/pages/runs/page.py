@@ -28,6 +28,7 @@ from studio.runner.task import Action
 from studio.runs import RunFolder
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.runs_comparison import MOST_RUNS, RunsComparison
 from studio.ui.dialogs.train_on import TrainOn
 from studio.ui.folders import show_folder
 from studio.ui.job import Job
@@ -41,7 +42,7 @@ from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.empty import EmptyState, NoRun
 from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.progress import TaskProgress
-from studio.ui.widgets.table import select_row, selected_row
+from studio.ui.widgets.table import select_row
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
@@ -72,9 +73,18 @@ class RunsPage(Page):
         self._reading.start(lambda progress: read_summaries(root, progress))
 
     def selected(self) -> RunSummary | None:
-        """Return the run that is selected in the table."""
-        index = selected_row(self.table)
-        return None if index is None else self.rows.run(index)
+        """Return the run that is selected in the table; None where several are."""
+        chosen = self.chosen()
+        return chosen[0] if len(chosen) == 1 else None
+
+    def chosen(self) -> list[RunSummary]:
+        """Return the selected runs from top to bottom."""
+        indexes = self.table.selectionModel().selectedRows()
+        return [self.rows.run(index) for index in sorted(indexes, key=lambda index: index.row())]
+
+    def compare_selected(self) -> None:
+        """Show the selected runs beside each other."""
+        open_dialog(RunsComparison(self._context, [run.folder for run in self.chosen()], self))
 
     def open_selected(self) -> None:
         """Show the plots of the selected run."""
@@ -165,26 +175,33 @@ class RunsPage(Page):
     def _show_menu(self, place: QPoint) -> None:
         """Offer for the row under the mouse, or for the selected one, what the buttons do."""
         index = self.table.indexAt(place)
-        if index.isValid():
+        if index.isValid() and not self.table.selectionModel().isSelected(index):
             select_row(self.table, index)
-        if self.selected() is None:
+        if not self.chosen():
             return
         menu = QMenu(self.table)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.setToolTipsVisible(True)
-        buttons = (self.open, self.go_on, self.detail.start_from, self.detail.reuse, self.folder, self.delete)
+        buttons = (
+            self.open,
+            self.compare,
+            self.go_on,
+            self.detail.start_from,
+            self.detail.reuse,
+            self.folder,
+            self.delete,
+        )
         for button in buttons:
             if button in (self.detail.start_from, self.folder, self.delete):
                 menu.addSeparator()
             action = menu.addAction(button.icon(), button.accessibleName(), button.click)
             action.setEnabled(button.isEnabled())
             action.setToolTip(button.toolTip())
-        menu.insertAction(action, self._copying(menu))
+        if run := self.selected():
+            menu.insertAction(action, self._copying(menu, run))
         menu.popup(self.table.viewport().mapToGlobal(place))
 
-    def _copying(self, menu: QMenu) -> QAction:
-        run = self.selected()
-        assert run is not None
+    def _copying(self, menu: QMenu, run: RunSummary) -> QAction:
         copy = QAction(icons.icon("copy"), tr("Copy path"), menu)
         copy.triggered.connect(lambda: theme.application().clipboard().setText(str(run.folder.path)))
         return copy
@@ -198,6 +215,7 @@ class RunsPage(Page):
     def _show_selected(self) -> None:
         run = self.selected()
         self.detail.show_run(run)
+        self.compare.setEnabled(2 <= len(self.chosen()) <= MOST_RUNS)
         for button in (self.open, self.folder, self.detail.reuse):
             button.setEnabled(run is not None)
         self.detail.start_from.setEnabled(run is not None and run.can_go_on)
@@ -265,7 +283,7 @@ class RunsPage(Page):
         table.setModel(self.rows)
         table.setAccessibleName(tr("Past runs"))
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        table.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         table.setSortingEnabled(True)
         table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
         table.setShowGrid(False)
@@ -289,6 +307,8 @@ class RunsPage(Page):
         self.search.setFixedWidth(theme.characters(34))
         self.open = push_button(tr("Open"), "primary", "train", tr("Show plots, figures and log of this run (Enter)"))
         self.folder = push_button(tr("Open folder"), "plain", "folder", tr("Show the run's files"))
+        about = tr("Show the selected runs beside each other; select two or three rows with Ctrl or Shift")
+        self.compare = push_button(tr("Compare…"), "plain", tooltip=about)
         self.delete = push_button(tr("Delete…"), "danger", "remove")
         self.go_on = push_button(tr("Continue"), "plain", "continue")
 
@@ -308,6 +328,7 @@ class RunsPage(Page):
             ended.connect(self.progress.hide)
         self.progress.cancelled.connect(self._opening.cancel)
         self.open.clicked.connect(self.open_selected)
+        self.compare.clicked.connect(self.compare_selected)
         self.folder.clicked.connect(self.open_folder)
         self.delete.clicked.connect(self.delete_selected)
         self.go_on.clicked.connect(self.continue_selected)
@@ -322,7 +343,14 @@ class RunsPage(Page):
 
     def _lay_out(self) -> None:
         bar = hbox(
-            (label(tr("Runs"), "title"), 1), self.search, self.folder, self.delete, self.go_on, self.open, spacing=1
+            (label(tr("Runs"), "title"), 1),
+            self.search,
+            self.compare,
+            self.folder,
+            self.delete,
+            self.go_on,
+            self.open,
+            spacing=1,
         )
         halves = QSplitter(Qt.Orientation.Vertical)
         halves.setHandleWidth(theme.space(1.5))

@@ -171,7 +171,7 @@ def test_the_menu_of_a_row_offers_what_the_buttons_do(
     (menu,) = page.table.findChildren(QMenu)
     actions = {action.text(): action for action in menu.actions() if action.text()}
     assert list(actions) == [
-        "Open", "Train on …", "Start from this run", "Use again", "Open folder", "Copy path", "Delete…",
+        "Open", "Compare…", "Train on …", "Start from this run", "Use again", "Open folder", "Copy path", "Delete…",
     ]  # fmt: skip
     actions["Copy path"].trigger()
     assert QApplication.clipboard().text() == str(folders[1].path)
