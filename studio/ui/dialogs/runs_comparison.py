@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QStandardItem, QStandardItemModel
-from PySide6.QtWidgets import QDialog, QWidget
+from PySide6.QtWidgets import QDialog, QHeaderView, QWidget
 
 from studio.engine.control import Progress
 from studio.i18n import tr
 from studio.runner.compare import Comparison, compare_runs, figure_rows, setting_rows
 from studio.runner.record import RunRecord
 from studio.runs import RunFolder
+from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.job import Job
 from studio.ui.override import override
@@ -38,15 +39,21 @@ class RunsComparison(QDialog):
         title = tr("Runs compared")
         self.setWindowTitle(title)
         self.verdict = Verdict()
-        self.chart = OverlaidChart([folder.name for folder in folders], Timeline(self))
+        titles = [tr("Run {number}").format(number=number) for number in range(1, len(folders) + 1)]
+        self.chart = OverlaidChart(titles, Timeline(self))
         self.model = QStandardItemModel()
-        self.model.setHorizontalHeaderLabels(["", *(folder.name for folder in folders)])
+        self.model.setHorizontalHeaderLabels(["", *titles])
         self.table = comparison_table(self.model, title, 0)
+        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.table.verticalHeader().setMinimumSectionSize(theme.space(3.5))
+        self.table.setMinimumHeight(theme.space(20))
+        panel = ChartPanel(self.chart)
+        panel.setMinimumHeight(theme.space(28))
         leave = push_button(tr("Close"), "plain", tooltip=tr("Close (Esc)"))
         leave.clicked.connect(self.reject)
         heading = label(tr("In what do these runs differ?"), "title")
         foot = hbox((self.verdict, 1), 0, leave, spacing=1)
-        parts = ((ChartPanel(self.chart), 1), (self.table, 1), foot)
+        parts = ((panel, 1), (self.table, 1), foot)
         vbox(heading, *parts, spacing=1.5, margins=(3, 3, 3, 2), parent=self)
         resize_dialog(self, 170, 90)
         self._job = Job(self, context, tr("Reading the runs"))
@@ -64,7 +71,8 @@ class RunsComparison(QDialog):
     def _show(self, records: Sequence[RunRecord], compared: Comparison) -> None:
         self.verdict.set("" if compared.settings else tr("All settings are equal."))
         self.chart.show_runs(records)
-        for cells in (*figure_rows(compared), *setting_rows(compared)):
+        names = [tr("Name"), *(run.name for run in compared.runs)]
+        for cells in (names, *figure_rows(compared), *setting_rows(compared)):
             items = [QStandardItem(cell) for cell in cells]
             for item in items:
                 item.setEditable(False)

@@ -48,6 +48,7 @@ def test_two_selected_runs_are_compared_and_nothing_else_is_offered(context: App
     assert dialog is not None
     qtbot.waitUntil(lambda: dialog.model.rowCount() > 0)
     cells = _cells(dialog)
+    assert cells["Name"] == [folder.name for folder in folders[:2]]
     assert int(cells["Updates"][0]) > 100
     assert cells["method.rank"] == ["16", "4"]
     assert "model.path" not in cells
