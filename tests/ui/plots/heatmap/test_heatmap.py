@@ -187,7 +187,7 @@ def test_arrows_go_from_cell_to_cell_and_enter_chooses(small: HeatMap, qtbot: Qt
 
 
 def test_the_map_is_described_in_words(small: HeatMap) -> None:
-    assert small.summary() == ("3 samples of 3 modules. Step 27: not finite in 1 modules, first in layers.0.up_proj.")
+    assert small.summary() == ("3 samples of 3 modules. Step 27: not finite in 1 module, layers.0.up_proj.")
 
 
 def test_a_run_that_records_nothing_says_so(show: Show) -> None:
@@ -270,7 +270,7 @@ def test_a_history_shows_every_sample_and_marks_what_was_not_finite(show: Show) 
     assert list(zip(x, y, strict=True)) == [(1, 3.0), (21, pytest.approx(math.log2(12.0)))]
     assert list(history.overlay.marks[0].not_finite) == [5]
     assert "b" in history.summary()
-    assert "1 values are not finite, the first at step 5" in history.summary()
+    assert "1 value is not finite, at step 5" in history.summary()
     assert history.reading(5) == "∞"
     assert history.reading(9) == "8.00 (≈ 2³)", "a skip says nothing about the steps after it"
 
