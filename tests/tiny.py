@@ -143,7 +143,7 @@ def bench(
         {
             "model": {"path": "model"},
             "data": {"sources": [{"path": "rows.jsonl"}]},
-            "method": method or {"name": "lora", "rank": 4, "dropout": 0.0},
+            "method": method or {"name": "lora", "rank": 4, "alpha": 32, "dropout": 0.0},
             "precision": {"name": "fp32"} | (precision or {}),
             "training": {"max_grad_norm": max_grad_norm, "weight_decay": weight_decay, "optimizer": optimizer},
         }

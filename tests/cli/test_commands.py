@@ -272,6 +272,7 @@ def test_estimate_gives_parameters_and_bytes(command: Command, monkeypatch: pyte
             "words_on_host": False,
             "micro_batch_tokens": 8192,
             "base_dtype": "bf16",
+            "shards": 1,
         },
     )
     monkeypatch.setattr(actions, "open_model", answering(CHAT))

@@ -33,7 +33,7 @@ from studio.runs import create_run
 from tests.engine.numerics.scenario import reversals
 from tests.tiny import tokenizer
 
-LORA = {"name": "lora", "rank": 6, "dropout": 0.0}
+LORA = {"name": "lora", "rank": 6, "alpha": 32, "dropout": 0.0}
 FULL = {"name": "full"}
 DEFAULTS: dict[str, dict[str, Any]] = {
     "data": {"validation_fraction": 0.0},

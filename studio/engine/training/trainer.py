@@ -216,7 +216,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         scale = self.scaler.scale if self.scaler else 1.0
         loss = torch.zeros((), device=self.device)
-        empty = [empty_batch(self.pad_id)] * (self.passes(len(batches)) - len(batches))
+        empty = [empty_batch(self.pad_id) for _ in range(len(batches), self.passes(len(batches)))]
         for number, batch in enumerate((*batches, *empty)):
             before_micro_batch()
             with observer.first_micro_batch(step) if number == 0 else nullcontext():

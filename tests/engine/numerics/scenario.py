@@ -30,7 +30,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "precision": {"name": "fp16-mixed"},
     "training": {"batch_size": 6, "max_steps": 16, "learning_rate": 3e-3, "device": "cpu", "seed": 3},
 }
-LORA = {"name": "lora", "rank": 6, "dropout": 0.0}
+LORA = {"name": "lora", "rank": 6, "alpha": 32, "dropout": 0.0}
 
 
 def llama(*, seed: int = 7, **settings: Any) -> LlamaForCausalLM:

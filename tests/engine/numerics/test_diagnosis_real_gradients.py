@@ -17,7 +17,7 @@ from studio.engine.training.loss import SupervisedLoss
 from tests import tiny
 from tests.engine.numerics.diagnosis_streams import completed, counted, run_config, sampled
 
-METHODS = {"full": {"name": "full"}, "lora": {"name": "lora", "rank": 4, "dropout": 0.0}}
+METHODS = {"full": {"name": "full"}, "lora": {"name": "lora", "rank": 4, "alpha": 32, "dropout": 0.0}}
 BASES = {"llama": tiny.llama, "gpt2": tiny.gpt2}
 
 

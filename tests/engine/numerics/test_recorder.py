@@ -24,7 +24,7 @@ from studio.exponents import Histogram
 from tests.tiny import VOCABULARY, Bench, bench, gpt2, llama, micro_batches, rows
 
 FULL = {"name": "full"}
-LORA = {"name": "lora", "rank": 4, "dropout": 0.0}
+LORA = {"name": "lora", "rank": 4, "alpha": 32, "dropout": 0.0}
 SIZES = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 LAYOUTS: dict[str, dict[str, Any]] = {
     "opt": SIZES | {"ffn_dim": 64, "word_embed_proj_dim": 32, "max_position_embeddings": 64},

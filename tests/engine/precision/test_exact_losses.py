@@ -9,13 +9,13 @@ from transformers import PreTrainedModel
 
 from tests.tiny import Bench, bench, gpt2, llama, rows
 
-LORA = {"name": "lora", "rank": 4, "dropout": 0.0}
+LORA = {"name": "lora", "rank": 4, "alpha": 32, "dropout": 0.0}
 METHODS: dict[str, dict[str, object]] = {
     "lora": LORA,
     "dora": LORA | {"dora": True},
     "full": {"name": "full"},
     "bottleneck-adapter": {"name": "bottleneck-adapter", "bottleneck": 8},
-    "pissa": {"name": "lora", "rank": 4, "init": "pissa"},
+    "pissa": {"name": "lora", "rank": 4, "alpha": 32, "init": "pissa"},
     "ia3": {"name": "ia3"},
     "prompt-tuning": {"name": "prompt-tuning", "virtual_tokens": 5},
     "p-tuning, mlp": {"name": "p-tuning", "virtual_tokens": 5},

@@ -19,7 +19,7 @@ from studio.engine.training.state import Position
 from studio.errors import ConfigError
 from tests.tiny import bench, llama, rows
 
-LORA = {"name": "lora", "rank": 4, "dropout": 0.0}
+LORA = {"name": "lora", "rank": 4, "alpha": 32, "dropout": 0.0}
 PURE: list[dict[str, object]] = [
     {"name": "bf16-pure"},
     {"name": "bf16-pure", "stochastic_rounding": True},

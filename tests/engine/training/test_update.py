@@ -16,7 +16,7 @@ from studio.engine.precision.scaling import LossScaler
 from studio.engine.training.trainer import decide
 from tests.tiny import VOCABULARY, Bench, Row, bench, gpt2, llama, micro_batches, rows
 
-LORA = {"name": "lora", "rank": 4, "dropout": 0.0}
+LORA = {"name": "lora", "rank": 4, "alpha": 32, "dropout": 0.0}
 FULL = {"name": "full"}
 METHODS = {
     "lora": LORA,

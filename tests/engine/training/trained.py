@@ -20,7 +20,7 @@ from studio.events import (
 from studio.runs import RunFolder, create_run
 from tests.tiny import save_model, save_rows
 
-LORA = {"name": "lora", "rank": 4}
+LORA = {"name": "lora", "rank": 4, "alpha": 32}
 
 
 def checkpoint_every_update(patch: pytest.MonkeyPatch) -> None:
