@@ -42,7 +42,7 @@ def window(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[MainWin
     qtbot.addWidget(made)
     with qtbot.waitExposed(made):
         made.showNormal()
-    made.resize(*SIZE)
+    made.setGeometry(0, 0, *SIZE)  # as large as the screen on which it is looked at
     yield made
     context.cancel_all()
     assert context.join(120)
