@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer, processors
 from transformers import (
     Gemma2Config,
     Gemma2ForCausalLM,
@@ -18,6 +20,7 @@ from transformers import (
     MistralForCausalLM,
 )
 
+from studio.engine.export.gguf.vocabulary import read_vocabulary
 from studio.engine.export.run import export_run
 from tests.engine.export.conftest import MakeRun, _llama, _tokenizer
 
@@ -136,3 +139,26 @@ def test_a_prefix_only_adds_its_tokens_to_the_bases_tokenizer(make_run: MakeRun,
     added = exported["added_tokens"][len(base["added_tokens"]) :]
     assert len(added) == 4
     assert exported | {"added_tokens": exported["added_tokens"][:-4]} == base
+
+
+def test_a_gguf_vocabulary_has_the_special_tokens_that_only_special_tokens_map_names(
+    make_run: MakeRun, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    """Older bases name them there alone, and the export keeps their files; BOS in front of a text was refused then."""
+    base = shutil.copytree(bases["llama-tied"], tmp_path / "base")
+    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|im_start|> $A", pair="<|im_start|> $A $B", special_tokens=[("<|im_start|>", 1)]
+    )
+    tokenizer.save(str(base / "tokenizer.json"))
+    config = json.loads((base / "tokenizer_config.json").read_text(encoding="utf-8"))
+    special = {name: config.pop(name) for name in ("eos_token", "pad_token")} | {"bos_token": "<|im_start|>"}
+    (base / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    (base / "special_tokens_map.json").write_text(json.dumps(special), encoding="utf-8")
+
+    result = export_run(make_run(base), "merged")
+    vocabulary = read_vocabulary(result.path, tokenizer.get_vocab_size())
+
+    assert result.passed
+    assert vocabulary.add_bos
+    assert {name: vocabulary.special[name] for name in ("bos", "eos", "pad")} == {"bos": 1, "eos": 0, "pad": 0}

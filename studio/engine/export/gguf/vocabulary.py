@@ -223,7 +223,7 @@ def _adds_space(state: dict[str, Any]) -> bool:
 
 def _special(folder: Path, tokenizer: Tokenizer) -> dict[str, int]:
     """Return the special tokens' ids: those of the tokenizer's settings, and the other tokens that end an answer."""
-    values = _read(folder / "tokenizer_config.json")
+    values = _read(folder / "tokenizer_config.json") | _read(folder / "special_tokens_map.json")
     found = {}
     for name in ("bos", "eos", "unk", "pad"):
         token = values.get(f"{name}_token")
