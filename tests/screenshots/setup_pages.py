@@ -204,7 +204,7 @@ def on_card(gigabytes: float) -> Iterator[None]:
         return found.precision.name, reason_text(reasons, found.precision.name, found.base_dtype)
 
     with (
-        patch.object(actions, "estimate", lambda info, config: estimate(info, config, place)),
+        patch.object(actions, "estimate", lambda info, config, processes=1: estimate(info, config, place)),
         patch.object(actions, "explain_precision", explain),
         patch.object(job, "PAUSE_MILLISECONDS", 0),
     ):
