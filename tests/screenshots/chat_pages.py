@@ -26,14 +26,10 @@ def scripted_said(model: str, text: str, seed: int, *, complete: bool = True) ->
     """An answer whose words are its tokens."""
     words = [word + " " for word in text.split(" ")]
     words[-1] = words[-1][:-1]
+    likely = [0.35 + 0.6 * ((seed * place) % 11) / 11 for place in range(len(words))]
     tokens = tuple(
-        Token(
-            id=hash(word) % 50_000,
-            text=word,
-            probability=0.35 + 0.6 * ((seed * place) % 11) / 11,
-            other=0.02 + 0.9 * ((seed + place) % 7) / 7,
-        )
-        for place, word in enumerate(words)
+        Token(id=hash(word) % 50_000, text=word, probability=share, other=0.6 * (1 - share))
+        for word, share in zip(words, likely, strict=True)
     )
     if not complete:
         return Said(tokens=list(tokens))
