@@ -13,7 +13,7 @@ from studio.engine.export import TARGETS
 from studio.i18n import tr
 from studio.runner import actions
 from studio.runs import open_run
-from studio.text.gguf import created_text
+from studio.text.gguf import created_text, loss_headline
 
 if TYPE_CHECKING:
     from studio.engine.export.certificate import Certificate, Check
@@ -43,6 +43,8 @@ def _export(args: argparse.Namespace, console: Console) -> int:
     _tell(result.checks, console)
     if not result.passed:
         console.note(tr("The export failed its checks; do not use it."))
+    elif loss := loss_headline(result.checks):
+        console.note(tr("The file is right. {cost}").format(cost=loss))
     if args.to == "ollama" and result.passed:
         _offer_ollama(result.path, args.create, console)
     path = str(result.path.absolute())

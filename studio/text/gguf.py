@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from studio.i18n import gettext_noop, tr
@@ -100,6 +100,12 @@ def cost_headline(found: Found) -> str:
     if found["level"] == "heavy" and found["share"] is not None and float(found["share"]) < _MOST:
         words = tr("{dtype} loses most of what training did: choose a larger format.")
     return words.format(dtype=found["dtype"])
+
+
+def loss_headline(checks: Iterable[Any]) -> str:
+    """Return what the checks of a certificate say of a format's cost; "" where that is little."""
+    costs = [check.evidence for check in checks if check.name == "gguf_cost" and check.passed and check.evidence]
+    return "" if not costs or costs[0]["level"] == "small" else cost_headline(costs[0])
 
 
 COSTS = {"small": gettext_noop("small"), "clear": gettext_noop("clear"), "heavy": gettext_noop("heavy")}

@@ -29,6 +29,7 @@ from studio.i18n import untranslated
 from studio.runs import RunFolder, read_journal, without_lost
 from studio.text.data import remark_text
 from studio.text.findings import finding_title, remedy_text
+from studio.text.gguf import loss_headline
 from studio.text.retention import report_text
 
 
@@ -289,6 +290,9 @@ def _checked(checks: tuple[Check, ...]) -> str:
         if all(check.passed for check in checks)
         else "This export FAILED its checks and should not be used."
     )
+    with untranslated():
+        loss = loss_headline(checks)
+    verdict = f"{verdict} **{loss}**" if loss else verdict
     rows = [(check.name, "passed" if check.passed else "FAILED", check.meaning) for check in checks]
     table = _table(("Check", "Result", "Meaning"), rows)
     return f"{verdict} All figures stand in certificate.json.\n\n{table}"

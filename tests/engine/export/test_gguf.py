@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from studio.cli import main
 from studio.engine.export.gguf import convert as converting
-from studio.engine.export.gguf import llama_cpp, make, vocabulary
+from studio.engine.export.gguf import cost, llama_cpp, make, vocabulary
 from studio.engine.export.gguf.architectures import ARCHITECTURES
 from studio.engine.export.gguf.convert import convert
 from studio.engine.export.gguf.layout import quantise
@@ -69,6 +70,22 @@ def test_a_quantised_file_says_what_it_costs_beside_f16(make_run: MakeRun) -> No
     cost = check(result, "gguf_cost")
     assert cost.value > 2 * cost.evidence["kl_f16"] > 0
     assert "As f16, it would be" in cost.meaning
+
+
+@needs_llama_cpp
+def test_card_and_command_line_name_a_cost_that_is_not_small(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run, words = make_run("llama-untied"), "q8_0 has a clear cost for this model"
+    command = ["export", str(run.path), "--to", "gguf", "--dtype", "q8_0", "--out"]
+    assert main([*command, str(tmp_path / "small")]) == 0
+    assert f"The file is right. {words}" not in capsys.readouterr().err
+    monkeypatch.setattr(cost, "WORST_KL", 0.0)
+
+    assert main([*command, str(tmp_path / "clear")]) == 0
+
+    assert f"The file is right. {words}" in capsys.readouterr().err
+    assert f"every check passed. **{words}" in (tmp_path / "clear" / "README.md").read_text(encoding="utf-8")
 
 
 @needs_llama_cpp

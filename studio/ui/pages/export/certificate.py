@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QWidget
 from studio.engine.export.certificate import Certificate, Check
 from studio.i18n import gettext_noop, tr
 from studio.text import numbers
-from studio.text.gguf import cost_headline
+from studio.text.gguf import loss_headline
 from studio.text.numbers import size_text
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
@@ -119,10 +119,9 @@ def _verdict(certificate: Certificate) -> tuple[str, str]:
     """Return the verdict and its level; for a GGUF file it tells what the format costs, where that is not little."""
     if not certificate.passed:
         return tr("Failed: do not use this export"), "bad"
-    cost = next((check for check in certificate.checks if check.name == "gguf_cost" and check.evidence), None)
-    if cost is None or cost.evidence is None or cost.evidence["level"] == "small":
-        return tr("Passed: it does what the trained model does"), "good"
-    return tr("The file is right. {cost}").format(cost=cost_headline(cost.evidence)), "warning"
+    if loss := loss_headline(certificate.checks):
+        return tr("The file is right. {cost}").format(cost=loss), "warning"
+    return tr("Passed: it does what the trained model does"), "good"
 
 
 def _head(verdict: str, about: str, level: str) -> QWidget:
