@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,14 @@ from studio.events import (
     RunStarted,
     StepCompleted,
 )
+from studio.runner import actions
 from studio.ui import theme
 from studio.ui.actions import COMMANDS, MENUS, PAGES
 from studio.ui.bridge import AppContext
 from studio.ui.main_window import MainWindow
 from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.text import ElidedLabel
-from tests.ui.fakes import FakeController
+from tests.ui.fakes import FakeController, FakeEngine
 
 CONTROLS = (QAbstractButton, QLineEdit, QComboBox, QAbstractSlider, QTextEdit)
 STARTED = RunStarted(
@@ -444,15 +446,32 @@ def press_start(window: MainWindow, qtbot: QtBot) -> None:
     qtbot.keyClick(window.focusWidget() or window, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
 
 
+@pytest.fixture
+def may_read(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """While it is set, as it is at first, data is read at once; while it is clear, reading waits."""
+    allowed = threading.Event()
+    allowed.set()
+
+    def wait_then_read(*arguments: Any) -> object:
+        assert allowed.wait(10)
+        return engine.open_data(*arguments)
+
+    monkeypatch.setattr(actions, "open_data", wait_then_read)
+    yield allowed
+    allowed.set()
+
+
 def test_ctrl_return_while_the_data_is_read_again_starts_as_soon_as_it_is_read(
-    ready: MainWindow, controller: FakeController, qtbot: QtBot
+    may_read: threading.Event, ready: MainWindow, controller: FakeController, qtbot: QtBot
 ) -> None:
+    may_read.clear()
     ready.setup.data.form.rows["max_length"].editor.set_value(99)
     assert ready.setup.pending
     qtbot.waitUntil(lambda: not ready.actions_by_name["start"].isEnabled())
     press_start(ready, qtbot)
     assert controller.started == []
     assert ready.run_bar.reason.text() == "The run starts as soon as everything has been read."
+    may_read.set()
     qtbot.waitUntil(lambda: bool(controller.started))
     assert controller.started[0].data.max_length == 99
     assert ready.page == "train"
