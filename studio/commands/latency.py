@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from studio.commands.console import Commands, Console, add_command, at_least, table_lines
-from studio.engine.inference.figures import Latency
+from studio.engine.inference.figures import LEAST_ROUNDS, ROUNDS, Latency, Spread
 from studio.i18n import tr
 from studio.runner import actions, words
 from studio.runs import open_run
@@ -20,7 +20,7 @@ def add_to(commands: Commands) -> None:
     for option, default, least, text in (
         ("--prompt", None, 1, tr("tokens of the prompt (default: 128, or what fits)")),
         ("--tokens", 32, 3, tr("tokens generated in each round (default: 32)")),
-        ("--rounds", 5, 1, tr("rounds (default: 5); each measures every form once")),
+        ("--rounds", ROUNDS, LEAST_ROUNDS, tr("rounds (default: 9, least: 6); each measures every form once")),
     ):
         parser.add_argument(option, type=at_least(least), default=default, metavar="N", help=text)
     parser.add_argument("--device", default="auto", metavar="D", help=tr("auto, cpu, cuda, cuda:N or mps"))
@@ -44,11 +44,11 @@ def _lines(found: Latency) -> Iterator[str]:
     figures = (
         (
             words.form_text(form.form),
-            f"{form.prefill_ms:.1f}",
-            f"{form.ms_per_token:.2f}",
+            _spread(form.prefill_ms, 1),
+            _spread(form.token_ms, 2),
             f"{form.tokens_per_second:.1f}",
-            f"{form.prefill_ratio:.3f}",
-            f"{form.token_ratio:.3f}",
+            _spread(form.prefill_ratio, 2),
+            _spread(form.token_ratio, 2),
         )
         for form in found.forms
     )
@@ -56,3 +56,8 @@ def _lines(found: Latency) -> Iterator[str]:
     yield ""
     yield words.latency_sentence(found)
     yield words.latency_conditions(found)
+
+
+def _spread(figure: Spread, digits: int) -> str:
+    low, median, high = (f"{value:.{digits}f}" for value in (figure.low, figure.median, figure.high))
+    return tr("{median} ({low} to {high})").format(median=median, low=low, high=high)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from studio.engine.inference.figures import FormLatency, Latency
+from studio.engine.inference.figures import FormLatency, Latency, Ratio
 from studio.engine.methods import Method
 from studio.i18n import gettext_noop, sentences, tr
 from studio.runner.actions import exports_of
 from studio.text.numbers import brief, share_text
 
 FORMS = {"base": gettext_noop("Base"), "live": gettext_noop("Base + trained part"), "merged": gettext_noop("Merged")}
-# Two measurements of the same model may differ by this share on a machine that does other work as well.
-NOISE = 0.05
 
 
 def exports_text(method: Method) -> str:
@@ -40,16 +38,8 @@ def form_text(name: str) -> str:
     return tr(FORMS[name])
 
 
-def ratio_text(ratio: float) -> str:
-    """Return a ratio to the base: how much slower or faster, or that it is as fast."""
-    if abs(ratio - 1.0) < NOISE:
-        return tr("as fast")
-    share = share_text(abs(ratio - 1.0), 1.0)
-    return (tr("{share} slower") if ratio > 1 else tr("{share} faster")).format(share=share)
-
-
 def latency_sentence(found: Latency) -> str:
-    """Return in a sentence or two what the figures show."""
+    """Return in a sentence or two what the figures show; what may be noise is not called slower or faster."""
     forms = {form.form: form for form in found.forms}
     said = []
     if "live" in forms:
@@ -60,18 +50,37 @@ def latency_sentence(found: Latency) -> str:
 
 
 def _about(subject: str, form: FormLatency) -> str:
-    prefill, token = (ratio - 1.0 for ratio in (form.prefill_ratio, form.token_ratio))
-    if max(prefill, token) < NOISE:
-        return tr("{subject} costs nothing that can be measured here.").format(subject=subject)
-    return tr("{subject} makes reading the prompt {prefill} and each token {token}.").format(
-        subject=subject, prefill=ratio_text(form.prefill_ratio), token=ratio_text(form.token_ratio)
-    )
+    prefill, token = form.prefill_ratio, form.token_ratio
+    if prefill.differs and token.differs:
+        sentence = tr("{subject} makes reading the prompt {prefill} and each token {token}.")
+    elif prefill.differs:
+        sentence = tr("{subject} makes reading the prompt {prefill}; each token showed no difference ({token}).")
+    elif token.differs:
+        sentence = tr("{subject} makes each token {token}; reading the prompt showed no difference ({prefill}).")
+    else:
+        sentence = tr("{subject} showed no measurable difference to the base (prompt {prefill}, each token {token}).")
+    return sentence.format(subject=subject, prefill=_change(prefill), token=_change(token))
+
+
+def _change(ratio: Ratio) -> str:
+    """Return by how much a form is slower or faster, with the range of the ratio; the range alone where it is noise."""
+    if not ratio.differs:
+        return range_text(ratio)
+    change = tr("{share} slower ({range})") if ratio.median > 1 else tr("{share} faster ({range})")
+    return change.format(share=share_text(abs(ratio.median - 1), 1), range=range_text(ratio))
+
+
+def range_text(ratio: Ratio) -> str:
+    """Return the range of a ratio to the base; with a further digit where 1 would look like a part of it."""
+    digits = 2 if not ratio.differs or abs(ratio.median - 1) >= 0.01 else 3
+    return tr("{low} to {high}\u00a0×").format(low=f"{ratio.low:.{digits}f}", high=f"{ratio.high:.{digits}f}")
 
 
 def latency_conditions(found: Latency) -> str:
     """Return how many tokens were measured, in which format and where."""
     sentence = tr(
-        "{rounds} rounds, {new} tokens after a prompt of {prompt}, {dtype} on {device}; medians, forms taking turns."
+        "{rounds} rounds, {new} tokens after a prompt of {prompt}, {dtype} on {device}. The forms take turns and are "
+        "compared within each round; the ranges hold the median with 95 % confidence."
     ).format(
         rounds=found.rounds, new=found.new_tokens, prompt=found.prompt_tokens, dtype=found.dtype, device=found.device
     )

@@ -1,7 +1,7 @@
 """What a trained part costs when the model answers: base, live and merged side by side, in one run.
 
 The forms take turns, round by round and each round beginning with another, so that a machine that drifts or is busy
-meets all of them alike; what counts is the median. The time to the first token is the reading of the prompt
+meets all of them alike; they are compared within each round. The time to the first token is the reading of the prompt
 (prefill), to which virtual tokens add; the time of each further one (decoding) is where an adapter inside the layers
 shows, because there the model waits for every single product.
 """
@@ -23,7 +23,7 @@ from studio.engine.device import resolve_device
 from studio.engine.dtypes import DTYPES, torch_dtype
 from studio.engine.export.rounded_base import load_base
 from studio.engine.export.source import Source, open_source
-from studio.engine.inference.figures import FormLatency, Latency
+from studio.engine.inference.figures import ROUNDS, Latency, form_latency
 from studio.engine.inference.patches import Patches
 from studio.engine.models.quiet import ignore_positions
 from studio.errors import ExportError
@@ -38,7 +38,7 @@ def measure_latency(
     *,
     prompt_tokens: int | None = None,
     new_tokens: int = 32,
-    rounds: int = 5,
+    rounds: int = ROUNDS,
     device: str = "auto",
     progress: Progress = no_progress,
 ) -> Latency:
@@ -47,6 +47,7 @@ def measure_latency(
     Args:
         prompt_tokens: length of the prompt, of random tokens; the same in every round. None: 128, or what fits.
         new_tokens: generated in each round, two at least; the end of an answer does not end it.
+        rounds: fewer than six show no difference between two forms.
 
     Raises:
         ExportError: the run has no trained part, or its base has changed, or the model has not so many positions.
@@ -68,7 +69,7 @@ def measure_latency(
             if number:
                 times[name].append(measured)
     return Latency(
-        forms=tuple(_summary(name, times) for name in forms),
+        forms=tuple(form_latency(name, times[name], times["base"]) for name in forms),
         method=source.method.name,
         device=str(place),
         dtype=dtype,
@@ -158,16 +159,3 @@ def _answer(model: nn.Module, prompt: torch.Tensor, count: int) -> tuple[float, 
     )
     _, first, *_, last = clock.ticks  # tokens are handed over on the processor, so the device has finished them
     return first - started, (last - first) / (count - 1)
-
-
-def _summary(name: str, times: dict[str, list[tuple[float, float]]]) -> FormLatency:
-    prefill, token = (statistics.median(values) for values in zip(*times[name], strict=True))
-    rounds = list(zip(times[name], times["base"], strict=True))
-    return FormLatency(
-        form=name,
-        prefill_ms=1000 * prefill,
-        ms_per_token=1000 * token,
-        tokens_per_second=1 / token,
-        prefill_ratio=statistics.median(own[0] / base[0] for own, base in rounds),
-        token_ratio=statistics.median(own[1] / base[1] for own, base in rounds),
-    )

@@ -21,7 +21,7 @@ from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Level
 
 if TYPE_CHECKING:
-    from studio.engine.inference.figures import FormLatency, Latency
+    from studio.engine.inference.figures import FormLatency, Latency, Ratio, Spread
 
 COLUMNS = (gettext_noop("Form"), gettext_noop("Prompt"), gettext_noop("Each token"), gettext_noop("Tokens/s"))
 
@@ -95,7 +95,7 @@ class LatencyCard(Card):
             self._put(label(tr(title), "caption"), 0, column)
         for row, form in enumerate(found.forms, start=1):
             for column, text in enumerate(_cells(form)):
-                self._put(label(text, "value" if column == 0 else "body"), row, column)
+                self._put(label(text, "body" if column else "value", wrap=not column), row, column)
         sentence = words.latency_sentence(found)
         self._table.setAccessibleName(tr("Speed of each form"))
         self._table.setAccessibleDescription(sentence)
@@ -107,7 +107,8 @@ class LatencyCard(Card):
 
     def _put(self, cell: QLabel, row: int, column: int) -> None:
         side = Qt.AlignmentFlag.AlignLeft if column == 0 else Qt.AlignmentFlag.AlignRight
-        self._grid.addWidget(cell, row, column, side | Qt.AlignmentFlag.AlignVCenter)
+        cell.setAlignment(side)
+        self._grid.addWidget(cell, row, column, side | Qt.AlignmentFlag.AlignTop)
 
     def _show_button(self) -> None:
         problem = self._problem()
@@ -136,17 +137,18 @@ class LatencyCard(Card):
 
 
 def _cells(form: FormLatency) -> tuple[str, ...]:
-    """Times, and beside them how many times the base's they are."""
+    """Times, and below them how many times the base's they are, where that is more than noise."""
     return (
         words.form_text(form.form),
         _time(form.prefill_ms, form.prefill_ratio, form.form),
-        _time(form.ms_per_token, form.token_ratio, form.form),
+        _time(form.token_ms, form.token_ratio, form.form),
         f"{form.tokens_per_second:.{0 if form.tokens_per_second >= 100 else 1}f}",
     )
 
 
-def _time(milliseconds: float, ratio: float, form: str) -> str:
-    number = f"{milliseconds:.{0 if milliseconds >= 100 else 1}f}"
+def _time(milliseconds: Spread, ratio: Ratio, form: str) -> str:
+    number = f"{milliseconds.median:.{0 if milliseconds.median >= 100 else 1}f}"
+    time = tr("{number} ms").format(number=number)
     if form == "base":
-        return tr("{number} ms").format(number=number)
-    return tr("{number} ms · {ratio} ×").format(number=number, ratio=f"{ratio:.2f}")
+        return time
+    return f"{time}\n{words.range_text(ratio) if ratio.differs else tr('no difference')}"
