@@ -26,7 +26,7 @@ from studio.engine.export.compare import EQUAL, compare
 from studio.engine.export.merge import NOTHING_LOST, Change, count_non_finite, fingerprint_weight, save_formats
 from studio.engine.export.prefix import Prefix
 from studio.engine.export.prompts import answer_ends, choose_prompts
-from studio.engine.export.reference import FEW, Reference
+from studio.engine.export.reference import Reference, first_rows
 from studio.engine.export.rounded_base import is_rounded, round_layers
 from studio.engine.export.shards import ShardWriter
 from studio.engine.export.source import Source
@@ -59,7 +59,7 @@ def gather(
     """
     prompts = choose_prompts(source, tokenizer, progress)
     rows = [prompt.ids for prompt in prompts]
-    few = rows[:FEW]
+    few = first_rows(rows)
     asked = answer_ends(prompts, stop_ids(generation_config(source, tokenizer, prefix)))
     config = load_config(source.base)
     stored = _complete(source.base, StoredModel(source.base, config))

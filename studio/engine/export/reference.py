@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,8 +37,9 @@ if TYPE_CHECKING:
 # models with large logits by up to this share of the largest one (measured: 4e-6 after 28 layers).
 LOGIT_TOLERANCE = 1e-3
 RELATIVE_TOLERANCE = 1e-5
-# Rows over which the base and the merge are measured. A wrong merge, and what training did, show at every token.
-FEW = 3
+# Tokens over which the base and the merge are measured, in as few rows as have them. A wrong merge, and what training
+# did, show at every token.
+_FEW_TOKENS = 128
 
 
 def logit_tolerance(trained: Outputs) -> float:
@@ -60,7 +63,7 @@ class Reference:
         rounding: what rounding the merged model to the save format alone does to its outputs; nothing for fp32, and
             nothing where the merge is wrong, or as long as it is not measured.
         delta: what that rounding does to the change of the weights.
-        weights: SHA-256 of each finished weight that is to be written, by name; None when an export is checked again.
+        weights: a hash of each finished weight that is to be written, by name; None when an export is checked again.
     """
 
     prompts: tuple[Prompt, ...]
@@ -113,7 +116,7 @@ def gather(
     """
     prompts = choose_prompts(source, tokenizer, progress)
     rows = [prompt.ids for prompt in prompts]
-    few = rows[:FEW]
+    few = first_rows(rows)
     asked = answer_ends(prompts, stop_ids(generation_config(source, tokenizer, prefix)))
     model = load_model(source.base, "fp32", progress)
     # New tokens may take rows that the base has and its tokenizer does not use; their logits are not compared.
@@ -152,6 +155,12 @@ def gather(
         weights=None if again else fingerprint_weights(finished),
     )
     return reference.with_rounding(compare(trained, rounded), dtype) if rounded else reference, finished
+
+
+def first_rows(rows: Sequence[tuple[int, ...]]) -> Sequence[tuple[int, ...]]:
+    """Return the first rows, over which base and merge are measured: as few as have the tokens, or all of them."""
+    sums = itertools.accumulate(map(len, rows))
+    return rows[: 1 + sum(tokens < _FEW_TOKENS for tokens in sums)]
 
 
 def trained_model(source: Source, progress: Progress) -> nn.Module:
