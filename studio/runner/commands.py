@@ -7,11 +7,9 @@ verbs. Nothing that stands in the file is run or opened.
 from __future__ import annotations
 
 import dataclasses
-import errno
 import json
 import logging
 import os
-import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +21,7 @@ from studio.engine.control import Control
 from studio.errors import RunFolderError
 from studio.i18n import tr
 from studio.runs import Holder, RunFolder, holder_of
+from studio.runs.files import open_own
 from studio.runs.tail import Tail
 
 log = logging.getLogger(__name__)
@@ -41,17 +40,8 @@ def clear_commands(folder: RunFolder) -> None:
 
 
 def own_file(path: Path, flags: int) -> BinaryIO:
-    """Open a file of a run folder for writing, unbuffered; it is made where there is none.
-
-    Raises:
-        OSError: it cannot be written, or is a link or no regular file: a stranger's folder may point anywhere.
-    """
-    harmless = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | flags | harmless, 0o666), "wb", buffering=0)
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(path))
-    return cast(BinaryIO, file)
+    """Open a file of a run folder for writing, unbuffered, as `open_own` does."""
+    return cast(BinaryIO, os.fdopen(open_own(path, os.O_WRONLY | flags), "wb", buffering=0))
 
 
 class RemoteControl:

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 
 from typing_extensions import override
 
@@ -29,6 +30,7 @@ from studio.i18n import tr
 from studio.runner.commands import listening
 from studio.runner.record import LogLine, Update
 from studio.runs import Journal, RunFolder, release_lock, remove_litter, take_lock
+from studio.runs.files import open_own
 
 log = logging.getLogger(__name__)
 
@@ -240,6 +242,10 @@ def _log_to(folder: RunFolder, put: Callable[[Update], None]) -> Iterator[None]:
 
 class _FileHandler(logging.FileHandler):
     """Writes run.log. A disk that cannot take a line does not end the run: the log view has the same lines."""
+
+    @override
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding="utf-8", opener=open_own)
 
     @override
     def emit(self, record: logging.LogRecord) -> None:

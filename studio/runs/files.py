@@ -1,10 +1,14 @@
-"""Text files that are whole or absent, whatever stops the process or the machine."""
+"""Writing into a run folder: texts that are whole or absent, and files that are opened where they belong."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from pathlib import Path
+
+from studio.i18n import tr
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -25,6 +29,26 @@ def write_atomically(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def open_own(path: str | Path, flags: int) -> int:
+    """Open a file of a run folder for writing; it is made where there is none.
+
+    Args:
+        flags: of `os.open`, such as `os.O_WRONLY | os.O_APPEND`.
+
+    Raises:
+        OSError: it cannot be written, or is a link or no regular file: a stranger's folder may point anywhere.
+    """
+    harmless = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    refused = OSError(errno.EINVAL, tr("it is not a regular file"), str(path))
+    if os.path.islink(path):  # noqa: PTH114 - and O_NOFOLLOW, where there is one, for what becomes a link meanwhile
+        raise refused
+    opened = os.open(path, os.O_CREAT | flags | harmless, 0o666)
+    if not stat.S_ISREG(os.fstat(opened).st_mode):
+        os.close(opened)
+        raise refused
+    return opened
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,6 +13,7 @@ from studio.errors import RunFolderError
 from studio.events import RunEvent, RunResumed, from_json, to_json
 from studio.files import open_regular
 from studio.i18n import tr
+from studio.runs.files import open_own
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Journal:
         """Open the journal, and close a last line that was cut off. Raises `OSError`."""
         self._path = path
         # Not through Python's buffers: of a write that the disk took in part, they do not tell which part.
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
+        self._file = open_own(path, os.O_RDWR | os.O_APPEND)
         self._waiting = bytearray()
         if (size := os.fstat(self._file).st_size) and _last_byte(self._file, size) != b"\n":
             self._waiting += b"\n"

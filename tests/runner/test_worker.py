@@ -264,3 +264,22 @@ def test_memory_that_was_too_little_to_go_on_is_told_in_words(
     (failed,) = [update for update in watched.told if isinstance(update, RunFailed)]
     assert failed.sentence.startswith("The memory was not enough")
     assert watched.folder.read_state()["status"] == "stopped"
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_link_or_a_pipe_in_a_strangers_run_is_never_written(watched: Watched, tmp_path: Path, kind: str) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+
+    def put(place: Path) -> None:
+        place.unlink(missing_ok=True)
+        place.symlink_to(precious) if kind == "link" else os.mkfifo(place)
+
+    put(watched.folder.log)
+    watched.run(lambda emit: emit(FINISHED))  # the log view has what run.log would
+    assert FINISHED in watched.told
+    put(watched.folder.journal)
+    watched.run(lambda emit: emit(FINISHED))
+    (failed,) = (update for update in watched.told if isinstance(update, RunFailed))
+    assert failed.sentence.endswith("events.jsonl cannot be read or written: it is not a regular file.")
+    assert precious.read_text() == "mine"

@@ -16,7 +16,7 @@ from studio.engine.control import Progress, no_progress
 from studio.engine.data.readers.files import fingerprint
 from studio.engine.data.report import Tally
 from studio.errors import DataError
-from studio.files import expand_user
+from studio.files import expand_user, read_json
 from studio.i18n import tr
 from studio.paths import home
 from studio.text.numbers import size_text
@@ -134,7 +134,7 @@ def _refuse_full(folder: Path, size: int) -> None:
 
 def _read_record(folder: Path) -> tuple[dict[str, str], Tally]:
     """Return the SHA-256 of each file by its name, and the counts."""
-    record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+    record = read_json(folder / _RECORD)
     return dict(record["files"]), Tally.from_json(record["tally"])
 
 

@@ -15,9 +15,8 @@ from studio.engine.data.report import RowSkipped
 from studio.engine.export.prefix import Prefix
 from studio.engine.export.source import Source
 from studio.engine.export.tokenizer import carry_tokenizer
-from studio.engine.models.config import sanitised
-from studio.engine.models.files import GENERATION_CONFIG, terms_files
-from studio.files import read_json
+from studio.engine.models.config import read_config, sanitised
+from studio.engine.models.files import GENERATION_CONFIG, read_json, terms_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -39,13 +38,12 @@ def keep_readable(source: Source, folder: Path) -> None:
 
     transformers 5 moves `rope_theta` into `rope_parameters`: version 4 then takes 10000 and says nothing.
     """
-    path = folder / "config.json"
-    if not path.exists():
+    written = read_json(folder, "config.json")
+    if written is None:
         return
-    written = json.loads(path.read_text(encoding="utf-8"))
-    older = written | _older_keys(json.loads((source.base / "config.json").read_text(encoding="utf-8")), written)
+    older = written | _older_keys(read_config(source.base), written)
     if _says_the_same(written, older):
-        path.write_text(json.dumps(older, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        (folder / "config.json").write_text(json.dumps(older, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def _older_keys(base: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]:
@@ -95,9 +93,7 @@ def generation_config(source: Source, tokenizer: PreTrainedTokenizerBase, prefix
 
 def base_generation_config(source: Source) -> dict[str, Any]:
     """Return the base's generation_config.json; a base without one keeps these ids in its config.json."""
-    path = source.base / GENERATION_CONFIG
-    if path.exists():
-        config: dict[str, Any] = read_json(path)
+    if (config := read_json(source.base, GENERATION_CONFIG)) is not None:
         return config
     keys = ("bos_token_id", "eos_token_id", "pad_token_id")
     return {key: source.info.shapes.config[key] for key in keys if source.info.shapes.config.get(key) is not None}

@@ -122,9 +122,13 @@ def read_certificate(folder: Path) -> Certificate:
 
 
 def fingerprint_files(folder: Path) -> dict[str, FilePrint]:
-    """Return size and SHA-256 of every file below `folder` but the certificate and hidden files, by relative path."""
-    return {
-        file.relative_to(folder).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256(file)}
-        for file in sorted(folder.rglob("*"))
-        if is_file(file) and file != folder / FILE_NAME and not file.name.startswith(".")
-    }
+    """Return size and SHA-256 of every file below `folder` but the certificate and hidden files, by relative path.
+
+    A pipe, a device or a link that leads nowhere has no sum, so that it is none of the files that were certified.
+    """
+    files = sorted(file for file in folder.rglob("[!.]*") if not file.is_dir() and file != folder / FILE_NAME)
+    return {file.relative_to(folder).as_posix(): _print(file) for file in files}
+
+
+def _print(file: Path) -> FilePrint:
+    return {"bytes": file.stat().st_size, "sha256": sha256(file)} if is_file(file) else {"bytes": 0, "sha256": ""}

@@ -17,7 +17,7 @@ from studio.engine.models.info import ModelInfo
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.template import start_process
 from studio.errors import ExportError
-from studio.files import expand_user, is_file
+from studio.files import expand_user, is_file, is_special
 from studio.i18n import tr
 from studio.runs import RunFolder
 from studio.runs.read import RESULT_RECORD, StoredBase, StoredResult, read_stored
@@ -54,6 +54,13 @@ def open_source(folder: RunFolder, progress: Progress) -> Source:
     """
     state = folder.read_state()
     config = with_storage(read_config(folder.config), state.get("base_dtype", "auto"))
+    special = [path.name for path in folder.adapter.glob("*") if is_special(path)]
+    if special:
+        raise ExportError(
+            tr("{folder} holds what is not a regular file ({files}); do not use this run.").format(
+                folder=folder.adapter, files=tr(", ").join(special)
+            )
+        )
     if not any(folder.adapter.glob("*.safetensors")):
         raise ExportError(
             tr("The run {run} ({status}) has no trained weights to export; train it first.").format(

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from studio.engine.export.prefix import Prefix
 from studio.engine.export.reload import reload_tokenizer
-from studio.engine.models.files import TOKENIZER_FILES, member
+from studio.engine.models.files import TOKENIZER_FILES, member, read_json
 from studio.engine.models.tokenizer_files import MORE_TEMPLATES, TOKENIZER
-from studio.files import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -90,7 +89,7 @@ def steps(state: dict[str, Any]) -> dict[str, Any]:
 
 def _add_tokens(prefix: Prefix, folder: Path) -> None:
     """Add the prefix to tokenizer.json, with all that only tokenizer_config.json adds before it."""
-    state = json.loads((folder / TOKENIZER).read_text(encoding="utf-8"))
+    state = read_json(folder, TOKENIZER) or {}
     made = json.loads(prefix.tokenizer.backend_tokenizer.to_str())
     known = {token["id"] for token in state["added_tokens"]}
     new = [token for token in made["added_tokens"] if token["id"] not in known]
@@ -128,7 +127,7 @@ def _for_transformers_4(config: dict[str, Any]) -> dict[str, Any]:
 def _change_config(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """Write tokenizer_config.json again where `change` makes another one of it."""
     path = folder / CONFIG
-    before = read_json(path) if path.exists() else {}
+    before = read_json(folder, CONFIG) or {}
     after = change(before)
     if after != before:
         write_json(path, after)
@@ -142,9 +141,9 @@ def _name_end(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Name the token that ends an answer; special_tokens_map.json goes before the settings where it has one."""
     end = {"eos_token": tokenizer.eos_token}
     _change_config(folder, lambda config: config | end)
-    path = folder / SPECIAL_TOKENS
-    if path.exists() and "eos_token" in (values := read_json(path)):
-        write_json(path, values | end)
+    values = read_json(folder, SPECIAL_TOKENS) or {}
+    if "eos_token" in values:
+        write_json(folder / SPECIAL_TOKENS, values | end)
 
 
 def _write_template(template: Any, folder: Path) -> None:
@@ -152,7 +151,7 @@ def _write_template(template: Any, folder: Path) -> None:
     texts: dict[str, str] = template if isinstance(template, dict) else {"default": template} if template else {}
     files = [folder / TEMPLATE, *(folder / MORE_TEMPLATES).glob("*.jinja")]
     in_files = any(file.exists() for file in files)
-    config = read_json(folder / CONFIG) if (folder / CONFIG).exists() else {}
+    config = read_json(folder, CONFIG) or {}
     if "chat_template" in config:
         several = [{"name": name, "template": text} for name, text in texts.items()]
         said = {"chat_template": several if isinstance(template, dict) else template}

@@ -24,7 +24,7 @@ from studio.engine.export.reference import gather
 from studio.engine.export.source import Source, open_source
 from studio.engine.models.load import load_tokenizer
 from studio.errors import Cancelled, StudioError
-from studio.files import expand_user
+from studio.files import expand_user, is_file
 from studio.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -81,10 +81,10 @@ def _files_check(certified: Certificate, path: Path) -> Check:
 
 def _weights(path: Path) -> Iterator[Tensor]:
     """Yield every weight in the export's files, one tensor in memory at a time."""
-    for file in sorted(path.rglob("*.safetensors")):
+    for file in sorted(filter(is_file, path.rglob("*.safetensors"))):
         with safe_open(file, framework="pt") as weights:
             yield from map(weights.get_tensor, weights.keys())
-    for file in sorted(path.glob("*.gguf")):
+    for file in sorted(filter(is_file, path.glob("*.gguf"))):
         yield from read_plain_tensors(file)
 
 

@@ -22,6 +22,7 @@ from studio.engine.control import Progress
 from studio.engine.hub.address import Kind, endpoint
 from studio.engine.hub.api import HubError, explained, refusal
 from studio.engine.hub.token import read_token
+from studio.files import open_regular
 from studio.i18n import tr
 
 log = logging.getLogger(__name__)
@@ -251,7 +252,7 @@ def _digest(path: Path, file: RemoteFile) -> str:
         digest = hashlib.sha256()
     else:
         digest = hashlib.sha1(f"blob {file.size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as content:
+    with open_regular(path) as content:
         while piece := content.read(_PIECE):
             digest.update(piece)
     return digest.hexdigest()

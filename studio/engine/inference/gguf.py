@@ -12,6 +12,7 @@ from studio.engine.control import Progress, no_progress
 from studio.engine.export import TARGETS
 from studio.engine.export.certificate import read_certificate
 from studio.engine.export.gguf import llama_cpp
+from studio.engine.export.gguf.convert import find_file
 from studio.engine.export.source import Source
 from studio.engine.inference.answers import BESIDE, ChatAnswer, ChatSettings
 from studio.engine.inference.dialogue import Answering, Dialogue, Messages, Receive, ignore_token
@@ -85,7 +86,7 @@ def open_gguf(source: Source, dialogue: Dialogue, folder: Path, progress: Progre
         raise ExportError(reason)
     prefix = TARGETS.get(read_certificate(folder).target).prefix(source, dialogue.tokenizer)
     dialogue = replace(dialogue, tokenizer=prefix.tokenizer, prefix=prefix.ids)
-    (file, *_) = sorted(folder.glob("*.gguf"))
+    file = find_file(folder)
     room = min(ROOM, source.info.context_length or ROOM)
     model = GgufModel(dialogue=dialogue, file=file, child=Child(talk), room=room)
     try:

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from studio.engine.control import Progress, no_progress
 from studio.engine.hub.folders import repository_of
 from studio.errors import ModelError
-from studio.files import is_file, open_regular
+from studio.files import MAX_JSON_BYTES, is_file, open_regular
 from studio.files import read_json as read_object
 from studio.i18n import gettext_noop, tr
 
@@ -25,7 +25,8 @@ TOKENIZER_FILES = (
 )  # fmt: skip
 # What belongs to a model besides its weights and its configuration.
 BELONGINGS = (GENERATION_CONFIG, *TOKENIZER_FILES)
-_MOST_CONFIG_BYTES = 1 << 22  # the largest that are known have a tenth of that
+# The largest config.json that is known has a tenth of that, and the largest tokenizer.json 40 MB.
+_MOST_BYTES = {"config.json": 1 << 22, "tokenizer.json": 1 << 27}
 # The cache of the hub: `models--owner--name`, in it `snapshots`, `blobs` and `refs`.
 CACHED = "models--"
 SNAPSHOTS = "snapshots"
@@ -111,9 +112,10 @@ def read_json(folder: Path, name: str) -> dict[str, Any] | None:
         return None
     try:
         check_fetched(path)
-        if name == "config.json" and path.stat().st_size > _MOST_CONFIG_BYTES:
+        most = _MOST_BYTES.get(name, MAX_JSON_BYTES)
+        if path.stat().st_size > most:
             raise damaged(path, tr("it is far too long"))
-        return read_object(path)
+        return read_object(path, most)
     except OSError as error:
         raise unreadable(path, error) from error
     except ValueError as error:

@@ -22,6 +22,7 @@ from studio.engine.models.quantise import fill, is_filled, place_quantised
 from studio.engine.models.quiet import quiet_transformers
 from studio.engine.models.weights import Weights
 from studio.errors import ModelError
+from studio.files import open_regular
 from studio.i18n import tr
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class _Source:
         tensor = torch.empty(header.shape, dtype=_DTYPES[header.dtype])
         left = memoryview(tensor.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
         try:
-            with file.open("rb", buffering=0) as data:
+            with open_regular(file) as data:
                 data.seek(header.begin)
                 while left:
                     count = data.readinto(left)

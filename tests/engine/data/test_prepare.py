@@ -26,6 +26,8 @@ from studio.engine.data.prepare import PreparedData, prepare_data
 from studio.engine.data.report import Remark, RowSkipped, Tally
 from studio.engine.data.rows import RowStore
 from studio.errors import Cancelled, DataError
+from studio.files import is_file
+from tests.limits import ends
 
 Jsonl = Callable[..., str]
 Rows = list[dict[str, Any]]
@@ -336,6 +338,17 @@ def test_a_damaged_cache_is_made_again(name: str, damage: str, prepare: Any, mon
     built = count_builds(monkeypatch)
     assert content(prepare(numbered(9)).train) == whole
     assert len(built) == 1
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+@pytest.mark.parametrize("name", ["**/*.arrow", "record.json"])
+def test_a_cache_in_which_no_file_stands_is_made_again(name: str, kind: str, prepare: Any) -> None:
+    prepare(numbered(9))
+    (file,) = cache.cache_folder().glob(f"*/{name}")
+    file.unlink()
+    os.mkfifo(file) if kind == "pipe" else file.symlink_to("/dev/zero")
+    assert ends(lambda: prepare(numbered(9))) == ""
+    assert is_file(file)
 
 
 def test_a_cache_that_cannot_be_written_is_named(prepare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from studio.config import read_config
-from studio.engine.export.certificate import read_certificate
+from studio.engine.control import no_progress
+from studio.engine.export import carry
+from studio.engine.export.certificate import fingerprint_files, read_certificate
+from studio.engine.export.gguf.convert import find_file
+from studio.engine.export.gguf.vocabulary import read_vocabulary
+from studio.engine.export.source import open_source
 from studio.engine.export.verify import verify_export
 from studio.engine.methods.peft_files import read_adapter
 from studio.engine.models.inspect import inspect_model
 from studio.engine.models.load import load_tokenizer
 from studio.engine.training import checkpoint
 from studio.engine.training.result import restore_result
-from studio.errors import StudioError
+from studio.errors import ExportError, StudioError
 from studio.runner.continuing import find_left_runs
 from studio.runner.queue import RunQueue
 from studio.runner.record import RunRecord
@@ -123,11 +130,38 @@ def test_everything_that_reads_a_model_folder_comes_to_an_end(tmp_path: Path, ki
         shutil.copytree(EARLIER / "model", tmp_path / f"model-{number}")
         put(kind, tmp_path / f"model-{number}" / name)
 
+    info = inspect_model(EARLIER / "model")
+
     def read_all() -> None:
         for place in sorted(tmp_path.iterdir()):
-            each(lambda place=place: inspect_model(place), lambda place=place: load_tokenizer(place))
+            each(
+                lambda place=place: inspect_model(place),
+                lambda place=place: load_tokenizer(place),
+                lambda place=place: read_vocabulary(place, 64),
+                lambda place=place: carry.base_generation_config(SimpleNamespace(base=place, info=info)),
+            )
 
     ends(read_all, 60)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+@pytest.mark.parametrize("name", ["more.safetensors", ".hidden.safetensors", "more.gguf"])
+def test_what_is_no_file_is_neither_exported_nor_certified(tmp_path: Path, kind: str, name: str) -> None:
+    shutil.copytree(EARLIER / "run", tmp_path / "run")
+    export = tmp_path / "run" / EXPORT
+    dataclasses.replace(read_certificate(export), files=fingerprint_files(export)).write(export)
+    put(kind, export / name)
+    put(kind, tmp_path / "run" / "adapter" / name)
+
+    def read() -> None:
+        first, *_ = verify_export(export).checks
+        assert first.name == "files_unchanged"
+        assert first.passed is name.startswith(".")  # hidden files are left out, also when weights are read
+        with pytest.raises(ExportError, match="no single GGUF"):
+            find_file(export)
+        open_source(RunFolder(tmp_path / "run"), no_progress)
+
+    assert f"is not a regular file ({name})" in ends(read, 60)
 
 
 @pytest.mark.parametrize("kind", KINDS)

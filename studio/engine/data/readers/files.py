@@ -12,6 +12,7 @@ from typing import BinaryIO, NamedTuple
 from studio.engine.control import Progress
 from studio.engine.data.readers.base import Meter
 from studio.errors import DataError
+from studio.files import open_regular
 from studio.i18n import gettext_noop, tr
 
 PARQUET_MAGIC = b"PAR1"
@@ -56,7 +57,7 @@ def open_file(path: Path) -> tuple[BinaryIO, int]:
     """
     try:
         _refuse_special(path, path.stat().st_mode)  # before opening: opening a pipe would wait for its writer
-        file = path.open("rb")
+        file = open_regular(path)
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
     size = os.fstat(file.fileno()).st_size

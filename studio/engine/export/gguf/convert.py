@@ -23,6 +23,7 @@ from studio.engine.export.gguf.formats import FORMATS, Format
 from studio.engine.export.gguf.layout import Layout, Tensor, Weights, quantise
 from studio.engine.export.gguf.vocabulary import Vocabulary, read_vocabulary
 from studio.errors import ExportError
+from studio.files import is_file
 from studio.i18n import tr
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def read_plain_tensors(path: Path) -> Iterator[torch.Tensor]:
 
 def find_file(folder: Path) -> Path:
     """Return the GGUF file of an export. Raises `ExportError`."""
-    found = sorted(folder.glob("*.gguf"))
+    found = sorted(filter(is_file, folder.glob("*.gguf")))
     if len(found) != 1:
         raise ExportError(tr("{folder} has no single GGUF file.").format(folder=folder))
     return found[0]

