@@ -104,8 +104,19 @@ def cost_headline(found: Found) -> str:
 
 def loss_headline(checks: Iterable[Any]) -> str:
     """Return what the checks of a certificate say of a format's cost; "" where that is little."""
-    costs = [check.evidence for check in checks if check.name == "gguf_cost" and check.passed and check.evidence]
-    return "" if not costs or costs[0]["level"] == "small" else cost_headline(costs[0])
+    found = _loss(checks)
+    return cost_headline(found) if found else ""
+
+
+def loss_level(checks: Iterable[Any]) -> str:
+    """Return a format's cost in a word; "" where that is little."""
+    found = _loss(checks)
+    return tr(COSTS[found["level"]]) if found else ""
+
+
+def _loss(checks: Iterable[Any]) -> Found | None:
+    costs = (check.evidence for check in checks if check.name == "gguf_cost" and check.passed and check.evidence)
+    return next((found for found in costs if found["level"] != "small"), None)
 
 
 COSTS = {"small": gettext_noop("small"), "clear": gettext_noop("clear"), "heavy": gettext_noop("heavy")}

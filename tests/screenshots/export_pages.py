@@ -95,6 +95,14 @@ def page_export_ollama() -> QWidget:
     return window
 
 
+def page_export_checking() -> QWidget:
+    """While an export is checked again."""
+    window = export_window(True)
+    certificate = window.pages["export"].certificate
+    certificate.progress.report("verifying", 12, 30)
+    return window
+
+
 def page_export_failed() -> QWidget:
     """A certificate that did not pass."""
     return export_window(False)

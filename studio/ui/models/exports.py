@@ -15,22 +15,38 @@ from studio.engine.export.certificate import Certificate, read_certificate
 from studio.errors import ExportError
 from studio.i18n import tr
 from studio.runs import RunFolder
+from studio.text.gguf import loss_level
 from studio.ui import icons
 from studio.ui.models.runs import when_text
 from studio.ui.override import override
 
+# The icon of each level.
+SIGNS = {"good": "check", "warning": "warning", "bad": "error"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class PastExport:
-    """One export folder: its certificate, or the sentence why there is none."""
+    """One export folder: its certificate, or the sentence why there is none.
+
+    Attributes:
+        checked: when it was checked again; None where the certificate is the one that was written with it.
+    """
 
     path: Path
     certificate: Certificate | None
     problem: str = ""
+    checked: float | None = None
 
     @property
     def passed(self) -> bool:
         return self.certificate is not None and self.certificate.passed
+
+    @property
+    def level(self) -> str:
+        """How good it is: bad when it failed, a warning when its format costs more than little."""
+        if self.certificate is None or not self.certificate.passed:
+            return "bad"
+        return "warning" if loss_level(self.certificate.checks) else "good"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +117,8 @@ def export_text(export: PastExport) -> str:
     if export.certificate is None:
         return tr("{name} · cannot be read").format(name=export.path.name)
     verdict = tr("passed") if export.passed else tr("failed")
+    if cost := loss_level(export.certificate.checks):
+        verdict = tr("passed, cost: {level}").format(level=cost)
     parts = (target_title(export.certificate.target), export.certificate.dtype, verdict)
     return " · ".join((*parts, when_text(export.certificate.created)))
 
@@ -111,19 +129,34 @@ class ExportsModel(QAbstractListModel):
     def __init__(self) -> None:
         super().__init__()
         self._exports: list[PastExport] = []
+        self._checked: dict[Path, PastExport] = {}
 
     def set_exports(self, exports: list[PastExport]) -> None:
-        """Show other exports."""
+        """Show other exports; what checking one again has shown is kept for as long as it is the same export."""
         self.beginResetModel()
-        self._exports = exports
+        self._exports = [self._known(export) for export in exports]
         self.endResetModel()
 
     def export(self, row: int) -> PastExport:
         return self._exports[row]
 
+    def replace(self, export: PastExport) -> None:
+        """Show what checking an export again has shown."""
+        self._checked[export.path] = export
+        row = self.row_of(export.path)
+        if row >= 0:
+            self._exports[row] = export
+            self.dataChanged.emit(self.index(row), self.index(row))
+
     def row_of(self, path: Path) -> int:
         """Return the row of an export folder, or -1."""
         return next((row for row, export in enumerate(self._exports) if export.path == path), -1)
+
+    def _known(self, export: PastExport) -> PastExport:
+        again = self._checked.get(export.path)
+        if again is None or again.certificate is None or export.certificate is None:
+            return export
+        return again if again.certificate.created == export.certificate.created else export
 
     @override
     def rowCount(self, parent: QModelIndex | QPersistentModelIndex | None = None) -> int:
@@ -143,4 +176,4 @@ class ExportsModel(QAbstractListModel):
 
 
 def _sign(export: PastExport) -> QIcon:
-    return icons.icon("check", "good", "good") if export.passed else icons.icon("error", "bad", "bad")
+    return icons.icon(SIGNS[export.level], export.level, export.level)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QWidget
 
+from studio.engine.control import Progress
 from studio.engine.export.certificate import Certificate, Check
 from studio.i18n import gettext_noop, tr
+from studio.runner import actions
 from studio.text import numbers
 from studio.text.gguf import loss_headline
 from studio.text.numbers import size_text
@@ -16,18 +19,17 @@ from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.hub.push import PushDialog
 from studio.ui.folders import show_folder
-from studio.ui.models.exports import PastExport, target_title
+from studio.ui.job import Job
+from studio.ui.models.exports import SIGNS, PastExport, target_title
 from studio.ui.models.runs import when_text
 from studio.ui.place import open_dialog
-from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.buttons import icon_button, push_button
 from studio.ui.widgets.empty import EmptyState
-from studio.ui.widgets.layout import hbox, scrolled, vbox
+from studio.ui.widgets.layout import STRETCH, hbox, scrolled, vbox
+from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.text import ElidedLabel, label
 
 UNTOLD = gettext_noop("Nothing is called exported here until it was read back from disk and its outputs were compared.")
-
-
-_SIGNS = {"good": "check", "warning": "warning", "bad": "error"}
 
 
 class Sign(QLabel):
@@ -42,31 +44,36 @@ class Sign(QLabel):
 
     def _paint(self) -> None:
         size, colour = theme.space(self._units), theme.palette().names()[self._level]
-        self.setPixmap(icons.pixmap(_SIGNS[self._level], colour, size, self.devicePixelRatioF()))
+        self.setPixmap(icons.pixmap(SIGNS[self._level], colour, size, self.devicePixelRatioF()))
 
 
 class CertificateView(QFrame):
     """Shows one export, or the sentence of one that could not be written."""
 
+    checked = Signal(object)  # the PastExport that was checked again
+
     def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("kind", "card")
         self.setAccessibleName(tr("Certificate"))
-        self.open = push_button(tr("Open folder"), "plain", "folder", tr("Show the exported files"))
-        self.copy = push_button(tr("Copy path"), "plain", "copy", tr("Put the path of the export on the clipboard"))
+        self._context = context
+        self._busy = ""
+        self._check = Job(self, context, tr("Checking the export again"))
+        self.open = icon_button("folder", tr("Open the folder of the export"))
+        self.copy = icon_button("copy", tr("Copy the path of the export"))
+        self.again = push_button(tr("Check again"), "plain", "refresh")
         self.push = push_button(
             tr("Put on the hub …"), "plain", "send", tr("Send this export to a repository of yours")
         )
-        self.push.clicked.connect(self._ask_hub)
-        self.open.clicked.connect(lambda: show_folder(context, self.path) if self.path else None)
-        self.copy.clicked.connect(lambda: theme.application().clipboard().setText(str(self.path)))
+        self.progress = TaskProgress()
         self._where = ElidedLabel("", "caption", mode=Qt.TextElideMode.ElideMiddle)
         self._area = scrolled(QWidget())
         self._area.setAccessibleName(tr("Checks and files"))
         self.setFocusProxy(self._area)
-        foot = hbox((self._where, 1), self.push, self.copy, self.open, spacing=1)
-        vbox((self._area, 1), foot, spacing=1, margins=(2, 2, 2, 1.5), parent=self)
-        self._context = context
+        where = hbox((self._where, 1), self.copy, self.open, spacing=0.5)
+        foot = vbox(where, hbox(self.again, STRETCH, self.push, spacing=1), spacing=0.75)
+        vbox((self._area, 1), self.progress, foot, spacing=1, margins=(2, 2, 2, 1.5), parent=self)
+        self._connect()
         self.show_nothing()
 
     def show_nothing(self) -> None:
@@ -79,15 +86,66 @@ class CertificateView(QFrame):
         self._show(tr("Not exported"), sentence, "bad", None)
 
     def show_export(self, export: PastExport) -> None:
-        """Show an export and its certificate."""
+        """Show an export and its certificate; the check of another one ends."""
+        if self._check.running and export.path == self.path:
+            return
         certificate = export.certificate
         if certificate is None:
             self._show(tr("Not certified"), export.problem, "bad", export.path)
             return
-        about = _about(certificate)
         rows = [_check_row(check) for check in sorted(certificate.checks, key=lambda check: check.passed)]
-        verdict, level = _verdict(certificate)
-        self._show(verdict, about, level, export.path, *rows, _files(certificate))
+        self._show(
+            _verdict(certificate), _about(export, certificate), export.level, export.path, *rows, _files(certificate)
+        )
+        self.again.show()
+
+    def check_again(self) -> None:
+        """Check the export that is shown as `finetune-studio verify` does, in the background."""
+        path = self.path
+        if path is None:
+            return
+        self._check.start(lambda progress: _checked(path, progress))
+        self.progress.report("starting", 0, 0)
+        # The button that was pressed is switched off: Qt would hand the focus to Cancel, and Space would press it.
+        self.setFocus()
+        self._show_again()
+
+    def set_busy(self, reason: str) -> None:
+        """While an export is under way nothing is checked; `reason` says what goes on, "" ends it."""
+        self._busy = reason
+        if reason:
+            self._check.drop()
+        self._end_check()
+
+    def _end_check(self) -> None:
+        self.progress.hide()
+        self._show_again()
+
+    def _show_again(self) -> None:
+        problem = tr("The export is being checked.") if self._check.running else self._busy
+        self.again.setEnabled(not problem)
+        self.again.setToolTip(
+            problem or tr("Compare its files with the certificate, and measure the model in them once more")
+        )
+
+    def _connect(self) -> None:
+        self.open.clicked.connect(lambda: show_folder(self._context, self.path) if self.path else None)
+        self.copy.clicked.connect(lambda: theme.application().clipboard().setText(str(self.path)))
+        self.push.clicked.connect(self._ask_hub)
+        self.again.clicked.connect(self.check_again)
+        self.progress.cancelled.connect(self._check.cancel)
+        self._check.progressed.connect(self.progress.report)
+        self._check.finished.connect(self._show_checked)
+        self._check.failed.connect(self._show_unchecked)
+        self._check.cancelled.connect(self._end_check)
+
+    def _show_unchecked(self, sentence: str) -> None:
+        self._show(tr("Not checked"), sentence, "bad", self.path)
+        self.again.show()
+
+    def _show_checked(self, export: PastExport) -> None:
+        self.show_export(export)
+        self.checked.emit(export)
 
     def _ask_hub(self) -> None:
         if self.path is not None:
@@ -97,6 +155,9 @@ class CertificateView(QFrame):
     def _begin(self, verdict: str, about: str, path: Path | None, *, passed: bool = False) -> None:
         self.verdict = verdict
         self.path = path
+        self._check.drop()
+        self._end_check()
+        self.again.hide()
         self.setAccessibleDescription(f"{verdict}. {about}")
         self._where.set_text("" if path is None else str(path))
         for button in (self.open, self.copy):
@@ -115,13 +176,17 @@ class CertificateView(QFrame):
         self._area.setWidget(holder)
 
 
-def _verdict(certificate: Certificate) -> tuple[str, str]:
-    """Return the verdict and its level; for a GGUF file it tells what the format costs, where that is not little."""
+def _checked(path: Path, progress: Progress) -> PastExport:
+    return PastExport(path=path, certificate=actions.verify(path, progress), checked=time.time())
+
+
+def _verdict(certificate: Certificate) -> str:
+    """Return the verdict; for a GGUF file it tells what the format costs, where that is not little."""
     if not certificate.passed:
-        return tr("Failed: do not use this export"), "bad"
+        return tr("Failed: do not use this export")
     if loss := loss_headline(certificate.checks):
-        return tr("The file is right. {cost}").format(cost=loss), "warning"
-    return tr("Passed: it does what the trained model does"), "good"
+        return tr("The file is right. {cost}").format(cost=loss)
+    return tr("Passed: it does what the trained model does")
 
 
 def _head(verdict: str, about: str, level: str) -> QWidget:
@@ -170,14 +235,17 @@ def _files(certificate: Certificate) -> QWidget:
     return widget
 
 
-def _about(certificate: Certificate) -> str:
+def _about(export: PastExport, certificate: Certificate) -> str:
     failed = sum(not check.passed for check in certificate.checks)
     counted = (
         tr("{failed} of {all} checks failed").format(failed=failed, all=len(certificate.checks))
         if failed
         else tr("all {all} checks passed").format(all=len(certificate.checks))
     )
-    return " · ".join((target_title(certificate.target), certificate.dtype, counted, when_text(certificate.created)))
+    when = when_text(certificate.created)
+    if export.checked is not None:
+        when = tr("checked again {when}").format(when=when_text(export.checked))
+    return " · ".join((target_title(certificate.target), certificate.dtype, counted, when))
 
 
 def _value_text(check: Check) -> str:

@@ -74,30 +74,34 @@ class ExportPage(Page):
         self._tell_restored("")
         # The button that was pressed is switched off: Qt would hand the focus to Cancel, and Space would press it.
         self.certificate.setFocus()
-        self.form.set_busy(tr("An export is under way."))
+        self._set_busy(tr("An export is under way."))
         self._export.start(lambda progress: actions.export(folder, target, dtype, None, progress))
 
     def cancel(self) -> None:
         """Ask the export to end; a cancelled one leaves no files."""
         if self._export.running:
-            self.form.set_busy(tr("Cancelling …"))
+            self._set_busy(tr("Cancelling …"))
             self._export.cancel()
+
+    def _set_busy(self, reason: str) -> None:
+        self.form.set_busy(reason)
+        self.certificate.set_busy(reason)
 
     def _show_runs(self, runs: list[RunSummary]) -> None:
         self.form.set_runs([run for run in runs if run.can_be_exported], self._newly_shown())
 
     def _show_run(self) -> None:
-        """List the exports of the chosen run, and show the newest."""
+        """List the exports of the chosen run, and show the newest, or the one that is shown already."""
         folder = self.form.folder
         self._tell_restored("")
         self.latency.set_folder(folder)
         self.form.set_gguf(None)
         if folder is not None:
             self._read_sizes.start(lambda progress: actions.gguf_choices(folder, progress))
-        self._list_exports(None)
+        self._list_exports(self.certificate.path)
 
     def _show_result(self, result: ExportResult) -> None:
-        self.form.set_busy("")
+        self._set_busy("")
         self._tell_restored(result.restored)
         self._list_exports(result.path)
 
@@ -116,7 +120,7 @@ class ExportPage(Page):
             self._read_exports.start(lambda _: (read_exports(folder), wanted))
 
     def _show_error(self, sentence: str) -> None:
-        self.form.set_busy("")
+        self._set_busy("")
         self.past.clearSelection()
         self.certificate.show_failure(sentence)
 
@@ -150,9 +154,10 @@ class ExportPage(Page):
         self.form.progress.cancelled.connect(self.cancel)
         self.form.run_chosen.connect(self._show_run)
         self.past.selectionModel().currentChanged.connect(self._show_chosen)
+        self.certificate.checked.connect(self.exports.replace)
         self._export.finished.connect(self._show_result)
         self._export.failed.connect(self._show_error)
-        self._export.cancelled.connect(lambda: self.form.set_busy(""))
+        self._export.cancelled.connect(lambda: self._set_busy(""))
         self._export.progressed.connect(self.form.progress.report)
         self._read_runs.finished.connect(self._show_runs)
         self._read_exports.finished.connect(self._show_exports)
