@@ -100,6 +100,7 @@ def page_export_checking() -> QWidget:
     window = export_window(True)
     certificate = window.pages["export"].certificate
     certificate.progress.report("verifying", 12, 30)
+    certificate.again.setEnabled(False)
     return window
 
 

@@ -13,7 +13,7 @@ from studio.engine.export.certificate import Certificate, Check
 from studio.i18n import gettext_noop, tr
 from studio.runner import actions
 from studio.text import numbers
-from studio.text.gguf import loss_headline
+from studio.text.gguf import loss_headline, loss_level
 from studio.text.numbers import size_text
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
@@ -199,6 +199,7 @@ def _head(verdict: str, about: str, level: str) -> QWidget:
 
 
 def _check_row(check: Check) -> QWidget:
+    level = "bad" if not check.passed else "warning" if loss_level([check]) else "good"
     meaning = label(check.text, wrap=True)
     meaning.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
     value = label(_value_text(check), "caption")
@@ -210,7 +211,7 @@ def _check_row(check: Check) -> QWidget:
     )
     above = Qt.AlignmentFlag.AlignTop
     hbox(
-        (Sign("good" if check.passed else "bad", 2), 0, above),
+        (Sign(level, 2), 0, above),
         (meaning, 1),
         (value, 0, above),
         spacing=1.25,
