@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -23,6 +24,16 @@ def is_disk_full(error: BaseException) -> bool:
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     words = str(error).lower()
     return any(sign in words for sign in ("no space left", "quota exceeded", f"os error {errno.ENOSPC})"))
+
+
+def why_not_written(error: BaseException) -> str:
+    """Return why a file could not be written, for a sentence; "" for an error about something else.
+
+    On a full disk, tokenizers raise a bare `Exception`.
+    """
+    if is_disk_full(error):
+        return os.strerror(errno.ENOSPC)
+    return error.strerror or str(error) if isinstance(error, OSError) else ""
 
 
 def with_room(

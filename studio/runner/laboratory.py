@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.config import parse_config, write_config
 from studio.engine.control import Progress, no_progress
+from studio.engine.disk import why_not_written
 from studio.errors import ConfigError, ModelError
 from studio.i18n import language, tr
 from studio.paths import home, resource
@@ -116,9 +117,12 @@ def prepare(chosen: Experiment, progress: Progress = no_progress) -> list[Path]:
             _write(laboratory_folder() / f"{chosen.name}-{number}.toml", model, settings)
             for number, settings in enumerate(chosen.runs.values(), 1)
         ]
-    except OSError as error:
+    except Exception as error:
+        reason = why_not_written(error)
+        if not reason:
+            raise
         words = tr("The laboratory cannot be set up in {folder}: {reason}.")
-        raise ModelError(words.format(folder=laboratory_folder(), reason=error.strerror)) from error
+        raise ModelError(words.format(folder=laboratory_folder(), reason=reason)) from error
 
 
 def _write(path: Path, model: Path, settings: Mapping[str, Any]) -> Path:

@@ -3,7 +3,7 @@
 from studio.runs.files import sync_folder, write_atomically
 from studio.runs.folder import UNDER_WAY, RunFolder, Status, create_run, list_runs, open_run
 from studio.runs.journal import Journal, read_journal, without_lost
-from studio.runs.litter import remove_litter
+from studio.runs.litter import draft_name, remove_drafts, remove_litter
 from studio.runs.lock import Holder, holder_of, inherit_lock, read_lock, release_lock, take_lock
 from studio.runs.read import read_base
 
@@ -14,6 +14,7 @@ __all__ = [
     "RunFolder",
     "Status",
     "create_run",
+    "draft_name",
     "holder_of",
     "inherit_lock",
     "list_runs",
@@ -22,6 +23,7 @@ __all__ = [
     "read_journal",
     "read_lock",
     "release_lock",
+    "remove_drafts",
     "remove_litter",
     "sync_folder",
     "take_lock",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
 import re
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from studio.files import is_file
 from studio.runs.lock import holder_of, read_lock
@@ -15,7 +18,7 @@ from studio.runs.lock import holder_of, read_lock
 log = logging.getLogger(__name__)
 
 # Drafts that name their process: of text files, results, exports, and whole run folders.
-_OF_PROCESS = re.compile(r"\.(?:.+)\.(?P<process>\d+)\.(?:tmp|partial|old)")
+_OF_PROCESS = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.(?P<end>tmp|partial|old)")
 # Drafts that only the run's own process makes: of checkpoints, of the best weights, of safetensors.
 _OF_RUN = {
     "checkpoints": re.compile(r"\.step-\d+(?:\.best)?\.tmp|best\.tmp"),
@@ -28,6 +31,11 @@ UNBORN_SECONDS = 600.0
 EXPORT_SECONDS = 3600.0
 
 
+def draft_name(name: str, end: Literal["partial", "old"]) -> str:
+    """Return what a folder is called while this process makes it, or puts another one in its place."""
+    return f".{name}.{_computer()}.{os.getpid()}.{end}"
+
+
 def remove_litter(root: Path, own: Path) -> None:
     """Remove drafts whose process is gone, and run folders that never came to a state, below a folder of runs.
 
@@ -37,12 +45,33 @@ def remove_litter(root: Path, own: Path) -> None:
         own: the run folder that this process holds, and has not written a draft in yet.
     """
     for path in _find_litter(root, own):
-        try:
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        except OSError as error:
-            log.warning("What is left of a process that is gone cannot be removed: %s", error)
+        _remove(path)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove drafts that have a name of `draft_name`, and whose process on this computer is gone."""
+    for path in _children(folder):
+        if _is_left(path) and _names_this_computer(path):
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a draft. What was only moved aside is put back where its place is empty."""
+    found = _OF_PROCESS.fullmatch(path.name)
+    place = path.with_name(found["name"].removesuffix(f".{_computer()}")) if found and found["end"] == "old" else path
+    try:
+        if not os.path.lexists(place):
+            path.rename(place)
+            log.info("Moved %s back to %s: the process that moved it is gone", path, place)
+            return
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
         else:
-            log.info("Removed %s: its process is gone", path)
+            path.unlink()
+    except OSError as error:
+        log.warning("What is left of a process that is gone cannot be removed: %s", error)
+    else:
+        log.info("Removed %s: its process is gone", path)
 
 
 def _find_litter(root: Path, own: Path) -> Iterator[Path]:
@@ -58,7 +87,9 @@ def _find_litter(root: Path, own: Path) -> Iterator[Path]:
 def _in_run(run: Path) -> Iterator[Path]:
     yield from (path for path in _children(run) if _is_left(path))
     # No lock tells of an export that another computer writes.
-    yield from (path for path in _children(run / "exports") if _is_left(path) and _age(path) > EXPORT_SECONDS)
+    for path in _children(run / "exports"):
+        if _is_left(path) and (_names_this_computer(path) or _age(path) > EXPORT_SECONDS):
+            yield path
     for name, draft in _OF_RUN.items():
         yield from (path for path in _children(run / name) if draft.fullmatch(path.name))
 
@@ -67,6 +98,15 @@ def _is_left(path: Path) -> bool:
     """Whether a path is a draft, and the process that its name tells is gone."""
     found = _OF_PROCESS.fullmatch(path.name)
     return found is not None and holder_of(int(found["process"][:9])).presence == "dead"
+
+
+def _names_this_computer(path: Path) -> bool:
+    return path.name.split(".")[-3] == _computer()
+
+
+def _computer() -> str:
+    """Return the name of this computer as part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", platform.node())[:32] or "computer"
 
 
 def _is_unborn(folder: Path) -> bool:

@@ -157,3 +157,14 @@ def test_every_experiment_explains_itself_in_every_language(language: str) -> No
 def test_an_unknown_experiment_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"no experiment nonsense.*underflow"):
         laboratory.experiment("nonsense")
+
+
+def test_a_disk_that_is_full_as_the_tokenizer_is_written_is_said_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(stream: float) -> Path:
+        raise Exception("No space left on device (os error 28)")  # noqa: TRY002 - what tokenizers raise
+
+    monkeypatch.setattr(laboratory, "make_model", full)
+    with pytest.raises(StudioError, match=r"The laboratory cannot be set up in .*: No space left on device"):
+        laboratory.prepare(laboratory.experiment(NAMES[0]))

@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from studio.runs import RunFolder, create_run, holder_of, list_runs, release_lock, remove_litter
+from studio.runs import (
+    RunFolder,
+    create_run,
+    draft_name,
+    holder_of,
+    list_runs,
+    release_lock,
+    remove_drafts,
+    remove_litter,
+)
 from studio.runs.litter import EXPORT_SECONDS, UNBORN_SECONDS
 
 DEAD, ALIVE = 2**22 + 1, os.getpid()  # no process has such a number
@@ -95,6 +104,32 @@ def test_an_export_may_be_written_by_another_computer_for_a_while(tmp_path: Path
     draft.mkdir(parents=True)
     remove_litter(tmp_path, run.path)
     assert draft.exists()
+
+
+def test_a_draft_that_names_this_computer_goes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = create_run(tmp_path, "x", "")
+    alive = run.exports / draft_name("merged-fp16", "partial")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: DEAD)
+        dead = run.exports / draft_name("merged-fp16", "partial")
+    for folder in (alive, dead):
+        folder.mkdir(parents=True)
+    remove_drafts(run.exports)
+    assert list(run.exports.iterdir()) == [alive]
+
+
+def test_what_was_only_moved_aside_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = create_run(tmp_path, "x", "")
+    monkeypatch.setattr(os, "getpid", lambda: DEAD)
+    asides = [run.path / f".adapter.{DEAD}.old", run.exports / draft_name("v1.5", "old")]
+    for aside in asides:
+        aside.mkdir(parents=True)
+        (aside / "model.safetensors").write_bytes(b"whole")
+    monkeypatch.undo()
+    remove_litter(tmp_path, run.path)
+    assert not [aside for aside in asides if aside.exists()]
+    for place in (run.adapter, run.exports / "v1.5"):
+        assert (place / "model.safetensors").read_bytes() == b"whole"
 
 
 @pytest.mark.parametrize("inside", [[], ["config.toml"], ["config.toml", "lock", f".state.json.{DEAD}.tmp"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import shutil
@@ -11,63 +12,146 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from studio.engine.export.certificate import FILE_NAME, fingerprint_files, read_certificate
+from studio.engine.disk import why_not_written
+from studio.engine.export.certificate import FILE_NAME, read_certificate
+from studio.engine.models.files import FilePrint, sha256
 from studio.errors import ExportError
-from studio.files import expand_user
+from studio.files import expand_user, is_file
 from studio.i18n import tr
-from studio.runs import RunFolder
+from studio.runs import draft_name, remove_drafts
 from studio.text.numbers import size_text
 
 # Tokenizer, configuration, card and the temporary files of writing them.
 _SMALL_FILES = 64 * 2**20
+# Files that a sentence names; the others are counted.
+_NAMED = 3
 
 
-def choose_destination(run: RunFolder, label: str, out: Path | None) -> Path:
-    """Return where the export will lie: `out`, or a name of its own in the run's exports folder.
+def check_destination(out: Path | None) -> Path | None:
+    """Return the folder that the user asks for, with `~` and links resolved; None where none was asked for.
 
     Raises:
-        ExportError: `out` is a file, or holds files that no export of ours wrote.
+        ExportError: it is a file, or holds anything that no export of ours wrote, or that was changed since.
     """
     if out is None:
-        names = itertools.chain([label], (f"{label}-{number}" for number in itertools.count(2)))
-        return next(path for name in names if not (path := run.exports / name).exists())
-    out = expand_user(out).absolute()
-    if out.exists() and not (out.is_dir() and _replaceable(out)):
+        return None
+    folder = expand_user(out).resolve()
+    if not os.path.lexists(folder):
+        return folder
+    if not folder.is_dir() or (any(folder.iterdir()) and not is_file(folder / FILE_NAME)):
         raise ExportError(
             tr("{path} already exists and is not an earlier export; choose another folder, or empty it first.").format(
-                path=out
+                path=folder
             )
         )
-    return out
+    if own := _of_somebody(folder):
+        words = tr(
+            "{path} holds files that its certificate does not list, or that were changed since: {files}; "
+            "choose another folder, or move them away first."
+        )
+        raise ExportError(words.format(path=folder, files=_listed(own)))
+    return folder
 
 
-def _replaceable(folder: Path) -> bool:
-    """An empty folder, or an earlier export in which nobody has put anything of their own."""
+def _of_somebody(folder: Path) -> list[str]:
+    """Return what lies in the folder of an earlier export and is not, byte for byte, what that export wrote."""
     if not any(folder.iterdir()):
-        return True
-    if not (folder / FILE_NAME).exists():
-        return False
-    return fingerprint_files(folder).keys() <= read_certificate(folder).files.keys()
+        return []
+    written = read_certificate(folder).files
+    return [
+        name
+        for path in sorted(folder.rglob("*"))
+        if (path.is_symlink() or not path.is_dir())
+        and path != folder / FILE_NAME
+        and ((name := path.relative_to(folder).as_posix()) not in written or not _is_as_written(path, written[name]))
+    ]
+
+
+def _listed(names: list[str]) -> str:
+    listed, more = tr(", ").join(names[:_NAMED]), len(names) - _NAMED
+    return tr("{names} and {count} more").format(names=listed, count=more) if more > 0 else listed
+
+
+def _is_as_written(path: Path, written: FilePrint) -> bool:
+    return is_file(path) and path.stat().st_size == written["bytes"] and sha256(path) == written["sha256"]
 
 
 @contextmanager
-def staged(destination: Path, weight_bytes: int) -> Iterator[Path]:
-    """Yield an empty folder beside `destination`; it becomes `destination` at the end, or is removed on any error.
+def staged(wanted: Path, weight_bytes: int) -> Iterator[Path]:
+    """Yield an empty folder beside `wanted`, which `put_in_place` or `put_under_own_name` moves; else it is removed.
+
+    What earlier exports left there when they were killed is removed first.
 
     Raises:
         ExportError: the place cannot be written, or has no room for `weight_bytes`.
     """
-    folder = destination.with_name(f".{destination.name}.{os.getpid()}.partial")
+    with explained(wanted):
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        remove_drafts(wanted.parent)
+        _refuse_full(wanted.parent, weight_bytes + _SMALL_FILES)
+        folder = _make_draft(wanted)
     try:
-        with explained(destination):
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            _refuse_full(destination.parent, weight_bytes + _SMALL_FILES)
-            folder.mkdir()
         yield folder
-        with explained(destination):
-            _move(folder, destination)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_draft(wanted: Path) -> Path:
+    """Make a folder that no other export has, also none of this process."""
+    for name in _numbered(wanted.name):
+        folder = wanted.with_name(draft_name(name, "partial"))
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        break
+    return folder
+
+
+def _numbered(name: str) -> Iterator[str]:
+    return itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+
+
+def put_under_own_name(draft: Path, wanted: Path) -> Path:
+    """Move a complete export to the first name that is free, as the last step, so that no other one has it as well.
+
+    Returns:
+        Where it lies: `wanted`, or that with a number.
+
+    Raises:
+        ExportError: it cannot be moved there.
+    """
+    with explained(wanted):
+        for path in map(wanted.with_name, _numbered(wanted.name)):
+            if os.path.lexists(path):
+                continue
+            try:
+                draft.rename(path)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                    raise
+            else:
+                break
+    return path
+
+
+def put_in_place(draft: Path, folder: Path) -> None:
+    """Move a complete export to where it was asked for. An earlier one goes only once the new one stands.
+
+    Raises:
+        ExportError: it cannot be moved there, or somebody has put something of their own there meanwhile.
+    """
+    check_destination(folder)
+    old = folder.with_name(draft_name(folder.name, "old"))
+    with explained(folder):
+        if folder.exists():
+            folder.rename(old)
+        try:
+            draft.rename(folder)
+        finally:
+            if old.exists() and not folder.exists():
+                old.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager
@@ -75,11 +159,12 @@ def explained(destination: Path) -> Iterator[None]:
     """Turn an error of writing into a sentence for the user."""
     try:
         yield
-    except (OSError, SafetensorError) as error:
+    except Exception as error:
+        reason = why_not_written(error) or (str(error) if isinstance(error, SafetensorError) else "")
+        if not reason:
+            raise
         raise ExportError(
-            tr("The export cannot be written to {path}: {reason}.").format(
-                path=destination, reason=getattr(error, "strerror", None) or error
-            )
+            tr("The export cannot be written to {path}: {reason}.").format(path=destination, reason=reason)
         ) from error
 
 
@@ -91,12 +176,3 @@ def _refuse_full(folder: Path, needed: int) -> None:
                 needed=size_text(needed), folder=folder, free=size_text(free)
             )
         )
-
-
-def _move(folder: Path, destination: Path) -> None:
-    """Put the complete folder in place; what was there before goes only once the new one stands."""
-    old = destination.with_name(f".{destination.name}.{os.getpid()}.old")
-    if destination.exists():
-        destination.rename(old)
-    folder.rename(destination)
-    shutil.rmtree(old, ignore_errors=True)

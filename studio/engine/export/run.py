@@ -13,7 +13,13 @@ from studio.engine.export.base import ModelTarget
 from studio.engine.export.card import write_card
 from studio.engine.export.carry import carry_over, carry_terms
 from studio.engine.export.certificate import FILE_NAME, Certificate, Check, fingerprint_files
-from studio.engine.export.destination import choose_destination, explained, staged
+from studio.engine.export.destination import (
+    check_destination,
+    explained,
+    put_in_place,
+    put_under_own_name,
+    staged,
+)
 from studio.engine.export.measure import examine
 from studio.engine.export.merge import release
 from studio.engine.export.prefix import Prefix
@@ -73,14 +79,16 @@ def export_run(
     dtype = spec.choose_dtype(dtype, source.info.dtype)
     tokenizer = load_tokenizer(source.base, source.config.model.chat_template)
     prefix = spec.prefix(source, tokenizer)
-    destination = choose_destination(folder, f"{spec.name}-{dtype}", out)
-    with staged(destination, spec.weight_bytes(source, dtype)) as place:
+    asked = check_destination(out)
+    wanted = asked or folder.exports / f"{spec.name}-{dtype}"
+    with staged(wanted, spec.weight_bytes(source, dtype)) as place:
         certificate = _make(source, spec, dtype, tokenizer, prefix, place, progress)
-        with explained(destination):
+        with explained(wanted):
             certificate.write(place)
-    return ExportResult(
-        path=destination, certificate=destination / FILE_NAME, passed=certificate.passed, checks=certificate.checks
-    )
+        if asked:
+            put_in_place(place, asked)
+        path = asked or put_under_own_name(place, wanted)
+    return ExportResult(path=path, certificate=path / FILE_NAME, passed=certificate.passed, checks=certificate.checks)
 
 
 def _refuse_unsuited(target: Target, source: Source) -> None:

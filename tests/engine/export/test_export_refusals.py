@@ -204,5 +204,5 @@ def test_an_earlier_export_is_replaced_unless_something_was_put_into_it(make_run
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "rows.jsonl", "runs"]
 
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(ExportError, match="not an earlier export"):
+    with pytest.raises(ExportError, match=r"changed since: notes\.txt;"):
         export_run(run, "adapter", out=out)
