@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ROWS = 8
 TOKENS = 256
 # Long rows are fewer: whatever is wrong with an export shows at every token, and each costs a forward pass per model.
-TOKENS_IN_ALL = 512
+TOKENS_IN_ALL = 384
 LEAST_ROWS = 3
 
 # Prompts, not words for the window: they are the same in every language of the app.

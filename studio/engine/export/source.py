@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,6 @@ from studio.engine.models.files import FilePrint, belongings, fingerprint, model
 from studio.engine.models.find import resolve_model
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.inspect import inspect_model
-from studio.engine.models.template import start_process
 from studio.errors import ExportError
 from studio.files import expand_user, is_file, is_special
 from studio.i18n import tr
@@ -69,9 +69,10 @@ def open_source(folder: RunFolder, progress: Progress) -> Source:
         )
     trained_on = state.get("model", {})
     base = resolve_model(trained_on.get("path", config.model.path), progress)
-    start_process()  # it starts while the base is read, and inspecting the base waits for it
-    base_files = fingerprint(base, progress)
-    info = inspect_model(base, progress)
+    with ThreadPoolExecutor(1) as pool:  # inspecting waits for the process that tries the template out
+        inspected = pool.submit(inspect_model, base)
+        base_files = fingerprint(base, progress)
+        info = inspected.result()
     trained_part = _compare_trained_part(folder)
     compared = _compare_base(folder, base, base_files)
     return Source(

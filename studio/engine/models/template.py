@@ -100,13 +100,6 @@ def render(template: str, tokens: Mapping[str, str], jobs: Sequence[Job]) -> lis
     return [[one if isinstance(one, str) else Refused(*one) for one in answer] for answer in answers]
 
 
-def start_process() -> None:
-    """Start the process that renders, where there is none, so that the next call of `render` need not wait for it."""
-    global _child
-    with _lock:
-        _child = _child or Child(_work)
-
-
 def _ask(wanted: dict[str, Any]) -> list[list[Any]]:
     """Give the process a job, and start it where there is none, also where it was ended from outside."""
     global _child
