@@ -80,12 +80,13 @@ def write_card(source: Source, target: Target, dtype: str, checks: tuple[Check, 
     """Return the model card as Markdown. It names no path and quotes no row of the dataset."""
     journal = _read_summary(source.folder)
     numerics, retention = _numerics(source, journal), _retention(journal)
+    home = source.hub.repository if source.hub else f"path/to/{source.name}"
     parts = [
         _front_matter(source, target),
         f"# {source.name}, fine-tuned",
         _summary(source, dtype),
         "## Use",
-        target.usage.replace("{base}", source.name),
+        target.usage.replace("{base}", source.name).replace("{home}", home),
         *_notes(source, target),
         *_prompt(source),
         "## Data",
@@ -101,7 +102,9 @@ def write_card(source: Source, target: Target, dtype: str, checks: tuple[Check, 
 
 
 def _front_matter(source: Source, target: Target) -> str:
-    values = {"base_model": source.name, "library_name": target.library, "pipeline_tag": "text-generation"}
+    # The hub links `base_model` to the model of that id.
+    known = {"base_model": source.hub.repository} if source.hub else {}
+    values = known | {"library_name": target.library, "pipeline_tag": "text-generation"}
     tags = ("finetune-studio", *(() if target.plain_model else (source.method.name,)))
     lines = [*(f"{key}: {_quoted(value)}" for key, value in values.items()), "tags:"]
     return "\n".join(["---", *lines, *(f"- {_quoted(tag)}" for tag in tags), "---"])

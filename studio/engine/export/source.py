@@ -11,13 +11,14 @@ from studio.config import RunConfig, read_config
 from studio.engine.control import Progress
 from studio.engine.estimate.plan import with_storage
 from studio.engine.export.certificate import Check
+from studio.engine.hub.folders import Origin, origin_of
 from studio.engine.methods import METHODS, Method
-from studio.engine.models.files import FilePrint, belongings, fingerprint, model_name, sha256
+from studio.engine.models.files import FilePrint, belongings, fingerprint, sha256
 from studio.engine.models.find import resolve_model
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.inspect import inspect_model
 from studio.errors import ExportError
-from studio.files import expand_user, is_file, is_special
+from studio.files import is_file, is_special
 from studio.i18n import tr
 from studio.runs import RunFolder
 from studio.runs.read import RESULT_RECORD, StoredBase, StoredResult, read_stored
@@ -31,6 +32,7 @@ class Source:
         base: the folder of the base model; `base_files` are the sizes and SHA-256 of its files.
         kind: what the run treated the base as.
         name: what the base is called in the export; never a path of this machine.
+        hub: where the base was downloaded from, if its weights are those that came from there.
         origin: whether trained part and base are those of the training.
     """
 
@@ -42,6 +44,7 @@ class Source:
     info: ModelInfo
     kind: Literal["base", "chat"]
     name: str
+    hub: Origin | None
     origin: tuple[Check, ...]
 
 
@@ -75,6 +78,7 @@ def open_source(folder: RunFolder, progress: Progress) -> Source:
         info = inspected.result()
     trained_part = _compare_trained_part(folder)
     compared = _compare_base(folder, base, base_files)
+    hub = _hub(base, base_files)
     return Source(
         folder=folder,
         config=config,
@@ -83,7 +87,8 @@ def open_source(folder: RunFolder, progress: Progress) -> Source:
         base_files=base_files,
         info=info,
         kind=trained_on.get("kind", info.kind),
-        name=_public_name(config.model.path, base),
+        name=hub.repository if hub else base.name,
+        hub=hub,
         origin=(
             Check.of("trained_part_unchanged", True, trained_part),
             Check.of("base_unchanged", True, compared),
@@ -143,7 +148,10 @@ def _compare_base(folder: RunFolder, base: Path, now: dict[str, FilePrint]) -> L
     return "weights" if others is None else "all"
 
 
-def _public_name(path_or_id: str, base: Path) -> str:
-    """A hub id as it was given; for a folder its name alone."""
-    path = expand_user(path_or_id)
-    return model_name(base) if path.is_absolute() or path.exists() else path_or_id
+def _hub(base: Path, files: dict[str, FilePrint]) -> Origin | None:
+    """Return where the base was downloaded from; None where that is not known, or its weights were changed since."""
+    origin = origin_of(base)
+    if origin is None:
+        return None
+    same = (files[name]["sha256"] == digest for name, digest in origin.digests.items() if name in files)
+    return origin if all(same) else None

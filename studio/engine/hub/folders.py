@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from studio.files import read_json
 from studio.paths import home
 
 ORIGIN = ".hub.json"
 """The file in which a downloaded model keeps where it comes from: hub, id, revision and checksums."""
 STORE = ".parts"
+# The cache of the hub's own client: `models--owner--name`, in it `snapshots`, `blobs` and `refs`.
+CACHED = "models--"
+SNAPSHOTS = "snapshots"
+_SHA256_DIGITS = 64
 _NO_OWNER = "hub"  # the owner of models that have none in their id, such as gpt2
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model was downloaded from.
+
+    Attributes:
+        repository: its id on the hub.
+        revision: the commit.
+        digests: SHA-256 of its large files by name, where the download kept them.
+    """
+
+    repository: str
+    revision: str
+    digests: Mapping[str, str]
 
 
 def models_folder() -> Path:
@@ -53,3 +76,16 @@ def list_unfinished() -> dict[str, int]:
         folder = store.parent.with_name(store.parent.name[1:].removesuffix(".partial"))
         found[repository_of(folder)] = sum(file.stat().st_size for file in store.iterdir())
     return found
+
+
+def origin_of(folder: Path) -> Origin | None:
+    """Return where a model folder was downloaded from; None where nothing tells, as with a folder of the user's."""
+    store = folder.parents[1]
+    if folder.parent.name == SNAPSHOTS and store.name.startswith(CACHED):
+        return Origin(store.name.removeprefix(CACHED).replace("--", "/"), folder.name, {})
+    try:
+        found: dict[str, Any] = read_json(folder / ORIGIN)
+        digests = {name: digest for name, digest in found["files"].items() if len(digest) == _SHA256_DIGITS}
+        return Origin(str(found["id"]), str(found["revision"]), digests)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

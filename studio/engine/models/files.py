@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from studio.engine.control import Progress, no_progress
-from studio.engine.hub.folders import repository_of
+from studio.engine.hub.folders import CACHED, SNAPSHOTS, repository_of
 from studio.errors import ModelError
 from studio.files import MAX_JSON_BYTES, is_file, open_regular
 from studio.files import read_json as read_object
@@ -27,9 +27,6 @@ TOKENIZER_FILES = (
 BELONGINGS = (GENERATION_CONFIG, *TOKENIZER_FILES)
 # The largest config.json that is known has a tenth of that, and the largest tokenizer.json 40 MB.
 _MOST_BYTES = {"config.json": 1 << 22, "tokenizer.json": 1 << 27}
-# The cache of the hub: `models--owner--name`, in it `snapshots`, `blobs` and `refs`.
-CACHED = "models--"
-SNAPSHOTS = "snapshots"
 # What files with the terms of a model are called, and how they end; none of these endings is of a program.
 _TERMS = ("license", "licence", "notice", "copying", "use_policy")
 _TERMS_ENDINGS = ("", ".txt", ".md", ".pdf")

@@ -10,8 +10,8 @@ from studio.engine.control import Progress, no_progress
 from studio.engine.hub.api import HubError, is_repository_id
 from studio.engine.hub.cache import find_cached
 from studio.engine.hub.download import download_model
-from studio.engine.hub.folders import downloaded
-from studio.engine.models.files import CACHED, SNAPSHOTS, model_name, unreadable
+from studio.engine.hub.folders import CACHED, SNAPSHOTS, downloaded
+from studio.engine.models.files import model_name, unreadable
 from studio.errors import ModelError
 from studio.files import expand_user, is_file, read_bytes
 from studio.i18n import tr

@@ -286,7 +286,7 @@ def test_card_and_certificate_tell_of_the_virtual_tokens(make_run: MakeRun) -> N
 
     card = (result.path / "README.md").read_text(encoding="utf-8")
     assert f"{VECTORS} tokens of the vocabulary" in card
-    assert 'base_model: "llama-leaning"' in card
+    assert "# llama-leaning, fine-tuned" in card
     assert read_certificate(result.path).target == "baked"
     assert result.path.name == "baked-fp32"
     assert not list(result.path.glob("adapter*"))

@@ -17,6 +17,7 @@ from studio.engine.export import TARGETS
 from studio.engine.export.card import write_card
 from studio.engine.export.run import export_run
 from studio.engine.export.source import open_source
+from studio.engine.hub.folders import Origin
 from studio.events import (
     DataPrepared,
     OverflowDiagnosed,
@@ -89,7 +90,7 @@ def card(make_run: MakeRun) -> str:
 
 def test_the_card_tells_base_data_method_precision_figures_and_checks(card: str) -> None:
     expected = [
-        'base_model: "llama-tied"',
+        "# llama-tied, fine-tuned",
         "| rows.jsonl | domain |",
         "36 for training, 12 of them general, 4 held out, 3 skipped",
         "900 tokens, 300 of them learnt",
@@ -164,7 +165,7 @@ def test_a_file_on_another_system_is_named_without_its_folder(make_run: MakeRun)
 
 @pytest.mark.parametrize("name", ["my model: v2", "[x] model", "llama #3 test", "7", "yes", '5" "wide"', "千问-7B"])
 def test_the_front_matter_gives_back_every_name_of_a_base(make_run: MakeRun, name: str) -> None:
-    source = dataclasses.replace(open_source(make_run(), no_progress), name=name)
+    source = dataclasses.replace(open_source(make_run(), no_progress), hub=Origin(name, "main", {}))
 
     _, front_matter, _ = write_card(source, TARGETS.get("adapter"), "fp32", ()).split("---\n", 2)
     assert yaml.safe_load(front_matter) == {

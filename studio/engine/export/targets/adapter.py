@@ -18,16 +18,28 @@ if TYPE_CHECKING:
     from studio.engine.export.source import Source
     from studio.engine.methods import Method
 
+CONFIG = "adapter_config.json"
 USAGE = """\
 ```python
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-base = AutoModelForCausalLM.from_pretrained("path/to/{base}", dtype="auto")
+base = AutoModelForCausalLM.from_pretrained("{home}", dtype="auto")
 base.generation_config = GenerationConfig.from_pretrained("path/to/this/folder")
 model = PeftModel.from_pretrained(base, "path/to/this/folder")
 tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
 ```"""
+
+
+def base_for_peft(source: Source) -> dict[str, str | None]:
+    """Return what adapter_config.json says of the base, from which `AutoPeftModelForCausalLM` loads it.
+
+    A base without a home on the hub is sought beside whoever loads the adapter. Its bare name would be taken for an id
+    of the hub, where anybody may have a model of that name; and a path of this machine is nobody else's concern.
+    """
+    if source.hub:
+        return {"base_model_name_or_path": source.hub.repository, "revision": source.hub.revision}
+    return {"base_model_name_or_path": f"./{source.name}", "revision": None}
 
 
 class Adapter(ModelTarget):
@@ -55,11 +67,9 @@ class Adapter(ModelTarget):
     def write(self, model: nn.Module, source: Source, folder: Path) -> None:
         for file in source.folder.adapter.glob("*.safetensors"):
             shutil.copyfile(file, folder / file.name)
-        # PEFT wrote the base's path on this machine here; the export names the base instead.
-        config = read_json(source.folder.adapter / "adapter_config.json")
-        config["base_model_name_or_path"] = source.name
+        config = read_json(source.folder.adapter / CONFIG) | base_for_peft(source)
         text = json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
-        (folder / "adapter_config.json").write_text(text, encoding="utf-8")
+        (folder / CONFIG).write_text(text, encoding="utf-8")
         reference = json.dumps({"name": source.name, "files": source.base_files}, ensure_ascii=False, indent=2) + "\n"
         (folder / "base_model.json").write_text(reference, encoding="utf-8")
 
