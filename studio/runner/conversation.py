@@ -119,8 +119,12 @@ class Conversation:
         return self._chat is not None and self._pair == pair and not self._stale
 
     def begin_anew(self) -> None:
-        """Forget what was said. The models stay in memory, but for those of a checkpoint: there may be a newer one."""
+        """Forget what was said. The models stay in memory, but for those of a checkpoint."""
         self.turns = []
+        self.renew()
+
+    def renew(self) -> None:
+        """Load the models anew at the next question where a checkpoint answers for a run: there may be a newer one."""
         self._stale = self._chat is not None and bool(self._chat.note)
 
     def ask(self, pair: Pair, prompt: str, settings: ChatSettings, expected: str = "") -> Action:

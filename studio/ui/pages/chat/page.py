@@ -47,7 +47,7 @@ class ChatPage(Page):
         self.setAccessibleName(tr("Chat"))
         self._context = context
         self._shown: Path | None = None
-        self._training = self._arrived = False
+        self._training = self._working = self._memory_wanted = self._arrived = False
         self._known: KnownPrompt | None = None
         self.conversation = Conversation()
         self.files = ChatFiles(context, self, self.conversation)
@@ -136,6 +136,7 @@ class ChatPage(Page):
                 self.prompt.setPlainText(turn.prompt)
         self.problem.set(problem, "bad")
         self._show_state()
+        self._give_back()
         self._show_memory()
         self.reload()
 
@@ -212,12 +213,27 @@ class ChatPage(Page):
         self.transcript.setVisible(bool(self.conversation.turns))
 
     def _follow_training(self) -> None:
-        """Give the memory back when a training begins, which needs it."""
-        training = self._context.controller.running and not self._context.waits
+        """Give the memory back when a training begins or goes on; ask one that waits, or has ended, as it is now."""
+        controller = self._context.controller
+        training = controller.running and not self._context.waits
         begins, self._training = training and not self._training, training
-        if begins and self.conversation.chat is not None and not self._answering.running:
-            self._releasing.start(self.conversation.release)
+        working = controller.running and not controller.paused
+        rests, self._working = self._working and not working, working
+        if begins:
+            self._memory_wanted = True
+            self._give_back()
+        if rests:
+            self.conversation.renew()
+            self.reload()
         self._show_memory()
+
+    def _give_back(self) -> None:
+        """Give the memory to a training that wants it, once no answer is under way."""
+        if not self._memory_wanted or self._answering.running:
+            return
+        self._memory_wanted = False
+        if self.conversation.chat is not None:
+            self._releasing.start(self.conversation.release)
 
     def _newly_shown(self) -> Path | None:
         """Return the run of the other pages when it became another one; otherwise the choice here stands."""

@@ -209,6 +209,47 @@ def test_a_training_that_begins_gets_the_memory(
     controller.running = False
 
 
+def test_a_training_that_goes_on_during_an_answer_gets_the_memory_after_it(
+    page: ChatPage, qtbot: QtBot, chat: FakeChat, controller: FakeController, context: AppContext
+) -> None:
+    go_on = threading.Event()
+    chat.models[TUNED].before_token = lambda _place: go_on.wait(5) and None
+    controller.running = controller.paused = True
+    context.run_state_changed.emit()
+    page.prompt.setPlainText("Which colour?")
+    qtbot.keyClick(page.prompt, Qt.Key.Key_Return)
+    controller.paused = False
+    context.run_state_changed.emit()
+    assert not chat.closed
+    go_on.set()
+    qtbot.waitUntil(lambda: chat.closed)
+    assert page.transcript.views[0].tuned.text.toPlainText() == "It is red."
+    controller.running = False
+
+
+@pytest.mark.parametrize("rest", ["pause", "end"])
+def test_a_run_that_comes_to_rest_is_offered_and_asked_as_it_is_now(
+    page: ChatPage, qtbot: QtBot, chat: FakeChat, controller: FakeController, context: AppContext, rest: str
+) -> None:
+    controller.running = True
+    context.run_state_changed.emit()
+    ask(page, qtbot)
+    chat.note = "The run is under way; this is its checkpoint of update 3."
+    pair = page.choice.pair
+    assert pair is not None
+    assert page.conversation.holds(pair)
+    before = page.choice.run.count()
+    folder = context.runs_root / "20991231-new"
+    (folder / "adapter").mkdir(parents=True)
+    (folder / "config.toml").write_text("")
+    (folder / "state.json").write_text(json.dumps({"format": 1, "status": "finished", "created": 1, "model": {}}))
+    controller.paused, controller.running = rest == "pause", rest == "pause"
+    context.run_state_changed.emit()
+    assert not page.conversation.holds(pair)
+    qtbot.waitUntil(lambda: page.choice.run.count() == before + 1)
+    controller.running = False
+
+
 def test_without_a_run_the_page_says_what_to_do(context: AppContext, qtbot: QtBot) -> None:
     page = ChatPage(context)
     qtbot.addWidget(page)
