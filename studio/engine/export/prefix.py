@@ -69,15 +69,20 @@ class Prefix:
         return None if rendered is None else [*(self.ids if self.in_template else ()), *rendered]
 
 
+_given_up: set[str] = set()
+"""Templates that did not come to an end, or took too much memory, on one of our own conversations."""
+
+
 def render(tokenizer: PreTrainedTokenizerBase, conversation: Conversation, ask: bool) -> list[int] | None:
     """Return the tokens that a tokenizer's template makes of a conversation; None where it refuses it."""
     template = default_template(tokenizer)
-    if template is None:
+    if template is None or template in _given_up:
         return None
     try:
         job = conversation, [Wanted(len(conversation), ask)]
         text = templates.render(template, template_tokens(tokenizer), [job])[0][0]
     except ModelError:
+        _given_up.add(template)
         log.info("The chat template fails on a conversation of %d turns", len(conversation), exc_info=True)
         return None
     if isinstance(text, Refused):
