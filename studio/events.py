@@ -166,6 +166,32 @@ class MicroBatchShrunk(_Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MetersSampled(_Event):
+    """What the computer did at a moment of the run. None is what it does not tell, or does not have.
+
+    `step` is the place on the time line of attempted steps: 12.5 is halfway between the ends of steps 12 and 13.
+    `processor` and `gpu_use` are shares (0 to 1) of the time since the last question in which they worked, of all cores
+    together. Memory is in bytes, used by all programs; `process_memory` is what this process holds. `gpu_temperature`
+    is in degrees Celsius, `gpu_power` in watts. `gpu_throttle` are codes of why the GPU runs slower than it could:
+    power_limit, heat, heat_hardware, power_brake, hardware.
+    """
+
+    type: ClassVar[str] = "meters_sampled"
+    step: Annotated[float, Range(0, 2**53)]
+    processor: float | None = None
+    memory: int | None = None
+    memory_total: int | None = None
+    process_memory: int | None = None
+    gpu_memory: int | None = None
+    gpu_memory_total: int | None = None
+    gpu_use: float | None = None
+    gpu_temperature: float | None = None
+    gpu_power: float | None = None
+    gpu_power_limit: float | None = None
+    gpu_throttle: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NumericsStarted(_Event):
     """What the samples that follow are about.
 
@@ -426,6 +452,7 @@ RunEvent: TypeAlias = (
     | MemoryMeasured
     | MicroBatchShrunk
     | StepCompleted
+    | MetersSampled
     | NumericsStarted
     | NumericsSampled
     | EvaluationCompleted

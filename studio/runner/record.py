@@ -23,6 +23,7 @@ from studio.events import (
     EvaluationCompleted,
     KernelsChosen,
     MemoryMeasured,
+    MetersSampled,
     MicroBatchShrunk,
     NumericsSampled,
     NumericsStarted,
@@ -52,6 +53,8 @@ SPEED_WINDOW = 16
 OF_STEPS = ("loss", "grad_norm", "learning_rate", "update", "tokens", "supervised_tokens", "seconds")
 OF_SOME_STEPS = ("grad_scale", "grad_norm_clipped")
 OF_MEASUREMENTS = ("validation", "tokens_per_second", "retention", "perplexity", "base_perplexity", "kl")
+# Fields of `MetersSampled` that become series; their x are no whole steps.
+OF_METERS = ("processor", "memory", "process_memory", "gpu_use", "gpu_memory", "gpu_temperature", "gpu_power")
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ class RunState:
     kernels: str = ""
     memory: MemoryMeasured | None = None
     shrunk: MicroBatchShrunk | None = None
+    meters: MetersSampled | None = None
     peak_memory: int = 0
 
     @property
@@ -154,8 +158,9 @@ class RunRecord:
     def __init__(self, folder: RunFolder | None = None) -> None:
         self.folder = folder
         self.state = RunState()
-        self.series = {key: MetricSeries() for key in (*OF_STEPS, *OF_SOME_STEPS, *OF_MEASUREMENTS)}
+        self.series = {key: MetricSeries() for key in (*OF_STEPS, *OF_SOME_STEPS, *OF_MEASUREMENTS, *OF_METERS)}
         self.skips: list[int] = []
+        self.throttled: list[float] = []  # where the GPU was slowed down
         self.verdicts: list[OverflowDiagnosed] = []
         self.numerics: NumericsStarted | None = None
         self.first_sample = 0  # place of the first sample that `numerics` is about
@@ -228,6 +233,8 @@ class RunRecord:
                 self._set(shrunk=event)
             case StepCompleted():
                 self._step(event)
+            case MetersSampled():
+                self._metered(event)
             case EvaluationCompleted():
                 self._evaluated(event)
             case RetentionMeasured():
@@ -289,6 +296,7 @@ class RunRecord:
         for series in self.series.values():
             series.keep_until(event.step)
         self.skips = [step for step in self.skips if step <= event.step]
+        self.throttled = [step for step in self.throttled if step <= event.step]
         self.verdicts = [verdict for verdict in self.verdicts if verdict.step <= event.step]
         self.samples = [sample for sample in self.samples if sample.step <= event.step]
         self.answers = [answers for answers in self.answers if answers.step <= event.step]
@@ -356,6 +364,14 @@ class RunRecord:
             tokens_per_second=sum(s.tokens for s in self._recent) / recent_seconds if recent_seconds > 0 else None,
             eta_seconds=eta,
         )
+
+    def _metered(self, event: MetersSampled) -> None:
+        for key in OF_METERS:
+            if (value := getattr(event, key)) is not None:
+                self.series[key].append(event.step, value)
+        if event.gpu_throttle:
+            self.throttled.append(event.step)
+        self._set(meters=event)
 
     def _evaluated(self, event: EvaluationCompleted) -> None:
         self.series["validation"].append(event.step, event.loss)

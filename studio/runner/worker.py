@@ -17,6 +17,7 @@ from studio.engine.disk import is_disk_full, with_room
 from studio.errors import ConsentNeeded, NotResumed, RunFolderError, StudioError, is_out_of_memory
 from studio.events import (
     CheckpointSaved,
+    MetersSampled,
     ProgressReported,
     RunEvent,
     RunFailed,
@@ -28,6 +29,7 @@ from studio.events import (
 )
 from studio.i18n import tr
 from studio.runner.commands import listening
+from studio.runner.meters.sampler import Sampler
 from studio.runner.record import LogLine, Update
 from studio.runs import Journal, RunFolder, release_lock, remove_litter, take_lock
 from studio.runs.files import open_own
@@ -101,12 +103,16 @@ class _Reporter:
         self._begun = False
         self._journal: Journal | None = None
         self._step = 0
+        self._goes_on = False
+        self._device = ""
+        self._meters = Sampler()
 
     def open(self) -> None:
         """Take the run's lock and open its journal. Raises `RunFolderError`, `OSError`."""
         take_lock(self._folder.path)
         self._held = True
         self._begun = self._folder.read_state()["status"] == "created"
+        self._goes_on = not self._begun
         self._journal = Journal(self._folder.journal)
 
     def emit(self, event: RunEvent | ProgressReported) -> None:
@@ -116,14 +122,18 @@ class _Reporter:
             RunFolderError: the run folder is gone.
             OSError: the end of a run that finished cannot be written.
         """
+        if isinstance(event, StepCompleted):
+            self._step = event.step
+        self._tell_meters(event)
         if isinstance(event, ProgressReported):
             self._put(event)
             return
         self._begun = True
         if isinstance(event, RunStarted):  # by now it is known which half of a checkpoint was passed over
             remove_litter(self._folder.path.parent, own=self._folder.path)
-        if isinstance(event, StepCompleted):
-            self._step = event.step
+            self._device = event.device
+            if not self._goes_on:  # else the step is not known before the run goes on
+                self._meters.start(event.device)
         if isinstance(event, RunFinished):
             self._write(event)
             self._put(event)
@@ -131,6 +141,16 @@ class _Reporter:
             self._put(event)
             self._write(event)
         self._ended |= isinstance(event, RunFinished | RunFailed)
+
+    def _tell_meters(self, event: RunEvent | ProgressReported) -> None:
+        """Tell what was sampled since the last event; what was sampled in a pause is left out."""
+        if isinstance(event, RunResumed):
+            self._step = event.step
+            self._meters.go_back(event.step)
+            self._meters.start(self._device)
+        for sample in self._meters.take(self._step):
+            self._put(sample)
+            self._write(sample)
 
     def check_ended(self) -> None:
         """Raise `RuntimeError` where nobody was told how the run ended."""
@@ -153,7 +173,8 @@ class _Reporter:
                 self._journal.append(event)
 
     def close(self) -> None:
-        """Close the journal and give up the lock."""
+        """End the meters, close the journal and give up the lock."""
+        self._meters.close()
         if self._journal:
             with _kept_going():
                 self._journal.sync()
@@ -180,7 +201,7 @@ class _Reporter:
             ) from error
         except OSError as error:
             log.warning("The journal cannot be written now: %s", error)
-            wait = is_disk_full(error) and not isinstance(event, RunPaused | RunResumed | RunFailed)
+            wait = is_disk_full(error) and not isinstance(event, MetersSampled | RunPaused | RunResumed | RunFailed)
         try:
             if wait:
                 with_room(journal.flush, self._control, self.emit, self._step, until_stop=True)

@@ -18,6 +18,7 @@ from tests.screenshots.scripted import (
     scripted_events,
     scripted_record,
     scripted_runs,
+    with_meters,
     with_retention,
 )
 from tests.screenshots.windows import (
@@ -66,6 +67,24 @@ def page_laboratory_comparison() -> QWidget:
 def page_train() -> QWidget:
     """A run in the middle."""
     return train_window(scripted_record(with_retention(scripted_events())[:-2]), live=True)
+
+
+def page_train_meters() -> QWidget:
+    """A run in the middle, with the meters of a GPU."""
+    window = train_window(scripted_record(with_meters(with_retention(scripted_events()))[:-2]), live=True)
+    return _scrolled_down(window)
+
+
+def page_train_meters_of_a_processor() -> QWidget:
+    """The same without a GPU."""
+    return _scrolled_down(train_window(scripted_record(with_meters(scripted_events(), gpu=False)[:-2]), live=True))
+
+
+def _scrolled_down(window: MainWindow) -> MainWindow:
+    area = window.pages["train"].area  # type: ignore[attr-defined]
+    area.verticalScrollBar().setValue(area.verticalScrollBar().maximum())
+    settle(window.context)
+    return window
 
 
 def page_train_kept() -> MainWindow:

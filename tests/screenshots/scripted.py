@@ -13,6 +13,7 @@ from studio.events import (
     DataPrepared,
     EvaluationCompleted,
     MemoryMeasured,
+    MetersSampled,
     OverflowDiagnosed,
     PromptsAnswered,
     RetentionMeasured,
@@ -395,3 +396,34 @@ def _answered(step: int, update: int) -> PromptsAnswered:
         ],
         seconds=0.9,
     )
+
+
+def with_meters(events: list[RunEvent], *, gpu: bool = True) -> list[RunEvent]:
+    """The same run with meters, on a GPU of 24 GB that meets its power limit, or on a processor."""
+    chance, told = random.Random(3), list[RunEvent]()
+    for event in events:
+        told.append(event)
+        if not isinstance(event, StepCompleted) or event.step % 2:
+            continue
+        warm = 1 - math.exp(-event.step / 60)
+        card = {
+            "gpu_memory": int((7.6 + 0.5 * chance.random()) * 2**30),
+            "gpu_memory_total": 24 * 2**30,
+            "gpu_use": min(1.0, 0.93 + 0.07 * chance.random()),
+            "gpu_temperature": 41 + 36 * warm + chance.random(),
+            "gpu_power": 300 + 48 * warm + 6 * chance.random(),
+            "gpu_power_limit": 350.0,
+            "gpu_throttle": ["power_limit"] if 150 < event.step < 190 else [],
+        }
+        told.append(
+            MetersSampled(
+                time=event.time,
+                step=event.step + 0.5,
+                processor=(0.2 if gpu else 0.85) + 0.1 * chance.random(),
+                memory=int(9.1 * 2**30),
+                memory_total=32 * 2**30,
+                process_memory=int((1.2 + 0.2 * warm) * 2**30),
+                **(card if gpu else {}),  # type: ignore[arg-type]
+            )
+        )
+    return told

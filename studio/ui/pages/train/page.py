@@ -18,6 +18,7 @@ from studio.ui.pages.train.banner import EndBanner
 from studio.ui.pages.train.checkpoint import CheckpointLine
 from studio.ui.pages.train.figures import KeyFigures
 from studio.ui.pages.train.log import LogView
+from studio.ui.pages.train.meters import MeterStrip
 from studio.ui.pages.train.outcome import OutcomeWindow
 from studio.ui.pages.train.plots import RunPlots
 from studio.ui.place import open_dialog
@@ -38,6 +39,7 @@ class TrainPage(Page):
         self._context = context
         self.heading, self.about = ElidedLabel("", "heading"), ElidedLabel("", "muted")
         self.figures, self.plots = KeyFigures(), RunPlots()
+        self.meters = MeterStrip(self.plots.timeline)
         self.banner, self.log, self.progress = EndBanner(), LogView(), TaskProgress()
         self.checkpoint = CheckpointLine(context)
         self.outcome = OutcomeWindow(context, self)
@@ -74,6 +76,7 @@ class TrainPage(Page):
         self.plots.grad_norm.set_limit(config.training.max_grad_norm if config else 0.0)
         self.plots.retention.set_bound(config.retention.stop_below if config else 0.0)
         self.plots.show_record(record)
+        self.meters.show_record(record)
         self.outcome.show_record(record)
         self.log.show_record(record)
         self.refresh()
@@ -91,6 +94,7 @@ class TrainPage(Page):
         self._show_progress(record)
         self._show_run_state()
         self.plots.refresh(state.step, state.planned_updates)
+        self.meters.refresh()
         self.outcome.refresh()
         self.show_outcome.setVisible(self.outcome.has_content)
         self.log.refresh()
@@ -126,7 +130,7 @@ class TrainPage(Page):
         body = QWidget()
         title = hbox(self.heading, (self.about, 1), self.show_outcome, self.plots.controls, spacing=1.5)
         self.log.header.addWidget(self.checkpoint)
-        parts = (self.figures, self._progress_card, self.banner, (self.plots, 1), self.log)
+        parts = (self.figures, self._progress_card, self.banner, (self.plots, 1), self.meters, self.log)
         vbox(title, *parts, spacing=1.5, margins=(2, 1.5, 2, 1), parent=body)
         self.area = scrolled(body)
         # The log has its place in the layout one turn of the event loop after it was opened.

@@ -1,0 +1,1 @@
+"""What the computer does while a run trains: processor, memory and GPU."""
