@@ -100,14 +100,14 @@ def memory_is_short(device: torch.device) -> bool:
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back memory that is held without being used: by torch on a GPU, by the C library on Linux."""
+    """Give back memory that is held without being used: by torch on a GPU, and by the C library on Linux."""
     import torch
 
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
-    elif trim := getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None:
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None:
         trim(0)
 
 

@@ -220,11 +220,15 @@ def export(
     A run that ended before its result was saved, or whose result is damaged, is exported as its newest checkpoint has
     it, and the result says so.
     """
+    from studio.engine.device import release_memory, resolve_device
     from studio.engine.export.run import export_run
     from studio.engine.training.result import restore_result
 
-    restored = restore_result(folder, progress)
-    return dataclasses.replace(export_run(folder, target, dtype, out, progress), restored=restored)
+    try:
+        restored = restore_result(folder, progress)
+        return dataclasses.replace(export_run(folder, target, dtype, out, progress), restored=restored)
+    finally:
+        release_memory(resolve_device("cpu"))
 
 
 def push_export(folder: Path, repository: str, progress: Progress = no_progress, *, private: bool = True) -> str:

@@ -85,6 +85,14 @@ def _work(
             reporter.fail(error)
         finally:
             reporter.close()
+            _release_memory()
+
+
+def _release_memory() -> None:
+    """Give back what training held: the window stays open, and an export or another program may need it."""
+    from studio.engine.device import release_memory, resolve_device
+
+    release_memory(resolve_device("auto"))
 
 
 class _Reporter:

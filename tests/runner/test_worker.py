@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+import torch
 
 from studio.config import RunConfig, parse_config
 from studio.engine import disk
@@ -283,3 +286,19 @@ def test_a_link_or_a_pipe_in_a_strangers_run_is_never_written(watched: Watched, 
     (failed,) = (update for update in watched.told if isinstance(update, RunFailed))
     assert failed.sentence.endswith("events.jsonl cannot be read or written: it is not a regular file.")
     assert precious.read_text() == "mine"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc keeps freed memory so that it can be asked for")
+def test_memory_that_training_held_is_given_back(watched: Watched) -> None:
+    held: list[torch.Tensor] = []
+
+    def leave_holes(emit: Callable[[RunEvent], None]) -> None:
+        pieces = [torch.zeros(2**14) for _ in range(4000)]  # 64 KiB each: they come from the heap
+        held.append(pieces.pop())  # so that the C library cannot give the heap's end back by itself
+        pieces.clear()
+        emit(FINISHED)
+
+    process = psutil.Process()
+    before = process.memory_info().rss
+    watched.run(leave_holes)
+    assert process.memory_info().rss - before < 50 * 2**20
