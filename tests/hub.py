@@ -277,3 +277,14 @@ def local_hub(repositories: Repositories, folder: Path, monkeypatch: pytest.Monk
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@contextmanager
+def hub_to_push_to(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
+    """Serve an empty hub, whose token is in the keyring of the tests."""
+    with local_hub({}, folder, monkeypatch) as hub:
+        monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "tests.keyring_of_tests.Keyring")
+        monkeypatch.setenv("STUDIO_TEST_KEYRING", str(folder / "keyring.json"))
+        monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")  # a storage of its own, which the hub of the tests has not
+        (folder / "keyring.json").write_text(f'{{"Finetune Studio {hub.address}": "hf_secret"}}', encoding="utf-8")
+        yield hub

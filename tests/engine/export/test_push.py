@@ -11,18 +11,14 @@ from studio.engine.control import no_progress
 from studio.engine.export.certificate import Certificate, Check, fingerprint_files
 from studio.engine.export.push import push_export
 from studio.errors import Cancelled, ExportError
-from tests.hub import LocalHub, local_hub
+from tests.hub import LocalHub, hub_to_push_to
 
 FILES = {"config.json": b"{}", "model.safetensors": bytes(5000), "README.md": b"---\nlicense: mit\n---\nA card.\n"}
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LocalHub]:
-    with local_hub({}, tmp_path, monkeypatch) as found:
-        monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "tests.keyring_of_tests.Keyring")
-        monkeypatch.setenv("STUDIO_TEST_KEYRING", str(tmp_path / "keyring.json"))
-        monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")  # a storage of its own, which the hub of the tests has not
-        (tmp_path / "keyring.json").write_text(f'{{"Finetune Studio {found.address}": "hf_secret"}}', encoding="utf-8")
+    with hub_to_push_to(tmp_path, monkeypatch) as found:
         yield found
 
 
