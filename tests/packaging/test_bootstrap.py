@@ -32,12 +32,12 @@ def bootstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)  # where dataclasses look for their annotations
+    monkeypatch.syspath_prepend(SCRIPT.parent)  # where Python finds the modules beside a script
     spec.loader.exec_module(module)
     monkeypatch.delenv(INDEX_VARIABLE, raising=False)
     monkeypatch.setattr(cards, "look", lambda: WITHOUT_CARD)
-    monkeypatch.setattr(module, "VENV", tmp_path / ".venv")
-    monkeypatch.setattr(module, "STAMP", tmp_path / ".venv" / "installed.json")
+    monkeypatch.setattr(module.environment, "VENV", tmp_path / ".venv")
+    monkeypatch.setattr(module.environment, "STAMP", tmp_path / ".venv" / "installed.json")
     return module
 
 
@@ -68,9 +68,15 @@ class Programs:
 @pytest.fixture
 def programs(bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Programs:
     monkeypatch.setattr(sys, "platform", "linux")
-    found = Programs(bootstrap.VENV)
-    monkeypatch.setattr(bootstrap, "call", found)
+    found = Programs(bootstrap.environment.VENV)
+    stand_in(bootstrap, monkeypatch, found)
     return found
+
+
+def stand_in(bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, call: Callable[..., int]) -> None:
+    """Let every module of the set-up call this in place of programs."""
+    for module in (bootstrap, bootstrap.environment, sys.modules["system_packages"]):
+        monkeypatch.setattr(module, "call", call)
 
 
 def test_an_old_python_is_refused_in_one_sentence_that_names_both_versions(bootstrap: ModuleType) -> None:
@@ -89,7 +95,7 @@ def ensure(bootstrap: ModuleType) -> Callable[..., None]:
     def ensure(*extras: str, machine: Machine = WITHOUT_CARD) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cards, "look", lambda: machine)
-            bootstrap.ensure_environment(extras, bootstrap.choose_torch(False, None, None))
+            bootstrap.environment.ensure_environment(extras, bootstrap.choose_torch(False, None, None))
 
     return ensure
 
@@ -108,7 +114,7 @@ def test_everything_but_torch_is_installed_by_its_sums_and_the_project_without_a
     assert torch == programs.torch_installs()[0]
     assert {"--require-hashes", "--no-deps"} <= set(everything)
     assert {"--no-index", "--no-deps", "--no-build-isolation"} <= set(project)
-    assert project[-2:] == ["--editable", str(bootstrap.ROOT)]
+    assert project[-2:] == ["--editable", str(bootstrap.environment.ROOT)]
     assert programs.locked() == [["run", "test"]]
 
 
@@ -122,10 +128,10 @@ def test_asking_for_more_extras_keeps_those_that_are_there(programs: Programs, e
 def test_an_interrupted_install_is_done_again(
     bootstrap: ModuleType, programs: Programs, ensure: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bootstrap, "call", Programs(bootstrap.VENV, failing=("pip install",)))
+    stand_in(bootstrap, monkeypatch, Programs(bootstrap.environment.VENV, failing=("pip install",)))
     with pytest.raises(bootstrap.SetupError, match="installation failed"):
         ensure()
-    monkeypatch.setattr(bootstrap, "call", programs)
+    stand_in(bootstrap, monkeypatch, programs)
     ensure()
     assert len(programs.locked()) == 1
 
@@ -133,16 +139,16 @@ def test_an_interrupted_install_is_done_again(
 def test_changed_constraints_call_for_a_new_install(bootstrap: ModuleType, tmp_path: Path) -> None:
     constraints = tmp_path / "constraints.txt"
     constraints.write_text("torch==2.13.0\n")
-    before = bootstrap.fingerprint(constraints)
+    before = bootstrap.environment.fingerprint(constraints)
     constraints.write_text("torch==2.14.0\n")
-    assert bootstrap.fingerprint(constraints) != before
+    assert bootstrap.environment.fingerprint(constraints) != before
 
 
 @pytest.mark.parametrize("text", ["", "not json", json.dumps({"fingerprint": "another", "extras": []})])
 def test_a_damaged_or_foreign_stamp_counts_as_not_installed(bootstrap: ModuleType, tmp_path: Path, text: str) -> None:
     stamp = tmp_path / "installed.json"
     stamp.write_text(text)
-    assert bootstrap.installed(stamp, "this") is None
+    assert bootstrap.environment.installed(stamp, "this") is None
 
 
 def test_programs_are_where_each_system_keeps_them(bootstrap: ModuleType) -> None:
@@ -176,7 +182,7 @@ def test_without_a_display_run_names_the_headless_command(
     last = capsys.readouterr().out.splitlines()[-1]
     assert "no display" in last
     assert last.endswith("finetune-studio train CONFIG.toml")
-    assert programs.commands[-1][-2:] == ["studio", "starter"]
+    assert [command[-2] for command in programs.commands[-2:]] == ["studio", "--train"]
 
 
 def test_run_fetches_the_starter_and_then_opens_the_window(
@@ -185,14 +191,19 @@ def test_run_fetches_the_starter_and_then_opens_the_window(
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(bootstrap, "ensure_system_packages", lambda _: "")
     assert bootstrap.main(["run"]) == 0
-    assert [command[-1] for command in programs.commands[-2:]] == ["starter", "studio"]
+    starter, self_test, window = programs.commands[-3:]
+    assert starter[-1] == "starter"
+    assert self_test[-3:-1] == ["doctor", "--train"]
+    assert window[-1] == "studio"
+    assert bootstrap.main(["run"]) == 0
+    assert [command[-1] for command in programs.commands[-2:]] == ["starter", "studio"]  # tried the first time only
 
 
 def test_every_check_runs_even_if_the_first_fails(
     bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    programs = Programs(bootstrap.VENV, failing=("ruff check",))
-    monkeypatch.setattr(bootstrap, "call", programs)
+    programs = Programs(bootstrap.environment.VENV, failing=("ruff check",))
+    stand_in(bootstrap, monkeypatch, programs)
     monkeypatch.setattr(bootstrap, "ensure_system_packages", lambda _: "")
     assert bootstrap.main(["test"]) == 1
     checks = [Path(command[0]).stem for command in programs.commands[-len(bootstrap.CHECKS) :]]
@@ -211,8 +222,9 @@ def test_all_checks_passing_is_success(
 def complete(bootstrap: ModuleType, programs: Programs, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A Linux system with apt-get that lacks nothing but what a test names; nobody is root there unless told."""
     lacking: set[str] = set()
-    monkeypatch.setattr(bootstrap, "loads", lambda library: library not in lacking)
-    monkeypatch.setattr(bootstrap, "has_font", lambda language: language not in lacking)
+    system = sys.modules["system_packages"]
+    monkeypatch.setattr(system, "loads", lambda library: library not in lacking)
+    monkeypatch.setattr(system, "has_font", lambda language: language not in lacking)
     monkeypatch.setattr("shutil.which", lambda program: None if program in lacking else f"/usr/bin/{program}")
 
     def but_for(*names: str, root: bool = False) -> None:
@@ -277,7 +289,7 @@ def test_a_missing_library_keeps_the_window_closed(
     monkeypatch.setenv("DISPLAY", ":0")
     assert bootstrap.main(["run"]) == 1
     assert "libxcb-cursor.so.0" in capsys.readouterr().out
-    assert programs.commands[-1][-1] == "starter"
+    assert programs.commands[-1][-1] != "studio"
 
 
 def test_a_missing_chinese_font_is_named_and_the_window_opens_all_the_same(
@@ -295,7 +307,7 @@ def test_a_missing_chinese_font_is_named_and_the_window_opens_all_the_same(
 
 
 def test_the_loader_finds_what_is_there_and_not_what_is_not(bootstrap: ModuleType) -> None:
-    assert not bootstrap.loads("libno-such-library.so.7")
+    assert not sys.modules["system_packages"].loads("libno-such-library.so.7")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="fontconfig is how Linux finds fonts")
@@ -305,11 +317,11 @@ def test_the_loader_finds_what_is_there_and_not_what_is_not(bootstrap: ModuleTyp
 )
 def test_a_font_is_there_when_the_window_would_find_one(bootstrap: ModuleType, language: str, system: str) -> None:
     families = QFontDatabase.families(QFontDatabase.WritingSystem[system])
-    assert bootstrap.has_font(language) is bool(families)
+    assert sys.modules["system_packages"].has_font(language) is bool(families)
 
 
 def test_the_script_needs_the_standard_library_alone() -> None:
-    command = [sys.executable, "-I", "-S", str(SCRIPT), "--help"]
+    command = [sys.executable, "-E", "-S", str(SCRIPT), "--help"]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     assert "run" in finished.stdout
@@ -325,7 +337,10 @@ def test_torch_comes_alone_from_its_own_index_and_before_everything_else(
     torch, *rest = [command for command in programs.commands if "install" in command]
     assert torch[-4:] == ["--no-deps", "--extra-index-url", f"{DEFAULT_INDEX}/cu126", "torch==2.13.0+cu126"]
     assert DEFAULT_INDEX not in " ".join(word for command in rest for word in command)
-    assert rest[0][-2:] == [str(bootstrap.CONSTRAINTS), "torch==2.13.0+cu126"]  # its libraries, which no file lists
+    assert rest[0][-2:] == [
+        str(bootstrap.environment.CONSTRAINTS),
+        "torch==2.13.0+cu126",
+    ]  # its libraries, which no file lists
 
 
 def test_an_nvidia_card_brings_the_gpu_extra_and_a_computer_without_does_not(
@@ -419,9 +434,9 @@ def test_choice_and_size_are_said_before_anything_is_downloaded(
             return super().__call__(command)
 
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(bootstrap, "call", Listening(bootstrap.VENV))
+    stand_in(bootstrap, monkeypatch, Listening(bootstrap.environment.VENV))
     monkeypatch.setattr(cards, "look", lambda: OLD_DRIVER)
-    bootstrap.ensure_environment((), bootstrap.choose_torch(False, None, None))
+    bootstrap.environment.ensure_environment((), bootstrap.choose_torch(False, None, None))
     assert "NVIDIA GeForce RTX 4090 (8.9); NVIDIA driver 550.54.15" in said_before[0]
     assert "CUDA 12.6 build of torch 2.13.0 is taken: it uses NVIDIA GeForce RTX 4090" in said_before[0]
     assert f"It comes from {DEFAULT_INDEX}/cu126." in said_before[0]
@@ -457,21 +472,22 @@ def test_without_pytorchs_index_pips_own_serves_where_it_can(
     goes_on: bool,
 ) -> None:
     monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(bootstrap, "call", Programs(bootstrap.VENV, failing=("--extra-index-url",)))
+    fetch = Programs(bootstrap.environment.VENV, failing=("--extra-index-url",))
     plan = bootstrap.Plan(Build(tag, 0), "https://nowhere.example")
     if goes_on:
-        assert bootstrap.install_torch(Path("python"), plan) == ["cuda"]
+        assert bootstrap.environment.install_torch(lambda *words: fetch([*words]), plan) == ["cuda"]
         assert "pip's own index is asked instead, for its build of about 2.7 GB" in capsys.readouterr().out
     else:
         with pytest.raises(bootstrap.SetupError, match=rf"2\.13\.0\+{tag} .* mirror with --torch-index URL .* --cpu"):
-            bootstrap.install_torch(Path("python"), plan)
+            bootstrap.environment.install_torch(lambda *words: fetch([*words]), plan)
 
 
 def test_a_silent_program_is_spoken_for_until_it_speaks(
     bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The program waits, silent, until it was spoken for twice; then it ends."""
-    monkeypatch.setattr(bootstrap, "PATIENCE", 0.01)
+    """The program waits, silent, until it was spoken for; then it ends."""
+    programs = sys.modules["programs"]
+    monkeypatch.setattr(programs, "PATIENCE", 0.01)
     said: list[str] = []
     free = iter(range(90_000_000_000, 0, -30_000_000))
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=next(free)))
@@ -479,13 +495,16 @@ def test_a_silent_program_is_spoken_for_until_it_speaks(
 
     def say(text: str) -> None:
         said.append(text)
-        if len([line for line in said if "disk taken" in line]) == 2:
+        if "received" in text:
             end.touch()
 
-    monkeypatch.setattr(bootstrap, "say", say)
-    program = f"print('begins', flush=True)\nimport os\nwhile not os.path.exists({str(end)!r}): pass\nprint('ends')"
-    assert bootstrap.call([sys.executable, "-c", f"{program}\nraise SystemExit(3)"], aloud=True) == 3
+    monkeypatch.setattr(programs, "say", say)
+    lines = ["print('begins')", "print('Progress 500000 of 2000000', flush=True)", "import os"]
+    lines += [f"while not os.path.exists({str(end)!r}): pass", "print('ends')", "raise SystemExit(3)"]
+    assert bootstrap.call([sys.executable, "-c", "\n".join(lines)], aloud=str(tmp_path)) == 3
     assert {"begins", "ends"} <= set(said)
+    assert not [line for line in said if line.startswith("Progress")]
+    assert [line for line in said if "0.5 of 2.0 MB received" in line]
     assert "0.03 GB of disk taken" in next(line for line in said if "disk taken" in line)
 
 
@@ -498,7 +517,7 @@ def test_a_large_download_does_not_go_through_the_systems_temporary_folder(
         seen.append((environment["TMPDIR"], Path(environment["TMPDIR"]).is_dir()))
         return 0
 
-    monkeypatch.setattr(bootstrap, "call", call)
-    bootstrap.pip_install(Path("python"), "torch")
-    assert seen == [(str(bootstrap.VENV / "tmp"), True)]
-    assert not (bootstrap.VENV / "tmp").exists()
+    stand_in(bootstrap, monkeypatch, call)
+    bootstrap.environment.pip(Path("python"), "install", "torch")
+    assert seen == [(str(bootstrap.environment.VENV / "tmp"), True)]
+    assert not (bootstrap.environment.VENV / "tmp").exists()
