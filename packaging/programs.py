@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 4.0  # seconds without a word before the progress is told
+PATIENCE = 2.5  # seconds without a word before the progress is told
 PROGRESS = re.compile(r"Progress (\d+) of (\d+)")  # what pip writes with --progress-bar raw
 
 

@@ -7,7 +7,8 @@ import dataclasses
 import importlib.metadata
 import platform
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from studio import __version__
 from studio.commands.console import Commands, Console, add_command
@@ -17,6 +18,10 @@ from studio.paths import default_runs_root
 from studio.runner import actions
 from studio.text.numbers import size_text
 
+if TYPE_CHECKING:
+    from studio.runner.self_test import SelfTest
+
+PICTURE = "self-test.png"
 LIBRARIES = (
     "torch",
     "transformers",
@@ -34,13 +39,51 @@ LIBRARIES = (
 
 
 def add_to(commands: Commands) -> None:
-    add_command(commands, "doctor", tr("hardware, libraries, and what will work here"), _examine)
+    parser = add_command(commands, "doctor", tr("hardware, libraries, and what will work here"), _examine)
+    parser.add_argument(
+        "--train",
+        nargs="?",
+        type=Path,
+        const=Path(PICTURE),
+        metavar="PICTURE.png",
+        help=tr("train the starter model for 20 seconds, and draw its losses into a picture (default: {file})").format(
+            file=PICTURE
+        ),
+    )
 
 
 def _examine(args: argparse.Namespace, console: Console) -> int:
+    if args.train is not None:
+        return _train(args.train.absolute(), console)
     values = findings()
     console.result(values, "\n".join(_lines(values)))
     return 0
+
+
+def _train(path: Path, console: Console) -> int:
+    """Try a training, and draw what it did; a system without Qt's libraries goes without the picture."""
+    from studio.runner.self_test import self_test
+
+    found = self_test(console.progress)
+    picture = _draw(found, path, console)
+    lines = [found.sentence]
+    if picture:
+        lines.append(tr("Its losses are drawn in {path}.").format(path=path))
+    values = {"passed": found.passed, "steps": found.record.state.step, "first": found.first, "last": found.last}
+    console.result({**values, "sentence": found.sentence, "picture": str(path) if picture else None}, "\n".join(lines))
+    return 0 if found.passed else 1
+
+
+def _draw(found: SelfTest, path: Path, console: Console) -> bool:
+    try:
+        from studio.ui.self_test_picture import save_self_test
+    except ImportError as error:
+        if (error.name or "").startswith("studio"):
+            raise
+        console.note(tr("The picture cannot be drawn: {reason}.").format(reason=error))
+        return False
+    save_self_test(found, path)
+    return True
 
 
 def findings() -> dict[str, Any]:
