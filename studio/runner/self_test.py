@@ -117,7 +117,7 @@ def judge(record: RunRecord) -> SelfTest:
     if state.status not in ("stopped", "finished"):
         return SelfTest(record=record, passed=False, sentence=state.sentence or tr("The run ended without a reason."))
     if len(losses) < FEWEST:
-        words = tr("Training works here, but it made only {steps} steps: too few to see the loss fall.")
+        words = tr("Training works here, but too slowly to see the loss fall; steps in that time: {steps}.")
         return SelfTest(record=record, passed=True, sentence=words.format(steps=len(losses)))
     third = max(1, len(losses) // 3)
     first, last = float(losses[:third].mean()), float(losses[-third:].mean())

@@ -201,6 +201,13 @@ COMMANDS = (
         for key, name in LANGUAGES.items()
     ),
     Command(
+        name="self_test",
+        menu="help",
+        title=gettext_noop("Self-&test …"),
+        tooltip=gettext_noop("Train the starter model for 20 seconds, and see whether its loss falls."),
+        icon="check",
+    ),
+    Command(
         name="about",
         menu="help",
         title=gettext_noop("&About Finetune Studio"),

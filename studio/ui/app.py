@@ -109,6 +109,7 @@ def fill(window: MainWindow, model: str = "", data: str = "") -> None:
     window.setup.set_tables(first_tables(window.context.settings, model, data))
     window.prepare_pages()
     window.continuing.look()
+    window.offer_self_test()
 
 
 @contextmanager

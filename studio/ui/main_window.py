@@ -176,6 +176,7 @@ class MainWindow(QMainWindow):
             "cluster": self._show_cluster,
             "open_run_folder": self._open_run_folder,
             "export": partial(self.go_to, "export"),
+            "self_test": self._self_test,
             "about": self._about,
         }
         handlers |= {f"page_{name}": partial(self.go_to, name) for name in PAGES}
@@ -319,6 +320,22 @@ class MainWindow(QMainWindow):
         self._commands.deleteLater()
         self._build()
         self.setup.set_tables(tables)
+
+    def offer_self_test(self) -> None:
+        """Offer the self-test the first time that the window is opened."""
+        if not self.context.settings.self_test_offered:
+            self.context.settings.self_test_offered = True
+            words = tr("New here? The self-test trains the starter model for 20 seconds and shows what came of it.")
+            self.banner.show_sentence(words, "note", self.actions_by_name["self_test"])
+
+    def _self_test(self) -> None:
+        from studio.ui.dialogs.self_test import SelfTestDialog  # with pyqtgraph, when it is first needed
+
+        if self.context.controller.running:
+            self._show_message(tr("A run is under way; stop it before the self-test."))
+            return
+        self.banner.hide()
+        open_dialog(SelfTestDialog(self.context, self))
 
     def _about(self) -> None:
         from studio.ui.dialogs.about import About

@@ -20,6 +20,7 @@ from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
 SIZE = (900, 420)
+SMOOTHED = 2  # steps: a self-test has few
 
 
 class SelfTestPicture(QWidget):
@@ -32,6 +33,7 @@ class SelfTestPicture(QWidget):
         state = found.record.state
         about = (state.model, state.method, state.precision, state.device)
         self.chart = LossChart(Timeline(self))
+        self.chart.set_window(SMOOTHED)
         self.chart.show_record(found.record)
         self.chart.timeline.restart(state.step, state.step)
         words = tr("{facts}; the loss of each step and its mean").format(facts=tr(", ").join(filter(None, about)))
@@ -53,8 +55,6 @@ def save_self_test(found: SelfTest, path: Path) -> None:
     picture = SelfTestPicture(found)
     picture.column.setContentsMargins(*4 * (theme.space(2),))
     picture.resize(*SIZE)
-    picture.ensurePolished()
-    picture.show()
+    picture.column.activate()
     picture.chart.draw()
     save_picture(picture, path, tr("Self-test"))
-    picture.close()

@@ -59,6 +59,15 @@ class Settings:
         self._store.setValue("theme", choice)
 
     @property
+    def self_test_offered(self) -> bool:
+        """Whether the window has offered the self-test."""
+        return self._text("self_test_offered") == "yes"
+
+    @self_test_offered.setter
+    def self_test_offered(self, offered: bool) -> None:
+        self._store.setValue("self_test_offered", "yes" if offered else "no")
+
+    @property
     def screen(self) -> str:
         """The screen that the window was on when it was closed; empty at first."""
         return self._text("screen")

@@ -1,0 +1,108 @@
+"""The self-test in the window: offered once, its picture and verdict, Cancel, and a run that stands in its way."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from studio.engine.control import Progress
+from studio.errors import ModelError
+from studio.events import RunFinished, StepCompleted
+from studio.runner.record import RunRecord
+from studio.runner.self_test import SelfTest
+from studio.ui.dialogs import self_test
+from studio.ui.dialogs.self_test import SelfTestDialog
+from studio.ui.main_window import MainWindow
+
+
+def _found() -> SelfTest:
+    record = RunRecord()
+    for number in range(1, 9):
+        record.apply(
+            StepCompleted(
+                step=number,
+                update=number,
+                epoch=1.0,
+                loss=3.0 / number,
+                learning_rate=1e-3,
+                grad_norm=1.0,
+                grad_scale=None,
+                skipped=False,
+                tokens=8,
+                supervised_tokens=4,
+                micro_batches=1,
+                seconds=0.1,
+            )
+        )
+    record.apply(
+        RunFinished(
+            status="stopped",
+            step=8,
+            update=8,
+            trainable_parameters=1,
+            total_parameters=2,
+            adapter_bytes=1,
+            peak_memory=1,
+            seconds=1.0,
+        )
+    )
+    return SelfTest(record=record, passed=True, sentence="Training works here.", first=3.0, last=0.4)
+
+
+def _open(window: MainWindow) -> SelfTestDialog:
+    window.actions_by_name["self_test"].trigger()
+    dialog = window.findChild(SelfTestDialog)
+    assert isinstance(dialog, SelfTestDialog)
+    return dialog
+
+
+def test_the_first_window_offers_it_and_the_second_does_not(
+    window: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(self_test, "self_test", lambda _: _found())
+    window.offer_self_test()
+    assert "self-test" in window.banner.text
+    assert window.banner.button.text() == "Self-test …"
+    qtbot.mouseClick(window.banner.button, Qt.MouseButton.LeftButton)
+    assert window.banner.text == ""
+    dialog = window.findChild(SelfTestDialog)
+    assert isinstance(dialog, SelfTestDialog)
+    qtbot.waitUntil(lambda: dialog.picture is not None)
+    window.offer_self_test()
+    assert window.banner.text == ""
+
+
+def test_it_shows_verdict_and_losses(window: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(self_test, "self_test", lambda _: _found())
+    dialog = _open(window)
+    qtbot.waitUntil(lambda: dialog.picture is not None)
+    assert dialog.picture.verdict.text == "Training works here."
+    assert len(dialog.picture.chart.raw.series) == 8
+    assert dialog.progress.isHidden()
+    assert dialog.again.isEnabled()
+
+
+def test_it_can_be_given_up_and_done_again(window: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    def held(progress: Progress) -> SelfTest:
+        while True:
+            progress("training", 3, 20)
+
+    monkeypatch.setattr(self_test, "self_test", held)
+    dialog = _open(window)
+    qtbot.mouseClick(dialog.progress.cancel, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dialog.verdict.text == "Cancelled.")
+    monkeypatch.setattr(self_test, "self_test", lambda _: _found())
+    qtbot.mouseClick(dialog.again, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dialog.picture is not None)
+
+
+def test_why_it_could_not_be_done_is_said(window: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: Progress) -> SelfTest:
+        raise ModelError("The starter model could not be downloaded.")
+
+    monkeypatch.setattr(self_test, "self_test", fails)
+    dialog = _open(window)
+    qtbot.waitUntil(lambda: dialog.verdict.level == "bad")
+    assert dialog.verdict.text == "The starter model could not be downloaded."
+    assert dialog.again.isEnabled()
