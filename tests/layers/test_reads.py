@@ -64,6 +64,7 @@ DIRECT: dict[str, tuple[int, str]] = {
     "files.py": (3, "the safe readers themselves"),
     "runner/laboratory.py": (1, SHIPPED),
     "runner/process.py": (1, SYSTEM),
+    "runner/self_test.py": (1, SHIPPED),
     "runs/files.py": (2, "`open_own`, which writes, and a folder, for fsync"),
     "runs/lock.py": (3, "a folder, for its lock, and files of the operating system"),
     "runs/tail.py": (1, NO_WAIT),
