@@ -177,9 +177,9 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def save_model(folder: Path, *, seed: int = 0) -> Path:
+def save_model(folder: Path, *, seed: int = 0, width: int = 32) -> Path:
     """A tiny Chat model as an ordinary folder; return the folder."""
-    model = llama(seed=seed)
+    model = llama(seed=seed, width=width)
     model.config.eos_token_id = 2
     model.generation_config.eos_token_id = 2
     model.save_pretrained(folder)

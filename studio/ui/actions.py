@@ -72,6 +72,14 @@ COMMANDS = (
         icon="save",
     ),
     Command(
+        name="presets",
+        menu="file",
+        title=gettext_noop("&Presets …"),
+        tooltip=gettext_noop("Take settings for a goal, or keep those of the Setup page under a name."),
+        shortcut="Ctrl+T",
+        icon="setup",
+    ),
+    Command(
         name="runs_folder",
         menu="file",
         title=gettext_noop("Change the &runs folder …"),

@@ -161,6 +161,7 @@ class MainWindow(QMainWindow):
         handlers: dict[str, Callable[[], object]] = {
             "open_configuration": self._open_configuration,
             "save_configuration": self._save_configuration,
+            "presets": self._choose_preset,
             "runs_folder": self._choose_runs_folder,
             "laboratory": self._open_laboratory,
             "quit": self.close,
@@ -190,6 +191,10 @@ class MainWindow(QMainWindow):
     def _save_configuration(self) -> None:
         self.go_to("setup")
         self.setup.save_configuration()
+
+    def _choose_preset(self) -> None:
+        self.go_to("setup")
+        self.setup.choose_preset()
 
     def _undo(self, step: Callable[[QUndoStack], None]) -> None:
         """Take a change of the Setup page back, or make it again, in sight."""

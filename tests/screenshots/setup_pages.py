@@ -25,6 +25,7 @@ from studio.ui import job
 from studio.ui.dialogs import precision_probe
 from studio.ui.dialogs.method_comparison import MethodComparison
 from studio.ui.dialogs.precision_probe import PrecisionProbe
+from studio.ui.dialogs.presets import PresetsDialog
 from studio.ui.main_window import MainWindow
 from tests.screenshots import scripted_setup
 from tests.screenshots.windows import (
@@ -259,6 +260,17 @@ def page_memory_remedy_taken() -> QWidget:
     )
     window.context.progressed.emit()
     return window
+
+
+def page_presets() -> QWidget:
+    """What a preset would change, before it is applied."""
+    window = setup_window({"name": "lora"})
+    window.setup.data.add({"path": str(resource("samples", "fine-tuning-en.jsonl"))})
+    window.setup.choose_preset()
+    dialog = window.setup.findChild(PresetsDialog)
+    assert dialog is not None
+    dialog.list.setCurrentRow(2)
+    return opened(window, dialog)
 
 
 def page_precision_probe() -> QWidget:

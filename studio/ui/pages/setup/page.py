@@ -24,6 +24,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.dialogs.comparison import ComparisonDialog
 from studio.ui.dialogs.method_comparison import MethodComparison
 from studio.ui.dialogs.precision_probe import PrecisionProbe
+from studio.ui.dialogs.presets import PresetsDialog
 from studio.ui.forms.form import Form
 from studio.ui.forms.row import share_mnemonics
 from studio.ui.job import Job
@@ -144,6 +145,17 @@ class SetupPage(Page):
             return
         self._open(MethodComparison(self._context, info, config, self.method.tables(), self), self.method)
 
+    def choose_preset(self) -> None:
+        """Offer settings for a goal, and show the ones that the user takes."""
+        found = self.model.found
+        template = None if found is None else "" if found.has_template else found.recommended_template
+        dialog = PresetsDialog(self.tables(), template, self)
+        dialog.taken.connect(self._take_preset)
+        open_dialog(dialog)
+
+    def _take_preset(self, tables: dict[str, Any], title: str) -> None:
+        self.replace(tables, tr("take the preset {title}").format(title=title))
+
     def _open(self, dialog: ComparisonDialog, card: MethodCard | PrecisionCard) -> None:
         """Open a comparison; the card gets the choice that is taken."""
         dialog.taken.connect(card.take)
@@ -205,11 +217,15 @@ class SetupPage(Page):
             tr("Add to the queue"), "quiet", "add", tr("Train this configuration after the runs before it")
         )
         self.enqueue.clicked.connect(self.enqueue_requested)
+        self.presets = push_button(
+            tr("Presets …"), "quiet", "setup", tr("Settings for a goal: quick look, style, knowledge, classification …")
+        )
+        self.presets.clicked.connect(self.choose_preset)
         opening = push_button(tr("Open configuration …"), "quiet", "folder")
         opening.clicked.connect(self.open_configuration)
         saving = push_button(tr("Save configuration …"), "quiet", "save")
         saving.clicked.connect(self.save_configuration)
-        return hbox((words, 1), self.enqueue, opening, saving)
+        return hbox((words, 1), self.presets, self.enqueue, opening, saving)
 
     def _connect(self) -> None:
         for card in self.cards:
