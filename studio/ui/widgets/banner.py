@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QFrame, QWidget
+from PySide6.QtWidgets import QFrame, QPushButton, QWidget
 
 from studio.i18n import tr
 from studio.ui.actions import without_key
@@ -22,12 +22,9 @@ class Banner(QFrame):
         self._verdict = Verdict()
         close = icon_button("remove", tr("Dismiss"))
         close.clicked.connect(self.hide)
-        self.button = push_button("", "plain")
-        self._action: QAction | None = None
-        self.button.clicked.connect(self._act)
-        middle = Qt.AlignmentFlag.AlignVCenter
-        parts = (self._verdict, 1, middle), (self.button, 0, middle), (close, 0, Qt.AlignmentFlag.AlignTop)
-        hbox(*parts, spacing=1.5, margins=(3, 0.75, 1.5, 0.75), parent=self)
+        self.button: QPushButton | None = None
+        parts = (self._verdict, 1, Qt.AlignmentFlag.AlignVCenter), (close, 0, Qt.AlignmentFlag.AlignTop)
+        self._row = hbox(*parts, spacing=1.5, margins=(3, 0.75, 1.5, 0.75), parent=self)
         self.hide()
 
     @property
@@ -37,14 +34,11 @@ class Banner(QFrame):
     def show_sentence(self, sentence: str, level: Level = "bad", action: QAction | None = None) -> None:
         """Say something else; a button does what `action` does."""
         self._verdict.set(sentence, level)
-        self._action = action
-        self.button.setVisible(action is not None)
+        if self.button is not None:
+            self.button.deleteLater()
+            self.button = None
         if action is not None:
-            self.button.setText(without_key(action.text()))
-            self.button.setAccessibleName(self.button.text())
-            self.button.setToolTip(action.toolTip())
+            self.button = push_button(without_key(action.text()), "plain", tooltip=action.toolTip())
+            self.button.clicked.connect(action.trigger)
+            self._row.insertWidget(1, self.button, 0, Qt.AlignmentFlag.AlignVCenter)
         self.show()
-
-    def _act(self) -> None:
-        if self._action is not None:
-            self._action.trigger()

@@ -63,6 +63,7 @@ def test_the_first_window_offers_it_and_the_second_does_not(
     monkeypatch.setattr(self_test, "self_test", lambda _: _found())
     window.offer_self_test()
     assert "self-test" in window.banner.text
+    assert window.banner.button is not None
     assert window.banner.button.text() == "Self-test …"
     qtbot.mouseClick(window.banner.button, Qt.MouseButton.LeftButton)
     assert window.banner.text == ""
