@@ -171,13 +171,21 @@ COMMANDS = (
         icon="queue",
     ),
     Command(
+        name="copy_line",
+        menu="run",
+        title=gettext_noop("Copy the command &line"),
+        tooltip=gettext_noop("Put a line on the clipboard that trains with the present configuration in a terminal."),
+        shortcut="Ctrl+Shift+G",
+        icon="copy",
+        rule=True,
+    ),
+    Command(
         name="cluster",
         menu="run",
         title=gettext_noop("Train on several &GPUs …"),
         tooltip=gettext_noop("See the present configuration as a Slurm script and as a torchrun line."),
         shortcut="Ctrl+G",
         icon="copy",
-        rule=True,
     ),
     Command(
         name="open_run_folder",

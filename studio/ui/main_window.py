@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 from studio.config import RunConfig, read_config
 from studio.errors import StudioError
 from studio.i18n import LANGUAGES, tr
+from studio.runner.command_line import keep_configuration, train_line
 from studio.runner.continuing import LeftRuns
 from studio.runner.numerics import remedied
 from studio.runs import RunFolder
@@ -174,6 +175,7 @@ class MainWindow(QMainWindow):
             "continue": self._continue,
             "enqueue": self._enqueue,
             "queue": self._show_queue,
+            "copy_line": self._copy_line,
             "cluster": self._show_cluster,
             "open_run_folder": self._open_run_folder,
             "export": partial(self.go_to, "export"),
@@ -252,6 +254,17 @@ class MainWindow(QMainWindow):
 
         dialog = QueueDialog(self.context, self)
         open_dialog(dialog)
+
+    def _copy_line(self) -> None:
+        """Put the line that trains with the present configuration on the clipboard."""
+        try:
+            file = keep_configuration(self.setup.config())
+        except StudioError as error:
+            self._show_message(str(error))
+            return
+        theme.application().clipboard().setText(train_line(file, self.context.runs_root))
+        words = tr("The command line is on the clipboard. The configuration that it names is {file}.")
+        self.banner.show_sentence(words.format(file=file), "good")
 
     def _show_cluster(self) -> None:
         """Show the present configuration as commands for more than one GPU."""

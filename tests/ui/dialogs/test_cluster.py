@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,21 @@ def test_an_incomplete_configuration_is_refused_with_the_reason(window: MainWind
     window.actions_by_name["cluster"].trigger()
     assert window.findChild(ClusterDialog) is None
     assert "data.sources" in window.banner.text
+
+
+def test_the_plain_command_line_is_copied_with_one_key_and_trains_with_what_is_shown(
+    ready: MainWindow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FINETUNE_STUDIO_HOME", str(tmp_path / "a home"))
+    ready.actions_by_name["copy_line"].trigger()
+    words = shlex.split(theme.application().clipboard().text())
+    assert words[-4:] == ["train", words[-3], "--runs", str(ready.context.runs_root)]
+    assert read_config(Path(words[-3])) == ready.setup.config()
+    assert words[-3] in ready.banner.text
+
+
+def test_a_line_for_an_incomplete_configuration_is_refused(window: MainWindow) -> None:
+    theme.application().clipboard().setText("before")
+    window.actions_by_name["copy_line"].trigger()
+    assert "data.sources" in window.banner.text
+    assert theme.application().clipboard().text() == "before"
