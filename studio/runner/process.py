@@ -106,8 +106,8 @@ class Follower:
     Args:
         queue: takes the updates, in order; the last one is an end of the run in any case.
         process: the process, where this one started it: only then its exit status can be known.
-        restarts: the run may go on after it failed, because one of several processes died. Its failure is told when
-            they all have ended.
+        restarts: this one started `torchrun`. The run may go on after it failed, because one of several processes
+            died: its failure is told when they all have ended. So it is where the lock of the run names a `torchrun`.
         from_start: begin with the first event of the journal; otherwise with the next one.
         leaves_alone: the run is another's; nothing in its folder is changed.
     """
@@ -184,7 +184,8 @@ class Follower:
             except ValueError as error:
                 log.warning("A line of %s is left out: %s", self._folder.journal, error)
                 continue
-            self._failed = event if self._restarts and isinstance(event, RunFailed) else None
+            failed = event if isinstance(event, RunFailed) else None
+            self._failed = failed if failed and (self._restarts or self._folder.comes_again) else None
             self._ended = isinstance(event, RunFinished | RunFailed) and not self._failed
             if not self._failed:
                 self._queue.put(event)

@@ -184,7 +184,7 @@ class RunRecord:
             record.apply(event)
         with suppress(OSError):  # there is none
             record.log.extend(read_tail(folder.log, LOG_BYTES).decode("utf-8", errors="replace").splitlines())
-        if not record.state.ended:
+        if not record.state.ended or (record.state.status == "failed" and folder.comes_again):
             # A journal without an end belongs to a run that another process trains, or that was cut off.
             state = folder.read_state()
             record._set(status=state["status"], sentence=state.get("error", ""))

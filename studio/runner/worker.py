@@ -31,7 +31,7 @@ from studio.i18n import tr
 from studio.runner.commands import listening
 from studio.runner.meters.sampler import Sampler
 from studio.runner.record import LogLine, Update
-from studio.runs import Journal, RunFolder, release_lock, remove_litter, take_lock
+from studio.runs import Journal, RunFolder, may_come_again, release_lock, remove_litter, take_lock
 from studio.runs.files import open_own
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class _Reporter:
     """
 
     def __init__(self, folder: RunFolder, control: Control, put: Callable[[Update], None]) -> None:
-        self._ended = False
+        self._ended = self._failed = False
         self._folder = folder
         self._control = control
         self._put = put
@@ -170,7 +170,7 @@ class _Reporter:
         asks = isinstance(error.__cause__, ConsentNeeded)
         event = RunFailed(step=self._step, sentence=_sentence(error), needs_consent=asks)
         self._put(event)
-        self._ended = True
+        self._ended = self._failed = True
         log.error("The run failed", exc_info=error)
         if not self._begun or isinstance(error, NotResumed):
             return  # another process trains this run, or it ended before and could not be continued: it is as it was
@@ -181,14 +181,14 @@ class _Reporter:
                 self._journal.append(event)
 
     def close(self) -> None:
-        """End the meters, close the journal and give up the lock."""
+        """End the meters, close the journal, and give up the lock unless `torchrun` may start again what failed."""
         self._meters.close()
         if self._journal:
             with _kept_going():
                 self._journal.sync()
             with _kept_going():
                 self._journal.close()
-        if self._held:
+        if self._held and not (self._failed and may_come_again()):
             with _kept_going():
                 release_lock(self._folder.path)
 

@@ -4,7 +4,7 @@ from studio.runs.files import sync_folder, write_atomically
 from studio.runs.folder import UNDER_WAY, RunFolder, Status, create_run, list_runs, open_run
 from studio.runs.journal import Journal, read_journal, without_lost
 from studio.runs.litter import draft_name, remove_drafts, remove_litter
-from studio.runs.lock import Holder, holder_of, inherit_lock, read_lock, release_lock, take_lock
+from studio.runs.lock import Holder, holder_of, inherit_lock, may_come_again, read_lock, release_lock, take_lock
 from studio.runs.read import read_base
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "holder_of",
     "inherit_lock",
     "list_runs",
+    "may_come_again",
     "open_run",
     "read_base",
     "read_journal",

@@ -102,8 +102,15 @@ class RunFolder:
         holder = read_lock(self.path)
         return holder is not None and holder.presence != "dead"
 
+    @property
+    def comes_again(self) -> bool:
+        """Whether `torchrun` trains this run, and starts it again where it fails."""
+        holder = read_lock(self.path)
+        return holder is not None and holder.comes_again
+
     def read_state(self) -> dict[str, Any]:
-        """Return state.json. A run that is said to be under way and that no process trains was interrupted.
+        """Return state.json. A run that is said to be under way and that no process trains was interrupted; one that
+        failed and that `torchrun` starts again is under way.
 
         Raises:
             RunFolderError: state.json is missing or damaged.
@@ -115,6 +122,8 @@ class RunFolder:
             raise RunFolderError(tr("The state.json in {path} names no known status.").format(path=self.path))
         if state["status"] in UNDER_WAY and not self.held:
             state["status"] = "interrupted"
+        elif state["status"] == "failed" and self.comes_again:
+            state["status"] = "running"
         return state
 
     def write_state(self, status: Status, **details: Any) -> None:

@@ -1,6 +1,7 @@
 """The lock of a run folder (DESIGN.md 3.3): which process trains the run, and whether it is still there.
 
 A run whose state says that it runs, and whose process is gone, was interrupted. No run is started twice.
+`torchrun` starts a process that dies again: as long as `torchrun` lives, the run is not over.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -34,23 +35,42 @@ class Holder:
         started: when it started, in the words of its system: another process with the same number differs in it.
             Empty where the process was gone already.
         host: the name of its computer.
+        torchrun: the number of the `torchrun` that starts it again where it dies; 0 where none does.
+        torchrun_started: when that started.
     """
 
     process: int
     started: str
     host: str
+    torchrun: int = field(default=0, compare=False)
+    torchrun_started: str = field(default="", compare=False)
 
     @property
     def presence(self) -> Presence:
-        """Whether the process is alive; elsewhere: on another computer, of which nothing can be known here."""
+        """Whether the process is alive, or can come again; elsewhere: on another computer, of which nothing can be
+        known here.
+        """
         if self.host != platform.node():
             return "elsewhere"
-        return "alive" if self.started and self.started == _start_of(self.process) else "dead"
+        return "alive" if _lives(self.process, self.started) or self.comes_again else "dead"
+
+    @property
+    def comes_again(self) -> bool:
+        """Whether a `torchrun` of this computer lives that may start the process again."""
+        here = self.torchrun != 0 and self.host == platform.node()
+        return here and _lives(self.torchrun, self.torchrun_started)
 
 
 def holder_of(process: int) -> Holder:
     """Describe a process of this computer by its number."""
     return Holder(process, _start_of(process), platform.node())
+
+
+def _this_process() -> Holder:
+    me = holder_of(os.getpid())
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return me
+    return replace(me, torchrun=os.getppid(), torchrun_started=_start_of(os.getppid()))
 
 
 def read_lock(folder: Path) -> Holder | None:
@@ -59,10 +79,11 @@ def read_lock(folder: Path) -> Holder | None:
     try:
         with open_regular(path) as file:
             values = json.loads(file.read(4096))
-        holder = Holder(values["process"], values["started"], values["host"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        holder = Holder(**{one.name: values[one.name] for one in fields(Holder) if one.name in values})
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
-    known = type(holder.process) is int and isinstance(holder.started, str) and isinstance(holder.host, str)
+    numbers, words = (holder.process, holder.torchrun), (holder.started, holder.host, holder.torchrun_started)
+    known = all(type(one) is int for one in numbers) and all(isinstance(one, str) for one in words)
     return holder if known else None
 
 
@@ -70,17 +91,18 @@ def take_lock(folder: Path, holder: Holder | None = None) -> None:
     """Let a process, this one unless told otherwise, be the one that trains the run.
 
     A process may take its own lock again, and may hand it over to another process (`holder`). The lock of a process
-    that is gone is taken over.
+    that is gone is taken over, and so is that of the process in whose place `torchrun` started this one.
 
     Raises:
         RunFolderError: another process trains the run, or the lock cannot be written.
     """
-    me = holder_of(os.getpid())
+    me = _this_process()
     holder = holder or me
     try:
         with one_at_a_time(folder):
             present = read_lock(folder)
-            if present not in (None, me, holder) and present.presence != "dead":
+            free = present in (None, me, holder) or present.presence == "dead" or _in_place_of(present, me)
+            if present and not free:
                 raise RunFolderError(_taken(folder, present))
             write_atomically(folder / LOCK, json.dumps(asdict(holder)) + "\n")
     except OSError as error:
@@ -105,7 +127,7 @@ def inherit_lock(folder: Path) -> None:
             and present.presence == "alive"
             and present.process in {one.pid for one in psutil.Process().parents()}
         ):
-            write_atomically(folder / LOCK, json.dumps(asdict(holder_of(os.getpid()))) + "\n")
+            write_atomically(folder / LOCK, json.dumps(asdict(_this_process())) + "\n")
 
 
 def release_lock(folder: Path) -> None:
@@ -116,6 +138,16 @@ def release_lock(folder: Path) -> None:
     """
     if read_lock(folder) == holder_of(os.getpid()):
         (folder / LOCK).unlink(missing_ok=True)
+
+
+def may_come_again() -> bool:
+    """Return whether `torchrun` starts this process again if it ends with an error."""
+    count, most = (int(os.environ.get(f"TORCHELASTIC_{name}", "0")) for name in ("RESTART_COUNT", "MAX_RESTARTS"))
+    return count < most
+
+
+def _in_place_of(before: Holder, now: Holder) -> bool:
+    return before.comes_again and (before.torchrun, before.torchrun_started) == (now.torchrun, now.torchrun_started)
 
 
 def _taken(folder: Path, holder: Holder) -> str:
@@ -146,6 +178,10 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(opened)
+
+
+def _lives(process: int, started: str) -> bool:
+    return started != "" and started == _start_of(process)
 
 
 def _start_of(process: int) -> str:

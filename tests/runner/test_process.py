@@ -210,17 +210,21 @@ def test_a_run_on_all_gpus_outlives_the_window_and_the_death_of_a_process(
     first.until(RunPaused)
     folder = first.controller.folder
     assert folder is not None
+    again = Watched(Controller(attended=True))
+    again.controller.attach(RunFolder(folder.path))
+    again.until(RunPaused)
     _rank_1(folder).kill()
-    assert first.until(RunResumed).restarted
-    assert not any(isinstance(update, RunFailed) for update in first.updates)
+    for window in (first, again):
+        assert window.until(RunResumed).restarted
+        assert not any(isinstance(update, RunFailed | RunInterrupted) for update in window.updates)
     first.controller.pause()
     first.until(RunPaused)
     first.controller.detach()
 
-    again = Watched(Controller(attended=True))
-    again.controller.attach(RunFolder(folder.path))
     again.controller.resume()
     assert again.until(RunFinished).status == "finished"
+    assert not any(isinstance(update, RunFailed | RunInterrupted) for update in again.updates)
+    assert again.record.state.status == "finished"
     assert again.controller.join(20)
     assert folder.read_state()["status"] == "finished"
     thread = watch(config, tmp_path / "thread", "thread")

@@ -20,7 +20,8 @@ from studio.engine import disk
 from studio.engine.control import Control
 from studio.errors import NotResumed, TrainingError
 from studio.events import CheckpointSaved, RunEvent, RunFailed, RunFinished, RunPaused, RunResumed
-from studio.runner.record import LogLine, Update
+from studio.runner.controller import Controller
+from studio.runner.record import LogLine, RunRecord, Update
 from studio.runner.worker import resume_training, run_training
 from studio.runs import RunFolder, create_run, holder_of, read_journal, read_lock, release_lock, take_lock
 
@@ -237,6 +238,32 @@ def test_the_lock_is_free_when_the_run_has_ended(watched: Watched) -> None:
     watched.run(train)
     assert held == [True]
     assert not watched.folder.held
+
+
+def test_who_watches_a_run_that_torchrun_starts_again_hears_no_failure_before_its_end(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(emit: Callable[[RunEvent], None]) -> None:
+        raise TrainingError("Process 1 is gone.")
+
+    release_lock(watched.folder.path)
+    for name, value in (("RUN_ID", "x"), ("MAX_RESTARTS", "1"), ("RESTART_COUNT", "0")):
+        monkeypatch.setenv(f"TORCHELASTIC_{name}", value)  # and the process that started this one is `torchrun`
+    watched.run(fail)
+    record = RunRecord.of_folder(watched.folder)
+    assert (record.state.status, record.grows) == ("running", True)
+    controller = Controller()
+    controller.attach(watched.folder)
+    assert not controller.join(1.2)
+    assert not any(isinstance(update, RunFailed) for update in controller.poll())
+
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    watched.run(fail)  # for good
+    assert controller.join(30)
+    (failed,) = (update for update in controller.poll() if isinstance(update, RunFailed))
+    assert failed.sentence == "Process 1 is gone."
+    assert not watched.folder.held
+    assert watched.folder.read_state()["status"] == "failed"
 
 
 def test_an_ended_run_that_cannot_be_continued_stays_as_it_was(

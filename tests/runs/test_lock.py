@@ -80,8 +80,47 @@ def test_a_run_on_another_computer_is_running_and_left_alone(folder: RunFolder) 
         take_lock(folder.path)
 
 
+@posix
+def test_a_run_that_torchrun_starts_again_is_under_way_as_long_as_torchrun_lives(
+    folder: RunFolder, other: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torchrun = holder_of(other.pid)
+    by_torchrun = {"torchrun": torchrun.process, "torchrun_started": torchrun.started}
+    dead = dataclasses.replace(holder_of(ME), started="gone", **by_torchrun)
+    (folder.path / "lock").write_text(json.dumps(dataclasses.asdict(dead)))
+    assert folder.read_state()["status"] == "running"
+    folder.write_state("failed")
+    assert folder.read_state()["status"] == "running"
+    with pytest.raises(RunFolderError, match=f"number {ME}"):
+        take_lock(folder.path)
+
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    with monkeypatch.context() as here:
+        here.setattr(os, "getppid", lambda: other.pid)
+        take_lock(folder.path)  # in place of the one that died
+    other.kill()
+    other.wait()
+    assert folder.read_state()["status"] == "failed"
+    assert folder.held  # `torchrun` is gone, and this process trains on
+    release_lock(folder.path)
+    assert not folder.held
+
+
+@posix
+def test_a_lock_of_torchrun_outlives_nobody(folder: RunFolder, other: subprocess.Popen[bytes]) -> None:
+    torchrun = holder_of(other.pid)
+    by_torchrun = {"torchrun": torchrun.process, "torchrun_started": torchrun.started}
+    dead = dataclasses.replace(holder_of(ME), started="gone", **by_torchrun)
+    (folder.path / "lock").write_text(json.dumps(dataclasses.asdict(dead)))
+    other.kill()
+    other.wait()
+    assert folder.read_state()["status"] == "interrupted"
+    take_lock(folder.path)
+
+
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"process": "1", "started": "", "host": ""}', '{"process": 1}', "[" * 4000, "\0" * 9000]
+    "text",
+    ["", "{", "[]", '{"process": "1", "started": "", "host": ""}', '{"process": 1}', "7", "[" * 4000, "\0" * 9000],
 )
 def test_a_damaged_lock_is_none(folder: RunFolder, text: str) -> None:
     (folder.path / "lock").write_text(text)
