@@ -521,3 +521,56 @@ def test_a_large_download_does_not_go_through_the_systems_temporary_folder(
     bootstrap.environment.pip(Path("python"), "install", "torch")
     assert seen == [(str(bootstrap.environment.VENV / "tmp"), True)]
     assert not (bootstrap.environment.VENV / "tmp").exists()
+
+
+# --- mirror, proxy, bundle ---------------------------------------------------------------------------------------
+
+
+def test_mirror_and_proxy_reach_pip_and_the_hub(
+    bootstrap: ModuleType, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap.os, "environ", {})
+    assert bootstrap.main(["install", "--index-url", "https://mirror.example/simple", "--proxy", "http://p:1"]) == 0
+    assert bootstrap.os.environ["PIP_INDEX_URL"] == "https://mirror.example/simple"
+    assert {bootstrap.os.environ[name] for name in ("PIP_PROXY", "HTTPS_PROXY", "HTTP_PROXY")} == {"http://p:1"}
+
+
+def test_a_download_that_fails_names_the_options_for_mirror_and_proxy(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    stand_in(bootstrap, monkeypatch, Programs(bootstrap.environment.VENV, failing=("--require-hashes",)))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    assert bootstrap.main(["install"]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert "--index-url URL" in last
+    assert "--proxy URL" in last
+
+
+def test_at_a_terminal_mirror_and_proxy_are_asked_for_and_tried(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap.os, "environ", {})
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    answers = iter(["https://mirror.example/simple", ""])
+    monkeypatch.setattr("builtins.input", lambda _: next(answers))
+    tried: list[str] = []
+
+    def act(_: object) -> int:
+        tried.append(bootstrap.os.environ.get("PIP_INDEX_URL", ""))
+        if len(tried) == 1:
+            raise bootstrap.environment.DownloadError("It did not come.")
+        return 0
+
+    monkeypatch.setattr(bootstrap, "act", act)
+    assert bootstrap.main(["install"]) == 0
+    assert tried == ["", "https://mirror.example/simple"]
+
+
+def test_a_bundle_that_exists_already_is_not_written_over(
+    bootstrap: ModuleType, programs: Programs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bundle").mkdir()
+    assert bootstrap.main(["bundle", str(tmp_path / "bundle.tar"), "--cpu"]) == 1
+    assert f"There is something at {tmp_path / 'bundle'} already" in capsys.readouterr().out
+    assert programs.commands == []
