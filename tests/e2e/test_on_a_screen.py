@@ -14,7 +14,10 @@ from PySide6.QtGui import QImage
 from tests.e2e.screen import NO_SCREEN, SIZE, can_make_screen, virtual_screen
 
 HERE = Path(__file__).parent
-TESTS = {"test_real_window.py": ("real-setup", "real-train", "real-export"), "test_overflow.py": ("real-overflow",)}
+TESTS = {
+    "test_real_window.py": ("real-setup", "real-train", "real-export", "real-chat"),
+    "test_overflow.py": ("real-overflow",),
+}
 
 
 @pytest.mark.skipif(not can_make_screen(), reason=NO_SCREEN)
