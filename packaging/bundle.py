@@ -113,6 +113,7 @@ def finish(folder: Path, torch: str) -> Bundle:
 
 def copy_program(folder: Path, names: Iterable[str] = PROGRAM) -> None:
     """Copy the program as it stands in this project, without what Python has compiled."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         source, target = ROOT / name, folder / name
         if source.is_dir():
