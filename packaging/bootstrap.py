@@ -125,8 +125,9 @@ def install(plan: Plan) -> Path:
     """
     first = not environment.STAMP.exists()
     python = environment.ensure_environment((), plan)
-    if call([str(python), "-m", "studio", "starter"]) == 0 and first:
-        call([str(python), "-m", "studio", "doctor", "--train", str(environment.VENV / PICTURE)])
+    aloud = "" if sys.stderr.isatty() else str(environment.VENV)  # a terminal has a progress bar
+    if call([str(python), "-m", "studio", "starter"], aloud=aloud) == 0 and first:
+        call([str(python), "-m", "studio", "doctor", "--train", str(environment.VENV / PICTURE)], aloud=aloud)
     return python
 
 

@@ -19,7 +19,6 @@ MIME = "application/x-finetune-studio"
 ENTRY = f"""\
 [Desktop Entry]
 Type=Application
-Version=1.5
 Name=Finetune Studio
 GenericName=Language model fine-tuning
 GenericName[zh_CN]=语言模型微调
@@ -28,7 +27,7 @@ Comment[zh_CN]=在自己的电脑上微调语言模型，并看清发生了什�
 Exec={NAME} %f
 Icon={NAME}
 Terminal=false
-Categories=Science;ArtificialIntelligence;Development;
+Categories=Science;ArtificialIntelligence;
 Keywords=fine-tuning;language model;LoRA;LLM;training;
 StartupNotify=true
 StartupWMClass={NAME}

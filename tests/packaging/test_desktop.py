@@ -1,0 +1,168 @@
+"""What the installers for Linux bring beside the program: description, desktop entry, icons, MIME type, launcher."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import platformdirs
+import pytest
+from PySide6.QtGui import QImage
+
+from studio import __version__
+
+ROOT = Path(__file__).parents[2]
+SPACE = "{http://www.freedesktop.org/standards/shared-mime-info}"
+
+
+@pytest.fixture(autouse=True)
+def _beside_the_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "packaging")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Everything that the Debian package installs."""
+    import deb
+
+    deb.write_root(tmp_path / "root", __version__)
+    return tmp_path / "root"
+
+
+def test_the_package_names_version_size_and_every_library_of_qt(root: Path) -> None:
+    from system_packages import QT_LIBRARIES
+
+    lines = (root / "DEBIAN" / "control").read_text(encoding="utf-8").splitlines()
+    fields = dict(line.split(": ", 1) for line in lines if not line.startswith(" "))
+    assert fields["Package"] == "finetune-studio"
+    assert fields["Version"] == __version__
+    assert int(fields["Installed-Size"]) > 1000
+    depends = fields["Depends"].split(", ")
+    assert {"python3 (>= 3.11)", "python3-venv", "python3-tk", *QT_LIBRARIES.values()} <= set(depends)
+
+
+def test_the_package_brings_the_program_and_starts_it(root: Path) -> None:
+    program = root / "usr" / "lib" / "finetune-studio"
+    for name in ("studio/cli.py", "resources/icons/app.svg", "packaging/launch.py", "packaging/locked/run.txt"):
+        assert (program / name).is_file()
+    launcher = root / "usr" / "bin" / "finetune-studio"
+    assert os.access(launcher, os.X_OK)
+    assert "/usr/lib/finetune-studio/packaging/launch.py" in launcher.read_text(encoding="utf-8")
+    assert not list(root.rglob("__pycache__"))
+
+
+def test_the_icon_is_there_in_every_size_and_as_a_drawing(root: Path) -> None:
+    import desktop
+
+    theme = root / "usr" / "share" / "icons" / "hicolor"
+    for size in desktop.ICON_SIZES:
+        image = QImage(str(theme / f"{size}x{size}" / "apps" / "finetune-studio.png"))
+        assert (image.width(), image.height()) == (size, size)
+        assert image.pixelColor(size // 2, size // 8).alpha() == 255  # it is drawn
+        assert image.pixelColor(0, 0).alpha() == 0  # round corners
+    assert (theme / "scalable" / "apps" / "finetune-studio.svg").is_file()
+
+
+def test_the_desktop_entry_is_valid_and_opens_our_files(root: Path) -> None:
+    file = root / "usr" / "share" / "applications" / "finetune-studio.desktop"
+    text = file.read_text(encoding="utf-8")
+    assert "Exec=finetune-studio %f\n" in text
+    assert "application/x-finetune-studio;" in text
+    if validator := shutil.which("desktop-file-validate"):
+        checked = subprocess.run([validator, str(file)], capture_output=True, text=True, check=False)
+        assert checked.stdout == ""
+
+
+def test_the_mime_type_is_a_toml_file_of_its_own_name(root: Path) -> None:
+    tree = ElementTree.parse(root / "usr" / "share" / "mime" / "packages" / "finetune-studio.xml")
+    (kind,) = tree.getroot()
+    assert kind.get("type") == "application/x-finetune-studio"
+    parents = [parent.get("type") for parent in kind.findall(f"{SPACE}sub-class-of")]
+    assert "application/toml" in parents
+    assert [glob.get("pattern") for glob in kind.findall(f"{SPACE}glob")] == ["*.finetune.toml"]
+
+
+def test_the_manual_page_can_be_read(root: Path) -> None:
+    page = gzip.decompress((root / "usr" / "share" / "man" / "man1" / "finetune-studio.1.gz").read_bytes()).decode()
+    assert page.startswith(".TH FINETUNE-STUDIO 1")
+
+
+# --- the first start ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="XDG_DATA_HOME")
+@pytest.mark.parametrize("variables", [{}, {"XDG_DATA_HOME": "/data"}])
+def test_the_environment_is_made_in_the_programs_own_folder(
+    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import launch
+
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert launch.data_folder("linux", variables) == platformdirs.user_data_path("finetune-studio", appauthor=False)
+
+
+def test_another_folder_may_be_named() -> None:
+    import launch
+
+    assert launch.data_folder("linux", {"FINETUNE_STUDIO_HOME": "/elsewhere"}) == Path("/elsewhere")
+
+
+@pytest.fixture
+def launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Starts the program with everything recorded in place of run; `ready` says whether the environment is there."""
+    import environment
+    import launch
+
+    seen = SimpleNamespace(commands=[], windows=0, ready=False, status=0)
+
+    def run(command: list[str], **_: object) -> SimpleNamespace:
+        seen.commands.append(command)
+        return SimpleNamespace(returncode=seen.status)
+
+    def window() -> int:
+        seen.windows += 1
+        return seen.status
+
+    monkeypatch.setitem(sys.modules, "setup_window", SimpleNamespace(main=window))
+    monkeypatch.setattr(environment, "ready", lambda: seen.ready)
+    monkeypatch.setattr(launch.subprocess, "run", run)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setenv("FINETUNE_STUDIO_ENVIRONMENT", str(tmp_path))
+    seen.main = launch.main
+    return seen
+
+
+def test_a_start_from_the_desktop_shows_the_window_that_installs(launched: SimpleNamespace) -> None:
+    assert launched.main([]) == 0
+    assert launched.windows == 1
+    assert [Path(command[0]).stem for command in launched.commands] == ["finetune-studio"]
+
+
+def test_a_command_installs_with_words_and_then_runs(launched: SimpleNamespace) -> None:
+    assert launched.main(["runs", "--json"]) == 0
+    first, second = launched.commands
+    assert Path(first[1]).name == "bootstrap.py"
+    assert second[1:] == ["runs", "--json"]
+    assert launched.windows == 0
+
+
+def test_a_finished_environment_starts_at_once(launched: SimpleNamespace) -> None:
+    launched.ready = True
+    assert launched.main([]) == 0
+    assert launched.windows == 0
+    assert len(launched.commands) == 1
+
+
+def test_an_installation_that_was_given_up_starts_nothing(launched: SimpleNamespace) -> None:
+    launched.status = 1
+    assert launched.main([]) == 1
+    assert launched.commands == []
