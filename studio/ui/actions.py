@@ -17,12 +17,13 @@ MENUS = {
     "file": gettext_noop("&File"),
     "edit": gettext_noop("&Edit"),
     "run": gettext_noop("&Run"),
+    "training": gettext_noop("&While a run trains"),
     "view": gettext_noop("&View"),
     "theme": gettext_noop("&Theme"),
     "language": gettext_noop("&Language"),
     "help": gettext_noop("&Help"),
 }
-_INSIDE = {"theme": "view", "language": "view"}
+_INSIDE = {"training": "run", "theme": "view", "language": "view"}
 PAGES = {
     "setup": gettext_noop("Setup"),
     "train": gettext_noop("Train"),
@@ -42,6 +43,7 @@ class Command:
         menu: a key of `MENUS`; title and tooltip are translated when shown.
         group: of the commands of one group, one is checked.
         rule: a line is drawn above it in its menu.
+        switch: it is on or off.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Command:
     icon: str = ""
     group: str = ""
     rule: bool = False
+    switch: bool = False
 
 
 COMMANDS = (
@@ -204,6 +207,31 @@ COMMANDS = (
         shortcut="Ctrl+E",
         icon="export",
     ),
+    Command(
+        name="notify",
+        menu="training",
+        title=gettext_noop("Tell me when it &ends"),
+        tooltip=gettext_noop(
+            "Show a message of the desktop when a run has ended or needs you, and this window is not in front."
+        ),
+        switch=True,
+    ),
+    Command(
+        name="keep_awake",
+        menu="training",
+        title=gettext_noop("&Keep the computer awake"),
+        tooltip=gettext_noop(
+            "Keep the computer from going to sleep by itself while a run trains. While it is paused it may sleep."
+        ),
+        switch=True,
+    ),
+    Command(
+        name="show_progress",
+        menu="training",
+        title=gettext_noop("Show progress in the task &bar"),
+        tooltip=gettext_noop("Show how far the run is on the icon in the task bar, where a Linux desktop has that."),
+        switch=True,
+    ),
     *(
         Command(name=f"page_{name}", menu="view", title=title, shortcut=f"Ctrl+{number}", icon=name, group="page")
         for number, (name, title) in enumerate(PAGES.items(), start=1)
@@ -254,6 +282,7 @@ def build_actions(bar: QMenuBar, owner: QObject, handlers: Mapping[str, Callable
     for command in COMMANDS:
         actions[command.name] = action = _build(command, owner)
         action.triggered.connect(lambda _=False, run=handlers[command.name]: run())
+        action.setCheckable(command.switch)
         if command.group:
             action.setCheckable(True)
             groups.setdefault(command.group, QActionGroup(owner)).addAction(action)

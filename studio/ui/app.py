@@ -29,6 +29,7 @@ from studio.runner import actions
 from studio.runner.signals import on_signals
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
+from studio.ui.desktop.presence import Presence
 from studio.ui.language import speak
 from studio.ui.main_window import MainWindow
 from studio.ui.plain_text import PlainText
@@ -65,10 +66,12 @@ def main(model: str = "", data: str = "") -> int:
     MainThreadCollector(app)
     context = AppContext(settings, parent=app)
     window = MainWindow(context)
+    presence = Presence(context, window)
     with _hooks(context, window):
         window.show()
         QTimer.singleShot(AFTER_FIRST_PAINT, lambda: fill(window, model, data))
         status = app.exec()
+        presence.close()
         # A worker that outlives the interpreter aborts the process: this waits, and nothing is terminated.
         context.cancel_all()
         context.join()

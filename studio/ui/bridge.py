@@ -37,7 +37,8 @@ class AppContext(QObject):
     run in a folder has trained, `open_requested` that the run in a folder is to be shown, `continue_requested` that it
     is to go on, with so many epochs more,
     `remedy_requested` that the user chose a remedy for the shown run, which has ended, `queue_changed` that other runs
-    wait, `polled` that it is time to look at background work.
+    wait, `settings_changed` that the user switched what the desktop hears of runs, `polled` that it is time to look at
+    background work.
     """
 
     record_changed = Signal()
@@ -50,6 +51,7 @@ class AppContext(QObject):
     continue_requested = Signal(object, float)
     remedy_requested = Signal(str)
     queue_changed = Signal()
+    settings_changed = Signal()
     message = Signal(str)
     polled = Signal()
 

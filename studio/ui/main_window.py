@@ -40,6 +40,9 @@ from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.rail import Rail
 from studio.ui.widgets.run_bar import RunBar
 
+# Commands that are on or off, by the setting of the same name.
+SWITCHES = ("notify", "keep_awake", "show_progress")
+
 
 class MainWindow(QMainWindow):
     """Built anew when the language changes; the context and the run that is under way stay as they are."""
@@ -132,6 +135,8 @@ class MainWindow(QMainWindow):
         self.setup.enqueue_requested.connect(self._enqueue)
         self.setup.undo.indexChanged.connect(self._show_undo)
         actions[f"theme_{theme.choice()}"].setChecked(True)
+        for name in SWITCHES:
+            actions[name].setChecked(getattr(self.context.settings, name))
         actions[f"language_{self.context.settings.language}"].setChecked(True)
         self._show_record()
         self._show_run_state()
@@ -183,6 +188,7 @@ class MainWindow(QMainWindow):
             "about": self._about,
         }
         handlers |= {f"page_{name}": partial(self.go_to, name) for name in PAGES}
+        handlers |= {name: partial(self._switch, name) for name in SWITCHES}
         handlers |= {f"theme_{choice}": partial(self._choose_theme, choice) for choice in theme.CHOICES}
         return handlers | {f"language_{key}": partial(self._choose_language, key) for key in LANGUAGES}
 
@@ -319,6 +325,11 @@ class MainWindow(QMainWindow):
     def _open_run_folder(self) -> None:
         if self.context.record is not None and self.context.record.folder is not None:
             show_folder(self.context, self.context.record.folder.path)
+
+    def _switch(self, name: str) -> None:
+        """Keep whether the desktop hears of something while a run trains."""
+        setattr(self.context.settings, name, self.actions_by_name[name].isChecked())
+        self.context.settings_changed.emit()
 
     def _choose_theme(self, choice: theme.Choice) -> None:
         theme.choose(choice)

@@ -104,6 +104,33 @@ class Settings:
         self._store.setValue("where", where)
 
     @property
+    def notify(self) -> bool:
+        """Whether the desktop tells that a run has ended, or is in trouble."""
+        return self._flag("notify")
+
+    @notify.setter
+    def notify(self, on: bool) -> None:
+        self._store.setValue("notify", "on" if on else "off")
+
+    @property
+    def keep_awake(self) -> bool:
+        """Whether the computer is kept from sleeping while a run trains."""
+        return self._flag("keep_awake")
+
+    @keep_awake.setter
+    def keep_awake(self, on: bool) -> None:
+        self._store.setValue("keep_awake", "on" if on else "off")
+
+    @property
+    def show_progress(self) -> bool:
+        """Whether the task bar shows how far the run is."""
+        return self._flag("show_progress")
+
+    @show_progress.setter
+    def show_progress(self, on: bool) -> None:
+        self._store.setValue("show_progress", "on" if on else "off")
+
+    @property
     def dismissed(self) -> str:
         """The newest interrupted run that the user does not want to be offered again; empty at first."""
         return self._text("dismissed")
@@ -158,6 +185,10 @@ class Settings:
     def _text(self, key: str) -> str:
         value = self._store.value(key)
         return value if isinstance(value, str) and "\0" not in value else ""
+
+    def _flag(self, key: str) -> bool:
+        """Something that is on unless the user has switched it off."""
+        return self._text(key) != "off"
 
     def _json(self, key: str, expected: type[T]) -> T:
         try:

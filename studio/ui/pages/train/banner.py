@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import time
-
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QWidget
 
 from studio.engine.disk import DISK_FULL
-from studio.i18n import sentences, tr, trn
-from studio.runner.numerics import verdict_title
+from studio.i18n import tr
 from studio.runner.record import RunState
-from studio.text import numbers
-from studio.text.numbers import duration_text
-from studio.text.retention import LOSSES, VERDICTS
-from studio.text.words import measured_rows_text
+from studio.text.retention import LOSSES
+from studio.ui.pages.train.run_words import ended_text, waiting_text
 from studio.ui.widgets.buttons import push_button, set_look
 from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.verdict import Level, Verdict
@@ -75,65 +70,9 @@ class EndBanner(QFrame):
         self.log.setVisible(failed and not something_saved)  # the log is also below: no more buttons than have room
         self.numerics.setVisible((waits and state.paused_because != DISK_FULL) or look_first)
         if waits:
-            self.verdict.set(_waiting(state), "warning")
+            self.verdict.set(waiting_text(state), "warning")
         else:
             lost = state.report is not None and state.report.verdict in LOSSES
             level: Level = "warning" if cut or lost or not (failed or learnt) else "bad" if failed else "good"
-            self.verdict.set(_sentence(state), level)
+            self.verdict.set(ended_text(state), level)
         self.setVisible(state.ended or waits)
-
-
-def checkpoint_text(state: RunState) -> str:
-    """Return which is the newest checkpoint of a run, and when it was saved."""
-    if state.checkpoint is None:
-        return tr("There is no checkpoint yet.")
-    words = tr("The newest checkpoint is of update {update}, saved at {time}.")
-    when = time.strftime("%H:%M:%S", time.localtime(state.checkpoint.time))
-    return words.format(update=f"{state.checkpoint.update:,}", time=when)
-
-
-def _waiting(state: RunState) -> str:
-    if state.paused_because == DISK_FULL:
-        return tr(
-            "The disk is full. The run waits after step {step}, and goes on by itself once there is room."
-        ).format(step=f"{state.step:,}")
-    return tr("Paused after step {step}: {verdict}. The weights are those of the last good update, {update}.").format(
-        step=f"{state.step:,}", verdict=tr(verdict_title(state.paused_because)), update=f"{state.update:,}"
-    )
-
-
-def _sentence(state: RunState) -> str:
-    if state.status == "failed":
-        return state.sentence or tr("The run failed; the log has the details.")
-    if state.status == "interrupted":
-        cause = state.sentence or tr("The run was cut off: its process is gone, and left no reason.")
-        return sentences((cause, checkpoint_text(state)))
-    ended = tr("Stopped") if state.status == "stopped" else tr("Finished")
-    if not state.update:
-        return _nothing_learnt(state, ended)
-    words = trn(
-        "{ended} after {updates} update in {time}; the result is saved.",
-        "{ended} after {updates} updates in {time}; the result is saved.",
-        state.update,
-    )
-    text = words.format(ended=ended, updates=f"{state.update:,}", time=duration_text(state.seconds))
-    if state.validation_loss is not None and state.first_validation_loss not in (None, state.validation_loss):
-        words = tr("Validation loss went from {first} to {last}")
-        first, last = numbers.number(state.first_validation_loss), numbers.number(state.validation_loss)
-        measured = measured_rows_text(*state.validation_rows)
-        facts = " ".join(filter(None, (words.format(first=first, last=last), measured)))
-        text = sentences((text, tr("{facts}.").format(facts=facts)))
-    return sentences((text, tr(VERDICTS[state.report.verdict]) if state.report else ""))
-
-
-def _nothing_learnt(state: RunState, ended: str) -> str:
-    """A run without an update leaves the model as it was, whatever was saved."""
-    if state.step:
-        words = trn(
-            "{ended} after {time} without an update: the only step was skipped, and nothing was learnt.",
-            "{ended} after {time} without an update: all {steps} steps were skipped, and nothing was learnt.",
-            state.step,
-        )
-    else:
-        words = tr("{ended} after {time}, before the first update: nothing was learnt.")
-    return words.format(ended=ended, time=duration_text(state.seconds), steps=f"{state.step:,}")
