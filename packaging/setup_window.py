@@ -8,6 +8,7 @@ from __future__ import annotations
 import locale
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +24,8 @@ from studio.i18n import set_language, tr  # the program's own words; the standar
 BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 POLL_MILLISECONDS = 100
 PAD = 12
+SIZE = (680, 540)
+GROUND, SURFACE, INK, ACCENT = "#f2f4f8", "#ffffff", "#14171f", "#2456d3"
 
 
 def main() -> int:
@@ -39,7 +42,8 @@ class SetupWindow(tk.Tk):
     def __init__(self) -> None:
         super().__init__(className="finetune-studio")
         self.title("Finetune Studio")
-        self.minsize(640, 460)
+        self.minsize(*SIZE)
+        self.geometry("{}x{}+{}+{}".format(*SIZE, *self._middle()))
         self.status = 1
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -48,7 +52,26 @@ class SetupWindow(tk.Tk):
         self.bind("<Escape>", lambda _: self.leave())
         self._run("--dry-run")
 
+    def _middle(self) -> tuple[int, int]:
+        """Return where the window is in the middle of the screen."""
+        screen = (self.winfo_screenwidth(), self.winfo_screenheight())
+        return (screen[0] - SIZE[0]) // 2, (screen[1] - SIZE[1]) // 2
+
+    def _choose_look(self) -> None:
+        """Where tkinter has no look of the system, take the colours of the program's own window."""
+        style = ttk.Style(self)
+        if self.tk.call("tk", "windowingsystem") == "x11":
+            style.theme_use("clam")
+            style.configure(".", background=GROUND, foreground=INK, bordercolor="#c3c8d4")
+            style.configure("TEntry", fieldbackground=SURFACE)
+            style.configure("TButton", background=SURFACE, padding=(PAD, PAD // 2))
+            style.configure("Accent.TButton", background=ACCENT, foreground=SURFACE)
+            style.map("Accent.TButton", background=[("disabled", "#c3c8d4"), ("active", "#1d47b0")])
+            style.configure("TProgressbar", background=ACCENT, troughcolor=SURFACE)
+            self.configure(background=GROUND)
+
     def _build(self) -> None:
+        self._choose_look()
         frame = ttk.Frame(self, padding=2 * PAD)
         frame.pack(fill="both", expand=True)
         ttk.Label(frame, text=tr("Set up Finetune Studio"), font=("TkDefaultFont", 16, "bold")).pack(anchor="w")
@@ -57,9 +80,9 @@ class SetupWindow(tk.Tk):
             "seconds. What is downloaded is said below, before it begins."
         )
         ttk.Label(frame, text=about, wraplength=600, justify="left").pack(anchor="w", pady=(PAD // 2, PAD))
-        self.log = scrolledtext.ScrolledText(
-            frame, height=14, wrap="word", state="disabled", relief="solid", borderwidth=1
-        )
+        font = "TkDefaultFont"
+        self.log = scrolledtext.ScrolledText(frame, height=12, wrap="word", state="disabled", font=font, relief="flat")
+        self.log.configure(background=SURFACE, foreground=INK, padx=PAD, pady=PAD, spacing3=2, takefocus=True)
         self.log.pack(fill="both", expand=True)
         self.index = self._field(frame, tr("Mirror of the Python package index (optional)"))
         self.proxy = self._field(frame, tr("Proxy of this network (optional)"))
@@ -67,17 +90,15 @@ class SetupWindow(tk.Tk):
         self.bar.pack(fill="x", pady=PAD)
         buttons = ttk.Frame(frame)
         buttons.pack(fill="x")
-        self.install = ttk.Button(buttons, text=tr("Install"), command=self.begin, default="active")
+        self.install = ttk.Button(buttons, text=tr("Install"), command=self.begin, style="Accent.TButton")
         self.install.pack(side="right")
         ttk.Button(buttons, text=tr("Cancel"), command=self.leave).pack(side="right", padx=PAD)
         self.bind("<Return>", lambda _: self.install.invoke())
 
     def _field(self, frame: ttk.Frame, words: str) -> ttk.Entry:
-        row = ttk.Frame(frame)
-        row.pack(fill="x", pady=(PAD // 2, 0))
-        ttk.Label(row, text=words, width=44).pack(side="left")
-        entry = ttk.Entry(row)
-        entry.pack(side="left", fill="x", expand=True)
+        ttk.Label(frame, text=words).pack(anchor="w", pady=(PAD, 0))
+        entry = ttk.Entry(frame)
+        entry.pack(fill="x")
         return entry
 
     def begin(self) -> None:
@@ -88,8 +109,7 @@ class SetupWindow(tk.Tk):
     def leave(self) -> None:
         """Give up. The same installation goes on at the next start."""
         if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait()
+            end(self._process)
         self.destroy()
 
     def _run(self, *options: str) -> None:
@@ -106,6 +126,7 @@ class SetupWindow(tk.Tk):
             encoding="utf-8",
             errors="replace",
             env=environment,
+            start_new_session=True,
         )
 
         def read() -> None:
@@ -141,3 +162,12 @@ class SetupWindow(tk.Tk):
         self.install.state(["!disabled"])
         self.install.configure(text=tr("Install") if asked_only else tr("Try again"))
         self.install.focus_set()
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End the installation and the programs that it has started, such as pip."""
+    if sys.platform == "win32":
+        subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], check=False)
+    else:
+        os.killpg(process.pid, signal.SIGTERM)
+    process.wait()
