@@ -109,6 +109,13 @@ def duration_text(seconds: float) -> str:
     return tr("{hours} h {minutes} min").format(hours=whole // 3600, minutes=whole % 3600 // 60)
 
 
+def elapsed_text(seconds: float) -> str:
+    """A time since a beginning, as a clock writes it: 0:05, 12:30, 1:05:00."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def speed_text(tokens_per_second: float) -> str:
     """A speed in tokens per second."""
     return tr("{speed} tokens/s").format(speed=_short(tokens_per_second))

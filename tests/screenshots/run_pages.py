@@ -10,8 +10,10 @@ from PySide6.QtWidgets import QWidget
 from studio.events import EvaluationCompleted, ProgressReported, RunFailed, StepCompleted
 from studio.licences import components
 from studio.runner import laboratory
+from studio.runs import Journal
 from studio.ui.dialogs.about import About
 from studio.ui.dialogs.laboratory import Laboratory
+from studio.ui.dialogs.runs_comparison import RunsComparison
 from studio.ui.main_window import MainWindow
 from tests.screenshots import scripted_numerics, scripted_setup
 from tests.screenshots.scripted import (
@@ -196,6 +198,21 @@ def page_runs() -> QWidget:
     context = offscreen_context()
     scripted_runs(context.runs_root)
     return window_at("runs", context)
+
+
+def page_runs_comparison() -> QWidget:
+    """Four runs beside each other."""
+    context = offscreen_context()
+    folders = scripted_runs(context.runs_root)[:4]
+    for number, folder in enumerate(folders):
+        with Journal(folder.journal) as journal:
+            for event in scripted_events():
+                if isinstance(event, StepCompleted):
+                    changes = {"loss": event.loss * (1 + 0.06 * number), "seconds": event.seconds * (1 + 0.2 * number)}
+                    event = dataclasses.replace(event, **changes)
+                journal.append(event)
+    window = window_at("runs", context)
+    return opened(window, RunsComparison(context, folders, window))
 
 
 def page_runs_unmatched() -> QWidget:

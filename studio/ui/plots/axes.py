@@ -11,6 +11,7 @@ import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontMetricsF, QPen
 
+from studio.runner.ruler import Measure
 from studio.text import numbers
 from studio.ui import theme
 from studio.ui.override import override
@@ -53,17 +54,38 @@ class Axis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph has no types
         return [(max(self.least, round_up((maxVal - minVal) * self.gap / max(size, 1.0))), 0.0)]
 
 
+# Distances of ticks on an axis of time, in seconds; longer ones are whole days.
+_TIMES = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200)
+_DAY = 86400.0
+
+
 class StepAxis(Axis):
-    """Attempted steps: whole numbers."""
+    """What the steps are measured by: numbers of steps or updates, tokens, or training time."""
 
     least = 1.0
 
     def __init__(self) -> None:
         super().__init__("bottom")
+        self.measure: Measure = "step"
+
+    @override
+    def tickSpacing(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, float]]:
+        found = super().tickSpacing(minVal, maxVal, size)
+        if self.measure != "seconds":
+            return found
+        wanted = (maxVal - minVal) * self.gap / max(size, 1.0)
+        return [(next((float(time) for time in _TIMES if time >= wanted), _DAY * round_up(wanted / _DAY)), 0.0)]
 
     @override
     def tickStrings(self, values: list[float], scale: float, spacing: float) -> list[str]:
-        return [f"{value:,.0f}" if value >= 0 else "" for value in values]
+        return [self._label(value, spacing) if value >= 0 else "" for value in values]
+
+    def _label(self, value: float, spacing: float) -> str:
+        if self.measure == "seconds":
+            return numbers.elapsed_text(value)
+        if self.measure == "tokens" and spacing >= 1e4:
+            return f"{value / 1e6:g} M"
+        return f"{value:,.0f}"
 
 
 class ValueAxis(Axis):
@@ -127,6 +149,12 @@ class Log2Axis(ValueAxis):
         value = 2.0**exponent
         plain = f"{value:,.0f}" if 0 <= exponent < 20 else numbers.scientific(value)
         return f"{numbers.power_of_two(exponent)} ({plain})"
+
+
+class ScaleAxis(ValueAxis):
+    """A linear axis as wide as the logarithmic one of the gradient scale, so that what stands below is in line."""
+
+    widest = Log2Axis.widest
 
 
 class Log10Axis(ValueAxis):

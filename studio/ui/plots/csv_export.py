@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -65,6 +65,25 @@ def step_rows(record: RunRecord) -> Iterator[Row]:
     some = {key: dict(zip(record.series[key].x, record.series[key].y, strict=True)) for key in OF_SOME_STEPS}
     marks = tuple(set(found) for found in (record.skips, scale_growths(scale), floor_steps(record)))
     return _step_rows(record, count, some, marks)
+
+
+def measurement_rows(record: RunRecord) -> Iterator[Row]:
+    """Yield a row for every step at which validation or retention was measured; losses and KL in nats a token."""
+    keys = ("validation", "retention", "perplexity", "base_perplexity", "kl")
+    yield ("step", *keys)
+    found = {key: dict(zip(record.series[key].x, record.series[key].y, strict=True)) for key in keys}
+    for step in sorted(set().union(*found.values())):
+        yield (int(step), *(found[key].get(step) for key in keys))
+
+
+def rows_of_runs(records: Sequence[RunRecord], rows: Callable[[RunRecord], Iterator[Row]]) -> Iterator[Row]:
+    """Yield the same table of several runs, each row after the name of its run."""
+    for number, record in enumerate(records):
+        title, *table = rows(record)
+        if not number:
+            yield ("run", *title)
+        name = record.folder.name if record.folder else ""
+        yield from ((name, *row) for row in table)
 
 
 def verdict_rows(record: RunRecord) -> Iterator[Row]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PySide6.QtGui import QColor
 
 from studio.i18n import gettext_noop, tr, trn
+from studio.runner.ruler import Ruler
 from studio.runner.series import MetricSeries
 from studio.text import numbers
 from studio.ui import theme
@@ -85,17 +86,18 @@ class Curve:
         self.dots.setPen(pg.mkPen(theme.palette().surface, width=1))
         self.dots.setBrush(pg.mkBrush(shade))
 
-    def draw(self, first: float, last: float, pixels: int, forward: Forward) -> Array:
-        """Draw what lies between two steps; return the values drawn, on the axis."""
+    def draw(self, first: float, last: float, pixels: int, forward: Forward, ruler: Ruler) -> Array:
+        """Draw what lies between two steps, at the places of a ruler; return the values drawn, on the axis."""
         x, y = self.series.reduced(first, last, pixels)
         y = np.asarray(forward(y))
         kept = np.isfinite(y)
         x, y = x[kept], y[kept]
         self.item.setSegmentedLineMode("on" if self.style.width > 1 and len(x) > PATH_POINTS else "off")
-        self.item.setData(*self._to_the_end(x, y))
+        ends, heights = self._to_the_end(x, y)
+        self.item.setData(ruler.places(ends), heights)
         # A line through one point is nothing to see.
         dotted = self.style.dots or (len(x) == 1 and not self.style.steps)
-        self.dots.setData(*((x, y) if dotted else ([], [])))
+        self.dots.setData(*((ruler.places(x), y) if dotted else ([], [])))
         return y
 
     def marks(self, first: float, last: float, forward: Forward) -> Marks:

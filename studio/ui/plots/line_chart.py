@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +11,16 @@ from PySide6.QtWidgets import QWidget
 
 from studio.i18n import sentences
 from studio.runner.record import RunRecord
+from studio.runner.ruler import Ruler
 from studio.text import numbers
 from studio.ui.override import override
-from studio.ui.plots.axes import ValueAxis
-from studio.ui.plots.curve import NOT_FINITE, Curve, Style
+from studio.ui.plots.axes import Log10Axis, ValueAxis
+from studio.ui.plots.curve import NOT_FINITE, Curve, Marks, Style
 from studio.ui.plots.overlay import CurveOverlay
 from studio.ui.plots.timeline import Timeline
 from studio.ui.plots.timeline_plot import TimelinePlot
 
+Scale: TypeAlias = Literal["usual", "linear", "logarithmic"]
 # How much of the height stays free above and below the curves; above there is room for marks.
 ABOVE, BELOW = 0.10, 0.06
 
@@ -26,6 +29,8 @@ class LineChart(TimelinePlot):
     """A plot of curves, with marks where a value has no place on the axis."""
 
     overlay: CurveOverlay
+    linear: type[ValueAxis] = ValueAxis
+    logarithmic: type[ValueAxis] = Log10Axis
 
     def __init__(
         self,
@@ -36,7 +41,7 @@ class LineChart(TimelinePlot):
         parent: QWidget | None = None,
         overlay: type[CurveOverlay] = CurveOverlay,
     ) -> None:
-        self.curves = tuple(curves)
+        self.curves, self.usual_axis = tuple(curves), axis
         super().__init__(title, timeline, axis, overlay, parent)
         for curve in self.curves:
             self.addItem(curve.item)
@@ -73,9 +78,27 @@ class LineChart(TimelinePlot):
         """Return a value of this chart as text."""
         return numbers.number(value)
 
+    def set_scale(self, scale: Scale) -> None:
+        """Draw the values on a linear or a logarithmic axis, or on the one that suits them as a rule."""
+        wanted = {"linear": self.linear, "logarithmic": self.logarithmic}.get(scale, type(self.usual_axis))
+        if wanted is not type(self.value_axis):
+            self.use_axis(self.usual_axis if wanted is type(self.usual_axis) else wanted())
+
     def extras(self) -> dict[Style, bool]:
         """Return what the legend explains beside the curves, and whether there is such a thing now."""
         return {NOT_FINITE: any(curve.has_not_finite for curve in self.curves)}
+
+    def ruler_of(self, curve: Curve) -> Ruler:
+        """Return what tells where the steps of a curve stand."""
+        return self.timeline.ruler
+
+    def value_at(self, curve: Curve, step: int) -> float | None:
+        """Return the value of a curve under the cursor at a step; None where it has none."""
+        return curve.at(step)
+
+    def marks_of(self, curve: Curve, first: float, last: float) -> Marks:
+        """Return what of a curve has no place on the axis between two of its steps, at steps of the timeline."""
+        return curve.marks(first, last, self.value_axis.forward)
 
     def _connect(self, curve: Curve, record: RunRecord | None) -> None:
         """Give a curve its series of the record."""
@@ -86,12 +109,18 @@ class LineChart(TimelinePlot):
 
     @override
     def _draw_content(self, fit: bool) -> None:
-        first, last, forward = self.timeline.first, self.timeline.last, self.value_axis.forward
+        forward = self.value_axis.forward
         pixels = max(1, int(self.view.width() * self.devicePixelRatioF()))
-        drawn = [curve.draw(first, last, pixels, forward) for curve in self.curves]
+        edges = np.array([self.timeline.first, self.timeline.last])
+        drawn, marks = [], []
+        for curve in self.curves:
+            ruler = self.ruler_of(curve)
+            first, last = ruler.steps(edges)
+            drawn.append(curve.draw(first, last, pixels, forward, ruler))
+            marks.append(self.marks_of(curve, first, last))
         if fit:
             self._fit_values(np.concatenate([*drawn, self._levels()]))
-        self.overlay.marks = [curve.marks(first, last, forward) for curve in self.curves]
+        self.overlay.marks = marks
 
     def _fit_values(self, values: NDArray[np.float64]) -> None:
         if not len(values):
@@ -111,7 +140,7 @@ class LineChart(TimelinePlot):
         step = self.timeline.cursor
         self.overlay.points = []
         for curve in self.curves:
-            value = None if step is None else curve.at(step)
+            value = None if step is None else self.value_at(curve, step)
             height = np.nan if value is None else float(self.value_axis.forward(np.float64(value)))
             if np.isfinite(height):
                 self.overlay.points.append((height, curve.style.colour))

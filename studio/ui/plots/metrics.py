@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from PySide6.QtWidgets import QWidget
 
@@ -40,14 +38,22 @@ class GradNormChart(MetricChart):
     Only what is read out tells the norm after clipping: as a curve it would follow the limit or the norm itself.
     """
 
+    limit = 0.0
+
     def __init__(self, timeline: Timeline, parent: QWidget | None = None) -> None:
         title = tr("Gradient norm")
         super().__init__("grad_norm", title, timeline, Log10Axis(), Style(title=title, colour="series_3"), parent)
 
     def set_limit(self, norm: float) -> None:
         """Draw the clip limit; 0 means that nothing is clipped."""
-        self.overlay.level = math.log10(norm) if norm > 0 else None
+        self.limit = norm
+        self.overlay.level = float(self.value_axis.forward(np.float64(norm))) if norm > 0 else None
         self.refresh()
+
+    @override
+    def use_axis(self, axis: ValueAxis) -> None:
+        super().use_axis(axis)
+        self.set_limit(self.limit)
 
     @override
     def reading(self, step: int) -> str:
@@ -78,7 +84,8 @@ class GradNormChart(MetricChart):
         level, y = self.overlay.level, self.curves[0].item.yData
         if level is None or y is None or not len(y):
             return []
-        return [level] if y.min() - 1 <= level <= y.max() + 1 else []
+        room = 1.0 if self.value_axis is self.usual_axis else float(y.max())
+        return [level] if y.min() - room <= level <= y.max() + room else []
 
 
 class LearningRateChart(MetricChart):

@@ -34,6 +34,11 @@ def save_picture(widget: QWidget, path: Path, title: str) -> None:
         raise ExportError(tr("{path} could not be written; look for room on the disk.").format(path=path))
 
 
+def copy_picture(widget: QWidget) -> None:
+    """Put what a widget shows on the clipboard."""
+    theme.application().clipboard().setImage(_as_image(widget))
+
+
 def described(widget: QWidget) -> str:
     """Return the words for a picture; one that is made of several has those of its parts."""
     for plot in (widget, *widget.findChildren(TimelinePlot)):

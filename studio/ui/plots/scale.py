@@ -9,7 +9,7 @@ from studio.i18n import tr
 from studio.runner.record import RunState
 from studio.text import numbers
 from studio.ui.override import override
-from studio.ui.plots.axes import Log2Axis
+from studio.ui.plots.axes import Log2Axis, ScaleAxis
 from studio.ui.plots.curve import Style
 from studio.ui.plots.metrics import MetricChart
 from studio.ui.plots.timeline import Timeline
@@ -19,6 +19,7 @@ class ScaleChart(MetricChart):
     """The scale each step used, drawn in steps. It stands above the event lane, which names the steps for both."""
 
     shows_steps = False
+    linear, logarithmic = ScaleAxis, Log2Axis
 
     def __init__(self, timeline: Timeline, parent: QWidget | None = None) -> None:
         title = tr("Gradient scale")

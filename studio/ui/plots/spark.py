@@ -63,7 +63,8 @@ class Spark(QWidget):
         painter.end()
 
     def _paint_curve(self, painter: QPainter, area: QRectF, colour: QColor) -> None:
-        x, y = self._series.reduced(self._timeline.first, self._timeline.last, max(1, int(area.width())))
+        first, last = self._timeline.ruler.steps(np.array([self._timeline.first, self._timeline.last]))
+        x, y = self._series.reduced(first, last, max(1, int(area.width())))
         if not len(x):
             return
         points = [QPointF(self._across(area, at), self._height(area, value)) for at, value in zip(x, y, strict=True)]
@@ -81,7 +82,8 @@ class Spark(QWidget):
         painter.drawPolyline(QPolygonF(points))
 
     def _across(self, area: QRectF, step: float) -> float:
-        return area.left() + (step - self._timeline.first) / self._timeline.width * area.width()
+        place = float(self._timeline.ruler.places(step))
+        return area.left() + (place - self._timeline.first) / self._timeline.width * area.width()
 
     def _height(self, area: QRectF, value: float) -> float:
         share = float(np.clip(value / self.top, 0, 1)) if self.top > 0 else 0.0

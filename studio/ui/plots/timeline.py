@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from PySide6.QtCore import QObject, Signal
 
+from studio.runner.ruler import Ruler
+
 # The narrowest and the first view, in steps.
 NARROWEST = 4.0
 SHORTEST = 20.0
@@ -13,6 +15,7 @@ MARGIN = 0.02
 class Timeline(QObject):
     """A range of attempted steps, in which charts pan and zoom together.
 
+    `first` and `last` are the edges of the view, as places of the ruler; `newest` and `cursor` are steps.
     The view shows the whole run until the user zooms in. A view that holds the newest step keeps on holding it as
     the run grows; one that looks back stays where it is.
     """
@@ -22,6 +25,7 @@ class Timeline(QObject):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self.ruler = Ruler()
         self.newest = 0
         self.planned = 0
         self.cursor: int | None = None
@@ -31,9 +35,8 @@ class Timeline(QObject):
     @property
     def bounds(self) -> tuple[float, float]:
         """The range that holds every step, with a margin. A run that is planned to be short has no more room."""
-        shortest = max(NARROWEST, min(SHORTEST, self.planned)) if self.planned else SHORTEST
-        length = max(shortest, self.newest)
-        return -MARGIN * length, (1 + MARGIN) * length
+        end = float(self.ruler.places(self._length))
+        return -MARGIN * end, (1 + MARGIN) * end
 
     @property
     def width(self) -> float:
@@ -47,11 +50,11 @@ class Timeline(QObject):
     @property
     def following(self) -> bool:
         """Whether the newest step is in view and will stay there."""
-        return self._whole or self.last >= self.newest
+        return self._whole or self.last >= self.ruler.places(self.newest)
 
-    def restart(self, newest: int = 0, planned: int = 0) -> None:
+    def restart(self, newest: int = 0, planned: int = 0, ruler: Ruler | None = None) -> None:
         """Begin anew with another run, all of it in view; `planned` is how many updates it is to make, if known."""
-        self.newest, self.planned = newest, planned
+        self.newest, self.planned, self.ruler = newest, planned, ruler or Ruler()
         self.set_cursor(None)
         self.fit()
 
@@ -67,6 +70,16 @@ class Timeline(QObject):
         elif following:
             self._set(high - width, high)
 
+    def lay_out_by(self, ruler: Ruler) -> None:
+        """Measure the steps otherwise; those in view stay in view."""
+        first, last = self.ruler.steps(self.first), self.ruler.steps(self.last)
+        self.ruler = ruler
+        if self._whole:
+            self.first, self.last = self.bounds
+        else:
+            self.first, self.last = float(ruler.places(first)), float(ruler.places(last))
+        self.range_changed.emit()
+
     def fit(self) -> None:
         """Show the whole run, and follow it."""
         self._whole = True
@@ -79,11 +92,13 @@ class Timeline(QObject):
     def zoom(self, factor: float, at: float | None = None) -> None:
         """Make the view `factor` times as wide around step `at`: the cursor, else the newest step or the middle."""
         if at is None:
-            middle = self.newest if self.following else (self.first + self.last) / 2
+            middle = self.newest if self.following else self.ruler.steps((self.first + self.last) / 2)
             at = self.cursor if self.cursor is not None else middle
-        place = (at - self.first) / self.width
-        width = max(NARROWEST, self.width * factor)
-        self._look_at(at - place * width, width)
+        place = float(self.ruler.places(at))
+        share = (place - self.first) / self.width
+        narrowest = NARROWEST / self._length * float(self.ruler.places(self._length))
+        width = max(narrowest, self.width * factor)
+        self._look_at(place - share * width, width)
 
     def set_cursor(self, step: int | None) -> None:
         """Move the cursor to a step, or take it away."""
@@ -96,8 +111,15 @@ class Timeline(QObject):
     def move_cursor(self, step: int) -> None:
         """Move the cursor by keyboard: the view comes along when the step lies outside it."""
         self.set_cursor(step)
-        if self.cursor is not None and not self.first <= self.cursor <= self.last:
-            self._look_at(self.cursor - self.width / 2, self.width)
+        place = None if self.cursor is None else float(self.ruler.places(self.cursor))
+        if place is not None and not self.first <= place <= self.last:
+            self._look_at(place - self.width / 2, self.width)
+
+    @property
+    def _length(self) -> float:
+        """How many steps have room in the whole view."""
+        shortest = max(NARROWEST, min(SHORTEST, self.planned)) if self.planned else SHORTEST
+        return max(shortest, self.newest)
 
     def _look_at(self, first: float, width: float) -> None:
         low, high = self.bounds

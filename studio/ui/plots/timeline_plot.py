@@ -63,6 +63,7 @@ class TimelinePlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
         self._describing = QTimer(self, singleShot=True, interval=DESCRIBE_MILLISECONDS)
         self._describing.timeout.connect(self.describe)
         self._build()
+        self._dress_axis()
 
     # What subclasses draw and say
 
@@ -98,6 +99,9 @@ class TimelinePlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
     def draw(self) -> None:
         """Draw what is in view now."""
         self._dirty = False
+        if self.step_axis.measure != self.timeline.ruler.measure:
+            self.step_axis.measure = self.timeline.ruler.measure
+            self.step_axis.picture = None
         self.view.setXRange(self.timeline.first, self.timeline.last, padding=0)
         self._draw_content(self._fits_values)
         self.overlay.seams = np.array([seam.step for seam in self.record.seams] if self.record else [], dtype=float)
@@ -150,9 +154,10 @@ class TimelinePlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
         self.setObjectName("chart")
         self.hideButtons()
         self.setMenuEnabled(False)
-        self.value_axis.setZValue(BEHIND)
         self.plotItem.layout.setContentsMargins(0, theme.space(0.25), theme.space(0.5), 0)
         self._add_action(tr("Fit the whole run"), "Home", self.fit)
+        self._add_action(tr("Zoom in"), "+", lambda: self.timeline.zoom(ZOOM_STEP))
+        self._add_action(tr("Zoom out"), "-", lambda: self.timeline.zoom(1 / ZOOM_STEP))
         self._add_action(tr("Copy as a picture"), "Ctrl+C", self.copy_picture)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
         self.view.values_moved.connect(self._hold_values)
@@ -161,6 +166,19 @@ class TimelinePlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
         self.timeline.cursor_changed.connect(self._place_cursor)
         theme.notifier().changed.connect(self.apply_theme)
         self.apply_theme()
+
+    def use_axis(self, axis: ValueAxis) -> None:
+        """Draw the values on another axis, all of them in view."""
+        if axis is not self.value_axis:
+            self.value_axis = axis
+            self.setAxisItems({"left": axis})
+            self._dress_axis()
+            self._fits_values = True
+            self.refresh()
+
+    def _dress_axis(self) -> None:
+        self.value_axis.setZValue(BEHIND)
+        self.value_axis.apply_theme()
 
     def _add_action(self, text: str, shortcut: str, slot: Callable[[], None]) -> None:
         action = QAction(text, self)
@@ -191,7 +209,18 @@ class TimelinePlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
         step = self.timeline.cursor
         if step is None:
             return self.reading(self.timeline.newest)
-        return tr("step {step}: {values}").format(step=f"{step:,}", values=self.reading(step) or numbers.NONE)
+        return self._at(step).format(step=f"{step:,}", values=self.reading(step) or numbers.NONE)
+
+    def _at(self, step: int) -> str:
+        """Return the words that tell the step under the cursor and where it stands, before the values there."""
+        ruler = self.timeline.ruler
+        place = float(ruler.places(step))
+        match ruler.measure:
+            case "tokens":
+                return tr("step {step}, {place} tokens: {values}").replace("{place}", f"{place:,.0f}")
+            case "seconds":
+                return tr("step {step}, at {place}: {values}").replace("{place}", numbers.elapsed_text(place))
+        return tr("step {step}: {values}")
 
     def _show_focus(self, focused: bool) -> None:
         self.view.setBorder(pg.mkPen(theme.palette().accent, width=1) if focused else None)

@@ -27,11 +27,12 @@ class StepView(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph has no types
 
     def step_at(self, x: float) -> float:
         """Return the step at a pixel counted from the left edge."""
-        return self._timeline.first + x / max(1.0, float(self.width())) * self._timeline.width
+        place = self._timeline.first + x / max(1.0, float(self.width())) * self._timeline.width
+        return float(self._timeline.ruler.steps(place))
 
     def pixel_of(self, step: Any) -> Any:
         """Return the pixels at which steps (a number or an array) lie, from the left edge."""
-        return (step - self._timeline.first) / self._timeline.width * self.width()
+        return (self._timeline.ruler.places(step) - self._timeline.first) / self._timeline.width * self.width()
 
     @override
     def wheelEvent(self, ev: Any, axis: int | None = None) -> None:

@@ -7,18 +7,19 @@ from PySide6.QtCore import QPointF
 from pytestqt.qtbot import QtBot
 
 from studio.events import RunResumed
+from studio.ui.bridge import AppContext
 from studio.ui.pages.train.plots import RunPlots
 from tests.screenshots.scripted import scripted_events, scripted_record
 
 
 @pytest.fixture
-def plots(dressed: object, qtbot: QtBot) -> RunPlots:
+def plots(dressed: object, qtbot: QtBot, context: AppContext) -> RunPlots:
     record = scripted_record()
     record.apply(RunResumed(step=110, update=103, restarted=True, changes={"training.epochs": 4.0}))
     for event in scripted_events():
         if getattr(event, "step", 0) > 110:
             record.apply(event)
-    plots = RunPlots()
+    plots = RunPlots(context)
     qtbot.addWidget(plots)
     plots.resize(1190, 600)
     plots.show_record(record)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QGridLayout, QStackedLayout, QWidget
 
@@ -18,14 +21,15 @@ from studio.ui.pages.numerics.events import EventPanel
 from studio.ui.pages.numerics.figures import NumericsFigures
 from studio.ui.pages.numerics.histogram import HistogramCard
 from studio.ui.pages.numerics.module_cards import HistoryCard, MapCard
-from studio.ui.pages.numerics.save_menu import SaveMenu
+from studio.ui.plots import csv_export
 from studio.ui.plots.lane.events import Event
 from studio.ui.plots.lane.lane import EventLane
 from studio.ui.plots.pace import Pace
 from studio.ui.plots.panel import ChartPanel
+from studio.ui.plots.save_menu import Pictures, Rows, SaveMenu, Tables
 from studio.ui.plots.scale import ScaleChart
 from studio.ui.plots.timeline import Timeline
-from studio.ui.widgets.buttons import push_button
+from studio.ui.plots.toolbar import PlotToolbar
 from studio.ui.widgets.empty import NoRun
 from studio.ui.widgets.layout import hbox, scrolled, vbox
 from studio.ui.widgets.text import ElidedLabel
@@ -56,10 +60,8 @@ class NumericsPage(Page):
         self.scale, self.lane = ChartPanel(ScaleChart(self.timeline)), EventLane(self.timeline)
         self.modules, self.history = MapCard(self.timeline), HistoryCard(self.timeline)
         self.counts = ElidedLabel("", "caption")
-        self.fit = push_button(
-            tr("Fit the whole run"), "quiet", tooltip=tr("Show the whole run and follow it (Home, double click)")
-        )
-        self.save = SaveMenu(context, self, self._pictures())
+        self.save = SaveMenu(context, self, self._tables(), self._pictures())
+        self.toolbar = PlotToolbar(self.timeline, (self.scale.chart,), self.save)
         sentence = tr("Start a run and see its gradient scale, every overflow explained, and every layer's numbers.")
         self.empty = NoRun(context, "numerics", tr("No run yet"), sentence)
         self._stack = QStackedLayout(self)
@@ -76,7 +78,8 @@ class NumericsPage(Page):
         self._stack.setCurrentIndex(0 if record is None else 1)
         self._record, self._pinned = record, None
         self._pace.forget()
-        self.timeline.restart(*((record.state.step, record.state.planned_updates) if record else ()))
+        steps, planned = (record.state.step, record.state.planned_updates) if record else (0, 0)
+        self.timeline.restart(steps, planned, self.toolbar.ruler(record))
         self.histogram.start_anew()
         for shown in (self.scale, self.lane, self.modules, self.history, self.events):
             shown.show_record(record)
@@ -138,20 +141,32 @@ class NumericsPage(Page):
 
     def _connect(self) -> None:
         self.timeline.cursor_changed.connect(self._show_histogram)
-        self.timeline.range_changed.connect(self._show_fit)
+        self.toolbar.measure_changed.connect(lambda: self.timeline.lay_out_by(self.toolbar.ruler(self._record)))
         self.lane.picked.connect(self._pick)
         self.modules.map.chosen.connect(lambda _module, step: self._pin(step))
         self.modules.direction.changed.connect(self._show_samples)
         self.modules.statistic.changed.connect(self._show_samples)
         self.histogram.follow.clicked.connect(lambda: self._pin(None))
         self.events.remedies.chosen.connect(self._context.apply_remedy)
-        self.fit.clicked.connect(self.scale.chart.fit)
-        self._show_fit()
 
-    def _show_fit(self) -> None:
-        self.fit.setVisible(not self.timeline.whole)
+    def _tables(self) -> Tables:
+        tables: dict[str, tuple[str, Callable[[RunRecord], Rows]]] = {
+            "modules": (tr("Modules over steps"), _modules),
+            "exponents": (tr("Exponents"), lambda record: csv_export.histogram_rows(list(record.samples))),
+            "scales": (
+                tr("Shares at every scale"),
+                lambda record: csv_export.scale_rows(record.samples[-1:], range(33)),
+            ),
+            "steps": (tr("Losses, norms, scales and skips"), csv_export.step_rows),
+            "verdicts": (tr("Verdicts"), csv_export.verdict_rows),
+        }
+        return {name: (title, partial(self._rows, rows)) for name, (title, rows) in tables.items()}
 
-    def _pictures(self) -> dict[str, tuple[str, QWidget]]:
+    def _rows(self, rows: Callable[[RunRecord], Rows]) -> Rows:
+        assert self._record is not None  # without one the page shows no menu
+        return rows(self._record)
+
+    def _pictures(self) -> Pictures:
         self.scale_picture = QWidget()
         self.scale.body.removeWidget(self.scale.chart)
         vbox((self.scale.chart, 1), self.lane, spacing=0, parent=self.scale_picture)
@@ -173,7 +188,7 @@ class NumericsPage(Page):
 
     def _make_body(self) -> QWidget:
         body = QWidget()
-        title = hbox(self.heading, (self.about, 1), self.fit, self.save.button, spacing=1.5)
+        title = hbox(self.heading, (self.about, 1), self.toolbar, spacing=1.5)
         parts = (title, self.figures, (self._make_grid(), 1))
         vbox(*parts, spacing=1.25, margins=(2, 1.25, 2, 1.25), parent=body)
         return scrolled(body)
@@ -209,3 +224,8 @@ class NumericsPage(Page):
         narrow = event.size().width() < theme.characters(_NARROW_CHARACTERS)
         if narrow != self._narrow:
             self._arrange(narrow=narrow)
+
+
+def _modules(record: RunRecord) -> Rows:
+    names = record.numerics.modules if record.numerics else []
+    return csv_export.module_rows(names, list(record.samples))

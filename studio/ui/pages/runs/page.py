@@ -28,7 +28,7 @@ from studio.runner.task import Action
 from studio.runs import RunFolder
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
-from studio.ui.dialogs.runs_comparison import MOST_RUNS, RunsComparison
+from studio.ui.dialogs.runs_comparison import RunsComparison
 from studio.ui.dialogs.train_on import TrainOn
 from studio.ui.folders import show_folder
 from studio.ui.job import Job
@@ -38,6 +38,7 @@ from studio.ui.page import Page
 from studio.ui.pages.runs import delete as runs_delete
 from studio.ui.pages.runs.detail import RunDetail
 from studio.ui.place import open_dialog
+from studio.ui.plots.overlaid import MOST_RUNS
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.empty import EmptyState, NoRun
 from studio.ui.widgets.layout import hbox, vbox
@@ -307,7 +308,8 @@ class RunsPage(Page):
         self.search.setFixedWidth(theme.characters(34))
         self.open = push_button(tr("Open"), "primary", "train", tr("Show plots, figures and log of this run (Enter)"))
         self.folder = push_button(tr("Open folder"), "plain", "folder", tr("Show the run's files"))
-        about = tr("Show the selected runs beside each other; select two or three rows with Ctrl or Shift")
+        words = tr("Show the selected runs beside each other; select two to {most} rows with Ctrl or Shift")
+        about = words.format(most=MOST_RUNS)
         self.compare = push_button(tr("Compare…"), "plain", tooltip=about)
         self.delete = push_button(tr("Delete…"), "danger", "remove")
         self.go_on = push_button(tr("Continue"), "plain", "continue")

@@ -38,7 +38,7 @@ class TrainPage(Page):
         self.setAccessibleName(tr("Train"))
         self._context = context
         self.heading, self.about = ElidedLabel("", "heading"), ElidedLabel("", "muted")
-        self.figures, self.plots = KeyFigures(), RunPlots()
+        self.figures, self.plots = KeyFigures(), RunPlots(context)
         self.meters = MeterStrip(self.plots.timeline)
         self.banner, self.log, self.progress = EndBanner(), LogView(), TaskProgress()
         self.checkpoint = CheckpointLine(context)

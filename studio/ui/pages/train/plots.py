@@ -7,31 +7,35 @@ from PySide6.QtWidgets import QGridLayout, QWidget
 from studio.i18n import tr
 from studio.runner.record import RunRecord
 from studio.ui import theme
+from studio.ui.bridge import AppContext
+from studio.ui.plots import csv_export
 from studio.ui.plots.lane.events import Event
 from studio.ui.plots.lane.lane import EventLane
+from studio.ui.plots.line_chart import LineChart
 from studio.ui.plots.loss import DEFAULT_WINDOW, LossChart
 from studio.ui.plots.metrics import GradNormChart, LearningRateChart, SpeedChart
 from studio.ui.plots.pace import Pace
 from studio.ui.plots.panel import ChartPanel
 from studio.ui.plots.retention import RetentionChart
+from studio.ui.plots.save_menu import Pictures, SaveMenu, Tables
 from studio.ui.plots.scale import ScaleChart
+from studio.ui.plots.smoothing import Smoothing
 from studio.ui.plots.timeline import Timeline
-from studio.ui.widgets.buttons import push_button
-from studio.ui.widgets.combo import ComboBox
-from studio.ui.widgets.layout import hbox
-from studio.ui.widgets.text import ElidedLabel, label
-
-WINDOWS = (4, 8, 16, 32, 64, 128, 256, 1024)
+from studio.ui.plots.toolbar import PlotToolbar
+from studio.ui.widgets.layout import hbox, vbox
+from studio.ui.widgets.text import ElidedLabel
 
 
 class RunPlots(QWidget):
     """Loss with retention; gradient scale with the event lane; gradient norm, learning rate and speed.
 
-    `controls` (smoothing, fit) is for the page to place.
+    `controls` (smoothing and what acts on all plots) is for the page to place.
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._context = context
+        self._record: RunRecord | None = None
         self.timeline = Timeline(self)
         self.loss, self.scale = LossChart(self.timeline), ScaleChart(self.timeline)
         self.lane, self.grad_norm = EventLane(self.timeline), GradNormChart(self.timeline)
@@ -41,15 +45,12 @@ class RunPlots(QWidget):
         self.counts, self.kept = ElidedLabel("", "caption"), ElidedLabel("", "caption")
         self.retention = RetentionChart(self.timeline)
         self.retention.read.connect(self.kept.set_text)
-        self.panels[self.loss].body.addWidget(self.kept)
-        self.panels[self.loss].body.addWidget(self.retention)
-        self.panels[self.scale].body.addWidget(self.lane)
+        self.losses = _below(self.panels[self.loss], self.loss, self.kept, self.retention)
+        self.scales = _below(self.panels[self.scale], self.scale, self.lane)
         self.panels[self.scale].body.addWidget(self.counts)
-        self._make_controls()
         self._lay_out()
-        self.timeline.range_changed.connect(self._show_fit)
+        self._make_controls()
         self.lane.picked.connect(self._pick)
-        self._show_fit()
         self._step = self._planned = 0
         self._picked: Event | None = None
         self._pace = Pace(self._catch_up, self)
@@ -57,9 +58,9 @@ class RunPlots(QWidget):
     def show_record(self, record: RunRecord | None) -> None:
         """Show another run, or none."""
         self._pace.forget()
-        self._picked = None
+        self._picked, self._record = None, record
         self._step, self._planned = (record.state.step, record.state.planned_updates) if record else (0, 0)
-        self.timeline.restart(self._step, self._planned)
+        self.timeline.restart(self._step, self._planned, self.toolbar.ruler(record))
         for panel in self.panels.values():
             panel.show_record(record)
         self.lane.show_record(record)
@@ -96,18 +97,36 @@ class RunPlots(QWidget):
         self.counts.set_text(self._picked.text if self._picked else self.lane.counts())
 
     def _make_controls(self) -> None:
-        means = ((str(window), tr("Mean of {steps} steps").format(steps=f"{window:,}")) for window in WINDOWS)
-        self.smoothing = ComboBox([("1", tr("Raw values only")), *means])
-        self.smoothing.set_value(str(DEFAULT_WINDOW))
-        self.smoothing.setAccessibleName(tr("Smoothing of the training loss"))
-        self.smoothing.setToolTip(tr("The bold line is the mean of so many steps; the thin line is every raw value"))
-        self.smoothing.changed.connect(lambda: self.loss.set_window(int(self.smoothing.value())))
-        self.fit = push_button(
-            tr("Fit the whole run"), "quiet", tooltip=tr("Show the whole run and follow it (Home, double click)")
-        )
-        self.fit.clicked.connect(self.loss.fit)
+        about = tr("The bold line is the mean of so many steps; the thin line is every raw value")
+        self.smoothing = Smoothing(DEFAULT_WINDOW, about)
+        self.smoothing.changed.connect(lambda: self.loss.set_window(self.smoothing.steps))
+        self.save = SaveMenu(self._context, self, self._tables(), self._pictures())
+        self.toolbar = PlotToolbar(self.timeline, tuple(self.panels), self.save)
+        self.toolbar.measure_changed.connect(lambda: self.timeline.lay_out_by(self.toolbar.ruler(self._record)))
         self.controls = QWidget()
-        hbox(self.fit, label(tr("Training loss"), "muted"), self.smoothing, parent=self.controls)
+        hbox(self.smoothing, self.toolbar, spacing=1, parent=self.controls)
+
+    def _tables(self) -> Tables:
+        return {
+            "steps": (tr("Losses, norms, scales and skips"), lambda: csv_export.step_rows(self._shown())),
+            "validation": (tr("Validation and retention"), lambda: csv_export.measurement_rows(self._shown())),
+        }
+
+    def _shown(self) -> RunRecord:
+        assert self._record is not None  # without one the page shows no menu
+        return self._record
+
+    def _pictures(self) -> Pictures:
+        """Retention belongs to the loss, and the events to the scale, in a picture too."""
+        return {
+            "plots": (tr("All plots"), self),
+            "loss": (self.loss.title, self.losses),
+            "gradient-scale": (self.scale.title, self.scales),
+            **{
+                chart.key.replace("_", "-"): (chart.title, chart)
+                for chart in (self.grad_norm, self.learning_rate, self.speed)
+            },
+        }
 
     def _lay_out(self) -> None:
         grid = QGridLayout(self)
@@ -125,5 +144,11 @@ class RunPlots(QWidget):
             grid.setRowStretch(row, stretch)
             grid.setRowMinimumHeight(row, theme.space(height))
 
-    def _show_fit(self) -> None:
-        self.fit.setVisible(not self.timeline.whole)
+
+def _below(panel: ChartPanel, chart: LineChart, *parts: QWidget) -> QWidget:
+    """Put parts below the chart of a panel; return the widget that holds them all, to be drawn in a picture."""
+    panel.body.removeWidget(chart)
+    whole = QWidget()
+    vbox((chart, 1), *parts, spacing=0, parent=whole)
+    panel.body.addWidget(whole, 1)
+    return whole

@@ -186,9 +186,10 @@ class HeatMap(TimelinePlot):
         begin, end = max(0, math.floor(-high)), min(len(self.names), math.ceil(-low))
         columns, rows = max(1, round(self.view.width() * ratio)), max(1, round(self.view.height() * ratio))
         first, last = self.timeline.first, self.timeline.last
-        cells = image.reduced(self.matrix, first, last, columns, (begin, end), rows)
+        edges = self.timeline.ruler.steps(np.linspace(first, last, columns + 1))
+        cells = image.reduced(self.matrix, edges, (begin, end), rows)
         # Nothing is known of the steps after the newest.
-        over = round((self._newest + 1 - first) / (last - first) * columns)
+        over = int(np.searchsorted(edges, self._newest + 1))
         cells[:, max(over, 1) :] = np.nan
         self.overlay.modules = begin, end
         if self.matrix.statistic == "largest":

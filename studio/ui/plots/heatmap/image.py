@@ -12,20 +12,19 @@ from studio.ui.plots.heatmap.colours import ALARM, BLANK, HIGH, LEVELS, LOW, Col
 Array = NDArray[np.float64]
 
 
-def reduced(
-    matrix: ModuleMatrix, first: float, last: float, columns: int, modules: tuple[int, int], rows: int
-) -> Array:
-    """Return what each cell of a picture shows, shape (at most `rows`, `columns`); nan where there is nothing.
+def reduced(matrix: ModuleMatrix, edges: Array, modules: tuple[int, int], rows: int) -> Array:
+    """Return what each cell of a picture shows, shape (at most `rows`, columns); nan where there is nothing.
 
     Where several samples hold within one column, or several modules share a row, the largest value stands for them,
     an infinite one above all, so that nothing of a step is lost.
 
     Args:
         matrix: has at least one sample.
-        first: the left edge of the picture, a step; `last` is the right edge.
+        edges: the steps at which the columns begin, and the one at which the last of them ends, ascending.
         modules: the first module in view and the one after the last.
     """
-    starts, ends = _intervals(np.array(matrix.begins), np.linspace(first, last, columns + 1))
+    columns = len(edges) - 1
+    starts, ends = _intervals(np.array(matrix.begins), edges)
     changes = np.flatnonzero(np.diff(starts, prepend=-1) | np.diff(ends, prepend=-1))
     begin, end = modules
     count = min(rows, end - begin)

@@ -120,12 +120,13 @@ class EventLane(TimelinePlot):
 
     def event_near(self, x: float, row: int | None = None) -> Event | None:
         """Return the event nearest to a pixel from the left edge, if it is within reach."""
-        reach = theme.space(0.75) / max(1.0, self.view.width()) * self.timeline.width
         at = self.view.step_at(x)
+        half_a_step = float(self.view.pixel_of(at + 0.5)) - x
         rows = range(len(ROWS)) if row is None else (row,)
-        found = [(abs(step - at), step, r) for r in rows for step in _nearest(self.marks.in_row(r), at)]
+        near = ((r, step) for r in rows for step in _nearest(self.marks.in_row(r), at))
+        found = [(abs(float(self.view.pixel_of(step)) - x), step, r) for r, step in near]
         distance, step, place = min(found, default=(np.inf, 0.0, 0))
-        return self.event_at(int(step), place) if distance <= max(reach, 0.5) else None
+        return self.event_at(int(step), place) if distance <= max(theme.space(0.75), half_a_step) else None
 
     def event_at(self, step: int, row: int) -> Event:
         """Return the event of a row at a step, in words."""

@@ -327,7 +327,7 @@ def test_every_picture_is_described_in_words(page: NumericsPage, qtbot: QtBot) -
 def test_the_keyboard_reaches_every_picture_and_switch(page: NumericsPage) -> None:
     pictures = (page.scale.chart, page.lane, page.modules.map, page.history.history, page.histogram.view)
     switches = (page.histogram.of.button("gradients"), page.histogram.format.button("bf16"), page.modules.statistic)
-    for control in (*pictures, *switches, page.save.button, page.fit, page.events.before):
+    for control in (*pictures, *switches, page.save.button, page.toolbar.fit, page.events.before):
         assert control.focusPolicy() & Qt.FocusPolicy.TabFocus
         assert control.accessibleName()
 

@@ -289,9 +289,9 @@ def test_the_rows_that_stand_out_open_in_the_x_ray(
 def test_smoothing_and_fit_act_on_the_charts(page: TrainPage, qtbot: QtBot) -> None:
     page.plots.smoothing.set_value("32")
     assert page.plots.loss.window == 32
-    assert page.plots.fit.isHidden()
+    assert not page.plots.toolbar.fit.isEnabled()
     page.plots.timeline.zoom(0.2, at=100)
-    qtbot.mouseClick(page.plots.fit, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(page.plots.toolbar.fit, Qt.MouseButton.LeftButton)
     assert page.plots.timeline.whole
 
 
@@ -307,7 +307,7 @@ def test_every_control_has_a_name_and_can_be_reached_by_keyboard(page: TrainPage
     _apply(page, context, FINISHED)
     plots = page.plots
     charts = (plots.loss, plots.scale, plots.lane, plots.grad_norm, plots.learning_rate, plots.speed)
-    for control in (*charts, plots.smoothing, plots.fit, page.banner.export, page.log.button, page.log.copy):
+    for control in (*charts, plots.smoothing, plots.toolbar.fit, page.banner.export, page.log.button, page.log.copy):
         assert control.accessibleName()
         assert control.focusPolicy() & Qt.FocusPolicy.TabFocus
 

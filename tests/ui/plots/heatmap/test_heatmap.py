@@ -65,7 +65,7 @@ def random_matrix() -> ModuleMatrix:
 def test_every_cell_shows_the_largest_of_all_that_it_covers(
     random_matrix: ModuleMatrix, first: float, last: float, columns: int, rows: int
 ) -> None:
-    cells = reduced(random_matrix, first, last, columns, (0, 60), rows)
+    cells = reduced(random_matrix, np.linspace(first, last, columns + 1), (0, 60), rows)
     assert cells.shape == (min(rows, 60), columns)
     edges = np.linspace(first, last, columns + 1)
     begins, of = np.array(random_matrix.begins), np.array(random_matrix.of)

@@ -1,61 +1,57 @@
-"""The menu that saves the page's numbers and pictures in files."""
+"""The menu that saves numbers and pictures of plots in files, or copies a picture."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 from PySide6.QtWidgets import QFileDialog, QMenu, QPushButton, QWidget
 
 from studio.errors import StudioError
 from studio.i18n import tr
-from studio.runner.record import RunRecord
 from studio.ui.bridge import AppContext
 from studio.ui.job import Job
 from studio.ui.plots import csv_export
-from studio.ui.plots.picture_export import save_picture
+from studio.ui.plots.picture_export import copy_picture, save_picture
 from studio.ui.widgets.buttons import push_button
 
 CSV = "CSV (*.csv)"
 PICTURES = ("PNG (*.png)", "SVG (*.svg)")
 Rows = Iterable[csv_export.Row]
+# By the name of the file: the title, and what gives the rows when they are written.
+Tables: TypeAlias = Mapping[str, tuple[str, Callable[[], Rows]]]
+# By the name of the file: the title and the widget to draw.
+Pictures: TypeAlias = Mapping[str, tuple[str, QWidget]]
 
 
 class SaveMenu:
-    """A button with a menu: the numbers as CSV, every picture as PNG or SVG."""
+    """A button with a menu: the numbers as CSV, every picture as PNG or SVG, or on the clipboard."""
 
-    def __init__(self, context: AppContext, page: QWidget, pictures: Mapping[str, tuple[str, QWidget]]) -> None:
-        """`pictures` are the widgets to draw with their titles, by the name of their file."""
+    def __init__(self, context: AppContext, page: QWidget, tables: Tables, pictures: Pictures) -> None:
         self._context, self._page = context, page
-        self.button: QPushButton = push_button(tr("Save as"), tooltip=tr("Save the numbers or a picture in a file"))
+        tooltip = tr("Save the numbers or a picture in a file, or copy a picture")
+        self.button: QPushButton = push_button(tr("Save as"), tooltip=tooltip)
         self.button.setProperty("menu", True)
         menu = QMenu(self.button)
-        tables: tuple[tuple[str, str, Callable[[RunRecord], Rows]], ...] = (
-            ("modules", tr("Modules over steps"), _modules),
-            ("exponents", tr("Exponents"), lambda record: csv_export.histogram_rows(list(record.samples))),
-            (
-                "scales",
-                tr("Shares at every scale"),
-                lambda record: csv_export.scale_rows(record.samples[-1:], range(33)),
-            ),
-            ("steps", tr("Losses, norms, scales and skips"), csv_export.step_rows),
-            ("verdicts", tr("Verdicts"), csv_export.verdict_rows),
-        )
-        for name, title, rows in tables:
+        for name, (title, rows) in tables.items():
             menu.addAction(tr("{title} (CSV) …").format(title=title), partial(self._save_numbers, name, rows))
         menu.addSeparator()
+        copies = QMenu(tr("Copy a picture"), menu)
         for name, (title, widget) in pictures.items():
             words = tr("{title} (picture) …").format(title=title)
             menu.addAction(words, partial(self._save_picture, name, title, widget))
+            copies.addAction(title, partial(copy_picture, widget))
+        menu.addSeparator()
+        menu.addMenu(copies)
         self.button.setMenu(menu)
 
-    def _save_numbers(self, name: str, rows: Callable[[RunRecord], Rows]) -> None:
-        record = self._context.record
-        path = self._ask(f"{name}.csv", (CSV,)) if record is not None else None
-        if path is None or record is None:
+    def _save_numbers(self, name: str, rows: Callable[[], Rows]) -> None:
+        path = self._ask(f"{name}.csv", (CSV,))
+        if path is None:
             return
-        table = rows(record)
+        table = rows()
         # A job of its own: the next table must not take the place of one that is still being written.
         job = Job(self._page, self._context, tr("Saving"))
         job.failed.connect(self._context.message)
@@ -89,8 +85,3 @@ class SaveMenu:
 def _ending(kind: str) -> str:
     """The ending in a filter such as CSV (*.csv)."""
     return kind[-5:-1]
-
-
-def _modules(record: RunRecord) -> Rows:
-    names = record.numerics.modules if record.numerics else []
-    return csv_export.module_rows(names, list(record.samples))
