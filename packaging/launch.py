@@ -31,7 +31,10 @@ def main(arguments: list[str]) -> int:
             status = setup_window.main()
         if status != 0:
             return status
-    return subprocess.run([str(script(environment.VENV, "finetune-studio")), *arguments], check=False).returncode
+    program = [str(script(environment.VENV, "finetune-studio"))]
+    if sys.stderr is None:  # pythonw of Windows: nothing may open a console
+        program = [str(script(environment.VENV, "pythonw")), "-m", "studio"]
+    return subprocess.run([*program, *arguments], check=False).returncode
 
 
 def at_a_terminal(arguments: list[str]) -> bool:

@@ -24,7 +24,7 @@ from studio.i18n import set_language, tr  # the program's own words; the standar
 BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 POLL_MILLISECONDS = 100
 PAD = 12
-SIZE = (680, 540)
+SIZE = (680, 560)
 GROUND, SURFACE, INK, ACCENT = "#f2f4f8", "#ffffff", "#14171f", "#2456d3"
 
 
@@ -80,15 +80,17 @@ class SetupWindow(tk.Tk):
             "seconds. What is downloaded is said below, before it begins."
         )
         ttk.Label(frame, text=about, wraplength=600, justify="left").pack(anchor="w", pady=(PAD // 2, PAD))
+        below = ttk.Frame(frame)
+        below.pack(side="bottom", fill="x")  # before the log, which takes the room that is left
         font = "TkDefaultFont"
-        self.log = scrolledtext.ScrolledText(frame, height=12, wrap="word", state="disabled", font=font, relief="flat")
+        self.log = scrolledtext.ScrolledText(frame, height=4, wrap="word", state="disabled", font=font, relief="flat")
         self.log.configure(background=SURFACE, foreground=INK, padx=PAD, pady=PAD, spacing3=2, takefocus=True)
         self.log.pack(fill="both", expand=True)
-        self.index = self._field(frame, tr("Mirror of the Python package index (optional)"))
-        self.proxy = self._field(frame, tr("Proxy of this network (optional)"))
-        self.bar = ttk.Progressbar(frame, mode="indeterminate")
+        self.index = self._field(below, tr("Mirror of the Python package index (optional)"))
+        self.proxy = self._field(below, tr("Proxy of this network (optional)"))
+        self.bar = ttk.Progressbar(below, mode="indeterminate")
         self.bar.pack(fill="x", pady=PAD)
-        buttons = ttk.Frame(frame)
+        buttons = ttk.Frame(below)
         buttons.pack(fill="x")
         self.install = ttk.Button(buttons, text=tr("Install"), command=self.begin, style="Accent.TButton")
         self.install.pack(side="right")
@@ -114,6 +116,7 @@ class SetupWindow(tk.Tk):
 
     def _run(self, *options: str) -> None:
         self.install.state(["disabled"])
+        self.bar.configure(mode="indeterminate")
         self.bar.start()
         command = [sys.executable, str(BOOTSTRAP), "install", *options]
         environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
@@ -155,6 +158,7 @@ class SetupWindow(tk.Tk):
         assert self._process is not None
         status = self._process.wait()
         self.bar.stop()
+        self.bar.configure(mode="determinate", value=0)  # stopped, the other one would still show a piece
         if status == 0 and not asked_only:
             self.status = 0
             self.destroy()
