@@ -46,7 +46,7 @@ if [ ! -d "$root" ]; then
     mkdir -p "$data/appimage" && rm -rf "$data"/appimage/* || exit 1
     cp -a "$here/usr" "$root.new" && mv "$root.new" "$root" || exit 1
 fi
-export LD_LIBRARY_PATH="$root/lib/{triplet}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
+export LD_LIBRARY_PATH="$root/lib/{triplet}:$root/lib${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
 export TCL_LIBRARY="$root/share/tcltk/tcl8.6" TK_LIBRARY="$root/share/tcltk/tk8.6"
 exec "$root/bin/{python}" -B "$root/lib/finetune-studio/packaging/launch.py" "$@"
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -166,3 +167,59 @@ def test_an_installation_that_was_given_up_starts_nothing(launched: SimpleNamesp
     launched.status = 1
     assert launched.main([]) == 1
     assert launched.commands == []
+
+
+# --- AppImage, Windows, macOS ------------------------------------------------------------------------------------
+
+
+def test_an_appimage_leaves_c_library_and_drivers_to_the_system() -> None:
+    import appimage
+
+    left = (
+        "libc6",
+        "libgl1",
+        "libegl-mesa0",
+        "libdrm2",
+        "libx11-6",
+        "libxcb1",
+        "libfontconfig1",
+        "dpkg",
+        "fonts-dejavu",
+    )
+    inside = ("python3.11", "python3-tk", "libtk8.6", "libssl3", "libxcb-cursor0", "libxkbcommon-x11-0", "libffi8")
+    assert [name for name in (*left, *inside) if not appimage.OF_THE_SYSTEM.match(name)] == list(inside)
+
+
+def test_the_starter_of_an_appimage_is_a_shell_script_that_names_its_version(tmp_path: Path) -> None:
+    import appimage
+
+    (tmp_path / "usr" / "bin").mkdir(parents=True)
+    (tmp_path / "usr" / "bin" / "python3.11").touch()
+    appimage.write_program(tmp_path, "9.8.7")
+    start = tmp_path / "AppRun"
+    assert os.access(start, os.X_OK)
+    assert subprocess.run(["sh", "-n", str(start)], check=False).returncode == 0
+    assert "root=$data/appimage/9.8.7-python3.11" in start.read_text(encoding="utf-8")
+    assert (tmp_path / ".DirIcon").exists()
+    assert (tmp_path / "finetune-studio.desktop").is_file()
+
+
+def test_what_windows_and_macos_installers_hold(tmp_path: Path) -> None:
+    import portable
+
+    python = tmp_path / "cpython"
+    python.mkdir()
+    (python / "python.exe").touch()
+    portable.gather(python, tmp_path / "out")
+    for name in ("python/python.exe", "program/packaging/launch.py", "program/studio/cli.py"):
+        assert (tmp_path / "out" / name).is_file()
+    assert not QImage(str(tmp_path / "out" / "icons" / "finetune-studio.ico")).isNull()
+
+
+def test_every_file_that_the_recipes_name_exists() -> None:
+    recipes = (".github/workflows/installers.yml", "docs/installers.md")
+    named = [
+        name for recipe in recipes for name in re.findall(r"packaging[/\\][\w./\\-]+\w", (ROOT / recipe).read_text())
+    ]
+    assert len(named) > 8
+    assert not [name for name in named if not (ROOT / name.replace("\\", "/")).is_file()]
