@@ -252,11 +252,19 @@ COMMANDS = (
         icon="check",
     ),
     Command(
+        name="guide",
+        menu="help",
+        title=gettext_noop("&Guide"),
+        tooltip=gettext_noop("Read about the page that is shown, and about the field. Works without a network."),
+        shortcut="F1",
+        icon="info",
+    ),
+    Command(
         name="about",
         menu="help",
         title=gettext_noop("&About Finetune Studio"),
         tooltip=gettext_noop("See versions for a report, and the licences of the programs that this one is built on."),
-        icon="info",
+        rule=True,
     ),
 )
 

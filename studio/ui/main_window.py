@@ -28,6 +28,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.closing import Closing
 from studio.ui.continuing import Continuing
 from studio.ui.folders import show_folder
+from studio.ui.help import Help
 from studio.ui.job import Job
 from studio.ui.language import speak
 from studio.ui.override import override
@@ -55,6 +56,7 @@ class MainWindow(QMainWindow):
         self.closing.waiting.connect(self._show_stopping)
         self.closing.ended.connect(self.close)
         self.continuing = Continuing(context, self)
+        self.help = Help(context, self, lambda: self.page)
         self._left: LeftRuns | None = None
         self.setWindowTitle("Finetune Studio")
         restore_place(self, context.settings)
@@ -185,8 +187,8 @@ class MainWindow(QMainWindow):
             "open_run_folder": self._open_run_folder,
             "export": partial(self.go_to, "export"),
             "self_test": self._self_test,
-            "about": self._about,
         }
+        handlers |= self.help.handlers()
         handlers |= {f"page_{name}": partial(self.go_to, name) for name in PAGES}
         handlers |= {name: partial(self._switch, name) for name in SWITCHES}
         handlers |= {f"theme_{choice}": partial(self._choose_theme, choice) for choice in theme.CHOICES}
@@ -345,6 +347,7 @@ class MainWindow(QMainWindow):
             self._show_message(tr("The language changes at the next start, because something is still under way."))
             return
         speak(language)
+        self.help.forget()
         tables = self.setup.tables()
         self._commands.deleteLater()
         self._build()
@@ -365,11 +368,6 @@ class MainWindow(QMainWindow):
             return
         self.banner.hide()
         open_dialog(SelfTestDialog(self.context, self))
-
-    def _about(self) -> None:
-        from studio.ui.dialogs.about import About
-
-        open_dialog(About(self.context, self))
 
     def _show_message(self, sentence: str) -> None:
         self.banner.show_sentence(sentence)

@@ -19,10 +19,19 @@ from PySide6.QtWidgets import QApplication
 from studio.i18n import LANGUAGES, set_language
 from studio.ui import theme
 from studio.ui.theme import interface_font
-from tests.screenshots import chat_pages, continuing_pages, data_pages, export_pages, hub_pages, run_pages, setup_pages
+from tests.screenshots import (
+    chat_pages,
+    continuing_pages,
+    data_pages,
+    export_pages,
+    help_pages,
+    hub_pages,
+    run_pages,
+    setup_pages,
+)
 from tests.screenshots.windows import save
 
-ROOMS = (chat_pages, setup_pages, data_pages, hub_pages, run_pages, export_pages, continuing_pages)
+ROOMS = (chat_pages, setup_pages, data_pages, hub_pages, run_pages, export_pages, continuing_pages, help_pages)
 
 
 def main(arguments: list[str]) -> None:

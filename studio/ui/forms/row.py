@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QFrame, QWidget
 from studio.config import Section
 from studio.errors import ConfigError
 from studio.i18n import tr
+from studio.runner.guide import sentence_of
 from studio.text.numbers import in_percent
 from studio.ui.forms.editors import Editor, ShareEditor
 from studio.ui.forms.numbers import bounds_text
@@ -36,6 +37,7 @@ class FormRow(QWidget):
         self._name = label("")
         self.take_mnemonic(taken)
         self._name.setBuddy(editor.main)
+        self._name.setToolTip(sentence_of(editor.spec.key))
         self._error = label("", "error", wrap=True)
         self._error.hide()
         self.note = Verdict("caption")

@@ -1,0 +1,91 @@
+"""F1 opens the guide at the chapter of the page; contents, links, search and keys lead through it."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import Qt, QUrl
+from pytestqt.qtbot import QtBot
+
+from studio.ui import theme
+from studio.ui.actions import PAGES
+from studio.ui.dialogs.guide import PLACE, Guide, _items
+from studio.ui.main_window import MainWindow
+
+
+def opened(window: MainWindow) -> Guide:
+    window.actions_by_name["guide"].trigger()
+    assert window.help.guide is not None
+    return window.help.guide
+
+
+@pytest.fixture
+def guide(window: MainWindow, qtbot: QtBot) -> Guide:
+    found = opened(window)
+    qtbot.waitExposed(found)
+    return found
+
+
+def test_f1_opens_the_chapter_of_each_page_in_one_window_that_blocks_nothing(window: MainWindow) -> None:
+    assert window.actions_by_name["guide"].shortcut().toString() == "F1"
+    dialogs = set()
+    for page in PAGES:
+        window.go_to(page)
+        dialog = opened(window)
+        dialogs.add(dialog)
+        assert dialog.place == (page, "top")
+    assert len(dialogs) == 1
+    assert not dialog.isModal()
+
+
+def test_a_link_leads_to_its_heading_and_back_again(guide: Guide, qtbot: QtBot) -> None:
+    guide.show_chapter("train")
+    guide.text.anchorClicked.emit(QUrl("precision.md#scaling"))
+    assert guide.place == ("precision", "scaling")
+    assert guide.text.textCursor().block().text() == "Loss scaling"
+    assert guide.contents.currentItem().text(0) == "Loss scaling"
+    qtbot.keyClick(guide, Qt.Key.Key_Left, Qt.KeyboardModifier.AltModifier)
+    assert guide.place == ("train", "top")
+
+
+def test_the_contents_show_what_is_chosen(guide: Guide) -> None:
+    (item,) = [one for one in _items(guide.contents) if one.data(0, PLACE) == ("methods", "lora")]
+    guide.contents.setCurrentItem(item)
+    assert guide.place == ("methods", "lora")
+    assert guide.text.verticalScrollBar().value() > 0
+
+
+def test_a_search_keeps_the_sections_with_all_words_and_enter_shows_the_first(guide: Guide, qtbot: QtBot) -> None:
+    qtbot.keyClicks(guide.search, "houlsby")
+    shown = [one.data(0, PLACE) for one in _items(guide.contents) if not one.isHidden()]
+    assert shown == [("methods", "top"), ("methods", "adapter")]
+    qtbot.keyClick(guide.search, Qt.Key.Key_Return)
+    assert guide.place == ("methods", "adapter")
+    assert [mark.cursor.selectedText() for mark in guide.text.extraSelections()] == ["Houlsby"]
+    guide.search.setText("no such word")
+    assert not guide.nothing.isHidden()
+    guide.search.clear()
+    assert guide.nothing.isHidden()
+    assert not [one for one in _items(guide.contents) if one.isHidden()]
+
+
+def test_keys_and_terms_stand_in_the_guide_as_the_program_has_them(guide: Guide) -> None:
+    guide.show_chapter("keys")
+    assert "Ctrl+Return" in guide.text.toPlainText()
+    guide.show_chapter("glossary")
+    assert "Underflow: A number is too small" in guide.text.toPlainText()
+
+
+def test_it_speaks_the_language_that_is_chosen_and_wears_the_theme(window: MainWindow, guide: Guide) -> None:
+    window.actions_by_name["language_zh_CN"].trigger()
+    assert window.help.guide is None
+    again = opened(window)
+    assert again.text.toPlainText().startswith("设置一次运行")
+    theme.choose("dark")
+    theme.choose("light")
+    assert again.place == ("setup", "top")
+    window.actions_by_name["language_en"].trigger()
+
+
+def test_the_label_of_a_setting_explains_its_term(window: MainWindow) -> None:
+    row = window.setup.training.form.rows["warmup_ratio"]
+    assert row._name.toolTip().startswith("Warm-up: ")
