@@ -10,7 +10,8 @@ import locale
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from functools import partial
 from pathlib import Path
 
 from studio import __version__
@@ -48,7 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             # A terminal that cannot show a character gets an escape in its place, not an error.
             stream.reconfigure(errors="backslashreplace")
-    args = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser, commands = _parser()
+    if _is_file_to_open(given, commands):
+        args = parser.parse_args([])
+        args.action = partial(window.open_file, given[0])
+    else:
+        args = parser.parse_args(given)
     log_file = log_to_file()
     with Console(as_json=args.json) as console:
         return _attempt(args, console, log_file)
@@ -74,10 +81,14 @@ def _attempt(args: argparse.Namespace, console: Console, log_file: Path) -> int:
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, Container[str]]:
+    """Return the parser and the names of its commands."""
     parser = argparse.ArgumentParser(
         prog="finetune-studio",
-        description=tr("Fine-tune a causal language model. Without a command the window opens."),
+        description=tr(
+            "Fine-tune a causal language model. Without a command the window opens; with a path in its place it opens "
+            "and shows it: a run folder, a model folder, a configuration (.toml) or a dataset file."
+        ),
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"Finetune Studio {__version__}")
@@ -99,7 +110,15 @@ def _parser() -> argparse.ArgumentParser:
         doctor,
     ):
         module.add_to(commands)
-    return parser
+    return parser, commands.choices
+
+
+def _is_file_to_open(arguments: Sequence[str], commands: Container[str]) -> bool:
+    """Return whether the only argument is a path: something is there, or it has a folder or a suffix, as no command."""
+    if len(arguments) != 1 or not arguments[0] or arguments[0].startswith("-"):
+        return False
+    [given] = arguments
+    return given not in commands and ("." in given or Path(given).name != given or os.path.lexists(given))
 
 
 def _language() -> str:

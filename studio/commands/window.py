@@ -9,10 +9,15 @@ import sys
 from studio.commands.console import Console
 from studio.errors import StudioError
 from studio.i18n import tr
+from studio.runner.opening import what_opens
 
 
-def open_window(args: argparse.Namespace, console: Console) -> int:
-    """Open the window and return its exit status. Raises `StudioError` where there is no display or no Qt."""
+def open_window(args: argparse.Namespace, console: Console, file: str = "") -> int:
+    """Open the window, with a file where one is given, and return its exit status.
+
+    Raises:
+        StudioError: there is no display, or no Qt.
+    """
     if not has_display():
         raise StudioError(
             tr("There is no display here to open a window on; train with: finetune-studio train CONFIG.toml")
@@ -28,7 +33,13 @@ def open_window(args: argparse.Namespace, console: Console) -> int:
                 reason=error
             )
         ) from error
-    return main()
+    return main(file=file)
+
+
+def open_file(file: str, args: argparse.Namespace, console: Console) -> int:
+    """Open the window with a file. Raises `StudioError` for one with which it can do nothing."""
+    what_opens(file)
+    return open_window(args, console, file)
 
 
 def has_display() -> bool:

@@ -49,12 +49,13 @@ _LEVELS = {
 }
 
 
-def main(model: str = "", data: str = "") -> int:
+def main(model: str = "", data: str = "", file: str = "") -> int:
     """Open the window and return the exit status once it is closed.
 
     Args:
         model: a model folder or hub id to begin with; what was chosen last when empty.
         data: a dataset file to begin with; what was chosen last when empty.
+        file: what to open beside that: a run folder, a model folder, a configuration or a dataset file.
     """
     app = make_application()
     settings = Settings()
@@ -69,7 +70,7 @@ def main(model: str = "", data: str = "") -> int:
     presence = Presence(context, window)
     with _hooks(context, window):
         window.show()
-        QTimer.singleShot(AFTER_FIRST_PAINT, lambda: fill(window, model, data))
+        QTimer.singleShot(AFTER_FIRST_PAINT, lambda: fill(window, model, data, file))
         status = app.exec()
         presence.close()
         # A worker that outlives the interpreter aborts the process: this waits, and nothing is terminated.
@@ -107,10 +108,12 @@ def first_tables(settings: Settings, model: str = "", data: str = "") -> dict[st
     return tables
 
 
-def fill(window: MainWindow, model: str = "", data: str = "") -> None:
+def fill(window: MainWindow, model: str = "", data: str = "", file: str = "") -> None:
     """Do what can wait until the window is on the screen: fill the Setup page, make the other pages, look for runs."""
     window.setup.set_tables(first_tables(window.context.settings, model, data))
     window.prepare_pages()
+    if file:
+        window.open_path(file)
     window.continuing.look()
     window.offer_self_test()
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer
-from PySide6.QtGui import QCloseEvent, QShortcut, QUndoStack
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QShortcut, QUndoStack
 from PySide6.QtWidgets import (
     QFileDialog,
     QMainWindow,
@@ -21,6 +21,7 @@ from studio.i18n import LANGUAGES, tr
 from studio.runner.command_line import keep_configuration, train_line
 from studio.runner.continuing import LeftRuns
 from studio.runner.numerics import remedied
+from studio.runner.opening import Opening, what_opens
 from studio.runs import RunFolder
 from studio.ui import icons, theme
 from studio.ui.actions import PAGES, TITLES, build_actions
@@ -37,6 +38,7 @@ from studio.ui.pages.setup.page import SetupPage
 from studio.ui.place import open_dialog, remember_place, restore_place
 from studio.ui.widgets.banner import Banner
 from studio.ui.widgets.cut_off_card import CutOffCard
+from studio.ui.widgets.drop_overlay import DropOverlay
 from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.rail import Rail
 from studio.ui.widgets.run_bar import RunBar
@@ -59,6 +61,7 @@ class MainWindow(QMainWindow):
         self.help = Help(context, self, lambda: self.page)
         self._left: LeftRuns | None = None
         self.setWindowTitle("Finetune Studio")
+        self.setAcceptDrops(True)
         restore_place(self, context.settings)
         self._build()
         context.page_requested.connect(self.go_to)
@@ -110,6 +113,17 @@ class MainWindow(QMainWindow):
         else:
             self.close()
 
+    def open_path(self, path: str) -> None:
+        """Open a run folder, a model folder, a configuration or a dataset file, or say why that cannot be."""
+        try:
+            self._open_all([what_opens(path)])
+        except StudioError as error:
+            self._show_message(str(error))
+
+    @override
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        self.overlay.offer(event)
+
     @override
     def closeEvent(self, event: QCloseEvent) -> None:
         if not self.closing.may_close():
@@ -159,6 +173,8 @@ class MainWindow(QMainWindow):
         centre = QWidget()
         vbox((upper, 1), self.run_bar, spacing=0, parent=centre)
         self.setCentralWidget(centre)
+        self.overlay = DropOverlay(centre)
+        self.overlay.dropped.connect(self._open_all)
 
     def _prepare(self, name: str) -> None:
         if name not in self.pages:
@@ -197,6 +213,22 @@ class MainWindow(QMainWindow):
     def _open_configuration(self) -> None:
         self.go_to("setup")
         self.setup.open_configuration()
+
+    def _open_all(self, found: Sequence[Opening]) -> None:
+        """Configurations come first, for they replace the model and the data that others set."""
+        for one in sorted(found, key=lambda one: one.kind != "configuration"):
+            match one.kind:
+                case "configuration":
+                    self._show_configuration(one.path)
+                case "run":
+                    self.go_to("runs")  # where the reading of a long run shows its progress
+                    self.context.open_requested.emit(RunFolder(one.path))
+                case "model":
+                    self.go_to("setup")
+                    self.setup.model.choose(str(one.path))
+                case "data":
+                    self.go_to("setup")
+                    self.setup.data.add_files([str(one.path)])
 
     def _save_configuration(self) -> None:
         self.go_to("setup")

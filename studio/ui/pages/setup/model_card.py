@@ -59,7 +59,7 @@ class ModelCard(SectionCard):
         self._find.finished.connect(self._show_kind_of_path)
         self._find.failed.connect(self._show_error)
         self._check.finished.connect(self._show_info)
-        self._starter.finished.connect(lambda folder: self._choose(str(folder)))
+        self._starter.finished.connect(lambda folder: self.choose(str(folder)))
         for job in (self._check, self._starter):
             job.failed.connect(self._show_error)
             job.progressed.connect(self._progress.report)
@@ -131,7 +131,7 @@ class ModelCard(SectionCard):
     def find_on_hub(self) -> None:
         """Let the user search the hub, and choose what was downloaded."""
         dialog = FindOnHub(self._context, "model", self)
-        dialog.taken.connect(self._choose)
+        dialog.taken.connect(self.choose)
         open_dialog(dialog)
 
     def take(self, options: Mapping[str, str]) -> None:
@@ -221,18 +221,19 @@ class ModelCard(SectionCard):
     def _fill_recent(self, menu: QMenu) -> None:
         menu.clear()
         for entry in self._context.settings.recent_models:
-            menu.addAction(entry.replace("&", "&&"), partial(self._choose, entry))
+            menu.addAction(entry.replace("&", "&&"), partial(self.choose, entry))
         menu.addSeparator()
         menu.addAction(tr("Starter model"), self.get_starter)
 
-    def _choose(self, path_or_id: str) -> None:
+    def choose(self, path_or_id: str) -> None:
+        """Take another model, by folder or hub id."""
         self.set_values({"path": path_or_id})
 
     def _browse(self) -> None:
         start = self.path.text() if self._path_kind == "folder" else str(Path.home())
         folder = QFileDialog.getExistingDirectory(self, tr("Choose a model folder"), start)
         if folder:
-            self._choose(folder)
+            self.choose(folder)
 
     def _typed(self) -> None:
         """Check a folder while it is typed. A hub id is checked on Enter: only the user knows when it is complete."""
