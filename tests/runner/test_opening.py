@@ -45,7 +45,7 @@ def test_several_data_files_are_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["run", "model", "configuration"])
 def test_only_one_of_a_kind_can_be_opened(tmp_path: Path, kind: Kind) -> None:
     paths = [_made(tmp_path, kind, f"{number}.toml") for number in range(2)]
-    with pytest.raises(StudioError, match="only one|Only one"):
+    with pytest.raises(StudioError, match=r"only one|Only one"):
         together(paths)
 
 

@@ -17,6 +17,7 @@ from studio.engine.estimate.plan import gpu_of, plan, storage_reasons
 from studio.engine.models.info import ModelInfo
 from studio.engine.precision.choose import reason_text
 from studio.events import MemoryMeasured
+from studio.i18n import tr
 from studio.paths import resource
 from studio.runner import actions
 from studio.runner.record import RunRecord
@@ -282,3 +283,10 @@ def page_precision_probe() -> QWidget:
         dialog.open()
         settle(window.context, 6)
     return opened(window, dialog)
+
+
+def page_drop() -> QWidget:
+    """A model folder and a dataset file over the window."""
+    window = window_at("setup", offscreen_context())
+    window.overlay.show_words(tr("Take {name} as the model").format(name="SmolLM2-135M-Instruct"))
+    return window

@@ -11,6 +11,7 @@ from studio.runner.opening import opening_words, together
 from studio.ui.override import override
 from studio.ui.widgets.layout import vbox
 from studio.ui.widgets.text import label
+from studio.ui.widgets.verdict import Level
 
 
 class DropOverlay(QFrame):
@@ -39,17 +40,20 @@ class DropOverlay(QFrame):
             event.ignore()
             return
         try:
-            words, possible = opening_words(together(paths)), True
+            self.show_words(opening_words(together(paths)))
         except StudioError as error:
-            words, possible = str(error), False
+            self.show_words(str(error), "bad")
+        event.acceptProposedAction()
+
+    def show_words(self, words: str, level: Level = "none") -> None:
+        """Cover the parent with a sentence."""
         self.words.setText(words)
-        self.words.setProperty("level", None if possible else "bad")
+        self.words.setProperty("level", level if level == "bad" else None)
         self.words.style().polish(self.words)
         self.setAccessibleName(words)
         self.setGeometry(self._covered.rect())
         self.raise_()
         self.show()
-        event.acceptProposedAction()
 
     @override
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
