@@ -220,11 +220,12 @@ class _Peaks:
         self._start_anew()
 
     def export(self, folder: Any) -> None:
-        """Merge and export a run. What training leaves behind is held beside it, as in a window that goes on."""
-        from studio.engine.device import peak_memory
+        """Merge and export a run, once the memory of training was given back, as the window does it."""
+        from studio.engine.device import peak_memory, release_memory
         from studio.engine.export.run import export_run
 
         gc.collect()
+        release_memory(self._device)
         self._start_anew()
         export_run(folder, "merged")
         self.moments["export"] = peak_memory(self._device)
