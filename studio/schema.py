@@ -120,11 +120,15 @@ def _bool(value: Any) -> bool:
 def _int(value: Any) -> int:
     if type(value) is float and value.is_integer():
         value = int(value)
-    return value if type(value) is int and -_LARGEST <= value < _LARGEST else _refuse(value)
+    if type(value) is int and -_LARGEST <= value < _LARGEST:
+        return value
+    return _refuse(value)
 
 
 def _float(value: Any) -> float:
-    if type(value) is float or (type(value) is int and -_LARGEST <= value < _LARGEST):
+    if type(value) is float:
+        return value
+    if type(value) is int and -_LARGEST <= value < _LARGEST:
         return float(value)
     return float(value) if isinstance(value, str) and value in _NON_FINITE else _refuse(value)
 
@@ -157,9 +161,11 @@ def _annotated(inner: Reader, rules: Sequence[Any]) -> Reader:
 
 
 def _union(readers: Sequence[Reader]) -> Reader:
+    own = {kind: reader for kind, reader in _PLAIN.items() if reader in readers}
+
     def read(value: Any) -> Any:
-        own = _PLAIN.get(type(value))
-        for reader in [reader for reader in readers if reader is own] or readers:
+        found = own.get(type(value))
+        for reader in readers if found is None else (found,):
             try:
                 return reader(value)
             except ValueError:

@@ -49,9 +49,11 @@ from studio.text.words import interruption_text
 LOG_LINES = 5000
 LOG_BYTES = 1 << 22  # at the end of a log, which are read
 SPEED_WINDOW = 16
+_STEPS_AT_A_TIME = 1000  # that are held until the state is asked for
 # Fields of `StepCompleted` that become series. Every step has the first ones, only those of some runs the others.
 OF_STEPS = ("loss", "grad_norm", "learning_rate", "update", "tokens", "supervised_tokens", "seconds")
 OF_SOME_STEPS = ("grad_scale", "grad_norm_clipped")
+_OF_ALL_STEPS = (*OF_STEPS, *OF_SOME_STEPS)
 OF_MEASUREMENTS = ("validation", "tokens_per_second", "retention", "perplexity", "base_perplexity", "kl")
 # Fields of `MetersSampled` that become series; their x are no whole steps.
 OF_METERS = ("processor", "memory", "process_memory", "gpu_use", "gpu_memory", "gpu_temperature", "gpu_power")
@@ -157,7 +159,8 @@ class RunRecord:
 
     def __init__(self, folder: RunFolder | None = None) -> None:
         self.folder = folder
-        self.state = RunState()
+        self._state = RunState()
+        self._steps: list[StepCompleted] = []  # those that `_state` does not tell of yet
         self.series = {key: MetricSeries() for key in (*OF_STEPS, *OF_SOME_STEPS, *OF_MEASUREMENTS, *OF_METERS)}
         self.skips: list[int] = []
         self.throttled: list[float] = []  # where the GPU was slowed down
@@ -192,6 +195,13 @@ class RunRecord:
         with suppress(ConfigError):  # whoever asks for it is told; it is read here, and not on the window's thread
             _ = record.configs
         return record
+
+    @property
+    def state(self) -> RunState:
+        """The run at this moment. It is worked out here, and not at every step, because a long run has 200,000."""
+        if self._steps:
+            self._state = self._after_steps()
+        return self._state
 
     @property
     def configs(self) -> Sequence[tuple[int, RunConfig]]:
@@ -275,7 +285,7 @@ class RunRecord:
                 )
 
     def _set(self, **changes: object) -> None:
-        self.state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]
+        self._state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]
 
     def _numerics_started(self, event: NumericsStarted) -> None:
         before = self.numerics
@@ -341,27 +351,38 @@ class RunRecord:
             self._set(compute=name)
 
     def _step(self, event: StepCompleted) -> None:
-        self._recent.append(event)
-        recent_seconds = sum(step.seconds for step in self._recent)
-        applied = sum(not step.skipped for step in self._recent)
-        eta = None
-        if applied and self.state.planned_updates:
-            eta = (self.state.planned_updates - event.update) * recent_seconds / applied
-        for key in (*OF_STEPS, *OF_SOME_STEPS):
+        self._steps.append(event)
+        if len(self._steps) == _STEPS_AT_A_TIME:
+            self._state = self._after_steps()
+        for key in _OF_ALL_STEPS:
             if (value := getattr(event, key)) is not None:
                 self.series[key].append(event.step, value)
         if event.seconds > 0:
             self.series["tokens_per_second"].append(event.step, event.tokens / event.seconds)
         if event.skipped:
             self.skips.append(event.step)
-        shared = _shared(event) | {"seconds": self.state.seconds + event.seconds}
-        self._set(
+
+    def _after_steps(self) -> RunState:
+        """Return the state with the newest steps, and forget them."""
+        before, steps, newest = self._state, self._steps, self._steps[-1]
+        self._steps = []
+        self._recent.extend(steps)
+        recent_seconds = sum(step.seconds for step in self._recent)
+        applied = sum(not step.skipped for step in self._recent)
+        eta = None
+        if applied and before.planned_updates:
+            eta = (before.planned_updates - newest.update) * recent_seconds / applied
+        shared = _shared(newest) | {"seconds": before.seconds + sum(step.seconds for step in steps)}
+        return dataclasses.replace(
+            before,
             **shared,
             stage="training",
-            done=event.update,
-            total=self.state.planned_updates,
+            done=newest.update,
+            total=before.planned_updates,
             skipped_steps=len(self.skips),
-            tokens_per_second=sum(s.tokens for s in self._recent) / recent_seconds if recent_seconds > 0 else None,
+            tokens_per_second=sum(step.tokens for step in self._recent) / recent_seconds
+            if recent_seconds > 0
+            else None,
             eta_seconds=eta,
         )
 
