@@ -120,9 +120,7 @@ def _bool(value: Any) -> bool:
 def _int(value: Any) -> int:
     if type(value) is float and value.is_integer():
         value = int(value)
-    if type(value) is int and -_LARGEST <= value < _LARGEST:
-        return value
-    return _refuse(value)
+    return value if type(value) is int and -_LARGEST <= value < _LARGEST else _refuse(value)
 
 
 def _float(value: Any) -> float:

@@ -25,12 +25,14 @@ class MetricSeries:
     @property
     def x(self) -> Array:
         """Attempted steps, float64, shape (points,). A view: do not change it."""
-        return self._all()[0]
+        self._join()
+        return self._points[0, : self._length]
 
     @property
     def y(self) -> Array:
         """Values, float64, shape (points,), non-finite ones among them. A view: do not change it."""
-        return self._all()[1]
+        self._join()
+        return self._points[1, : self._length]
 
     @property
     def last(self) -> float | None:
@@ -48,17 +50,17 @@ class MetricSeries:
         self._new_x.append(x)
         self._new_y.append(y)
 
-    def _all(self) -> Array:
-        """Return all points, shape (2, points), after the new ones were put with the others."""
-        if self._new_x:
-            length = len(self)
-            if length > self._points.shape[1]:
-                grown = np.empty((2, 2 * length))
-                grown[:, : self._length] = self._points[:, : self._length]
-                self._points = grown
-            self._points[:, self._length : length] = self._new_x, self._new_y
-            self._length, self._new_x, self._new_y = length, [], []
-        return self._points[:, : self._length]
+    def _join(self) -> None:
+        """Put the new points with the others."""
+        if not self._new_x:
+            return
+        length = len(self)
+        if length > self._points.shape[1]:
+            grown = np.empty((2, 2 * length))
+            grown[:, : self._length] = self._points[:, : self._length]
+            self._points = grown
+        self._points[:, self._length : length] = self._new_x, self._new_y
+        self._length, self._new_x, self._new_y = length, [], []
 
     def keep_until(self, x: float) -> None:
         """Forget the points after this x."""
