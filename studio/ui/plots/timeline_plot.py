@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QPointF, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QPointF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QFocusEvent, QKeyEvent, QMouseEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QWidget
 
@@ -64,6 +64,14 @@ class TimelinePlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
         self._describing.timeout.connect(self.describe)
         self._build()
         self._dress_axis()
+
+    @override
+    def sizeHint(self) -> QSize:
+        """Ask for the least: the page's layout gives the rest. QGraphicsView would ask for the size of its scene.
+
+        A scrolling page with wrapped text in it is as high as its parts ask for, not as high as there is room.
+        """
+        return self.minimumSizeHint()
 
     # What subclasses draw and say
 

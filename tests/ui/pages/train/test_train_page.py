@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from studio.errors import DataError
@@ -53,6 +54,15 @@ def _page(context: AppContext, qtbot: QtBot, record: RunRecord | None) -> TrainP
     with qtbot.waitExposed(page):
         page.show()
     return page
+
+
+def test_a_finished_run_is_seen_whole_without_scrolling(context: AppContext, qtbot: QtBot) -> None:
+    record = scripted_record()
+    record.apply(FINISHED)
+    page = _page(context, qtbot, record)
+    qtbot.waitUntil(page.banner.isVisible)
+    QApplication.processEvents()
+    assert page.area.verticalScrollBar().maximum() == 0
 
 
 def _next_step(**changes: object) -> StepCompleted:
