@@ -71,7 +71,8 @@ class TimelinePlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
 
         A scrolling page with wrapped text in it is as high as its parts ask for, not as high as there is room.
         """
-        return self.minimumSizeHint()
+        least: QSize = self.minimumSizeHint()
+        return least
 
     # What subclasses draw and say
 
