@@ -243,6 +243,37 @@ def _generation_config_carried(found: Found) -> str:
     return sentences((words, besides))
 
 
+def _tokenizer_files(found: Found) -> str:
+    if found["passed"]:
+        return tr("The tokenizer's files are the base's, but for what the export adds.")
+    return tr("Files of the tokenizer are not the base's: {names}.").format(names=_differences(found))
+
+
+def _config_carried(found: Found) -> str:
+    if found["passed"]:
+        return tr("The configuration is the base's, but for the format of the weights and for new tokens.")
+    return tr("The configuration (config.json) is not the base's: {names}.").format(names=_differences(found))
+
+
+def _weight_files(found: Found) -> str:
+    if found["passed"]:
+        return tr("Every weight lies in the file where its index has it, and there are no other files of weights.")
+    return tr("The files of weights do not belong together: {names}.").format(names=_differences(found))
+
+
+def _trained_part_carried(found: Found) -> str:
+    if found["passed"]:
+        return tr("The trained part is, byte for byte, that of the run, and its base is named with it.")
+    return tr("Files of the trained part, or about its base, are not what they should be: {names}.").format(
+        names=_differences(found)
+    )
+
+
+def _differences(found: Found) -> str:
+    """As `_some`, of files and of keys in them."""
+    return _some({"weights": found["differences"], "value": found["value"]})
+
+
 def _stops_by_itself(found: Found) -> str:
     """`value` tokens ended the export's answer, `trained` the trained model's; None where nothing did.
 
@@ -332,6 +363,10 @@ _SENTENCES: dict[str, Callable[[Found], str]] = {
     "template_carried": _template_carried,
     "eos_carried": _eos_carried,
     "generation_config_carried": _generation_config_carried,
+    "tokenizer_files": _tokenizer_files,
+    "config_carried": _config_carried,
+    "weight_files": _weight_files,
+    "trained_part_carried": _trained_part_carried,
     "stops_by_itself": _stops_by_itself,
     "virtual_tokens_never_generated": _virtual_tokens_never_generated,
     **gguf.SENTENCES,

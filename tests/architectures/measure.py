@@ -60,7 +60,7 @@ def _try(folder: Path, table: dict[str, Any], *, nf4: bool) -> str:
     try:
         method.check(info, config.method)
     except ConfigError as error:
-        return "–" if _NO_EXPERTS in str(error) else _without_names(str(error))
+        return "–" if _NO_EXPERTS in str(error) else without_names(str(error))
     chosen = PRECISIONS.get(config.precision.name)
     model = make_trainable(load_model(folder), config, chosen, CPU)
     assert model.trainable_parameters == method.trainable_parameters(info.shapes, config.method), table
@@ -70,7 +70,7 @@ def _try(folder: Path, table: dict[str, Any], *, nf4: bool) -> str:
     return "yes"
 
 
-def _without_names(sentence: str) -> str:
+def without_names(sentence: str) -> str:
     return re.sub(r"and \S+ \(\w+\) of this model is", "and the layers of this model are", sentence)
 
 

@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import traceback
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -34,10 +35,16 @@ the numbers of parameters that are announced, trained and saved agree, and a ste
 when plain transformers answers as the trained model did, within 1e-4. A number stands for the reason that the app
 gives before anything is loaded. `python -m tests.architectures.table` writes this page.
 """
-_UNEXPECTED = "unexpected"
+UNEXPECTED = "unexpected"
 
 
-def find_rows(names: tuple[str, ...], processes: int, kept: Path | None) -> dict[str, dict[str, str]]:
+def find_rows(
+    names: tuple[str, ...],
+    processes: int,
+    kept: Path | None,
+    measure: Callable[[str], dict[str, str]] = measure,
+    columns: Sequence[str] = (*COLUMNS, MERGED),
+) -> dict[str, dict[str, str]]:
     """Return the rows of these architectures; those that are in the file `kept` are not tried again."""
     rows: dict[str, dict[str, str]] = json.loads(kept.read_text()) if kept and kept.exists() else {}
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
@@ -46,7 +53,7 @@ def find_rows(names: tuple[str, ...], processes: int, kept: Path | None) -> dict
             name, error = asked[future], future.exception()
             if error is not None:
                 traceback.print_exception(error)
-            rows[name] = dict.fromkeys((*COLUMNS, MERGED), _UNEXPECTED) if error else future.result()
+            rows[name] = dict.fromkeys(columns, UNEXPECTED) if error else future.result()
             print(name, rows[name], flush=True)
             if kept:
                 kept.write_text(json.dumps(rows))
@@ -81,7 +88,7 @@ def main() -> int:
     rows = find_rows(tuple(args.names) or ALL, args.processes, args.rows)
     if not args.names:
         PAGE.write_text(page(rows), encoding="utf-8")
-    return int(any(_UNEXPECTED in found.values() for found in rows.values()))
+    return int(any(UNEXPECTED in found.values() for found in rows.values()))
 
 
 if __name__ == "__main__":

@@ -63,6 +63,11 @@ CHECKS: tuple[tuple[str, bool, Any, float | None, dict[str, Any]], ...] = (
     ("generation_config_carried", True, True, None, {"added": "", "suppresses_virtual_tokens": False}),
     ("generation_config_carried", True, True, None, {"added": "<|end|>", "suppresses_virtual_tokens": True}),
     ("generation_config_carried", False, False, None, {"added": "", "suppresses_virtual_tokens": False}),
+    *(
+        (name, not differences, len(differences), 0, {"differences": differences})
+        for name in ("tokenizer_files", "config_carried", "weight_files", "trained_part_carried")
+        for differences in ([], ["a.json: key"])
+    ),
     ("stops_by_itself", True, 23, 128, {"trained": 23}),
     ("stops_by_itself", True, None, 128, {"trained": None}),
     ("stops_by_itself", False, None, 128, {"trained": 23}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from studio.i18n import gettext_noop
 
@@ -36,6 +36,7 @@ class Target(ABC):
             written as it is.
         adds_tokens: whether the export has tokens that the base has not, in front of every row.
         by_parts: whether it can be made of a model that does not fit into memory (by_parts.py).
+        programs: the files of the export that are run.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Target(ABC):
     plain_model: bool = False
     adds_tokens: bool = False
     by_parts: bool = False
+    programs: frozenset[str] = frozenset()
 
     @abstractmethod
     def refuse(self, method: Method) -> str:
@@ -88,6 +90,14 @@ class ModelTarget(Target):
     def finish(self, source: Source, loaded: nn.Module, tokenizer: PreTrainedTokenizerBase) -> nn.Module:
         """Make of base + trained part the plain fp32 model that is to be written; `plain_model` targets only."""
         raise NotImplementedError(f"{self.name} writes the trained part as it is")
+
+    def copies(self, source: Source) -> dict[str, Path]:
+        """Return the files that the export has from the run, or from its base, byte for byte, by their names there."""
+        return {}
+
+    def notes(self, source: Source) -> dict[str, dict[str, Any]]:
+        """Return the JSON files that say what the export's weights belong to, by their names."""
+        return {}
 
     @abstractmethod
     def write(self, model: nn.Module, source: Source, folder: Path) -> None:

@@ -18,7 +18,8 @@ from studio.engine.dtypes import torch_dtype
 from studio.engine.export.base import ModelTarget
 from studio.engine.export.carry import generation_config, stop_ids
 from studio.engine.export.certificate import Check
-from studio.engine.export.checks.carried import carried_checks, read_table
+from studio.engine.export.checks.carried import carried_checks
+from studio.engine.export.checks.files import read_table
 from studio.engine.export.checks.outputs import output_checks
 from studio.engine.export.checks.stop import taught_stop_check
 from studio.engine.export.checks.weights import unloadable, weight_checks
@@ -116,7 +117,7 @@ def examine(
     progress: Progress,
 ) -> tuple[Check, ...]:
     """Do what `measure.examine` does. Raises `Cancelled`."""
-    carried = carried_checks(source, tokenizer, reference.prefix, folder)
+    carried = carried_checks(source, target, dtype, tokenizer, reference.prefix, folder)
     open_again = _open_model if target.plain_model else _open_adapter
     try:
         stored, model, found = open_again(source, folder)

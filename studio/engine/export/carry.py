@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 # What config.json says of the base's own files, and not of the model.
-_OF_THE_FILES = {"quantization_config", "torch_dtype", "dtype", "transformers_version"}
+OF_THE_FILES = {"quantization_config", "torch_dtype", "dtype", "transformers_version"}
 
 
 def carry_over(source: Source, tokenizer: PreTrainedTokenizerBase, prefix: Prefix, folder: Path) -> None:
@@ -41,18 +41,18 @@ def keep_readable(source: Source, folder: Path) -> None:
     written = read_json(folder, "config.json")
     if written is None:
         return
-    older = written | _older_keys(read_config(source.base), written)
-    if _says_the_same(written, older):
+    older = written | older_keys(read_config(source.base), written)
+    if says_the_same(written, older):
         (folder / "config.json").write_text(json.dumps(older, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
-def _older_keys(base: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]:
+def older_keys(base: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]:
     """Return the keys of the base's config.json that transformers 5 has left out, and those that it renamed."""
     safe = sanitised(base)
     older = {
         key: value
         for key, value in base.items()
-        if key not in written and key not in _OF_THE_FILES and safe.get(key) == value
+        if key not in written and key not in OF_THE_FILES and safe.get(key) == value
     }
     rope = written.get("rope_parameters")
     if isinstance(rope, dict) and "rope_theta" in rope:
@@ -62,7 +62,7 @@ def _older_keys(base: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]
     return older | ({"torch_dtype": written["dtype"]} if "dtype" in written else {})
 
 
-def _says_the_same(written: dict[str, Any], older: dict[str, Any]) -> bool:
+def says_the_same(written: dict[str, Any], older: dict[str, Any]) -> bool:
     """Return whether this version of transformers reads the same out of two configurations."""
     from transformers import CONFIG_MAPPING
 

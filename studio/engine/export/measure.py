@@ -32,7 +32,8 @@ from studio.engine.export import stopping
 from studio.engine.export.base import ModelTarget
 from studio.engine.export.carry import generation_config, stop_ids
 from studio.engine.export.certificate import Check
-from studio.engine.export.checks.carried import carried_checks, read_table
+from studio.engine.export.checks.carried import carried_checks
+from studio.engine.export.checks.files import read_table
 from studio.engine.export.checks.outputs import output_checks
 from studio.engine.export.checks.stop import answer, never_generated
 from studio.engine.export.checks.weights import unloadable, weight_checks
@@ -57,7 +58,7 @@ def examine(
     progress: Progress,
 ) -> tuple[Check, ...]:
     """Open the export in `folder` from disk and return every check. Raises `Cancelled`."""
-    carried = carried_checks(source, tokenizer, reference.prefix, folder)
+    carried = carried_checks(source, target, dtype, tokenizer, reference.prefix, folder)
     try:
         reloaded = target.reload(source, folder)
     except StudioError:

@@ -16,6 +16,7 @@ from studio.engine.export.rounded_base import load_base
 from studio.engine.export.source import Source
 from studio.engine.methods.peft_files import read_adapter
 from studio.engine.models.quiet import import_bitsandbytes, quiet_transformers
+from studio.errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,10 @@ def reload_adapter(source: Source, folder: Path) -> Reloaded:
     from peft import PeftModel
 
     base = load_base(source)
-    read_adapter(folder, base)  # it may have been exchanged since it was written
+    try:
+        read_adapter(folder, base)  # it may have been exchanged since it was written
+    except ModelError as error:
+        raise ValueError(str(error)) from error  # a `StudioError` is about the base
     return Reloaded(PeftModel.from_pretrained(base, str(folder)).eval())
 
 

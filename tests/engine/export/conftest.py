@@ -136,30 +136,35 @@ def _short_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_run(tmp_path: Path, bases: dict[str, Path]) -> MakeRun:
     """Return a maker of finished runs: `make_run("llama-tied", kind="chat", method={…}, base_dtype="nf4")`."""
 
-    def make(
-        base: str | Path = "llama-tied",
-        *,
-        kind: str = "chat",
-        method: dict[str, Any] | None = None,
-        base_dtype: str = "auto",
-    ) -> RunFolder:
-        path = bases[base] if isinstance(base, str) else base
-        data = tmp_path / "rows.jsonl"
-        data.write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
-        method = method or {}
-        table = method if "name" in method else {"name": "lora", "rank": 4, "alpha": 8} | method
-        values = {
-            "model": {"path": str(path), "kind": kind},
-            "data": {"sources": [{"path": str(data)}], "max_length": 128},
-            "method": table,
-            "precision": {"base_dtype": base_dtype},
-        }
-        folder = create_run(tmp_path / "runs", "tiny", write_config(parse_config(values)))
-        _train(path, folder, table)
-        folder.write_state("finished", model={"path": str(path), "name": path.name, "kind": kind}, updates=3)
-        return folder
+    def make(base: str | Path = "llama-tied", **options: Any) -> RunFolder:
+        return finished_run(tmp_path, bases[base] if isinstance(base, str) else base, **options)
 
     return make
+
+
+def finished_run(
+    place: Path,
+    base: Path,
+    *,
+    kind: str = "chat",
+    method: dict[str, Any] | None = None,
+    base_dtype: str = "auto",
+) -> RunFolder:
+    """Make a run on a base, with its rows, below `place`."""
+    data = place / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
+    method = method or {}
+    table = method if "name" in method else {"name": "lora", "rank": 4, "alpha": 8} | method
+    values = {
+        "model": {"path": str(base), "kind": kind},
+        "data": {"sources": [{"path": str(data)}], "max_length": 128},
+        "method": table,
+        "precision": {"base_dtype": base_dtype},
+    }
+    folder = create_run(place / "runs", "tiny", write_config(parse_config(values)))
+    _train(base, folder, table)
+    folder.write_state("finished", model={"path": str(base), "name": base.name, "kind": kind}, updates=3)
+    return folder
 
 
 def _train(base: Path, folder: RunFolder, method: dict[str, Any]) -> None:

@@ -39,6 +39,9 @@ CHECKS = {
     "template_carried",
     "eos_carried",
     "generation_config_carried",
+    "tokenizer_files",
+    "config_carried",
+    "weight_files",
     "stops_by_itself",
 }
 IDS = torch.tensor([[5, 17, 80, 33, 250, 7, 9, 11]])

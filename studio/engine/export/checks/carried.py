@@ -5,22 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from studio.engine.export.base import ModelTarget
 from studio.engine.export.carry import base_generation_config, ending_ids, generation_config, stop_ids
 from studio.engine.export.certificate import Check
+from studio.engine.export.checks.files import file_checks, read_table
 from studio.engine.export.prefix import SAMPLES, Prefix, differing, renders_as_before, splits_as_before
 from studio.engine.export.source import Source
 from studio.engine.export.tokenizer import try_reload
 from studio.engine.models.files import GENERATION_CONFIG
-from studio.files import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
 def carried_checks(
-    source: Source, tokenizer: PreTrainedTokenizerBase, prefix: Prefix, folder: Path
+    source: Source, target: ModelTarget, dtype: str, tokenizer: PreTrainedTokenizerBase, prefix: Prefix, folder: Path
 ) -> tuple[Check, ...]:
-    """Return the checks of tokenizer, chat template, end tokens and generation config in `folder`."""
+    """Return the checks of all in `folder` but its weights: tokenizer, template, ends of generation, other files."""
     exported = try_reload(folder)
     config = read_table(folder / GENERATION_CONFIG)
     return (
@@ -28,15 +29,8 @@ def carried_checks(
         _template(tokenizer, prefix, exported),
         _end(source, tokenizer, exported, config),
         _generation(source, tokenizer, prefix, config),
+        *file_checks(source, target, dtype, prefix, folder),
     )
-
-
-def read_table(path: Path) -> dict[str, Any] | None:
-    """Return the table in a JSON file; None where there is none that can be read."""
-    try:
-        return read_json(path)
-    except (OSError, ValueError):
-        return None
 
 
 def _tokenizer(base: PreTrainedTokenizerBase, prefix: Prefix, exported: PreTrainedTokenizerBase | None) -> Check:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from studio.engine.export.base import ModelTarget
 from studio.files import read_json
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from studio.engine.export.source import Source
     from studio.engine.methods import Method
 
-CONFIG = "adapter_config.json"
+CONFIG, BASE_NOTE = "adapter_config.json", "base_model.json"
 USAGE = """\
 ```python
 from peft import PeftModel
@@ -29,6 +29,16 @@ base.generation_config = GenerationConfig.from_pretrained("path/to/this/folder")
 model = PeftModel.from_pretrained(base, "path/to/this/folder")
 tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
 ```"""
+
+
+def write_trained_part(target: ModelTarget, source: Source, folder: Path) -> None:
+    """Write an export that is what training saved, with a note of the base."""
+    for name, file in target.copies(source).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(file, folder / name)
+    for name, values in target.notes(source).items():
+        text = json.dumps(values, ensure_ascii=False, indent=2) + "\n"
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def base_for_peft(source: Source) -> dict[str, str | None]:
@@ -64,14 +74,18 @@ class Adapter(ModelTarget):
     def weight_bytes(self, source: Source, dtype: str) -> int:
         return sum(file.stat().st_size for file in source.folder.adapter.glob("*.safetensors"))
 
-    def write(self, model: nn.Module, source: Source, folder: Path) -> None:
-        for file in source.folder.adapter.glob("*.safetensors"):
-            shutil.copyfile(file, folder / file.name)
+    def copies(self, source: Source) -> dict[str, Path]:
+        return {file.name: file for file in source.folder.adapter.glob("*.safetensors")}
+
+    def notes(self, source: Source) -> dict[str, dict[str, Any]]:
         config = read_json(source.folder.adapter / CONFIG) | base_for_peft(source)
-        text = json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
-        (folder / CONFIG).write_text(text, encoding="utf-8")
-        reference = json.dumps({"name": source.name, "files": source.base_files}, ensure_ascii=False, indent=2) + "\n"
-        (folder / "base_model.json").write_text(reference, encoding="utf-8")
+        return {
+            CONFIG: dict(sorted(config.items())),
+            BASE_NOTE: {"name": source.name, "files": source.base_files},
+        }
+
+    def write(self, model: nn.Module, source: Source, folder: Path) -> None:
+        write_trained_part(self, source, folder)
 
     def reload(self, source: Source, folder: Path) -> Reloaded:
         from studio.engine.export.reload import reload_adapter

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio import files
 from studio.engine.export.base import ModelTarget
+from studio.engine.export.targets.adapter import BASE_NOTE, write_trained_part
 from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ class Bundle(ModelTarget):
         "uses it needs the base too."
     )
     order = 40
+    programs = frozenset({LOADER})
     library = "transformers"
     usage = USAGE
 
@@ -54,14 +54,16 @@ class Bundle(ModelTarget):
     def weight_bytes(self, source: Source, dtype: str) -> int:
         return sum((source.folder.adapter / name).stat().st_size for name in _ADAPTER)
 
+    def copies(self, source: Source) -> dict[str, Path]:
+        return {name: source.folder.adapter / name for name in _ADAPTER}
+
+    def notes(self, source: Source) -> dict[str, dict[str, Any]]:
+        return {BASE_NOTE: {"name": source.name, "files": _used_files(source)}}
+
     def write(self, model: nn.Module, source: Source, folder: Path) -> None:
         """Write adapter, loader, and the reference to the base, which names no path of this machine."""
-        for name in _ADAPTER:
-            shutil.copyfile(source.folder.adapter / name, folder / name)
+        write_trained_part(self, source, folder)
         (folder / LOADER).write_text(loader_text(), encoding="utf-8")
-        reference = {"name": source.name, "files": _used_files(source)}
-        text = json.dumps(reference, ensure_ascii=False, indent=2) + "\n"
-        (folder / "base_model.json").write_text(text, encoding="utf-8")
 
     def reload(self, source: Source, folder: Path) -> Reloaded:
         return open_with_loader(source, folder, source.base)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,6 @@ from studio.engine.export.targets.bundle import Bundle, open_with_loader
 from studio.i18n import gettext_noop, tr
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from studio.engine.export.reload import Reloaded
     from studio.engine.export.source import Source
 
@@ -43,11 +40,8 @@ class SelfContained(Bundle):
     def weight_bytes(self, source: Source, dtype: str) -> int:
         return super().weight_bytes(source, dtype) + sum(file.stat().st_size for file in _files(source))
 
-    def write(self, model: nn.Module, source: Source, folder: Path) -> None:
-        super().write(model, source, folder)
-        (folder / BASE).mkdir()
-        for file in _files(source):
-            shutil.copyfile(file, folder / BASE / file.name)
+    def copies(self, source: Source) -> dict[str, Path]:
+        return super().copies(source) | {f"{BASE}/{file.name}": file for file in _files(source)}
 
     def reload(self, source: Source, folder: Path) -> Reloaded:
         from studio.engine.models.files import fingerprint
