@@ -19,6 +19,7 @@ from typing_extensions import override
 from studio.events import spell_non_finite
 from studio.i18n import tr
 from studio.text.numbers import size_text
+from studio.text.visible import visible
 from studio.text.words import STAGES_IN_BYTES, stage_text
 
 BAR_WIDTH = 24
@@ -175,7 +176,7 @@ class Console:
     def result(self, values: Mapping[str, Any], text: str) -> None:
         """Write the command's result. JSON is ASCII, so that it is valid in any encoding of a pipe."""
         self._line.clear()
-        words = json.dumps(spell_non_finite(values), default=str, allow_nan=False) if self.as_json else text
+        words = json.dumps(spell_non_finite(values), default=str, allow_nan=False) if self.as_json else visible(text)
         try:
             print(words, file=self._out, flush=True)
         except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
@@ -187,7 +188,7 @@ class Console:
     def note(self, text: str) -> None:
         """Write a line to stderr."""
         self._line.clear()
-        print(text, file=self._err, flush=True)
+        print(visible(text), file=self._err, flush=True)
 
     def failure(self, sentence: str) -> None:
         """Write why the command failed; with `--json` also as `error` in the result."""

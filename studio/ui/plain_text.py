@@ -2,7 +2,7 @@
 
 Qt guesses. A model called `<img src="file:///…">` would be an image in tooltips and message boxes, fetched as they are
 shown. Those make their labels themselves, so the rule stands where every label passes: at its first polish, which comes
-before it is measured or painted.
+before it is measured or painted. Characters that would turn the direction of our own words are written out there, too.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtWidgets import QApplication, QLabel
 
+from studio.text.visible import visible
 from studio.ui.override import override
 
 
 class PlainText(QObject):
-    """Makes every label of the application plain text that is to guess what it shows."""
+    """Makes every label of the application plain text that is to guess what it shows, and all that it shows visible."""
 
     def __init__(self, app: QApplication) -> None:
         super().__init__(app)
@@ -22,8 +23,10 @@ class PlainText(QObject):
 
     @override
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() != QEvent.Type.Polish or not isinstance(watched, QLabel):
+        if event.type() not in (QEvent.Type.Polish, QEvent.Type.Paint) or not isinstance(watched, QLabel):
             return False
         if watched.textFormat() == Qt.TextFormat.AutoText:
             watched.setTextFormat(Qt.TextFormat.PlainText)
+        if (shown := visible(watched.text())) != watched.text():
+            watched.setText(shown)
         return False

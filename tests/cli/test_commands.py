@@ -362,6 +362,16 @@ def test_a_terminal_that_knows_ascii_alone_gets_every_text(tmp_path: Path) -> No
     assert b"Nicht genug Speicher f\\xfcr \\u8bad\\u7ec3." in finished.stdout
 
 
+def test_a_name_does_nothing_to_the_terminal_that_it_is_written_to(command: Command, tmp_path: Path) -> None:
+    name = "a\x1b[2J\x07\N{RIGHT-TO-LEFT OVERRIDE}b"
+    create_run(tmp_path, "x", "").write_state("failed", model={"name": name}, error=f"{name} is missing.")
+    answer = command("runs", "--runs", tmp_path)
+    assert "\\x1b[2J\\x07\\u202eb" in answer.out
+    refused = command("inspect-model", tmp_path / name)
+    assert "\\x1b[2J\\x07\\u202eb does not exist" in refused.err
+    assert not set("\x1b\x07\N{RIGHT-TO-LEFT OVERRIDE}") & set(answer.out + refused.err)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     for number in range(1000):  # more than a pipe holds

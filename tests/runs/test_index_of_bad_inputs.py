@@ -29,10 +29,19 @@ INDEX = {
         "runner/test_task_and_controller.py::test_an_error_in_the_worker_is_one_sentence_and_a_traceback_in_the_log",
         "runner/test_process.py::test_a_kill_is_called_want_of_memory_where_the_system_says_so",
         "engine/training/test_rescue.py::test_the_trained_part_is_saved_whatever_ends_the_run",
+        "engine/training/test_out_of_memory.py::test_a_run_goes_on_and_ends_with_the_same_weights",
+        "engine/training/test_out_of_memory.py::test_where_a_single_row_is_too_much_activations_are_computed_again_and_then_the_run_ends",
     ],
-    89: ["engine/training/test_run.py::test_a_nan_in_a_weight_stops_the_run_and_nothing_non_finite_is_saved"],
+    89: [
+        "engine/training/test_run.py::test_a_nan_in_a_weight_stops_the_run_and_nothing_non_finite_is_saved",
+        "engine/numerics/test_scenarios.py::test_rows_on_which_the_loss_is_no_number_are_named",
+        "engine/numerics/test_diagnosis.py::test_the_run_pauses_after_the_stated_number_of_bad_steps_and_again_after_as_many",
+    ],
     90: ["engine/numerics/test_scenarios.py::test_gradients_too_large_at_the_lowest_scale_are_a_collapse"],
-    91: ["ui/test_main_window.py::test_closing_while_training_asks_then_waits_for_the_worker"],
+    91: [
+        "ui/test_main_window.py::test_closing_while_training_asks_then_waits_for_the_worker",
+        "ui/test_main_window.py::test_keep_training_cancels_closing",
+    ],
     92: [
         "engine/data/test_prepare.py::test_cancel_stops_and_leaves_nothing_half_done",
         "engine/training/test_run.py::test_stop_while_preparing_ends_without_an_adapter",
@@ -58,7 +67,12 @@ INDEX = {
         "runs/test_run_folder.py::test_an_event_of_a_later_version_with_more_keys_is_read",
         "runs/test_run_folder.py::test_the_beginning_of_a_run_of_an_earlier_version_is_read",
     ],
-    98: ["config/test_run_config.py::test_nonsense_is_refused_with_the_key_in_the_sentence"],
+    98: [
+        "config/test_run_config.py::test_nonsense_is_refused_with_the_key_in_the_sentence",
+        "engine/training/test_length.py::test_rows_longer_than_learnt_positions_are_refused_with_the_length_that_fits",
+        "ui/forms/test_forms.py::test_numbers_are_read_as_people_type_them",
+        "ui/forms/test_forms.py::test_a_wrong_value_is_named_below_its_field_and_in_the_form",
+    ],
     99: ["engine/probe/test_measure.py::*fp16_on_processor"],
     100: ["engine/models/test_load.py::test_loading_asks_nothing_of_the_network"],
     101: [
@@ -71,7 +85,11 @@ INDEX = {
         "cli/test_train_command.py::test_a_signal_stops_the_run_cleanly",
         "cli/test_train_command.py::test_a_terminal_that_is_gone_neither_ends_a_run_nor_hides_its_failure",
     ],
-    104: ["cli/test_commands.py::test_a_terminal_that_knows_ascii_alone_gets_every_text"],
+    104: [
+        "cli/test_commands.py::test_a_terminal_that_knows_ascii_alone_gets_every_text",
+        "cli/test_commands.py::test_a_name_does_nothing_to_the_terminal_that_it_is_written_to",
+        "ui/forms/test_forms.py::test_numbers_are_read_as_people_type_them",
+    ],
 }
 
 

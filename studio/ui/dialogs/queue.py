@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QDialog, QWidget
 from studio.errors import StudioError
 from studio.i18n import gettext_noop, tr
 from studio.runner.queue import QueuedRun
+from studio.text.visible import in_line, visible
 from studio.text.words import PLACES
 from studio.ui import theme
 from studio.ui.bridge import AppContext
@@ -54,7 +55,8 @@ class QueueModel(TableModel):
         run = self.runs[index.row()]
         match role:
             case Qt.ItemDataRole.DisplayRole:
-                return (self._turn(run), run.title, tr(PLACES[run.where]), run.problem)[index.column()]
+                cells = (self._turn(run), in_line(run.title), tr(PLACES[run.where]), visible(run.problem))
+                return cells[index.column()]
             case Qt.ItemDataRole.TextAlignmentRole:
                 return _COLUMNS[index.column()].alignment
             case Qt.ItemDataRole.ForegroundRole if run.problem and index.column() in (0, 3):

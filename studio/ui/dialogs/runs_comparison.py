@@ -13,6 +13,7 @@ from studio.i18n import tr
 from studio.runner.compare import Comparison, compare_runs, figure_rows, setting_rows
 from studio.runner.record import RunRecord
 from studio.runs import RunFolder
+from studio.text.visible import in_line
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.job import Job
@@ -115,7 +116,7 @@ class RunsComparison(QDialog):
         names = [tr("Name"), *(run.name for run in compared.runs)]
         self._cells = [names, *figure_rows(compared), *setting_rows(compared)]
         for cells in self._cells:
-            items = [QStandardItem(cell) for cell in cells]
+            items = [QStandardItem(in_line(cell)) for cell in cells]
             for item in items:
                 item.setEditable(False)
             for item in items[1:]:

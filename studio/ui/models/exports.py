@@ -16,6 +16,7 @@ from studio.errors import ExportError
 from studio.i18n import tr
 from studio.runs import RunFolder
 from studio.text.gguf import loss_level
+from studio.text.visible import in_line
 from studio.ui import icons
 from studio.ui.models.runs import when_text
 from studio.ui.override import override
@@ -167,7 +168,7 @@ class ExportsModel(QAbstractListModel):
         export = self._exports[index.row()]
         match role:
             case Qt.ItemDataRole.DisplayRole:
-                return export_text(export)
+                return in_line(export_text(export))
             case Qt.ItemDataRole.ToolTipRole:
                 return str(export.path)
             case Qt.ItemDataRole.DecorationRole:

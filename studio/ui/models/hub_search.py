@@ -13,6 +13,7 @@ from studio.runner.actions import Found, Kind
 from studio.text import numbers
 from studio.text.hub import access_text, licence_text, outlook_sentence, outlook_text
 from studio.text.numbers import count_text, size_text
+from studio.text.visible import in_line
 from studio.ui import theme
 from studio.ui.models.table import Column, Index, TableModel
 from studio.ui.override import override
@@ -131,7 +132,7 @@ class HubModel(TableModel):
         outlook = self._outlooks.get(found.id) if column.text is None else None
         match role:
             case Qt.ItemDataRole.DisplayRole:
-                return self._text(found, column)
+                return in_line(self._text(found, column))
             case Qt.ItemDataRole.ToolTipRole:
                 return outlook_sentence(outlook) if outlook else self._text(found, column)
             case Qt.ItemDataRole.TextAlignmentRole:

@@ -12,6 +12,7 @@ from PySide6.QtCore import Qt
 from studio.events import PromptsAnswered, RowsRanked
 from studio.i18n import gettext_noop, tr
 from studio.text import numbers
+from studio.text.visible import in_line
 from studio.ui import theme
 from studio.ui.models.table import Column, Index, TableModel
 from studio.ui.override import override
@@ -101,7 +102,7 @@ class RowsModel(TableModel):
     @override
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         row = self.rows[index.row()]
-        place = f"{PurePath(row['source']).name}:{row['number']}"
+        place = in_line(f"{PurePath(row['source']).name}:{row['number']}")
         match role:
             case Qt.ItemDataRole.DisplayRole:
                 # What is not finite stands in the journal as a word.

@@ -23,6 +23,7 @@ from studio.runs import RunFolder, list_runs
 from studio.text import numbers
 from studio.text.numbers import duration_text
 from studio.text.retention import retention_share
+from studio.text.visible import in_line
 from studio.ui import theme
 from studio.ui.models.table import Column, Index, TableModel
 from studio.ui.override import override
@@ -251,7 +252,7 @@ class RunsModel(TableModel):
         run, column = self._runs[index.row()], COLUMNS[index.column()]
         match role:
             case Qt.ItemDataRole.DisplayRole:
-                return column.text(run)
+                return in_line(column.text(run))
             case Qt.ItemDataRole.UserRole:
                 return column.key(run)
             case Qt.ItemDataRole.TextAlignmentRole:

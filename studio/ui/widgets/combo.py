@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QComboBox, QStyle, QStyledItemDelegate, QStyleOptionComboBox, QWidget
 
+from studio.text.visible import in_line
 from studio.ui.override import override
 
 
@@ -31,7 +32,7 @@ class ComboBox(QComboBox):
         self.blockSignals(True)
         self.clear()
         for value, label in choices:
-            self.addItem(label, value)
+            self.addItem(in_line(label), value)
         self.setCurrentIndex(max(0, self.findData(before)))
         self.blockSignals(False)
 

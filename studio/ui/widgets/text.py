@@ -8,6 +8,7 @@ from PySide6.QtCore import QEvent, QSize, Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
+from studio.text.visible import in_line
 from studio.ui.override import override
 
 Role = Literal["title", "heading", "body", "caption", "muted", "error", "value"]
@@ -47,8 +48,8 @@ class ElidedLabel(QLabel):
 
     def set_text(self, text: str) -> None:
         """Show another text."""
-        self._whole = text
-        self.setAccessibleName(text)
+        self._whole = in_line(text)
+        self.setAccessibleName(self._whole)
         self.updateGeometry()
         self._elide()
 

@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QPixmap
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
+from studio.text.visible import breakable
 from studio.ui import icons, theme
 from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.text import Role, label
@@ -30,6 +31,7 @@ class Verdict(QWidget):
     def __init__(self, role: Role = "body", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.level: Level = "none"
+        self._text = ""
         self._sign = QLabel()
         self._words = label("", role, wrap=True)
         self._words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -42,12 +44,13 @@ class Verdict(QWidget):
 
     @property
     def text(self) -> str:
-        return self._words.text()
+        return self._text
 
     def set(self, text: str, level: Level = "none") -> None:
         """Say something else; an empty text says nothing."""
         self.level = level
-        self._words.setText(text)
+        self._text = text
+        self._words.setText(breakable(text))
         self.setAccessibleName(text)
         self._words.setProperty("level", level)
         self._words.style().polish(self._words)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from studio.config import RunConfig, parse_config
 from studio.config.run import override_config
+from studio.engine.models.info import ModelInfo
+from studio.engine.models.inspect import inspect_model
 from studio.engine.training.length import plan_validation, planned_updates, trained_rows
+from studio.engine.training.model import check_positions
+from studio.errors import ConfigError
 from studio.events import EvaluationCompleted, from_json
 from tests.engine.training.trained import Trained
+from tests.tiny import gpt2, save_model, tokenizer
 
 
 def config_of(**training: Any) -> RunConfig:
@@ -98,3 +104,26 @@ def test_a_journal_of_the_version_before_is_read() -> None:
     event = from_json(line)
     assert isinstance(event, EvaluationCompleted)
     assert (event.rows, event.held_out) == (4, 0)
+
+
+def test_rows_longer_than_learnt_positions_are_refused_with_the_length_that_fits(tmp_path: Path) -> None:
+    gpt2(seed=0).save_pretrained(tmp_path / "learnt")  # it has 128 positions
+    tokenizer().save_pretrained(tmp_path / "learnt")
+    learnt, rotary = inspect_model(tmp_path / "learnt"), inspect_model(save_model(tmp_path / "rotary"))
+
+    def check(info: ModelInfo, longest: int, method: dict[str, Any]) -> None:
+        data = {"sources": [{"path": "-"}], "max_length": longest}
+        config = parse_config({"model": {"path": "-"}, "data": data, "method": method})
+        check_positions(config, info, SimpleNamespace(longest=longest))  # type: ignore[arg-type]
+
+    prompt = {"name": "prompt-tuning", "virtual_tokens": 8}
+    check(learnt, 129, {"name": "lora"})  # the last token is never read
+    check(rotary, 10_000, {"name": "lora"})  # they have no end
+    with pytest.raises(
+        ConfigError, match=r"data\.max_length = 130: the model has 128 positions.* set it to 129 or less"
+    ):
+        check(learnt, 130, {"name": "lora"})
+    with pytest.raises(ConfigError, match=r"of which virtual tokens take 8; set it to 121 or less"):
+        check(learnt, 129, prompt)
+    with pytest.raises(ConfigError, match=r"virtual_tokens = 128: the model has 128 positions in all"):
+        check(learnt, 20, prompt | {"virtual_tokens": 128})

@@ -14,6 +14,7 @@ from studio.engine.data.readers.base import Meter
 from studio.errors import DataError
 from studio.files import open_regular
 from studio.i18n import gettext_noop, tr
+from studio.text.visible import in_line
 
 PARQUET_MAGIC = b"PAR1"
 HEAD = 65536
@@ -120,7 +121,7 @@ def unreadable(path: Path, error: OSError | ValueError) -> DataError:
 
 def printable(path: Path) -> str:
     """Return a path for a message, with line breaks and other control characters escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in str(path))
+    return in_line(str(path))
 
 
 def _refuse_special(path: Path, mode: int) -> None:

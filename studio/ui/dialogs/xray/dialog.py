@@ -131,7 +131,7 @@ class XRayDialog(QDialog):
             button.setAutoDefault(False)
 
     def _lay_out(self, name: str) -> None:
-        heading = vbox(label(tr("X-ray of {name}").format(name=name), "title"), self.facts, spacing=0.25)
+        heading = vbox(ElidedLabel(tr("X-ray of {name}").format(name=name), "title"), self.facts, spacing=0.25)
         tools = hbox((self.shown, 1), (self.search, 1), spacing=1)
         left = vbox(tools, (self.rows, 1), Legend(), self._pager(), spacing=1)
         side = scrolled(self.findings)

@@ -214,8 +214,10 @@ class SourceEditor(QFrame):
         remove = icon_button("remove", tr("Remove {file}").format(file=name))
         remove.setToolTip(tr("Remove {file}; Ctrl+Z brings it back").format(file=name))
         remove.clicked.connect(self.removed)
-        folder = ElidedLabel(str(Path(self.path).parent), "caption", mode=Qt.TextElideMode.ElideMiddle)
-        return hbox((vbox(label(name, "value"), folder, spacing=0), 1), self._role, remove, spacing=1)
+        middle = Qt.TextElideMode.ElideMiddle
+        file = ElidedLabel(name, "value", mode=middle)
+        folder = ElidedLabel(str(Path(self.path).parent), "caption", mode=middle)
+        return hbox((vbox(file, folder, spacing=0), 1), self._role, remove, spacing=1)
 
     def _cancel(self) -> None:
         self._look.drop()
