@@ -30,6 +30,7 @@ from pytestqt.qtbot import QtBot
 from studio.config import DataSource, parse_config
 from studio.engine.control import Progress
 from studio.engine.data.inspect import DataInspection, inspect_data, peek_columns
+from studio.errors import DataError
 from studio.events import CheckpointSaved, RunEvent, from_json, to_json
 from studio.runner import actions
 from studio.runner.actions import Found
@@ -98,7 +99,11 @@ def real(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     def read(source: DataSource, _: Any, __: Any, rows: int, progress: Progress, ___: int) -> DataInspection:
         return inspect_data(source, rows=rows, progress=progress)
 
+    def refuse(*_: Any) -> None:
+        raise DataError(f"{NAME} cannot be read.")
+
     monkeypatch.setattr(actions, "open_data", read)
+    monkeypatch.setattr(actions, "open_xray", refuse)
     monkeypatch.setattr(actions, "peek_columns", peek_columns)
     monkeypatch.setattr(actions, "search_hub", lambda *_, **__: [Found(id=NAME)])
     monkeypatch.setattr(actions, "list_downloaded", lambda: [NAME])
