@@ -65,6 +65,7 @@ def main(arguments: list[str]) -> int:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     unpack(packages(), folder)
+    let_pip_move(folder / "usr" / "lib" / python_name(folder / "usr"))
     write_program(folder, version)
     if options.runtime is None:
         say(f"{folder}: without a runtime it is not packed; name one with --runtime FILE.")
@@ -105,12 +106,26 @@ def unpack(names: list[str], folder: Path) -> None:
         shutil.rmtree(folder / "usr" / "share" / name, ignore_errors=True)
 
 
+def let_pip_move(python: Path) -> None:
+    """Let Debian's `ensurepip` find its wheels beside this Python, and not at their place in the system."""
+    file = python / "ensurepip" / "__init__.py"
+    text = file.read_text(encoding="utf-8")
+    there = "sysconfig.get_config_var('WHEEL_PKG_DIR')"
+    if there not in text:
+        raise SystemExit(f"{file} is another one than is known: {there} is not in it.")
+    beside = "os.path.join(sys.base_prefix, 'share', 'python-wheels')"
+    file.write_text(text.replace(there, beside), encoding="utf-8")
+
+
+def python_name(usr: Path) -> str:
+    """Return the name of the Python below a folder, such as python3.11."""
+    return next(file.name for file in sorted((usr / "bin").iterdir()) if re.fullmatch(r"python3\.\d+", file.name))
+
+
 def write_program(folder: Path, version: str) -> None:
     """Add the program, what a desktop wants at the top of an AppImage, and its starter."""
     usr = folder / "usr"
-    python = next(
-        file.name for file in sorted((usr / "bin").glob("python3.*")) if re.fullmatch(r"python3\.\d+", file.name)
-    )
+    python = python_name(usr)
     bundle.copy_program(usr / "lib" / NAME)
     desktop.write_share(usr / "share")
     shutil.copy2(usr / "share" / "applications" / f"{NAME}.desktop", folder)
