@@ -31,6 +31,7 @@ PROGRAM: tuple[str, ...] = (
     "LICENSE",
 )
 PROGRAM += ("THIRD_PARTY.md",)
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "windows", "macos")  # the last two: recipes of installers
 ARCHIVES = {".tar": "tar", ".zip": "zip"}
 HOW = """\
 Finetune Studio for a computer without network: Python {python}, {system} {processor}, torch's build "{torch}".
@@ -117,7 +118,7 @@ def copy_program(folder: Path, names: Iterable[str] = PROGRAM) -> None:
     for name in names:
         source, target = ROOT / name, folder / name
         if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+            shutil.copytree(source, target, ignore=LEFT_OUT, dirs_exist_ok=True)
         else:
             shutil.copy2(source, target)
 

@@ -46,7 +46,7 @@ Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: Finetune Studio
 
 Files: *
-Copyright: Finetune Studio authors
+Copyright: 2026 Finetune Studio authors
 License: Apache-2.0
 
 License: Apache-2.0

@@ -223,3 +223,17 @@ def test_every_file_that_the_recipes_name_exists() -> None:
     ]
     assert len(named) > 8
     assert not [name for name in named if not (ROOT / name.replace("\\", "/")).is_file()]
+
+
+def test_pip_of_the_appimage_finds_its_wheels_wherever_python_lies(tmp_path: Path) -> None:
+    import appimage
+
+    file = tmp_path / "ensurepip" / "__init__.py"
+    file.parent.mkdir()
+    file.write_text("import os, sys\n_WHEEL_PKG_DIR = sysconfig.get_config_var('WHEEL_PKG_DIR')\n")
+    appimage.let_pip_move(tmp_path)
+    found: dict[str, str] = {}
+    exec(file.read_text(), found)
+    assert found["_WHEEL_PKG_DIR"] == str(Path(sys.base_prefix) / "share" / "python-wheels")
+    with pytest.raises(SystemExit, match="another one than is known"):
+        appimage.let_pip_move(tmp_path)
