@@ -13,6 +13,7 @@ as that of the system on which the AppImage is built.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import platform
 import re
 import shutil
@@ -38,13 +39,13 @@ OF_THE_SYSTEM = re.compile(
 )
 APPRUN = """\
 #!/bin/sh
-# Copy Python and the program to a place that stays, once for each version, and start it from there.
+# Copy Python and the program to a place that stays, once for each build, and start it from there.
 here=$(dirname "$(readlink -f "$0")")
 data=${{FINETUNE_STUDIO_HOME:-${{XDG_DATA_HOME:-$HOME/.local/share}}/finetune-studio}}
-root=$data/appimage/{stamp}
-if [ ! -d "$root" ]; then
-    mkdir -p "$data/appimage" && rm -rf "$data"/appimage/* || exit 1
-    cp -a "$here/usr" "$root.new" && mv "$root.new" "$root" || exit 1
+root=$data/appimage
+if [ "$(cat "$root/stamp" 2>/dev/null)" != "{stamp}" ]; then
+    mkdir -p "$data" && rm -rf "$root" "$root.new" || exit 1
+    cp -a "$here/usr" "$root.new" && echo "{stamp}" > "$root.new/stamp" && mv "$root.new" "$root" || exit 1
 fi
 export LD_LIBRARY_PATH="$root/lib/{triplet}:$root/lib${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
 export TCL_LIBRARY="$root/share/tcltk/tcl8.6" TK_LIBRARY="$root/share/tcltk/tk8.6"
@@ -132,10 +133,19 @@ def write_program(folder: Path, version: str) -> None:
     shutil.copy2(usr / "share" / "icons" / "hicolor" / "256x256" / "apps" / f"{NAME}.png", folder)
     (folder / ".DirIcon").symlink_to(f"{NAME}.png")
     triplet = f"{platform.machine()}-linux-gnu"
-    words = APPRUN.format(stamp=f"{version}-{python}", triplet=triplet, python=python)
+    words = APPRUN.format(stamp=f"{version} {content_sum(usr)}", triplet=triplet, python=python)
     start = folder / "AppRun"
     start.write_text(words, encoding="utf-8")
     start.chmod(0o755)
+
+
+def content_sum(folder: Path) -> str:
+    """Return a sum over the names and contents of all files below a folder: another build has another one."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            digest.update(f"{file.relative_to(folder)}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def pack(folder: Path, runtime: Path, image: Path) -> None:
