@@ -32,7 +32,7 @@ def log_to_file() -> Path:
     """
     for variable, value in _SILENCE.items():
         os.environ.setdefault(variable, value)
-    path = _writable_folder() / "studio.log"
+    path = log_folder() / "studio.log"
     handler = logging.handlers.RotatingFileHandler(
         path, maxBytes=LARGEST, backupCount=1, encoding="utf-8", delay=True, errors="backslashreplace"
     )
@@ -42,7 +42,8 @@ def log_to_file() -> Path:
     return path
 
 
-def _writable_folder() -> Path:
+def log_folder() -> Path:
+    """Return where the log is: in the app's data folder, or for temporary files where that cannot be written."""
     folder = home() / "logs"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from studio import __version__
 from studio.commands.console import Commands, Console, add_command
 from studio.commands.window import has_display
-from studio.i18n import sentences, tr
+from studio.i18n import sentences, tr, untranslated
 from studio.paths import default_runs_root
 from studio.runner import actions
+from studio.runner.bug_report import CONTENTS, write_bundle
+from studio.runs import list_runs, open_run
 from studio.text.numbers import size_text
 
 if TYPE_CHECKING:
@@ -50,13 +52,35 @@ def add_to(commands: Commands) -> None:
             file=PICTURE
         ),
     )
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="FILE.zip",
+        help=tr(
+            "write a report about a problem, with the log and the settings of the last run, without data or tokens"
+        ),
+    )
+    parser.add_argument("--run", type=Path, metavar="RUN_DIR", help=tr("the run of the report (default: the newest)"))
 
 
 def _examine(args: argparse.Namespace, console: Console) -> int:
     if args.train is not None:
         return _train(args.train.absolute(), console)
     values = findings()
+    if args.bundle is not None:
+        return _bundle(args.bundle.absolute(), args.run, values, console)
     console.result(values, "\n".join(_lines(values)))
+    return 0
+
+
+def _bundle(path: Path, run: Path | None, values: dict[str, Any], console: Console) -> int:
+    """Write the report in English: whoever reads it need not know the language of the session."""
+    about = open_run(run) if run is not None else next(iter(list_runs(default_runs_root())), None)
+    with untranslated():
+        doctor = "\n".join(_lines(values))
+    names = write_bundle(path, doctor, about)
+    told = (f"  {name}: {tr(CONTENTS[name])}" for name in names)
+    console.result({"bundle": str(path), "files": names}, "\n".join((str(path), *told)))
     return 0
 
 

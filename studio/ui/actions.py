@@ -260,6 +260,19 @@ COMMANDS = (
         icon="info",
     ),
     Command(
+        name="tour",
+        menu="help",
+        title=gettext_noop("T&our of five steps"),
+        tooltip=gettext_noop("See on the window itself what is where. Enter goes on, Esc ends it."),
+    ),
+    Command(
+        name="report",
+        menu="help",
+        title=gettext_noop("&Report a problem …"),
+        tooltip=gettext_noop("Write a file with what is needed to find a problem. Nothing is sent."),
+        rule=True,
+    ),
+    Command(
         name="about",
         menu="help",
         title=gettext_noop("&About Finetune Studio"),

@@ -71,6 +71,7 @@ def main(model: str = "", data: str = "", file: str = "") -> int:
     with _hooks(context, window):
         window.show()
         QTimer.singleShot(AFTER_FIRST_PAINT, lambda: fill(window, model, data, file))
+        QTimer.singleShot(AFTER_FIRST_PAINT, window.help.begin_first_tour)
         status = app.exec()
         presence.close()
         # A worker that outlives the interpreter aborts the process: this waits, and nothing is terminated.

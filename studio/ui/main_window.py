@@ -58,7 +58,7 @@ class MainWindow(QMainWindow):
         self.closing.waiting.connect(self._show_stopping)
         self.closing.ended.connect(self.close)
         self.continuing = Continuing(context, self)
-        self.help = Help(context, self, lambda: self.page)
+        self.help = Help(context, self, lambda: self.page, self._tour_target)
         self._left: LeftRuns | None = None
         self.setWindowTitle("Finetune Studio")
         self.setAcceptDrops(True)
@@ -400,6 +400,18 @@ class MainWindow(QMainWindow):
             return
         self.banner.hide()
         open_dialog(SelfTestDialog(self.context, self))
+
+    def _tour_target(self, about: str) -> QWidget:
+        """Return the control that a step of the tour is about, in sight."""
+        targets: dict[str, QWidget] = {
+            "model": self.setup.model,
+            "data": self.setup.data.drop_area,
+            "presets": self.setup.presets,
+            "start": self.run_bar.start,
+            "pages": self.rail["chat"],
+        }
+        self.setup.area.ensureWidgetVisible(targets[about])
+        return targets[about]
 
     def _show_message(self, sentence: str) -> None:
         self.banner.show_sentence(sentence)

@@ -140,6 +140,15 @@ class Settings:
         self._store.setValue("dismissed", key)
 
     @property
+    def tour_seen(self) -> bool:
+        """Whether the tour was gone through or skipped."""
+        return self._text("tour_seen") == "true"
+
+    @tour_seen.setter
+    def tour_seen(self, seen: bool) -> None:
+        self._store.setValue("tour_seen", "true" if seen else "")
+
+    @property
     def recent_models(self) -> tuple[str, ...]:
         """Folders and hub ids, the last one used first."""
         return tuple(entry for entry in self._json("recent_models", list) if isinstance(entry, str))

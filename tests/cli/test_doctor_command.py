@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from studio import cards
 from studio.cards import Card, Machine
 from studio.engine import device
 from studio.runner import actions
+from studio.runs import create_run
 from studio.torch_build import Installed
 
 Command = Callable[..., Any]
@@ -51,3 +54,18 @@ def test_a_card_that_only_the_driver_sees_is_hardware_too() -> None:
     (gpu,) = device.hardware().gpus
     assert (gpu.capability, gpu.memory_total) == ("8.9", 12 * 1024**3)
     assert gpu.problem
+
+
+def test_the_bundle_is_written_and_its_files_are_named(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FINETUNE_STUDIO_HOME", str(tmp_path))
+    run = create_run(tmp_path / "runs", "one", "[method]\nname = 'lora'\n")
+    values = command("doctor", "--json", "--bundle", tmp_path / "r.zip").json
+    assert values["bundle"] == str(tmp_path / "r.zip")
+    with zipfile.ZipFile(tmp_path / "r.zip") as bundle:
+        assert bundle.namelist() == values["files"]
+        assert "NVIDIA GeForce RTX 4070" in bundle.read("doctor.txt").decode()
+    assert "run/config.toml" in values["files"]
+    assert command("doctor", "--bundle", tmp_path / "r.zip", "--run", run.path).status == 0
+    assert command("doctor", "--bundle", tmp_path / "r.zip", "--run", tmp_path / "none").status == 1

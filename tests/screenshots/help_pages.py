@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QWidget
 
+from studio.ui.dialogs.report import ReportDialog
 from tests.screenshots.windows import offscreen_context, opened, window_at
 
 
@@ -31,3 +32,26 @@ def page_guide_search() -> QWidget:
 def page_guide_keys() -> QWidget:
     """All commands with their keys."""
     return guide("keys")
+
+
+def page_report() -> QWidget:
+    """What a report holds, before it is written."""
+    window = window_at("setup", offscreen_context())
+    return opened(window, ReportDialog(window.context, None, window))
+
+
+def page_tour() -> QWidget:
+    """The first step, beside its card."""
+    window = window_at("setup", offscreen_context())
+    window.help.begin_tour()
+    return window
+
+
+def page_tour_start() -> QWidget:
+    """The step about Start, at the foot of the window."""
+    window = window_at("setup", offscreen_context())
+    window.help.begin_tour()
+    assert window.help.tour is not None
+    for _ in range(3):
+        window.help.tour.go_on()
+    return window
