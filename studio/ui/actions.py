@@ -20,10 +20,11 @@ MENUS = {
     "training": gettext_noop("&While a run trains"),
     "view": gettext_noop("&View"),
     "theme": gettext_noop("&Theme"),
+    "font": gettext_noop("&Font size"),
     "language": gettext_noop("&Language"),
     "help": gettext_noop("&Help"),
 }
-_INSIDE = {"training": "run", "theme": "view", "language": "view"}
+_INSIDE = {"training": "run", "theme": "view", "font": "view", "language": "view"}
 PAGES = {
     "setup": gettext_noop("Setup"),
     "train": gettext_noop("Train"),
@@ -42,6 +43,7 @@ class Command:
         name: what handlers and tests call it.
         menu: a key of `MENUS`; title and tooltip are translated when shown.
         group: of the commands of one group, one is checked.
+        shortcut: keys, with a space before other keys that do the same.
         rule: a line is drawn above it in its menu.
         switch: it is on or off.
     """
@@ -239,6 +241,34 @@ COMMANDS = (
     Command(name="theme_system", menu="theme", title=gettext_noop("Like the &system"), group="theme"),
     Command(name="theme_light", menu="theme", title=gettext_noop("&Light"), group="theme"),
     Command(name="theme_dark", menu="theme", title=gettext_noop("&Dark"), group="theme"),
+    Command(
+        name="theme_contrast",
+        menu="theme",
+        title=gettext_noop("&High contrast"),
+        tooltip=gettext_noop("White on black, with borders that stand out."),
+        group="theme",
+    ),
+    Command(
+        name="font_larger",
+        menu="font",
+        title=gettext_noop("&Larger"),
+        tooltip=gettext_noop("Write everything larger, up to twice the usual size."),
+        shortcut="Ctrl++ Ctrl+=",
+    ),
+    Command(
+        name="font_smaller",
+        menu="font",
+        title=gettext_noop("&Smaller"),
+        tooltip=gettext_noop("Write everything smaller, down to 80 % of the usual size."),
+        shortcut="Ctrl+-",
+    ),
+    Command(
+        name="font_usual",
+        menu="font",
+        title=gettext_noop("&Usual size"),
+        tooltip=gettext_noop("Write everything in the usual size."),
+        shortcut="Ctrl+0",
+    ),
     # A language is written in itself, so that whoever needs it can read it.
     *(
         Command(name=f"language_{key}", menu="language", title=name, group="language")
@@ -333,7 +363,7 @@ def _build_menus(bar: QMenuBar) -> dict[str, QMenu]:
 def _build(command: Command, owner: QObject) -> QAction:
     action = QAction(tr(command.title), owner)
     action.setObjectName(command.name)
-    action.setShortcut(QKeySequence(command.shortcut))
+    action.setShortcuts([QKeySequence(keys) for keys in command.shortcut.split()])
     words = tr(command.tooltip) or without_key(action.text())
     shortcut = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
     action.setToolTip(tr("{words} ({detail})").format(words=words, detail=shortcut) if shortcut else words)

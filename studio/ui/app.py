@@ -62,6 +62,7 @@ def main(model: str = "", data: str = "", file: str = "") -> int:
     speak(settings.language)
     if settings.hub:
         actions.choose_hub(settings.hub)
+    theme.set_font_size(settings.font_size)
     theme.install(app, settings.theme)
     app.setWindowIcon(icons.app_icon())
     MainThreadCollector(app)

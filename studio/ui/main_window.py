@@ -208,6 +208,11 @@ class MainWindow(QMainWindow):
         handlers |= {f"page_{name}": partial(self.go_to, name) for name in PAGES}
         handlers |= {name: partial(self._switch, name) for name in SWITCHES}
         handlers |= {f"theme_{choice}": partial(self._choose_theme, choice) for choice in theme.CHOICES}
+        handlers |= {
+            "font_larger": partial(self._change_font, 1),
+            "font_smaller": partial(self._change_font, -1),
+            "font_usual": partial(self._change_font, 0),
+        }
         return handlers | {f"language_{key}": partial(self._choose_language, key) for key in LANGUAGES}
 
     def _open_configuration(self) -> None:
@@ -373,12 +378,34 @@ class MainWindow(QMainWindow):
         if language == self.context.settings.language:
             return
         self.context.settings.language = language
-        self.setup.drop_questions()
-        if any(job.running for job in self.findChildren(Job)):
-            # Their answers are for the pages that there are now.
+        if self._works():
             self._show_message(tr("The language changes at the next start, because something is still under way."))
             return
         speak(language)
+        self._build_anew()
+
+    def _change_font(self, direction: int) -> None:
+        """Write everything larger (1), smaller (-1) or in the usual size (0)."""
+        before = self.context.settings.font_size
+        place = theme.FONT_SIZES.index(before if direction else theme.USUAL_FONT) + direction
+        wanted = theme.FONT_SIZES[min(max(place, 0), len(theme.FONT_SIZES) - 1)]
+        if wanted == before:
+            return
+        self.context.settings.font_size = wanted
+        if self._works():
+            self._show_message(tr("The font size changes at the next start, because something is still under way."))
+            return
+        theme.set_font_size(wanted)
+        theme.choose(theme.choice())
+        self._build_anew()
+
+    def _works(self) -> bool:
+        """Whether something is under way whose answer is for the pages that there are now."""
+        self.setup.drop_questions()
+        return any(job.running for job in self.findChildren(Job))
+
+    def _build_anew(self) -> None:
+        """Make every page again, with the configuration as it stands."""
         self.help.forget()
         tables = self.setup.tables()
         self._commands.deleteLater()

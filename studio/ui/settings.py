@@ -16,7 +16,7 @@ from studio.files import is_special
 from studio.i18n import LANGUAGES
 from studio.paths import default_runs_root, home
 from studio.runner.controller import Where
-from studio.ui.theme import CHOICES, Choice
+from studio.ui.theme import CHOICES, FONT_SIZES, USUAL_FONT, Choice
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,16 @@ class Settings:
     @self_test_offered.setter
     def self_test_offered(self, offered: bool) -> None:
         self._store.setValue("self_test_offered", "yes" if offered else "no")
+
+    @property
+    def font_size(self) -> int:
+        """One of `FONT_SIZES`, in per cent."""
+        chosen = self._text("font_size")
+        return next((size for size in FONT_SIZES if str(size) == chosen), USUAL_FONT)
+
+    @font_size.setter
+    def font_size(self, percent: int) -> None:
+        self._store.setValue("font_size", str(percent))
 
     @property
     def screen(self) -> str:

@@ -17,8 +17,11 @@ from PySide6.QtWidgets import QApplication
 
 from studio.paths import resource
 
-Choice = Literal["system", "light", "dark"]
-CHOICES: tuple[Choice, ...] = ("system", "light", "dark")
+Choice = Literal["system", "light", "dark", "contrast"]
+CHOICES: tuple[Choice, ...] = ("system", "light", "dark", "contrast")
+# Sizes of the font to choose from, in per cent of the usual one.
+FONT_SIZES = (80, 90, 100, 110, 125, 150, 175, 200)
+USUAL_FONT = 100
 
 # The type scale, as multiples of the application's font.
 TITLE, HEADING, CAPTION = 1.7, 1.2, 0.92
@@ -26,7 +29,10 @@ TITLE, HEADING, CAPTION = 1.7, 1.2, 0.92
 
 @dataclass(frozen=True)
 class Palette:
-    """The colours by purpose. Text on window, surface and raised has a contrast of at least 4.5 : 1."""
+    """The colours by purpose. Text on window, surface and raised has a contrast of at least 4.5 : 1.
+
+    In `HIGH_CONTRAST` it is 7 : 1 (WCAG 2.2, level AAA), and so it is for borders of controls and for curves.
+    """
 
     dark: bool
     window: QColor
@@ -112,6 +118,31 @@ DARK = Palette.of(
     grid="#272c35",
 )
 
+HIGH_CONTRAST = Palette.of(
+    dark=True,
+    window="#000000",
+    surface="#000000",
+    raised="#141414",
+    border="#a6a6a6",
+    control="#ffffff",
+    text="#ffffff",
+    muted="#e0e0e0",
+    accent="#7fd1ff",
+    accent_hover="#b3e4ff",
+    accent_soft="#00293f",
+    on_accent="#000000",
+    good="#66ff99",
+    warning="#ffd24d",
+    bad="#ffa8a0",
+    series_1="#7fd1ff",
+    series_2="#ffb366",
+    series_3="#5cf2d6",
+    series_4="#ff9cf0",
+    series_5="#c4b5ff",
+    series_6="#d9d9d9",
+    grid="#4d4d4d",
+)
+
 
 class ThemeSignals(QObject):
     """`changed` is emitted after the palette changed; what paints with its own pens repaints then."""
@@ -138,7 +169,7 @@ def palette() -> Palette:
 
 
 def choice() -> Choice:
-    """Return what the user chose: to follow the system, or one of the two."""
+    """Return what the user chose: to follow the system, or one theme."""
     return _Theme.choice
 
 
@@ -146,15 +177,23 @@ def install(app: QApplication, wanted: Choice) -> None:
     """Apply the theme to the application once at start, and follow the system from then on."""
     app.setStyle("Fusion")
     app.styleHints().colorSchemeChanged.connect(_follow_system)
+    app.styleHints().accessibility().contrastPreferenceChanged.connect(_follow_system)
     choose(wanted)
 
 
 def choose(wanted: Choice) -> None:
-    """Follow the system, or force light or dark, from now on."""
+    """Follow the system, or force one theme, from now on."""
     _Theme.choice = wanted
-    schemes = {"system": Qt.ColorScheme.Unknown, "light": Qt.ColorScheme.Light, "dark": Qt.ColorScheme.Dark}
-    application().styleHints().setColorScheme(schemes[wanted])
+    schemes = {"system": Qt.ColorScheme.Unknown, "light": Qt.ColorScheme.Light}
+    application().styleHints().setColorScheme(schemes.get(wanted, Qt.ColorScheme.Dark))
     _apply()
+
+
+def set_font_size(percent: int) -> None:
+    """Let the font of the application be so large. A window that is there already has to be built anew."""
+    font = interface_font()
+    font.setPointSizeF(font.pointSizeF() * percent / USUAL_FONT)
+    application().setFont(font)
 
 
 def application() -> QApplication:
@@ -191,12 +230,19 @@ def _follow_system() -> None:
 
 def _apply() -> None:
     app = application()
-    system_dark = app.styleHints().colorScheme() == Qt.ColorScheme.Dark
-    dark = _Theme.choice == "dark" or (_Theme.choice == "system" and system_dark)
-    _Theme.palette = DARK if dark else LIGHT
+    _Theme.palette = _palette_of(_Theme.choice)
     app.setPalette(_qt_palette(_Theme.palette))
     app.setStyleSheet(_style_sheet(_Theme.palette))
     notifier().changed.emit()
+
+
+def _palette_of(wanted: Choice) -> Palette:
+    if wanted != "system":
+        return {"light": LIGHT, "dark": DARK, "contrast": HIGH_CONTRAST}[wanted]
+    hints = application().styleHints()
+    if hints.accessibility().contrastPreference() == Qt.ContrastPreference.HighContrast:
+        return HIGH_CONTRAST
+    return DARK if hints.colorScheme() == Qt.ColorScheme.Dark else LIGHT
 
 
 def _style_sheet(colours: Palette) -> str:

@@ -18,7 +18,6 @@ from PySide6.QtWidgets import QApplication
 
 from studio.i18n import LANGUAGES, set_language
 from studio.ui import theme
-from studio.ui.theme import interface_font
 from tests.screenshots import (
     chat_pages,
     continuing_pages,
@@ -38,19 +37,22 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--language", choices=LANGUAGES, default="en")
+    parser.add_argument("--themes", nargs="+", choices=theme.CHOICES[1:], default=["light", "dark"])
+    parser.add_argument("--font-size", type=int, choices=theme.FONT_SIZES, default=theme.USUAL_FONT)
     parser.add_argument("out", nargs="?", type=Path, default=Path("docs/screenshots"))
     parser.add_argument("pages", nargs="*")
     args = parser.parse_args(arguments)
     args.out.mkdir(parents=True, exist_ok=True)
     set_language(args.language)
     suffix = ("" if args.language == "en" else f"-{args.language}") + ("-small" if args.small else "")
+    suffix += "" if args.font_size == theme.USUAL_FONT else f"-{args.font_size}"
     found = {name: make for pages in ROOMS for name, make in vars(pages).items()}
     pages = {name.removeprefix("page_"): make for name, make in found.items() if name.startswith("page_")}
     app = QApplication([])
-    app.setFont(interface_font())
+    theme.set_font_size(args.font_size)
     theme.install(app, "light")
     for name in args.pages or pages:
-        for shade in theme.CHOICES[1:]:
+        for shade in args.themes:
             theme.choose(shade)
             widget = pages[name]()
             save(widget, args.out / f"{name.replace('_', '-')}-{shade}{suffix}.png")
