@@ -31,15 +31,18 @@ def test_the_font_grows_and_shrinks_and_goes_back(window: MainWindow, dressed: Q
     choose(window, tmp_path)
     model = window.setup.model.values()["path"]
     window.setup.drop_questions()
-    _press(window, "font_larger", "font_larger")
-    assert dressed.font().pointSizeF() == pytest.approx(1.25 * usual)
+    _press(window, "font_larger")
+    assert dressed.font().pointSizeF() == pytest.approx(1.1 * usual)
     assert window.setup.model.values()["path"] == model
-    _press(window, *["font_larger"] * 9)
-    assert dressed.font().pointSizeF() == pytest.approx(2 * usual)
-    _press(window, *["font_smaller"] * 20)
-    assert dressed.font().pointSizeF() == pytest.approx(0.8 * usual)
     _press(window, "font_usual")
     assert dressed.font().pointSizeF() == pytest.approx(usual)
+
+
+@pytest.mark.parametrize(("size", "name"), [(200, "font_larger"), (80, "font_smaller")])
+def test_the_largest_and_the_smallest_size_are_the_last_ones(window: MainWindow, size: int, name: str) -> None:
+    window.context.settings.font_size = size
+    _press(window, name)
+    assert window.context.settings.font_size == size
 
 
 def test_the_size_is_remembered(window: MainWindow, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QUndoStack
+from PySide6.QtGui import QResizeEvent, QUndoStack
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
 from studio.config import RunConfig, parse_config, read_config, write_config
@@ -28,6 +28,7 @@ from studio.ui.dialogs.presets import PresetsDialog
 from studio.ui.forms.form import Form
 from studio.ui.forms.row import share_mnemonics
 from studio.ui.job import Job
+from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.setup.card_notice import CardNotice
 from studio.ui.pages.setup.changes import ReplaceTables
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from studio.engine.models.info import ModelInfo
 
 TOML = "TOML (*.toml)"
+LEAST_WITH_OUTLINE = 115  # characters across
 
 
 class SetupPage(Page):
@@ -210,6 +212,16 @@ class SetupPage(Page):
         below = hbox((self.area, 1), (self.outline, 0, Qt.AlignmentFlag.AlignTop), spacing=3)
         vbox(self._header(), self.notice, (below, 1), spacing=2, margins=(3, 2.5, 2, 0), parent=self)
 
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Leave the room to the cards where a large font or a small window has too little for more.
+
+        What the buttons do stands in the File menu, too.
+        """
+        super().resizeEvent(event)
+        for part in (self.outline, self.opening, self.saving):
+            part.setVisible(self.width() >= theme.characters(LEAST_WITH_OUTLINE))
+
     def _header(self) -> QHBoxLayout:
         sentence = tr("A model and a dataset are enough to start.")
         words = vbox(label(tr("New run"), "title"), ElidedLabel(sentence, "muted"), spacing=0.25)
@@ -221,11 +233,11 @@ class SetupPage(Page):
             tr("Presets …"), "quiet", "setup", tr("Settings for a goal: quick look, style, knowledge, classification …")
         )
         self.presets.clicked.connect(self.choose_preset)
-        opening = push_button(tr("Open configuration …"), "quiet", "folder")
-        opening.clicked.connect(self.open_configuration)
-        saving = push_button(tr("Save configuration …"), "quiet", "save")
-        saving.clicked.connect(self.save_configuration)
-        return hbox((words, 1), self.presets, self.enqueue, opening, saving)
+        self.opening = push_button(tr("Open configuration …"), "quiet", "folder")
+        self.opening.clicked.connect(self.open_configuration)
+        self.saving = push_button(tr("Save configuration …"), "quiet", "save")
+        self.saving.clicked.connect(self.save_configuration)
+        return hbox((words, 1), self.presets, self.enqueue, self.opening, self.saving)
 
     def _connect(self) -> None:
         for card in self.cards:
