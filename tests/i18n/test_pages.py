@@ -25,7 +25,7 @@ from PySide6.QtWidgets import (
 from studio.i18n import set_language
 from studio.ui import theme
 from studio.ui.theme import interface_font
-from tests.screenshots import continuing_pages, data_pages, export_pages, run_pages, setup_pages
+from tests.screenshots import continuing_pages, data_pages, export_pages, help_pages, run_pages, setup_pages
 
 FOLDER = Path(__file__).parents[1] / "screenshots"
 # What the scripted runs say: names, rows, answers, and sentences of a certificate.
@@ -39,6 +39,10 @@ PAGES = (
     setup_pages.page_memory_does_not_fit,
     setup_pages.page_method_prompt_tuning,
     setup_pages.page_method_comparison,
+    setup_pages.page_presets,
+    help_pages.page_guide_search,
+    help_pages.page_report,
+    help_pages.page_tour,
     data_pages.page_columns,
     data_pages.page_hub_dataset,
     data_pages.page_xray,
