@@ -136,7 +136,8 @@ class MemoryMeasured(_Event):
     `rows` of `length` tokens each, padding included. `peak` is the most bytes that were held: by tensors on a GPU, by
     the process on a processor. `available` bytes were free before the model was loaded. `micro_batch_tokens` is the
     most tokens of a micro-batch, padding included; `recompute`: activations are computed again in the backward pass.
-    `seconds` is what it took until then, reading and loading included; 0 in journals of earlier versions.
+    `seconds` is what it took until then, reading and loading included; 0 in journals of earlier versions. `gpus`: how
+    many GPUs of this computer the layers are spread over by one process; `peak` and `available` are those of the first.
     """
 
     type: ClassVar[str] = "memory_measured"
@@ -147,6 +148,7 @@ class MemoryMeasured(_Event):
     micro_batch_tokens: int
     recompute: bool
     seconds: Seconds = 0.0
+    gpus: Annotated[int, Range(1, 1024)] = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -85,6 +85,16 @@ def memory_of(name: str) -> tuple[int, int]:
     return int(memory.available), int(memory.total)
 
 
+def free_of_alike_gpus() -> tuple[int, ...]:
+    """Return the bytes that are free on each NVIDIA GPU of this computer; empty where they are of several kinds."""
+    import torch
+
+    numbers = range(torch.cuda.device_count())
+    if len({torch.cuda.get_device_capability(number) for number in numbers}) != 1:
+        return ()
+    return tuple(torch.cuda.mem_get_info(number)[0] for number in numbers)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out; torch has a class for GPUs alone."""
     import torch

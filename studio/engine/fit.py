@@ -38,12 +38,14 @@ class Fit:
         on_host: whether what recomputation keeps, the inputs of the blocks, waits in the memory of the processor.
         words_on_host: whether the input embedding stays in the memory of the processor, and is looked up there.
         micro_batch_tokens: the most tokens of a micro-batch, padding included.
+        cards: the number of the GPU of each layer, where one process spreads them over several; else empty.
     """
 
     recompute: bool
     micro_batch_tokens: int
     on_host: bool = False
     words_on_host: bool = False
+    cards: tuple[int, ...] = ()
 
 
 def choose_fit(

@@ -37,6 +37,8 @@ def choices_text(needs: Estimate) -> str:
     parts = [tr("recomputes activations")] if choices["recompute"] else []
     if choices["shards"] > 1:
         parts.insert(0, tr("spreads the weights over {count} GPUs").format(count=choices["shards"]))
+    if gpus := len(set(choices["cards"])):
+        parts.insert(0, tr("spreads the layers over {count} GPUs, in one process").format(count=gpus))
     if choices["on_host"] and choices["words_on_host"]:
         parts.append(tr("keeps the inputs of the layers and the embedding in the computer's memory"))
     elif choices["on_host"]:
@@ -90,7 +92,8 @@ def measured_text(event: MemoryMeasured) -> str:
     words = tr("The longest rows were tried first: {rows} of {length} tokens; the peak was {peak}.").format(
         rows=event.rows, length=event.length, peak=size_text(event.peak)
     )
-    return sentences((words, tr("Activations are recomputed."))) if event.recompute else words
+    spread = tr("The layers are spread over {count} GPUs.").format(count=event.gpus) if event.gpus > 1 else ""
+    return sentences(filter(None, (words, spread, tr("Activations are recomputed.") if event.recompute else "")))
 
 
 def shrunk_text(event: MicroBatchShrunk) -> str:

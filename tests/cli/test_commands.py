@@ -273,6 +273,7 @@ def test_estimate_gives_parameters_and_bytes(command: Command, monkeypatch: pyte
             "micro_batch_tokens": 8192,
             "base_dtype": "bf16",
             "shards": 1,
+            "cards": (),
         },
     )
     monkeypatch.setattr(actions, "open_model", answering(CHAT))

@@ -28,6 +28,7 @@ LORA = Estimate(
         "micro_batch_tokens": 4096,
         "base_dtype": "nf4",
         "shards": 1,
+        "cards": (),
     },
 )
 ESTIMATE = actions.estimate
@@ -100,6 +101,7 @@ def test_a_gpu_of_another_machine_is_answered_for_with_the_choices_made(
         "words_on_host",
         "base_dtype",
         "shards",
+        "cards",
     }
     assert values["fits"] is True
     out = command("estimate", config, "--gpu-memory", "24").out

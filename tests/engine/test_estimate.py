@@ -191,6 +191,7 @@ def test_a_gpu_of_a_size_is_answered_for_on_any_machine(info: ModelInfo) -> None
         "words_on_host": False,
         "base_dtype": "bf16",
         "shards": 1,
+        "cards": (),
     }
 
 

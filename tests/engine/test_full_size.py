@@ -29,7 +29,7 @@ from studio.engine.autocast import autocast
 from studio.engine.data.batching import MicroBatch
 from studio.engine.estimate import estimate
 from studio.engine.estimate.formula import Formula, Work, storage_for
-from studio.engine.estimate.plan import gpu_of
+from studio.engine.estimate.plan import gpu_of, plan
 from studio.engine.fit import Fit, in_fp32, state_bytes
 from studio.engine.kernels import cross_entropy, lora
 from studio.engine.models.info import ModelInfo
@@ -40,6 +40,7 @@ from studio.engine.models.structure import model_shapes
 from studio.engine.precision import PRECISIONS
 from studio.engine.training import loss, model
 from studio.engine.training.model import TrainableModel, make_trainable
+from studio.runner.memory_words import choices_text
 from tests.tiny import CPU
 
 PRECISION = PRECISIONS.get("bf16-mixed")
@@ -285,3 +286,50 @@ def test_a_large_model_fits_a_common_gpu_at_the_defaults(name: str, gigabytes: i
     assert needs.fits
     assert needs.total_bytes < limit
     assert (needs.choices["recompute"], needs.choices["base_dtype"]) == (True, "nf4")
+
+
+BF16 = {"precision": {"base_dtype": "bf16"}}
+
+
+def test_layers_are_spread_over_as_few_gpus_as_it_takes() -> None:
+    info = info_of("14B")
+    for gpus in (2, 4):
+        found = plan(info, run_config(**BF16), gpu_of(24, gpus))
+        assert found.fits
+        assert (set(found.fit.cards), sorted(found.fit.cards)) == ({0, 1}, list(found.fit.cards))
+        assert len(found.fit.cards) == info.shapes.layers
+    assert plan(info, run_config(**BF16), gpu_of(24)).fit.cards == ()
+    assert plan(info, run_config(), gpu_of(24, 2)).fit.cards == ()  # nf4 fits one
+    assert not plan(info, run_config(**BF16), gpu_of(12, 2)).fits
+    assert "spreads the layers over 2 GPUs" in choices_text(estimate(info, run_config(**BF16), gpu_of(24, 2)))
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"method": {"name": "prompt-tuning"}},
+        {"training": {"optimizer": "adafactor"}},
+        {"precision": {"name": "bf16-pure"}},
+    ],
+    ids=["method", "optimizer", "precision"],
+)
+def test_what_is_trained_outside_of_the_layers_or_without_their_optimizer_stays_on_one_gpu(
+    tables: dict[str, Any],
+) -> None:
+    assert plan(info_of("14B"), run_config(**{**BF16, **tables}), gpu_of(16, 2)).fit.cards == ()
+
+
+def test_gpus_together_hold_no_less_than_one_would() -> None:
+    formula = Formula(shapes("7.6B"), LORA, PRECISION, "cuda")
+    fit = Fit(recompute=True, micro_batch_tokens=4096)
+    layers = range(shapes("7.6B").layers)
+    one = formula.components(fit)
+    spread = [formula.of_card(fit, held, main=main) for held, main in ((layers[:12], True), (layers[12:], False))]
+    for component in ("weights", "gradients", "optimizer"):
+        assert sum(card[component] for card in spread) == pytest.approx(one[component], rel=1e-6)
+    assert sum(sum(card.values()) for card in spread) > sum(one.values())
+    alone = formula.of_card(fit, layers, main=True)
+    assert sum(alone.values()) >= sum(one.values())
+    added = sum(sum(formula.of_card(fit, [layer], main=False).values()) for layer in layers[:2])
+    nothing = sum(formula.of_card(fit, (), main=False).values())
+    assert added - 2 * nothing == pytest.approx(sum(formula.of_layers(fit)[:2]), rel=1e-6)

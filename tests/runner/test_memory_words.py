@@ -67,6 +67,7 @@ def test_what_waits_in_the_memory_of_the_computer_is_told_once(on_host: bool, wo
         "words_on_host": words_on_host,
         "base_dtype": "bf16",
         "shards": 1,
+        "cards": (),
     }
     needs = Estimate(
         trainable_parameters=0,

@@ -158,6 +158,7 @@ class FakeEngine:
                 "micro_batch_tokens": 4096,
                 "base_dtype": "bf16",
                 "shards": processes if trainable > GB // 10 else 1,
+                "cards": (),
             },
         )
 

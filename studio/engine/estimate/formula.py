@@ -9,6 +9,7 @@ the largest counts. `tests/benchmarks/memory_estimate.py` measures it.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from studio.config import RunConfig
@@ -134,6 +135,49 @@ class Formula:
             "holes": holes,
             "logits": peak.get("logits", 0),
         }
+
+    def of_card(self, fit: Fit, layers: Sequence[int], *, main: bool) -> dict[str, int]:
+        """Return the memory of one of several GPUs that the layers are spread over, by component.
+
+        It is at most this: all that a card holds at one moment or another is added up. Each layer adds the same,
+        whatever other layers are there (`split.split_blocks` counts on that).
+
+        Args:
+            layers: the numbers of those that it holds.
+            main: whether it also holds everything outside of the layers, and computes the loss.
+        """
+        share = len(layers) / max(1, self._shapes.layers)
+        trained = share * self._trained
+        loss, back = self._moments(fit, micro_batch(self._config, fit.micro_batch_tokens), 0)
+        in_work = back["activations"] - loss["activations"]
+        weights = sum(self._bytes_by_layer.get(layer, 0) for layer in layers)
+        if main:
+            weights += self._bytes_by_layer[None] - (self._looked_up if fit.words_on_host else 0)
+        logits = loss["logits"] if main else 0
+        return {
+            "weights": weights + int(trained * self._residual),
+            "conversions": int(share * self._converted()) + (self._head() if main else 0),
+            "loading": max(0, 2 * self._largest - in_work - logits),
+            "gradients": int(trained * 4),
+            "optimizer": int(share * state_bytes(self._config.training.optimizer, self._trained)),
+            # What waits for its way to the host does so once on each card.
+            "activations": int((1 if fit.on_host else share) * loss["activations"]) + in_work,
+            "logits": logits,
+        }
+
+    def of_layers(self, fit: Fit) -> list[int]:
+        """Return the bytes that each layer adds to the memory of its GPU."""
+        nothing, first = (sum(self.of_card(fit, layers, main=False).values()) for layers in ((), (0,)))
+        weights = [self._bytes_by_layer.get(layer, 0) for layer in range(self._shapes.layers)]
+        return [first - nothing + own - weights[0] for own in weights]
+
+    @functools.cached_property
+    def _bytes_by_layer(self) -> dict[int | None, int]:
+        """Bytes of the base's weights in each layer; those outside of the layers under None."""
+        names: dict[int | None, list[str]] = {None: [*self._shapes.other]}
+        for name in self._shapes.tensors:
+            names.setdefault(layer_number(name), []).append(name)
+        return {layer: self._storage.bytes(self._shapes, found) for layer, found in names.items()}
 
     def kept(self, fit: Fit, work: Work) -> int:
         """Return the bytes that are kept from the forward to the backward pass of a micro-batch.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from studio.config import RunConfig
@@ -13,6 +14,7 @@ from studio.config.run import override_config
 from studio.engine import device
 from studio.engine.device import resolve_device
 from studio.engine.estimate.formula import Formula, storage_for
+from studio.engine.estimate.split import split_blocks
 from studio.engine.fit import Fit, choose_fit
 from studio.engine.methods import METHODS
 from studio.engine.models.info import ModelInfo
@@ -40,6 +42,8 @@ class Place:
         available: what of it is free for training.
         device: None for a GPU that is not in this machine. It is taken for one that computes in bf16.
         processes: how many such devices train together, a process on each.
+        cards: what is free on each GPU of this computer that one process can spread layers over, this one first; empty
+            where there is one alone.
     """
 
     kind: str
@@ -47,6 +51,7 @@ class Place:
     available: int
     device: torch.device | None = None
     processes: int = 1
+    cards: tuple[int, ...] = ()
 
 
 def place_of(config: RunConfig, processes: int = 1) -> Place:
@@ -56,13 +61,19 @@ def place_of(config: RunConfig, processes: int = 1) -> Place:
     """
     resolved = resolve_device(config.training.device)
     available, total = device.memory_of(config.training.device)
-    return Place(kind=resolved.type, total=total, available=available, device=resolved, processes=processes)
+    named = config.training.device not in ("auto", "cuda")
+    cards = () if named or processes > 1 or resolved.type != "cuda" else device.free_of_alike_gpus()
+    return Place(
+        kind=resolved.type, total=total, available=available, device=resolved, processes=processes, cards=cards
+    )
 
 
 def gpu_of(gigabytes: float, count: int = 1) -> Place:
     """Return NVIDIA GPUs of this size (1024³ bytes each) with nothing else on them, whether or not they are here."""
     total = int(gigabytes * (1 << 30))
-    return Place(kind="cuda", total=total, available=max(0, total - _RESERVE), processes=count)
+    available = max(0, total - _RESERVE)
+    cards = (available,) * count if count > 1 else ()
+    return Place(kind="cuda", total=total, available=available, processes=count, cards=cards)
 
 
 def precision_at(info: ModelInfo, config: RunConfig, place: Place) -> Precision:
@@ -81,7 +92,8 @@ class Plan:
     Attributes:
         fit: the way in which it fits, or needs least.
         base_dtype: the format of frozen linear weights: fp32, fp16, bf16, int8 or nf4.
-        bytes: the memory that it takes, by component (`formula.Formula.components`).
+        bytes: the memory that it takes, by component (`formula.Formula.components`). Where layers are spread over GPUs,
+            that of the fullest one, and `place` tells what is free there.
         sharded: whether each process holds a part of the weights, and not all of them (`studio.engine.sharding`).
     """
 
@@ -124,25 +136,53 @@ def plan(info: ModelInfo, config: RunConfig, place: Place, *, sharded: bool | No
     stored = with_storage(config, base_dtype)
 
     formula = Formula(info.shapes, stored, precision, place.kind, parts=place.processes if sharded else 1)
-    fit = choose_fit(
-        config.training.recompute,
-        place.kind,
-        config.data.max_length,
-        place.available,
-        lambda fit: sum(formula.components(fit).values()),
-        words=place.kind == "cuda"
+    words = (
+        place.kind == "cuda"
         and not precision.pure
         and not sharded
-        and bool(storage_for(stored, precision).looked_up(info.shapes)),
+        and bool(storage_for(stored, precision).looked_up(info.shapes))
     )
-    return Plan(
-        place=place,
-        precision=precision,
-        fit=fit,
-        base_dtype=base_dtype,
-        bytes=formula.components(fit),
-        sharded=sharded,
+    asked, length = config.training.recompute, config.data.max_length
+    fit = choose_fit(
+        asked, place.kind, length, place.available, lambda fit: sum(formula.components(fit).values()), words=words
     )
+    found = Plan(
+        place=place, precision=precision, fit=fit, base_dtype=base_dtype, bytes=formula.components(fit), sharded=sharded
+    )
+    if found.fits or not _can_spread(config, precision):
+        return found
+    counts = range(2, min(len(place.cards), info.shapes.layers) + 1)
+    spread = (_on_cards(found, place.cards[:count], formula, stored, words) for count in counts)
+    return next((one for one in spread if one.fits), found)
+
+
+def _can_spread(config: RunConfig, precision: Precision) -> bool:
+    """Return whether the layers may lie on several GPUs: what is trained lies in them, beside a frozen base."""
+    method = METHODS.get(config.method.name)
+    in_layers = method.form != "model" and method.positions(config.method) == 0
+    return in_layers and config.training.optimizer == "adamw" and not precision.pure
+
+
+def _on_cards(alone: Plan, free: Sequence[int], formula: Formula, config: RunConfig, words: bool) -> Plan:
+    """Return the plan with the layers spread over GPUs that have so many bytes free.
+
+    Its memory is that of the GPU which is nearest to full.
+    """
+
+    def split(fit: Fit) -> tuple[float, list[int]]:
+        first, other = (sum(formula.of_card(fit, (), main=main).values()) for main in (True, False))
+        return split_blocks(formula.of_layers(fit), [first, *[other] * (len(free) - 1)], free)
+
+    length = config.data.max_length
+    fit = choose_fit(config.training.recompute, alone.place.kind, length, 1.0, lambda fit: split(fit)[0], words=words)
+    _, counts = split(fit)
+    if not counts:
+        return alone
+    fit = replace(fit, cards=tuple(card for card, count in enumerate(counts) for _ in range(count)))
+    held = [[layer for layer, its in enumerate(fit.cards) if its == card] for card in range(len(counts))]
+    taken = [formula.of_card(fit, its, main=card == 0) for card, its in enumerate(held)]
+    fullest = max(range(len(counts)), key=lambda card: sum(taken[card].values()) / free[card])
+    return replace(alone, fit=fit, bytes=taken[fullest], place=replace(alone.place, available=free[fullest]))
 
 
 def _can_shard(config: RunConfig, precision: Precision, place: Place) -> bool:

@@ -44,7 +44,7 @@ def remedies(info: ModelInfo, config: RunConfig, place: Place) -> tuple[Remedy, 
 
     Where no change is enough by itself, as many of them as are needed together come first.
     """
-    before = _needed(info, config, place)
+    before = plan(info, config, place).total_bytes
     candidates = dict(_candidates(config, place))
     found: list[Remedy] = []
     for name, choices in candidates.items():
@@ -122,10 +122,10 @@ def _halves(value: int, least: int) -> list[int]:
 def _try(info: ModelInfo, config: RunConfig, place: Place, name: str, overrides: Mapping[str, Any]) -> Remedy | None:
     """Return a change with its figure, None where it cannot be made."""
     try:
-        total = _needed(info, apply_remedy(config, overrides), place)
+        found = plan(info, apply_remedy(config, overrides), place)
     except ConfigError:
         return None
-    return Remedy(name=name, overrides=overrides, total_bytes=total, fits=total <= place.available)
+    return Remedy(name=name, overrides=overrides, total_bytes=found.total_bytes, fits=found.fits)
 
 
 def _together(
@@ -153,7 +153,3 @@ def _milder(
                 enough = tried
                 break
     return enough
-
-
-def _needed(info: ModelInfo, config: RunConfig, place: Place) -> int:
-    return plan(info, config, place).total_bytes

@@ -6,6 +6,7 @@ it compares shapes; all that is checked here first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from studio.engine.models.chat_templates import install_template
 from studio.engine.models.config import load_config
 from studio.engine.models.files import member, one_line, read_json
 from studio.engine.models.fill import fill_model, misfit
+from studio.engine.models.placement import Placement
 from studio.engine.models.shapes import is_word_embedding
 from studio.engine.models.storage import Storage
 from studio.engine.models.structure import empty_model, linear_layers
@@ -98,6 +100,7 @@ def load_model(
     storage: Storage | None = None,
     device: torch.device = _CPU,
     words_on_host: bool = False,
+    cards: Sequence[int] = (),
 ) -> PreTrainedModel:
     """Load a causal language model, in evaluation mode.
 
@@ -111,6 +114,7 @@ def load_model(
         storage: the format of each weight.
         device: where the weights stay.
         words_on_host: whether embeddings that are only looked up stay on the processor (`kernels.widen`).
+        cards: the number of the GPU that each layer stays on; empty where all stay on `device` (`models.placement`).
 
     Raises:
         ModelError: weights are damaged, missing, of the wrong shape or not numbers, or memory is short.
@@ -123,8 +127,10 @@ def load_model(
         dict.fromkeys(dict(model.named_parameters()), dtype) if storage is None else _formats(model, weights, storage)
     )
     staying = _looked_up(model, storage) if storage and words_on_host else {}
-    _check_memory(path, model, {name: kept for name, kept in formats.items() if name not in staying}, device)
-    places = {"": device} | dict.fromkeys(staying, _CPU)
+    placement = Placement(model, device, cards)
+    if not cards:  # else the plan has looked at each card
+        _check_memory(path, model, {name: kept for name, kept in formats.items() if name not in staying}, device)
+    places = {"": device} | placement.of_parameters(model) | dict.fromkeys(staying, _CPU)
     fill_model(model, weights, formats, torch_dtype(storage.products if storage else dtype), places, progress)
     for module in staying.values():
         stay(module)
@@ -135,7 +141,8 @@ def load_model(
             None, True, False, path, cache_dir=None, force_download=False, proxies=None, token=None, revision=None,
             subfolder="", **_LOCAL,
         )  # fmt: skip
-    loaded.to(device).eval()
+    placement.settle(loaded).eval()
+    placement.connect()
     return model
 
 

@@ -40,7 +40,7 @@ class Replay:
         No `.grad` and no random state is touched.
         """
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        gpus = [trained[0].device] if trained[0].is_cuda else []
+        gpus = list({parameter.device for parameter in trained if parameter.is_cuda})
         with torch.random.fork_rng(devices=gpus):
             scale = self.scale or 1.0
             with self.autocast():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from studio.config import MethodConfig, PrecisionConfig, RunConfig
 from studio.engine.autocast import autocast
 from studio.engine.control import Progress
 from studio.engine.data.prepare import PreparedData
+from studio.engine.device import is_out_of_memory
 from studio.engine.distributed import Ranks
 from studio.engine.dtypes import torch_dtype
 from studio.engine.estimate.formula import storage_for
@@ -23,6 +25,7 @@ from studio.engine.kernels.head import keep_head_converted
 from studio.engine.kernels.widen import widen_at_use
 from studio.engine.methods import METHODS
 from studio.engine.models.load import load_model
+from studio.engine.models.placement import Placement, cannot_spread
 from studio.engine.models.quantise import count_parameters, is_quantised, quantise_base
 from studio.engine.precision import Precision
 from studio.engine.precision.choose import QUANTISED, choose_storage
@@ -53,6 +56,7 @@ class TrainableModel:
         parameters: the trained ones, in the order of `model.parameters()`.
         total_parameters: count of all parameters; a quantised one counts once.
         recomputation: whether the blocks compute their activations again in the backward pass.
+        cards: how many GPUs the blocks are spread over.
     """
 
     model: nn.Module
@@ -61,6 +65,7 @@ class TrainableModel:
     parameters: list[nn.Parameter]
     total_parameters: int
     recomputation: Recomputation
+    cards: int = 1
 
     @property
     def trainable_parameters(self) -> int:
@@ -95,14 +100,22 @@ def load_trainable(
     place = _CPU if shared_by else device
     mesh = mesh_of(device) if shared_by else None
     with shared_by.in_turn() if shared_by else nullcontext():
-        base = load_model(path, progress=progress, storage=storage, device=place, words_on_host=fit.words_on_host)
+        base = load_model(
+            path, progress=progress, storage=storage, device=place, words_on_host=fit.words_on_host, cards=fit.cards
+        )
         # Step 0 is the initialisation: the method's random weights follow from the seed, not from what was drawn
         # before.
         seed_step(config.training.seed, 0)
-        model = attach_stored(base, config.method, precision, config.precision, place)
+        model = attach_stored(base, config.method, precision, config.precision, place, fit.cards)
         if mesh:
             shard(model, mesh)
-    return _trainable(model, base, config, precision, device, recompute=fit.recompute, on_host=fit.on_host)
+    try:
+        trainable = _trainable(model, base, config, precision, device, recompute=fit.recompute, on_host=fit.on_host)
+    except RuntimeError as error:  # a layer reads what lies on another GPU
+        if not fit.cards or is_out_of_memory(error):
+            raise
+        raise cannot_spread() from error
+    return replace(trainable, cards=max(1, len(set(fit.cards))))
 
 
 def make_trainable(
@@ -155,12 +168,18 @@ def _trainable(
 
 
 def attach_stored(
-    base: PreTrainedModel, method: MethodConfig, precision: Precision, config: PrecisionConfig, device: torch.device
+    base: PreTrainedModel,
+    method: MethodConfig,
+    precision: Precision,
+    config: PrecisionConfig,
+    device: torch.device,
+    cards: Sequence[int] = (),
 ) -> nn.Module:
-    """Return the model to train, on `device`, with every weight in its format.
+    """Return the model to train, on `device`, or with its layers on `cards`, with every weight in its format.
 
     Changes `base`, which was loaded as `storage_for` says, or whose weights are all fp32 still.
     """
+    placement = Placement(base, device, cards)
     stored = choose_storage(config, precision)
     if stored in QUANTISED and not is_quantised(base):
         quantise_base(base, stored, torch_dtype(precision.autocast or "fp32"), device)
@@ -183,7 +202,7 @@ def attach_stored(
         for parameter in trained.parameters():
             if not parameter.requires_grad and parameter.dim() == 2 and id(parameter) not in kept:
                 parameter.data = parameter.data.to(torch_dtype(stored))
-    return trained.to(device)
+    return placement.settle(trained)
 
 
 def check_positions(config: RunConfig, info: ModelInfo, data: PreparedData) -> None:

@@ -420,7 +420,7 @@ class _Run:
         model = load_trainable(
             path, self._config, precision, self._device, prepared.fit, self._progress, shared_by=shared_by
         )
-        if self._device.type == "cuda" and not prepared.sharded:
+        if self._device.type == "cuda" and not prepared.sharded and model.cards == 1:
             self._emit(choose_kernels(model, precision, prepared.data.train[0].input_ids.tolist()))
         return model
 

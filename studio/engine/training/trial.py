@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +36,7 @@ def try_longest(trainer: Trainer, rows: RowStore, available: int) -> MemoryMeasu
         available=available,
         micro_batch_tokens=trainer.token_budget,
         recompute=trainer.model.recomputation.on,
+        gpus=trainer.model.cards,
     )
 
 
@@ -46,9 +48,14 @@ def _try(trainer: Trainer, rows: RowStore) -> MicroBatch:
     counts = np.minimum(training.batch_size, np.maximum(1, trainer.token_budget // lengths))
     counts = np.minimum(counts, len(lengths) - np.arange(len(lengths)))
     # What later steps hold as well: the optimizer's states, and the gradients of the micro-batches before.
-    held = sum(part_of(parameter).numel() for parameter in trainer.model.parameters)
-    beside = state_bytes(training.optimizer, held) + 4 * held
-    reserved = torch.empty(beside if trainer.device.type == "cuda" else 0, dtype=torch.uint8, device=trainer.device)
+    held = Counter[torch.device]()
+    for parameter in trainer.model.parameters:
+        held[parameter.device] += part_of(parameter).numel()
+    reserved = [
+        torch.empty(state_bytes(training.optimizer, count) + 4 * count, dtype=torch.uint8, device=device)
+        for device, count in held.items()
+        if device.type == "cuda"
+    ]
     for first in dict.fromkeys((0, int(np.argmax(counts * lengths)))):
         group = longest_first[first : first + counts[first]]
         batch = collate([rows[int(place)] for place in group], trainer.pad_id)
