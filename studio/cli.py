@@ -28,6 +28,7 @@ from studio.commands import (
     probe,
     resume,
     runs,
+    tensorboard,
     train,
     window,
 )
@@ -100,6 +101,7 @@ def _parser() -> tuple[argparse.ArgumentParser, Container[str]]:
         estimate,
         runs,
         compare,
+        tensorboard,
         export,
         latency,
         chat,

@@ -1,6 +1,6 @@
 """The run folder of DESIGN.md 3.3: everything that is known of one run, readable without torch.
 
-config.toml  state.json  events.jsonl  run.log  lock  checkpoints/  adapter/  exports/NAME/
+config.toml  state.json  events.jsonl  run.log  lock  label.json  checkpoints/  adapter/  exports/NAME/
 and, of a process of its own: commands.jsonl  progress.json  process.log
 """
 
@@ -172,12 +172,17 @@ def open_run(path: Path) -> RunFolder:
     return folder
 
 
-def list_runs(root: Path) -> list[RunFolder]:
-    """Return the run folders below `root`, the one made last first; other folders are passed over."""
+def find_runs(root: Path) -> list[RunFolder]:
+    """Return the run folders below `root` in no order; other folders are passed over."""
     if not root.is_dir():
         return []
     found = (RunFolder(child.absolute()) for child in root.iterdir() if not child.name.startswith("."))
-    return sorted((run for run in found if is_file(run.state)), key=_age, reverse=True)
+    return [run for run in found if is_file(run.state)]
+
+
+def list_runs(root: Path) -> list[RunFolder]:
+    """Return the run folders below `root`, the one made last first."""
+    return sorted(find_runs(root), key=_age, reverse=True)
 
 
 def _age(run: RunFolder) -> tuple[float, str]:

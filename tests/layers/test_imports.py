@@ -18,7 +18,7 @@ HEAVY = ("torch", "transformers", "peft", "datasets")
 # Import name to distribution, where they differ.
 DISTRIBUTIONS = {"PySide6": "pyside6-essentials", "yaml": "pyyaml"}
 # tokenizers comes with transformers, which pins it and hands its objects out; pynvml is optional (extra `gpu`).
-UNDECLARED = {"tokenizers", "pynvml"}
+UNDECLARED = {"tokenizers", "pynvml", "tensorboard"}
 
 
 def modules_below(*parts: str) -> list[str]:

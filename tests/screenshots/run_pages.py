@@ -10,9 +10,10 @@ from PySide6.QtWidgets import QWidget
 from studio.events import EvaluationCompleted, ProgressReported, RunFailed, StepCompleted
 from studio.licences import components
 from studio.runner import laboratory
-from studio.runs import Journal
+from studio.runs import Journal, RunLabel, write_label
 from studio.ui.dialogs.about import About
 from studio.ui.dialogs.laboratory import Laboratory
+from studio.ui.dialogs.run_label import LabelDialog
 from studio.ui.dialogs.runs_comparison import RunsComparison
 from studio.ui.main_window import MainWindow
 from tests.screenshots import scripted_numerics, scripted_setup
@@ -194,10 +195,25 @@ def page_numerics_empty() -> QWidget:
 
 
 def page_runs() -> QWidget:
-    """Past runs."""
+    """Past runs; one of them has a name and a star, and two a journal."""
     context = offscreen_context()
-    scripted_runs(context.runs_root)
-    return window_at("runs", context)
+    folders = scripted_runs(context.runs_root)
+    for folder in folders[:2]:
+        with Journal(folder.journal) as journal:
+            for event in scripted_events():
+                journal.append(event)
+    label = RunLabel(name="Second try", tags=("baseline",), notes="The warm-up was too short.", star=True)
+    write_label(folders[1].path, label)
+    window = window_at("runs", context)
+    settle(context)
+    return window
+
+
+def page_run_label() -> QWidget:
+    """What a person says of a run."""
+    window = window_at("runs", offscreen_context())
+    label = RunLabel(name="Second try", tags=("baseline", "rank 16"), notes="The warm-up was too short.", star=True)
+    return opened(window, LabelDialog(label, "smollm2-135m-instruct-lora-fp16-mixed", window))
 
 
 def page_runs_comparison() -> QWidget:

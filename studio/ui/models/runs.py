@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import time
@@ -19,7 +20,7 @@ from studio.errors import RunFolderError
 from studio.files import read_text
 from studio.i18n import gettext_noop, tr
 from studio.runner.continuing import CAN_GO_ON, lives_elsewhere
-from studio.runs import RunFolder, list_runs
+from studio.runs import Glance, RunFolder, RunLabel, find_runs, read_label
 from studio.text import numbers
 from studio.text.numbers import duration_text
 from studio.text.retention import retention_share
@@ -27,6 +28,9 @@ from studio.text.visible import in_line
 from studio.ui import theme
 from studio.ui.models.table import Column, Index, TableModel
 from studio.ui.override import override
+
+log = logging.getLogger(__name__)
+NO_LABEL = RunLabel()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +60,7 @@ class RunSummary:
     continues_text: bool = False
     where: Literal["", "process", "computer"] = ""
     configuration: str = ""
+    label: RunLabel = NO_LABEL
 
     @property
     def can_go_on(self) -> bool:
@@ -75,12 +80,18 @@ class RunSummary:
 
 def read_summaries(root: Path, progress: Progress = no_progress) -> list[RunSummary]:
     """Return all runs below a folder, newest first; damaged ones are among them, not hidden."""
-    folders = list_runs(root)
+    folders = find_runs(root)
     summaries = []
     for done, folder in enumerate(folders):
         progress("reading_runs", done, len(folders))
         summaries.append(read_summary(folder))
-    return summaries
+    return sorted(summaries, key=_age, reverse=True)
+
+
+def _age(run: RunSummary) -> tuple[float, str]:
+    """When a run was made; of a damaged one, when its state was written."""
+    made = run.created if run.created is not None else run.folder.state.stat().st_mtime
+    return made, run.folder.name
 
 
 def read_summary(folder: RunFolder) -> RunSummary:
@@ -107,7 +118,17 @@ def read_summary(folder: RunFolder) -> RunSummary:
         where=lives_elsewhere(folder),
         continues_text=_table(state, "model").get("kind") == "base" and not _asks(configuration),
         configuration=configuration,
+        label=_label(folder),
     )
+
+
+def _label(folder: RunFolder) -> RunLabel:
+    """A damaged label hides no run."""
+    try:
+        return read_label(folder.path)
+    except RunFolderError as error:
+        log.warning("%s", error)
+        return NO_LABEL
 
 
 def _asks(configuration: str) -> bool:
@@ -138,6 +159,7 @@ def _number(values: Mapping[str, Any], key: str) -> float | None:
 
 _TIME = re.compile(r"^\d{8}-\d{6}-")
 SORT_ROLE = Qt.ItemDataRole.UserRole
+LOSSES_ROLE = Qt.ItemDataRole.UserRole + 1
 STATUSES = {
     "created": gettext_noop("Getting ready"),
     "running": gettext_noop("Running"),
@@ -181,6 +203,22 @@ def short_name(run: RunSummary) -> str:
     return _TIME.sub("", run.folder.name) or run.folder.name
 
 
+def name_text(run: RunSummary) -> str:
+    """Return the star, the name that a person gave the run, else that of its folder, and its tags."""
+    parts = ("★" if run.label.star else "", run.label.name or short_name(run), *(f"#{tag}" for tag in run.label.tags))
+    return " ".join(filter(None, parts))
+
+
+def _name_key(run: RunSummary) -> tuple[bool, str]:
+    return not run.label.star, (run.label.name or short_name(run)).lower()
+
+
+def searched_text(run: RunSummary) -> str:
+    """Return all words by which a run is found, in small letters."""
+    words = (column.text(run) for column in COLUMNS)
+    return "\n".join((*words, run.folder.name, run.label.notes)).lower()
+
+
 def loss_text(run: RunSummary) -> str:
     """Return how the validation loss went, first to last."""
     if run.first_loss is None:
@@ -196,6 +234,12 @@ def _least(value: float | None) -> float:
 
 COLUMNS = (
     RunColumn(gettext_noop("Started"), text=lambda run: when_text(run.created), key=lambda run: _least(run.created)),
+    RunColumn(
+        gettext_noop("Name"),
+        gettext_noop("The name that you gave the run, or that of its folder without the time; its star and its tags"),
+        text=name_text,
+        key=_name_key,
+    ),
     RunColumn(gettext_noop("Model"), text=lambda run: run.model or numbers.NONE, key=lambda run: run.model.lower()),
     RunColumn(
         gettext_noop("Method"), text=lambda run: method_title(run.method) or numbers.NONE, key=lambda run: run.method
@@ -222,8 +266,19 @@ COLUMNS = (
         text=lambda run: numbers.NONE if run.seconds is None else duration_text(run.seconds),
         key=lambda run: _least(run.seconds),
     ),
-    # Last, where it can be cut: the other columns say the same.
-    RunColumn(gettext_noop("Name"), text=short_name, key=lambda run: short_name(run).lower()),
+    RunColumn(
+        gettext_noop("Loss"),
+        gettext_noop("The course of the training loss, from its lowest to its highest value"),
+        text=lambda run: "",
+        key=lambda run: _least(run.last_loss),
+    ),
+    RunColumn(
+        gettext_noop("Size"),
+        gettext_noop("The disk space that the folder of the run takes, with its checkpoints and exports"),
+        right=True,
+        text=lambda run: "",
+        key=lambda run: 0,
+    ),
 )
 
 
@@ -233,6 +288,15 @@ class RunsModel(TableModel):
     def __init__(self) -> None:
         super().__init__(COLUMNS)
         self._runs: Sequence[RunSummary] = ()
+        self._glances: dict[Path, Glance] = {}
+
+    def show_glances(self, glances: Mapping[Path, Glance]) -> None:
+        """Show the sizes and the losses of some runs, by their folders."""
+        self._glances.update(glances)
+        rows = [row for row, run in enumerate(self._runs) if run.folder.path in glances]
+        if rows:
+            first, last = self.index(rows[0], len(COLUMNS) - 2), self.index(rows[-1], len(COLUMNS) - 1)
+            self.dataChanged.emit(first, last)
 
     def set_runs(self, runs: Sequence[RunSummary]) -> None:
         """Show other runs."""
@@ -250,6 +314,10 @@ class RunsModel(TableModel):
     @override
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         run, column = self._runs[index.row()], COLUMNS[index.column()]
+        if column.title in ("Loss", "Size"):
+            found = self._seen(run, column, role)
+            if found is not None:
+                return found
         match role:
             case Qt.ItemDataRole.DisplayRole:
                 return in_line(column.text(run))
@@ -258,10 +326,23 @@ class RunsModel(TableModel):
             case Qt.ItemDataRole.TextAlignmentRole:
                 return column.alignment
             case Qt.ItemDataRole.ToolTipRole:
-                whole = run.folder.name if column.title == "Name" else column.text(run)
-                return run.problem or whole
+                whole = "\n".join(filter(None, (run.folder.name, run.label.notes)))
+                about = whole if column.title == "Name" else column.text(run)
+                return run.problem or about
             case Qt.ItemDataRole.ForegroundRole if column.title == "Status" and run.status in _COLOURS:
                 return getattr(theme.palette(), _COLOURS[run.status])
+        return None
+
+    def _seen(self, run: RunSummary, column: RunColumn, role: int) -> Any:
+        """What is known of a run only once its folder was walked; None where nothing is."""
+        glance = self._glances.get(run.folder.path)
+        match role:
+            case Qt.ItemDataRole.DisplayRole if column.title == "Size":
+                return numbers.NONE if glance is None else numbers.size_text(glance.size)
+            case Qt.ItemDataRole.UserRole if column.title == "Size":
+                return -1 if glance is None else glance.size
+            case _ if role == LOSSES_ROLE and column.title == "Loss":
+                return () if glance is None else glance.losses
         return None
 
 
@@ -273,8 +354,20 @@ class RunsFilter(QSortFilterProxyModel):
         self._model = model
         self.setSourceModel(model)
         self.setSortRole(SORT_ROLE)
-        self.setFilterKeyColumn(-1)
-        self.setFilterCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self._words: list[str] = []
+
+    def search(self, text: str) -> None:
+        """Keep the runs in which every one of the words is found."""
+        self.beginFilterChange()
+        self._words = text.lower().split()
+        self.endFilterChange(QSortFilterProxyModel.Direction.Rows)
+
+    @override
+    def filterAcceptsRow(self, row: int, parent: Index) -> bool:
+        if not self._words:
+            return True
+        text = searched_text(self._model.run(row))
+        return all(word in text for word in self._words)
 
     def run(self, index: Index) -> RunSummary:
         """Return the run of a row of the table as it is shown."""

@@ -31,12 +31,18 @@ class RunDetail(Card):
             "model",
             tr("Fill in the Setup page for a new run, on other data say, that begins with what this one has learnt"),
         )
-        self.header.addWidget(self.start_from)
+        self.describe = push_button(tr("Name and notes…"), "plain", "", tr("Give the run a name, tags and notes (F2)"))
+        self.star = push_button(tr("Star"), "plain", "", tr("Give the run a star, or take it away (Ctrl+D)"))
+        for button in (self.describe, self.star, self.start_from):
+            self.header.addWidget(button)
         self.header.addWidget(self.reuse)
         self.body.addWidget(self.text, 1)
 
     def show_run(self, run: RunSummary | None) -> None:
         """Show another run, or none."""
         self.set_summary(run.folder.name if run else "")
+        words = tr("Take the star away") if run is not None and run.label.star else tr("Star")
+        self.star.setText(words)
+        self.star.setAccessibleName(words)
         self.set_verdict(run.problem if run else "", "bad")
         self.text.setPlainText(run.configuration or tr("This run has no readable config.toml.") if run else "")

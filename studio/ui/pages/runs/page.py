@@ -3,40 +3,42 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QAction, QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QHeaderView,
     QLineEdit,
     QMenu,
     QSplitter,
     QStackedLayout,
-    QTableView,
     QWidget,
 )
 
 from studio.engine.control import Progress
 from studio.errors import StudioError
-from studio.i18n import tr
+from studio.i18n import tr, trn
 from studio.runner.continuing import lives_elsewhere
 from studio.runner.record import RunRecord
 from studio.runner.task import Action
-from studio.runs import RunFolder
+from studio.runner.tensorboard import export_tensorboard
+from studio.runs import Glance, RunFolder, RunLabel, glance_at, read_label, write_label
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.run_label import LabelDialog
 from studio.ui.dialogs.runs_comparison import RunsComparison
 from studio.ui.dialogs.train_on import TrainOn
 from studio.ui.folders import show_folder
 from studio.ui.job import Job
-from studio.ui.models.runs import COLUMNS, RunsFilter, RunsModel, RunSummary, read_summaries
+from studio.ui.models.runs import RunsFilter, RunsModel, RunSummary, read_summaries, short_name
 from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.runs import delete as runs_delete
 from studio.ui.pages.runs.detail import RunDetail
+from studio.ui.pages.runs.table import RunsTable
 from studio.ui.place import open_dialog
 from studio.ui.plots.overlaid import MOST_RUNS
 from studio.ui.widgets.buttons import push_button
@@ -46,6 +48,8 @@ from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.table import select_row
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
+
+GLANCES = 64  # runs that are looked at before what was seen is shown
 
 
 class RunsPage(Page):
@@ -58,9 +62,12 @@ class RunsPage(Page):
         self._context = context
         self._reading = Job(self, context, tr("Reading the runs"))
         self._opening = Job(self, context, tr("Opening the run"))
+        self._glancing = Job(self, context, tr("Measuring the runs"))
+        self._exporting = Job(self, context, tr("Writing event files"))
+        self._unseen: list[RunFolder] = []
         self.model = RunsModel()
         self.rows = RunsFilter(self.model)
-        self.table, self.detail, self.problem = self._make_table(), RunDetail(), Verdict()
+        self.table, self.detail, self.problem = RunsTable(self.rows), RunDetail(), Verdict()
         self.progress = TaskProgress()
         self._make_controls()
         self._lay_out()
@@ -129,6 +136,16 @@ class RunsPage(Page):
         if run := self.selected():
             show_folder(self._context, run.folder.path)
 
+    def export_tensorboard(self) -> None:
+        """Write the event files of the selected run, in the background."""
+        if run := self.selected():
+            self._exporting.start(lambda progress: export_tensorboard(run.folder, None, progress))
+
+    def _show_exported(self, place: Path) -> None:
+        words = tr("The event files are in {path}. All runs are shown by: {command}")
+        command = f"tensorboard --logdir {shlex.quote(str(self._context.runs_root))}"
+        self.problem.set(words.format(path=place, command=command), "good")
+
     def delete_selected(self) -> None:
         """Move the selected run to the trash, after a question."""
         run = self.selected()
@@ -161,10 +178,44 @@ class RunsPage(Page):
         chosen = self.selected()
         self.problem.set("")
         self.model.set_runs([self._as_it_stands(run) for run in runs])
+        self.table.fit_columns()
+        self._unseen = [self.rows.run(self.rows.index(row, 0)).folder for row in range(self.rows.rowCount())]
+        self._glance()
         self._stack.setCurrentIndex(1 if runs else 0)
         self._show_matches()
         self._select(chosen.folder if chosen else None)
         self._show_selected()
+
+    def _glance(self, seen: Mapping[Path, Glance] | None = None) -> None:
+        """Look at some runs after the other, in the background, from the top of the table down."""
+        if seen:
+            self.model.show_glances(seen)
+        if seen and not self._unseen:
+            self.table.fit_columns()
+        folders, self._unseen = self._unseen[:GLANCES], self._unseen[GLANCES:]
+        if folders and self.isVisible():
+            self._glancing.start(lambda progress: _glances(folders, progress))
+
+    def label_selected(self) -> None:
+        """Ask for the name, the tags and the notes of the selected run."""
+        if run := self.selected():
+            dialog = LabelDialog(_label_of(run), short_name(run), self)
+            dialog.wanted.connect(lambda label: self._write_label(run.folder, label))
+            open_dialog(dialog)
+
+    def star_selected(self) -> None:
+        """Give the selected run a star, or take it away."""
+        if run := self.selected():
+            present = _label_of(run)
+            self._write_label(run.folder, dataclasses.replace(present, star=not present.star))
+
+    def _write_label(self, folder: RunFolder, label: RunLabel) -> None:
+        try:
+            write_label(folder.path, label)
+        except StudioError as error:
+            self._show_problem(str(error))
+        else:
+            self.reload()
 
     def _as_it_stands(self, run: RunSummary) -> RunSummary:
         """Of the run that this window trains more is known than its folder says, in whatever process it lives."""
@@ -189,17 +240,23 @@ class RunsPage(Page):
             self.go_on,
             self.detail.start_from,
             self.detail.reuse,
+            self.detail.describe,
+            self.detail.star,
             self.folder,
             self.delete,
         )
         for button in buttons:
-            if button in (self.detail.start_from, self.folder, self.delete):
+            if button in (self.detail.start_from, self.detail.describe, self.folder, self.delete):
                 menu.addSeparator()
             action = menu.addAction(button.icon(), button.accessibleName(), button.click)
             action.setEnabled(button.isEnabled())
             action.setToolTip(button.toolTip())
         if run := self.selected():
             menu.insertAction(action, self._copying(menu, run))
+            export = QAction(icons.icon("export"), tr("Export for TensorBoard"), menu)
+            export.setToolTip(tr("Write the plots of this run as event files into its folder"))
+            export.triggered.connect(self.export_tensorboard)
+            menu.insertAction(action, export)
         menu.popup(self.table.viewport().mapToGlobal(place))
 
     def _copying(self, menu: QMenu, run: RunSummary) -> QAction:
@@ -217,7 +274,7 @@ class RunsPage(Page):
         run = self.selected()
         self.detail.show_run(run)
         self.compare.setEnabled(2 <= len(self.chosen()) <= MOST_RUNS)
-        for button in (self.open, self.folder, self.detail.reuse):
+        for button in (self.open, self.folder, self.detail.reuse, self.detail.describe, self.detail.star):
             button.setEnabled(run is not None)
         self.detail.start_from.setEnabled(run is not None and run.can_go_on)
         lives = self._lives(run) if run else ""
@@ -271,7 +328,7 @@ class RunsPage(Page):
         return words if run.where else ""
 
     def _filter(self, text: str) -> None:
-        self.rows.setFilterFixedString(text)
+        self.rows.search(text)
         self._show_matches()
         if self.selected() is None:
             self._select(None)
@@ -279,32 +336,13 @@ class RunsPage(Page):
     def _show_matches(self) -> None:
         self._matches.setCurrentIndex(0 if self.rows.rowCount() else 1)
 
-    def _make_table(self) -> QTableView:
-        table = QTableView()
-        table.setModel(self.rows)
-        table.setAccessibleName(tr("Past runs"))
-        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        table.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        table.setSortingEnabled(True)
-        table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
-        table.setShowGrid(False)
-        table.setTabKeyNavigation(False)
-        table.setWordWrap(False)
-        table.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
-        table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(theme.space(4))
-        header = table.horizontalHeader()
-        header.setHighlightSections(False)
-        header.setResizeContentsPrecision(50)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setSectionResizeMode(len(COLUMNS) - 1, QHeaderView.ResizeMode.Stretch)
-        return table
-
     def _make_controls(self) -> None:
         self.search = QLineEdit(clearButtonEnabled=True)
-        self.search.setPlaceholderText(tr("Filter by any column"))
+        self.search.setPlaceholderText(tr("Search names, tags, notes …"))
         self.search.setAccessibleName(tr("Filter the runs"))
-        self.search.setToolTip(tr("Show only runs in which a column holds these words (Ctrl+F)"))
+        self.search.setToolTip(
+            tr("Show only runs that have these words in a column, their tags or their notes (Ctrl+F)")
+        )
         self.search.setFixedWidth(theme.characters(34))
         self.open = push_button(tr("Open"), "primary", "train", tr("Show plots, figures and log of this run (Enter)"))
         self.folder = push_button(tr("Open folder"), "plain", "folder", tr("Show the run's files"))
@@ -313,6 +351,8 @@ class RunsPage(Page):
         self.compare = push_button(tr("Compare…"), "plain", tooltip=about)
         self.delete = push_button(tr("Delete…"), "danger", "remove")
         self.go_on = push_button(tr("Continue"), "plain", "continue")
+        self.waiting = label("", "muted")
+        self.queue = push_button(tr("Queue"), "quiet", "queue", tr("Show what is trained next, and in which order"))
 
     def _connect(self) -> None:
         self.search.textChanged.connect(self._filter)
@@ -322,7 +362,13 @@ class RunsPage(Page):
         self.table.customContextMenuRequested.connect(self._show_menu)
         self._reading.finished.connect(self._show_runs)
         self._opening.finished.connect(lambda found: self._show_found(*found))
-        for job in (self._reading, self._opening):
+        self._glancing.finished.connect(self._glance)
+        self._exporting.finished.connect(self._show_exported)
+        self.detail.describe.clicked.connect(self.label_selected)
+        self.detail.star.clicked.connect(self.star_selected)
+        self.queue.clicked.connect(self._show_queue)
+        self._context.queue_changed.connect(self._show_waiting)
+        for job in (self._reading, self._opening, self._glancing, self._exporting):
             job.failed.connect(self._show_problem)
         self._opening.progressed.connect(self.progress.report)
         self._opening.cancelled.connect(self._show_selected)
@@ -338,7 +384,13 @@ class RunsPage(Page):
         self._context.open_requested.connect(self.show_run)
         self.detail.reuse.clicked.connect(self.reuse_selected)
         self._context.run_state_changed.connect(self._reload_if_visible)
-        for keys, widget, slot in (("Del", self.table, self.delete_selected), ("Ctrl+F", self, self.search.setFocus)):
+        keyboard: tuple[tuple[str, QWidget, Callable[[], object]], ...] = (
+            ("Del", self.table, self.delete_selected),
+            ("F2", self.table, self.label_selected),
+            ("Ctrl+D", self.table, self.star_selected),
+            ("Ctrl+F", self, self.search.setFocus),
+        )
+        for keys, widget, slot in keyboard:
             shortcut = QShortcut(QKeySequence(keys), widget)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(slot)
@@ -354,6 +406,9 @@ class RunsPage(Page):
             self.open,
             spacing=1,
         )
+        self._waiting = QWidget()
+        hbox(self.waiting, self.queue, 1, spacing=1, parent=self._waiting)
+        self._show_waiting()
         halves = QSplitter(Qt.Orientation.Vertical)
         halves.setHandleWidth(theme.space(1.5))
         halves.setChildrenCollapsible(False)
@@ -370,12 +425,33 @@ class RunsPage(Page):
         self._matches.addWidget(halves)
         self._matches.addWidget(self.unmatched)
         listing = QWidget()
-        vbox(bar, self.problem, self.progress, (self._matches, 1), spacing=1.5, margins=(3, 2.5, 3, 2), parent=listing)
+        vbox(
+            bar,
+            self._waiting,
+            self.problem,
+            self.progress,
+            (self._matches, 1),
+            spacing=1.5,
+            margins=(3, 2.5, 3, 2),
+            parent=listing,
+        )
         self._stack = QStackedLayout(self)
         sentence = tr("Every run is kept here with its configuration and plots.")
         self.empty = NoRun(self._context, "runs", tr("No runs yet"), sentence, past_runs=False)
         self._stack.addWidget(self.empty)
         self._stack.addWidget(listing)
+
+    def _show_waiting(self) -> None:
+        """Say how many runs of the queue wait; with none, nothing."""
+        count = len(self._context.queue.runs)
+        self._waiting.setVisible(count > 0)
+        words = trn("{count} run waits in the queue.", "{count} runs wait in the queue.", count)
+        self.waiting.setText(words.format(count=f"{count:,}"))
+
+    def _show_queue(self) -> None:
+        from studio.ui.dialogs.queue import QueueDialog
+
+        open_dialog(QueueDialog(self._context, self))
 
     def _reload_if_visible(self) -> None:
         if self.isVisible():
@@ -385,6 +461,22 @@ class RunsPage(Page):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         self.reload()
+
+
+def _label_of(run: RunSummary) -> RunLabel:
+    """Return the label as the folder has it now, which may be newer than the list; a damaged one is replaced."""
+    try:
+        return read_label(run.folder.path)
+    except StudioError:
+        return run.label
+
+
+def _glances(folders: Sequence[RunFolder], progress: Progress) -> dict[Path, Glance]:
+    seen = {}
+    for done, folder in enumerate(folders):
+        progress("reading_runs", done, len(folders))
+        seen[folder.path] = glance_at(folder)
+    return seen
 
 
 def _read(folder: RunFolder, may_follow: bool, progress: Progress) -> RunRecord | None:

@@ -13,13 +13,15 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QMenu
 from pytestqt.qtbot import QtBot
 
+from studio.config import read_config
 from studio.engine.control import Progress
 from studio.events import StepCompleted
 from studio.runner.record import RunRecord
-from studio.runs import Journal, RunFolder, holder_of
+from studio.runs import Journal, RunFolder, RunLabel, holder_of, read_label
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.run_label import LabelDialog
 from studio.ui.dialogs.train_on import TrainOn
-from studio.ui.models.runs import COLUMNS, read_summaries
+from studio.ui.models.runs import COLUMNS, LOSSES_ROLE, read_summaries
 from studio.ui.pages.runs import delete as runs_delete
 from studio.ui.pages.runs.page import RunsPage
 from studio.ui.widgets.text import ElidedLabel
@@ -60,7 +62,7 @@ def test_the_newest_run_comes_first_and_is_selected(page: RunsPage, folders: lis
 
 
 def test_a_row_says_what_the_run_was_and_how_it_went(page: RunsPage) -> None:
-    first = [str(page.rows.index(0, column).data()) for column in range(1, len(COLUMNS) - 1)]
+    first = [str(page.rows.index(0, column).data()) for column in range(2, len(COLUMNS) - 2)]
     assert first == [
         "SmolLM2-135M-Instruct", "LoRA", "fp16-mixed", "Finished", "204", "2.610 → 1.440", "95.1 %", "3 min 51 s",
     ]  # fmt: skip
@@ -171,7 +173,8 @@ def test_the_menu_of_a_row_offers_what_the_buttons_do(
     (menu,) = page.table.findChildren(QMenu)
     actions = {action.text(): action for action in menu.actions() if action.text()}
     assert list(actions) == [
-        "Open", "Compare…", "Train on …", "Start from this run", "Use again", "Open folder", "Copy path", "Delete…",
+        "Open", "Compare…", "Train on …", "Start from this run", "Use again", "Name and notes…", "Star",
+        "Open folder", "Copy path", "Export for TensorBoard", "Delete…",
     ]  # fmt: skip
     actions["Copy path"].trigger()
     assert QApplication.clipboard().text() == str(folders[1].path)
@@ -361,3 +364,59 @@ def test_a_new_run_can_start_from_one_that_has_ended(
     with qtbot.waitSignal(context.start_from_requested) as request:
         qtbot.mouseClick(page.detail.start_from, Qt.MouseButton.LeftButton)
     assert request.args == [folders[0]]
+
+
+def test_a_run_gets_a_name_tags_notes_and_a_star_and_is_found_by_them(
+    page: RunsPage, qtbot: QtBot, folders: list[RunFolder]
+) -> None:
+    _choose(page, folders[1])
+    qtbot.mouseClick(page.detail.describe, Qt.MouseButton.LeftButton)
+    dialog = page.findChild(LabelDialog)
+    assert dialog is not None
+    dialog.name.setText("Second try")
+    dialog.tags.setText("baseline, rank 16, baseline")
+    dialog.notes.setPlainText("Warm-up was too short.")
+    dialog._take()
+    qtbot.mouseClick(page.detail.star, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: read_label(folders[1].path).star)
+    wanted = RunLabel(name="Second try", notes="Warm-up was too short.", tags=("baseline", "rank 16"), star=True)
+    qtbot.waitUntil(lambda: any(run.label == wanted for run in page.model._runs))
+    page.search.setText("WARM-UP try")
+    assert _column(page, "Name") == ["★ Second try #baseline #rank 16"]
+
+
+def test_a_damaged_label_hides_no_run(folders: list[RunFolder], context: AppContext) -> None:
+    (folders[0].path / "label.json").write_text('{"tags": 3}')
+    assert read_summaries(context.runs_root)[0].label == RunLabel()
+
+
+def test_the_size_and_the_course_of_the_loss_are_shown_once_they_are_known(
+    page: RunsPage, qtbot: QtBot, folders: list[RunFolder]
+) -> None:
+    with Journal(folders[0].journal) as journal:
+        for event in scripted_events():
+            journal.append(event)
+    losses = {event.loss for event in scripted_events() if isinstance(event, StepCompleted)}
+    page.reload()
+    curve = [column.title for column in COLUMNS].index("Loss")
+    qtbot.waitUntil(lambda: len(page.rows.index(0, curve).data(LOSSES_ROLE) or ()) > 20)
+    assert set(page.rows.index(0, curve).data(LOSSES_ROLE)) <= losses
+    assert _column(page, "Size")[0].endswith("KB")
+
+
+@pytest.mark.parametrize("width", [900, 1190, 1800])
+def test_the_table_never_scrolls_sideways_and_leaves_the_least_telling_columns_out(
+    page: RunsPage, qtbot: QtBot, width: int
+) -> None:
+    page.resize(width, 714)
+    qtbot.waitUntil(lambda: page.table.width() > width - 100)
+    assert page.table.horizontalHeader().length() <= page.table.viewport().width()
+    assert not page.table.isColumnHidden([column.title for column in COLUMNS].index("Status"))
+    hidden = [column.title for index, column in enumerate(COLUMNS) if page.table.isColumnHidden(index)]
+    assert bool(hidden) == (width < 1800)
+
+
+def test_what_waits_in_the_queue_is_told(page: RunsPage, context: AppContext) -> None:
+    assert page._waiting.isHidden()
+    context.enqueue(read_config(page.model._runs[0].folder.config))
+    assert page.waiting.text() == "1 run waits in the queue."
