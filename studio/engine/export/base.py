@@ -29,8 +29,8 @@ class Target(ABC):
         order: targets are offered by ascending order.
         action: the words on the button.
         library: the library that opens the export, as model cards name it.
-        usage: the code that opens the export, as Markdown; `{base}` stands for the base's name, and `{home}` for its
-            id on the hub, or a path where it has none.
+        usage: the code that opens the export, as Markdown; `{base}` stands for the base's name, `{home}` for its
+            id on the hub, or a path where it has none, and `{model_class}` for the class of transformers that opens it.
         dtypes: the formats it can save in; the first one is taken where the base's own is not among them.
         plain_model: whether the export is one ordinary model, which `finish` makes; otherwise the trained part is
             written as it is.

@@ -9,9 +9,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import transformers
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 HERE = Path(__file__).resolve().parent
 
@@ -23,7 +24,10 @@ def load(base: str | Path = HERE / "base", **options: Any) -> Any:
     """
     if Path(base).is_dir() and (wrong := differing_files(base)):
         warnings.warn(f"The adapter was trained on another base: {', '.join(wrong)} in {base} differ.", stacklevel=2)
-    return attach(AutoModelForCausalLM.from_pretrained(base, **options))
+    config = options.get("config") or AutoConfig.from_pretrained(base)
+    # The class that the files are of: AutoModelForCausalLM makes another one of models packaged with vision.
+    model_class = getattr(transformers, (config.architectures or [""])[0], AutoModelForCausalLM)
+    return attach(model_class.from_pretrained(base, **options))
 
 
 def attach(model: Any) -> Any:

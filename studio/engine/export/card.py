@@ -17,6 +17,8 @@ from studio.engine.export.certificate import FILE_NAME as CERTIFICATE
 from studio.engine.export.certificate import Check
 from studio.engine.export.rounded_base import is_rounded
 from studio.engine.export.source import Source
+from studio.engine.export.stored import opening_class
+from studio.engine.models.config import load_config
 from studio.events import (
     DataPrepared,
     OverflowDiagnosed,
@@ -76,17 +78,23 @@ def _read_summary(folder: RunFolder) -> _Summary:
     return summary
 
 
+def _usage(source: Source, target: Target) -> str:
+    """Return the code that opens the export, with what it has to name."""
+    home = source.hub.repository if source.hub else f"path/to/{source.name}"
+    opener = opening_class(load_config(source.base)).__name__
+    return target.usage.replace("{base}", source.name).replace("{home}", home).replace("{model_class}", opener)
+
+
 def write_card(source: Source, target: Target, dtype: str, checks: tuple[Check, ...]) -> str:
     """Return the model card as Markdown. It names no path and quotes no row of the dataset."""
     journal = _read_summary(source.folder)
     numerics, retention = _numerics(source, journal), _retention(journal)
-    home = source.hub.repository if source.hub else f"path/to/{source.name}"
     parts = [
         _front_matter(source, target),
         f"# {source.name}, fine-tuned",
         _summary(source, dtype),
         "## Use",
-        target.usage.replace("{base}", source.name).replace("{home}", home),
+        _usage(source, target),
         *_notes(source, target),
         *_prompt(source),
         "## Data",

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 from typing_extensions import override
 
 from studio.engine.export.rounded_base import load_base
 from studio.engine.export.source import Source
+from studio.engine.export.stored import opening_class
 from studio.engine.methods.peft_files import read_adapter
 from studio.engine.models.quiet import import_bitsandbytes, quiet_transformers
 from studio.errors import ModelError
@@ -33,10 +34,10 @@ class Reloaded:
 
 def reload_model(folder: Path) -> Reloaded:
     """Open a complete model with plain transformers, in the format its config names."""
+    local = {"local_files_only": True, "trust_remote_code": False}
     with quiet_transformers():
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype="auto", output_loading_info=True, local_files_only=True, trust_remote_code=False
-        )
+        opener = opening_class(AutoConfig.from_pretrained(folder, **local))
+        loaded: Any = opener.from_pretrained(folder, dtype="auto", output_loading_info=True, **local)
     model, info = loaded
     return Reloaded(model.eval(), tuple(sorted(_names(info))))
 

@@ -18,13 +18,28 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 
+def opening_class(config: PretrainedConfig) -> Any:
+    """Return the class of transformers that opens a folder with this config as the model that its weights are of.
+
+    What is packaged with vision is another model there than the one that `AutoModelForCausalLM` makes of the config.
+    """
+    import transformers
+    from transformers.models.auto import modeling_auto
+
+    (name, *_) = config.architectures or [""]
+    packaged = modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(config.model_type)
+    causal = modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)
+    if name == packaged != causal:
+        return transformers.AutoModelForImageTextToText
+    return transformers.AutoModelForCausalLM
+
+
 def empty_model(config: PretrainedConfig, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """Build a causal language model whose parameters are on the meta device, and whose tables are real."""
+    """Build the model that `config` names; its parameters are on the meta device, and its tables are real."""
     from accelerate import init_empty_weights  # type: ignore[import-untyped]
-    from transformers import AutoModelForCausalLM
 
     with init_empty_weights(include_buffers=False), quiet_transformers():
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        model: PreTrainedModel = opening_class(config).from_config(config, dtype=dtype)
     model.tie_weights()
     model.eval()
     return model

@@ -22,9 +22,9 @@ CONFIG, BASE_NOTE = "adapter_config.json", "base_model.json"
 USAGE = """\
 ```python
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import {model_class}, AutoTokenizer, GenerationConfig
 
-base = AutoModelForCausalLM.from_pretrained("{home}", dtype="auto")
+base = {model_class}.from_pretrained("{home}", dtype="auto")
 base.generation_config = GenerationConfig.from_pretrained("path/to/this/folder")
 model = PeftModel.from_pretrained(base, "path/to/this/folder")
 tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")

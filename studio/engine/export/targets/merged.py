@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 USAGE = """\
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import {model_class}, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained("path/to/this/folder", dtype="auto")
+model = {model_class}.from_pretrained("path/to/this/folder", dtype="auto")
 tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")
 ```"""
 # Shards this large load in a few reads and still copy to any file system.
