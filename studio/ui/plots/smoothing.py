@@ -18,7 +18,7 @@ class Smoothing(ComboBox):
         self.set_value(str(steps))
         self.setAccessibleName(tr("Smoothing of the training loss"))
         self.setToolTip(about)
-        self.setMaximumWidth(theme.characters(20))
+        self.setMaximumWidth(theme.characters(30))
 
     @property
     def steps(self) -> int:
