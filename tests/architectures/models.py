@@ -187,7 +187,7 @@ STATES: dict[str, dict[str, Any]] = {
     "bamba": _STATES | {"attn_layer_indices": [1]},
     "granitemoehybrid": _STATES | _EXPERTS | {"layer_types": ["mamba", "attention"]},
     "rwkv": {"attention_hidden_size": 32, "context_length": 256},
-    "recurrent_gemma": _STATES | {"attention_window_size": 64},
+    "recurrent_gemma": _STATES | {"attention_window_size": 64, "block_types": ["recurrent", "attention"]},
     "lfm2": {"layer_types": ["conv", "full_attention"], "block_multiple_of": 8, "conv_L_cache": 3},
     "qwen3_next": _STATES | _EXPERTS | _HYBRID,
     "qwen3_5_text": _STATES | _HYBRID,
