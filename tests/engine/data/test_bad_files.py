@@ -482,10 +482,14 @@ def test_34_an_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "a.jsonl"
     path.write_text(ROW)
 
-    def denied(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
+    open_file = os.open
 
-    monkeypatch.setattr(Path, "open", denied)  # permission bits do not hold for root
+    def denied(name: Any, *arguments: Any, **more: Any) -> int:
+        if name == path:
+            raise PermissionError(13, "Permission denied")
+        return open_file(name, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", denied)  # permission bits do not hold for root
     assert "cannot be read: permission denied" in refused(path)
 
 
