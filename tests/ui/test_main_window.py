@@ -83,12 +83,12 @@ def training(ready: MainWindow) -> MainWindow:
 def test_every_command_is_in_a_menu_and_no_shortcut_is_given_twice(window: MainWindow) -> None:
     assert set(window.actions_by_name) == {command.name for command in COMMANDS}
     assert {command.menu for command in COMMANDS} <= set(MENUS)
-    shortcuts = Counter(command.shortcut for command in COMMANDS if command.shortcut)
+    shortcuts = Counter(keys for command in COMMANDS for keys in command.shortcut.split())
     assert max(shortcuts.values()) == 1
     for command in COMMANDS:
         action = window.actions_by_name[command.name]
         assert action.toolTip()
-        assert action.shortcut() == QKeySequence(command.shortcut)
+        assert action.shortcuts() == [QKeySequence(keys) for keys in command.shortcut.split()]
 
 
 def test_start_is_disabled_with_the_reason_beside_it(window: MainWindow) -> None:
