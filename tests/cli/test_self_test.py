@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from PySide6.QtGui import QImage
 
-from studio.events import RunFailed, RunFinished, StepCompleted
+from studio.events import RunFailed
 from studio.runner import actions, self_test
 from studio.runner.record import RunRecord
+from tests.records import stopped_record
 from tests.tiny import save_model
 
 
@@ -33,50 +34,16 @@ def test_a_computer_that_trains_passes_and_shows_the_losses(
     assert not QImage(str(picture)).isNull()
 
 
-def _record(*losses: float) -> RunRecord:
-    record = RunRecord()
-    for number, loss in enumerate(losses, start=1):
-        record.apply(
-            StepCompleted(
-                step=number,
-                update=number,
-                epoch=1.0,
-                loss=loss,
-                learning_rate=1e-3,
-                grad_norm=1.0,
-                grad_scale=None,
-                skipped=False,
-                tokens=8,
-                supervised_tokens=4,
-                micro_batches=1,
-                seconds=0.1,
-            )
-        )
-    record.apply(
-        RunFinished(
-            status="stopped",
-            step=len(losses),
-            update=len(losses),
-            trainable_parameters=1,
-            total_parameters=2,
-            adapter_bytes=1,
-            peak_memory=1,
-            seconds=1.0,
-        )
-    )
-    return record
-
-
 @pytest.mark.parametrize(
     ("losses", "passed"),
     [((3.0, 2.0, 1.0, 0.5), True), ((1.0, 1.0, 2.0, 3.0), False), ((3.0, 2.0, float("nan"), float("nan")), False)],
 )
 def test_the_loss_must_fall(losses: tuple[float, ...], passed: bool) -> None:
-    assert self_test.judge(_record(*losses)).passed is passed
+    assert self_test.judge(stopped_record(*losses)).passed is passed
 
 
 def test_too_few_steps_are_not_called_a_fall() -> None:
-    found = self_test.judge(_record(3.0, 2.0))
+    found = self_test.judge(stopped_record(3.0, 2.0))
     assert (found.passed, found.first) == (True, None)
     assert "steps in that time: 2" in found.sentence
 

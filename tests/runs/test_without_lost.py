@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from studio.events import EvaluationCompleted, RunFinished, RunResumed, StepCompleted
+from studio.events import EvaluationCompleted, RunFinished, RunResumed
 from studio.runner.series import MetricSeries
 from studio.runs import without_lost
-
-
-def _step(step: int, loss: float) -> StepCompleted:
-    return StepCompleted(
-        step=step,
-        update=step,
-        epoch=0.0,
-        loss=loss,
-        learning_rate=1e-3,
-        grad_norm=1.0,
-        grad_scale=None,
-        skipped=False,
-        tokens=8,
-        supervised_tokens=4,
-        micro_batches=1,
-        seconds=1.0,
-    )
+from tests.records import step_completed
 
 
 def test_steps_after_the_checkpoint_are_left_out_once_they_are_made_again() -> None:
     measured = EvaluationCompleted(step=3, update=3, loss=1.0, rows=1, supervised_tokens=4, seconds=1.0)
-    before = [_step(1, 3.0), _step(2, 2.0), _step(3, 1.5), measured]
-    seam, after = RunResumed(step=2, update=2, restarted=True), [_step(3, 1.6), _step(4, 1.4)]
+    before = [step_completed(1, 3.0), step_completed(2, 2.0), step_completed(3, 1.5), measured]
+    seam, after = RunResumed(step=2, update=2, restarted=True), [step_completed(3, 1.6), step_completed(4, 1.4)]
     assert without_lost([*before, seam, *after]) == [*before[:2], seam, *after]
 
 
@@ -42,7 +26,7 @@ def test_a_remedy_and_a_pause_lose_nothing() -> None:
         peak_memory=4,
         seconds=5.0,
     )
-    events = [_step(1, 3.0), _step(2, 2.0), RunResumed(step=1), end]
+    events = [step_completed(1, 3.0), step_completed(2, 2.0), RunResumed(step=1), end]
     assert without_lost(events) == events
 
 

@@ -8,45 +8,15 @@ from pytestqt.qtbot import QtBot
 
 from studio.engine.control import Progress
 from studio.errors import ModelError
-from studio.events import RunFinished, StepCompleted
-from studio.runner.record import RunRecord
 from studio.runner.self_test import SelfTest
 from studio.ui.dialogs import self_test
 from studio.ui.dialogs.self_test import SelfTestDialog
 from studio.ui.main_window import MainWindow
+from tests.records import stopped_record
 
 
 def _found() -> SelfTest:
-    record = RunRecord()
-    for number in range(1, 9):
-        record.apply(
-            StepCompleted(
-                step=number,
-                update=number,
-                epoch=1.0,
-                loss=3.0 / number,
-                learning_rate=1e-3,
-                grad_norm=1.0,
-                grad_scale=None,
-                skipped=False,
-                tokens=8,
-                supervised_tokens=4,
-                micro_batches=1,
-                seconds=0.1,
-            )
-        )
-    record.apply(
-        RunFinished(
-            status="stopped",
-            step=8,
-            update=8,
-            trainable_parameters=1,
-            total_parameters=2,
-            adapter_bytes=1,
-            peak_memory=1,
-            seconds=1.0,
-        )
-    )
+    record = stopped_record(*(3.0 / number for number in range(1, 9)))
     return SelfTest(record=record, passed=True, sentence="Training works here.", first=3.0, last=0.4)
 
 
