@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,9 @@ def _measure() -> dict[str, float]:
     from studio.ui import app, theme
     from studio.ui.actions import PAGES
     from studio.ui.bridge import AppContext
+    from studio.ui.job import Job
     from studio.ui.main_window import MainWindow
+    from studio.ui.pages.runs.page import RunsPage
     from studio.ui.settings import Settings
 
     application, settings = app.make_application(), Settings()
@@ -122,16 +125,30 @@ def _measure() -> dict[str, float]:
         window.grab()  # every page that is shown, whole, as a screen would have it
         return time.perf_counter() - began
 
-    for page in PAGES:
-        window.go_to(page)
-        application.processEvents()
-    runs = window.pages["runs"]
-    found = {"many runs listed": seconds(runs.reload, lambda: runs.model.rowCount() > 0 and not runs._reading.running)}
+    def settle() -> None:
+        while any(job.running for job in window.findChildren(Job)):
+            application.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
+
     (long,) = context.runs_root.glob("*zz-long*")
+    folders = len(list(context.runs_root.iterdir()))
+
+    def is_listed() -> bool:
+        runs = window.pages["runs"]
+        return isinstance(runs, RunsPage) and runs.model.rowCount() == folders
+
+    def is_open() -> bool:
+        return context.record is not None and context.record.folder == RunFolder(long) and context.record.state.ended
+
+    found = {"many runs listed": seconds(lambda: window.go_to("runs"), is_listed)}
+    settle()
+    runs = window.pages["runs"]
+    assert isinstance(runs, RunsPage)
     window.go_to("setup")
-    found["a long run opened"] = seconds(lambda: runs.show_run(RunFolder(long)), lambda: context.record is not None)
-    for page in PAGES:
-        found[f"page {page}"] = seconds(lambda page=page: window.go_to(page), lambda: True)
+    found["a long run opened"] = seconds(lambda: runs.show_run(RunFolder(long)), is_open)
+    for _ in range(2):  # every page is made and read once before it counts
+        for page in PAGES:
+            found[f"page {page}"] = seconds(partial(window.go_to, page), lambda: True)
+            settle()
     context.cancel_all()
     context.join()
     window.close()
