@@ -269,6 +269,16 @@ COMMANDS = (
         tooltip=gettext_noop("Write everything in the usual size."),
         shortcut="Ctrl+0",
     ),
+    Command(
+        name="reduce_motion",
+        menu="view",
+        title=gettext_noop("&Reduce motion"),
+        tooltip=gettext_noop(
+            "Let nothing move or blink by itself: the text cursor, menus, and bars of work that has no known end."
+        ),
+        rule=True,
+        switch=True,
+    ),
     # A language is written in itself, so that whoever needs it can read it.
     *(
         Command(name=f"language_{key}", menu="language", title=name, group="language")

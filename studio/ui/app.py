@@ -27,8 +27,9 @@ from studio.i18n import tr
 from studio.paths import resource
 from studio.runner import actions
 from studio.runner.signals import on_signals
-from studio.ui import icons, theme
+from studio.ui import icons, motion, theme
 from studio.ui.bridge import AppContext
+from studio.ui.desktop import motion as motion_of_the_desktop
 from studio.ui.desktop.presence import Presence
 from studio.ui.language import speak
 from studio.ui.main_window import MainWindow
@@ -64,6 +65,7 @@ def main(model: str = "", data: str = "", file: str = "") -> int:
         actions.choose_hub(settings.hub)
     theme.set_font_size(settings.font_size)
     theme.install(app, settings.theme)
+    motion.reduce(bool(settings.reduce_motion))
     app.setWindowIcon(icons.app_icon())
     MainThreadCollector(app)
     context = AppContext(settings, parent=app)
@@ -73,6 +75,8 @@ def main(model: str = "", data: str = "", file: str = "") -> int:
         window.show()
         QTimer.singleShot(AFTER_FIRST_PAINT, lambda: fill(window, model, data, file))
         QTimer.singleShot(AFTER_FIRST_PAINT, window.help.begin_first_tour)
+        if settings.reduce_motion is None:
+            QTimer.singleShot(AFTER_FIRST_PAINT, lambda: motion_of_the_desktop.ask(motion.reduce, app))
         status = app.exec()
         presence.close()
         # A worker that outlives the interpreter aborts the process: this waits, and nothing is terminated.

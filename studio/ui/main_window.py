@@ -23,7 +23,7 @@ from studio.runner.continuing import LeftRuns
 from studio.runner.numerics import remedied
 from studio.runner.opening import Opening, what_opens
 from studio.runs import RunFolder
-from studio.ui import icons, theme
+from studio.ui import icons, motion, theme
 from studio.ui.actions import PAGES, TITLES, build_actions
 from studio.ui.bridge import AppContext
 from studio.ui.closing import Closing
@@ -73,6 +73,7 @@ class MainWindow(QMainWindow):
         context.message.connect(self._show_message)
         context.record_changed.connect(self._show_record)
         context.run_state_changed.connect(self._show_run_state)
+        motion.notifier().changed.connect(self._show_motion)
 
     def go_to(self, page: str) -> None:
         """Show the page called setup, train, numerics, chat, export or runs."""
@@ -154,6 +155,7 @@ class MainWindow(QMainWindow):
         for name in SWITCHES:
             actions[name].setChecked(getattr(self.context.settings, name))
         actions[f"language_{self.context.settings.language}"].setChecked(True)
+        self._show_motion()
         self._show_record()
         self._show_run_state()
         self._show_undo()
@@ -209,6 +211,7 @@ class MainWindow(QMainWindow):
         handlers |= {name: partial(self._switch, name) for name in SWITCHES}
         handlers |= {f"theme_{choice}": partial(self._choose_theme, choice) for choice in theme.CHOICES}
         handlers |= {
+            "reduce_motion": self._reduce_motion,
             "font_larger": partial(self._change_font, 1),
             "font_smaller": partial(self._change_font, -1),
             "font_usual": partial(self._change_font, 0),
@@ -373,6 +376,14 @@ class MainWindow(QMainWindow):
     def _choose_theme(self, choice: theme.Choice) -> None:
         theme.choose(choice)
         self.context.settings.theme = choice
+
+    def _reduce_motion(self) -> None:
+        on = self.actions_by_name["reduce_motion"].isChecked()
+        self.context.settings.reduce_motion = on
+        motion.reduce(on)
+
+    def _show_motion(self) -> None:
+        self.actions_by_name["reduce_motion"].setChecked(motion.reduced())
 
     def _choose_language(self, language: str) -> None:
         if language == self.context.settings.language:

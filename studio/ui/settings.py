@@ -78,6 +78,15 @@ class Settings:
         self._store.setValue("font_size", str(percent))
 
     @property
+    def reduce_motion(self) -> bool | None:
+        """Whether nothing may move by itself; None as long as the user has not chosen: then the desktop says."""
+        return {"on": True, "off": False}.get(self._text("reduce_motion"))
+
+    @reduce_motion.setter
+    def reduce_motion(self, on: bool) -> None:
+        self._store.setValue("reduce_motion", "on" if on else "off")
+
+    @property
     def screen(self) -> str:
         """The screen that the window was on when it was closed; empty at first."""
         return self._text("screen")

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QProgressBar, QWidget
 from studio.i18n import tr
 from studio.text.transfer import TransferRate
 from studio.text.words import progress_text
+from studio.ui import motion
 from studio.ui.override import override
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import hbox, vbox
@@ -23,7 +24,7 @@ class TaskProgress(QWidget):
         super().__init__(parent)
         self._words = ElidedLabel()
         self._rate = TransferRate()
-        self.bar = thin_bar()
+        self.bar = ShareBar()
         self.cancel = push_button(tr("Cancel"), "quiet")
         self.cancel.clicked.connect(self._cancel)
         whole = vbox(self._words, self.bar, spacing=0.5)
@@ -36,7 +37,7 @@ class TaskProgress(QWidget):
         if not self._cancelling:
             rate = self._rate.text(done, total) if stage == "downloading" and total else ""
             self._words.set_text(" · ".join(filter(None, (progress_text(stage, done, total), rate))))
-            show_share(self.bar, done, total)
+            self.bar.show_share(done, total)
         self.show()
 
     @override
@@ -52,19 +53,31 @@ class TaskProgress(QWidget):
         self._cancelling = True
         self.cancel.setEnabled(False)
         self._words.set_text(tr("Cancelling …"))
-        show_share(self.bar, 0, 0)
+        self.bar.show_share(0, 0)
         self.cancelled.emit()
 
 
-def thin_bar() -> QProgressBar:
-    """Return a progress bar without words on it."""
-    bar = QProgressBar()
-    bar.setTextVisible(False)
-    bar.setAccessibleName(tr("Progress"))
-    return bar
+class ShareBar(QProgressBar):
+    """A bar without words on it. One whose total is unknown runs to and fro, or is striped where motion is reduced."""
 
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._share: tuple[int, int] = (0, 1)
+        self.setTextVisible(False)
+        self.setAccessibleName(tr("Progress"))
+        motion.notifier().changed.connect(self._show)
 
-def show_share(bar: QProgressBar, done: int, total: int) -> None:
-    """Show done of total, scaled to what Qt's 32-bit range holds; a total of 0 is an endless bar."""
-    bar.setRange(0, 1000 if total else 0)
-    bar.setValue(min(1000, 1000 * done // total) if total else 0)
+    def show_share(self, done: int, total: int) -> None:
+        """Show done of total; a total of 0 is not known."""
+        self._share = (done, total)
+        self._show()
+
+    def _show(self) -> None:
+        done, total = self._share
+        still = not total and motion.reduced()
+        if still != bool(self.property("still")):
+            self.setProperty("still", still)
+            self.style().unpolish(self)
+            self.style().polish(self)
+        self.setRange(0, 1000 if total or still else 0)  # Qt's range has 32 bits
+        self.setValue(1000 if still else min(1000, 1000 * done // total) if total else 0)

@@ -19,7 +19,7 @@ from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
 from studio.ui.widgets.buttons import ActionButton, push_button
 from studio.ui.widgets.layout import hbox, vbox
-from studio.ui.widgets.progress import show_share, thin_bar
+from studio.ui.widgets.progress import ShareBar
 from studio.ui.widgets.text import ElidedLabel, label
 
 _STATUS = {
@@ -52,7 +52,7 @@ class RunBar(QFrame):
         self._dot = QLabel()
         self.status = label("", "value")
         self.words = ElidedLabel()
-        self.bar = thin_bar()
+        self.bar = ShareBar()
         self.facts = label("", "muted")
         self.reason = label("", "muted", wrap=True)
         self.start = ActionButton(start, "primary", "play")
@@ -120,7 +120,7 @@ class RunBar(QFrame):
         self.facts.setText(" · ".join(_facts(state)) if state and running else "")
         self.words.set_text(_sentence(state, running) if state else "")
         if state and running:
-            show_share(self.bar, *state.share)
+            self.bar.show_share(*state.share)
 
     def _lay_out(self) -> None:
         head = hbox(self._dot, self.status, (self.words, 1), self.facts, spacing=1)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import select
-import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,42 +13,10 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from studio.ui.desktop import awake
-from studio.ui.desktop import bus as desktop_bus
 from studio.ui.desktop.awake import BusLock, ProcessLock, WindowsLock
 from studio.ui.desktop.launcher import INTERFACE, LauncherProgress
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks a bus of Linux, or starts its programs")
-needs_a_bus = pytest.mark.skipif(shutil.which("dbus-daemon") is None, reason="there is no dbus-daemon")
-
-
-@pytest.fixture
-def owner(qapp: QApplication) -> Iterator[QObject]:
-    result = QObject()
-    yield result
-    result.deleteLater()
-
-
-@pytest.fixture
-def bus(monkeypatch: pytest.MonkeyPatch, qapp: QApplication) -> Iterator[Any]:
-    """A bus of this test alone, as session and as system bus, with a service of the test on it."""
-    from PySide6.QtDBus import QDBusConnection
-
-    command = ["dbus-daemon", "--session", "--nofork", "--print-address"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as daemon:
-        assert daemon.stdout is not None
-        address = daemon.stdout.readline().strip()
-        _at(address, monkeypatch)
-        yield QDBusConnection.connectToBus(address, address)
-        QDBusConnection.disconnectFromBus(address)
-        daemon.kill()
-
-
-def _at(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let both buses be at an address; libdbus looks for the usual ones only once in a process."""
-    from PySide6.QtDBus import QDBusConnection
-
-    names = (f"{address} {number}" for number in itertools.count())
-    monkeypatch.setattr(desktop_bus, "connect", lambda system: QDBusConnection.connectToBus(address, next(names)))
 
 
 def _login(bus: Any) -> Any:
@@ -79,7 +43,6 @@ def _login(bus: Any) -> Any:
     return login
 
 
-@needs_a_bus
 def test_the_lock_of_the_login_manager_is_held_until_it_is_released(bus: Any, owner: QObject, qtbot: QtBot) -> None:
     login = _login(bus)
     lock = BusLock(awake._requests(), owner)
@@ -92,7 +55,6 @@ def test_the_lock_of_the_login_manager_is_held_until_it_is_released(bus: Any, ow
     os.close(login.pipe)
 
 
-@needs_a_bus
 def test_a_lock_that_is_released_before_the_answer_is_not_held(bus: Any, owner: QObject, qtbot: QtBot) -> None:
     login = _login(bus)
     lock = BusLock(awake._requests(), owner)
@@ -106,7 +68,6 @@ def test_a_lock_that_is_released_before_the_answer_is_not_held(bus: Any, owner: 
     os.close(login.pipe)
 
 
-@needs_a_bus
 def test_without_a_service_that_agrees_nothing_is_held_and_the_log_says_so(
     bus: Any, owner: QObject, qtbot: QtBot, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -118,11 +79,9 @@ def test_without_a_service_that_agrees_nothing_is_held_and_the_log_says_so(
     lock.release()
 
 
-def test_without_a_bus_nothing_is_held(
-    owner: QObject, qtbot: QtBot, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("no_bus")
+def test_without_a_bus_nothing_is_held(owner: QObject, qtbot: QtBot, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    _at("unix:path=/nowhere", monkeypatch)
     lock = BusLock(awake._requests(), owner)
     lock.hold()
     qtbot.waitUntil(lambda: "Nothing on this desktop" in caplog.text)
@@ -161,7 +120,6 @@ def test_windows_is_told_that_the_system_is_needed_and_that_it_is_not() -> None:
     assert Kernel.said == [0x80000001, 0x80000000]
 
 
-@needs_a_bus
 def test_the_task_bar_hears_of_every_hundredth_and_of_the_end(bus: Any, qtbot: QtBot) -> None:
     from PySide6.QtCore import SLOT, Slot
     from PySide6.QtDBus import QDBusMessage
@@ -183,11 +141,9 @@ def test_the_task_bar_hears_of_every_hundredth_and_of_the_end(bus: Any, qtbot: Q
     assert heard[0][0] == "application://finetune-studio.desktop"
 
 
-def test_a_task_bar_that_cannot_be_told_is_asked_once(
-    qapp: QApplication, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("no_bus")
+def test_a_task_bar_that_cannot_be_told_is_asked_once(qapp: QApplication, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    _at("unix:path=/nowhere", monkeypatch)
     launcher = LauncherProgress()
     for share in (0.1, 0.2, 0.3):
         launcher.show(share)
