@@ -125,10 +125,10 @@ def _parts(doctor: str, run: RunFolder | None) -> Iterator[tuple[str, str]]:
     found: list[tuple[str, Callable[[], str]]] = [("studio.log", lambda: _end_of(log_folder() / "studio.log"))]
     if run is not None:
         found += [
-            ("run/config.toml", lambda: tomli_w.dumps(without_data(tomllib.loads(read_text(run.config))))),
-            ("run/state.json", lambda: read_text(run.state)),
-            ("run/run.log", lambda: _end_of(run.log)),
-            ("run/process.log", lambda: _end_of(run.output)),
+            ("run/config.toml", lambda: tomli_w.dumps(without_data(tomllib.loads(read_text(run.inside(run.config)))))),
+            ("run/state.json", lambda: read_text(run.inside(run.state))),
+            ("run/run.log", lambda: _end_of(run.inside(run.log))),
+            ("run/process.log", lambda: _end_of(run.inside(run.output))),
         ]
     for name, read in found:
         try:

@@ -13,6 +13,7 @@ from studio.errors import ExportError
 from studio.events import EvaluationCompleted, MetersSampled, RetentionMeasured, RunEvent, StepCompleted
 from studio.i18n import tr
 from studio.runs import RunFolder, read_journal, without_lost
+from studio.runs.files import remove
 
 FOLDER = "tensorboard"
 """The folder inside the run folder; `tensorboard --logdir` on the folder of all runs finds it there."""
@@ -30,7 +31,7 @@ def export_tensorboard(run: RunFolder, out: Path | None = None, progress: Progre
         ExportError: the package tensorboard is missing, `out` is not an earlier export, or it cannot be written.
         RunFolderError: the journal cannot be read.
     """
-    place = run.path / FOLDER if out is None else out.absolute()
+    place = run.path / FOLDER if out is None else Path(os.path.realpath(out))
     if place.exists() and not _is_export(place):
         raise ExportError(
             tr("{path} exists and holds something other than event files. Choose another place.").format(path=place)
@@ -40,8 +41,7 @@ def export_tensorboard(run: RunFolder, out: Path | None = None, progress: Progre
     try:
         draft.mkdir(parents=True)
         _write(draft, events, progress)
-        if place.exists():
-            shutil.rmtree(place)
+        remove(place)
         draft.rename(place)
     except OSError as error:
         words = tr("{path} cannot be written: {reason}. Choose another place.")

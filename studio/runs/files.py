@@ -1,10 +1,11 @@
-"""Writing into a run folder: texts that are whole or absent, and files that are opened where they belong."""
+"""Writing into a run folder, and only there: a folder of a stranger may hold links to anywhere."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -19,7 +20,8 @@ def write_atomically(path: Path, text: str) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+        temporary.unlink(missing_ok=True)
+        with os.fdopen(open_own(temporary, os.O_WRONLY | os.O_EXCL), "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())  # or a power loss could leave the new name with none of its text
@@ -29,6 +31,35 @@ def write_atomically(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def inside(folder: Path, path: Path) -> Path:
+    """Return a path of a run folder.
+
+    Raises:
+        OSError: it leads out of the folder: it is a link, or lies behind one.
+    """
+    if leads_out(folder, path):
+        raise OSError(errno.EINVAL, tr("it is a link that leads out of the run folder"), str(path))
+    return path
+
+
+def leads_out(folder: Path, path: Path) -> bool:
+    """Return whether a path of a folder lies outside of it where links are followed."""
+    real = os.path.realpath(path)  # unlike `Path.resolve`, this raises for no loop of links
+    return not Path(real).is_relative_to(os.path.realpath(folder))
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a folder with all that it holds, or a link, but never what a link leads to.
+
+    Raises:
+        OSError: something of it stays.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def open_own(path: str | Path, flags: int) -> int:

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 from studio.errors import RunFolderError
 from studio.files import expand_user, is_file
 from studio.i18n import tr
-from studio.runs.files import sync_folder, write_atomically
+from studio.runs.files import inside, leads_out, sync_folder, write_atomically
 from studio.runs.lock import read_lock, take_lock
 from studio.runs.read import StoredState, read_stored
 
@@ -78,10 +78,11 @@ class RunFolder:
         return self.checkpoints / f"step-{step:06d}"
 
     def list_checkpoints(self) -> list[Path]:
-        """Return the complete checkpoints, newest first."""
-        found = (path for path in self.checkpoints.glob("step-*") if is_file(path / "manifest.json"))
-        numbered = [path for path in found if re.fullmatch(r"step-[0-9]{1,12}", path.name)]
-        return sorted(numbered, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
+        """Return the complete checkpoints that lie in this folder, newest first."""
+        numbered = (path for path in self.checkpoints.glob("step-*") if re.fullmatch(r"step-[0-9]{1,12}", path.name))
+        manifests = (path / "manifest.json" for path in numbered)
+        found = [path.parent for path in manifests if is_file(path) and not leads_out(self.path, path)]
+        return sorted(found, key=lambda path: int(path.name.removeprefix("step-")), reverse=True)
 
     @property
     def adapter(self) -> Path:
@@ -95,6 +96,29 @@ class RunFolder:
     @property
     def exports(self) -> Path:
         return self.path / "exports"
+
+    def inside(self, path: Path) -> Path:
+        """Return a path of this folder. Raises `OSError` where it leads out of it."""
+        return inside(self.path, path)
+
+    def check_links(self) -> None:
+        """Refuse a folder with links that lead out of it: a stranger could have files of the user read or deleted.
+
+        Exports may be links. What is in `exports` is only made, looked at and verified.
+
+        Raises:
+            RunFolderError: there is such a link.
+        """
+        for place, folders, files in os.walk(self.path):
+            if Path(place) == self.path and self.exports.name in folders:
+                folders.remove(self.exports.name)
+            for path in (Path(place, name) for name in (*folders, *files)):
+                if leads_out(self.path, path):
+                    words = tr(
+                        "{path} is a link that leads out of the run folder, to {target}. Such a run is not used; if "
+                        "the link is your own, replace it by what it leads to."
+                    )
+                    raise RunFolderError(words.format(path=path, target=os.path.realpath(path)))
 
     @property
     def held(self) -> bool:

@@ -13,7 +13,7 @@ from studio.errors import RunFolderError
 from studio.events import RunEvent, RunResumed, from_json, to_json
 from studio.files import open_regular
 from studio.i18n import tr
-from studio.runs.files import open_own
+from studio.runs.files import inside, open_own
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ def without_lost(events: Iterable[RunEvent]) -> list[RunEvent]:
 
 def _read_lines(path: Path, told: Callable[[int, int], None]) -> Iterator[RunEvent]:
     whole, number, done = True, 0, 0
-    with open_regular(path) as file:
+    with open_regular(inside(path.parent, path)) as file:
         size = os.fstat(file.fileno()).st_size
         while line := file.readline(MAX_LINE_BYTES):
             begins, whole = whole, line.endswith(b"\n")

@@ -6,13 +6,13 @@ import logging
 import os
 import platform
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from studio.files import is_file
+from studio.runs.files import leads_out, remove
 from studio.runs.lock import holder_of, read_lock
 
 log = logging.getLogger(__name__)
@@ -64,10 +64,7 @@ def _remove(path: Path) -> None:
             path.rename(place)
             log.info("Moved %s back to %s: the process that moved it is gone", path, place)
             return
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        remove(path)
     except OSError as error:
         log.warning("What is left of a process that is gone cannot be removed: %s", error)
     else:
@@ -87,11 +84,11 @@ def _find_litter(root: Path, own: Path) -> Iterator[Path]:
 def _in_run(run: Path) -> Iterator[Path]:
     yield from (path for path in _children(run) if _is_left(path))
     # No lock tells of an export that another computer writes.
-    for path in _children(run / "exports"):
+    for path in _children_inside(run, "exports"):
         if _is_left(path) and (_names_this_computer(path) or _age(path) > EXPORT_SECONDS):
             yield path
     for name, draft in _OF_RUN.items():
-        yield from (path for path in _children(run / name) if draft.fullmatch(path.name))
+        yield from (path for path in _children_inside(run, name) if draft.fullmatch(path.name))
 
 
 def _is_left(path: Path) -> bool:
@@ -129,6 +126,11 @@ def _age(path: Path) -> float:
         return time.time() - path.stat().st_mtime
     except OSError:
         return 0.0
+
+
+def _children_inside(run: Path, name: str) -> list[Path]:
+    """Return what is in a part of a run folder; nothing where that is a link out of it."""
+    return [] if leads_out(run, run / name) else _children(run / name)
 
 
 def _children(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypedDict
 from studio.errors import RunFolderError
 from studio.files import MAX_JSON_BYTES, read_json
 from studio.i18n import tr
+from studio.runs.files import inside
 from studio.schema import Count, Moment, Range, Seconds, read_as
 
 MAX_STATE_BYTES = 1 << 20
@@ -130,7 +131,7 @@ def read_stored(path: Path, kind: Any, most: int = MAX_STATE_BYTES) -> dict[str,
         RunFolderError: it is missing or damaged.
     """
     try:
-        values = read_json(path, most)
+        values = read_json(inside(path.parent, path), most)
         read_as(kind, values)
     except (OSError, ValueError) as error:
         words = tr("{file} in {folder} is damaged: {reason}.")

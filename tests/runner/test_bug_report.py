@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -82,3 +83,13 @@ def test_what_looks_like_a_secret_is_hidden(text: str, expected: str) -> None:
 def test_ids_of_the_hub_stay_whole() -> None:
     told = without_data({"model": {"path": "owner/name"}, "data": {"sources": [{"path": r"C:\Users\me\rows.csv"}]}})
     assert told == {"model": {"path": "owner/name"}, "data": {"sources": [{"path": "rows.csv"}]}}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_link_in_a_strangers_run_brings_no_file_of_the_user_into_the_report(run: RunFolder, tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    private.write_text("PRIVATE = 1")
+    for file in (run.log, run.config, run.output, run.state):
+        file.unlink(missing_ok=True)
+        file.symlink_to(private)
+    assert not [name for name in write_bundle(tmp_path / "r.zip", "", run) if name.startswith("run/")]

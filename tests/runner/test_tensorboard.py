@@ -63,3 +63,18 @@ def test_other_files_are_never_replaced(run: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="Choose another place"):
         export_tensorboard(run, mine)
     assert (mine / "thesis.tex").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_a_link_in_a_strangers_run_is_replaced_and_not_what_it_leads_to(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studio.runner.tensorboard._write", lambda folder, *_: (folder / "new").touch())
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "events.out.tfevents.1").touch()
+    (run.path / "tensorboard").symlink_to(other)
+    place = export_tensorboard(run)
+    assert not place.is_symlink()
+    assert [path.name for path in place.iterdir()] == ["new"]
+    assert [path.name for path in other.iterdir()] == ["events.out.tfevents.1"]

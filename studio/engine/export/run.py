@@ -80,7 +80,8 @@ def export_run(
     tokenizer = load_tokenizer(source.base, source.config.model.chat_template)
     prefix = spec.prefix(source, tokenizer)
     asked = check_destination(out)
-    wanted = asked or folder.exports / f"{spec.name}-{dtype}"
+    with explained(folder.exports):
+        wanted = asked or folder.inside(folder.exports) / f"{spec.name}-{dtype}"
     with staged(wanted, spec.weight_bytes(source, dtype)) as place:
         certificate = _make(source, spec, dtype, tokenizer, prefix, place, progress)
         with explained(wanted):

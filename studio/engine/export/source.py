@@ -55,6 +55,7 @@ def open_source(folder: RunFolder, progress: Progress) -> Source:
         ExportError: the run has no trained part, or that or its base has changed since.
         StudioError: the run folder or the base model cannot be read.
     """
+    folder.check_links()
     state = folder.read_state()
     config = with_storage(read_config(folder.config), state.get("base_dtype", "auto"))
     special = [path.name for path in folder.adapter.glob("*") if is_special(path)]

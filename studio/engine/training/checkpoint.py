@@ -6,6 +6,7 @@ with its size and SHA-256. There is no generator state in it, because a step's r
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -33,6 +34,7 @@ from studio.events import CheckpointFailed, CheckpointSaved
 from studio.files import open_regular, parse_object, read_bytes, read_json
 from studio.i18n import tr
 from studio.runs import RunFolder, sync_folder
+from studio.runs.files import remove
 from studio.runs.read import StoredCheckpoint, StoredManifest, StoredPosition, StoredPrint
 from studio.schema import read_as
 
@@ -144,6 +146,7 @@ class Checkpoints:
         self._next_at = started + 60 * self._settings.every_minutes
         place = self._folder.checkpoint(position.step)
         try:
+            self._folder.inside(self._folder.checkpoints)
             snapshot = take(trainer, position, copy=False)
             on_host = trainer.device.type == "cpu"
             wait = wait or (on_host and 2 * snapshot.bytes > psutil.virtual_memory().available)
@@ -213,7 +216,7 @@ class Checkpoints:
                 continue
             newest_first = self._folder.list_checkpoints()
             for later in newest_first[: newest_first.index(place)]:
-                shutil.rmtree(later)
+                remove(later)
             return state
         raise TrainingError(tr("There is no good checkpoint to go back to; the run goes on as it is."))
 
@@ -303,7 +306,7 @@ def write(snapshot: Snapshot, place: Path, keep: int = 2) -> None:
     draft = _draft_of(place)
     try:
         _check_finite(snapshot)
-        shutil.rmtree(draft, ignore_errors=True)
+        remove(draft)
         draft.parent.mkdir(exist_ok=True)  # but no run folder: one that was deleted does not come back
         draft.mkdir()
         save_file(snapshot.trained, draft / WEIGHTS)
@@ -320,7 +323,7 @@ def write(snapshot: Snapshot, place: Path, keep: int = 2) -> None:
         sync_folder(draft)
         # The rename is the moment at which the checkpoint exists; whatever stops the process before leaves a draft
         # alone.
-        shutil.rmtree(place, ignore_errors=True)
+        remove(place)
         draft.replace(place)
         sync_folder(place.parent)
     except BaseException:
@@ -353,7 +356,8 @@ def _remove_old(newest: Path, keep: int) -> None:
         kept.add(min(measured, key=lambda place: states[place]["validation_loss"]))
     for place in places:
         if place not in kept:
-            shutil.rmtree(place, ignore_errors=True)
+            with contextlib.suppress(OSError):  # the new one stands; the next one tries again
+                remove(place)
 
 
 def read(place: Path) -> Snapshot:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,9 +27,10 @@ from studio.engine.training import checkpoint
 from studio.engine.training.model import TrainableModel, load_trainable
 from studio.engine.training.state import Position
 from studio.errors import RunFolderError, TrainingError
-from studio.files import read_json
+from studio.files import is_file, read_json
 from studio.i18n import tr
 from studio.runs import RunFolder, sync_folder
+from studio.runs.files import remove
 from studio.runs.read import RESULT_RECORD, StoredResult
 from studio.schema import read_as
 
@@ -58,15 +59,16 @@ def save_trained(model: TrainableModel, method: str, folder: Path, position: Pos
             with file.open("rb+") as opened:  # on the disk before the folder gets its name
                 os.fsync(opened.fileno())
         sync_folder(draft)
-        if folder.exists():
+        if os.path.lexists(folder):
             folder.rename(old)
         draft.rename(folder)
         sync_folder(folder.parent)
     finally:
-        if old.exists() and not folder.exists():
+        if os.path.lexists(old) and not os.path.lexists(folder):
             old.rename(folder)
         for left in (draft, old):
-            shutil.rmtree(left, ignore_errors=True)
+            with contextlib.suppress(OSError):  # the next start removes it
+                remove(left)
     return sum(known["bytes"] for known in files.values())
 
 
@@ -77,9 +79,10 @@ def restore_result(folder: RunFolder, progress: Progress) -> str:
         A sentence that says so; empty where the run has its result already, or no checkpoint either.
 
     Raises:
-        RunFolderError: the result cannot be written.
+        RunFolderError: the result cannot be written, or a link leads out of the run folder.
         StudioError: the base model cannot be loaded.
     """
+    folder.check_links()
     saved, there = _saved_update(folder), any(folder.adapter.glob("*.safetensors"))
     for place in folder.list_checkpoints():
         update = checkpoint.read_update(place)
@@ -103,7 +106,7 @@ def restore_result(folder: RunFolder, progress: Progress) -> str:
     return ""
 
 
-@contextmanager
+@contextlib.contextmanager
 def under_way(folder: RunFolder, progress: Progress) -> Iterator[tuple[RunFolder, str]]:
     """Yield a copy of a run that is trained at present, whose result is the run's newest checkpoint.
 
@@ -117,6 +120,7 @@ def under_way(folder: RunFolder, progress: Progress) -> Iterator[tuple[RunFolder
         TrainingError: there is no checkpoint yet.
         StudioError: the base model cannot be loaded.
     """
+    folder.check_links()
     for place in folder.list_checkpoints():
         update = checkpoint.read_update(place)
         if update is None:
@@ -125,7 +129,7 @@ def under_way(folder: RunFolder, progress: Progress) -> Iterator[tuple[RunFolder
         with TemporaryDirectory(prefix="finetune-studio-") as temporary:
             copy = RunFolder(Path(temporary))
             for file in (folder.config, folder.state, folder.path / "base.json"):
-                if file.exists():
+                if is_file(file):
                     shutil.copy(file, copy.path)
             _save_snapshot(copy, snapshot, progress)
             yield copy, tr("The run is under way; this is its checkpoint of update {update}.").format(update=update)

@@ -69,8 +69,10 @@ def find_start(folder: RunFolder, changes: Sequence[str], *, consent: bool) -> S
 
     Raises:
         TrainingError: there are checkpoints, and none of them can be used.
+        RunFolderError: a link leads out of the run folder.
         ConfigError: a change is no setting, or cannot be made within a run.
     """
+    folder.check_links()
     snapshot, skipped = _newest_valid(folder)
     before = _config_of(folder, snapshot)
     now = change_config(before, changes)
@@ -229,6 +231,7 @@ def begin_with(path: Path, trainer: Trainer, config: RunConfig, base: Any) -> No
     from safetensors.torch import load_file
 
     other = open_run(path)
+    other.check_links()
     theirs = read_config(other.config)
     known = base_of(other)
     snapshot, _ = _newest_valid(other)

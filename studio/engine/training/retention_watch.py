@@ -32,6 +32,7 @@ from studio.events import (
     spell_non_finite,
     to_json,
 )
+from studio.runs.files import inside
 
 log = logging.getLogger(__name__)
 
@@ -223,7 +224,9 @@ class RetentionWatch:
         kept = self._writes
         if kept:
             try:
-                self._best_file.parent.mkdir(parents=True, exist_ok=True)
+                folder = self._best_file.parent
+                inside(folder.parent, folder).mkdir(parents=True, exist_ok=True)
+                draft.unlink(missing_ok=True)
                 save_file(weights, draft)
                 draft.replace(self._best_file)
             except (OSError, SafetensorError) as error:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-
 from PySide6.QtCore import QFile
 from PySide6.QtWidgets import QMessageBox, QWidget
 
 from studio.errors import RunFolderError
 from studio.i18n import tr
 from studio.runs import RunFolder
+from studio.runs.files import remove as remove_all
 from studio.ui import theme
 from studio.ui.widgets.verdict import sign_pixmap
 
@@ -55,7 +54,7 @@ def trash(folder: RunFolder) -> bool:
 def remove(folder: RunFolder) -> None:
     """Delete a run folder for good. Raises `RunFolderError` when something of it stays."""
     try:
-        shutil.rmtree(folder.path)
+        remove_all(folder.path)
     except OSError as error:
         raise RunFolderError(
             tr("{path} could not be deleted: {reason}; close what uses it and try again.").format(
