@@ -32,6 +32,12 @@ Keywords=fine-tuning;language model;LoRA;LLM;training;
 StartupNotify=true
 StartupWMClass={NAME}
 MimeType={MIME};application/toml;application/jsonl;
+Actions=new-window;
+
+[Desktop Action new-window]
+Name=New window
+Name[zh_CN]=新建窗口
+Exec={NAME} --new-window
 """
 MIME_TYPES = f"""\
 <?xml version="1.0" encoding="UTF-8"?>

@@ -39,6 +39,7 @@ from studio.i18n import set_language, tr
 from studio.logs import log_to_file
 
 DONE, FAILED, WRONG = 0, 1, 2
+NEW_WINDOW = "--new-window"
 log = logging.getLogger(__name__)
 
 
@@ -52,11 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser, commands = _parser()
-    if _is_file_to_open(given, commands):
-        args = parser.parse_args([])
-        args.action = partial(window.open_file, given[0])
+    flags, rest = ([NEW_WINDOW], given[1:]) if given[:1] == [NEW_WINDOW] else ([], given)
+    if _is_file_to_open(rest, commands):
+        args = parser.parse_args(flags)
+        args.action = partial(window.open_file, rest[0])
     else:
         args = parser.parse_args(given)
+        if args.new_window and args.action is not window.open_window:
+            parser.error(tr("{option} is for the window alone.").format(option=NEW_WINDOW))
     log_file = log_to_file()
     with Console(as_json=args.json) as console:
         return _attempt(args, console, log_file)
@@ -88,11 +92,15 @@ def _parser() -> tuple[argparse.ArgumentParser, Container[str]]:
         prog="finetune-studio",
         description=tr(
             "Fine-tune a causal language model. Without a command the window opens; with a path in its place it opens "
-            "and shows it: a run folder, a model folder, a configuration (.toml) or a dataset file."
+            "and shows it: a run folder, a model folder, a configuration (.toml) or a dataset file. A window that is "
+            "open already comes to the front."
         ),
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"Finetune Studio {__version__}")
+    parser.add_argument(
+        NEW_WINDOW, action="store_true", help=tr("open a window of its own beside the one that is open already")
+    )
     parser.set_defaults(action=window.open_window, json=False)
     commands = parser.add_subparsers(title=tr("commands"), metavar=tr("COMMAND"))
     for module in (

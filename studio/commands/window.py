@@ -9,11 +9,13 @@ import sys
 from studio.commands.console import Console
 from studio.errors import StudioError
 from studio.i18n import tr
-from studio.runner.opening import what_opens
+from studio.runner.opening import Opening, what_opens
 
 
-def open_window(args: argparse.Namespace, console: Console, file: str = "") -> int:
-    """Open the window, with a file where one is given, and return its exit status.
+def open_window(args: argparse.Namespace, console: Console, opening: Opening | None = None) -> int:
+    """Open the window, with something in it where that is given, and return its exit status.
+
+    Where the first window of this home is open, that one comes to the front instead, unless another is asked for.
 
     Raises:
         StudioError: there is no display, or no Qt.
@@ -23,6 +25,10 @@ def open_window(args: argparse.Namespace, console: Console, file: str = "") -> i
             tr("There is no display here to open a window on; train with: finetune-studio train CONFIG.toml")
         )
     try:
+        from studio.ui.first_window import ask_first_window
+
+        if not args.new_window and ask_first_window(opening):
+            return 0
         from studio.ui.app import main
     except ImportError as error:
         if (error.name or "").startswith("studio"):
@@ -33,13 +39,12 @@ def open_window(args: argparse.Namespace, console: Console, file: str = "") -> i
                 reason=error
             )
         ) from error
-    return main(file=file)
+    return main(file=str(opening.path) if opening else "")
 
 
 def open_file(file: str, args: argparse.Namespace, console: Console) -> int:
     """Open the window with a file. Raises `StudioError` for one with which it can do nothing."""
-    what_opens(file)
-    return open_window(args, console, file)
+    return open_window(args, console, what_opens(file))
 
 
 def has_display() -> bool:

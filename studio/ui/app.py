@@ -31,6 +31,7 @@ from studio.ui import icons, motion, theme
 from studio.ui.bridge import AppContext
 from studio.ui.desktop import motion as motion_of_the_desktop
 from studio.ui.desktop.presence import Presence
+from studio.ui.first_window import FirstWindow
 from studio.ui.language import speak
 from studio.ui.main_window import MainWindow
 from studio.ui.plain_text import PlainText
@@ -59,6 +60,8 @@ def main(model: str = "", data: str = "", file: str = "") -> int:
         file: what to open beside that: a run folder, a model folder, a configuration or a dataset file.
     """
     app = make_application()
+    first = FirstWindow(app)
+    first.listen()
     settings = Settings()
     speak(settings.language)
     if settings.hub:
@@ -73,11 +76,14 @@ def main(model: str = "", data: str = "", file: str = "") -> int:
     presence = Presence(context, window)
     with _hooks(context, window):
         window.show()
+        first.asked.connect(window.show_asked)
         QTimer.singleShot(AFTER_FIRST_PAINT, lambda: fill(window, model, data, file))
+        QTimer.singleShot(AFTER_FIRST_PAINT, first.serve)
         QTimer.singleShot(AFTER_FIRST_PAINT, window.help.begin_first_tour)
         if settings.reduce_motion is None:
             QTimer.singleShot(AFTER_FIRST_PAINT, lambda: motion_of_the_desktop.ask(motion.reduce, app))
         status = app.exec()
+        first.close()
         presence.close()
         # A worker that outlives the interpreter aborts the process: this waits, and nothing is terminated.
         context.cancel_all()

@@ -35,7 +35,7 @@ from studio.ui.language import speak
 from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.setup.page import SetupPage
-from studio.ui.place import open_dialog, remember_place, restore_place
+from studio.ui.place import bring_forward, open_dialog, remember_place, restore_place
 from studio.ui.widgets.banner import Banner
 from studio.ui.widgets.cut_off_card import CutOffCard
 from studio.ui.widgets.drop_overlay import DropOverlay
@@ -120,6 +120,16 @@ class MainWindow(QMainWindow):
             self._open_all([what_opens(path)])
         except StudioError as error:
             self._show_message(str(error))
+
+    def show_asked(self, opening: Opening | None, token: str) -> None:
+        """Come to the front, and open what another start of the program was given.
+
+        Args:
+            token: as `bring_forward` takes it.
+        """
+        if opening is not None:
+            self._open_all([opening])
+        bring_forward(self, token)
 
     @override
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 from PySide6.QtCore import QMargins, QRect, QSize, Qt
 from PySide6.QtGui import QGuiApplication, QScreen
-from PySide6.QtWidgets import QDialog, QStyle, QWidget
+from PySide6.QtWidgets import QApplication, QDialog, QStyle, QWidget
 
 from studio.ui import theme
+from studio.ui.first_window import ACTIVATION_TOKEN
 from studio.ui.settings import Settings
 
 USUAL = QSize(1280, 800)
@@ -32,6 +35,22 @@ def restore_place(window: QWidget, settings: Settings) -> None:
 def remember_place(window: QWidget, settings: Settings) -> None:
     """Keep size and place for the next time on this screen."""
     settings.remember_geometry(_key(window.screen()), window.saveGeometry())
+
+
+def bring_forward(window: QWidget, token: str = "") -> None:
+    """Show a window in front of all others; where the desktop does not let it, its entry in the task bar lights up.
+
+    Args:
+        token: with which a window of Wayland may come to the front, empty where there is none.
+    """
+    if token:
+        os.environ[ACTIVATION_TOKEN] = token
+    window.setWindowState(window.windowState() & ~Qt.WindowState.WindowMinimized)
+    window.show()
+    window.raise_()
+    window.activateWindow()
+    os.environ.pop(ACTIVATION_TOKEN, None)
+    QApplication.alert(window)
 
 
 def resize_dialog(dialog: QWidget, characters: float, units: float) -> None:

@@ -20,6 +20,7 @@ from studio.engine.export.certificate import Certificate, Check
 from studio.engine.inference.behaviour import Behaviour, Tried
 from studio.errors import Cancelled, ExportError, ModelError
 from studio.runner import actions
+from studio.runner.opening import Opening
 from studio.runs import create_run
 
 Command = Callable[..., Any]
@@ -309,6 +310,49 @@ def test_without_a_display_the_window_is_refused_with_the_headless_command(
     answer = command()
     assert answer.status == 1
     assert "finetune-studio train CONFIG.toml" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "first", "calls"),
+    [
+        ([], False, ["ask ", "open "]),
+        ([], True, ["ask "]),
+        (["rows.csv"], False, ["ask rows.csv", "open rows.csv"]),
+        (["rows.csv"], True, ["ask rows.csv"]),
+        (["--new-window"], True, ["open "]),
+        (["--new-window", "rows.csv"], True, ["open rows.csv"]),
+    ],
+)
+def test_a_window_opens_unless_the_first_one_takes_over(
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: list[str],
+    first: bool,
+    calls: list[str],
+) -> None:
+    called = []
+
+    def ask(opening: Opening | None) -> bool:
+        called.append(f"ask {opening.path.name if opening else ''}")
+        return first
+
+    def main(file: str) -> int:
+        called.append(f"open {Path(file).name}")
+        return 0
+
+    monkeypatch.setitem(sys.modules, "studio.ui.app", SimpleNamespace(main=main))
+    monkeypatch.setitem(sys.modules, "studio.ui.first_window", SimpleNamespace(ask_first_window=ask))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.csv").write_text("a,b\n")
+    assert command(*arguments).status == 0
+    assert called == calls
+
+
+def test_a_new_window_is_no_option_of_a_command(command: Command) -> None:
+    answer = command("--new-window", "runs")
+    assert answer.status == 2
+    assert "--new-window is for the window alone." in answer.err
 
 
 def test_a_chinese_terminal_gets_chinese_where_there_is_a_catalogue(

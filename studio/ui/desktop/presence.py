@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from PySide6.QtCore import QObject, Qt
+from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QApplication, QSystemTrayIcon, QWidget
 
 from studio.i18n import tr
@@ -17,6 +17,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.desktop.awake import Lock, system_lock
 from studio.ui.desktop.launcher import LauncherProgress
 from studio.ui.pages.train.run_words import ended_text, waiting_text
+from studio.ui.place import bring_forward
 
 log = logging.getLogger(__name__)
 MILLISECONDS = 15_000
@@ -50,10 +51,7 @@ class SystemTray(QObject):
 
     def _open(self, *_: object) -> None:
         self.hide()
-        self._window.setWindowState(self._window.windowState() & ~Qt.WindowState.WindowMinimized)
-        self._window.show()
-        self._window.raise_()
-        self._window.activateWindow()
+        bring_forward(self._window)
 
 
 class Presence(QObject):
