@@ -63,7 +63,8 @@ class MainWindow(QMainWindow):
         self.setWindowTitle("Finetune Studio")
         self.setAcceptDrops(True)
         restore_place(self, context.settings)
-        self._build()
+        with theme.styled_at_the_end():
+            self._build()
         context.page_requested.connect(self.go_to)
         context.configuration_requested.connect(self._show_configuration)
         context.start_from_requested.connect(self._start_from)
@@ -430,7 +431,8 @@ class MainWindow(QMainWindow):
         self.help.forget()
         tables = self.setup.tables()
         self._commands.deleteLater()
-        self._build()
+        with theme.styled_at_the_end():
+            self._build()
         self.setup.set_tables(tables)
 
     def offer_self_test(self) -> None:

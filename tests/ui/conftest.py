@@ -66,6 +66,13 @@ def unmergeable(monkeypatch: pytest.MonkeyPatch) -> Method:
     return side
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _leave_out_what_stays() -> None:
+    """Modules and fixtures that outlive a file are no garbage: to look at them again for each test takes minutes."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _collect_on_the_main_thread() -> Iterator[None]:
     """As in the app: cyclic garbage that a worker collects takes Qt objects away under Qt."""

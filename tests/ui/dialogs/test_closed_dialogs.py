@@ -30,7 +30,7 @@ def hear_all(window: MainWindow, qtbot: QtBot) -> None:
     window.context.run_state_changed.emit()
     window.context.progressed.emit()
     window.context.queue_changed.emit()
-    qtbot.waitUntil(lambda: not window.context.busy)
+    qtbot.waitUntil(lambda: not window.context.busy, timeout=60_000)  # a library may be read for the first time
     window.context.tick()
 
 
