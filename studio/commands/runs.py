@@ -11,6 +11,7 @@ from studio.errors import RunFolderError
 from studio.i18n import tr
 from studio.paths import default_runs_root
 from studio.runs import RunFolder, list_runs
+from studio.text.numbers import computer_text
 from studio.text.retention import retention_share
 
 
@@ -44,6 +45,8 @@ def _list(args: argparse.Namespace, console: Console) -> int:
 
 def _line(folder: RunFolder, state: dict[str, Any]) -> str:
     parts = [f"{state['status']:<11}", folder.name]
+    if computer := folder.computer:
+        parts.append(computer_text(computer, folder.written))
     if "updates" in state:
         parts.append(tr("{updates} updates").format(updates=state["updates"]))
     losses = state.get("validation_loss") or {}

@@ -132,6 +132,18 @@ class RunFolder:
         holder = read_lock(self.path)
         return holder is not None and holder.comes_again
 
+    @property
+    def computer(self) -> str:
+        """The name of the other computer that trains this run, or did when it was last heard of; empty where none."""
+        holder = read_lock(self.path)
+        return holder.host if holder is not None and holder.presence == "elsewhere" else ""
+
+    @property
+    def written(self) -> float:
+        """When the run was last heard of: its journal or its state was written, in seconds since 1970."""
+        times = [file.stat().st_mtime for file in (self.journal, self.state) if is_file(file)]
+        return max(times, default=0.0)
+
     def read_state(self) -> dict[str, Any]:
         """Return state.json. A run that is said to be under way and that no process trains was interrupted; one that
         failed and that `torchrun` starts again is under way.

@@ -37,6 +37,8 @@ class Holder:
         host: the name of its computer.
         torchrun: the number of the `torchrun` that starts it again where it dies; 0 where none does.
         torchrun_started: when that started.
+        launch: the id of all processes that `torchrun` started together, on any computer; the same after a restart.
+            Empty where none did, or nobody gave an id.
     """
 
     process: int
@@ -44,6 +46,7 @@ class Holder:
     host: str
     torchrun: int = field(default=0, compare=False)
     torchrun_started: str = field(default="", compare=False)
+    launch: str = field(default="", compare=False)
 
     @property
     def presence(self) -> Presence:
@@ -56,9 +59,12 @@ class Holder:
 
     @property
     def comes_again(self) -> bool:
-        """Whether a `torchrun` of this computer lives that may start the process again."""
-        here = self.torchrun != 0 and self.host == platform.node()
-        return here and _lives(self.torchrun, self.torchrun_started)
+        """Whether a `torchrun` may start the process again: one that lives here, or one of another computer.
+
+        Of that one nothing can be known here. But a process that is not started again removes its lock.
+        """
+        here = self.host == platform.node()
+        return self.torchrun != 0 and (not here or _lives(self.torchrun, self.torchrun_started))
 
 
 def holder_of(process: int) -> Holder:
@@ -70,7 +76,8 @@ def _this_process() -> Holder:
     me = holder_of(os.getpid())
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return me
-    return replace(me, torchrun=os.getppid(), torchrun_started=_start_of(os.getppid()))
+    launch = os.environ["TORCHELASTIC_RUN_ID"].removeprefix("none")  # none: torchrun's own default, of any launch
+    return replace(me, torchrun=os.getppid(), torchrun_started=_start_of(os.getppid()), launch=launch)
 
 
 def read_lock(folder: Path) -> Holder | None:
@@ -82,7 +89,8 @@ def read_lock(folder: Path) -> Holder | None:
         holder = Holder(**{one.name: values[one.name] for one in fields(Holder) if one.name in values})
     except (OSError, ValueError, TypeError, RecursionError):
         return None
-    numbers, words = (holder.process, holder.torchrun), (holder.started, holder.host, holder.torchrun_started)
+    numbers = holder.process, holder.torchrun
+    words = holder.started, holder.host, holder.torchrun_started, holder.launch
     known = all(type(one) is int for one in numbers) and all(isinstance(one, str) for one in words)
     return holder if known else None
 
@@ -147,6 +155,10 @@ def may_come_again() -> bool:
 
 
 def _in_place_of(before: Holder, now: Holder) -> bool:
+    """Whether `torchrun` ended one process and started the other: the first of several may be on another computer."""
+    if before.host != now.host:
+        restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+        return restarted and before.launch == now.launch != ""
     return before.comes_again and (before.torchrun, before.torchrun_started) == (now.torchrun, now.torchrun_started)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 
 from studio.i18n import tr
+from studio.text.visible import in_line
 
 NONE = "–"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -107,6 +109,12 @@ def duration_text(seconds: float) -> str:
     if whole < 3600:
         return tr("{minutes} min {seconds} s").format(minutes=whole // 60, seconds=whole % 60)
     return tr("{hours} h {minutes} min").format(hours=whole // 3600, minutes=whole % 3600 // 60)
+
+
+def computer_text(computer: str, written: float) -> str:
+    """Say which other computer trains a run, and how long ago it was last heard of (`written`: when)."""
+    ago = duration_text(time.time() - written)
+    return tr("on {computer}, last written {duration} ago").format(computer=in_line(computer), duration=ago)
 
 
 def elapsed_text(seconds: float) -> str:

@@ -177,6 +177,14 @@ def test_a_finished_run_shows_how_far_its_validation_loss_fell(command: Command,
     assert "8 updates  validation loss 4.5051 → 4.3282" in command("runs", "--runs", tmp_path).out
 
 
+def test_a_run_of_another_computer_says_where_it_is_trained_and_when_it_was_heard_of(
+    command: Command, tmp_path: Path
+) -> None:
+    run = create_run(tmp_path, "tiny", "")
+    (run.path / "lock").write_text('{"process": 1, "started": "1", "host": "node7"}', encoding="utf-8")
+    assert f"created      {run.name}  on node7, last written " in command("runs", "--runs", tmp_path).out
+
+
 def test_no_runs_is_an_empty_list(command: Command, tmp_path: Path) -> None:
     assert command("runs", "--runs", tmp_path / "none", "--json").json == {"runs": []}
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from studio.errors import RunFolderError
+from studio.runner.record import RunRecord
 from studio.runs import RunFolder, create_run, holder_of, read_lock, release_lock, take_lock
 
 ME = os.getpid()
@@ -78,6 +79,40 @@ def test_a_run_on_another_computer_is_running_and_left_alone(folder: RunFolder) 
     assert folder.read_state()["status"] == "running"
     with pytest.raises(RunFolderError, match="on the computer another"):
         take_lock(folder.path)
+
+
+def test_a_run_that_torchrun_may_start_again_on_another_computer_has_not_failed(folder: RunFolder) -> None:
+    """Its process gives up the lock once it is not started again."""
+    elsewhere = dataclasses.replace(holder_of(ME), host="another", torchrun=7, torchrun_started="then")
+    (folder.path / "lock").write_text(json.dumps(dataclasses.asdict(elsewhere)))
+    folder.write_state("failed", error="A worker was killed.")
+    assert folder.read_state()["status"] == "running"
+    assert RunRecord.of_folder(folder).state.status == "running"
+    assert folder.computer == "another"
+    assert folder.written == folder.state.stat().st_mtime
+    (folder.path / "lock").unlink()
+    assert folder.read_state()["status"] == "failed"
+    assert not folder.computer
+
+
+@pytest.mark.parametrize(
+    ("launch", "count", "taken"),
+    [("job-7", "1", True), ("job-7", "0", False), ("job-8", "1", False), ("none", "1", False)],
+)
+def test_the_first_process_of_a_launch_may_come_again_on_another_computer(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, launch: str, count: str, taken: bool
+) -> None:
+    known = "" if launch == "none" else "job-7"
+    elsewhere = dataclasses.replace(holder_of(ME), host="another", torchrun=7, torchrun_started="then", launch=known)
+    (folder.path / "lock").write_text(json.dumps(dataclasses.asdict(elsewhere)))
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", launch)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", count)
+    if taken:
+        take_lock(folder.path)
+        assert read_lock(folder.path) == holder_of(ME)
+    else:
+        with pytest.raises(RunFolderError, match="on the computer another"):
+            take_lock(folder.path)
 
 
 @posix

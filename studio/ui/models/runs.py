@@ -40,7 +40,8 @@ class RunSummary:
     `problem` is the sentence of a failed run, or of a folder that cannot be read (its status is then damaged).
     `learnt` says that there is a result, or a checkpoint that stands for it.
     `continues_text` says that it taught a Base model, and no form of question and answer.
-    `where` says that another process of this computer, or another computer, trains it.
+    `where` says that another process of this computer, or another computer, trains it: `computer`, heard of last when
+    `written`.
     `configuration` is the text of its config.toml; empty where that cannot be read.
     """
 
@@ -59,6 +60,8 @@ class RunSummary:
     learnt: bool = False
     continues_text: bool = False
     where: Literal["", "process", "computer"] = ""
+    computer: str = ""
+    written: float = 0.0
     configuration: str = ""
     label: RunLabel = NO_LABEL
 
@@ -116,6 +119,8 @@ def read_summary(folder: RunFolder) -> RunSummary:
         problem=str(state.get("error", "")),
         learnt=folder.has_result,
         where=lives_elsewhere(folder),
+        computer=folder.computer,
+        written=folder.written,
         continues_text=_table(state, "model").get("kind") == "base" and not _asks(configuration),
         configuration=configuration,
         label=_label(folder),
@@ -328,6 +333,8 @@ class RunsModel(TableModel):
             case Qt.ItemDataRole.ToolTipRole:
                 whole = "\n".join(filter(None, (run.folder.name, run.label.notes)))
                 about = whole if column.title == "Name" else column.text(run)
+                if column.title == "Status" and run.computer:
+                    return f"{about}: {numbers.computer_text(run.computer, run.written)}"
                 return run.problem or about
             case Qt.ItemDataRole.ForegroundRole if column.title == "Status" and run.status in _COLOURS:
                 return getattr(theme.palette(), _COLOURS[run.status])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ from studio.runs import Journal, RunFolder, RunLabel, holder_of, read_label
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.run_label import LabelDialog
 from studio.ui.dialogs.train_on import TrainOn
-from studio.ui.models.runs import COLUMNS, LOSSES_ROLE, read_summaries
+from studio.ui.models.runs import COLUMNS, LOSSES_ROLE, RunsModel, read_summaries
 from studio.ui.pages.runs import delete as runs_delete
 from studio.ui.pages.runs.page import RunsPage
 from studio.ui.widgets.text import ElidedLabel
@@ -159,6 +161,23 @@ def test_the_name_is_that_of_the_folder_without_the_time(page: RunsPage, folders
     name = [column.title for column in COLUMNS].index("Name")
     assert page.rows.index(0, name).data() == folders[0].name.split("-", 2)[2]
     assert page.rows.index(0, name).data(Qt.ItemDataRole.ToolTipRole) == folders[0].name
+
+
+def test_the_tip_of_a_run_on_another_computer_says_where_and_when_it_was_heard_of_last(
+    folders: list[RunFolder],
+) -> None:
+    elsewhere = dataclasses.asdict(dataclasses.replace(holder_of(os.getpid()), host="node7"))
+    (folders[0].path / "lock").write_text(json.dumps(elsewhere))
+    folders[0].write_state("running")
+    folders[0].journal.touch()
+    for file in (folders[0].journal, folders[0].state):
+        os.utime(file, (then := time.time() - 7500, then))
+    rows = RunsModel()
+    rows.set_runs(read_summaries(folders[0].path.parent))
+    index = rows.index(0, [column.title for column in COLUMNS].index("Status"))
+    assert index.data() == "On another computer"
+    tip = index.data(Qt.ItemDataRole.ToolTipRole)
+    assert re.fullmatch("On another computer: on node7, last written 2 h [5-9] min ago", tip)
 
 
 @pytest.mark.qt_log_ignore("This plugin does not support")  # the offscreen platform about its menus
