@@ -30,15 +30,16 @@ from studio.engine.estimate.remedies import Remedy as Remedy
 from studio.engine.estimate.remedies import apply_remedy as apply_remedy
 from studio.engine.estimate.remedies import options_text as options_text
 from studio.engine.export import TARGETS, Target
+from studio.engine.hub.address import HUBS as HUBS
+from studio.engine.hub.address import Hub as Hub
 from studio.engine.hub.address import Kind as Kind
 from studio.engine.hub.address import choose_hub as choose_hub
-from studio.engine.hub.address import given_hub as given_hub
-from studio.engine.hub.address import hub_name as hub_name
+from studio.engine.hub.address import hub_of as hub_of
 from studio.engine.hub.api import HubError
 from studio.engine.hub.download import discard, download_model
 from studio.engine.hub.folders import list_downloaded as list_downloaded
 from studio.engine.hub.folders import list_unfinished as list_unfinished
-from studio.engine.hub.search import Found as Found
+from studio.engine.hub.repository import Found as Found
 from studio.engine.hub.search import search
 from studio.engine.hub.token import save_token as save_token
 from studio.engine.methods import METHODS, Method, suggestions_of

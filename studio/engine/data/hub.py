@@ -11,24 +11,22 @@ import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from studio.config import DataSource
 from studio.engine.child import ChildFailed, run_in_child
 from studio.engine.control import Progress
 from studio.engine.data.cache import cache_folder
 from studio.engine.data.readers.open import CSV, JSON, source_path
-from studio.engine.hub.api import HubError, ask, is_repository_id
-from studio.engine.hub.download import receive, remote_file
+from studio.engine.hub.api import HubError, is_repository_id
+from studio.engine.hub.download import receive
+from studio.engine.hub.repository import RemoteFile, Repository
+from studio.engine.hub.sources import source_of
 from studio.engine.hub.token import read_token
-from studio.engine.hub.transfer import RemoteFile
 from studio.engine.hub.watched import download_in_child
 from studio.errors import DataError
 from studio.files import read_bytes
 from studio.i18n import tr
-
-if TYPE_CHECKING:
-    from huggingface_hub import DatasetInfo, ModelInfo
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +80,7 @@ def _download(dataset: _Dataset, progress: Progress) -> list[str]:
     wanted = json.dumps([dataset.name, dataset.config, dataset.split])
     record = cache_folder() / f"{hashlib.sha256(wanted.encode()).hexdigest()[:32]}.hub.json"
     try:
-        info = ask(dataset.name, "dataset")
+        repository = source_of("dataset").look(dataset.name, progress)
     except HubError:
         if files := _downloaded_before(record):
             return files
@@ -91,7 +89,7 @@ def _download(dataset: _Dataset, progress: Progress) -> list[str]:
         found = run_in_child(_look, dataclasses.asdict(dataset), progress)
         if not found["urls"]:
             raise HubError(_why_no_files(dataset, **found))
-        files = _receive(info, found["urls"], record.parent, progress)
+        files = _receive(repository, found["urls"], record.parent, progress)
     except ChildFailed as error:
         log.warning("The download of %s failed: %s", dataset.name, error)
         raise HubError(tr("the download of {repository} broke off").format(repository=dataset.name)) from error
@@ -99,17 +97,17 @@ def _download(dataset: _Dataset, progress: Progress) -> list[str]:
     return files
 
 
-def _receive(info: ModelInfo | DatasetInfo, urls: list[str], cache: Path, progress: Progress) -> list[str]:
+def _receive(found: Repository, urls: list[str], cache: Path, progress: Progress) -> list[str]:
     """Return the files behind addresses of `datasets`, unpacked. Raises `HubError`, `ChildFailed`, `Cancelled`.
 
     Those of the dataset's own repository are received as models are, so that nothing is received twice; `datasets`
     downloads all others.
     """
-    siblings = {f"hf://datasets/{info.id}@{info.sha}/{file.rfilename}": file for file in info.siblings or ()}
-    ours = {url: remote_file(info.id, siblings[url]) for url in urls if url in siblings}
+    names = {f"hf://datasets/{found.id}@{found.revision}/{name}": name for name in found.files}
+    ours = {url: found.file(names[url]) for url in urls if url in names}
     store = cache / "hub"
     try:
-        receive(info, "dataset", list(ours.values()), store, progress)
+        receive(found, "dataset", list(ours.values()), store, progress)
         places = [str(_named(store, ours[url])) if url in ours else url for url in urls]
     except OSError as error:
         words = tr("{folder} cannot be written: {reason}")

@@ -15,8 +15,9 @@ from studio.engine.control import Progress
 from studio.engine.dtypes import BYTES
 from studio.engine.estimate import estimate
 from studio.engine.estimate.plan import place_of, precision_at
-from studio.engine.hub.api import HubError, fetch_json
-from studio.engine.hub.search import Found
+from studio.engine.hub.api import HubError
+from studio.engine.hub.fetch import fetch_json
+from studio.engine.hub.repository import Found
 from studio.engine.models.config import architecture, as_config, check_numbers, sanitised
 from studio.engine.models.info import ModelInfo
 from studio.errors import ModelError, StudioError
@@ -63,7 +64,8 @@ def outlooks(models: Iterable[Found], tell: Callable[[str, Outlook], None], prog
     try:
         for number, model in enumerate(found):
             child = child or Child(_work)
-            job = {"id": model.id, "dtype": model.dtype, "bytes": model.bytes}
+            stored = model.bytes if model.parameters else None  # otherwise they are those of all files
+            job = {"id": model.id, "dtype": model.dtype, "bytes": stored}
             report = partial(_report, progress, number, len(found))
             try:
                 tell(model.id, Outlook(**child.ask(job, report, _SECONDS)))

@@ -10,7 +10,7 @@ from typing import Any
 from studio.engine.child import ChildFailed, run_in_child
 from studio.engine.control import Progress
 from studio.engine.export.certificate import FILE_NAME, fingerprint_files, read_certificate
-from studio.engine.hub.address import hub_name, page_of
+from studio.engine.hub.address import HUGGING_FACE
 from studio.engine.hub.api import HubError, explained, is_repository_id, open_api
 from studio.engine.hub.token import read_token
 from studio.errors import ExportError
@@ -51,8 +51,8 @@ def push_export(folder: Path, repository: str, progress: Progress, *, private: b
         problem = tr("the line broke, or the hub's client failed; the log has the details")
     if problem:
         words = tr("The export was not put on {hub}: {reason}.")
-        raise ExportError(words.format(hub=hub_name(), reason=problem))
-    return page_of(repository)
+        raise ExportError(words.format(hub=HUGGING_FACE.spoken(), reason=problem))
+    return HUGGING_FACE.page_of(repository)
 
 
 def _push(job: Mapping[str, Any], progress: Progress) -> str:

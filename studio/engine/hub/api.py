@@ -1,21 +1,19 @@
-"""Asking the hub, and what its refusals mean."""
+"""Asking Hugging Face's hub, and what the refusals of a hub mean."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from studio.engine.hub.address import Kind, endpoint, hub_name, is_offline, page_of
+from studio.engine.hub.address import HUGGING_FACE, Hub, Kind, is_offline
 from studio.engine.hub.token import read_token
-from studio.files import parse_object
 from studio.i18n import tr
 
 if TYPE_CHECKING:
-    from huggingface_hub import DatasetInfo, HfApi, ModelInfo
+    from huggingface_hub import HfApi
 
 TIMEOUT_SECONDS = 10.0
-_MOST_BYTES = 1 << 22
 
 
 class HubError(Exception):
@@ -35,52 +33,25 @@ def is_repository_id(text: str) -> bool:
 
 
 def open_api() -> HfApi:
-    """Return the hub's own client, for the hub in use and with its token. Raises `HubError` where we are offline."""
+    """Return the client of Hugging Face's hub, with the token for it. Raises `HubError` where we are offline."""
     from huggingface_hub import HfApi
 
+    refuse_offline()
+    return HfApi(endpoint=HUGGING_FACE.address(), token=read_token() or False)
+
+
+def refuse_offline() -> None:
+    """Raise `HubError` where the user has forbidden to ask a hub."""
     if is_offline():
         raise HubError(tr("HF_HUB_OFFLINE is set"))
-    return HfApi(endpoint=endpoint(), token=read_token() or False)
-
-
-def ask(repository: str, kind: Kind) -> ModelInfo | DatasetInfo:
-    """Return what the hub says of a repository and of its files, within seconds.
-
-    Raises:
-        HubError: the hub cannot be reached, or has no such repository that is open to us.
-    """
-    hub = open_api()
-    look = hub.model_info if kind == "model" else hub.dataset_info
-    with explained(repository, kind):
-        return look(repository, timeout=TIMEOUT_SECONDS, files_metadata=True)
-
-
-def fetch_json(repository: str, name: str) -> dict[str, Any]:
-    """Return a small JSON file of a model on the hub. Raises `HubError`."""
-    from huggingface_hub import get_session, hf_hub_url, hf_raise_for_status
-    from huggingface_hub.utils._headers import build_hf_headers
-
-    url = hf_hub_url(repository, name, endpoint=endpoint())
-    headers = build_hf_headers(token=read_token() or False)
-    text = bytearray()
-    with explained(repository), get_session().stream("GET", url, headers=headers, timeout=TIMEOUT_SECONDS) as response:
-        if response.is_error:
-            response.read()
-        hf_raise_for_status(response)
-        for piece in response.iter_bytes():
-            text += piece
-            if len(text) > _MOST_BYTES:
-                break
-    try:
-        return parse_object(bytes(text))
-    except ValueError as error:
-        words = tr("{file} of {repository} is damaged")
-        raise HubError(words.format(file=name, repository=repository)) from error
 
 
 @contextmanager
-def explained(repository: str = "", kind: Kind = "model") -> Iterator[None]:
-    """Turn what the hub's client raises in this block into a `HubError` that says what it means."""
+def explained(repository: str = "", kind: Kind = "model", hub: Hub = HUGGING_FACE) -> Iterator[None]:
+    """Turn what the client of Hugging Face raises in this block into a `HubError` that says what it means.
+
+    Files of another hub come through the same client, and so do its lost lines.
+    """
     from huggingface_hub import errors
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # httpx's or httpx2's, by its version
 
@@ -88,30 +59,40 @@ def explained(repository: str = "", kind: Kind = "model") -> Iterator[None]:
         yield
     except errors.GatedRepoError as error:
         words = tr("{repository} is gated: accept its terms on {page}, and save the token of that account here")
-        raise HubError(words.format(repository=repository, page=page_of(repository, kind))) from error
+        raise HubError(words.format(repository=repository, page=hub.page_of(repository, kind))) from error
     except errors.RepositoryNotFoundError as error:
-        unknown = tr("there is no public model {repository}")
-        if kind == "dataset":
-            unknown = tr("there is no public dataset {repository}")
-        raise HubError(unknown.format(repository=repository)) from error
+        raise unknown(repository, kind) from error
     except errors.HfHubHTTPError as error:
-        raise HubError(refusal(error.response.status_code)) from error
+        raise HubError(refusal(error.response.status_code, hub)) from error
     except (HTTPError, OSError, ValueError) as error:  # ValueError: an answer that is no JSON, such as a login page
-        raise HubError(tr("{hub} cannot be reached").format(hub=hub_name())) from error
+        raise unreachable(hub) from error
 
 
-def refusal(status: int) -> str:
+def unknown(repository: str, kind: Kind) -> HubError:
+    """Return the error that there is no such repository."""
+    words = tr("there is no public model {repository}")
+    if kind == "dataset":
+        words = tr("there is no public dataset {repository}")
+    return HubError(words.format(repository=repository))
+
+
+def unreachable(hub: Hub) -> HubError:
+    """Return the error that a hub does not answer, or not as a hub."""
+    return HubError(tr("{hub} cannot be reached").format(hub=hub.spoken()))
+
+
+def refusal(status: int, hub: Hub) -> str:
     """Return half a sentence for an HTTP status with which a hub refuses."""
     if status == 401:
-        return tr("{hub} does not accept the token; save a valid one").format(hub=hub_name())
+        return tr("{hub} does not accept the token; save a valid one").format(hub=hub.spoken())
     if status == 403:
-        return tr("{hub} does not allow it with this token").format(hub=hub_name())
+        return tr("{hub} does not allow it with this token").format(hub=hub.spoken())
     if status == 404:
-        return tr("{hub} does not have it").format(hub=hub_name())
+        return tr("{hub} does not have it").format(hub=hub.spoken())
     if status == 429:
-        return tr("{hub} was asked too often; try again in a few minutes").format(hub=hub_name())
+        return tr("{hub} was asked too often; try again in a few minutes").format(hub=hub.spoken())
     if status >= 500:
         return tr("{hub} has a fault of its own (status {status}); try again later").format(
-            hub=hub_name(), status=status
+            hub=hub.spoken(), status=status
         )
-    return tr("{hub} refuses it (status {status})").format(hub=hub_name(), status=status)
+    return tr("{hub} refuses it (status {status})").format(hub=hub.spoken(), status=status)

@@ -8,35 +8,31 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from studio.engine.child import ChildFailed, run_in_child
 from studio.engine.control import Progress
-from studio.engine.hub.address import Kind, endpoint
-from studio.engine.hub.api import HubError, ask, is_repository_id
+from studio.engine.hub.address import Kind
+from studio.engine.hub.api import HubError, is_repository_id
 from studio.engine.hub.folders import ORIGIN, STORE, downloaded, draft_of, folder_of, models_folder
-from studio.engine.hub.transfer import Patience, RemoteFile, download_job, receive_files
+from studio.engine.hub.repository import RemoteFile, Repository
+from studio.engine.hub.sources import source_of
+from studio.engine.hub.transfer import Patience, download_job, receive_files
 from studio.i18n import tr
 from studio.paths import home
 from studio.text.numbers import size_text
-
-if TYPE_CHECKING:
-    from huggingface_hub import DatasetInfo, ModelInfo
 
 log = logging.getLogger(__name__)
 
 _WEIGHTS, _INDEX, _SHARDS = "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"
 _WANTED = ("*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "LICENSE*", "NOTICE*")
 _PROGRAMS = (".py", ".sh", ".bat", ".exe", ".so", ".dll")
-_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SPARE_BYTES = 64 << 20
 PATIENCE = Patience()
 
@@ -86,22 +82,26 @@ def download_into(repository: str, folder: Path, progress: Progress) -> None:
         OSError: the folder cannot be written.
         Cancelled: by `progress`.
     """
-    progress("asking_hub", 0, 0)
-    info = ask(repository, "model")
-    files = wanted_files(info)
+    source = source_of("model")
+    found = source.look(repository, progress)
+    files = wanted_files(found)
     store = folder / STORE
     store.mkdir(parents=True, exist_ok=True)
     _clear(store, files)
-    receive(info, "model", files, store, progress)
+    receive(found, "model", files, store, progress)
     digests = {file.name: file.digest for file in files}
-    origin = {"id": repository, "hub": endpoint(), "revision": info.sha, "files": digests}
+    origin = {
+        "id": repository,
+        "source": source.hub.name,
+        "hub": source.hub.address(),
+        "revision": found.revision,
+        "files": digests,
+    }
     (folder / ORIGIN).write_text(json.dumps(origin, indent=1), encoding="utf-8")
     _name_files(store, folder, files)
 
 
-def receive(
-    info: ModelInfo | DatasetInfo, kind: Kind, files: list[RemoteFile], store: Path, progress: Progress
-) -> None:
+def receive(found: Repository, kind: Kind, files: list[RemoteFile], store: Path, progress: Progress) -> None:
     """Receive files of a repository into a folder, each under the name of its checksum.
 
     Raises:
@@ -111,12 +111,12 @@ def receive(
     """
     store.mkdir(parents=True, exist_ok=True)
     _check_room(store, files)
-    job = download_job(info.id, kind, info.sha or "main", files, store, PATIENCE)
+    job = download_job(found.id, kind, found.revision, files, store, PATIENCE)
     try:
         problem = run_in_child(receive_files, job, progress)
     except ChildFailed as error:
-        log.warning("The download of %s failed: %s", info.id, error)
-        problem = tr("the download of {repository} broke off").format(repository=info.id)
+        log.warning("The download of %s failed: %s", found.id, error)
+        problem = tr("the download of {repository} broke off").format(repository=found.id)
     if problem:
         raise HubError(problem)
 
@@ -132,35 +132,24 @@ def _name_files(store: Path, folder: Path, files: list[RemoteFile]) -> None:
     shutil.rmtree(store)
 
 
-def wanted_files(info: ModelInfo | DatasetInfo) -> list[RemoteFile]:
+def wanted_files(found: Repository) -> list[RemoteFile]:
     """Return the files of a repository that a model needs. Raises `HubError` where it is no model that can be used."""
-    siblings = {file.rfilename: file for file in info.siblings or ()}
-    if "config.json" not in siblings:
+    if "config.json" not in found.files:
         words = tr("{repository} has no config.json, so it is not a model in the format of transformers")
-        if "adapter_config.json" in siblings:
+        if "adapter_config.json" in found.files:
             words = tr("{repository} is an adapter, not a whole model; take the model that it was trained on")
-        raise HubError(words.format(repository=info.id))
-    shards = (_SHARDS,) if _INDEX in siblings else ()
-    weights = [name for name in siblings if _fits(name, (_WEIGHTS,) if _WEIGHTS in siblings else shards)]
+        raise HubError(words.format(repository=found.id))
+    shards = (_SHARDS,) if _INDEX in found.files else ()
+    weights = [name for name in found.files if _fits(name, (_WEIGHTS,) if _WEIGHTS in found.files else shards)]
     if not weights:
-        raise HubError(tr("{repository} has no safetensors weights").format(repository=info.id))
-    others = [name for name in siblings if _fits(name, _WANTED) and not name.lower().endswith(_PROGRAMS)]
-    return [remote_file(info.id, siblings[name]) for name in sorted({*weights, *others})]
+        raise HubError(tr("{repository} has no safetensors weights").format(repository=found.id))
+    others = [name for name in found.files if _fits(name, _WANTED) and not name.lower().endswith(_PROGRAMS)]
+    return [found.file(name) for name in sorted({*weights, *others})]
 
 
 def _fits(name: str, patterns: tuple[str, ...]) -> bool:
     """Whether a file lies at the top of the repository and has such a name."""
     return not any(sign in name for sign in "/\\:\0") and any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def remote_file(repository: str, sibling: Any) -> RemoteFile:
-    """Return what the hub says of a file. Raises `HubError` where it does not say size and checksum."""
-    large = sibling.lfs
-    digest, size = (large.sha256, large.size) if large else (sibling.blob_id, sibling.size)
-    if not isinstance(size, int) or size < 0 or not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-        words = tr("the hub does not say size and checksum of {file} in {repository}")
-        raise HubError(words.format(file=sibling.rfilename, repository=repository))
-    return RemoteFile(sibling.rfilename, size, digest)
 
 
 def _clear(store: Path, files: list[RemoteFile]) -> None:

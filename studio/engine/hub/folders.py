@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from studio.engine.hub.address import HUGGING_FACE
 from studio.files import read_json
 from studio.paths import home
 
@@ -22,7 +23,7 @@ _NO_OWNER = "hub"  # the owner of models that have none in their id, such as gpt
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a model was downloaded from.
+    """Where a model was downloaded from Hugging Face's hub.
 
     Attributes:
         repository: its id on the hub.
@@ -79,12 +80,18 @@ def list_unfinished() -> dict[str, int]:
 
 
 def origin_of(folder: Path) -> Origin | None:
-    """Return where a model folder was downloaded from; None where nothing tells, as with a folder of the user's."""
+    """Return where a model folder was downloaded from.
+
+    None where nothing tells, as with a folder of the user's, and where it was another hub than Hugging Face's: there
+    the id may be that of another model, and an export must not name it.
+    """
     store = folder.parents[1]
     if folder.parent.name == SNAPSHOTS and store.name.startswith(CACHED):
         return Origin(store.name.removeprefix(CACHED).replace("--", "/"), folder.name, {})
     try:
         found: dict[str, Any] = read_json(folder / ORIGIN)
+        if found.get("source", HUGGING_FACE.name) != HUGGING_FACE.name:
+            return None
         digests = {name: digest for name, digest in found["files"].items() if len(digest) == _SHA256_DIGITS}
         return Origin(str(found["id"]), str(found["revision"]), digests)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from studio.engine.control import Progress
-from studio.engine.hub.address import Kind, endpoint
-from studio.engine.hub.api import HubError, explained, refusal
-from studio.engine.hub.token import read_token
+from studio.engine.hub.address import Kind
+from studio.engine.hub.api import HubError, refusal
+from studio.engine.hub.repository import RemoteFile
+from studio.engine.hub.sources import source_of
 from studio.files import open_regular
 from studio.i18n import tr
 
@@ -32,19 +33,6 @@ _MOST_MISMATCHES = 2
 _REPORT_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 60.0
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file of a repository, with what the hub says of it.
-
-    Attributes:
-        digest: its checksum in hexadecimal digits: SHA-256 of its bytes, or, with 40 digits, SHA-1 as Git takes it.
-    """
-
-    name: str
-    size: int
-    digest: str
 
 
 @dataclass(frozen=True)
@@ -120,12 +108,10 @@ class _Receiver:
     """
 
     def __init__(self, repository: str, kind: Kind, revision: str, store: Path, patience: Patience) -> None:
-        from huggingface_hub.utils._headers import build_hf_headers
-
-        self._repository, self._kind, self._revision = repository, kind, revision
+        self._source, self._repository, self._revision = source_of(kind), repository, revision
         self._store, self._patience = store, patience
         # An answer that is packed on the way has other lengths and ranges than the file.
-        self._headers = build_hf_headers(token=read_token() or False) | {"Accept-Encoding": "identity"}
+        self._headers = self._source.headers() | {"Accept-Encoding": "identity"}
         self._lock = threading.Lock()
         self.received = 0
 
@@ -170,13 +156,11 @@ class _Receiver:
             raise HubError(words.format(folder=self._store, reason=error.strerror or error)) from error
 
     def _request(self, file: RemoteFile, part: Path) -> None:
-        from huggingface_hub import get_session, hf_hub_url
+        from huggingface_hub import get_session
         from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
         begun = _size(part)
-        url = hf_hub_url(
-            self._repository, file.name, repo_type=self._kind, revision=self._revision, endpoint=endpoint()
-        )
+        url = self._source.address_of(self._repository, self._revision, file.name)
         headers = self._headers | ({"Range": f"bytes={begun}-"} if begun else {})
         try:
             with get_session().stream("GET", url, headers=headers, timeout=self._patience.silence) as response:
@@ -191,16 +175,13 @@ class _Receiver:
 
     def _refuse(self, response: Any) -> None:
         """Raise `_LineLostError` and `HubError` for an answer that is not the file."""
-        from huggingface_hub import hf_raise_for_status
-
         if response.status_code in _BUSY:
             wait_for = response.headers.get("Retry-After", "")
             seconds = min(_LONGEST_WAIT_SECONDS, float(wait_for)) if wait_for.isdecimal() else 0.0
-            raise _LineLostError(refusal(response.status_code), seconds)
+            raise _LineLostError(refusal(response.status_code, self._source.hub), seconds)
         if response.is_error and response.status_code != 416:
             response.read()
-            with explained(self._repository, self._kind):
-                hf_raise_for_status(response)
+            self._source.check(response, self._repository)
 
     def _write(self, response: Any, file: RemoteFile, part: Path, begins: int) -> None:
         left = file.size - begins

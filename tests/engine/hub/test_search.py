@@ -14,7 +14,8 @@ from studio.engine.control import no_progress
 from studio.engine.estimate.unseen import Outlook, outlooks
 from studio.engine.hub import search as searching
 from studio.engine.hub.api import HubError
-from studio.engine.hub.search import Found, search
+from studio.engine.hub.repository import Found
+from studio.engine.hub.search import search
 from tests.hub import Fault, LocalHub, local_hub
 from tests.tiny import llama
 
