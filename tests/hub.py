@@ -72,7 +72,7 @@ class LocalHub:
         return waiting.pop(0) if waiting else self.always.get(name)
 
 
-class _Hub(BaseHTTPRequestHandler):
+class HubHandler(BaseHTTPRequestHandler):
     repositories: ClassVar[Repositories]
     hub: ClassVar[LocalHub]
 
@@ -83,7 +83,7 @@ class _Hub(BaseHTTPRequestHandler):
             self.hub.tokens.append(token)
         if self.path.startswith("/elsewhere"):
             self.hub.shown_elsewhere.append(token)
-            self._elsewhere(self.path)
+            self.elsewhere(self.path)
             return
         address = urlsplit(self.path)
         kind = "datasets" if address.path.startswith("/api/datasets") else "models"
@@ -95,23 +95,23 @@ class _Hub(BaseHTTPRequestHandler):
         files = self.repositories.get(name)
         fault = None if "/resolve/" in path else self.hub.next_fault(name)
         if fault:
-            self._answer(b"{}", fault.at, dict(fault.headers))
+            self.answer(b"{}", fault.at, dict(fault.headers))
         elif files is None and name in self.hub.pushed:
-            self._json({"id": name, "sha": COMMIT, "siblings": [], "tags": [], **self.hub.facts[name]})
+            self.json({"id": name, "sha": COMMIT, "siblings": [], "tags": [], **self.hub.facts[name]})
         elif files is None:
-            self._answer(b"{}", 404, {"X-Error-Code": "RepoNotFound"})
+            self.answer(b"{}", 404, {"X-Error-Code": "RepoNotFound"})
         elif "/resolve/" in path and name in self.hub.gated and token != f"Bearer {self.hub.token}":
-            self._answer(b"Access to it is restricted.", 403 if token else 401, {"X-Error-Code": "GatedRepo"})
+            self.answer(b"Access to it is restricted.", 403 if token else 401, {"X-Error-Code": "GatedRepo"})
         elif "/resolve/" in path and self.hub.elsewhere:
-            self._answer(b"", 302, {"Location": f"{self.hub.elsewhere}/elsewhere{self.path}"})
+            self.answer(b"", 302, {"Location": f"{self.hub.elsewhere}/elsewhere{self.path}"})
         elif "/resolve/" in path:
             file = path.partition("/resolve/")[2].partition("/")[2]
-            self._file(file, files.get(file))
+            self.file(file, files.get(file))
         elif "/tree/" in path:
-            self._json(_listing(files, path.partition("/tree/")[2].partition("/")[2]))
+            self.json(_listing(files, path.partition("/tree/")[2].partition("/")[2]))
         else:
             siblings = [_sibling(name, content) for name, content in files.items()]
-            self._json({"id": name, "sha": COMMIT, "siblings": siblings, "tags": [], **self.hub.facts.get(name, {})})
+            self.json({"id": name, "sha": COMMIT, "siblings": siblings, "tags": [], **self.hub.facts.get(name, {})})
 
     do_HEAD = do_GET  # noqa: N815 - http.server's name
 
@@ -120,7 +120,7 @@ class _Hub(BaseHTTPRequestHandler):
         self.hub.requests.append(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         if self.headers.get("Authorization") != f"Bearer {self.hub.token}":
-            self._answer(b"{}", 403, {})
+            self.answer(b"{}", 403, {})
         elif self.path == "/api/repos/create":
             asked = json.loads(body)
             name = f"{asked['organization']}/{asked['name']}"
@@ -130,27 +130,27 @@ class _Hub(BaseHTTPRequestHandler):
             )
             self.hub.pushed.setdefault(name, {})
             made = json.dumps({"url": f"{self.hub.address}/{name}"})
-            self._answer(made.encode(), 409 if there else 200, {"Content-Type": "application/json"})
+            self.answer(made.encode(), 409 if there else 200, {"Content-Type": "application/json"})
         elif self.path == "/api/validate-yaml":
-            self._json({"errors": [], "warnings": []})
+            self.json({"errors": [], "warnings": []})
         elif self.path.endswith("/preupload/main"):
             files = [
                 {"path": one["path"], "uploadMode": "lfs" if one["size"] > 1000 else "regular", "shouldIgnore": False}
                 for one in json.loads(body)["files"]
             ]
-            self._json({"files": files})
+            self.json({"files": files})
         elif self.path.endswith("/objects/batch"):
             wanted = json.loads(body)["objects"]
             places = [
                 {**one, "actions": {"upload": {"href": f"{self.hub.address}/lfs/{one['oid']}"}}} for one in wanted
             ]
-            self._json({"transfer": "basic", "objects": places})
+            self.json({"transfer": "basic", "objects": places})
         else:
             self._commit("/".join(self.path.split("/")[3:5]), [json.loads(line) for line in body.splitlines()])
 
     def do_PUT(self) -> None:
         self.hub.received[self.path.rpartition("/")[2]] = self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer(b"", 200, {})
+        self.answer(b"", 200, {})
 
     def _commit(self, name: str, lines: list[dict[str, Any]]) -> None:
         for line in lines:
@@ -159,17 +159,17 @@ class _Hub(BaseHTTPRequestHandler):
                 self.hub.pushed[name][value["path"]] = base64.b64decode(value["content"])
             elif line["key"] == "lfsFile":
                 self.hub.pushed[name][value["path"]] = self.hub.received[value["oid"]]
-        self._json({"commitUrl": f"{self.hub.address}/{name}/commit/{COMMIT}", "commitOid": COMMIT})
+        self.json({"commitUrl": f"{self.hub.address}/{name}/commit/{COMMIT}", "commitOid": COMMIT})
 
-    def _elsewhere(self, path: str) -> None:
+    def elsewhere(self, path: str) -> None:
         """Answer with a file as the storage does to which the hub leads."""
         name = "/".join(path.split("/")[2:4])
         file = path.partition("/resolve/")[2].partition("/")[2]
-        self._file(file, self.repositories[name].get(file))
+        self.file(file, self.repositories[name].get(file))
 
     def _search(self, kind: str, asked: Mapping[str, list[str]]) -> None:
         if fault := self.hub.next_fault(kind):
-            self._answer(b"{}", fault.at, dict(fault.headers))
+            self.answer(b"{}", fault.at, dict(fault.headers))
             return
         words = "".join(asked.get("search", [""])).lower()
         found = [
@@ -177,21 +177,21 @@ class _Hub(BaseHTTPRequestHandler):
             for name, facts in self.hub.facts.items()
             if words in name.lower() and facts.get("kind", "models") == kind
         ]
-        self._json(found[: int(asked.get("limit", ["100"])[0])])
+        self.json(found[: int(asked.get("limit", ["100"])[0])])
 
-    def _file(self, name: str, content: bytes | None) -> None:
+    def file(self, name: str, content: bytes | None) -> None:
         if content is None:
-            self._answer(b"", 404, {"X-Error-Code": "EntryNotFound"})
+            self.answer(b"", 404, {"X-Error-Code": "EntryNotFound"})
             return
         asked = self.headers.get("Range", "")
         self.hub.ranges.append((name, asked))
         fault = self.hub.next_fault(name) or Fault("none")
         if fault.kind == "status":
-            self._answer(b"{}", fault.at, dict(fault.headers))
+            self.answer(b"{}", fault.at, dict(fault.headers))
             return
         begin = 0 if not asked or fault.kind == "whole" else int(asked.removeprefix("bytes=").rstrip("-"))
         if begin >= len(content) and begin:
-            self._answer(b"", 416, {"Content-Range": f"bytes */{len(content)}"})
+            self.answer(b"", 416, {"Content-Range": f"bytes */{len(content)}"})
             return
         begin += fault.at if fault.kind == "other_range" else 0
         tag = hashlib.sha1(content, usedforsecurity=False).hexdigest()
@@ -203,12 +203,12 @@ class _Hub(BaseHTTPRequestHandler):
             body = bytes(byte ^ 1 for byte in body)
         if fault.kind == "other_length":
             headers["Content-Length"] = str(len(body) + fault.at)
-        self._answer(body, 206 if "Content-Range" in headers else 200, headers, fault)
+        self.answer(body, 206 if "Content-Range" in headers else 200, headers, fault)
 
-    def _json(self, value: Any) -> None:
-        self._answer(json.dumps(value).encode(), 200, {"Content-Type": "application/json"})
+    def json(self, value: Any) -> None:
+        self.answer(json.dumps(value).encode(), 200, {"Content-Type": "application/json"})
 
-    def _answer(self, content: bytes, status: int, headers: dict[str, str], fault: Fault | None = None) -> None:
+    def answer(self, content: bytes, status: int, headers: dict[str, str], fault: Fault | None = None) -> None:
         self.send_response(status)
         for key, value in {"Content-Length": str(len(content)), **headers}.items():
             self.send_header(key, value)
@@ -257,10 +257,12 @@ def _listing(files: Mapping[str, bytes], folder: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def local_hub(repositories: Repositories, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
+def local_hub(
+    repositories: Repositories, folder: Path, monkeypatch: pytest.MonkeyPatch, speaks: type[HubHandler] = HubHandler
+) -> Iterator[LocalHub]:
     """Serve repositories (name to files) as the hub, with the cache of its own client below `folder`."""
     hub = LocalHub()
-    handler = type("Hub", (_Hub,), {"repositories": repositories, "hub": hub})
+    handler = type("Hub", (speaks,), {"repositories": repositories, "hub": hub})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

@@ -1,4 +1,4 @@
-"""`search` and `download`: models of the hub, and whether they can be trained here."""
+"""`search` and `download`: models of a hub, and whether they can be trained here."""
 
 from __future__ import annotations
 
@@ -25,14 +25,22 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("words", nargs="*", metavar="WORDS", help=tr("words of the name; none: the most downloaded"))
     parser.add_argument("--datasets", action="store_true", help=tr("search datasets"))
     parser.add_argument("--limit", type=at_least(1), default=10, metavar="N", help=tr("how many at most (10)"))
+    _add_hub(parser)
     parser.add_argument("--quick", action="store_true", help=tr("do not compute which of them fit this machine"))
     about = tr("download a model of the hub, going on where an earlier attempt broke off, and print its folder")
     parser = add_command(commands, "download", about, _download)
     parser.add_argument("id", metavar="ID", help=tr("its id, such as owner/name, or the address of its page"))
+    _add_hub(parser)
     parser.add_argument("--discard", action="store_true", help=tr("remove what an attempt that broke off has left"))
 
 
+def _add_hub(parser: argparse.ArgumentParser) -> None:
+    about = tr("the hub that models come from; else that of the variable FINETUNE_STUDIO_HUB, else huggingface")
+    parser.add_argument("--from", dest="hub", choices=tuple(actions.HUBS), help=about)
+
+
 def _search(args: argparse.Namespace, console: Console) -> int:
+    _choose_hub(args)
     kind: Kind = "dataset" if args.datasets else "model"
     found = actions.search_hub(" ".join(args.words), kind, args.limit, console.progress)
     told: dict[str, Outlook] = {}
@@ -46,6 +54,11 @@ def _search(args: argparse.Namespace, console: Console) -> int:
         lines = [*table_lines(_model_rows(found, told), (0, 3, 4, 7)), *_reasons(told)]
     console.result({"results": results}, "\n".join(lines) if found else nothing)
     return 0
+
+
+def _choose_hub(args: argparse.Namespace) -> None:
+    if args.hub:
+        actions.choose_hub(args.hub)
 
 
 def _reasons(told: Mapping[str, Outlook]) -> list[str]:
@@ -84,6 +97,7 @@ def _download(args: argparse.Namespace, console: Console) -> int:
         actions.discard_download(args.id)
         console.result({"path": None}, tr("Nothing is left of it."))
         return 0
+    _choose_hub(args)
     rate = TransferRate()
 
     def progress(stage: str, done: int, total: int) -> None:

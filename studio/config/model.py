@@ -19,17 +19,23 @@ ShippedTemplate = Literal["", "chatml", "headings"]
 HUBS = ("huggingface.co", "www.huggingface.co", "hf.co", "hf-mirror.com")
 # A model's page: its id and, behind it, what of the branch main was open.
 _PAGE = re.compile(r"(?P<id>(?P<first>[\w.-]+?)(/[\w.-]+?)??)(\.git)?(/(tree|blob|resolve|raw)/main(/.*)?)?/*")
+_MODELSCOPE_PAGE = re.compile(
+    r"(https?://)?(www\.)?modelscope\.(cn|ai)/models/(?P<id>[\w.-]+/[\w.-]+)(/\w*)?([?#].*)?", re.IGNORECASE
+)
 _NO_MODELS = ("datasets", "spaces", "collections", "papers", "docs", "blog", "models", "organizations", "join")
 
 
 def plain_model(text: str) -> str:
     """Return a model as it is named elsewhere: a pasted address of the hub as `owner/name`, a path without its quotes.
 
-    An address that is not that of a model, or of another branch than main, stays as it is.
+    An address that is not that of a model, or of another branch than main, or of a hub that is not in use, stays as
+    it is.
     """
     text = text.strip(" \t\r\n\u00a0\u200b\ufeff")
     if len(text) > 1 and text[0] + text[-1] in ('""', "''", "``", "<>", "“”"):
         text = text[1:-1].strip()
+    if page := _modelscope_page(text):
+        return page["id"]
     mirror = urlsplit(os.environ.get("HF_ENDPOINT", "").strip()).netloc
     scheme, _, rest = text.rpartition("://")
     host, slash, path = rest.partition("/")
@@ -37,6 +43,12 @@ def plain_model(text: str) -> str:
         return text
     page = _PAGE.fullmatch(re.split(r"[?#]", path)[0])
     return page["id"] if page and page["first"] not in _NO_MODELS else text
+
+
+def _modelscope_page(text: str) -> re.Match[str] | None:
+    """Return the match of a model's page on ModelScope where models come from there: an id means one hub's model."""
+    in_use = os.environ.get("FINETUNE_STUDIO_HUB", "").strip().lower() == "modelscope"
+    return _MODELSCOPE_PAGE.fullmatch(text) if in_use else None
 
 
 class ModelConfig(Section):

@@ -64,8 +64,7 @@ def main(model: str = "", data: str = "", file: str = "") -> int:
     first.listen()
     settings = Settings()
     speak(settings.language)
-    if settings.hub:
-        actions.choose_hub(settings.hub)
+    _use_hubs(settings)
     theme.set_font_size(settings.font_size)
     theme.install(app, settings.theme)
     motion.reduce(bool(settings.reduce_motion))
@@ -89,6 +88,15 @@ def main(model: str = "", data: str = "", file: str = "") -> int:
         context.cancel_all()
         context.join()
     return status
+
+
+def _use_hubs(settings: Settings) -> None:
+    """Ask the hubs that the user has chosen, where they are to be asked."""
+    for name, hub in actions.HUBS.items():
+        if address := settings.hub_address(name):
+            hub.use(address)
+    if settings.models_from in actions.HUBS:
+        actions.choose_hub(settings.models_from)
 
 
 def make_application() -> QApplication:

@@ -178,14 +178,22 @@ class Settings:
         self._store.setValue("recent_models", json.dumps([path_or_id, *others][:RECENT_MODELS]))
 
     @property
-    def hub(self) -> str:
-        """The address of the hub to be asked; empty: the usual one, or that of HF_ENDPOINT."""
-        chosen = self._text("hub")
+    def models_from(self) -> str:
+        """The name of the hub that models come from; empty where the user has not chosen."""
+        return self._text("models_from")
+
+    @models_from.setter
+    def models_from(self, hub: str) -> None:
+        self._store.setValue("models_from", hub)
+
+    def hub_address(self, hub: str) -> str:
+        """Return where a hub is to be asked; empty: at its own address, or that of its environment variable."""
+        chosen = self._text(_address_key(hub))
         return chosen if chosen.startswith(("http://", "https://")) else ""
 
-    @hub.setter
-    def hub(self, address: str) -> None:
-        self._store.setValue("hub", address)
+    def remember_hub_address(self, hub: str, address: str) -> None:
+        """Keep where a hub is to be asked."""
+        self._store.setValue(_address_key(hub), address)
 
     @property
     def recent_searches(self) -> tuple[str, ...]:
@@ -224,3 +232,7 @@ class Settings:
         except (ValueError, RecursionError):
             value = None
         return value if isinstance(value, expected) else expected()
+
+
+def _address_key(hub: str) -> str:
+    return "hub" if hub == "huggingface" else f"hub_{hub}"  # the one that was there before others were

@@ -41,7 +41,7 @@ _LAST = (
     ),
     HubColumn(
         gettext_noop("Downloads"),
-        gettext_noop("In the last 30 days."),
+        gettext_noop("In the last 30 days; on ModelScope of all time."),
         right=True,
         text=lambda found: numbers.NONE if found.downloads is None else count_text(found.downloads),
     ),
@@ -63,7 +63,7 @@ COLUMNS: dict[Kind, tuple[HubColumn, ...]] = {
         ),
         HubColumn(
             gettext_noop("Size"),
-            gettext_noop("What the weights take on the disk."),
+            gettext_noop("What the weights take on the disk; on ModelScope all files."),
             right=True,
             text=lambda found: size_text(found.bytes) if found.bytes else numbers.NONE,
         ),

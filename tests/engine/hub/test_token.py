@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 
 from studio.engine.control import no_progress
@@ -15,27 +14,11 @@ from studio.engine.hub.token import read_token, save_token
 from studio.errors import ConfigError
 from studio.logs import log_to_file
 from studio.paths import home
-from tests import keyring_of_tests
 from tests.hub import Fault, LocalHub, local_hub
 
 MODEL = "own/gated"
 TOKEN = "hf_secret"
 REPOSITORIES = {MODEL: {"config.json": b"{}", "model.safetensors": bytes(100_000)}}
-
-
-@pytest.fixture
-def keyring_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A keyring for the test and the processes that it starts."""
-    import keyring
-
-    before = keyring.get_keyring()  # chosen by the variable that is changed below
-    file = tmp_path / "keyring.json"
-    monkeypatch.setenv(keyring_of_tests.VARIABLE, str(file))
-    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "tests.keyring_of_tests.Keyring")
-    keyring.set_keyring(keyring_of_tests.Keyring())
-    monkeypatch.setattr(huggingface_hub, "get_token", lambda: "hf_of_the_library")
-    yield file
-    keyring.set_keyring(before)
 
 
 @pytest.fixture

@@ -170,7 +170,7 @@ def test_another_hub_is_asked_from_now_on_and_remembered(
     qtbot.keyClicks(dialog.hub.address, "hf-mirror.com/")
     qtbot.keyClick(dialog.hub.address, Qt.Key.Key_Return)
     assert os.environ["HF_ENDPOINT"] == "https://hf-mirror.com"
-    assert window.context.settings.hub == "https://hf-mirror.com"
+    assert window.context.settings.hub_address("huggingface") == "https://hf-mirror.com"
     qtbot.waitUntil(lambda: answered(dialog))
     assert answers[-1] == ("instruct", "model")  # asked anew
     dialog.hub.address.clear()
@@ -183,7 +183,7 @@ def test_a_token_goes_to_the_keyring_and_nowhere_else(
     monkeypatch: pytest.MonkeyPatch, window: MainWindow, qtbot: QtBot
 ) -> None:
     saved: list[str] = []
-    monkeypatch.setattr(actions, "save_token", saved.append)
+    monkeypatch.setattr(actions, "save_token", lambda token, _: saved.append(token))
     dialog = opened(window, qtbot)
     dialog.hub.open()
     qtbot.keyClicks(dialog.hub.token, "hf_secret")
@@ -195,7 +195,7 @@ def test_a_token_goes_to_the_keyring_and_nowhere_else(
     settings = Path(window.context.settings._store.fileName())
     assert not settings.exists() or "hf_secret" not in settings.read_text(encoding="utf-8")
 
-    def refuse(_: str) -> None:
+    def refuse(*_: object) -> None:
         raise ConfigError("This computer has no keyring that can keep the token.")
 
     monkeypatch.setattr(actions, "save_token", refuse)

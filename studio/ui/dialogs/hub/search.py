@@ -83,7 +83,7 @@ class FindOnHub(QDialog):
         self._context.settings.remember_search(self._searched)
         words, kind = self._searched, self._kind
         self._search.start(lambda progress: actions.search_hub(words, kind, progress=progress))
-        self.verdict.set(tr("Searching {hub} …").format(hub=actions.hub_name()), "busy")
+        self.verdict.set(tr("Searching {hub} …").format(hub=actions.hub_of(kind).spoken()), "busy")
 
     @override
     def done(self, result: int) -> None:
@@ -114,7 +114,7 @@ class FindOnHub(QDialog):
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self.words.setCompleter(completer)
         self.search_button = push_button(tr("Search"), icon="search", tooltip=tr("Search the hub (Enter)"))
-        self.hub = HubChoice(self._context)
+        self.hub = HubChoice(self._context, self._kind)
         self.model = HubModel(self._kind)
         self.table = comparison_table(self.model, title, NAME)
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
@@ -128,11 +128,11 @@ class FindOnHub(QDialog):
         for button in (self.search_button, self.leave, self.remove, self.use):
             button.setAutoDefault(False)
         about = tr(
-            "Models that generate text and have safetensors weights. Whether one can be trained here is computed from "
-            "its config.json; nothing else is fetched before you ask for it."
+            "Models that generate text, from Hugging Face's hub those with safetensors weights. Whether one can be "
+            "trained here is computed from its config.json; nothing else is fetched before you ask for it."
         )
         if not self._models:
-            about = tr("A dataset is downloaded when it is read for the first time.")
+            about = tr("Datasets come from Hugging Face's hub. One is downloaded when it is read for the first time.")
         vbox(
             label(title, "title"),
             label(about, "muted", wrap=True),
