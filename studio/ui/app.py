@@ -64,7 +64,7 @@ def main(model: str = "", data: str = "", file: str = "") -> int:
     first.listen()
     settings = Settings()
     speak(settings.language)
-    _use_hubs(settings)
+    use_hubs(settings)
     theme.set_font_size(settings.font_size)
     theme.install(app, settings.theme)
     motion.reduce(bool(settings.reduce_motion))
@@ -90,7 +90,7 @@ def main(model: str = "", data: str = "", file: str = "") -> int:
     return status
 
 
-def _use_hubs(settings: Settings) -> None:
+def use_hubs(settings: Settings) -> None:
     """Ask the hubs that the user has chosen, where they are to be asked."""
     for name, hub in actions.HUBS.items():
         if address := settings.hub_address(name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
@@ -9,6 +10,7 @@ from unittest.mock import patch
 from PySide6.QtWidgets import QDialog, QWidget
 
 from studio.engine.estimate.unseen import Outlook
+from studio.engine.hub import address
 from studio.runner import actions
 from studio.runner.actions import Found
 from studio.ui.dialogs.hub.dataset import HubDataset
@@ -63,6 +65,8 @@ def _answers() -> Iterator[None]:
         patch.object(actions, "outlooks", _tell),
         patch.object(actions, "list_downloaded", lambda: ["HuggingFaceTB/SmolLM2-1.7B-Instruct"]),
         patch.object(actions, "list_unfinished", lambda: _UNFINISHED),
+        patch.object(address, "find_spec", lambda _: None),
+        patch.object(sys, "executable", "/opt/finetune-studio/bin/python"),
     ):
         yield
 

@@ -26,6 +26,7 @@ class HubConfig:
     endpoint: str
     token: str
     config_dir: Path
+    cache_dir: Path
 
 
 @dataclass

@@ -18,9 +18,11 @@ from studio.engine.hub.transfer import Patience
 from studio.errors import ConfigError, ModelError
 from studio.runner import actions
 from studio.runner.actions import Found
+from studio.ui.app import use_hubs
 from studio.ui.dialogs.hub.dataset import HubDataset
 from studio.ui.dialogs.hub.search import FindOnHub
 from studio.ui.main_window import MainWindow
+from studio.ui.settings import Settings
 from tests.hub import Fault, LocalHub, local_hub
 from tests.ui.fakes import answered
 
@@ -177,6 +179,65 @@ def test_another_hub_is_asked_from_now_on_and_remembered(
     qtbot.mouseClick(dialog.hub.use, Qt.MouseButton.LeftButton)
     assert "HF_ENDPOINT" not in os.environ
     dialog.reject()
+
+
+def test_models_come_from_modelscope_from_now_on(
+    monkeypatch: pytest.MonkeyPatch, answers: list[tuple[str, str]], window: MainWindow, qtbot: QtBot
+) -> None:
+    monkeypatch.setattr("studio.engine.hub.address.find_spec", lambda _: True)
+    monkeypatch.setenv("FINETUNE_STUDIO_HUB", "huggingface")
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", "")
+    monkeypatch.setenv("HF_ENDPOINT", "https://hf-mirror.com")
+    saved: list[tuple[str, str]] = []
+    monkeypatch.setattr(actions, "save_token", lambda token, hub: saved.append((token, hub.name)))
+    dialog = searched(window, qtbot)
+    dialog.hub.open()
+    assert dialog.hub.missing.isHidden()
+    qtbot.keyClick(dialog.hub.hub, Qt.Key.Key_Down)
+    assert os.environ["FINETUNE_STUDIO_HUB"] == window.context.settings.models_from == "modelscope"
+    assert dialog.hub.address.placeholderText() == "https://modelscope.cn"
+    qtbot.waitUntil(lambda: answered(dialog))
+    assert answers == [("instruct", "model")] * 2  # asked anew
+    qtbot.keyClicks(dialog.hub.address, "www.modelscope.ai")
+    qtbot.keyClick(dialog.hub.address, Qt.Key.Key_Return)
+    assert os.environ["MODELSCOPE_ENDPOINT"] == "https://www.modelscope.ai"
+    assert os.environ["HF_ENDPOINT"] == "https://hf-mirror.com"
+    assert "www.modelscope.ai is asked" in dialog.hub.verdict.text
+    qtbot.keyClicks(dialog.hub.token, "ms-secret")
+    qtbot.keyClick(dialog.hub.token, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: bool(saved))
+    assert saved == [("ms-secret", "modelscope")]
+    qtbot.waitUntil(lambda: answered(dialog))
+    dialog.reject()
+
+
+def test_modelscope_without_its_library_is_switched_off_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, window: MainWindow, qtbot: QtBot
+) -> None:
+    monkeypatch.setattr("studio.engine.hub.address.find_spec", lambda _: None)
+    monkeypatch.setenv("FINETUNE_STUDIO_HUB", "huggingface")
+    dialog = opened(window, qtbot)
+    dialog.hub.open()
+    assert dialog.hub.missing.isVisible()
+    assert dialog.hub.missing.text().endswith("-m pip install modelscope-hub")
+    qtbot.keyClick(dialog.hub.hub, Qt.Key.Key_Down)
+    assert dialog.hub.hub.value() == "huggingface"
+    dialog.reject()
+
+
+def test_what_was_chosen_is_asked_when_the_window_opens_again(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    for variable in ("FINETUNE_STUDIO_HUB", "MODELSCOPE_ENDPOINT"):
+        monkeypatch.setenv(variable, "")
+    settings.models_from = "modelscope"
+    settings.remember_hub_address("modelscope", "https://www.modelscope.ai")
+    use_hubs(settings)
+    assert (actions.hub_of("model").name, actions.hub_of("model").address()) == (
+        "modelscope",
+        "https://www.modelscope.ai",
+    )
+    assert actions.hub_of("dataset").name == "huggingface"
 
 
 def test_a_token_goes_to_the_keyring_and_nowhere_else(

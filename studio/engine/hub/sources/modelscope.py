@@ -117,7 +117,8 @@ def _client() -> Iterator[Any]:
     library = import_module(MODELSCOPE.module)
     with TemporaryDirectory() as folder:
         token = read_token(MODELSCOPE) or ""  # without one, the library must not look for another
-        yield library.HubApi(library.HubConfig(endpoint=MODELSCOPE.address(), token=token, config_dir=Path(folder)))
+        own = {"config_dir": Path(folder), "cache_dir": Path(folder)}
+        yield library.HubApi(library.HubConfig(endpoint=MODELSCOPE.address(), token=token, **own))
 
 
 @contextmanager
