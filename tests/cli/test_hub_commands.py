@@ -15,6 +15,7 @@ from studio.engine.hub.transfer import Patience
 from studio.runner import actions
 from studio.runner.actions import Found
 from tests.hub import Fault, LocalHub, local_hub
+from tests.modelscope import local_modelscope
 
 Command = Callable[..., Any]
 MODEL = "own/chat"
@@ -82,6 +83,19 @@ def test_a_download_that_fails_is_one_sentence_and_the_next_goes_on(command: Com
     assert answer.err.splitlines()[-1].startswith(f"The model {MODEL} cannot be downloaded: ")
     assert command("download", f"{hub.address}/{MODEL}").status == 0
     assert hub.ranges[-1] == ("model.safetensors", "bytes=30000-")
+
+
+def test_models_are_searched_and_downloaded_from_the_hub_that_is_named(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with local_modelscope(REPOSITORIES, tmp_path, monkeypatch) as hub:
+        monkeypatch.setenv("FINETUNE_STUDIO_HUB", "")
+        hub.facts[MODEL] = {"license": "mit", "downloads": 1234}
+        (found,) = command("search", "chat", "--from", "modelscope", "--quick", "--json").json["results"]
+        assert (found["id"], found["licence"], found["downloads"]) == (MODEL, "mit", 1234)
+        monkeypatch.setenv("FINETUNE_STUDIO_HUB", "")
+        assert command("download", MODEL, "--from", "modelscope").status == 0
+        assert (folder_of(MODEL) / "model.safetensors").stat().st_size == 50_000
 
 
 def test_what_a_download_has_left_can_be_discarded(command: Command, hub: LocalHub) -> None:

@@ -98,7 +98,7 @@ class HubChoice(Disclosure):
     def _show_hub(self) -> None:
         self.address.setText(self._context.settings.hub_address(self._in_use.name))
         self.address.setPlaceholderText(self._in_use.given_address())
-        self.token.setPlaceholderText(tr("{sign}…").format(sign=self._in_use.token_sign))
+        self.token.setPlaceholderText(f"{self._in_use.token_sign}…")
 
     def _changed(self) -> None:
         self.verdict.set(tr("{hub} is asked from now on.").format(hub=self._in_use.spoken()), "good")

@@ -59,8 +59,7 @@ class FindOnHub(QDialog):
         self._discard = Job(self, context, tr("Removing what was downloaded"))
         self._build(title)
         self._connect()
-        room = parent.window().width() if parent else theme.characters(_WIDTH)
-        self.resize(min(theme.characters(_WIDTH), room), theme.space(84))
+        self.resize(min(theme.characters(_WIDTH), _room(parent)), theme.space(84))
         self.words.setFocus()
         self._offer()
         self._look()
@@ -297,3 +296,11 @@ class FindOnHub(QDialog):
         if chosen is not None:
             self._discard.start(lambda progress: actions.discard_download(chosen.id, progress))
             self._offer()
+
+
+def _room(parent: QWidget | None) -> int:
+    """Return the width of the main window, over which a dialog may have opened this one."""
+    window = parent.window() if parent else None
+    while window and (above := window.parentWidget()):
+        window = above.window()
+    return window.width() if window else theme.characters(_WIDTH)
