@@ -31,6 +31,7 @@ from studio.engine.estimate.remedies import apply_remedy as apply_remedy
 from studio.engine.estimate.remedies import options_text as options_text
 from studio.engine.export import TARGETS, Target
 from studio.engine.hub.address import HUBS as HUBS
+from studio.engine.hub.address import HUGGING_FACE as HUGGING_FACE
 from studio.engine.hub.address import Hub as Hub
 from studio.engine.hub.address import Kind as Kind
 from studio.engine.hub.address import choose_hub as choose_hub

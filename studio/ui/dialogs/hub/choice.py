@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QLineEdit, QVBoxLayout, QWidget
 from studio.engine.control import Progress
 from studio.i18n import tr
 from studio.runner import actions
-from studio.runner.actions import Hub, Kind
+from studio.runner.actions import Hub
 from studio.ui.bridge import AppContext
 from studio.ui.job import Job
 from studio.ui.widgets.buttons import push_button
@@ -26,13 +26,16 @@ _SELECTABLE = Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionF
 
 
 class HubChoice(Disclosure):
-    """`changed` says that another hub is asked from now on, or with another token. Datasets leave no choice of hub."""
+    """`changed` says that another hub is asked from now on, or with another token.
+
+    Only models leave a choice of hub, which `for_models` offers: all else is on Hugging Face's.
+    """
 
     changed = Signal()
 
-    def __init__(self, context: AppContext, kind: Kind, parent: QWidget | None = None) -> None:
+    def __init__(self, context: AppContext, parent: QWidget | None = None, *, for_models: bool = False) -> None:
         super().__init__(tr("Hub, mirror and token"), parent)
-        self._context, self._kind = context, kind
+        self._context, self._for_models = context, for_models
         self._save_token = Job(self, context, tr("Saving the token"))
         self.hub = ComboBox((name, tr(hub.title)) for name, hub in actions.HUBS.items())
         self.address, self.token, self.verdict = QLineEdit(), QLineEdit(), Verdict("caption")
@@ -48,7 +51,7 @@ class HubChoice(Disclosure):
 
     @property
     def _in_use(self) -> Hub:
-        return actions.hub_of(self._kind)
+        return actions.hub_of("model") if self._for_models else actions.HUGGING_FACE
 
     def _build(self) -> None:
         about_address = tr("A mirror, or a hub of your own; empty: the usual one")
@@ -62,7 +65,7 @@ class HubChoice(Disclosure):
         ]
         self.missing = label("", "caption", wrap=True)
         self.missing.setTextInteractionFlags(_SELECTABLE)
-        if self._kind == "model":
+        if self._for_models:
             about_hub = tr("Datasets, and exports that you put on a hub, are on Hugging Face's in any case.")
             fields.insert(0, (_field(self.hub, tr("Models come from"), about_hub), 1))
             self._switch_off()

@@ -113,7 +113,7 @@ class FindOnHub(QDialog):
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         self.words.setCompleter(completer)
         self.search_button = push_button(tr("Search"), icon="search", tooltip=tr("Search the hub (Enter)"))
-        self.hub = HubChoice(self._context, self._kind)
+        self.hub = HubChoice(self._context, for_models=self._models)
         self.model = HubModel(self._kind)
         self.table = comparison_table(self.model, title, NAME)
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
