@@ -15,6 +15,7 @@ from studio.i18n import tr
 from studio.licences import Component, components, licence_text, versions
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.guide import offer_guide
 from studio.ui.job import Job
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
@@ -30,6 +31,7 @@ class About(QDialog):
     def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(tr("About Finetune Studio"))
+        offer_guide(self, "setup")
         self._programs: list[tuple[Component, str]] = []
         self.choice = Segmented([("versions", tr("Versions")), ("licences", tr("Licences"))])
         self.versions, self.licence = _text(tr("Versions")), _text(tr("Text of the licence"))

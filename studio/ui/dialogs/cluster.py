@@ -12,6 +12,7 @@ from studio.config import RunConfig
 from studio.i18n import tr
 from studio.runner.cluster import ClusterSize, cluster_commands
 from studio.ui import theme
+from studio.ui.dialogs.guide import offer_guide
 from studio.ui.forms.form import Form
 from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import push_button
@@ -32,6 +33,7 @@ class ClusterDialog(QDialog):
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle(tr("More than one GPU"))
+        offer_guide(self, "runs", "elsewhere")
         self._config, self._runs_root, self._save = config, runs_root, save
         self._file = Path("config.toml")
         self.size_form = Form(ClusterSize)

@@ -37,6 +37,7 @@ from studio.ui.widgets.text import label
 
 PLACE = Qt.ItemDataRole.UserRole
 LINE_HEIGHT = 135  # per cent
+(GUIDE_KEY,) = (command.shortcut for command in COMMANDS if command.name == "guide")
 
 
 class Guide(QDialog):
@@ -180,6 +181,21 @@ class Guide(QDialog):
 
     def _dress_again(self) -> None:
         self.show_chapter(*self.place)
+
+
+def offer_guide(dialog: QDialog, chapter: str, anchor: str = TOP) -> None:
+    """Let F1 open the guide over a dialog at the place that is about it: the dialog blocks the guide of its window."""
+
+    def show() -> None:
+        guide = dialog.findChild(Guide)
+        if guide is None:
+            guide = Guide(dialog)
+            dialog.finished.connect(guide.close)
+        guide.show_chapter(chapter, anchor)
+        guide.show()
+        guide.activateWindow()
+
+    QShortcut(QKeySequence(GUIDE_KEY), dialog, show)
 
 
 def _contents(shown: Iterable[Chapter]) -> QTreeWidget:

@@ -13,6 +13,7 @@ from studio.runner import laboratory
 from studio.runner.laboratory import Experiment
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.guide import offer_guide
 from studio.ui.dialogs.laboratory_comparison import Comparison
 from studio.ui.job import Job
 from studio.ui.override import override
@@ -50,6 +51,7 @@ class Laboratory(QDialog):
     def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(tr("Overflow laboratory"))
+        offer_guide(self, "precision", "overflow")
         self._context = context
         self._preparation = Job(self, context, tr("Setting up the laboratory"))
         self.cards = {one.name: ExperimentCard(one) for one in laboratory.experiments()}

@@ -14,6 +14,7 @@ from studio.runner.actions import MethodRow
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.comparison import ComparisonDialog
+from studio.ui.dialogs.guide import offer_guide
 from studio.ui.models.method_comparison import COST, EXPORTS, MEMORY, NAME, TRAINED, MethodModel
 from studio.ui.override import override
 from studio.ui.place import resize_dialog
@@ -46,6 +47,7 @@ class MethodComparison(ComparisonDialog):
         self._present = config.method.name
         self.model = MethodModel(self._present)
         super().__init__(context, title, tr("Comparing the methods"), comparison_table(self.model, title, COST), parent)
+        offer_guide(self, "methods")
         self.legend, self._legend_title = MemoryLegend(), label("", "caption")
         self._set_columns()
         about = tr(

@@ -9,6 +9,7 @@ from studio.i18n import tr
 from studio.runner.probe import DEFAULT_STEPS, ProbeResult, ProbeRow, precisions_in_order, probe
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.comparison import ComparisonDialog
+from studio.ui.dialogs.guide import offer_guide
 from studio.ui.models.probe import RESULT, ProbeModel
 from studio.ui.override import override
 from studio.ui.place import resize_dialog
@@ -25,6 +26,7 @@ class PrecisionProbe(ComparisonDialog):
         self.model = ProbeModel()
         table = comparison_table(self.model, tr("Precisions compared"), RESULT)
         super().__init__(context, tr("Precision probe"), tr("Probing the precisions"), table, parent)
+        offer_guide(self, "precision", "choice")
         self._config = config
         self._seen: list[ProbeRow] = []
         self.progress = TaskProgress()

@@ -14,6 +14,7 @@ from studio.i18n import tr, trn
 from studio.runner import presets
 from studio.runner.presets import Preset
 from studio.ui import theme
+from studio.ui.dialogs.guide import offer_guide
 from studio.ui.models.setting_changes import changes
 from studio.ui.pages.runs.delete import ask
 from studio.ui.place import resize_dialog
@@ -39,6 +40,7 @@ class PresetsDialog(QDialog):
     def __init__(self, tables: Mapping[str, Any], chat_template: str | None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(tr("Presets"))
+        offer_guide(self, "setup", "presets")
         self._tables, self._template = tables, chat_template
         self._after: dict[str, Any] = {}
         self.list = QListWidget()

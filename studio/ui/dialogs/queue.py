@@ -16,6 +16,7 @@ from studio.text.visible import in_line, visible
 from studio.text.words import PLACES
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.guide import offer_guide
 from studio.ui.models.table import Column, Index, TableModel
 from studio.ui.override import override
 from studio.ui.place import resize_dialog
@@ -76,6 +77,7 @@ class QueueDialog(QDialog):
     def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(tr("Queue"))
+        offer_guide(self, "runs", "queue")
         self._context = context
         self.model = QueueModel()
         self.table = comparison_table(self.model, tr("Runs that wait"), 3)

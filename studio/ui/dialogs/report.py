@@ -12,6 +12,7 @@ from studio.runner.bug_report import CONTENTS, bundle_in_child
 from studio.runs import RunFolder
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.guide import offer_guide
 from studio.ui.folders import show_folder
 from studio.ui.job import Job
 from studio.ui.override import override
@@ -33,6 +34,7 @@ class ReportDialog(QDialog):
     def __init__(self, context: AppContext, run: RunFolder | None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(tr("Report a problem"))
+        offer_guide(self, "setup")
         self._context, self._run = context, run
         self._path = Path()
         self.verdict = Verdict()

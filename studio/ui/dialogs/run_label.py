@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QDialog, QFormLayout, QLineEdit, QPlainTextEdit, Q
 from studio.i18n import tr
 from studio.runs import RunLabel
 from studio.ui import theme
+from studio.ui.dialogs.guide import offer_guide
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.text import label
@@ -25,6 +26,7 @@ class LabelDialog(QDialog):
     def __init__(self, present: RunLabel, folder: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(tr("Name and notes"))
+        offer_guide(self, "runs")
         self._present = present
         self.name = QLineEdit(present.name, maxLength=LONGEST)
         self.name.setPlaceholderText(folder)

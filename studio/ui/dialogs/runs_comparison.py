@@ -16,6 +16,7 @@ from studio.runs import RunFolder
 from studio.text.visible import in_line
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.guide import offer_guide
 from studio.ui.job import Job
 from studio.ui.override import override
 from studio.ui.place import resize_dialog
@@ -40,6 +41,7 @@ class RunsComparison(QDialog):
         super().__init__(parent)
         title = tr("Runs compared")
         self.setWindowTitle(title)
+        offer_guide(self, "runs", "compare")
         self.verdict = Verdict()
         titles = [tr("Run {number}").format(number=number) for number in range(1, len(folders) + 1)]
         self.timeline = Timeline(self)

@@ -8,6 +8,7 @@ from studio.i18n import tr
 from studio.runner.self_test import SECONDS, SelfTest, self_test
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.guide import offer_guide
 from studio.ui.job import Job
 from studio.ui.override import override
 from studio.ui.place import resize_dialog
@@ -25,6 +26,7 @@ class SelfTestDialog(QDialog):
     def __init__(self, context: AppContext, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(tr("Self-test"))
+        offer_guide(self, "train", "figures")
         self._job = Job(self, context, tr("Self-test"))
         self.picture: SelfTestPicture | None = None
         self.verdict, self.progress = Verdict(), TaskProgress()

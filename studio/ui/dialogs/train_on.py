@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QDialog, QWidget
 from studio.config import Section, option
 from studio.i18n import gettext_noop, tr
 from studio.ui import theme
+from studio.ui.dialogs.guide import offer_guide
 from studio.ui.forms.form import Form
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
@@ -36,6 +37,7 @@ class TrainOn(QDialog):
         super().__init__(parent)
         self.setObjectName("train_on")
         self.setWindowTitle(tr("Train on"))
+        offer_guide(self, "runs", "continue")
         self.form = Form(More)
         self.leave = push_button(tr("Close"), "plain", tooltip=tr("Close without a change (Esc)"))
         self.go_on = push_button(tr("Train on"), "primary", "continue", tr("Go on from where the run ended (Enter)"))

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import pytest
 from PySide6.QtCore import Qt, QUrl
+from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
+import studio.ui
+from studio.runner.guide import TOP, chapters
 from studio.ui import theme
 from studio.ui.actions import PAGES
 from studio.ui.dialogs.guide import PLACE, Guide, _items
+from studio.ui.dialogs.queue import QueueDialog
 from studio.ui.main_window import MainWindow
 
 
@@ -35,6 +42,48 @@ def test_f1_opens_the_chapter_of_each_page_in_one_window_that_blocks_nothing(win
         assert dialog.place == (page, "top")
     assert len(dialogs) == 1
     assert not dialog.isModal()
+
+
+def test_f1_opens_the_guide_over_a_modal_dialog_where_it_can_be_read(window: MainWindow, qtbot: QtBot) -> None:
+    window.actions_by_name["queue"].trigger()
+    dialog = window.findChild(QueueDialog)
+    with qtbot.waitExposed(dialog):
+        dialog.show()
+    dialog.activateWindow()
+    qtbot.waitUntil(dialog.isActiveWindow)
+    assert dialog.isModal()
+    qtbot.keyClick(dialog, Qt.Key.Key_F1)
+    guide = dialog.findChild(Guide)
+    with qtbot.waitExposed(guide):
+        guide.show()
+    assert guide.place == ("runs", "queue")
+    other = next(one for one in _items(guide.contents) if one.data(0, PLACE) == ("methods", "top"))
+    spot = guide.contents.viewport().mapTo(guide, guide.contents.visualItemRect(other).center())
+    QTest.mouseClick(guide.windowHandle(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, spot)
+    assert guide.place == ("methods", "top")
+    dialog.activateWindow()
+    qtbot.waitUntil(dialog.isActiveWindow)
+    qtbot.keyClick(dialog, Qt.Key.Key_F1)
+    assert guide.place == ("runs", "queue")
+    dialog.reject()
+    assert not guide.isVisible()
+
+
+def test_every_dialog_offers_the_guide_at_a_place_that_there_is() -> None:
+    places = {(one.name, heading.anchor) for one in chapters("en") for heading in one.headings}
+    dialogs, offered = [], []
+    for file in Path(studio.ui.__path__[0]).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and {"QDialog", "ComparisonDialog"} & {
+                base.id for base in node.bases if isinstance(base, ast.Name)
+            }:
+                dialogs.append((node.name, "offer_guide(self" in ast.unparse(node)))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "offer_guide":
+                chapter, *anchors = node.args[1:]
+                names = [one for anchor in anchors for one in ast.walk(anchor) if isinstance(one, ast.Constant)]
+                offered += [(ast.literal_eval(chapter), one.value) for one in names] or [(chapter.value, TOP)]
+    assert {name for name, offers in dialogs if not offers} == {"Guide", "ComparisonDialog"}
+    assert set(offered) <= places
 
 
 def test_a_link_leads_to_its_heading_and_back_again(guide: Guide, qtbot: QtBot) -> None:

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QDialog, QLineEdit, QVBoxLayout, QWidget
 from studio.i18n import tr
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.guide import offer_guide
 from studio.ui.dialogs.hub.search import FindOnHub
 from studio.ui.place import open_dialog
 from studio.ui.widgets.buttons import push_button
@@ -27,6 +28,7 @@ class HubDataset(QDialog):
         super().__init__(parent)
         self._context = context
         self.setWindowTitle(tr("Dataset of the hub"))
+        offer_guide(self, "setup", "data")
         self.id, self.subset, self.split = QLineEdit(), QLineEdit(), QLineEdit()
         self.leave = push_button(tr("Close"), "plain", tooltip=tr("Close without a change (Esc)"))
         self.add = push_button(tr("Add"), "primary", "add")

@@ -10,6 +10,7 @@ from studio.i18n import tr
 from studio.runner import actions
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.guide import offer_guide
 from studio.ui.dialogs.hub.choice import HubChoice
 from studio.ui.job import Job
 from studio.ui.override import override
@@ -28,6 +29,7 @@ class PushDialog(QDialog):
         self._folder = folder
         self._push = Job(self, context, tr("Putting the export on the hub"))
         self.setWindowTitle(tr("Put the export on the hub"))
+        offer_guide(self, "export", "certificate")
         self.repository = QLineEdit()
         self.repository.setPlaceholderText(tr("owner/name"))
         self.repository.setAccessibleName(tr("Repository"))

@@ -16,6 +16,7 @@ from studio.text.hub import outlook_sentence
 from studio.text.numbers import size_text
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.guide import offer_guide
 from studio.ui.dialogs.hub.choice import HubChoice
 from studio.ui.job import Job
 from studio.ui.models.hub_search import NAME, SPARED, HubModel, level_of
@@ -52,6 +53,7 @@ class FindOnHub(QDialog):
         self._outlooks: dict[str, Outlook] = {}
         title = tr("Find a model") if self._models else tr("Find a dataset")
         self.setWindowTitle(title)
+        offer_guide(self, "setup", "kind" if self._models else "data")
         self._look_here = Job(self, context, tr("Looking for downloaded models"))
         self._search = Job(self, context, tr("Searching the hub"))
         self._fit = Job(self, context, tr("Computing what fits this computer"))

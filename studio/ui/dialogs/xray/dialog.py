@@ -16,6 +16,7 @@ from studio.i18n import tr, trn
 from studio.text.numbers import count_text, share_text
 from studio.ui import theme
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.guide import offer_guide
 from studio.ui.dialogs.xray.findings import Findings
 from studio.ui.dialogs.xray.rows_view import Legend, RowsView
 from studio.ui.job import Job
@@ -58,6 +59,7 @@ class XRayDialog(QDialog):
     def __init__(self, context: AppContext, name: str, limit: int | None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(tr("X-ray of {name}").format(name=name))
+        offer_guide(self, "setup", "data")
         self.xray: XRay | None = None
         self._limit = limit
         self._findings: Sequence[Finding] = ()

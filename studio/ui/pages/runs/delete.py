@@ -10,6 +10,7 @@ from studio.i18n import tr
 from studio.runs import RunFolder
 from studio.runs.files import remove as remove_all
 from studio.ui import theme
+from studio.ui.dialogs.guide import offer_guide
 from studio.ui.widgets.verdict import sign_pixmap
 
 
@@ -18,6 +19,7 @@ def ask(parent: QWidget, heading: str, explanation: str, yes: str) -> bool:
     box = QMessageBox(QMessageBox.Icon.NoIcon, heading, heading, QMessageBox.StandardButton.Cancel, parent)
     box.setIconPixmap(sign_pixmap("warning", theme.space(4), parent.devicePixelRatioF()))
     box.setInformativeText(explanation)
+    offer_guide(box, "runs")
     accept = box.addButton(yes, QMessageBox.ButtonRole.DestructiveRole)
     accept.setProperty("kind", "danger")
     accept.style().polish(accept)

@@ -13,6 +13,7 @@ from studio.runner import actions
 from studio.runner.record import RunRecord
 from studio.text.retention import outcome_text, remedies_text
 from studio.ui.bridge import AppContext
+from studio.ui.dialogs.guide import offer_guide
 from studio.ui.dialogs.xray.dialog import XRayDialog
 from studio.ui.models.outcome import AnswersModel, RowsModel
 from studio.ui.place import resize_dialog
@@ -29,6 +30,7 @@ class OutcomeWindow(QDialog):
         super().__init__(parent)
         self._context = context
         self.setWindowTitle(tr("Gained, kept and lost"))
+        offer_guide(self, "forgetting", "measure")
         self.report = label("", "body", wrap=True)
         self.remedies = label("", "body", wrap=True)
         for words in (self.report, self.remedies):
