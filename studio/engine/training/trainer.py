@@ -315,15 +315,24 @@ class Trainer:
                 if not is_out_of_memory(error):
                     raise
                 if self.in_step:  # the others are in the middle of a pass, and cannot begin it again
-                    raise TrainingError(
-                        tr(
-                            "Memory ran out in one of the {count} processes that share the weights; set "
-                            "training.recompute = on, lower data.max_length, or take more GPUs."
-                        ).format(count=self.ranks.size)
-                    ) from error
+                    raise TrainingError(self._out_of_step()) from error
             # Only here is the error gone, and with it the tensors of all functions that it came through.
             self.optimizer.zero_grad(set_to_none=True)
             self._make_room(during)
+
+    def _out_of_step(self) -> str:
+        """Say that memory ran out where processes share the weights, and what to change."""
+        if self.model.recomputation.on:
+            words = tr(
+                "Memory ran out in one of the {count} processes that share the weights; continue the run on more GPUs, "
+                "where it goes on from its newest checkpoint, or start a new one with a lower data.max_length."
+            )
+        else:
+            words = tr(
+                "Memory ran out in one of the {count} processes that share the weights; continue the run with "
+                "training.recompute = on, which goes on from its newest checkpoint."
+            )
+        return words.format(count=self.ranks.size)
 
     def _make_room(self, during: Activity, *, needed: bool = True) -> None:
         """Release memory and halve the micro-batch that was too much. Below one row, keep less.

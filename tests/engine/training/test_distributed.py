@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.distributed.fsdp._fully_shard._fsdp_param_group import FSDPParamGroup
 
 from studio.engine.data.batching import MicroBatch
 from studio.engine.training.loss import SupervisedLoss
 from studio.engine.training.run import resume
+from studio.engine.training.trainer import Attempt, Trainer
 from studio.errors import TrainingError
 from studio.events import EvaluationCompleted, RetentionMeasured, RunFinished, StepCompleted
 from studio.runs import open_run
-from tests.engine.training.trained import Trained
+from tests.engine.training.trained import Trained, checkpoint_every_update
 
 PATIENCE = 120.0
 METHODS: dict[str, dict[str, Any]] = {
@@ -54,6 +57,7 @@ def _train(
     stops: bool,
     until: int | None,
     before: Path | None,
+    changes: Sequence[str],
     answers: Any,
 ) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
@@ -65,7 +69,7 @@ def _train(
     try:
         if before and rank == 0:
             done.folder = open_run(before)
-            resume(done.folder, done.control, done.emit)
+            resume(done.folder, done.control, done.emit, changes=changes)
         else:
             done.go(until=until)
     except TrainingError as error:
@@ -82,10 +86,12 @@ def _together(
     stops: int | None = None,
     until: int | None = None,
     before: Path | None = None,
+    changes: Sequence[str] = (),
 ) -> list[Told]:
     """Train in `size` processes and return what each of them said.
 
-    Number `stops` is asked to stop at once; all stop after the step `until`. Number 0 goes on with the run `before`.
+    Number `stops` is asked to stop at once; all stop after the step `until`. Number 0 goes on with the run `before`,
+    with `changes`.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -93,8 +99,9 @@ def _together(
     forked = multiprocessing.get_context("fork")  # torch is imported already
     answers = forked.SimpleQueue()
     Trained(folder, {})  # makes the model and the rows, which the processes share
+    given = until, before, changes, answers
     started = [
-        forked.Process(target=_train, args=(rank, size, port, folder, sections, rank == stops, until, before, answers))
+        forked.Process(target=_train, args=(rank, size, port, folder, sections, rank == stops, *given))
         for rank in range(size)
     ]
     for process in started:
@@ -197,6 +204,37 @@ def test_weights_that_are_spread_give_what_whole_ones_give_bit_for_bit(
     )
     assert spread.losses == whole.losses
     assert spread.norms == pytest.approx(whole.norms, rel=1e-5, nan_ok=True)
+
+
+def test_memory_that_runs_out_while_weights_are_gathered_ends_the_run_and_it_goes_on_as_the_sentence_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can gather again what others wait for. A checkpoint of before, and less memory, is the way on."""
+    whole, position = FSDPParamGroup.unshard, [0]
+    attempt = Trainer.attempt
+
+    def counted(self: Trainer, rows: Any, *, step: int, **options: Any) -> Attempt:
+        position[0] = 0 if self.model.recomputation.on else step
+        return attempt(self, rows, step=step, **options)
+
+    def broken(self: FSDPParamGroup, async_op: bool = False) -> None:
+        if os.environ.get("RANK") == "1" and position[0] == 5:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        whole(self, async_op)
+
+    alone = Told(Trained(tmp_path, SPREAD).go())
+    checkpoint_every_update(monkeypatch)
+    monkeypatch.setattr(Trainer, "attempt", counted)
+    monkeypatch.setattr(FSDPParamGroup, "unshard", broken)
+    begun, other = _together(2, tmp_path, SPREAD)
+    assert begun.failure == other.failure
+    assert begun.failure.endswith(
+        "continue the run with training.recompute = on, which goes on from its newest checkpoint."
+    )
+    assert open_run(begun.folder).read_state()["status"] == "failed"
+    gone_on, _ = _together(2, tmp_path, SPREAD, before=begun.folder, changes=["training.recompute=on"])
+    assert gone_on.status == ["finished"]
+    assert begun.losses + gone_on.losses == pytest.approx(alone.losses, abs=1e-5)
 
 
 @pytest.mark.parametrize("begun_by", [1, 2])
