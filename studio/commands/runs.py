@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ from studio.commands.console import Commands, Console, add_command
 from studio.errors import RunFolderError
 from studio.i18n import tr
 from studio.paths import default_runs_root
-from studio.runs import RunFolder, list_runs
+from studio.runs import RunFolder, RunLabel, list_runs, read_label
 from studio.text.numbers import computer_text
 from studio.text.retention import retention_share
+from studio.text.visible import in_line
+
+log = logging.getLogger(__name__)
 
 
 def add_to(commands: Commands) -> None:
@@ -32,19 +37,32 @@ def add_runs_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _list(args: argparse.Namespace, console: Console) -> int:
-    found = []
+    found, lines = [], []
     for folder in list_runs(args.runs):
         try:
-            found.append({"run": str(folder.path), **folder.read_state()})
+            state = folder.read_state()
         except RunFolderError as error:
-            found.append({"run": str(folder.path), "status": "damaged", "error": str(error)})
-    lines = [_line(RunFolder(Path(run["run"])), run) for run in found]
+            state = {"status": "damaged", "error": str(error)}
+        label = label_of(folder)
+        found.append({"run": str(folder.path), **state, "label": dataclasses.asdict(label)})
+        lines.append(_line(folder, label, state))
     console.result({"runs": found}, "\n".join(lines) or tr("No runs below {folder}.").format(folder=args.runs))
     return 0
 
 
-def _line(folder: RunFolder, state: dict[str, Any]) -> str:
+def label_of(folder: RunFolder) -> RunLabel:
+    """Return what a person says of a run; a damaged label hides no run."""
+    try:
+        return read_label(folder.path)
+    except RunFolderError as error:
+        log.warning("%s", error)
+        return RunLabel()
+
+
+def _line(folder: RunFolder, label: RunLabel, state: dict[str, Any]) -> str:
     parts = [f"{state['status']:<11}", folder.name]
+    if words := label.words():
+        parts.append(in_line(words))
     if computer := folder.computer:
         parts.append(computer_text(computer, folder.written))
     if "updates" in state:

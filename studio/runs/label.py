@@ -34,6 +34,11 @@ class RunLabel:
     tags: tuple[str, ...] = ()
     star: bool = False
 
+    def words(self, name: str = "") -> str:
+        """Return the star, the name that a person gave the run, else `name`, and the tags."""
+        parts = ("★" if self.star else "", self.name or name, *(f"#{tag}" for tag in self.tags))
+        return " ".join(filter(None, parts))
+
 
 def read_label(folder: Path) -> RunLabel:
     """Return the label of a run folder. Raises `RunFolderError` when label.json is damaged."""

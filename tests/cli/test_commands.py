@@ -21,7 +21,7 @@ from studio.engine.inference.behaviour import Behaviour, Tried
 from studio.errors import Cancelled, ExportError, ModelError
 from studio.runner import actions
 from studio.runner.opening import Opening
-from studio.runs import create_run
+from studio.runs import RunLabel, create_run, write_label
 
 Command = Callable[..., Any]
 
@@ -183,6 +183,27 @@ def test_a_run_of_another_computer_says_where_it_is_trained_and_when_it_was_hear
     run = create_run(tmp_path, "tiny", "")
     (run.path / "lock").write_text('{"process": 1, "started": "1", "host": "node7"}', encoding="utf-8")
     assert f"created      {run.name}  on node7, last written " in command("runs", "--runs", tmp_path).out
+
+
+def test_a_run_is_listed_with_what_a_person_says_of_it(command: Command, tmp_path: Path) -> None:
+    run = create_run(tmp_path, "tiny", "")
+    write_label(run.path, RunLabel(name="Best\x1b[2J\nfinished", tags=("style", "try 2"), star=True, notes="n"))
+    assert (
+        f"created      {run.name}  ★ Best\\x1b[2J\\nfinished #style #try 2\n" in command("runs", "--runs", tmp_path).out
+    )
+    (listed,) = command("runs", "--runs", tmp_path, "--json").json["runs"]
+    assert listed["label"] == {
+        "name": "Best\x1b[2J\nfinished",
+        "notes": "n",
+        "tags": ["style", "try 2"],
+        "star": True,
+    }
+
+
+def test_a_damaged_label_hides_no_run(command: Command, tmp_path: Path) -> None:
+    run = create_run(tmp_path, "tiny", "")
+    (run.path / "label.json").write_text("{", encoding="utf-8")
+    assert command("runs", "--runs", tmp_path).out == f"created      {run.name}\n"
 
 
 def test_no_runs_is_an_empty_list(command: Command, tmp_path: Path) -> None:

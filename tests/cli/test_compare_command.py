@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from studio.runs import RunLabel, write_label
+
 
 @pytest.fixture
 def runs(command: Callable[..., Any], config: Path, tmp_path: Path, short_run: None) -> list[str]:
@@ -40,6 +42,27 @@ def test_a_folder_that_is_no_run_is_exit_1(command: Callable[..., Any], runs: li
     answer = command("compare", runs[0], tmp_path)
     assert (answer.status, answer.out) == (1, "")
     assert str(tmp_path) in answer.err
+
+
+def test_a_run_is_found_by_the_name_that_a_person_gave_it(
+    command: Callable[..., Any], runs: list[str], tmp_path: Path
+) -> None:
+    write_label(Path(runs[1]), RunLabel(name="the good one"))
+    answer = command("compare", runs[0], "the good one", "--runs", tmp_path / "runs", "--json")
+    assert [run["run"] for run in answer.json["runs"]] == runs
+    folder = command("compare", Path(runs[0]).name, runs[1], "--runs", tmp_path / "runs", "--json")
+    assert folder.json == answer.json
+
+
+def test_a_name_of_two_runs_is_refused_with_both_folders(
+    command: Callable[..., Any], runs: list[str], tmp_path: Path
+) -> None:
+    for run in runs:
+        write_label(Path(run), RunLabel(name="twin"))
+    answer = command("compare", runs[0], "twin", "--runs", tmp_path / "runs")
+    assert answer.status == 1
+    assert "2 runs have the name twin" in answer.err
+    assert all(Path(run).name in answer.err for run in runs)
 
 
 def test_one_run_alone_is_a_wrong_argument(command: Callable[..., Any], runs: list[str]) -> None:

@@ -210,8 +210,7 @@ def short_name(run: RunSummary) -> str:
 
 def name_text(run: RunSummary) -> str:
     """Return the star, the name that a person gave the run, else that of its folder, and its tags."""
-    parts = ("★" if run.label.star else "", run.label.name or short_name(run), *(f"#{tag}" for tag in run.label.tags))
-    return " ".join(filter(None, parts))
+    return run.label.words(short_name(run))
 
 
 def _name_key(run: RunSummary) -> tuple[bool, str]:
