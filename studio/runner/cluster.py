@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from studio.config import RunConfig, Section, option, write_config
 from studio.i18n import gettext_noop
+from studio.runner.command_line import quoted_for_windows
 
 PORT = 29500  # where the processes of several nodes find each other: torchrun's own default
 SECONDS_TO_SAVE = 300
@@ -37,17 +39,20 @@ class ClusterCommands:
     slurm: str
 
 
-def cluster_commands(config: RunConfig, size: ClusterSize, *, file: Path, runs_root: Path) -> ClusterCommands:
+def cluster_commands(
+    config: RunConfig, size: ClusterSize, *, file: Path, runs_root: Path, system: str = sys.platform
+) -> ClusterCommands:
     """Return the commands that train with a configuration on more than one GPU.
 
     Args:
         file: where the configuration is saved, for the torchrun line. The batch script carries it.
         runs_root: the folder that the run folder is made in. All nodes must see it.
+        system: on "win32" the torchrun line is for PowerShell, elsewhere for a POSIX shell, as the script always is.
     """
-    runs = shlex.quote(str(runs_root))
-    train = f"-m studio train {shlex.quote(str(file))} --runs {runs}"
+    quoted = quoted_for_windows if system == "win32" else shlex.quote
+    train = f"-m studio train {quoted(str(file))} --runs {quoted(str(runs_root))}"
     line = f"torchrun --standalone --nproc-per-node={size.gpus} --max-restarts=3 {train}"
-    return ClusterCommands(torchrun=line, slurm=_slurm(config, size, runs))
+    return ClusterCommands(torchrun=line, slurm=_slurm(config, size, shlex.quote(str(runs_root))))
 
 
 def _slurm(config: RunConfig, size: ClusterSize, runs: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 
@@ -26,6 +26,13 @@ def test_the_torchrun_line_keeps_odd_paths_whole(config: RunConfig) -> None:
     words = shlex.split(commands.torchrun)
     assert words[words.index("train") + 1] == "/c/my run.toml"
     assert words[words.index("--runs") + 1] == "/r/a'b"
+
+
+def test_on_windows_the_torchrun_line_is_for_its_shell(config: RunConfig) -> None:
+    file, runs = PureWindowsPath(r"C:\my runs\it's.toml"), PureWindowsPath(r"C:\$runs\a'b")
+    size = ClusterSize(gpus=2)
+    commands = cluster_commands(config, size, file=file, runs_root=runs, system="win32")  # type: ignore[arg-type]
+    assert commands.torchrun.endswith(r"""train "C:\my runs\it's.toml" --runs 'C:\$runs\a''b'""")
 
 
 def test_the_script_writes_the_configuration_and_starts_it_on_every_node(config: RunConfig, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from PySide6.QtWidgets import QWidget
 
 from studio.i18n import tr
@@ -35,8 +36,13 @@ class RetentionChart(LineChart):
     def set_bound(self, bound: float) -> None:
         """Draw the bound below which the run ends; 0 is none."""
         self.bound = bound
-        self.overlay.level = bound or None
+        self.overlay.level = float(self.value_axis.forward(np.float64(bound))) if bound else None
         self.refresh()
+
+    @override
+    def use_axis(self, axis: ValueAxis) -> None:
+        super().use_axis(axis)
+        self.set_bound(self.bound)
 
     @override
     def value_text(self, value: float) -> str:
@@ -62,4 +68,5 @@ class RetentionChart(LineChart):
     @override
     def _levels(self) -> list[float]:
         """1 is always in view, so that a fall is seen for what it is."""
-        return [1.0, 0.9, *([self.bound] if self.bound else [])] if len(self.curves[0].series) else []
+        values = [1.0, 0.9, *([self.bound] if self.bound else [])] if len(self.curves[0].series) else []
+        return [float(self.value_axis.forward(np.float64(value))) for value in values]

@@ -101,7 +101,7 @@ class RunPlots(QWidget):
         self.smoothing = Smoothing(DEFAULT_WINDOW, about)
         self.smoothing.changed.connect(lambda: self.loss.set_window(self.smoothing.steps))
         self.save = SaveMenu(self._context, self, self._tables(), self._pictures())
-        self.toolbar = PlotToolbar(self.timeline, tuple(self.panels), self.save)
+        self.toolbar = PlotToolbar(self.timeline, (*self.panels, self.retention), self.save)
         self.toolbar.measure_changed.connect(lambda: self.timeline.lay_out_by(self.toolbar.ruler(self._record)))
         self.controls = QWidget()
         hbox(self.smoothing, self.toolbar, spacing=1, parent=self.controls)

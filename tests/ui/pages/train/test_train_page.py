@@ -6,6 +6,7 @@ import dataclasses
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
@@ -32,6 +33,7 @@ from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.pages.train.page import TrainPage
 from studio.ui.plots.lane.events import SKIPPED
+from studio.ui.plots.line_chart import LineChart
 from tests.screenshots.scripted import scripted_events, scripted_record, with_retention
 from tests.ui.fakes import FakeController
 
@@ -247,6 +249,22 @@ def test_the_bound_of_retention_comes_from_the_configuration_of_the_run(
     config = '[model]\npath = "m"\n[[data.sources]]\npath = "d"\n[retention]\nstop_below = 0.8\n'
     page = _page(context, qtbot, RunRecord(create_run(tmp_path, "r", config)))
     assert page.plots.retention.overlay.level == pytest.approx(0.8)
+
+
+def test_the_axes_of_retention_are_chosen_with_those_of_the_others(context: AppContext, qtbot: QtBot) -> None:
+    page = _page(context, qtbot, scripted_record(with_retention(scripted_events())))
+    retention = page.plots.retention
+    retention.set_bound(0.5)
+    for name, level in (("Logarithmic axes", math.log10(0.5)), ("Linear axes", 0.5)):
+        next(action for action in page.plots.toolbar.axes.menu().actions() if action.text() == name).trigger()
+        assert retention.overlay.level == pytest.approx(level)
+        top = float(retention.value_axis.forward(np.float64(1.0)))
+        qtbot.waitUntil(lambda low=level, high=top: _in_view(retention, low) and _in_view(retention, high))
+
+
+def _in_view(chart: LineChart, value: float) -> bool:
+    low, high = chart.view.viewRange()[1]
+    return bool(low < value < high)
 
 
 def test_what_was_gained_and_lost_is_told_in_words_with_answers_and_rows(context: AppContext, qtbot: QtBot) -> None:
