@@ -41,7 +41,7 @@ class Editor(QWidget):
         raise NotImplementedError
 
     def set_value(self, value: Any) -> None:
-        """Show a value; None is "not set"."""
+        """Show what `value` returns; None is "not set"."""
         raise NotImplementedError
 
     def offer(self, suggestions: Sequence[Suggestion]) -> None:
@@ -115,8 +115,8 @@ class NumberEditor(LineEditor):
             return self.line.text()
 
     @override
-    def set_value(self, value: float | None) -> None:
-        self.line.setText("" if value is None else number_text(value))
+    def set_value(self, value: float | str | None) -> None:
+        self.line.setText(number_text(value) if isinstance(value, int | float) else value or "")
 
     @override
     def problem(self) -> str:

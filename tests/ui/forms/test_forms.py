@@ -105,6 +105,20 @@ def test_a_wrong_value_is_named_below_its_field_and_in_the_form(training: Form) 
     assert training.problem() == ""
 
 
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.__name__)
+def test_what_was_typed_right_or_wrong_comes_back_in_another_form(section: type[Section], qtbot: QtBot) -> None:
+    first, second = Form(section), Form(section)
+    qtbot.addWidget(first)
+    qtbot.addWidget(second)
+    for typed in ("abc", "", "9" * 5000, "nan", "שלום", "-1", "1,000"):
+        for row in first.rows.values():
+            if isinstance(row.editor.main, QLineEdit):
+                row.editor.main.setText(typed)
+        second.set_values(first.values())
+        assert second.values() == first.values()
+        assert second.problem() == first.problem()
+
+
 def test_what_only_the_configuration_knows_is_named_as_well(training: Form) -> None:
     line(training, "device").setText("gpu7")
     assert training.problem() == "Device: Take auto, cpu, cuda, cuda:N or mps."
