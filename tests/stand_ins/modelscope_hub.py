@@ -33,9 +33,9 @@ class HubConfig:
 class HubApi:
     config: HubConfig
 
-    def list_repos(self, repo_type: str, *, task: str, **asked: Any) -> SimpleNamespace:
+    def list_repos(self, repo_type: str, *, task: str, library: str, **asked: Any) -> SimpleNamespace:
         asked = {name: value for name, value in asked.items() if value is not None}
-        data = self._ask("openapi/v1/models", "data", {**asked, "filter.task": task})
+        data = self._ask("openapi/v1/models", "data", {**asked, "filter.task": task, "filter.library": library})
         page = asked["page_number"]
         return SimpleNamespace(
             items=[_info(one) for one in data["models"]],
@@ -67,6 +67,7 @@ def _info(told: dict[str, Any]) -> SimpleNamespace:
     changed = told.get("last_modified")
     return SimpleNamespace(
         repo_id=told["id"],
+        tags=told.get("tags", []),
         last_modified=datetime.fromisoformat(changed) if changed else None,
         **{name: told.get(name) for name in names},
     )

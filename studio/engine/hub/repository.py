@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,3 +76,8 @@ class Repository:
             words = tr("the hub does not say size and checksum of {file} in {repository}")
             raise HubError(words.format(file=name, repository=self.id))
         return found
+
+
+def tag_of(tags: Iterable[str] | None, name: str) -> str:
+    """Return the value of a tag such as license:apache-2.0."""
+    return next((value for key, _, value in (tag.partition(":") for tag in tags or ()) if key == name), "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,13 +14,14 @@ from studio.engine.hub.api import HubError, unreachable
 from studio.engine.hub.repository import Found
 from studio.engine.hub.sources import source_of
 
+log = logging.getLogger(__name__)
 _SECONDS = 30.0
 
 
 def search(words: str, kind: Kind, limit: int, progress: Progress) -> list[Found]:
-    """Return what the hub finds for words, the most downloaded first: of models those that generate text.
+    """Return what the hub finds for words, the most downloaded first: of models those that can be trained here.
 
-    Of Hugging Face's hub these are models with safetensors weights; ModelScope does not say which have them.
+    These are models that generate text and have safetensors weights.
 
     Raises:
         HubError: the hub cannot be reached, or refuses.
@@ -30,6 +32,7 @@ def search(words: str, kind: Kind, limit: int, progress: Progress) -> list[Found
         try:
             answer = child.ask(job, progress, _SECONDS)
         except (TimeoutError, ChildFailed) as error:
+            log.warning("%s gave no answer: %s", hub_of(kind).address(), error)
             raise unreachable(hub_of(kind)) from error
     if answer["problem"]:
         raise HubError(answer["problem"])

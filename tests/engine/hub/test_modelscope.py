@@ -54,14 +54,15 @@ def test_models_are_found_with_what_modelscope_says_of_them(hub: LocalHub) -> No
         "downloads": 1234,
         "last_modified": "2026-03-04T05:06:07+00:00",
     }
-    hub.facts[GATED] = {"gated": True}
+    hub.facts[GATED] = {"gated": True, "tags": ["library:safetensors", "license:mit"]}
     hub.facts.update({f"own/model-{number}": {} for number in range(60)})
     first, gated, *others = search("own", "model", 55, no_progress)
     assert first == Found(id=MODEL, bytes=726_000_000, licence="apache-2.0", downloads=1234, updated="2026-03-04")
-    assert (gated.id, gated.gated) == (GATED, True)
+    assert (gated.id, gated.gated, gated.licence) == (GATED, True, "mit")
     assert len(others) == 53  # from two pages
     asked = parse_qs(urlsplit(hub.requests[0]).query)
-    assert (asked["search"], asked["sort"], asked["filter.task"]) == (["own"], ["downloads"], ["text-generation"])
+    assert (asked["search"], asked["sort"]) == (["own"], ["downloads"])
+    assert (asked["filter.task"], asked["filter.library"]) == (["text-generation"], ["safetensors"])
 
 
 def test_a_download_goes_on_inside_the_file_and_its_sums_are_checked(hub: LocalHub) -> None:

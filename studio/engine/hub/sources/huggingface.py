@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,7 +11,7 @@ from studio.engine.control import Progress
 from studio.engine.dtypes import SAFETENSORS_NAMES
 from studio.engine.hub.address import HUGGING_FACE, Hub, Kind
 from studio.engine.hub.api import TIMEOUT_SECONDS, explained, open_api
-from studio.engine.hub.repository import Found, RemoteFile, Repository
+from studio.engine.hub.repository import Found, RemoteFile, Repository, tag_of
 from studio.engine.hub.token import read_token
 
 if TYPE_CHECKING:
@@ -85,20 +84,15 @@ def _model(info: ModelInfo) -> Found:
 
 
 def _dataset(info: DatasetInfo) -> Found:
-    return dataclasses.replace(_common(info), rows=_tag(info.tags, "size_categories"))
+    return dataclasses.replace(_common(info), rows=tag_of(info.tags, "size_categories"))
 
 
 def _common(info: ModelInfo | DatasetInfo) -> Found:
     changed = info.last_modified
     return Found(
         id=info.id,
-        licence=_tag(info.tags, "license"),
+        licence=tag_of(info.tags, "license"),
         gated=bool(info.gated),
         downloads=info.downloads,
         updated=changed.date().isoformat() if changed else "",
     )
-
-
-def _tag(tags: Iterable[str] | None, name: str) -> str:
-    """Return the value of a tag such as license:apache-2.0."""
-    return next((value for key, _, value in (tag.partition(":") for tag in tags or ()) if key == name), "")

@@ -6,6 +6,7 @@ keeps in the user's home; here it gets a folder that is gone at the end, and so 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -20,14 +21,15 @@ from studio.engine.child import Child, ChildFailed
 from studio.engine.control import Progress
 from studio.engine.hub.address import MODELSCOPE, Hub
 from studio.engine.hub.api import HubError, refusal, refuse_offline, unknown, unreachable
-from studio.engine.hub.repository import Found, RemoteFile, Repository
+from studio.engine.hub.repository import Found, RemoteFile, Repository, tag_of
 from studio.engine.hub.token import read_token
 from studio.i18n import tr
 
-_TASK = "text-generation"
+log = logging.getLogger(__name__)
+_TASK, _FORMAT = "text-generation", "safetensors"
 _BRANCH = "master"
 _SECONDS = 30.0
-_PAGE_ROWS = 50
+_PAGE_ROWS = 50  # it refuses more
 
 
 class ModelScope:
@@ -44,6 +46,7 @@ class ModelScope:
             try:
                 answer = child.ask({"repository": repository}, progress, _SECONDS)
             except (TimeoutError, ChildFailed) as error:
+                log.warning("%s gave no answer: %s", self.hub.address(), error)
                 raise unreachable(self.hub) from error
         if answer["problem"]:
             raise HubError(answer["problem"])
@@ -74,6 +77,7 @@ def _search(client: Any, words: str, limit: int) -> list[Found]:
             page_number=number,
             page_size=min(limit, _PAGE_ROWS),
             task=_TASK,
+            library=_FORMAT,
         )
         found += [_found(info) for info in page.items if info.repo_id]
         if len(found) >= limit or not page.has_next:
@@ -86,7 +90,7 @@ def _found(info: Any) -> Found:
     return Found(
         id=info.repo_id,
         bytes=info.file_size or None,
-        licence=info.license or "",
+        licence=info.license or tag_of(info.tags, "license"),
         gated=bool(info.gated or info.login_required or info.private),
         downloads=info.downloads,
         updated=changed.date().isoformat() if isinstance(changed, datetime) else "",

@@ -129,8 +129,8 @@ class FindOnHub(QDialog):
         for button in (self.search_button, self.leave, self.remove, self.use):
             button.setAutoDefault(False)
         about = tr(
-            "Models that generate text, from Hugging Face's hub those with safetensors weights. Whether one can be "
-            "trained here is computed from its config.json; nothing else is fetched before you ask for it."
+            "Models that generate text and have safetensors weights. Whether one can be trained here is computed from "
+            "its config.json; nothing else is fetched before you ask for it."
         )
         if not self._models:
             about = tr("Datasets come from Hugging Face's hub. One is downloaded when it is read for the first time.")
