@@ -49,7 +49,7 @@ def outlook_sentence(outlook: Any) -> str:
 
 def access_text(*, gated: bool) -> str:
     """Return whether anybody may download it."""
-    return tr("Terms to accept") if gated else tr("Open")
+    return tr("Terms to accept") if gated else tr("Public")
 
 
 def licence_text(licence: str) -> str:

@@ -54,7 +54,7 @@ def test_search_lists_models_and_which_of_them_fit(command: Command, monkeypatch
     assert lines[1].endswith("2026-03-04  LoRA, bf16-mixed over nf4, 3 GB")
     assert lines[2].endswith("Cannot be trained here")
     assert lines[-1] == "own/gated: It is gated."
-    assert "Open" in lines[1]
+    assert "Public" in lines[1]
     assert "Terms to accept" in lines[2]
 
 

@@ -276,6 +276,7 @@ def test_a_dataset_that_was_found_is_the_id_of_the_dataset_dialog(
     qtbot.mouseClick(asking.search_button, Qt.MouseButton.LeftButton)
     dialog = asking.findChild(FindOnHub)
     assert isinstance(dialog, FindOnHub)
+    assert dialog.width() > asking.width()  # as wide as over the window itself
     qtbot.keyClicks(dialog.words, "rows")
     qtbot.keyClick(dialog.words, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: dialog.use.isEnabled())
