@@ -23,8 +23,9 @@ from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "resources" / "i18n"
-# What marks a text, and the places of its texts among the arguments; the two of `trn` are forms of one.
-MARKS = {"tr": (0,), "gettext_noop": (0,), "trn": (0, 1), "option": (1, 2)}
+# What marks a text, and the places of its texts among the arguments; those of `FORMS` are forms of one.
+MARKS = {"tr": (0,), "gettext_noop": (0,), "trn": (0, 1), "ngettext_noop": (0, 1), "option": (1, 2)}
+FORMS = ("trn", "ngettext_noop")
 NAMED = ("title", "help")  # of `option`, where they are given by name
 
 
@@ -51,7 +52,7 @@ def marked(module: ast.Module) -> Iterator[str | tuple[str, str]]:
         texts = [
             one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str) and one.value
         ]
-        if name == "trn" and len(texts) == 2:
+        if name in FORMS and len(texts) == 2:
             yield texts[0], texts[1]
         else:
             yield from texts

@@ -1,7 +1,8 @@
 """Translation of every user-visible string, without Qt, so that window, command line and engine share it.
 
 `tr` translates now, and `trn` by a number; `gettext_noop` only marks a string (a title in a module-level table, say)
-for the catalogue and returns it unchanged, to be passed through `tr` where it is shown. Catalogues are gettext's.
+for the catalogue and returns it unchanged, to be passed through `tr` where it is shown, as `ngettext_noop` does for
+`trn`. Catalogues are gettext's.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ _untranslated: ContextVar[bool] = ContextVar("untranslated", default=False)
 def gettext_noop(text: str) -> str:
     """Mark `text` for the catalogue; return it untranslated."""
     return text
+
+
+def ngettext_noop(singular: str, plural: str) -> tuple[str, str]:
+    """Mark the two forms of a text for the catalogue; return them untranslated, for `trn`."""
+    return singular, plural
 
 
 def tr(text: str) -> str:

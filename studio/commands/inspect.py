@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from studio.commands.console import Commands, Console, add_command, at_least
 from studio.config import DataSource
 from studio.engine.models.info import ModelInfo
-from studio.i18n import tr
+from studio.i18n import tr, trn
 from studio.runner import actions
 from studio.text.numbers import count_text, size_text
 
@@ -101,7 +101,7 @@ def _data(args: argparse.Namespace, console: Console) -> int:
 
 
 def _data_lines(data: DataInspection, marks: tuple[str, str]) -> Iterator[str]:
-    yield tr("{format}: {rows} rows, {skipped} skipped").format(
+    yield trn("{format}: {rows} row, {skipped} skipped", "{format}: {rows} rows, {skipped} skipped", data.rows).format(
         format=data.format, rows=data.rows, skipped=data.skipped
     )
     yield from _listed(tr("Skipped:"), (_named(reason.text(), count) for reason, count in data.reasons.items()))

@@ -10,7 +10,7 @@ from typing import Any
 
 from studio.commands.console import Commands, Console, add_command
 from studio.errors import RunFolderError
-from studio.i18n import tr
+from studio.i18n import tr, trn
 from studio.paths import default_runs_root
 from studio.runs import RunFolder, RunLabel, list_runs, read_label
 from studio.text.numbers import computer_text
@@ -66,7 +66,7 @@ def _line(folder: RunFolder, label: RunLabel, state: dict[str, Any]) -> str:
     if computer := folder.computer:
         parts.append(computer_text(computer, folder.written))
     if "updates" in state:
-        parts.append(tr("{updates} updates").format(updates=state["updates"]))
+        parts.append(trn("{updates} update", "{updates} updates", state["updates"]).format(updates=state["updates"]))
     losses = state.get("validation_loss") or {}
     if losses.get("first") is not None and losses.get("last") is not None:
         words = tr("validation loss {first} → {last}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from studio.events import MemoryMeasured, MicroBatchShrunk
-from studio.i18n import gettext_noop, sentences, tr
+from studio.i18n import gettext_noop, sentences, tr, trn
 from studio.runner.actions import Estimate, Remedy
 from studio.runner.record import RunState
 from studio.text.numbers import size_text
@@ -45,7 +45,7 @@ def choices_text(needs: Estimate) -> str:
         parts.append(tr("keeps the inputs of the layers in the computer's memory"))
     elif choices["words_on_host"]:
         parts.append(tr("keeps the embedding in the computer's memory"))
-    parts.append(tr("1 row at a time") if needs.rows == 1 else tr("{count} rows at a time").format(count=needs.rows))
+    parts.append(trn("{count} row at a time", "{count} rows at a time", needs.rows).format(count=needs.rows))
     if choices["base_dtype"] in ("nf4", "int8"):
         words = tr("base stored in {format}")
         if needs.expert_bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from studio.i18n import gettext_noop, tr
+from studio.i18n import gettext_noop, ngettext_noop, tr, trn
 
 ADVICE = {
     "chat_for_dialogue": gettext_noop(
@@ -26,7 +26,7 @@ ADVICE = {
     ),
 }
 
-MISFITS = {
+MISFITS: dict[str, str | tuple[str, str]] = {
     "chat_without_template": gettext_noop(
         "The model is to be treated as a Chat model, but it has no template that works."
     ),
@@ -43,9 +43,11 @@ MISFITS = {
         "The rows are plain text, and the model is a Chat model: they are learnt without its template, and it may "
         "unlearn to answer and to stop."
     ),
-    "no_place_for_system": gettext_noop(
+    "no_place_for_system": ngettext_noop(
+        "The chat template has no place for the system text of {count} row. It can be a part of the question instead: "
+        "the rows above then show how it reads. Put it there too when you use the model.",
         "The chat template has no place for the system text of {count} rows. It can be a part of the question instead: "
-        "the rows above then show how it reads. Put it there too when you use the model."
+        "the rows above then show how it reads. Put it there too when you use the model.",
     ),
     "behaves_like_base": gettext_noop("It is treated as a Chat model, but it behaves like a Base model."),
     "behaves_like_chat": gettext_noop("It is treated as a Base model, but it behaves like a Chat model."),
@@ -85,7 +87,8 @@ def pick_text(kind: str, name: str) -> str:
 
 def misfit_text(code: str, values: Mapping[str, Any]) -> str:
     """Return what does not fit. Raises `KeyError` where there are no words for the code."""
-    return tr(MISFITS[code]).format(**values)
+    words = MISFITS[code]
+    return (tr(words) if isinstance(words, str) else trn(*words, values["count"])).format(**values)
 
 
 def remedy_text(code: str, options: Mapping[str, str]) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from studio.i18n import gettext_noop, tr
+from studio.i18n import gettext_noop, ngettext_noop, tr, trn
 from studio.text.findings import finding_title
 
-WORDS = {
+WORDS: dict[str, str | tuple[str, str]] = {
     # Why a row is skipped: parts of a sentence.
-    "unreadable_line": gettext_noop("their lines cannot be read"),
+    "unreadable_line": gettext_noop("what stands there cannot be read"),
     "empty_field": gettext_noop('"{field}" is missing or empty'),
     "empty_answer": gettext_noop("the answer is empty"),
     "empty_question": gettext_noop("a question is empty"),
@@ -54,21 +54,40 @@ WORDS = {
     ),
     "inseparable_control_tokens": gettext_noop("its text cannot be kept apart from the control tokens of the model"),
     # Of rows that are learnt all the same.
-    "unwrapped": gettext_noop('{file}: {count} of {rows} rows were taken from the list "{key}" that wraps them.'),
-    "message_trees": gettext_noop(
-        "{file}: its rows are single messages; {count} conversations were made of them, each along the best-ranked "
-        "replies to its first message."
+    "unwrapped": ngettext_noop(
+        '{file}: {count} of {rows} rows was taken from the list "{key}" that wraps it.',
+        '{file}: {count} of {rows} rows were taken from the list "{key}" that wraps them.',
     ),
-    "unanswered_turn": gettext_noop(
-        "{file}: {count} of {rows} conversations end with a question that has no answer; it is left out, and the "
-        "answers before it are learnt."
+    "message_trees": ngettext_noop(
+        "{file}: its rows are single messages; {count} conversation was made of them, along the best-ranked "
+        "replies to its first message.",
+        "{file}: its rows are single messages; {count} conversations were made of them, each along the "
+        "best-ranked replies to its first message.",
     ),
-    "bare_strings": gettext_noop("{file}: {count} of {rows} rows are bare strings; they are learnt as plain text."),
-    "each_paragraph": gettext_noop("{file}: each of its {count} paragraphs is a row."),
+    "unanswered_turn": ngettext_noop(
+        "{file}: {count} of {rows} conversations ends with a question that has no answer; it is left out, and"
+        " the answers before it are learnt.",
+        "{file}: {count} of {rows} conversations end with a question that has no answer; it is left out, and "
+        "the answers before it are learnt.",
+    ),
+    "bare_strings": ngettext_noop(
+        "{file}: {count} of {rows} rows is a bare string; it is learnt as plain text.",
+        "{file}: {count} of {rows} rows are bare strings; they are learnt as plain text.",
+    ),
+    "each_paragraph": ngettext_noop(
+        "{file}: its {count} paragraph is a row.",
+        "{file}: each of its {count} paragraphs is a row.",
+    ),
     "each_document": gettext_noop("{file}: the whole document is a row."),
     "repeated_key": gettext_noop("{file}: in {count} of {rows} rows a key stands twice; the last one counts."),
-    "named_rows": gettext_noop("{file}: its {rows} rows each stand under a name, which is not used."),
-    "stored_by_columns": gettext_noop("{file} is a table stored by columns, as pandas writes it; it has {rows} rows."),
+    "named_rows": ngettext_noop(
+        "{file}: its {rows} row stands under a name, which is not used.",
+        "{file}: its {rows} rows each stand under a name, which is not used.",
+    ),
+    "stored_by_columns": ngettext_noop(
+        "{file} is a table stored by columns, as pandas writes it; it has {rows} row.",
+        "{file} is a table stored by columns, as pandas writes it; it has {rows} rows.",
+    ),
     "answers_only_read": gettext_noop(
         "{file}: in {count} of {rows} rows some answers are read and not learnt, because they are marked so or belong "
         "to the question."
@@ -76,12 +95,17 @@ WORDS = {
     "weights_count_as_one": gettext_noop(
         "{file}: in {count} of {rows} rows a weight is neither 0 nor 1; such answers are learnt like all others."
     ),
-    "mark_not_understood": gettext_noop(
-        '{file}: does "{field}" say whether a row is to be learnt? In {count} of {rows} rows it is not understood '
-        '(such as "{value}"), and they are learnt. Write true or false in it, or ignore the column.'
+    "mark_not_understood": ngettext_noop(
+        '{file}: does "{field}" say whether a row is to be learnt? In {count} of {rows} rows it is not '
+        'understood (such as "{value}"), and the row is learnt. Write true or false in it, or ignore the '
+        "column.",
+        '{file}: does "{field}" say whether a row is to be learnt? In {count} of {rows} rows it is not '
+        'understood (such as "{value}"), and they are learnt. Write true or false in it, or ignore the '
+        "column.",
     ),
-    "best_answer": gettext_noop(
-        "{file}: {count} of {rows} rows hold several answers; the one with the best rank or score is learnt."
+    "best_answer": ngettext_noop(
+        "{file}: {count} of {rows} rows holds several answers; the one with the best rank or score is learnt.",
+        "{file}: {count} of {rows} rows hold several answers; the one with the best rank or score is learnt.",
     ),
     "assistant_first": gettext_noop("{file}: in {count} of {rows} rows the assistant speaks first."),
     "preference_data": gettext_noop(
@@ -114,30 +138,42 @@ WORDS = {
         "{file}: in {count} of {rows} rows the chat template leaves out a part of a question, so that the model never "
         "sees it."
     ),
-    "thought_left_out": gettext_noop(
+    "thought_left_out": ngettext_noop(
+        "{file}: {count} of {rows} rows holds a thought, for which the model has no place; it is not learnt. "
+        "To learn it, let thoughts be written in the answer.",
         "{file}: {count} of {rows} rows hold a thought, for which the model has no place; it is not learnt. "
-        "To learn it, let thoughts be written in the answer."
+        "To learn it, let thoughts be written in the answer.",
     ),
-    "unknown_characters": gettext_noop(
-        "{file}: {count} of {rows} rows hold characters for which the tokenizer has no token; they are left out, "
-        "or learnt as the unknown token."
+    "unknown_characters": ngettext_noop(
+        "{file}: {count} of {rows} rows holds characters for which the tokenizer has no token; they are left "
+        "out, or learnt as the unknown token.",
+        "{file}: {count} of {rows} rows hold characters for which the tokenizer has no token; they are left "
+        "out, or learnt as the unknown token.",
     ),
-    "changed_by_tokenizer": gettext_noop(
-        "{file}: the tokens of {count} of {rows} rows do not give back their text; the tokenizer changes it, such as "
-        "its spaces, accents or capital letters."
+    "changed_by_tokenizer": ngettext_noop(
+        "{file}: the tokens of {count} of {rows} rows do not give back its text; the tokenizer changes it, "
+        "such as its spaces, accents or capital letters.",
+        "{file}: the tokens of {count} of {rows} rows do not give back their text; the tokenizer changes it, "
+        "such as its spaces, accents or capital letters.",
     ),
     "unused_columns": gettext_noop(
         "{file}: these columns are not used: {columns}. Say which field each is for, or that it is to be ignored."
     ),
-    "divided": gettext_noop(
-        "{file}: {count} of {rows} rows are longer than the longest length; each is cut into several, and nothing is "
-        "lost."
+    "divided": ngettext_noop(
+        "{file}: {count} of {rows} rows is longer than the longest length; it is cut into several, and "
+        "nothing is lost.",
+        "{file}: {count} of {rows} rows are longer than the longest length; each is cut into several, and "
+        "nothing is lost.",
     ),
     # Of skipped rows.
-    "rows_skipped": gettext_noop("{file}: {count} of {rows} rows are skipped because {reason} (row {numbers})."),
+    "rows_skipped": ngettext_noop(
+        "{file}: {count} of {rows} rows is skipped because {reason} (row {numbers}).",
+        "{file}: {count} of {rows} rows are skipped because {reason} (row {numbers}).",
+    ),
     "no_rows": gettext_noop("{file} has no rows."),
-    "no_row_teaches": gettext_noop(
-        "No row of {file} can teach: {count} of {rows} are skipped because {reason} (the first is row {first})."
+    "no_row_teaches": ngettext_noop(
+        "No row of {file} can teach: {count} of {rows} is skipped because {reason} (the first is row {first}).",
+        "No row of {file} can teach: {count} of {rows} are skipped because {reason} (the first is row {first}).",
     ),
     "all_too_long": gettext_noop(
         "No answer in {file} begins within the first {limit} tokens (rows have {shortest} to {longest}, half "
@@ -145,8 +181,9 @@ WORDS = {
     ),
     # Of all sources of a run and its settings.
     "nothing_held_out": gettext_noop("Nothing is held out for validation, because there are not two different rows."),
-    "general_rows_held_out": gettext_noop(
-        "General rows that are also held out for validation: {count}; they are not trained on."
+    "general_rows_held_out": ngettext_noop(
+        "General rows that are also held out for validation: {count}; it is not trained on.",
+        "General rows that are also held out for validation: {count}; they are not trained on.",
     ),
     "rows_left_out": gettext_noop("Rows that are left out because of a finding ({finding}): {count}."),
     "no_end_token": gettext_noop("The tokenizer has no end token, so the model cannot learn where to stop."),
@@ -178,4 +215,7 @@ def remark_text(code: str, values: Mapping[str, Any] | Iterable[tuple[str, Any]]
         given["numbers"] = tr(", ").join(map(str, given["numbers"])) + more
     if "columns" in given:
         given["columns"] = listed(given["columns"])
-    return tr(WORDS[code]).format(**given)
+    words = WORDS[code]
+    if isinstance(words, str):
+        return tr(words).format(**given)
+    return trn(*words, given["count" if "count" in given else "rows"]).format(**given)

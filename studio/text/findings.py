@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from studio.i18n import gettext_noop, tr
+from studio.i18n import gettext_noop, ngettext_noop, tr, trn
 
 TITLES = {
     "duplicates": gettext_noop("Repeated rows"),
@@ -26,49 +26,69 @@ TITLES = {
 }
 
 FINDINGS = {
-    "duplicates": gettext_noop(
-        "{count} rows repeat an earlier row exactly. A row that stands there twice is learnt twice as strongly."
+    "duplicates": ngettext_noop(
+        "{count} row repeats an earlier row exactly. A row that stands there twice is learnt twice as strongly.",
+        "{count} rows repeat an earlier row exactly. A row that stands there twice is learnt twice as strongly.",
     ),
-    "near_duplicates": gettext_noop(
-        "{count} rows repeat an earlier row with hardly a change, such as in case, spacing or a single word."
+    "near_duplicates": ngettext_noop(
+        "{count} row repeats an earlier row with hardly a change, such as in case, spacing or a single word.",
+        "{count} rows repeat an earlier row with hardly a change, such as in case, spacing or a single word.",
     ),
-    "empty_answers": gettext_noop(
-        'The answers of {count} rows are empty or say nothing, such as "N/A". The model learns to say nothing.'
+    "empty_answers": ngettext_noop(
+        'The answer of {count} row is empty or says nothing, such as "N/A". The model learns to say nothing.',
+        'The answers of {count} rows are empty or say nothing, such as "N/A". The model learns to say nothing.',
     ),
-    "same_answers": gettext_noop(
+    "same_answers": ngettext_noop(
+        "{count} row gives an answer that other questions have already got, word for word or nearly. The "
+        "model learns to give it to everything.",
         "{count} rows give an answer that other questions have already got, word for word or nearly. The "
-        "model learns to give it to everything."
+        "model learns to give it to everything.",
     ),
-    "placeholders": gettext_noop(
-        "{count} rows hold placeholders that were never filled in, such as [NAME]. The model learns to write them."
+    "placeholders": ngettext_noop(
+        "{count} row holds placeholders that were never filled in, such as [NAME]. The model learns to write them.",
+        "{count} rows hold placeholders that were never filled in, such as [NAME]. The model learns to write them.",
     ),
-    "control_tokens": gettext_noop(
-        "The text of {count} rows spells control tokens, such as <|im_end|>. They are learnt as plain text; perhaps "
-        "the rows were rendered with a chat template before."
+    "control_tokens": ngettext_noop(
+        "The text of {count} row spells control tokens, such as <|im_end|>. They are learnt as plain text; "
+        "perhaps the row was rendered with a chat template before.",
+        "The text of {count} rows spells control tokens, such as <|im_end|>. They are learnt as plain text; "
+        "perhaps the rows were rendered with a chat template before.",
     ),
-    "leaked": gettext_noop(
-        "{count} rows held out for validation are nearly the same as rows that are trained on. The validation loss "
-        "looks better than it is."
+    "leaked": ngettext_noop(
+        "{count} row held out for validation is nearly the same as a row that is trained on. The validation "
+        "loss looks better than it is.",
+        "{count} rows held out for validation are nearly the same as rows that are trained on. The validation"
+        " loss looks better than it is.",
     ),
-    "language_mix": gettext_noop(
-        "The answers of {count} rows are in another language than nearly all others, or than their question, and "
-        "nobody asked for it."
+    "language_mix": ngettext_noop(
+        "The answer of {count} row is in another language than nearly all others, or than its question, and "
+        "nobody asked for it.",
+        "The answers of {count} rows are in another language than nearly all others, or than their question, "
+        "and nobody asked for it.",
     ),
-    "contradictions": gettext_noop(
-        "{count} rows answer a question otherwise than another row answers the same question. The model can learn "
-        "neither answer."
+    "contradictions": ngettext_noop(
+        "{count} row answers a question otherwise than another row answers the same question. The model can "
+        "learn neither answer.",
+        "{count} rows answer a question otherwise than another row answers the same question. The model can "
+        "learn neither answer.",
     ),
-    "nothing_learned": gettext_noop(
-        "In {count} rows the answer begins behind the longest length ({limit} tokens), so that nothing is learnt from "
-        "them."
+    "nothing_learned": ngettext_noop(
+        "In {count} row the answer begins behind the longest length ({limit} tokens), so that nothing is "
+        "learnt from it.",
+        "In {count} rows the answer begins behind the longest length ({limit} tokens), so that nothing is "
+        "learnt from them.",
     ),
-    "end_not_learned": gettext_noop(
-        "The answers of {count} rows end without an end token that the model could learn. It will not know where to "
-        "stop."
+    "end_not_learned": ngettext_noop(
+        "The answer of {count} row ends without an end token that the model could learn. It will not know "
+        "where to stop.",
+        "The answers of {count} rows end without an end token that the model could learn. It will not know "
+        "where to stop.",
     ),
-    "truncated": gettext_noop(
-        "{count} rows ({share:.1%}) are longer than {limit} tokens and lose their end, {lost} tokens in all. With "
-        "{suggested} tokens, {share_then:.1%} are cut off."
+    "truncated": ngettext_noop(
+        "{count} row ({share:.1%}) is longer than {limit} tokens and loses its end (tokens lost: {lost}). "
+        "With {suggested} tokens, {share_then:.1%} are cut off.",
+        "{count} rows ({share:.1%}) are longer than {limit} tokens and lose their end, {lost} tokens in all. "
+        "With {suggested} tokens, {share_then:.1%} are cut off.",
     ),
 }
 
@@ -88,7 +108,7 @@ def finding_title(name: str) -> str:
 
 def finding_text(name: str, values: Mapping[str, Any]) -> str:
     """Return a finding in the language of the session. Raises `KeyError` for an unknown name or a missing value."""
-    return tr(FINDINGS[name]).format(**values)
+    return trn(*FINDINGS[name], values["count"]).format(**values)
 
 
 def remedy_text(code: str, values: Mapping[str, Any]) -> str:

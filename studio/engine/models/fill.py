@@ -23,7 +23,7 @@ from studio.engine.models.quiet import quiet_transformers
 from studio.engine.models.weights import Weights
 from studio.errors import ModelError
 from studio.files import open_regular
-from studio.i18n import tr
+from studio.i18n import tr, trn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -89,9 +89,11 @@ def fill_model(
         report = model._finalize_model_loading(model, config, report)
     if missing := sorted(report.missing_keys):
         raise ModelError(
-            tr("{count} weights are missing from {folder}, the first is {tensor}; download the model again.").format(
-                count=len(missing), folder=folder, tensor=missing[0]
-            )
+            trn(
+                "{count} weight is missing from {folder}: {tensor}; download the model again.",
+                "{count} weights are missing from {folder}, the first is {tensor}; download the model again.",
+                len(missing),
+            ).format(count=len(missing), folder=folder, tensor=missing[0])
         )
     if unexpected := sorted(report.unexpected_keys):
         log.warning(

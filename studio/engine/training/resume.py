@@ -22,7 +22,7 @@ from studio.engine.training.checkpoint import Snapshot, UnusableCheckpoint
 from studio.engine.training.trainer import Trainer
 from studio.errors import ConfigError, ConsentNeeded, RunFolderError, TrainingError
 from studio.events import RunResumed
-from studio.i18n import tr
+from studio.i18n import tr, trn
 from studio.runs import RunFolder, open_run, read_base, read_journal
 
 if TYPE_CHECKING:
@@ -190,9 +190,12 @@ def check_length(planned: int, update: int, *, ended: bool) -> None:
     """
     if planned < update or (ended and planned == update):
         raise ConfigError(
-            tr(
+            trn(
+                "This run has applied its {count} update; to train on, set training.epochs or training.max_steps to "
+                "more.",
                 "This run has applied all of its {count} updates; to train on, set training.epochs or "
-                "training.max_steps to more."
+                "training.max_steps to more.",
+                update,
             ).format(count=update)
         )
 

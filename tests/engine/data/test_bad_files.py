@@ -314,16 +314,16 @@ def test_an_unusual_file_is_read_with_its_exact_text(case: Case, tmp_path: Path)
 @pytest.mark.parametrize(
     ("item", "content", "problem"),
     [
-        ("13", '["One."]', "1 of 1 rows are bare strings"),
+        ("13", '["One."]', "1 of 1 rows is a bare string"),
         ("14", f'{{"data": {LIST}}}', '2 of 2 rows were taken from the list "data"'),
         ("15", '{"text": "a", "text": "b"}', "in 1 of 1 rows a key stands twice"),
         (
             "24",
             '{"text": "a"}\n{"text": "b"}\n{"other": "c"}',
-            '1 of 3 rows are skipped because "text" is missing.*row 3',
+            '1 of 3 rows is skipped because "text" is missing.*row 3',
         ),
-        ("51", '{"text": "Dear {{ name }},"}', "1 rows hold placeholders that were never filled in"),
-        ("53", '{"text": "a"}\n{"text": "a"}', "1 rows repeat an earlier row exactly"),
+        ("51", '{"text": "Dear {{ name }},"}', "1 row holds placeholders that were never filled in"),
+        ("53", '{"text": "a"}\n{"text": "a"}', "1 row repeats an earlier row exactly"),
     ],
 )
 def test_what_is_accepted_with_a_doubt_is_said(item: str, content: str, problem: str, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QFontMetricsF, QHelpEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from studio.i18n import tr
+from studio.i18n import tr, trn
 from studio.text.numbers import share_text
 from studio.ui import theme
 from studio.ui.override import override
@@ -113,7 +113,7 @@ class LengthChart(QWidget):
         assert self._shown is not None
         for (low, high), kept, cut in zip(pairwise(self._shown.edges), self._shown.kept, self._shown.cut, strict=True):
             if x < self._x(high):
-                words = tr("{low} to {high} tokens: {rows} rows")
+                words = trn("{low} to {high} tokens: {rows} row", "{low} to {high} tokens: {rows} rows", kept + cut)
                 return words.format(low=f"{low:,}", high=f"{high - 1:,}", rows=f"{kept + cut:,}")
         return ""
 
