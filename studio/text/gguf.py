@@ -28,6 +28,17 @@ def gguf_tokens(found: Found) -> str:
     return words.format(count=found["value"], all=found["texts"])
 
 
+def gguf_settings(found: Found) -> str:
+    """The keys of the file: what it says of the model, and its tokenizer."""
+    if found["passed"]:
+        return tr(
+            "All {count} settings in the file, its tokens and merges among them, are those that were to be written."
+        ).format(count=found["count"])
+    return tr("Settings in the file are not those that were to be written: {names}.").format(
+        names=tr(", ").join(found["settings"])
+    )
+
+
 def gguf_weights(found: Found) -> str:
     """`worst` is the largest error of a tensor, as a share of its size."""
     if not found["passed"]:
@@ -198,6 +209,7 @@ def _number(value: Any) -> str:
 SENTENCES = {
     "gguf_loads": gguf_loads,
     "gguf_tokens": gguf_tokens,
+    "gguf_settings": gguf_settings,
     "gguf_weights": gguf_weights,
     "gguf_logits": gguf_logits,
     "gguf_cost": gguf_cost,

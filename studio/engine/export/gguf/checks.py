@@ -1,9 +1,10 @@
 """The certificate of a GGUF file: llama.cpp opens it, and is held against the trained model.
 
 Two questions are kept apart. Is the conversion right? The merge is checked before anything is written (`merge_exact`),
-each weight in the file must be the one that was to be written but for the rounding of its format (`gguf_weights`), and
-llama.cpp must compute from the file what a model of ours with the very same weights computes (`gguf_logits`). And what
-does the format cost? That is told (`gguf_cost`), beside the same model as F16, and does not fail a quantised file.
+each setting and weight in the file must be the one that was to be written, but for the rounding of its format
+(`gguf_settings`, `gguf_weights`), and llama.cpp must compute from the file what a model of ours with the very same
+weights computes (`gguf_logits`). And what does the format cost? That is told (`gguf_cost`), beside the same model as
+F16, and does not fail a quantised file.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ ARITHMETIC_OF_BLOCKS, ARITHMETIC_OF_K_QUANTS = 0.12, 0.2
 # rotation, shows there. Measured: 0.0015 on SmolLM2, with the rounding of the weights.
 F16_APART = 0.01
 # Checks that need what a file was made of, or files that lie beside it only then.
-MADE = {"gguf_weights", "gguf_logits", "delta_present"}
+MADE = {"gguf_settings", "gguf_weights", "gguf_logits", "delta_present"}
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,13 @@ class Written:
     """What is known of a file that was written just now, and of nothing that is only checked again.
 
     Attributes:
-        weights: whether the weights in it are those that were to be written.
+        read: whether settings and weights in it are those that were to be written.
         logits: those of a model of ours with the weights of the file, at the positions that llama.cpp is asked for;
             None where nothing is rounded, so that the trained model has the same.
         f16: the same model saved as F16; None where the file itself is no quantised one, or llama.cpp does not open it.
     """
 
-    weights: Check
+    read: tuple[Check, ...]
     logits: torch.Tensor | None = None
     f16: Saved | None = None
 
@@ -88,7 +89,7 @@ def examine(
         value, limit = reference.merge.max_logit_difference, logit_tolerance(reference.trained)
         known = (Check.of("merge_exact", value <= limit, value, limit),)
     if written:
-        known = (*known, written.weights)
+        known = (*known, *written.read)
     if reason := llama_cpp.why_not():
         return (*known, _loads(reason, absent=True))
     asking = Asking(source, tokenizer, reference)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +40,11 @@ _EXPERT = re.compile(r"\.experts\.(\d+)\.(\w+)\.weight$")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything about a file but the weights themselves."""
+    """Everything about a file but the weights themselves.
+
+    Attributes:
+        sums: CRC-32 of the bytes that were written for each tensor; () before that.
+    """
 
     config: Config
     architecture: Architecture
@@ -46,6 +52,7 @@ class Plan:
     vocabulary: Vocabulary
     name: str
     tensors: tuple[Tensor, ...]
+    sums: tuple[int, ...] = ()
 
     @property
     def layout(self) -> Layout:
@@ -106,16 +113,18 @@ def convert(folder: Path, path: Path, dtype: str, name: str, progress: Progress 
         writer.write_header_to_file(path)
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        done, total = 0, sum(tensor.bytes for tensor in plan.tensors)
+        sums, done, total = [], 0, sum(tensor.bytes for tensor in plan.tensors)
         for tensor in plan.tensors:
             progress("converting", done, total)
             values = computed[tensor.name] if not tensor.sources else weights.read(tensor, plan.layout)
-            writer.write_tensor_data(quantise(values, tensor.type))
+            data = quantise(values, tensor.type)
+            sums.append(zlib.crc32(data))
+            writer.write_tensor_data(data)
             done += tensor.bytes
         progress("converting", total, total)
     finally:
         writer.close()
-    return plan
+    return dataclasses.replace(plan, sums=tuple(sums))
 
 
 def plan_file(folder: Path, dtype: str, name: str) -> Plan:

@@ -24,7 +24,7 @@ from studio.engine.export.gguf.convert import convert
 from studio.engine.export.gguf.formats import FORMATS
 from studio.engine.export.gguf.modelfile import Modelfile, make_modelfile
 from studio.engine.export.gguf.ollama import MODELFILE
-from studio.engine.export.gguf.written import check_weights, written_logits
+from studio.engine.export.gguf.written import check_settings, check_weights, written_logits
 from studio.engine.export.reference import Reference
 from studio.engine.export.source import Source
 from studio.errors import ExportError
@@ -64,8 +64,8 @@ def make(
         reference = write_plain(work)
         name = file_name(source, dtype)
         plan = convert(work, place / name, dtype, source.name, progress)
-        weights = check_weights(work, place / name, plan, progress)
-        written, base = Written(weights), None
+        read = check_settings(place / name, plan), check_weights(work, place / name, plan, progress)
+        written, base = Written(read), None
         if not llama_cpp.why_not():
             logits, f16 = None, None
             if dtype != "f32":
@@ -75,7 +75,7 @@ def make(
                 f16 = measure_saved(source, tokenizer, reference, work / "f16.gguf", progress)
                 (work / "f16.gguf").unlink()
                 base = base_outputs(source, dtype, tokenizer, reference, work, progress)
-            written = Written(weights, logits, f16)
+            written = Written(read, logits, f16)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     carry_terms(source.base, place)

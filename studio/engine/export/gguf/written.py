@@ -6,8 +6,9 @@ that an error of the conversion is not taken for the price of a format, nor that
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -72,13 +73,40 @@ class WrittenModel(StoredModel):
         return torch.tensor(self._weights.read(name))
 
 
+def check_settings(path: Path, plan: Plan) -> Check:
+    """Return whether every key of a file, such as a merge or the base of rotation, is what was to be written.
+
+    Some of them show in no answer that is asked for: a rare token, or another token that ends a text.
+    """
+    from gguf import GGUFReader
+
+    wanted = {key: value.value for key, value in plan.writer().kv_data[0].items()}
+    fields = GGUFReader(path).fields
+    found = {key: field.contents() for key, field in fields.items() if not key.startswith("GGUF.")}
+    wrong = sorted(key for key in wanted.keys() | found.keys() if not _same(wanted.get(key), found.get(key)))
+    return Check.of("gguf_settings", not wrong, len(wrong), 0, settings=wrong[:NAMED], count=len(wanted))
+
+
+def _same(wanted: Any, found: Any) -> bool:
+    """Whether a value of a file is the one that was to be written; it has fractions in fp32."""
+    if isinstance(wanted, list | tuple) and isinstance(found, list):
+        return len(wanted) == len(found) and all(map(_same, wanted, found))
+    return bool(found == (np.float32(wanted) if isinstance(wanted, float) else wanted))
+
+
 def check_weights(folder: Path, path: Path, plan: Plan, progress: Progress) -> Check:
-    """Return whether each weight in a file is that of the model folder it was made of, rounded to its format."""
+    """Return whether each weight in a file is that of the model folder it was made of, rounded to its format.
+
+    What was written has to be there bit for bit; what was written may be rounded.
+    """
     given, found = Weights(folder), WrittenWeights(path, plan)
-    tensors = [tensor for tensor in plan.tensors if tensor.sources]
     worst, wrong = 0.0, []
-    for number, tensor in enumerate(tensors):
-        progress("verifying", number, len(tensors))
+    for number, (tensor, written) in enumerate(zip(plan.tensors, plan.sums, strict=True)):
+        progress("verifying", number, len(plan.tensors))
+        if zlib.crc32(found.stored(tensor)) != written:
+            wrong.append(tensor.name)
+        if not tensor.sources or tensor.name in wrong:
+            continue
         error = _error(given.read(tensor, plan.layout), dequantise(found.stored(tensor), tensor.type))
         worst = max(worst, error)
         if not error <= ROUNDING[tensor.type]:
