@@ -118,7 +118,7 @@ def convert(folder: Path, path: Path, dtype: str, name: str, progress: Progress 
             progress("converting", done, total)
             values = computed[tensor.name] if not tensor.sources else weights.read(tensor, plan.layout)
             data = quantise(values, tensor.type)
-            sums.append(zlib.crc32(data))
+            sums.append(zlib.crc32(data.data))
             writer.write_tensor_data(data)
             done += tensor.bytes
         progress("converting", total, total)

@@ -103,7 +103,7 @@ def check_weights(folder: Path, path: Path, plan: Plan, progress: Progress) -> C
     worst, wrong = 0.0, []
     for number, (tensor, written) in enumerate(zip(plan.tensors, plan.sums, strict=True)):
         progress("verifying", number, len(plan.tensors))
-        if zlib.crc32(found.stored(tensor)) != written:
+        if zlib.crc32(found.stored(tensor).data) != written:
             wrong.append(tensor.name)
         if not tensor.sources or tensor.name in wrong:
             continue
