@@ -27,6 +27,10 @@ WORDS: dict[str, str | tuple[str, str]] = {
     "unknown_mark": gettext_noop(
         'the mark "{field}" of a message says "{value}", which is not understood: write true to learn it, or false'
     ),
+    "mask_of_other_length": gettext_noop(
+        'the conversation has {turns} turns, and "{field}" another number of marks ({marks}): give one for each turn, '
+        "or one for each answer"
+    ),
     "unknown_role": gettext_noop("the role {role} is not known"),
     "lost_parent": gettext_noop(
         "the message that it answers is not before it in its tree; put the messages of a tree one after the other"

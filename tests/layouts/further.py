@@ -48,6 +48,18 @@ FURTHER: dict[str, Rows] = {
             ]
         },
     ],
+    "train_mask beside messages": [
+        {
+            "messages": [
+                said("user", "Hi"),
+                said("assistant", "UNTAUGHT"),
+                said("user", "Bye"),
+                said("assistant", "Bye!"),
+            ],
+            "train_mask": mask,
+        }
+        for mask in ([0, 0, 0, 1], [False, True], [0], "partly", 0)
+    ],
     "a row with loss_weight 0": [
         {"prompt": "Hi", "completion": "Hello!", "loss_weight": 1},
         {"prompt": "Hi", "completion": "UNTAUGHT", "loss_weight": 0.0},

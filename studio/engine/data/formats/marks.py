@@ -13,7 +13,8 @@ def _words(text: str) -> frozenset[str]:
 
 
 WEIGHTS = _words(
-    "weight loss_weight loss loss_mask compute_loss train training trainable do_train learn learnt supervised"
+    "weight loss_weight loss loss_mask compute_loss train train_mask training trainable do_train learn learnt "
+    "supervised"
 )
 """Names of marks that are 0 or false where nothing is to be learnt."""
 VERDICTS = _words("label kto_tag accepted desirable verdict is_good good is_correct correct is_valid quality 质量")
@@ -62,13 +63,16 @@ def is_partial(name: str, value: Any) -> bool:
 
 def is_learnt(message: Mapping[str, Any]) -> bool:
     """Return whether a message is to be learnt. Raises `RowSkipped` where a mark of it is not understood."""
-    learnt = True
-    for name, value in _marks_of(message):
-        says = says_learn(name, value)
-        if says is None:
-            raise RowSkipped(Remark.of("unknown_mark", field=name, value=str(value)[:20]))
-        learnt &= says
-    return learnt
+    said = [learns(name, value) for name, value in _marks_of(message)]
+    return all(said)
+
+
+def learns(name: str, value: Any) -> bool:
+    """Return what a mark of a message says. Raises `RowSkipped` where it is not understood."""
+    says = says_learn(name, value)
+    if says is None:
+        raise RowSkipped(Remark.of("unknown_mark", field=name, value=str(value)[:20]))
+    return says
 
 
 def about_weights(messages: Any) -> tuple[Remark, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from studio.engine.data.formats.base import Columns, Example, Field, Format
 from studio.engine.data.formats.companions import COMPANIONS
-from studio.engine.data.formats.messages import whole_conversation
+from studio.engine.data.formats.messages import MASK, whole_conversation
 from studio.i18n import gettext_noop
 
 
@@ -22,7 +22,7 @@ FORMAT = Format(
     explanation=gettext_noop('Conversations: a list of {"from", "value"}, from human and gpt. Every answer is learnt.'),
     order=20,
     fields=(Field("conversations", ("conversation",), points=4),),
-    companions=COMPANIONS,
+    companions=(*COMPANIONS, MASK),
     read=read,
     shape="dialogue",
 )
