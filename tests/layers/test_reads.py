@@ -45,7 +45,7 @@ DIRECT: dict[str, tuple[int, str]] = {
     "engine/export/gguf/convert.py": (1, CHECKED),
     "engine/export/gguf/layout.py": (1, CHECKED),
     "engine/export/gguf/vocabulary.py": (1, CHECKED),
-    "engine/export/gguf/written.py": (1, OWN),
+    "engine/export/gguf/written.py": (2, OWN),
     "engine/export/stored.py": (1, CHECKED),
     "engine/export/targets/bundle.py": (1, SHIPPED),
     "engine/export/verify.py": (1, CHECKED),
