@@ -64,8 +64,7 @@ def outlooks(models: Iterable[Found], tell: Callable[[str, Outlook], None], prog
     try:
         for number, model in enumerate(found):
             child = child or Child(_work)
-            stored = model.bytes if model.parameters else None  # otherwise they are those of all files
-            job = {"id": model.id, "dtype": model.dtype, "bytes": stored}
+            job = {"id": model.id, "dtype": model.dtype, "bytes": model.bytes}
             report = partial(_report, progress, number, len(found))
             try:
                 tell(model.id, Outlook(**child.ask(job, report, _SECONDS)))
