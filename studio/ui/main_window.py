@@ -142,6 +142,7 @@ class MainWindow(QMainWindow):
             event.ignore()
             return
         remember_place(self, self.context.settings)
+        self.setup.keep_draft()  # what was typed a moment ago, too
         self.context.settings.save()
         event.accept()
 

@@ -49,7 +49,7 @@ def launch(qtbot: QtBot, settings: Settings) -> MainWindow:
         window.show()
     qtbot.wait(app.AFTER_FIRST_PAINT)  # as long as `main` waits, in which the page has settled
     app.fill(window)
-    qtbot.waitUntil(lambda: set(window.pages) == set(PAGES) and answered(window))
+    qtbot.waitUntil(lambda: set(window.pages) == set(PAGES) and answered(window), timeout=60_000)
     return window
 
 
@@ -89,3 +89,14 @@ def test_a_window_that_is_closed_before_it_was_filled_keeps_the_draft(
     qtbot.waitUntil(lambda: answered(window))
     leave(qtbot, window)
     assert settings.draft == left
+
+
+@pytest.mark.usefixtures("dressed", "engine")
+def test_what_was_typed_right_before_closing_is_kept(tmp_path: Path, qtbot: QtBot) -> None:
+    settings = Settings(tmp_path / "settings.ini")
+    window = launch(qtbot, settings)
+    row = window.setup.method.form.rows["rank"]
+    row.editor.set_value(64)
+    window.close()
+    assert Settings(tmp_path / "settings.ini").draft["method"]["rank"] == 64
+    assert window.context.join(5)

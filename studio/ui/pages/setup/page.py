@@ -92,6 +92,11 @@ class SetupPage(Page):
         for name, form in self.training.sections.items():
             form.set_values(tables.get(name, {}))
 
+    def keep_draft(self) -> None:
+        """Keep the configuration as it stands for the next session, unless the page was never filled."""
+        if self._filled:
+            self._context.settings.draft = self.tables()
+
     def replace(self, tables: Mapping[str, Any], words: str) -> None:
         """Show a configuration in place of the present one, which `undo` brings back; `words` name the change."""
         self.undo.push(ReplaceTables(self.set_tables, self.tables(), tables, words))
@@ -274,8 +279,7 @@ class SetupPage(Page):
         self._soon.start(0)
 
     def _settle(self) -> None:
-        if self._filled:
-            self._context.settings.draft = self.tables()
+        self.keep_draft()
         self.outline.refresh()
         self._share_mnemonics()
         self.training.judge_rate(self.method.method)
