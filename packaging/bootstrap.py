@@ -24,6 +24,8 @@ from programs import SetupError, call, say, script
 from system_packages import TEST_PROGRAMS, ensure_system_packages, missing_libraries
 from torch_plan import Plan, choose_torch
 
+from studio.i18n import set_language, terminal_language, tr
+
 OLDEST_PYTHON = (3, 11)
 PICTURE = "self-test.png"
 
@@ -39,6 +41,9 @@ CHECKS = (
 
 
 def main(arguments: list[str] | None = None) -> int:
+    set_language(terminal_language())
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character gets an escape
     options = build_parser().parse_args(arguments)
     try:
         require_python(sys.version_info[:2])
@@ -53,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(str(error))
         return 1
     except KeyboardInterrupt:
-        say("Interrupted; the same command goes on from here.")
+        say(tr("Interrupted; the same command goes on from here."))
         return 1
 
 
@@ -112,8 +117,8 @@ def ask_for_network(failure: str) -> bool:
     if not sys.stdin.isatty():
         return False
     say(failure)
-    index = input("Address of a mirror of the Python package index (Enter: none): ").strip()
-    proxy = input("Address of this network's proxy (Enter: none): ").strip()
+    index = input(tr("Address of a mirror of the Python package index (Enter: none): ")).strip()
+    proxy = input(tr("Address of this network's proxy (Enter: none): ")).strip()
     use_network(index, proxy)
     return bool(index or proxy)
 
@@ -135,7 +140,8 @@ def open_window(python: Path) -> int:
     """Open the window; return its exit status."""
     if not has_display(sys.platform, dict(os.environ)):
         program = script(environment.VENV, "finetune-studio")
-        raise SetupError(f"There is no display here to open a window on; train with: {program} train CONFIG.toml")
+        words = tr("There is no display here to open a window on; train with: {program} train CONFIG.toml")
+        raise SetupError(words.format(program=program))
     problem = ensure_system_packages({})
     if problem and missing_libraries():  # without one of them Qt aborts; without a font some words are boxes
         raise SetupError(problem)
@@ -169,7 +175,8 @@ def gather(out: Path, plan: Plan) -> int:
     began = time.monotonic()
     folder = out.with_suffix("") if out.suffix in bundle.ARCHIVES else out
     if out.exists() or folder.exists():
-        raise SetupError(f"There is something at {out if out.exists() else folder} already; name a new place.")
+        words = tr("There is something at {path} already; name a new place.")
+        raise SetupError(words.format(path=out if out.exists() else folder))
     say("\n".join(plan.words))
     folder.mkdir(parents=True)
     try:
@@ -181,17 +188,22 @@ def gather(out: Path, plan: Plan) -> int:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    words = tr("{path}: {wheels} wheels, {size} GB, for {computer}; {seconds} s.")
+    seconds = f"{time.monotonic() - began:.0f}"
     say(
-        f"{out}: {len(made.wheels)} wheels, {size / 1e9:.2f} GB, for {made.computer}; {time.monotonic() - began:.0f} s."
+        words.format(
+            path=out, wheels=len(made.wheels), size=f"{size / 1e9:.2f}", computer=made.computer, seconds=seconds
+        )
     )
-    say("On the other computer: python3 packaging/bootstrap.py run")
+    say(tr("On the other computer: {command}").format(command="python3 packaging/bootstrap.py run"))
     return 0
 
 
 def require_python(version: tuple[int, ...]) -> None:
     if tuple(version) < OLDEST_PYTHON:
         oldest, found = (".".join(map(str, numbers)) for numbers in (OLDEST_PYTHON, version))
-        raise SetupError(f"Finetune Studio needs Python {oldest} or later, and this is {found}; install a later one.")
+        words = tr("Finetune Studio needs Python {oldest} or later, and this is {found}; install a later one.")
+        raise SetupError(words.format(oldest=oldest, found=found))
 
 
 def has_display(platform: str, variables: dict[str, str]) -> bool:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from programs import ROOT, SetupError, say
 
+from studio.i18n import tr
+
 WHEELS = "wheels"
 FILE = "bundle.json"
 # What a bundle or an installer has of the project. Tests and pictures stay behind.
@@ -56,7 +58,8 @@ class Bundle:
 
     @property
     def computer(self) -> str:
-        return f"Python {self.python} on {self.system} {self.processor}"
+        words = tr("Python {version} on {system} {processor}")
+        return words.format(version=self.python, system=self.system, processor=self.processor)
 
 
 def found(root: Path = ROOT) -> Bundle | None:
@@ -81,12 +84,15 @@ def check(bundle: Bundle, root: Path = ROOT) -> None:
     """
     here = Bundle()
     if here.computer != bundle.computer:
-        raise SetupError(f"This bundle was made for {bundle.computer}, and this is {here.computer}; make another one.")
-    say(f"Checking the {len(bundle.wheels)} wheels of the bundle, {size(root) / 1e9:.2f} GB")
+        words = tr("This bundle was made for {wanted}, and this is {found}; make another one.")
+        raise SetupError(words.format(wanted=bundle.computer, found=here.computer))
+    words = tr("Checking the {count} wheels of the bundle, {size} GB")
+    say(words.format(count=len(bundle.wheels), size=f"{size(root) / 1e9:.2f}"))
     there = sums(root / WHEELS)
     wrong = sorted(name for name in {*there, *bundle.wheels} if there.get(name) != bundle.wheels.get(name))
     if wrong:
-        raise SetupError(f"The bundle is damaged, copy it again: {', '.join(wrong)}.")
+        words = tr("The bundle is damaged, copy it again: {files}.")
+        raise SetupError(words.format(files=tr(", ").join(wrong)))
 
 
 def size(root: Path = ROOT) -> int:

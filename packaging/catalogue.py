@@ -30,9 +30,9 @@ NAMED = ("title", "help")  # of `option`, where they are given by name
 
 
 def extracted(root: Path = ROOT) -> Catalog:
-    """Return every marked text below `root`, of the package and of the window that installs it, with their files."""
+    """Return every marked text below `root`, of the package and of what installs it, with their files."""
     template = Catalog(project="Finetune Studio", charset="utf-8")
-    for file in (*sorted((root / "studio").rglob("*.py")), *(root / "packaging").glob("setup_window.py")):
+    for file in (*sorted((root / "studio").rglob("*.py")), *sorted((root / "packaging").glob("*.py"))):
         place = file.relative_to(root).as_posix()
         for text in marked(ast.parse(file.read_text(encoding="utf-8"))):
             message = template.add(text)

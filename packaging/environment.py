@@ -18,12 +18,14 @@ from programs import ROOT, SetupError, call, say, script
 from system_packages import advice, apt_install
 from torch_plan import CONSTRAINTS, LOCKED, Plan, torch_version
 
+from studio.i18n import gettext_noop, sentences, tr
+
 # An installer whose program lies where the user may not write names another folder.
 VENV = Path(os.environ.get("FINETUNE_STUDIO_ENVIRONMENT") or ROOT / ".venv")
 STAMP = VENV / "installed.json"
 LOCKED_CUDA = "cu130"  # the build of torch whose libraries are in `LOCKED`, for it is the one that PyPI has
 RAW_PROGRESS = (24, 1)  # the first pip that tells how much of a file has come, a line each
-NETWORK = (
+NETWORK = gettext_noop(
     "Where this network needs a mirror or a proxy, name it with --index-url URL or --proxy URL. "
     "The same command goes on from here."
 )
@@ -31,7 +33,10 @@ Fetch = Callable[..., int]  # pip's arguments -> its exit status
 
 
 class DownloadError(SetupError):
-    """pip failed: a mirror or a proxy may help."""
+    """pip failed: a mirror or a proxy may help, which is said after `sentence`."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentences((sentence, tr(NETWORK))))
 
 
 def ensure_environment(extras: tuple[str, ...], plan: Plan) -> Path:
@@ -66,11 +71,12 @@ def create_environment() -> None:
     if importlib.util.find_spec("ensurepip") is None:  # Debian and Ubuntu keep it in a package of its own
         package = f"python3.{sys.version_info[1]}-venv"
         if not apt_install([package]):
-            raise SetupError(f"Python's venv module is missing; {advice([package])}.")
-    say(f"Making the environment {VENV}")
+            raise SetupError(tr("Python's venv module is missing; {advice}.").format(advice=advice([package])))
+    say(tr("Making the environment {folder}").format(folder=VENV))
     VENV.mkdir(parents=True, exist_ok=True)
     if call([sys.executable, "-m", "venv", "--clear", str(VENV)], aloud=str(VENV.parent)) != 0:
-        raise SetupError(f"The environment {VENV} could not be made; the lines above say why.")
+        words = tr("The environment {folder} could not be made; the lines above say why.")
+        raise SetupError(words.format(folder=VENV))
 
 
 def install(python: Path, extras: tuple[str, ...], plan: Plan) -> None:
@@ -89,9 +95,9 @@ def install(python: Path, extras: tuple[str, ...], plan: Plan) -> None:
     project = ["--no-deps", "--no-index", "--no-build-isolation", "--editable", str(ROOT)]
     locked = ["run", *install_torch(fetch, plan), *extras]
     if fetch(*by_sums(locked)) != 0:
-        raise DownloadError(f"The installation failed, the lines above say why. {NETWORK}")
+        raise DownloadError(tr("The installation failed, the lines above say why."))
     if fetch(*project) != 0:
-        raise SetupError("The program itself could not be installed; the lines above say why.")
+        raise SetupError(tr("The program itself could not be installed; the lines above say why."))
 
 
 def download(folder: Path, plan: Plan) -> None:
@@ -110,7 +116,7 @@ def download(folder: Path, plan: Plan) -> None:
     everything = folder.with_name("requirements.txt")
     everything.write_text(text, encoding="utf-8")
     if fetch("--require-hashes", "--no-deps", "--requirement", str(everything)) != 0:
-        raise DownloadError(f"The bundle is not complete, the lines above say why. {NETWORK}")
+        raise DownloadError(tr("The bundle is not complete, the lines above say why."))
     everything.unlink()
 
 
@@ -139,17 +145,25 @@ def install_torch(fetch: Fetch, plan: Plan) -> list[str]:
         if tag == LOCKED_CUDA:
             return ["cuda"]
         if tag.startswith("cu") and fetch(*libraries) != 0:
-            raise DownloadError(f"The libraries of the {plan.build.name} build of torch did not come. {NETWORK}")
+            words = tr("The libraries of the {build} build of torch did not come.")
+            raise DownloadError(words.format(build=plan.build.name))
         return []
-    failure = f"torch {number}+{tag} was not to be had from {plan.index}/{tag}"
-    remedy = f"name a mirror with --torch-index URL or {torch_build.INDEX_VARIABLE}"
+    names = {"build": f"{number}+{tag}", "index": f"{plan.index}/{tag}", "variable": torch_build.INDEX_VARIABLE}
     default = torch_build.CUDA[0]
     if sys.platform.startswith("linux") and tag in ("cpu", default.tag) and bundle.found() is None:
         # On Linux pip's own index has the newest CUDA build, which serves these two as well.
         size = default.download["linux"] / 1e9
-        say(f"{failure}; pip's own index is asked instead, for its build of about {size:.1f} GB. Or {remedy}.")
+        words = tr(
+            "torch {build} was not to be had from {index}; pip's own index is asked instead, for its build of about "
+            "{size} GB. Or name a mirror with --torch-index URL or {variable}."
+        )
+        say(words.format(**names, size=f"{size:.1f}"))
         return ["cuda"]
-    raise DownloadError(f"{failure}; {remedy}, or take the small build with --cpu. {NETWORK}")
+    words = tr(
+        "torch {build} was not to be had from {index}; name a mirror with --torch-index URL or {variable}, or take the "
+        "small build with --cpu."
+    )
+    raise DownloadError(words.format(**names))
 
 
 def pip(python: Path, command: str, *arguments: str) -> int:

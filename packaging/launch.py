@@ -41,7 +41,7 @@ def at_a_terminal(arguments: list[str]) -> bool:
     """Return whether somebody reads what is printed, or nobody could see a window."""
     from bootstrap import has_display
 
-    commands = bool(arguments) and not Path(arguments[0]).exists()
+    commands = bool(arguments) and arguments[0] != "--new-window" and not Path(arguments[0]).exists()
     terminal = sys.stderr is not None and sys.stderr.isatty()
     return terminal or commands or not has_display(sys.platform, dict(os.environ))
 

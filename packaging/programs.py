@@ -11,6 +11,9 @@ import threading
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from studio.i18n import tr  # the program's own words; the standard library is enough
+
 ROOT = Path(__file__).resolve().parents[1]
 PATIENCE = 2.5  # seconds without a word before the progress is told
 PROGRESS = re.compile(r"Progress (\d+) of (\d+)")  # what pip writes with --progress-bar raw
@@ -62,11 +65,14 @@ def _call_aloud(command: list[str], environment: dict[str, str] | None, folder: 
                 line = lines.get(timeout=max(0.0, said + PATIENCE - time.monotonic()))
             except queue.Empty:
                 taken = max(0, free - shutil.disk_usage(folder).free) / 1e9
-                line = f"  … {time.monotonic() - began:.0f} s{received}, {taken:.2f} GB of disk taken"
+                words = tr("{seconds} s{received}, {taken} GB of disk taken")
+                seconds = f"{time.monotonic() - began:.0f}"
+                line = "  … " + words.format(seconds=seconds, received=received, taken=f"{taken:.2f}")
             if line is None:
                 break
             if found := PROGRESS.fullmatch(line):
-                received = f", {int(found[1]) / 1e6:.1f} of {int(found[2]) / 1e6:.1f} MB received"
+                got, whole = (f"{int(count) / 1e6:.1f}" for count in found.groups())
+                received = tr(", {got} of {whole} MB received").format(got=got, whole=whole)
                 continue
             if not line.startswith("  …"):
                 received = ""

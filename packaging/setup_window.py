@@ -5,7 +5,6 @@ It is made of tkinter, because Qt is among what is installed.
 
 from __future__ import annotations
 
-import locale
 import os
 import queue
 import signal
@@ -13,15 +12,13 @@ import subprocess
 import sys
 import threading
 import tkinter as tk
-from pathlib import Path
 from tkinter import scrolledtext, ttk
 
 from programs import ROOT
 
-sys.path.insert(0, str(ROOT))
-from studio.i18n import set_language, tr  # the program's own words; the standard library is enough
+from studio.i18n import set_language, terminal_language, tr
 
-BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
+BOOTSTRAP = ROOT / "packaging" / "bootstrap.py"
 POLL_MILLISECONDS = 100
 PAD = 12
 SIZE = (680, 560)
@@ -30,7 +27,7 @@ GROUND, SURFACE, INK, ACCENT = "#f2f4f8", "#ffffff", "#14171f", "#2456d3"
 
 def main() -> int:
     """Show the window until the installation is done or given up; return 0 where the program can start."""
-    set_language("zh_CN" if (locale.getlocale()[0] or os.environ.get("LANG", "")).startswith("zh") else "en")
+    set_language(terminal_language())
     window = SetupWindow()
     window.mainloop()
     return window.status

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 
 from programs import call, say
 
+from studio.i18n import gettext_noop, tr
+
 # What Qt's wheels take from the system on Linux: the library's file name, and its package in Debian and Ubuntu.
 QT_LIBRARIES = {
     "libEGL.so.1": "libegl1",
@@ -34,7 +36,10 @@ QT_LIBRARIES = {
     "libxcb-xkb.so.1": "libxcb-xkb1",
 }
 # The languages that the window speaks: what fontconfig calls each, and a package with a font that can write it.
-FONTS = {"English": ("en", "fonts-dejavu-core"), "Chinese": ("zh-cn", "fonts-noto-cjk")}
+FONTS = {
+    gettext_noop("a font for English"): ("en", "fonts-dejavu-core"),
+    gettext_noop("a font for Chinese"): ("zh-cn", "fonts-noto-cjk"),
+}
 # Programs that only the tests use: a screen that exists in memory alone.
 TEST_PROGRAMS = {"Xvfb": "xvfb"}
 
@@ -52,7 +57,8 @@ def ensure_system_packages(programs: Mapping[str, str]) -> str:
     packages = list(missing.values())
     if not packages or apt_install(packages):
         return ""
-    return f"This system lacks {', '.join(missing)}; {advice(packages)}."
+    words = tr("This system lacks {missing}; {advice}.")
+    return words.format(missing=tr(", ").join(missing), advice=advice(packages))
 
 
 def missing_libraries() -> dict[str, str]:
@@ -62,7 +68,7 @@ def missing_libraries() -> dict[str, str]:
 
 def missing_fonts() -> dict[str, str]:
     """Return the languages that no installed font can write, in words, each with the package of a font that can."""
-    return {f"a font for {name}": package for name, (language, package) in FONTS.items() if not has_font(language)}
+    return {tr(name): package for name, (language, package) in FONTS.items() if not has_font(language)}
 
 
 def loads(library: str) -> bool:
@@ -92,7 +98,7 @@ def apt_install(packages: list[str]) -> bool:
     """Install system packages; return False where this user or system cannot, or it failed."""
     if shutil.which("apt-get") is None or not hasattr(os, "geteuid") or os.geteuid() != 0:
         return False
-    say(f"Installing system packages: {' '.join(packages)}")
+    say(tr("Installing system packages: {packages}").format(packages=" ".join(packages)))
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     call(["apt-get", "update", "-q"], environment)  # an old list of packages may serve, should this fail
     return call(["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages], environment) == 0
@@ -101,5 +107,6 @@ def apt_install(packages: list[str]) -> bool:
 def advice(packages: list[str]) -> str:
     """Say how a person installs system packages here."""
     if shutil.which("apt-get") is None:
-        return f"install what your system calls {', '.join(packages)}"
-    return f"install it with: {shlex.join(['sudo', 'apt-get', 'install', *packages])}"
+        return tr("install what your system calls {packages}").format(packages=tr(", ").join(packages))
+    command = shlex.join(["sudo", "apt-get", "install", *packages])
+    return tr("install it with: {command}").format(command=command)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from programs import ROOT, SetupError
+
+from studio.i18n import tr
 
 if TYPE_CHECKING:
     from studio.cards import Machine
@@ -47,23 +48,23 @@ def choose_torch(cpu: bool, cuda: str | None, index: str | None, bundled: str | 
         index: where builds of torch are; the user's mirror or PyTorch's own index where it is not given.
         bundled: the tag of the build that an offline bundle holds.
     """
-    sys.path.insert(0, str(ROOT))  # the table is the program's own; it needs the standard library alone
     from studio import cards, torch_build
 
     machine = cards.look()
     if machine.system == "darwin" and machine.processor != "arm64":
-        raise SetupError("torch has no build for Macs with an Intel processor any more; take another computer.")
+        raise SetupError(tr("torch has no build for Macs with an Intel processor any more; take another computer."))
     if bundled is not None:
-        choice = torch_build.Choice(torch_build.Build(bundled, 0), "this offline bundle holds it")
-        return Plan(choice.build, "", (f"The {choice.build.name} build of torch is taken: {choice.reason}.",))
+        choice = torch_build.Choice(torch_build.Build(bundled, 0), tr("this offline bundle holds it"))
+        return Plan(choice.build, "", (_taken(choice),))
     if cpu:
-        choice = torch_build.Choice(torch_build.cpu_build(machine.system), "it was asked for")
+        choice = torch_build.Choice(torch_build.cpu_build(machine.system), tr("it was asked for"))
     elif cuda is not None:
         build = torch_build.cuda_build(cuda, machine.system)
         if build is None:
-            known = ", ".join(torch_build.Build(row.tag, 0).name for row in torch_build.CUDA)
-            raise SetupError(f"There is no build of torch for CUDA {cuda} on this system; there are: {known}.")
-        choice = torch_build.Choice(build, "it was asked for")
+            known = tr(", ").join(torch_build.Build(row.tag, 0).name for row in torch_build.CUDA)
+            words = tr("There is no build of torch for CUDA {version} on this system; there are: {known}.")
+            raise SetupError(words.format(version=cuda, known=known))
+        choice = torch_build.Choice(build, tr("it was asked for"))
     else:
         choice = torch_build.choose(machine)
     source = (index or torch_build.torch_index()).rstrip("/")
@@ -73,20 +74,33 @@ def choose_torch(cpu: bool, cuda: str | None, index: str | None, bundled: str | 
 
 def plan_words(machine: Machine, choice: Choice, index: str) -> Iterator[str]:
     """Yield what a person should know before the download begins."""
-    found = ", ".join(f"{card.name} ({card.capability or card.maker})" for card in machine.cards) or "none"
-    driver = f"; NVIDIA driver {machine.driver}" if machine.driver else ""
-    yield f"Graphics cards: {found}{driver}."
+    found = tr(", ").join(f"{card.name} ({card.capability or card.maker})" for card in machine.cards) or tr("none")
+    if machine.driver:
+        words = tr("Graphics cards: {cards}; NVIDIA driver {driver}.")
+        yield words.format(cards=found, driver=machine.driver)
+    else:
+        yield tr("Graphics cards: {cards}.").format(cards=found)
     build = choice.build
-    yield f"The {build.name} build of torch {torch_version()} is taken: {choice.reason}."
-    yield from (f"Not used: {card.name}: {reason}." for card, reason in choice.unused if reason != choice.reason)
-    yield f"It comes from {f'{index}/{build.tag}' if build.tag else 'the package index of pip'}."
+    yield _taken(choice)
+    for card, reason in choice.unused:
+        if reason != choice.reason:
+            yield tr("Not used: {card}: {reason}.").format(card=card.name, reason=reason)
+    source = f"{index}/{build.tag}" if build.tag else tr("the package index of pip")
+    yield tr("It comes from {source}.").format(source=source)
     other = other_download(machine.system, ("run", "gpu") if build.tag.startswith("cu") else ("run",))
     torch, rest, disk = (f"{size / 1e9:.2g} GB" for size in (build.download, other, ON_DISK * (build.download + other)))
-    yield f"Download: about {torch} for torch and {rest} for everything else; installed it takes about {disk}."
+    words = tr("Download: about {torch} for torch and {rest} for everything else; installed it takes about {disk}.")
+    yield words.format(torch=torch, rest=rest, disk=disk)
     starter, unpacked = (f"{size / 1e9:.1f} GB" for size in (STARTER_DOWNLOAD, STARTER_DISK))
-    yield f"The starter model comes after that: {starter}, on the disk at most {unpacked}."
+    words = tr("The starter model comes after that: {download}, on the disk at most {unpacked}.")
+    yield words.format(download=starter, unpacked=unpacked)
     if choice.build.download > 1e9:
-        yield "The option --cpu takes the CPU build instead, which is 0.2 GB and trains on the processor."
+        yield tr("The option --cpu takes the CPU build instead, which is 0.2 GB and trains on the processor.")
+
+
+def _taken(choice: Choice) -> str:
+    words = tr("The {build} build of torch {version} is taken: {reason}.")
+    return words.format(build=choice.build.name, version=torch_version(), reason=choice.reason)
 
 
 def other_download(system: str, files: Iterable[str]) -> int:

@@ -6,7 +6,6 @@ Exit status: 0 done; 1 the run or check failed, with one sentence on stderr; 2 w
 from __future__ import annotations
 
 import argparse
-import locale
 import logging
 import os
 import sys
@@ -35,7 +34,7 @@ from studio.commands import (
 from studio.commands.arguments import translate_argparse
 from studio.commands.console import Console
 from studio.errors import ConfigError, StudioError
-from studio.i18n import set_language, tr
+from studio.i18n import set_language, terminal_language, tr
 from studio.logs import log_to_file
 
 DONE, FAILED, WRONG = 0, 1, 2
@@ -45,7 +44,7 @@ log = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; argparse exits with 2 on wrong arguments."""
-    set_language(_language())
+    set_language(terminal_language())
     translate_argparse()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -129,10 +128,3 @@ def _is_file_to_open(arguments: Sequence[str], commands: Container[str]) -> bool
         return False
     [given] = arguments
     return given not in commands and ("." in given or Path(given).name != given or os.path.lexists(given))
-
-
-def _language() -> str:
-    """The terminal's language, where there is a catalogue for it."""
-    variables = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    chosen = next(filter(None, variables), None) or locale.getlocale()[0] or ""  # Windows sets no variable
-    return "zh_CN" if chosen.startswith(("zh", "Chinese")) else "en"

@@ -8,6 +8,8 @@ for the catalogue and returns it unchanged, to be passed through `tr` where it i
 from __future__ import annotations
 
 import gettext
+import locale
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -64,6 +66,13 @@ def set_language(language: str) -> None:
     global _translations, _language
     _language = language
     _translations = gettext.translation("studio", localedir=str(resource("i18n")), languages=[language], fallback=True)
+
+
+def terminal_language() -> str:
+    """Return the language of the terminal or, without one, of the desktop, where there is a catalogue for it."""
+    variables = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    chosen = next(filter(None, variables), None) or locale.getlocale()[0] or ""  # Windows sets no variable
+    return "zh_CN" if chosen.startswith(("zh", "Chinese")) else "en"
 
 
 def language() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,6 +36,7 @@ def bootstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(SCRIPT.parent)  # where Python finds the modules beside a script
     spec.loader.exec_module(module)
     monkeypatch.delenv(INDEX_VARIABLE, raising=False)
+    monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setattr(cards, "look", lambda: WITHOUT_CARD)
     monkeypatch.setattr(module.environment, "VENV", tmp_path / ".venv")
     monkeypatch.setattr(module.environment, "STAMP", tmp_path / ".venv" / "installed.json")
@@ -450,6 +452,21 @@ def test_a_dry_run_says_the_choice_and_does_nothing(
     assert bootstrap.main(["run", "--dry-run"]) == 0
     assert "The CPU build of torch 2.13.0 is taken" in capsys.readouterr().out
     assert programs.commands == []
+
+
+def test_the_set_up_speaks_the_language_of_the_computer(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was said in English in the window of the first start: the plan, and why the installation failed."""
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    monkeypatch.setattr(cards, "look", lambda: WITH_CARD)
+    stand_in(bootstrap, monkeypatch, Programs(bootstrap.environment.VENV, failing=("--require-hashes",)))
+    assert bootstrap.main(["install"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 5
+    assert [line for line in lines if not re.search("[\u4e00-\u9fff]", line)] == []
+    assert lines[-1].startswith("安装失败")
+    assert "--proxy URL" in lines[-1]
 
 
 def test_a_card_that_stays_unused_is_named_before(bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,8 +142,11 @@ def launched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace
     return seen
 
 
-def test_a_start_from_the_desktop_shows_the_window_that_installs(launched: SimpleNamespace) -> None:
-    assert launched.main([]) == 0
+@pytest.mark.parametrize("arguments", [[], ["--new-window"]])
+def test_a_start_from_the_desktop_shows_the_window_that_installs(
+    launched: SimpleNamespace, arguments: list[str]
+) -> None:
+    assert launched.main(arguments) == 0
     assert launched.windows == 1
     assert [Path(command[0]).stem for command in launched.commands] == ["finetune-studio"]
 
