@@ -26,6 +26,8 @@ from studio.runs.read import StoredState, read_stored
 Status = Literal["created", "running", "paused", "stopped", "finished", "failed", "interrupted"]
 UNDER_WAY = ("created", "running", "paused")
 FORMAT_VERSION = 1
+RESTART_SECONDS = 900.0
+"""In which `torchrun` ends all processes of a run, starts them again, and they write something."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,11 @@ class RunFolder:
 
     @property
     def comes_again(self) -> bool:
-        """Whether `torchrun` trains this run, and starts it again where it fails."""
+        """Whether `torchrun` trains this run, and starts it again where it fails; elsewhere, for a while at most."""
         holder = read_lock(self.path)
-        return holder is not None and holder.comes_again
+        if holder is None or not holder.comes_again:
+            return False
+        return holder.presence != "elsewhere" or time.time() - self.written < RESTART_SECONDS
 
     @property
     def computer(self) -> str:

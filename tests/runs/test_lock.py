@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from studio.errors import RunFolderError
 from studio.runner.record import RunRecord
 from studio.runs import RunFolder, create_run, holder_of, read_lock, release_lock, take_lock
+from studio.runs.folder import RESTART_SECONDS
 
 ME = os.getpid()
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files or signals")
@@ -90,6 +92,10 @@ def test_a_run_that_torchrun_may_start_again_on_another_computer_has_not_failed(
     assert RunRecord.of_folder(folder).state.status == "running"
     assert folder.computer == "another"
     assert folder.written == folder.state.stat().st_mtime
+    long_ago = time.time() - RESTART_SECONDS - 60
+    os.utime(folder.state, (long_ago, long_ago))
+    assert folder.read_state()["status"] == "failed"  # nobody has started it again
+    assert folder.held
     (folder.path / "lock").unlink()
     assert folder.read_state()["status"] == "failed"
     assert not folder.computer
