@@ -4,10 +4,10 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from PySide6.QtCore import SIGNAL, Qt
+from PySide6.QtCore import SIGNAL, QEvent, QObject, Qt
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import (
     QAbstractButton,
@@ -78,6 +78,23 @@ def answer(qtbot: QtBot, box: QMessageBox, words: str) -> None:
 def training(ready: MainWindow) -> MainWindow:
     ready.start()
     return ready
+
+
+def test_the_pages_are_made_without_a_window_of_their_own_flashing_up(window: MainWindow, qtbot: QtBot) -> None:
+    class Windows(QObject):
+        shown: ClassVar[list[str]] = []
+
+        def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+            if event.type() == QEvent.Type.Show and isinstance(watched, QWidget) and watched.isWindow():
+                self.shown.append(type(watched).__name__)
+            return False
+
+    application, windows = theme.application(), Windows()
+    application.installEventFilter(windows)
+    window.prepare_pages()
+    qtbot.waitUntil(lambda: set(window.pages) == set(PAGES))
+    application.removeEventFilter(windows)
+    assert windows.shown == []
 
 
 def test_every_command_is_in_a_menu_and_no_shortcut_is_given_twice(window: MainWindow) -> None:

@@ -421,7 +421,8 @@ class RunsPage(Page):
         )
         self.show_all = push_button(tr("Show all runs"), "plain", tooltip=tr("Clear the filter"))
         self.unmatched.add(self.show_all)
-        self._matches = QStackedLayout()
+        matches = QWidget()
+        self._matches = QStackedLayout(matches)  # without a parent it would show its first widget as a window
         self._matches.addWidget(halves)
         self._matches.addWidget(self.unmatched)
         listing = QWidget()
@@ -430,7 +431,7 @@ class RunsPage(Page):
             self._waiting,
             self.problem,
             self.progress,
-            (self._matches, 1),
+            (matches, 1),
             spacing=1.5,
             margins=(3, 2.5, 3, 2),
             parent=listing,
