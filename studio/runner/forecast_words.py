@@ -83,11 +83,11 @@ def validation_text(found: Forecast) -> str:
     share = share_text(plan.share, 1.0)
     held_out = f"{found.held_out:,}"
     if plan.rows == found.held_out:
-        words = tr("{held_out} rows are held out; they are measured {passes} times, in about {share} of the run.")
+        words = tr("Held-out rows: {held_out}. Validations: {passes}, in about {share} of the run.")
     else:
         words = tr(
-            "{held_out} rows are held out; a sample of {rows}, always the same, is measured {passes} times, in about "
-            "{share} of the run."
+            "Held-out rows: {held_out}. Validations: {passes}, each on the same sample of {rows}, in about {share} of "
+            "the run."
         )
     return words.format(held_out=held_out, rows=f"{plan.rows:,}", passes=plan.passes, share=share)
 

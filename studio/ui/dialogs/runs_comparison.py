@@ -18,6 +18,7 @@ from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.guide import offer_guide
 from studio.ui.job import Job
+from studio.ui.models.setting_changes import setting_title
 from studio.ui.override import override
 from studio.ui.place import resize_dialog
 from studio.ui.plots import csv_export
@@ -115,8 +116,9 @@ class RunsComparison(QDialog):
         self._records = records
         self._lay_out()
         self.toolbar.setEnabled(True)
+        settings = [[setting_title(key), *values] for key, *values in setting_rows(compared)]
         names = [tr("Name"), *(run.name for run in compared.runs)]
-        self._cells = [names, *figure_rows(compared), *setting_rows(compared)]
+        self._cells = [names, *figure_rows(compared), *settings]
         for cells in self._cells:
             items = [QStandardItem(in_line(cell)) for cell in cells]
             for item in items:

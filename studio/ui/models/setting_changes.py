@@ -59,6 +59,16 @@ def changes(before: Tables, after: Tables) -> list[Change]:
     return [change for section in SECTIONS for change in _changes_in(section, before, after)]
 
 
+def setting_title(key: str) -> str:
+    """Return a setting, given by its dotted key, as the Setup page calls it; one without a title there as it is."""
+    section, _, name = key.partition(".")
+    title, cls = SECTIONS.get(section, ("", None))
+    sections = [METHODS.get(method).config for method in METHODS.names()] if section == "method" else [cls] if cls else []
+    found = (spec.title for one in sections for spec in options(one) if spec.key == name)
+    words = title if key == "method.name" else next(found, "")
+    return f"{tr(title)}  ·  {tr(words)}" if words else key
+
+
 def _changes_in(section: str, before: Tables, after: Tables) -> Iterator[Change]:
     title, old, new = tr(SECTIONS[section][0]), before.get(section, {}), after.get(section, {})
     if section == "data":

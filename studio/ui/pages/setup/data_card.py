@@ -220,7 +220,8 @@ class DataCard(SectionCard):
         kinds = tr("Datasets ({patterns})").format(
             patterns="*.json *.jsonl *.csv *.tsv *.parquet *.yml *.yaml *.txt *.md"
         )
-        start = str(Path(self.sources[-1].path).parent) if self.sources else str(Path.home())
+        own = [folder for source in self.sources if (folder := Path(source.path).parent) != resource("samples")]
+        start = str(own[-1] if own else Path.home())
         paths, _ = QFileDialog.getOpenFileNames(self, tr("Add dataset files"), start, f"{kinds};;{tr('All files')} (*)")
         self.add_files(paths)
 

@@ -40,7 +40,7 @@ class RunOutlook(QFrame):
         self.figures["time"].set(*_time(found, speed))
         plan = found.validation
         if plan.passes:
-            measured = tr("{passes} times {rows} of {held_out} rows").format(
+            measured = tr("{passes} × {rows} of {held_out} rows").format(
                 passes=plan.passes, rows=f"{plan.rows:,}", held_out=f"{found.held_out:,}"
             )
             self.figures["validation"].set(share_text(plan.share, 1.0), measured)

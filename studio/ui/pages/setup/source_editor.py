@@ -211,7 +211,7 @@ class SourceEditor(QFrame):
         self._role.setToolTip(tr(spec.help))
         self._role.set_value(str(self._given.get("role", "domain")))
         self._role.changed.connect(self.changed)
-        remove = icon_button("remove", tr("Remove {file}").format(file=name))
+        self.remove = remove = icon_button("remove", tr("Remove {file}").format(file=name))
         remove.setToolTip(tr("Remove {file}; Ctrl+Z brings it back").format(file=name))
         remove.clicked.connect(self.removed)
         middle = Qt.TextElideMode.ElideMiddle

@@ -70,8 +70,8 @@ def test_the_training_card_tells_updates_tokens_time_and_validation(
     qtbot.waitUntil(lambda: figures["updates"].text == "Updates: 49 epochs: 1, 49 each")
     assert figures["tokens"].text == "Tokens: 49 k 391 rows an epoch"
     assert figures["time"].text == "Time: – known after the first updates"
-    assert figures["validation"].text == "Validation: 9.7 % 4 times 21 of 21 rows"
-    assert "21 rows are held out; they are measured 4 times" in note(ready, "validation_fraction")
+    assert figures["validation"].text == "Validation: 9.7 % 4 × 21 of 21 rows"
+    assert "Held-out rows: 21. Validations: 4, in about 9.7 % of the run." in note(ready, "validation_fraction")
     engine.speed = MeasuredSpeed(tokens_per_second=100.0, run="20261128-run")
     ready.setup.training.form.rows["epochs"].editor.set_value(2.0)
     qtbot.waitUntil(lambda: "as in 20261128-run" in figures["time"].text)
