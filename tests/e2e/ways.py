@@ -15,7 +15,15 @@ from pathlib import Path
 from PySide6.QtCore import QModelIndex, QPoint, QRect, Qt, QTimer
 from PySide6.QtGui import QGuiApplication, QWindow
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractItemView, QApplication, QDialogButtonBox, QFileDialog, QMainWindow, QScrollArea, QWidget
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QApplication,
+    QDialogButtonBox,
+    QFileDialog,
+    QMainWindow,
+    QScrollArea,
+    QWidget,
+)
 from typing_extensions import override
 
 from studio.ui.widgets.combo import ComboBox
@@ -151,7 +159,9 @@ class Mouse(Way):
         assert isinstance(buttons, QDialogButtonBox)
         self.press(buttons.button(QDialogButtonBox.StandardButton.Open))
 
-    def _click_item(self, view: QAbstractItemView, index: QModelIndex, modifier: Modifier = Modifier.NoModifier) -> None:
+    def _click_item(
+        self, view: QAbstractItemView, index: QModelIndex, modifier: Modifier = Modifier.NoModifier
+    ) -> None:
         self._click(view.viewport(), view.visualRect(index).center(), modifier)
 
     def _click(self, widget: QWidget, place: QPoint, modifier: Modifier = Modifier.NoModifier) -> None:
@@ -240,7 +250,9 @@ class Keyboard(Way):
         passed: list[str] = []
         while not _has_focus(target):
             assert len(passed) < MOST_TABS, f"Tab does not reach {_words(target)}, but {', '.join(passed)}"
-            self.key(Key.Key_Backtab if before else Key.Key_Tab, Modifier.ShiftModifier if before else Modifier.NoModifier)
+            self.key(
+                Key.Key_Backtab if before else Key.Key_Tab, Modifier.ShiftModifier if before else Modifier.NoModifier
+            )
             focused = QApplication.focusWidget()
             assert focused is not None, f"the focus was lost after {passed}"
             passed.append(_words(focused))

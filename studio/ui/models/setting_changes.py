@@ -63,7 +63,9 @@ def setting_title(key: str) -> str:
     """Return a setting, given by its dotted key, as the Setup page calls it; one without a title there as it is."""
     section, _, name = key.partition(".")
     title, cls = SECTIONS.get(section, ("", None))
-    sections = [METHODS.get(method).config for method in METHODS.names()] if section == "method" else [cls] if cls else []
+    sections = (
+        [METHODS.get(method).config for method in METHODS.names()] if section == "method" else [cls] if cls else []
+    )
     found = (spec.title for one in sections for spec in options(one) if spec.key == name)
     words = title if key == "method.name" else next(found, "")
     return f"{tr(title)}  ·  {tr(words)}" if words else key

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent, QTextCharFormat
-from PySide6.QtWidgets import QLabel, QLineEdit
+from PySide6.QtWidgets import QFileDialog, QLabel, QLineEdit
 from pytestqt.qtbot import QtBot
 
 from studio.config import parse_config, write_config
@@ -170,6 +170,23 @@ def test_the_same_file_is_not_added_twice(page: SetupPage, rows: str) -> None:
     page.data.add_files([rows, rows])
     page.data.add_files([rows])
     assert len(page.data.sources) == 1
+
+
+def test_a_file_is_looked_for_among_the_users_own_and_not_among_the_samples(
+    page: SetupPage, rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def ask(_parent: object, _title: str, folder: str, _kinds: str) -> tuple[list[str], str]:
+        looked.append(folder)
+        return [rows], ""
+
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", ask)
+    page.data.add_sample("fine-tuning-en.jsonl")
+    page.data.add_file.click()
+    page.data.add_sample("general-en.jsonl")
+    page.data.add_file.click()
+    assert looked == [str(Path.home()), str(Path(rows).parent)]
 
 
 def test_files_can_be_dropped_on_the_card(page: SetupPage, rows: str) -> None:
