@@ -156,7 +156,7 @@ class Newcomer:
         self.way.press(self.window.rail["export"], keys=(Key.Key_5, CTRL))
         page = self.window.pages["export"]
         wait_until(lambda: page.form.folder is not None, "the runs that can be exported")
-        self.way.press(page.form.cards["gguf"])
+        self.way.pick(page.form.cards["gguf"])
         self.way.press(page.form.button, keys=(Key.Key_Return, CTRL))
         wait_until(lambda: page.certificate.open.isVisible(), "the certificate", EXPORTING)
         assert list(page.certificate.path.glob("*.gguf"))

@@ -16,6 +16,7 @@ from PySide6.QtCore import QModelIndex, QPoint, QRect, Qt, QTimer
 from PySide6.QtGui import QGuiApplication, QWindow
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
+    QAbstractButton,
     QAbstractItemView,
     QApplication,
     QDialogButtonBox,
@@ -78,6 +79,10 @@ class Way(ABC):
         """
 
     @abstractmethod
+    def pick(self, card: QAbstractButton) -> None:
+        """Take one of some choices that stand below each other."""
+
+    @abstractmethod
     def choose(self, box: ComboBox, value: str) -> None:
         """Choose from a drop-down list."""
 
@@ -127,6 +132,10 @@ class Mouse(Way):
     @override
     def press(self, button: QWidget, *, before: bool = False, keys: tuple[Key, Modifier] | None = None) -> None:
         self._click(button, button.rect().center())
+
+    @override
+    def pick(self, card: QAbstractButton) -> None:
+        self.press(card)
 
     @override
     def choose(self, box: ComboBox, value: str) -> None:
@@ -209,6 +218,16 @@ class Keyboard(Way):
             return
         self.go_to(button, before=before)
         self.key(Key.Key_Space)
+
+    @override
+    def pick(self, card: QAbstractButton) -> None:
+        group = card.group()
+        self.go_to(group.checkedButton())
+        for _ in group.buttons():
+            if card.isChecked():
+                return
+            self.key(Key.Key_Down)
+        raise AssertionError(f"the arrow keys do not take {_words(card)}")
 
     @override
     def choose(self, box: ComboBox, value: str) -> None:

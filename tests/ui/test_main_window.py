@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QMessageBox,
     QPushButton,
+    QScrollArea,
     QScrollBar,
     QTextEdit,
     QWidget,
@@ -44,7 +45,7 @@ from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.text import ElidedLabel
 from tests.ui.fakes import FakeController, FakeEngine
 
-CONTROLS = (QAbstractButton, QLineEdit, QComboBox, QAbstractSlider, QTextEdit)
+CONTROLS = (QAbstractButton, QLineEdit, QComboBox, QAbstractSlider, QTextEdit, QScrollArea)
 STARTED = RunStarted(
     run="r",
     model="SmolLM2",

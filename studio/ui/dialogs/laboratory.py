@@ -114,7 +114,7 @@ class Laboratory(QDialog):
             label(about, "muted", wrap=True),
             self.verdict,
             self.comparison,
-            (scrolled(self._make_cards()), 1),
+            (scrolled(self._make_cards(), tr("Overflow laboratory")), 1),
             hbox(STRETCH, self.leave),
             spacing=1.5,
             margins=(3, 3, 3, 2),

@@ -118,7 +118,7 @@ class RunsComparison(QDialog):
         self.toolbar.setEnabled(True)
         settings = [[setting_title(key), *values] for key, *values in setting_rows(compared)]
         names = [tr("Name"), *(run.name for run in compared.runs)]
-        self._cells = [names, *figure_rows(compared), *settings]
+        self._cells = [names, *settings, *figure_rows(compared)]
         for cells in self._cells:
             items = [QStandardItem(in_line(cell)) for cell in cells]
             for item in items:

@@ -44,12 +44,16 @@ def set_margins(layout: QLayout, margins: Margins) -> None:
     layout.setContentsMargins(*map(_pixels, sides))
 
 
-def scrolled(inside: QWidget) -> QScrollArea:
-    """Return a frameless area that scrolls a widget, which has the colour of a page and the width of the area."""
+def scrolled(inside: QWidget, name: str) -> QScrollArea:
+    """Return a frameless area that scrolls a widget, which has the colour of a page and the width of the area.
+
+    Tab stops at it, so that the keyboard can scroll what has no control in it; screen readers then say its `name`.
+    """
     inside.setProperty("kind", "page")
     area = QScrollArea(widgetResizable=True)
     area.setFrameShape(QFrame.Shape.NoFrame)
     area.setWidget(inside)
+    area.setAccessibleName(name)
     return area
 
 

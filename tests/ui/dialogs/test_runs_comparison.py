@@ -56,6 +56,7 @@ def test_two_selected_runs_are_compared_and_nothing_else_is_offered(context: App
     cells = _cells(dialog)
     assert cells["Name"] == [folder.name for folder in folders[:2]]
     assert int(cells["Updates"][0]) > 100
+    assert list(cells)[:2] == ["Name", "Method  ·  Rank"]  # what differs stands first, in sight
     assert cells["Method  ·  Rank"] == ["16", "4"]
     assert not any("." in setting for setting in cells)  # no key of CONFIG.toml
     assert len(dialog.chart.curves[0].series) > 100

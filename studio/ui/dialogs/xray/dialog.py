@@ -136,7 +136,7 @@ class XRayDialog(QDialog):
         heading = vbox(ElidedLabel(tr("X-ray of {name}").format(name=name), "title"), self.facts, spacing=0.25)
         tools = hbox((self.shown, 1), (self.search, 1), spacing=1)
         left = vbox(tools, (self.rows, 1), Legend(), self._pager(), spacing=1)
-        side = scrolled(self.findings)
+        side = scrolled(self.findings, tr("Findings"))
         side.setFixedWidth(theme.characters(58))
         side.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         bottom = hbox((self.verdict, 1), (self.progress, 1), 0, self.leave, spacing=1)

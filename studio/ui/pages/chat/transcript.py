@@ -69,8 +69,7 @@ class Transcript(QWidget):
         super().__init__(parent)
         self._holder = QWidget()
         self._column = vbox(STRETCH, spacing=2, parent=self._holder)
-        self.area = scrolled(self._holder)
-        self.area.setAccessibleName(tr("Conversation"))
+        self.area = scrolled(self._holder, tr("Conversation"))
         self.views: list[TurnView] = []
         self._follows = True
         vbox(self.area, parent=self)

@@ -183,7 +183,7 @@ class ExportPage(Page):
         self._past_card.hide()
         holder = QWidget()
         vbox(self.form, self._past_card, self.formats, self.ollama, self.latency, STRETCH, spacing=2, parent=holder)
-        return scrolled(holder)
+        return scrolled(holder, tr("What to export"))
 
     @override
     def showEvent(self, event: QShowEvent) -> None:

@@ -216,7 +216,7 @@ class EventPanel(Card):
         self._evidence.setVerticalSpacing(theme.space(0.5))
         words = (self.heading, self.sentence, self.advice, self.instead, self.where)
         vbox(*words, self._evidence, STRETCH, spacing=1, margins=(0, 0, 0.5, 0), parent=inside)
-        self._scroll = scrolled(inside)
+        self._scroll = scrolled(inside, tr("Verdict"))
         self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.body.addWidget(self._scroll, 1)
         self.body.addWidget(self.remedies)

@@ -191,7 +191,7 @@ class NumericsPage(Page):
         title = hbox(self.heading, (self.about, 1), self.toolbar, spacing=1.5)
         parts = (title, self.figures, (self._make_grid(), 1))
         vbox(*parts, spacing=1.25, margins=(2, 1.25, 2, 1.25), parent=body)
-        return scrolled(body)
+        return scrolled(body, tr("Numerics"))
 
     def _make_grid(self) -> QGridLayout:
         self._grid = grid = QGridLayout()

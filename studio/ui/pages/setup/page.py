@@ -210,7 +210,7 @@ class SetupPage(Page):
     def _lay_out(self) -> None:
         self._column = column = QWidget()
         vbox(*self.cards, STRETCH, spacing=2, margins=(0, 0, 1, 3), parent=column)
-        self.area = scrolled(column)
+        self.area = scrolled(column, tr("Setup"))
         self.outline = Outline(self.cards)
         self.outline.setFixedWidth(theme.characters(34))
         self.outline.chosen.connect(self._reveal)

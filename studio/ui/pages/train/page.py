@@ -132,7 +132,7 @@ class TrainPage(Page):
         self.log.header.addWidget(self.checkpoint)
         parts = (self.figures, self._progress_card, self.banner, (self.plots, 1), self.meters, self.log)
         vbox(title, *parts, spacing=1.5, margins=(2, 1.5, 2, 1), parent=body)
-        self.area = scrolled(body)
+        self.area = scrolled(body, tr("Train"))
         # The log has its place in the layout one turn of the event loop after it was opened.
         self._to_log = QTimer(self, singleShot=True, interval=0)
         self._to_log.timeout.connect(lambda: self.area.ensureWidgetVisible(self.log, 0, 0))
