@@ -1,6 +1,6 @@
 """What a newcomer does with the app, from the tour to the folder of a GGUF file, by mouse and by keyboard alone.
 
-    python -m tests.e2e.newcomer [--by mouse|keyboard] [--model DIR] [--pictures DIR]
+    python -m tests.e2e.newcomer [--by mouse|keyboard] [--stages N] [--model DIR] [--pictures DIR]
 
 The app runs as `studio.ui.app` runs it, in a home of its own in which nothing was ever done. It has a starter model,
 as an installation leaves one: a tiny one, or with `--model` that of a folder. The script prints how many clicks, or
@@ -55,9 +55,9 @@ class Newcomer:
         self.desktop = Desktop()
         self.stages: dict[str, Counter[str]] = {}
 
-    def go_the_whole_way(self) -> None:
-        """Do every stage."""
-        for stage in (
+    def go(self, count: int | None) -> None:
+        """Do the first so many stages, or all."""
+        stages = (
             self.follow_the_tour,
             self.add_own_rows,
             self.say_what_columns_hold,
@@ -68,7 +68,8 @@ class Newcomer:
             self.ask_the_model,
             self.export_a_gguf_file,
             self.open_its_folder,
-        ):
+        )
+        for stage in stages[:count]:
             self.way.counted.clear()
             stage()
             give_focus_to_the_front()
@@ -217,8 +218,8 @@ class Complaints(logging.Handler):
             self.heard.append(words)
 
 
-def go(by: str, model: Path | None, pictures: Path | None) -> dict[str, Counter[str]]:
-    """Open the app in a fresh home and go the whole way; return what each stage took."""
+def go(by: str, count: int | None, model: Path | None, pictures: Path | None) -> dict[str, Counter[str]]:
+    """Open the app in a fresh home and go so many stages, or all; return what each stage took."""
     complaints, failures, newcomers = Complaints(), [], []
     with tempfile.TemporaryDirectory(prefix="newcomer-") as folder, at_home(Path(folder), model) as rows:
         logging.getLogger().addHandler(complaints)
@@ -230,7 +231,7 @@ def go(by: str, model: Path | None, pictures: Path | None) -> dict[str, Counter[
             window.showNormal()
             window.setGeometry(0, 0, *SIZE)  # as large as the screen on which it is looked at
             try:
-                newcomer.go_the_whole_way()
+                newcomer.go(count)
             except AssertionError:
                 traceback.print_exc()
                 picture(pictures, f"{by}-failed")
@@ -295,10 +296,11 @@ def main() -> int:
     """Go by one way or both, and print what that took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--by", choices=list(WAYS), help="one way alone")
+    parser.add_argument("--stages", type=int, help="only the first so many")
     parser.add_argument("--model", type=Path, help="the starter model; a tiny one without it")
     parser.add_argument("--pictures", type=Path, help="where pictures of the way are kept")
     chosen = parser.parse_args()
-    counts = {by: go(by, chosen.model, chosen.pictures) for by in ([chosen.by] if chosen.by else WAYS)}
+    counts = {by: go(by, chosen.stages, chosen.model, chosen.pictures) for by in ([chosen.by] if chosen.by else WAYS)}
     print(table(counts))
     return 0
 

@@ -189,9 +189,9 @@ class Mouse(Way):
 
     def _scroll_to(self, widget: QWidget, place: QPoint) -> None:
         """Turn the wheel over the page until a place is in sight."""
-        area = widget.parentWidget()
+        area: QWidget | None = widget
         while area is not None and not isinstance(area, QScrollArea):
-            area = area.parentWidget()
+            area = None if area.isWindow() else area.parentWidget()
         if area is None:
             return
         viewport, window = area.viewport(), area.window()
