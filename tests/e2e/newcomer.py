@@ -158,7 +158,7 @@ class Newcomer:
         page = self.window.pages["export"]
         wait_until(lambda: page.form.folder is not None, "the runs that can be exported")
         self.way.pick(page.form.cards["gguf"])
-        self.way.press(page.form.button, keys=(Key.Key_Return, CTRL))
+        self.way.press(page.form.button, keys=(Key.Key_E, CTRL | Modifier.ShiftModifier))
         wait_until(lambda: page.certificate.open.isVisible(), "the certificate", EXPORTING)
         assert list(page.certificate.path.glob("*.gguf"))
         self.show("export")

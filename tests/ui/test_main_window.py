@@ -109,6 +109,15 @@ def test_every_command_is_in_a_menu_and_no_shortcut_is_given_twice(window: MainW
         assert action.shortcuts() == [QKeySequence(keys) for keys in command.shortcut.split()]
 
 
+def test_no_button_of_a_page_has_the_shortcut_of_a_command(window: MainWindow, qtbot: QtBot) -> None:
+    window.prepare_pages()
+    qtbot.waitUntil(lambda: set(window.pages) == set(PAGES))
+    commands = {key.toString() for action in window.actions_by_name.values() for key in action.shortcuts()}
+    buttons = {one.shortcut().toString(): one.accessibleName() for one in window.findChildren(QAbstractButton)}
+    assert buttons["Ctrl+Shift+E"] == "Merge, export and check"
+    assert not commands & buttons.keys()
+
+
 def test_start_is_disabled_with_the_reason_beside_it(window: MainWindow) -> None:
     assert not window.run_bar.start.isEnabled()
     assert window.run_bar.reason.isVisible()

@@ -69,7 +69,6 @@ class ExportForm(Card):
         self.run.changed.connect(self._show_run)
         self.dtype.changed.connect(self._show_dtype)
         self.group.buttonToggled.connect(self._show_target)
-        self.button.setShortcut("Ctrl+Return")
         self._show_target()
         self._show_button()
 
@@ -113,6 +112,7 @@ class ExportForm(Card):
         self.dtype.set_choices([("auto", tr("Automatic")), *((dtype, self._dtype_text(dtype)) for dtype in dtypes)])
         self._dtype_row.setVisible(len(dtypes) > 1)
         self.button.setText(tr(self.target.action))
+        self.button.setShortcut("Ctrl+Shift+E")  # another text takes it away
         self.button.setAccessibleName(self.button.text())
         self._show_dtype()
 
@@ -140,7 +140,7 @@ class ExportForm(Card):
     def _show_button(self) -> None:
         problem = self._busy or ("" if self._runs else tr("No run has finished yet.")) or self._dtype_reason()
         self.button.setEnabled(not problem)
-        self.button.setToolTip(problem or tr("Write the files, read them back, and compare outputs (Ctrl+Return)"))
+        self.button.setToolTip(problem or tr("Write the files, read them back, and compare outputs (Ctrl+Shift+E)"))
         for widget in (self.run, self.dtype):
             widget.setEnabled(bool(self._runs) and not self._busy)
         for card in self.cards.values():
