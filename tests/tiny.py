@@ -161,12 +161,12 @@ CHAT_TEMPLATE = (
 )
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer with ChatML's special tokens: 259 ids, no merges, nothing lost."""
+def tokenizer(merges: Sequence[tuple[str, str]] = ()) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer with ChatML's special tokens: 259 ids, nothing lost, and one id more for each merge."""
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: number for number, token in enumerate([*specials, *alphabet])}
-    plain = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    vocabulary = {token: number for number, token in enumerate([*specials, *alphabet, *map("".join, merges)])}
+    plain = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))
     plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     plain.decoder = decoders.ByteLevel()
     plain.add_special_tokens(specials)
@@ -177,13 +177,13 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def save_model(folder: Path, *, seed: int = 0, width: int = 32) -> Path:
-    """A tiny Chat model as an ordinary folder; return the folder."""
+def save_model(folder: Path, *, seed: int = 0, width: int = 32, merges: Sequence[tuple[str, str]] = ()) -> Path:
+    """A tiny Chat model as an ordinary folder; return the folder. A GGUF file of it needs a merge of its tokenizer."""
     model = llama(seed=seed, width=width)
     model.config.eos_token_id = 2
     model.generation_config.eos_token_id = 2
     model.save_pretrained(folder)
-    tokenizer().save_pretrained(folder)
+    tokenizer(merges).save_pretrained(folder)
     return folder
 
 

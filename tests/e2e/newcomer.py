@@ -159,7 +159,8 @@ class Newcomer:
         wait_until(lambda: page.form.folder is not None, "the runs that can be exported")
         self.way.pick(page.form.cards["gguf"])
         self.way.press(page.form.button, keys=(Key.Key_E, CTRL | Modifier.ShiftModifier))
-        wait_until(lambda: page.certificate.open.isVisible(), "the certificate", EXPORTING)
+        wait_until(lambda: page.certificate.verdict != "No export yet", "the certificate", EXPORTING)
+        assert page.certificate.open.isVisible(), page.certificate.accessibleDescription()
         assert list(page.certificate.path.glob("*.gguf"))
         self.show("export")
 
@@ -260,7 +261,7 @@ def at_home(folder: Path, model: Path | None):
     os.environ |= {"FINETUNE_STUDIO_CACHE": str(folder / "cache")}
     target = folder / "data" / "models" / starter.NAME
     if model is None:
-        save_model(target)
+        save_model(target, merges=[("o", "r")])
     else:
         target.parent.mkdir(parents=True)
         target.symlink_to(model.resolve())
