@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SIZE = (1280, 800)
-NO_SCREEN = "Xvfb is not installed here (Debian and Ubuntu: apt-get install xvfb)"
 
 
 def can_make_screen() -> bool:

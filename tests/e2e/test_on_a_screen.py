@@ -1,7 +1,11 @@
-"""The same tests on a real screen: X11, with its own way of drawing, menus and focus."""
+"""The real window with the real model, on a real screen: X11, with its own way of drawing, menus and focus.
+
+Where Xvfb is not installed it is drawn off the screen.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -11,25 +15,20 @@ import pytest
 from PySide6.QtCore import QSize
 from PySide6.QtGui import QImage
 
-from tests.e2e.screen import NO_SCREEN, SIZE, can_make_screen, virtual_screen
+from tests.e2e.screen import SIZE, can_make_screen, virtual_screen
 
 HERE = Path(__file__).parent
-TESTS = {
-    "test_real_window.py": ("real-setup", "real-train", "real-export", "real-chat"),
-    "test_overflow.py": ("real-overflow",),
-}
+PICTURES = ("real-setup", "real-train", "real-export", "real-chat")
 
 
-@pytest.mark.skipif(not can_make_screen(), reason=NO_SCREEN)
-@pytest.mark.usefixtures("starter")  # fetched before, and shared with the tests off the screen
-@pytest.mark.parametrize("file", TESTS)
-def test_the_window_does_on_a_real_screen_what_it_does_off_it(file: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / file)]
-    with virtual_screen() as variables:
+@pytest.mark.usefixtures("starter")  # fetched before
+def test_a_person_fine_tunes_and_exports_a_real_model_on_a_screen(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / "real_window.py")]
+    with virtual_screen() if can_make_screen() else contextlib.nullcontext(dict[str, str]()) as variables:
         variables["FINETUNE_STUDIO_SCREENSHOTS"] = str(tmp_path)
         done = subprocess.run(
             command, cwd=HERE.parents[1], env=os.environ | variables, capture_output=True, text=True, check=False
         )
     assert done.returncode == 0, done.stdout + done.stderr
-    for name in TESTS[file]:
+    for name in PICTURES:
         assert QImage(str(tmp_path / f"{name}.png")).size() == QSize(*SIZE)

@@ -1,4 +1,7 @@
-"""The real window, the real model, real rows: choose, start, watch, export, and use what came out without the studio."""
+"""The real window, the real model, real rows: choose, start, watch, export, and use what came out without the studio.
+
+`test_on_a_screen.py` runs it, on a screen where there can be one; by name it runs on the platform of Qt's variables.
+"""
 
 from __future__ import annotations
 
