@@ -72,11 +72,12 @@ class LoadedModel:
     ) -> ChatAnswer:
         settings = settings or ChatSettings()
         model = self.put_in_place()
-        ids = _row(self.dialogue.prompt(messages, settings), model)
+        prompt = self.dialogue.prompt(messages, settings)
+        ids = _row(prompt, model)
         ends = self.dialogue.ends
         answering = Answering(self.dialogue, settings, receive, progress, self.name)
         config = GenerationConfig(
-            max_new_tokens=settings.limit,
+            max_new_tokens=self.dialogue.longest(prompt, settings),
             do_sample=False,  # `_Choice` leaves one token
             eos_token_id=list(ends) or None,
             pad_token_id=ends[0] if ends else None,
@@ -155,7 +156,9 @@ def dialogue_of(source: Source, tokenizer: PreTrainedTokenizerBase) -> Dialogue:
     data = source.config.data
     renderer = Renderer(tokenizer, source.kind, prompt_template=data.prompt_template, system_turns=data.system_turns)
     ends = [*stop_ids(base_generation_config(source)), *ending_ids(source, tokenizer)]
-    return Dialogue(tokenizer=tokenizer, renderer=renderer, ends=tuple(dict.fromkeys(ends)))
+    room = source.info.context_length
+    room = room and room - source.method.positions(source.config.method)
+    return Dialogue(tokenizer=tokenizer, renderer=renderer, ends=tuple(dict.fromkeys(ends)), room=room)
 
 
 def _open_run(
@@ -214,7 +217,7 @@ def _open_model(path: Path, place: torch.device, progress: Progress) -> OpenChat
     renderer = Renderer(tokenizer, "chat" if info.has_template else "base")
     ends = dict.fromkeys([*stop_ids(declared), tokenizer.eos_token_id, last_learnt(renderer)])
     known = tuple(end for end in ends if end is not None)
-    dialogue = Dialogue(tokenizer=tokenizer, renderer=renderer, ends=known)
+    dialogue = Dialogue(tokenizer=tokenizer, renderer=renderer, ends=known, room=info.context_length)
     one = LoadedModel(name=info.name, dialogue=dialogue, put_in_place=lambda: model)
     return OpenChat.of([one])
 

@@ -13,6 +13,8 @@ from studio.engine.control import Progress, no_progress
 from studio.engine.data.render import Renderer
 from studio.engine.inference.answers import ChatAnswer, ChatSettings, Token
 from studio.engine.inference.choice import choose, probability
+from studio.errors import DataError
+from studio.i18n import tr
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,12 +37,23 @@ class Dialogue:
         renderer: turns a conversation into tokens.
         ends: tokens that end an answer.
         prefix: tokens that stand in front of every prompt, such as those of a prompt that was baked into the model.
+        room: tokens of prompt and answer that the model was made for; None where it sets no limit.
     """
 
     tokenizer: PreTrainedTokenizerBase
     renderer: Renderer
     ends: tuple[int, ...]
     prefix: tuple[int, ...] = ()
+    room: int | None = None
+
+    def longest(self, prompt: Sequence[int], settings: ChatSettings) -> int:
+        """Return how many tokens the answer to a prompt may have. Raises `DataError` where there is room for none."""
+        if self.room is None:
+            return settings.limit
+        if len(prompt) >= self.room:
+            words = tr("The conversation has {count} tokens, and there is room for {room}; begin a new one.")
+            raise DataError(words.format(count=len(prompt), room=self.room))
+        return min(settings.limit, self.room - len(prompt))
 
     def prompt(self, messages: Messages, settings: ChatSettings) -> list[int]:
         """Return the tokens that the answer follows. Raises `DataError`."""

@@ -31,7 +31,6 @@ class GgufModel:
     dialogue: Dialogue
     file: Path
     child: Child
-    room: int
     name: str = BESIDE
 
     @property
@@ -48,7 +47,7 @@ class GgufModel:
         settings = settings or ChatSettings()
         row = self.dialogue.prompt(messages, settings)
         answering = Answering(self.dialogue, settings, receive, progress, self.name)
-        for _ in range(settings.limit):
+        for _ in range(self.dialogue.longest(row, settings)):
             token, share = self._ask({"row": row, "settings": settings.model_dump(), "drawn": answering.draw()})
             answering.add(token, share)
             row.append(token)
@@ -66,7 +65,7 @@ class GgufModel:
 
     def _ask(self, job: dict[str, Any], progress: Progress = no_progress) -> Any:
         try:
-            return self.child.ask({"path": str(self.file), "room": self.room} | job, progress)
+            return self.child.ask({"path": str(self.file), "room": self.dialogue.room} | job, progress)
         except ChildFailed as error:
             words = tr("llama.cpp ended unexpectedly: {reason}")
             raise ExportError(words.format(reason=str(error) or error.code)) from error
@@ -85,10 +84,9 @@ def open_gguf(source: Source, dialogue: Dialogue, folder: Path, progress: Progre
     if reason := llama_cpp.why_not():
         raise ExportError(reason)
     prefix = TARGETS.get(read_certificate(folder).target).prefix(source, dialogue.tokenizer)
-    dialogue = replace(dialogue, tokenizer=prefix.tokenizer, prefix=prefix.ids)
-    file = find_file(folder)
     room = min(ROOM, source.info.context_length or ROOM)
-    model = GgufModel(dialogue=dialogue, file=file, child=Child(talk), room=room)
+    dialogue = replace(dialogue, tokenizer=prefix.tokenizer, prefix=prefix.ids, room=room)
+    model = GgufModel(dialogue=dialogue, file=find_file(folder), child=Child(talk))
     try:
         model._ask({"row": [dialogue.ends[0] if dialogue.ends else 0] * 2, "rated": 1}, progress)
     except BaseException:

@@ -13,8 +13,6 @@ from studio.engine.control import Progress
 from studio.engine.export.gguf import llama_cpp
 from studio.engine.inference.answers import ChatSettings
 from studio.engine.inference.choice import choose, probability
-from studio.errors import DataError
-from studio.i18n import tr
 
 BATCH = 512
 _stack = ExitStack()  # closed when the process ends
@@ -33,16 +31,12 @@ def talk(job: dict[str, Any], _progress: Progress) -> Any:
         The token and its probability; or the probability of each token that was to be rated.
 
     Raises:
-        DataError: the row has no room.
         ExportError: llama.cpp does not open the file.
     """
     if not _held:
         _held.append((_stack.enter_context(llama_cpp.opened(Path(job["path"]), job["room"], BATCH)), []))
     file, before = _held[0]
     row, rated = job["row"], job.get("rated", 0)
-    if len(row) > job["room"]:
-        words = tr("The conversation has {count} tokens, and there is room for {room}; begin a new one.")
-        raise DataError(words.format(count=len(row), room=job["room"]))
     # The last token is not read where it is rated: nothing follows it.
     read = row[: len(row) - 1] if rated else row
     known = next((place for place, pair in enumerate(zip(read, before, strict=False)) if pair[0] != pair[1]), None)

@@ -20,7 +20,7 @@ from studio.engine.inference.chat import open_chat
 from studio.engine.inference.choice import choose
 from studio.engine.inference.dialogue import ChatModel, OpenChat, TextPieces
 from studio.engine.models.quiet import ignore_positions
-from studio.errors import Cancelled
+from studio.errors import Cancelled, DataError
 from studio.runs import RunFolder, release_lock, take_lock
 from tests.engine.training.trained import Trained
 
@@ -110,6 +110,23 @@ def test_stop_ends_an_answer_at_the_next_token(lora: OpenChat) -> None:
     with pytest.raises(Cancelled):
         lora.models[TUNED].answer(QUESTION, GREEDY, progress=stop_at_two)
     assert seen == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["lora", "prompt", "prefix"])
+def test_an_answer_ends_where_the_model_has_no_more_room(make_run: Any, name: str) -> None:
+    """The tiny model was made for 512 positions; virtual tokens take four of them, in the cache too."""
+    tuned = open_chat(make_run(method=METHODS[name]).path, device="cpu").models[TUNED]
+    room, long = 512 if name == "lora" else 508, ChatSettings(limit=64)
+
+    def prompt(words: int) -> list[dict[str, str]]:
+        return [{"role": "user", "content": "sky " * words}]
+
+    words = next(count for count in range(1, 512) if len(tuned.dialogue.prompt(prompt(count), long)) > room - 20)
+    taken = len(tuned.dialogue.prompt(prompt(words), long))
+    assert room - 20 < taken < room
+    assert len(tuned.answer(prompt(words), long).tokens) == room - taken
+    with pytest.raises(DataError, match=f"room for {room}; begin a new one"):
+        tuned.answer(prompt(512), long)
 
 
 def test_what_streams_is_the_text_and_no_character_is_cut(lora: OpenChat) -> None:
