@@ -418,9 +418,9 @@ class MainWindow(QMainWindow):
         if self._works():
             self._show_message(tr("The font size changes at the next start, because something is still under way."))
             return
-        theme.set_font_size(wanted)
-        theme.choose(theme.choice())
-        self._build_anew()
+        with theme.styled_at_the_end():
+            theme.set_font_size(wanted)
+            self._build_anew()
 
     def _works(self) -> bool:
         """Whether something is under way whose answer is for the pages that there are now."""

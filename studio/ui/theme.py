@@ -199,12 +199,13 @@ def styled_at_the_end() -> Iterator[None]:
     that is put together from its parts takes 1.5 times as long to open.
     """
     app = application()
-    sheet = app.styleSheet()
+    styled = bool(app.styleSheet())
     app.setStyleSheet("")
     try:
         yield
     finally:
-        app.setStyleSheet(sheet)
+        if styled:
+            app.setStyleSheet(_style_sheet(_Theme.palette))  # its sizes follow the font, which may be another one
 
 
 def set_font_size(percent: int) -> None:
