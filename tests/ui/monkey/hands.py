@@ -98,14 +98,14 @@ def click(window: QWidget, draw: random.Random) -> str:
     times = 2 if draw.random() < 0.1 else 1
     how = f"click {times} {button.name} {keys.name}"
     words = f"{how} on {named(widget)} of {type(window).__name__} at {place.toTuple()}"
-    _click(_handle(widget), _mapped(widget, place), button, keys, times)
+    _click(handle_of(widget), _mapped(widget, place), button, keys, times)
     return words
 
 
 def drag(window: QWidget, draw: random.Random) -> str:
     """Press, move and release, within one widget or from one to another."""
     widget = widget_in(window, draw)
-    words, handle, begin = f"drag from {named(widget)}", _handle(widget), _mapped(widget, _place_in(widget, draw))
+    words, handle, begin = f"drag from {named(widget)}", handle_of(widget), _mapped(widget, _place_in(widget, draw))
     way = [QPoint(draw.randrange(handle.width()), draw.randrange(handle.height())) for _ in range(draw.randint(1, 6))]
     QTest.mousePress(handle, LEFT, NONE, begin)
     for place in way:
@@ -120,7 +120,7 @@ def hover(window: QWidget, draw: random.Random) -> str:
     """Move the mouse over a widget."""
     widget = widget_in(window, draw)
     words = f"hover over {named(widget)}"
-    QTest.mouseMove(_handle(widget), _mapped(widget, _place_in(widget, draw)))
+    QTest.mouseMove(handle_of(widget), _mapped(widget, _place_in(widget, draw)))
     return words
 
 
@@ -130,7 +130,7 @@ def turn_wheel(window: QWidget, draw: random.Random) -> str:
     place, turns = _mapped(widget, _place_in(widget, draw)), draw.choice((-1200, -120, 120, 1200))
     turn = QPoint(turns, 0) if draw.random() < 0.1 else QPoint(0, turns)
     words = f"wheel {turn.toTuple()} over {named(widget)}"
-    QTest.wheelEvent(_handle(widget), place, turn, QPoint(), draw.choice([NONE, NONE, CTRL, SHIFT]))
+    QTest.wheelEvent(handle_of(widget), place, turn, QPoint(), draw.choice([NONE, NONE, CTRL, SHIFT]))
     return words
 
 
@@ -140,14 +140,14 @@ def press_key(window: QWidget, draw: random.Random) -> str:
     held = draw.choice([NONE] * 10 + [CTRL, SHIFT, CTRL | SHIFT])
     focus = QApplication.focusWidget()
     words = f"key {held.name} {key.name} in {named(focus) if focus else 'nothing'}"
-    press(_handle(window), key, held)
+    press(handle_of(window), key, held)
     return words
 
 
 def press_mnemonic(window: QWidget, draw: random.Random) -> str:
     """Press Alt and a letter."""
     letter = draw.choice(LETTERS)
-    press(_handle(window), Qt.Key(ord(letter.upper())), ALT)
+    press(handle_of(window), Qt.Key(ord(letter.upper())), ALT)
     return f"key Alt+{letter}"
 
 
@@ -160,7 +160,7 @@ def paste(window: QWidget, draw: random.Random, files: list[str]) -> str:
     field = draw.choice(fields)
     text = draw.choice(files) if draw.random() < 0.2 else draw.choice(TEXTS)
     _bring_into_sight(field)
-    handle = _handle(field)
+    handle = handle_of(field)
     QApplication.clipboard().setText(text)
     words = f"paste {text[:40]!r} ({len(text)}) into {named(field)}"
     _click(handle, _mapped(field, _place_in(field, draw)))
@@ -180,7 +180,7 @@ def choose(window: QWidget, draw: random.Random) -> str:
     choice = draw.choice(choices)
     _bring_into_sight(choice)
     choice.setFocus()
-    words, handle = f"choose in {named(choice)}", _handle(choice)
+    words, handle = f"choose in {named(choice)}", handle_of(choice)
     for _ in range(draw.randint(1, max(1, choice.count()))):
         press(handle, draw.choice((Qt.Key.Key_Down, Qt.Key.Key_Down, Qt.Key.Key_Up)))
     return words
@@ -220,6 +220,13 @@ def press(window: QWindow, key: Qt.Key, held: Qt.KeyboardModifier = NONE) -> Non
         QTest.keyPress(window, key, held)
     if _is_there(window):
         QTest.keyRelease(window, key, held)
+
+
+def handle_of(widget: QWidget) -> QWindow:
+    """Return the window of the platform that a widget lies in."""
+    handle = widget.window().windowHandle()
+    # PySide may take an address for that of an object which is gone, and then returns that one.
+    return handle if isinstance(handle, QWindow) else QGuiApplication.focusWindow()
 
 
 def front_window() -> QWidget | None:
@@ -265,7 +272,3 @@ def _mapped(widget: QWidget, place: QPoint) -> QPoint:
 def _within(window: QWidget | QWindow, place: QPoint) -> QPoint:
     """Return the nearest place in a window, which may have become smaller meanwhile."""
     return QPoint(min(max(place.x(), 0), window.width() - 1), min(max(place.y(), 0), window.height() - 1))
-
-
-def _handle(widget: QWidget) -> QWindow:
-    return widget.window().windowHandle() or QGuiApplication.focusWindow()

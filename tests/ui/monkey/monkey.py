@@ -139,7 +139,7 @@ class Monkey:
         self._closing_since = self._closing_since or now
         front = hands.front_window()
         if now - self._closing_since > SETTLING:
-            self._watch.find(f"{type(front).__name__} does not close", hands.named(front or window))
+            self._watch.find(f"{type(front).__name__} does not close", _state(front or window))
             QCoreApplication.quit()
         elif front is None or front is window:
             window.close()
@@ -151,7 +151,7 @@ class Monkey:
         words = f"leave {hands.named(front)}"
         way = 0 if isinstance(front, MainWindow) else self._draw.randrange(3)
         if way == 0:
-            hands.press(front.windowHandle(), Qt.Key.Key_Escape)
+            hands.press(hands.handle_of(front), Qt.Key.Key_Escape)
         elif way == 1:
             front.close()
         else:
@@ -216,10 +216,21 @@ class Monkey:
         words = f"command {action.objectName()} {keys.toString()}"
         if not keys.isEmpty() and self._draw.random() < 0.5:
             combination = keys[0]
-            hands.press(front.windowHandle(), combination.key(), combination.keyboardModifiers())
+            hands.press(hands.handle_of(front), combination.key(), combination.keyboardModifiers())
         else:
             action.trigger()
         return words
+
+
+def _state(widget: QWidget) -> str:
+    """Return what is known of a window that does not close."""
+    around, names = widget.parentWidget(), []
+    while around is not None:
+        names.append(f"{hands.named(around)}{'' if around.isVisible() else ', hidden'}")
+        around = around.parentWidget()
+    handle = widget.windowHandle()
+    shown = f"visible {widget.isVisible()}, its window {handle is not None and handle.isVisible()}"
+    return f"{hands.named(widget)}: {shown}, in {' in '.join(names)}"
 
 
 def _main_window() -> MainWindow | None:
