@@ -13,6 +13,7 @@ import logging
 import os
 import stat
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import cast, get_args
@@ -155,7 +156,10 @@ def _address() -> str:
     name = hashlib.sha256(os.fsencode(os.path.realpath(home()))).hexdigest()[:16]
     if sys.platform == "win32":
         return f"finetune-studio-{name}"
-    folder = user_runtime_path("finetune-studio", appauthor=False)
+    with warnings.catch_warnings():
+        # A session without a runtime folder, such as root's, gets one in the folder for temporary files instead.
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
+        folder = user_runtime_path("finetune-studio", appauthor=False)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,3 +194,14 @@ def test_another_home_has_a_window_of_its_own(
     monkeypatch.setenv("FINETUNE_STUDIO_HOME", str(tmp_path))
     assert first_window._address() != here
     assert not ask_first_window(None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has sessions without a runtime folder")
+def test_a_session_without_a_runtime_folder_is_no_cause_for_a_warning(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Warnings are errors in these tests; a session's own folder is private, which the temporary one must be too."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("t")))
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    folder = Path(first_window._address()).parent
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
