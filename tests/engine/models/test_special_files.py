@@ -161,7 +161,9 @@ def test_what_is_no_file_is_neither_exported_nor_certified(tmp_path: Path, kind:
             find_file(export)
         open_source(RunFolder(tmp_path / "run"), no_progress)
 
-    assert f"is not a regular file ({name})" in ends(read, 60)
+    # The device is a link, and a link out of a run is refused before what it leads to is looked at.
+    reason = f"is not a regular file ({name})" if kind == "pipe" else f"{name} is a link that leads out of the run"
+    assert reason in ends(read, 60)
 
 
 @pytest.mark.parametrize("kind", KINDS)
