@@ -66,9 +66,8 @@ class FirstWindow(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._server = QLocalServer(self)
-        if (
-            sys.platform == "win32"
-        ):  # elsewhere the folder keeps others away, and the option would replace a live socket
+        # Elsewhere the folder keeps others away, and the option would replace a live socket.
+        if sys.platform == "win32":
             self._server.setSocketOptions(QLocalServer.SocketOption.UserAccessOption)
 
     def listen(self) -> bool:
