@@ -34,6 +34,10 @@ class NotResumed(TrainingError):
     """A run could not be gone on with; it is as it was before."""
 
 
+class NotReached(TrainingError):
+    """The other processes of a run cannot be reached; perhaps they can when all are started again."""
+
+
 class ExportError(StudioError):
     """An export could not be written."""
 

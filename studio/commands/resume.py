@@ -28,6 +28,8 @@ def _resume(args: argparse.Namespace, console: Console) -> int:
     from studio.runner.launch import Launch, train_beside
 
     folder, launch = open_run(args.run), Launch.of()
+    if launch and launch.ended(folder):
+        return 1
     if launch and launch.rank:
         return train_beside(read_config(folder.config))  # process 0 says what has changed since
     return go_on(folder, console, args.set, args.until, consent=args.consent)

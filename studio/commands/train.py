@@ -82,9 +82,12 @@ def _train(args: argparse.Namespace, console: Console) -> int:
     from studio.runner.launch import Launch, train_beside
 
     config, launch = read_config(args.config, args.set), Launch.of()
+    before = launch.run_before(args.runs) if launch else None
+    if launch and before and launch.ended(before):
+        return 1
     if launch and launch.rank:
         return train_beside(config)
-    if launch and (before := launch.run_before(args.runs)):
+    if before:
         return go_on(before, console)
     return follow(lambda controller: controller.start(config, args.runs, launch=launch.id if launch else ""), console)
 

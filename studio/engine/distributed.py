@@ -21,7 +21,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from studio.engine.control import Control
-from studio.errors import StudioError, TrainingError
+from studio.errors import NotReached, StudioError, TrainingError
 from studio.i18n import tr
 
 T = TypeVar("T")
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 BUCKET = 32 << 20  # bytes of gradients that are sent at a time
 _FAILURE = "failure"  # where a process leaves its sentence
+_ERROR = "error"  # where the first process that meets an unexpected error leaves it
 WAIT_SECONDS = 0.5  # between two looks at whether a pause is over
 # One process may tokenise for hours while the others wait. Where one dies, the others learn of it at once.
 _PATIENCE = datetime.timedelta(hours=24)
@@ -145,7 +146,9 @@ def joined() -> Iterator[Ranks]:
     """Join the processes that `torchrun` started together with this one; alone where it was started by itself.
 
     Raises:
-        TrainingError: the others cannot be reached, or one of them has failed; then with its sentence.
+        NotReached: the others cannot be reached.
+        TrainingError: one of them has failed; with its sentence.
+        RuntimeError: one of them met an unexpected error; with its words.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "MASTER_ADDR" not in os.environ:
@@ -161,7 +164,7 @@ def joined() -> Iterator[Ranks]:
         store = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
         distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
-        raise TrainingError(
+        raise NotReached(
             tr("The {count} processes of this run cannot reach each other: {reason}").format(
                 count=size, reason=str(error).split("\n")[0]
             )
@@ -171,9 +174,12 @@ def joined() -> Iterator[Ranks]:
     except StudioError as error:
         store.set(_FAILURE, str(error))  # the others only see that this process is gone
         raise
-    except RuntimeError as error:
+    except Exception as error:
         if sentence := _sentence_of_another(store):
             raise TrainingError(sentence) from error
+        own = f"{type(error).__name__} in process {rank}: {error}"
+        if (first := _first_error(store, own)) != own:  # this one has only lost its connection
+            raise RuntimeError(first) from error
         raise
     finally:
         distributed.destroy_process_group()
@@ -186,6 +192,15 @@ def _sentence_of_another(store: Store) -> str:
     except RuntimeError as error:
         log.warning("The other processes cannot be asked: %s", error)
         return ""
+
+
+def _first_error(store: Store, own: str) -> str:
+    """Return the unexpected error that a process met first: this process's own where no other has told one."""
+    try:
+        return store.compare_set(_ERROR, "", own).decode()
+    except RuntimeError as error:
+        log.warning("The other processes cannot be asked: %s", error)
+        return own
 
 
 class _AgreedControl(Control):

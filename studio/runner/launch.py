@@ -1,12 +1,14 @@
 """This program as one of the processes that `torchrun` started together.
 
 Process 0 is the run, with its folder and its words. The others train beside it, and leave nothing behind. Where one of
-them dies, `torchrun` starts all of them again, and the run goes on from its newest checkpoint.
+them dies or ends with an error, `torchrun` ends all of them and starts them again, and the run goes on from its newest
+checkpoint.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from studio.events import RunFailed
 from studio.runner.record import Update
 from studio.runner.signals import on_signals
 from studio.runner.worker import run_training
-from studio.runs import RunFolder, create_run, list_runs
+from studio.runs import RunFolder, create_run, list_runs, read_lock
 
 
 @dataclass(frozen=True)
@@ -48,22 +50,32 @@ class Launch:
         """Return the run that was under way when these processes were started again."""
         return next((run for run in list_runs(root) if self.restarts and _launch_of(run) == self.id), None)
 
+    def ended(self, run: RunFolder) -> bool:
+        """Return whether these processes were started again for a run that needs nothing more: it finished, or was
+        refused in words, and gave up its lock then.
+        """
+        return self.restarts > 0 and read_lock(run.path) is None
+
 
 def train_beside(config: RunConfig) -> int:
-    """Train beside process 0, in a folder that does not stay. Return the exit status."""
+    """Train beside process 0, in a folder that does not stay. Return the exit status, 1 with a sentence on stderr where
+    it failed.
+    """
     control = Control()
-    failed = False
+    status = 0
 
     def put(update: Update) -> None:
-        nonlocal failed
-        failed |= isinstance(update, RunFailed)
+        nonlocal status
+        if isinstance(update, RunFailed):
+            status = 1
+            sys.stderr.write(f"{update.sentence}\n")
 
     with (
         tempfile.TemporaryDirectory() as scratch,
         on_signals(lambda received: control.stop(), control.request_checkpoint),
     ):
         run_training(config, create_run(Path(scratch), "beside", write_config(config)), control, put)
-    return int(failed)
+    return status
 
 
 def _launch_of(run: RunFolder) -> str:

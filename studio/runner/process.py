@@ -228,11 +228,12 @@ class Follower:
             return
         code = None if self._process is None else self._process.returncode
         output = _output_tail(self._folder.output)
-        if self._failed and not code:
-            self._queue.put(self._failed)
-            return
         if self._restarts:  # `torchrun` says how the process ended that was the first to die
             code = next((int(told) for told in reversed(_EXIT_STATUS.findall(output))), code)
+            output = _TORCHRUN_REPORT.split(output)[0]
+        if self._failed and code in (None, 0, 1):  # it could still say why
+            self._queue.put(self._failed)
+            return
         if sentence := self._failure():
             self._queue.put(RunFailed(step=0, sentence=sentence))
             return
@@ -265,6 +266,7 @@ def likely_cause(code: int | None, output: str, *, memory_kills: int = 0) -> Cau
 
 
 _EXIT_STATUS = re.compile(r"exitcode\s*: (-?\d+)")
+_TORCHRUN_REPORT = re.compile(r"Traceback \(most recent call last\):(?:\n .*)*\n.*ChildFailedError")
 _SIGKILL = 9
 # Illegal instruction, abort, bus error, arithmetic, segmentation fault; on Windows: access violation, stack overflow,
 # a corrupted heap, a buffer overrun.
@@ -294,7 +296,7 @@ class ProgressFile:
         self._path = path
         self._stage = ""
         self._written = 0.0
-        self._failed = False
+        self.failed = False
         path.unlink(missing_ok=True)
         self._file = own_file(path, os.O_EXCL)
         self._write("[]", FAILURE_BYTES)  # a full disk leaves room to say what went wrong
@@ -302,7 +304,7 @@ class ProgressFile:
     def put(self, update: Update) -> None:
         """Take an update of the run."""
         if isinstance(update, RunFailed):
-            self._failed = True
+            self.failed = True
             # Characters beyond ASCII take twelve bytes at most.
             self._write(json.dumps({"failed": update.sentence[: FAILURE_BYTES // 12 - 10]}), FAILURE_BYTES)
         elif isinstance(update, ProgressReported):
@@ -323,22 +325,24 @@ class ProgressFile:
     def close(self) -> None:
         """Remove the file, unless it says why the run failed."""
         self._file.close()
-        if not self._failed:
+        if not self.failed:
             self._path.unlink(missing_ok=True)
 
 
-def main(job: Job) -> None:
+def main(job: Job) -> int:
     """Be the process of a run, or one of several. It trains in a thread, so that signals find the main one idle.
 
-    It ends with status 0 though the run failed: the journal says so, and only a process that died is started again.
+    Returns:
+        The exit status, 1 where the run failed. `torchrun` then ends the other processes, which may wait for this one.
     """
     faulthandler.enable()
     set_language(job.language)
     log_to_file()
     folder, control, launch = RunFolder(Path(job.folder)), Control(), Launch.of()
+    if launch and launch.ended(folder):
+        return 1
     if launch and launch.rank:
-        train_beside(read_config(folder.config))
-        return
+        return train_beside(read_config(folder.config))
     resumes = job.resumes or bool(launch and launch.restarts)
     inherit_lock(folder.path)
     progress = ProgressFile(folder.progress)
@@ -355,8 +359,9 @@ def main(job: Job) -> None:
         while thread.is_alive():
             thread.join(JOIN_SECONDS)  # Windows sees no signal while it waits
     progress.close()
+    return int(progress.failed)
 
 
 if __name__ == "__main__":
     values = json.loads(sys.argv[1])
-    main(Job(**{**values, "changes": tuple(values["changes"])}))
+    sys.exit(main(Job(**{**values, "changes": tuple(values["changes"])})))

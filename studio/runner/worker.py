@@ -14,7 +14,7 @@ from typing_extensions import override
 from studio.config import RunConfig
 from studio.engine.control import Control
 from studio.engine.disk import is_disk_full, with_room
-from studio.errors import ConsentNeeded, NotResumed, RunFolderError, StudioError, is_out_of_memory
+from studio.errors import ConsentNeeded, NotReached, NotResumed, RunFolderError, StudioError, is_out_of_memory
 from studio.events import (
     CheckpointSaved,
     MetersSampled,
@@ -103,7 +103,7 @@ class _Reporter:
     """
 
     def __init__(self, folder: RunFolder, control: Control, put: Callable[[Update], None]) -> None:
-        self._ended = self._failed = False
+        self._ended = self._may_come_again = False
         self._folder = folder
         self._control = control
         self._put = put
@@ -170,7 +170,8 @@ class _Reporter:
         asks = isinstance(error.__cause__, ConsentNeeded)
         event = RunFailed(step=self._step, sentence=_sentence(error), needs_consent=asks)
         self._put(event)
-        self._ended = self._failed = True
+        self._ended = True
+        self._may_come_again = may_come_again() and not _is_refusal(error)
         log.error("The run failed", exc_info=error)
         if not self._begun or isinstance(error, NotResumed):
             return  # another process trains this run, or it ended before and could not be continued: it is as it was
@@ -181,14 +182,16 @@ class _Reporter:
                 self._journal.append(event)
 
     def close(self) -> None:
-        """End the meters, close the journal, and give up the lock unless `torchrun` may start again what failed."""
+        """End the meters, close the journal, and give up the lock, unless `torchrun` starts again what failed: all but
+        what was refused, which would be refused again.
+        """
         self._meters.close()
         if self._journal:
             with _kept_going():
                 self._journal.sync()
             with _kept_going():
                 self._journal.close()
-        if self._held and not (self._failed and may_come_again()):
+        if self._held and not self._may_come_again:
             with _kept_going():
                 release_lock(self._folder.path)
 
@@ -227,6 +230,12 @@ def _kept_going() -> Iterator[None]:
         yield
     except (OSError, RunFolderError) as error:
         log.warning("%s", error)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether the same would be refused again, if `torchrun` started all processes again."""
+    reason = error.__cause__ if isinstance(error, NotResumed) else error
+    return isinstance(reason, StudioError) and not isinstance(reason, NotReached)
 
 
 def _sentence(error: BaseException) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import psutil
 import pytest
 
-from studio.config import RunConfig, parse_config
+from studio.config import RunConfig, parse_config, write_config
 from studio.config.run import override_config
 from studio.errors import TrainingError
 from studio.events import (
@@ -27,9 +29,9 @@ from studio.events import (
 )
 from studio.runner import process
 from studio.runner.controller import Controller, Where
-from studio.runner.process import likely_cause
+from studio.runner.process import Follower, Job, likely_cause, start_process
 from studio.runner.record import RunInterrupted, RunRecord, Update
-from studio.runs import RunFolder, read_lock
+from studio.runs import RunFolder, create_run, read_journal, read_lock
 from tests.tiny import save_model, save_rows
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -234,6 +236,53 @@ def test_a_run_on_all_gpus_outlives_the_window_and_the_death_of_a_process(
     assert [losses[step] for step in range(1, 21)] == pytest.approx(thread.losses()[:20], abs=1e-4)
 
 
+# The process of a run, of which the one with rank 1 fails at its first micro-batch.
+FAILS_ALONE = """
+import os, runpy
+if os.environ["RANK"] == "1":
+    from studio.engine.training.loss import SupervisedLoss
+    from studio.errors import TrainingError
+    def fail(self, *_):
+        raise {error}
+    SupervisedLoss.__call__ = fail
+runpy.run_module("studio.runner.process", run_name="__main__")
+"""
+
+
+@POSIX
+@pytest.mark.parametrize(
+    ("error", "sentence", "restarts"),
+    [
+        ("ValueError('a defect')", "ValueError in process 1: a defect", 0),
+        ("TrainingError('Process 1 refuses.')", "Process 1 refuses.", 1),
+    ],
+)
+def test_a_process_that_fails_alone_ends_all_and_says_why_and_the_run_can_go_on(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str, sentence: str, restarts: int
+) -> None:
+    real = process.python_process
+
+    def python_process(module: str, argument: str) -> tuple[list[str], dict[str, str]]:
+        (executable, *_), environment = real(module, argument)
+        return [executable, "-c", FAILS_ALONE.format(error=error), argument], environment
+
+    monkeypatch.setattr(process, "python_process", python_process)
+    monkeypatch.setattr(process, "PER_NODE", "2")
+    monkeypatch.setattr(process, "RESTARTS", restarts)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    together = override_config(config, {"training.device": "auto"})
+    folder = create_run(tmp_path / "runs", "run", write_config(together))
+    with start_process(Job(folder=str(folder.path), language="en", each_gpu=True)) as torchrun:
+        assert torchrun.wait(300) != 0
+    assert folder.read_state()["status"] == "failed"
+    (failed,) = [event for event in read_journal(folder.journal) if isinstance(event, RunFailed)]
+    assert sentence in failed.sentence
+
+    alone = Controller(attended=True)
+    alone.resume_run(folder)
+    assert Watched(alone).until(RunFinished).status == "finished"
+
+
 @POSIX
 @pytest.mark.parametrize(
     ("script", "cause", "detail"),
@@ -255,6 +304,31 @@ def test_the_likely_cause_of_a_crash_is_named(
     assert ended.cause == cause
     assert detail in ended.details
     assert watched.controller.join(20)
+
+
+# What `torchrun` writes at last. Its own traceback says nothing about the processes.
+TORCHRUN_ENDS = """
+import os, sys
+print("Process 1 refuses.")
+print('''Traceback (most recent call last):
+  File "torch/distributed/run.py", line 1032, in <module>
+    main()
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+Root Cause (first observed failure):
+  exitcode  : 1 (pid: 11428)''')
+sys.exit(1)
+"""
+
+
+def test_the_report_of_torchrun_is_not_taken_for_the_cause(tmp_path: Path) -> None:
+    folder = create_run(tmp_path, "run", "")
+    with folder.output.open("wb") as output:
+        torchrun = subprocess.Popen([sys.executable, "-c", TORCHRUN_ENDS], stdout=output)
+    told: SimpleQueue[Update] = SimpleQueue()
+    follower = Follower(folder, told, torchrun, from_start=True, restarts=True)
+    follower.thread.start()
+    follower.thread.join(60)
+    assert told.get(timeout=60) == RunInterrupted(cause="unknown", code=1, details="Process 1 refuses.")
 
 
 def test_a_kill_is_called_want_of_memory_where_the_system_says_so() -> None:

@@ -21,6 +21,7 @@ from studio.engine.control import Control
 from studio.errors import NotResumed, TrainingError
 from studio.events import CheckpointSaved, RunEvent, RunFailed, RunFinished, RunPaused, RunResumed
 from studio.runner.controller import Controller
+from studio.runner.launch import Launch
 from studio.runner.record import LogLine, RunRecord, Update
 from studio.runner.worker import resume_training, run_training
 from studio.runs import RunFolder, create_run, holder_of, read_journal, read_lock, release_lock, take_lock
@@ -244,7 +245,7 @@ def test_who_watches_a_run_that_torchrun_starts_again_hears_no_failure_before_it
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(emit: Callable[[RunEvent], None]) -> None:
-        raise TrainingError("Process 1 is gone.")
+        raise RuntimeError("process 1 is gone")
 
     release_lock(watched.folder.path)
     for name, value in (("RUN_ID", "x"), ("MAX_RESTARTS", "1"), ("RESTART_COUNT", "0")):
@@ -261,9 +262,24 @@ def test_who_watches_a_run_that_torchrun_starts_again_hears_no_failure_before_it
     watched.run(fail)  # for good
     assert controller.join(30)
     (failed,) = (update for update in controller.poll() if isinstance(update, RunFailed))
-    assert failed.sentence == "Process 1 is gone."
+    assert "process 1 is gone" in failed.sentence
     assert not watched.folder.held
     assert watched.folder.read_state()["status"] == "failed"
+
+
+def test_a_run_that_was_refused_in_words_is_over_though_torchrun_would_start_it_again(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(emit: Callable[[RunEvent], None]) -> None:
+        raise TrainingError("No row is left.")
+
+    release_lock(watched.folder.path)
+    for name, value in (("RUN_ID", "x"), ("MAX_RESTARTS", "1"), ("RESTART_COUNT", "0")):
+        monkeypatch.setenv(f"TORCHELASTIC_{name}", value)
+    watched.run(refuse)
+    assert watched.folder.read_state()["status"] == "failed"
+    assert not watched.folder.held
+    assert Launch("x", rank=0, restarts=1).ended(watched.folder)
 
 
 def test_an_ended_run_that_cannot_be_continued_stays_as_it_was(
