@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from studio.i18n import gettext_noop, tr
 from studio.text import numbers
-from studio.text.numbers import size_text
+from studio.text.numbers import count_text, size_text, whole
 
 # What an outlook names; the titles of methods and precisions are too long for a cell.
 _METHODS = {"full": gettext_noop("Full fine-tuning"), "lora": gettext_noop("LoRA")}
+_UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
 
 def outlook_text(outlook: Any) -> str:
@@ -50,6 +52,26 @@ def outlook_sentence(outlook: Any) -> str:
 def access_text(*, gated: bool) -> str:
     """Return whether anybody may download it."""
     return tr("Terms to accept") if gated else tr("Public")
+
+
+def rows_text(tag: str) -> str:
+    """Return how many rows a dataset has, of the hub's tag: 10K<n<100K is 10,000 to 100,000; others stay as they are."""
+    match re.split("([<>])", tag):
+        case [fewest, "<", "n", "<", most]:
+            return tr("{fewest} to {most}").format(fewest=_bound(fewest), most=_bound(most))
+        case ["n", "<", most]:
+            return tr("Fewer than {most}").format(most=_bound(most))
+        case ["n", ">", fewest]:
+            return tr("More than {fewest}").format(fewest=_bound(fewest))
+    return tag or numbers.NONE
+
+
+def _bound(text: str) -> str:
+    """Return a bound such as 10K as a number."""
+    if not re.fullmatch("[0-9]{1,4}[KMBT]", text):
+        return text
+    count = int(text[:-1]) * _UNITS[text[-1]]
+    return whole(count) if count < 10**6 else count_text(count)
 
 
 def licence_text(licence: str) -> str:

@@ -11,7 +11,7 @@ from PySide6.QtCore import Qt
 from studio.i18n import gettext_noop, tr
 from studio.runner.actions import Found, Kind
 from studio.text import numbers
-from studio.text.hub import access_text, licence_text, outlook_sentence, outlook_text
+from studio.text.hub import access_text, licence_text, outlook_sentence, outlook_text, rows_text
 from studio.text.numbers import count_text, size_text
 from studio.text.visible import in_line
 from studio.ui import theme
@@ -81,7 +81,7 @@ COLUMNS: dict[Kind, tuple[HubColumn, ...]] = {
         HubColumn(
             gettext_noop("Rows"),
             gettext_noop("About how many, as the hub says it."),
-            text=lambda found: found.rows or numbers.NONE,
+            text=lambda found: rows_text(found.rows),
         ),
         *_LAST,
     ),
