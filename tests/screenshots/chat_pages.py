@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtWidgets import QWidget
 
 from studio.engine.inference.answers import BASE, TUNED, ChatAnswer, Token
+from studio.i18n import tr
 from studio.runner.conversation import Conversation, Said, Turn
 from studio.runner.record import RunRecord
 from studio.ui.main_window import MainWindow
@@ -107,11 +108,11 @@ def page_chat_failed() -> QWidget:
     window = chat_window([])
     page = window.pages["chat"]
     page.prompt.setPlainText(QUESTION)
-    words = (
-        "The base model in /models/SmolLM2-135M-Instruct has changed since this run was trained (model.safetensors); "
-        "put the old files back, or train again."
+    words = tr(
+        "The base model in {base} has changed since this run was trained ({files}); put the old files back, or train "
+        "again."
     )
-    page.problem.set(words, "bad")
+    page.problem.set(words.format(base="/models/SmolLM2-135M-Instruct", files="model.safetensors"), "bad")
     return window
 
 

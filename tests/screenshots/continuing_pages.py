@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QWidget
 
 from studio.config import parse_config
 from studio.events import CheckpointSaved, RunFailed, RunPaused, RunResumed, RunStarted, StepCompleted
+from studio.i18n import sentences, tr
 from studio.runner.controller import Controller
 from studio.runner.record import RunInterrupted, RunRecord
 from studio.runs import Journal, RunFolder, holder_of
@@ -90,7 +91,7 @@ def page_continue_failed() -> QWidget:
     """The Train page of a run that failed."""
     record = scripted_record()
     record.apply(_saved(200, 192))
-    record.apply(RunFailed(step=212, sentence="The loss is not a number since step 212; lower the learning rate."))
+    record.apply(RunFailed(step=212, sentence=tr("A trained weight is not a finite number; nothing was saved.")))
     return _live_window(record, _ended())
 
 
@@ -104,9 +105,9 @@ def page_continue_changed() -> QWidget:
     """The Train page of a run that was not gone on with, because its data have changed."""
     record = scripted_record()
     record.apply(_saved(200, 192))
-    sentence = "The rows of the data are no longer those that this run was trained on until now. "
-    advice = "Put the old ones back, or go on with these on purpose."
-    record.apply(RunFailed(step=230, sentence=sentence + advice, needs_consent=True))
+    found = tr("The rows of the data are no longer those that this run was trained on until now.")
+    advice = tr("Put the old ones back, or go on with these on purpose.")
+    record.apply(RunFailed(step=230, sentence=sentences((found, advice)), needs_consent=True))
     context = offscreen_context()
     record.folder = scripted_runs(context.runs_root)[0]
     context.record = record
@@ -215,7 +216,7 @@ def page_continue_queue() -> QWidget:
     ):
         run = context.queue.add(_config(model, method, precision), root, where)  # type: ignore[arg-type]
         if number == 0:
-            problem = "There is no model in /models/Qwen2.5-0.5B; download it again."
+            problem = tr("There is no {path}.").format(path="/models/Qwen2.5-0.5B")
             context.queue._keep((dataclasses.replace(run, problem=problem),))
     context.queue.held = False
     return QueueDialog(context)

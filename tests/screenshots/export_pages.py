@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 from PySide6.QtWidgets import QApplication, QScrollArea, QWidget
 
+from studio.i18n import tr
 from studio.runner import actions
 from studio.runner.record import RunRecord
 from studio.ui.dialogs.hub.push import PushDialog
@@ -88,7 +89,7 @@ def page_export_ollama() -> QWidget:
     page = window.pages["export"]
     page.ollama._search.drop()
     asked = "What is the capital of France?"
-    page.ollama.set_summary("version 0.99")
+    page.ollama.set_summary(tr("version {version}").format(version="0.99"))
     page.ollama._show(SimpleNamespace(name="smollm2-tuned", asked=asked, answer="Paris", expected="Paris", same=True))
     QApplication.processEvents()
     page.findChild(QScrollArea).ensureWidgetVisible(page.ollama)
@@ -119,5 +120,5 @@ def page_export_busy() -> QWidget:
     window = export_window()
     form = window.pages["export"].form
     form.progress.report("verifying", 12, 30)
-    form.set_busy("An export is under way.")
+    form.set_busy(tr("An export is under way."))
     return window

@@ -8,6 +8,7 @@ import math
 from PySide6.QtWidgets import QWidget
 
 from studio.events import EvaluationCompleted, ProgressReported, RunFailed, StepCompleted
+from studio.i18n import tr
 from studio.licences import components
 from studio.runner import laboratory
 from studio.runs import Journal, RunLabel, write_label
@@ -140,8 +141,7 @@ def page_train_failed() -> QWidget:
     events = [dataclasses.replace(e, grad_scale=None) if isinstance(e, StepCompleted) else e for e in scripted_events()]
     nan = [dataclasses.replace(e, loss=math.nan) if getattr(e, "step", 0) in (90, 91) else e for e in events[:150]]
     record = scripted_record([e for e in nan if not isinstance(e, EvaluationCompleted) or math.isfinite(e.loss)])
-    sentence = "The loss is not a number since step 140; row 17 of train.jsonl has an empty answer: remove it."
-    record.apply(RunFailed(step=146, sentence=sentence))
+    record.apply(RunFailed(step=146, sentence=tr("A trained weight is not a finite number; nothing was saved.")))
     return train_window(record)
 
 

@@ -23,6 +23,7 @@ from studio.events import (
     RunStarted,
     StepCompleted,
 )
+from studio.i18n import tr
 from studio.runner.record import LogLine, RunRecord
 from studio.runs import RunFolder
 
@@ -123,9 +124,17 @@ def scripted_events(steps: int = 212, initial_scale: float = 2.0**23) -> list[Ru
             step=7,
             verdict="scale_search",
             harmful=False,
-            advice="Nothing to do.",
-            evidence={},
-            sentence="normal scale search at the start",
+            advice="",
+            evidence={
+                "precision": "fp16-mixed",
+                "scaling": "dynamic",
+                "first_step": 1,
+                "skipped": 7,
+                "from_scale": initial_scale,
+                "to_scale": initial_scale / 2**7,
+                "at_start": True,
+            },
+            sentence="",
         )
     )
     return events
@@ -157,7 +166,7 @@ def scripted_runs(root: Path) -> list[RunFolder]:
         folder = _folder(root, created, f"{model}-{method}-{precision}".lower())
         details = {"seconds": seconds} if seconds else {}
         if status == "failed":
-            details["error"] = "The loss is not a number since step 12; lower the learning rate or train in bf16."
+            details["error"] = tr("A trained weight is not a finite number; nothing was saved.")
         folder.write_state(
             status,
             created=created,
@@ -186,52 +195,16 @@ def _folder(root: Path, created: float, label: str) -> RunFolder:
 def scripted_certificate(run: RunFolder, name: str, good: bool, created: float) -> None:
     """Write a certificate as an export leaves it."""
     far = 4.2e-5 if good else 3.71
+    dtype = "fp32" if good else "bf16"
     checks = (
-        Check(
-            name="loads_completely",
-            passed=True,
-            value=0,
-            limit=0.0,
-            meaning="The export opens from disk, with every weight in its place.",
-        ),
-        Check(name="all_weights_finite", passed=True, value=0, limit=0.0, meaning="Every weight is a finite number."),
-        Check(
-            name="max_logit_difference",
-            passed=good,
-            value=far,
-            limit=1e-3,
-            meaning=f"The outputs of the export differ from those of the trained model by {far:.2g} at most; "
-            "up to 0.001 comes from rounding.",
-        ),
-        Check(
-            name="kl_divergence",
-            passed=good,
-            value=far / 40,
-            limit=1e-4,
-            meaning="On average the export predicts the next token as the trained model does.",
-        ),
-        Check(
-            name="top1_agreement",
-            passed=True,
-            value=1.0 if good else 0.995,
-            limit=0.99,
-            meaning="The export and the trained model find the same token the likeliest at nearly all positions.",
-        ),
-        Check(
-            name="delta_present",
-            passed=True,
-            value=0.999,
-            limit=0.5,
-            meaning="The export differs from the base as the training made it differ.",
-        ),
-        Check(name="template_carried", passed=True, value=True, limit=None, meaning="The chat template is the base's."),
-        Check(
-            name="stops_by_itself",
-            passed=True,
-            value=23,
-            limit=128.0,
-            meaning="A generated answer ends by itself, after 23 tokens.",
-        ),
+        Check.of("loads_completely", True, 0, reason="", weights=[]),
+        Check.of("all_weights_finite", True, 0, overflowed=False),
+        Check.of("max_logit_difference", good, far, 1e-3, dtype=dtype),
+        Check.of("kl_divergence", good, far / 40, 1e-4, dtype=dtype, too_coarse=False),
+        Check.of("top1_agreement", True, 1.0 if good else 0.995, 0.99),
+        Check.of("delta_present", True, 0.999, 0.5, logits=11.6, kl=0.0841, rounded_to=None),
+        Check.of("template_carried", True, True, writes_virtual_tokens=False, base_has_one=True),
+        Check.of("stops_by_itself", True, 23, 128, trained=23),
     )
     files = {
         "model.safetensors": 538_090_408,
@@ -245,7 +218,7 @@ def scripted_certificate(run: RunFolder, name: str, good: bool, created: float) 
         checks=checks,
         base={"name": "SmolLM2-135M-Instruct"},
         target="merged",
-        dtype="fp32" if good else "bf16",
+        dtype=dtype,
         prompts=(),
         files={name: {"bytes": size, "sha256": "0" * 64} for name, size in files.items()},
         run=run.name,

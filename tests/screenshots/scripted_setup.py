@@ -19,7 +19,9 @@ from studio.engine.control import Progress
 from studio.engine.inference.behaviour import Behaviour, Manner, Tried
 from studio.engine.models.info import ModelInfo, TemplateOffer
 from studio.engine.models.shapes import LinearShape, ModelShapes
+from studio.engine.probe.recommend import judgement, recommend
 from studio.events import RunEvent, RunFinished, RunStarted, StepCompleted
+from studio.i18n import tr
 from studio.runner.controller import Controller, Where
 from studio.runner.laboratory import Experiment
 from studio.runner.probe import ProbeResult, ProbeRow
@@ -60,7 +62,7 @@ def smollm2(path: str = "/models/SmolLM2-135M-Instruct") -> ModelInfo:
     return ModelInfo(
         path=Path(path),
         kind="chat",
-        reasons=("It has a chat template.",),
+        reasons=(tr("It has a chat template."),),
         problems=(),
         architecture="LlamaForCausalLM",
         parameters=shapes.parameters,
@@ -78,7 +80,10 @@ def smollm2_base(path: str) -> ModelInfo:
     return dataclasses.replace(
         smollm2(path),
         kind="base",
-        reasons=("It has no chat template.", "Its tokenizer knows <|im_start|>, but no template uses them."),
+        reasons=(
+            tr("It has no chat template."),
+            tr("Its tokenizer knows {tokens}, but no template uses them.").format(tokens="<|im_start|>"),
+        ),
         has_template=False,
         eos_token="<|endoftext|>",
         offers=(TemplateOffer("chatml"), TemplateOffer("headings")),
@@ -148,34 +153,14 @@ def _tensors(
 
 def probe_rows() -> tuple[ProbeRow, ...]:
     """Rows of a precision probe in most of the states that a row can have."""
+    words = tr("Not finite in update {update}: the output of {module} (forward).")
+    broken = words.format(update=2, module="model.layers.28.mlp.down_proj")
     return (
-        _measured("fp32", 212.0, 3.1, sentence="The reference: every other precision is compared with it.", cosine=1.0),
-        _measured(
-            "bf16-mixed", 498.0, 2.3, sentence="Follows fp32 to 0.04 % and is 2.3 times as fast.", difference=0.0004
-        ),
-        _measured(
-            "fp16-mixed",
-            187.0,
-            2.3,
-            sentence="Follows fp32, but 0.3 % of its gradients are zero, and this processor is slow at fp16.",
-            difference=0.0006,
-            lost=0.003,
-            subnormal=0.021,
-        ),
-        _measured(
-            "bf16-pure",
-            512.0,
-            1.6,
-            sentence="Rounding leaves 41 % of the weights as they were: small updates are lost.",
-            difference=0.012,
-            cosine=0.9961,
-            updates_lost=0.41,
-        ),
-        ProbeRow(
-            precision="fp16-pure",
-            status="not_finite",
-            sentence="Not finite in update 2: the output of layer 28's MLP is beyond 65,504.",
-        ),
+        _measured("fp32", 212.0, 3.1, cosine=1.0),
+        _measured("bf16-mixed", 498.0, 2.3, difference=0.0004),
+        _measured("fp16-mixed", 187.0, 2.3, difference=0.0006, lost=0.003, subnormal=0.021),
+        _measured("bf16-pure", 512.0, 1.6, difference=0.012, cosine=0.9961, updates_lost=0.41),
+        ProbeRow(precision="fp16-pure", status="not_finite", sentence=broken),
     )
 
 
@@ -184,17 +169,15 @@ def _measured(
     speed: float,
     gigabytes: float,
     *,
-    sentence: str,
     difference: float = 0.0,
     cosine: float = 0.9998,
     lost: float = 0.0,
     subnormal: float | None = None,
     updates_lost: float | None = None,
 ) -> ProbeRow:
-    return ProbeRow(
+    row = ProbeRow(
         precision=precision,
         status="measured",
-        sentence=sentence,
         loss_differences=(0.0, difference / 2, difference),
         gradient_cosine=cosine,
         gradients_lost=lost,
@@ -203,6 +186,7 @@ def _measured(
         tokens_per_second=speed,
         peak_memory=round(gigabytes * GB),
     )
+    return dataclasses.replace(row, sentence=judgement(row))
 
 
 def probe_at_once(
@@ -212,8 +196,8 @@ def probe_at_once(
     rows = probe_rows()
     for row in rows:
         see(row)
-    reason = "bf16 mixed follows fp32 within 0.04 %, is 2.3 times as fast, and needs a quarter less memory."
-    return ProbeResult(rows=rows, recommended="bf16-mixed", reason=reason, steps=steps)
+    recommended, reason = recommend(rows)
+    return ProbeResult(rows=rows, recommended=recommended, reason=reason, steps=steps)
 
 
 class ScriptedRuns(Controller):

@@ -45,9 +45,10 @@ def page_setup() -> QWidget:
 def page_setup_unused_card() -> QWidget:
     """A card that the installed torch cannot use, and the command that mends it."""
     index = "https://download.pytorch.org/whl/cu130"
+    reason = tr("the installed torch ({version}+{tag}) cannot use it, and the {build} build can")
     card = UnusedCard(
         "NVIDIA GeForce RTX 4070",
-        "the installed torch (2.13.0+cpu) cannot use it, and the CUDA 13.0 build can",
+        reason.format(version="2.13.0", tag="cpu", build="CUDA 13.0"),
         rf"C:\studio\.venv\Scripts\python.exe -m pip install --extra-index-url {index} torch==2.13.0+cu130",
     )
     with patch.object(actions, "look_for_cards", lambda: actions.GraphicsCards(unused=(card,))):

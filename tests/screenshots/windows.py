@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from pathlib import Path
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
+import numpy as np
+from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QDialog, QWidget
 
 from studio.events import RunFinished
@@ -20,9 +21,7 @@ from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.main_window import MainWindow
 from studio.ui.settings import Settings
-from tests.screenshots.scripted import (
-    scripted_runs,
-)
+from tests.screenshots.scripted import scripted_runs
 
 FINISHED = RunFinished(
     status="finished",
@@ -34,7 +33,6 @@ FINISHED = RunFinished(
     peak_memory=2 * 2**30,
     seconds=231.0,
 )
-SIZE, SMALL = (1280, 800), (1024, 640)
 
 
 class Training(Controller):
@@ -54,11 +52,11 @@ def offscreen_context(controller: Controller | None = None) -> AppContext:
 
 
 def window_at(page: str, context: AppContext) -> MainWindow:
-    """Return the window at a page, its background reading done."""
+    """Return the window at a page, its background reading done. It fills its screen, which `render.py` chooses."""
     window = MainWindow(context)
     context.setParent(window)
     window.showNormal()
-    window.resize(*(SMALL if "--small" in sys.argv else SIZE))
+    window.resize(window.screen().size())
     window.go_to(page)
     settle(context)
     return window
@@ -101,5 +99,13 @@ def save(widget: QWidget, path: Path) -> None:
     app = theme.application()
     for _ in range(6):
         app.processEvents()
-    widget.grab().save(str(path))
+    with_palette(widget.grab().toImage()).save(str(path), quality=0)  # the smallest file
     print(path)
+
+
+def with_palette(image: QImage) -> QImage:
+    """Return a picture in its 256 most frequent colours, which takes a third of the space."""
+    image = image.convertToFormat(QImage.Format.Format_RGB32)
+    pixels = np.frombuffer(image.constBits(), np.uint32)
+    colours, counts = np.unique(pixels, return_counts=True)
+    return image.convertToFormat(QImage.Format.Format_Indexed8, colours[np.argsort(-counts)[:256]].tolist())
