@@ -54,9 +54,11 @@ def bring_forward(window: QWidget, token: str = "") -> None:
 
 
 def resize_dialog(dialog: QWidget, characters: float, units: float) -> None:
-    """Give a dialog a size in characters and in units of `theme.space`, or that of its window where that is smaller."""
-    wanted, parent = QSize(theme.characters(characters), theme.space(units)), dialog.parentWidget()
-    dialog.resize(wanted.boundedTo(parent.window().size()) if parent else wanted)
+    """Give a dialog a size in characters and in units of `theme.space`; the main window is the largest it can have."""
+    wanted, window = QSize(theme.characters(characters), theme.space(units)), dialog.parentWidget()
+    while window and (above := window.parentWidget()):  # of a dialog that another dialog opened too
+        window = above
+    dialog.resize(wanted.boundedTo(window.size()) if window else wanted)
 
 
 def open_dialog(dialog: QDialog) -> None:

@@ -17,6 +17,7 @@ from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.guide import offer_guide
 from studio.ui.job import Job
+from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.segmented import Segmented
@@ -99,7 +100,7 @@ class About(QDialog):
             margins=(3, 3, 3, 2),
             parent=self,
         )
-        self.resize(theme.characters(130), theme.space(62))
+        resize_dialog(self, 130, 62)
 
 
 def _read(_: Progress) -> Found:

@@ -8,12 +8,12 @@ from PySide6.QtWidgets import QCheckBox, QDialog, QLineEdit, QWidget
 
 from studio.i18n import tr
 from studio.runner import actions
-from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.guide import offer_guide
 from studio.ui.dialogs.hub.choice import HubChoice
 from studio.ui.job import Job
 from studio.ui.override import override
+from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.progress import TaskProgress
@@ -79,7 +79,7 @@ class PushDialog(QDialog):
             margins=(3, 3, 3, 2),
             parent=self,
         )
-        self.resize(theme.characters(110), theme.space(44))
+        resize_dialog(self, 110, 44)
 
     def _judge(self) -> None:
         owner, _, name = self.repository.text().strip().partition("/")

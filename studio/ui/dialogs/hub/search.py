@@ -21,6 +21,7 @@ from studio.ui.dialogs.hub.choice import HubChoice
 from studio.ui.job import Job
 from studio.ui.models.hub_search import NAME, SPARED, HubModel, level_of
 from studio.ui.override import override
+from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.progress import TaskProgress
@@ -61,7 +62,7 @@ class FindOnHub(QDialog):
         self._discard = Job(self, context, tr("Removing what was downloaded"))
         self._build(title)
         self._connect()
-        self.resize(min(theme.characters(_WIDTH), _room(parent)), theme.space(84))
+        resize_dialog(self, _WIDTH, 84)
         self.words.setFocus()
         self._offer()
         self._look()
@@ -298,11 +299,3 @@ class FindOnHub(QDialog):
         if chosen is not None:
             self._discard.start(lambda progress: actions.discard_download(chosen.id, progress))
             self._offer()
-
-
-def _room(parent: QWidget | None) -> int:
-    """Return the width of the main window, over which a dialog may have opened this one."""
-    window = parent.window() if parent else None
-    while window and (above := window.parentWidget()):
-        window = above.window()
-    return window.width() if window else theme.characters(_WIDTH)
