@@ -15,6 +15,7 @@ from studio.runner.record import RunRecord
 from studio.runner.speed import WARM_UP
 from studio.text import numbers
 from studio.text.retention import retention_share
+from studio.text.words import status_text
 
 LOSS_WINDOW = 16
 """Steps over which the training loss is averaged; that of a single step depends on its rows more than on the run."""
@@ -22,7 +23,7 @@ LOSS_WINDOW = 16
 
 # Title and words of each figure that a run may have; what was not measured is a dash.
 _FIGURES: dict[str, tuple[str, Callable[[Any], str]]] = {
-    "status": (gettext_noop("Status"), str),
+    "status": (gettext_noop("Status"), status_text),
     "updates": (gettext_noop("Updates"), numbers.whole),
     "training_loss": (gettext_noop("Training loss, last steps"), numbers.number),
     "first_validation_loss": (gettext_noop("Validation loss, first"), numbers.number),

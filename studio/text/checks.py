@@ -311,7 +311,7 @@ def _led_to_the_end(found: Found) -> str:
         "On average, the export gives ending tokens a probability of {value} there, the trained model {trained}."
     )
     values = percent(float(found["probability"])), percent(float(found["trained_probability"]))
-    return f"{counts} {chances.format(value=values[0], trained=values[1])}"
+    return sentences((counts, chances.format(value=values[0], trained=values[1])))
 
 
 def _virtual_tokens_never_generated(found: Found) -> str:

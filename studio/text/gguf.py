@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from studio.i18n import gettext_noop, tr
+from studio.i18n import gettext_noop, sentences, tr
 from studio.text.numbers import brief, percent
 
 Found: TypeAlias = Mapping[str, Any]
@@ -94,7 +94,7 @@ def _arithmetic(found: Found) -> str:
                 value=values[0], limit=values[1]
             )
         )
-    return " ".join(parts)
+    return sentences(parts)
 
 
 # A file with a smaller share of training's effect has lost most of it.
@@ -135,25 +135,25 @@ COSTS = {"small": gettext_noop("small"), "clear": gettext_noop("clear"), "heavy"
 
 def gguf_cost(found: Found) -> str:
     """`value` is the KL divergence, `share` how much of training's effect is left; with `_f16`, those saved as f16."""
-    sentences = [cost_headline(found)] if found["passed"] else []
-    sentences.append(
+    parts = [cost_headline(found)] if found["passed"] else []
+    parts.append(
         tr(
             "Saved as {dtype}, the probabilities of the next token differ from the trained model's by {value} nats "
             "(KL, mean), and the likeliest token is the same at {top1} of all positions."
         ).format(dtype=found["dtype"], value=_number(found["value"]), top1=percent(float(found["top1"])))
     )
     if found["limit"] is not None and not found["passed"]:
-        sentences.append(tr("At most {limit} nats are allowed.").format(limit=_number(found["limit"])))
+        parts.append(tr("At most {limit} nats are allowed.").format(limit=_number(found["limit"])))
     if found["share"] is not None:
         share = percent(float(found["share"]))
-        sentences.append(tr("{share} of what training did is left.").format(share=share))
+        parts.append(tr("{share} of what training did is left.").format(share=share))
     if found["kl_f16"] is not None:
-        sentences.append(
+        parts.append(
             tr("As f16, it would be {kl} nats and {top1}: the rest is the price of the smaller file.").format(
                 kl=_number(found["kl_f16"]), top1=percent(float(found["top1_f16"]))
             )
         )
-    return " ".join(sentences)
+    return sentences(parts)
 
 
 def gguf_template(found: Found) -> str:

@@ -55,7 +55,7 @@ def access_text(*, gated: bool) -> str:
 
 
 def rows_text(tag: str) -> str:
-    """Return how many rows a dataset has, of the hub's tag: 10K<n<100K is 10,000 to 100,000; others stay as they are."""
+    """Return how many rows a dataset has, of the tag of the hub: 10K<n<100K is 10,000 to 100,000; others stay."""
     match re.split("([<>])", tag):
         case [fewest, "<", "n", "<", most]:
             return tr("{fewest} to {most}").format(fewest=_bound(fewest), most=_bound(most))

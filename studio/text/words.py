@@ -87,12 +87,28 @@ KERNELS_REFUSED = {
 }
 
 
+# How far a run has come, as its folder says it.
+STATUSES = {
+    "created": gettext_noop("Getting ready"),
+    "running": gettext_noop("Running"),
+    "paused": gettext_noop("Paused"),
+    "interrupted": gettext_noop("Interrupted"),
+    "stopped": gettext_noop("Stopped"),
+    "finished": gettext_noop("Finished"),
+    "failed": gettext_noop("Failed"),
+    "damaged": gettext_noop("Damaged"),
+}
 # Where a run lives (`studio.runner.controller.Where`).
 PLACES = {
     "thread": gettext_noop("In the window"),
     "process": gettext_noop("Own process"),
     "gpus": gettext_noop("All GPUs"),
 }
+
+
+def status_text(status: str) -> str:
+    """Return the status of a run in words; one of a later version stays as it is."""
+    return tr(STATUSES.get(status, status))
 
 
 def stage_text(stage: str) -> str:

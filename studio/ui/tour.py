@@ -158,7 +158,8 @@ class Tour(QFrame):
         self.ring.setGeometry(around.intersected(window.rect()))
         self.ring.show()
         self.ring.raise_()
-        self.adjustSize()
+        width = self.sizeHint().width()
+        self.resize(width, self.heightForWidth(width))  # `adjustSize` cuts words that are wrapped
         own = QRect(around.bottomLeft() + QPoint(gap, gap), self.size())
         if own.bottom() > window.height() - gap:
             own.moveBottom(max(around.top() - gap, own.height() + gap))

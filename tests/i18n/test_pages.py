@@ -25,7 +25,7 @@ from PySide6.QtWidgets import (
 from studio.i18n import set_language
 from studio.ui import theme
 from studio.ui.theme import interface_font
-from tests.screenshots import continuing_pages, data_pages, export_pages, help_pages, run_pages, setup_pages
+from tests.screenshots import chat_pages, continuing_pages, data_pages, export_pages, help_pages, run_pages, setup_pages
 
 FOLDER = Path(__file__).parents[1] / "screenshots"
 # What the scripted runs say: names, rows, answers, and sentences of a certificate.
@@ -40,6 +40,7 @@ PAGES = (
     setup_pages.page_method_prompt_tuning,
     setup_pages.page_method_comparison,
     setup_pages.page_presets,
+    chat_pages.page_chat_settings,
     help_pages.page_guide_search,
     help_pages.page_report,
     help_pages.page_tour,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from studio.events import EvaluationCompleted, RunResumed, StepCompleted
-from studio.runner.compare import Comparison, compare_runs
+from studio.i18n import set_language
+from studio.runner.compare import Comparison, compare_runs, figure_rows
 from studio.runner.record import RunRecord
 from studio.runs import Journal, RunFolder, create_run
 
@@ -68,3 +69,8 @@ def test_figures_are_those_of_the_journal(compared: Comparison) -> None:
     assert (trained.updates, trained.training_loss) == (5, 3.0)
     assert trained.tokens_per_second == 200.0  # without the first three steps
     assert (empty.training_loss, empty.best_validation_loss, empty.tokens_per_second, empty.retention) == (None,) * 4
+
+
+def test_the_status_is_said_in_words(compared: Comparison) -> None:
+    set_language("zh_CN")
+    assert figure_rows(compared)[0] == ["状态", "准备中", "准备中"]

@@ -30,6 +30,7 @@ def test_the_tour_is_gone_through_with_enter_and_comes_only_once(window: MainWin
     for number in range(1, 6):
         assert tour.title.text().startswith(f"{number}. ")
         assert window.rect().contains(tour.geometry())
+        assert tour.words.height() >= tour.words.heightForWidth(tour.words.width())
         assert not tour.ring.geometry().intersects(tour.geometry()) or number == 1
         qtbot.keyClick(tour, Qt.Key.Key_Return)
     assert window.help.tour is None

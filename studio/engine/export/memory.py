@@ -15,7 +15,7 @@ from studio.engine.export.source import Source
 from studio.engine.models.info import ModelInfo
 from studio.engine.models.shapes import ModelShapes, layer_number
 from studio.errors import ExportError
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 from studio.text.numbers import size_text
 
 # Bytes a parameter: the model in fp32, and what is in work. A merge also holds the base's weights in their own format.
@@ -61,7 +61,7 @@ def _too_large(source: Source, target: Target, needed: int, total: int) -> str:
     if target.by_parts or not others or in_parts > total:
         return words
     advice = tr("Exported as {targets}, it needs {size}.")
-    return f"{words} {advice.format(targets=tr(' or ').join(others), size=size_text(in_parts))}"
+    return sentences((words, advice.format(targets=tr(" or ").join(others), size=size_text(in_parts))))
 
 
 def whole_bytes(info: ModelInfo, *, merged: bool) -> int:

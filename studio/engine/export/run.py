@@ -28,7 +28,7 @@ from studio.engine.export.source import Source, open_source
 from studio.engine.export.targets.gguf import Gguf
 from studio.engine.models.load import load_tokenizer
 from studio.errors import ConfigError, ExportError
-from studio.i18n import tr
+from studio.i18n import sentences, tr
 from studio.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _refuse_unsuited(target: Target, source: Source) -> None:
     if reason:
         suited = [other.name for other in TARGETS if not other.refuse(source.method)]
         advice = tr("Export the run as {targets}.").format(targets=tr(" or ").join(suited))
-        raise ExportError(f"{reason} {advice}" if suited else reason)
+        raise ExportError(sentences((reason, advice)) if suited else reason)
 
 
 def _make(

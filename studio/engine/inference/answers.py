@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from studio.config.option import Section, option
+from studio.i18n import gettext_noop
 
 BASE, TUNED, BESIDE = "base", "tuned", "beside"
 """Names of the models of a conversation."""
@@ -27,7 +28,7 @@ class ChatSettings(Section):
             "As in training: a Chat model through its template, a Base model with the headings of its data. Continue "
             "the text: what you type begins a text, and nothing is put around it."
         ),
-        labels={"template": "As in training", "plain": "Continue the text"},
+        labels={"template": gettext_noop("As in training"), "plain": gettext_noop("Continue the text")},
     )
     temperature: float = option(
         0.0,

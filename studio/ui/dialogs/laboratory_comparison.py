@@ -78,7 +78,7 @@ class Comparison(QWidget):
         self.records.append(self._under_way)
         words = tr("Run {number} of {count}: {title}")
         number, count = len(self.records), len(self._titles)
-        self.verdict.set(words.format(number=number, count=count, title=self._titles[number - 1]), "busy")
+        self.verdict.set(words.format(number=number, count=count, title=tr(self._titles[number - 1])), "busy")
         self._refresh()
 
     def _go_on(self) -> None:

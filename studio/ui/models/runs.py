@@ -25,6 +25,7 @@ from studio.text import numbers
 from studio.text.numbers import duration_text
 from studio.text.retention import retention_share
 from studio.text.visible import in_line
+from studio.text.words import STATUSES
 from studio.ui import theme
 from studio.ui.models.table import Column, Index, TableModel
 from studio.ui.override import override
@@ -165,16 +166,6 @@ def _number(values: Mapping[str, Any], key: str) -> float | None:
 _TIME = re.compile(r"^\d{8}-\d{6}-")
 SORT_ROLE = Qt.ItemDataRole.UserRole
 LOSSES_ROLE = Qt.ItemDataRole.UserRole + 1
-STATUSES = {
-    "created": gettext_noop("Getting ready"),
-    "running": gettext_noop("Running"),
-    "paused": gettext_noop("Paused"),
-    "interrupted": gettext_noop("Interrupted"),
-    "stopped": gettext_noop("Stopped"),
-    "finished": gettext_noop("Finished"),
-    "failed": gettext_noop("Failed"),
-    "damaged": gettext_noop("Damaged"),
-}
 _COLOURS = {"finished": "good", "failed": "bad", "damaged": "bad", "interrupted": "warning"}
 
 

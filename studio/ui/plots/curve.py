@@ -11,7 +11,7 @@ import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtGui import QColor
 
-from studio.i18n import gettext_noop, tr, trn
+from studio.i18n import gettext_noop, sentences, tr, trn
 from studio.runner.ruler import Ruler
 from studio.runner.series import MetricSeries
 from studio.text import numbers
@@ -133,7 +133,7 @@ class Curve:
             "{count} values are not finite, the first at step {step}.",
             len(bad),
         )
-        return f"{text} {words.format(count=len(bad), step=f'{int(bad[0]):,}')}"
+        return sentences((text, words.format(count=len(bad), step=f"{int(bad[0]):,}")))
 
     def _between(self, first: float, last: float) -> tuple[Array, Array]:
         begin, end = np.searchsorted(self.series.x, [first, last + 1e-9])

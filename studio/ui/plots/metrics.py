@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PySide6.QtWidgets import QWidget
 
-from studio.i18n import gettext_noop, tr
+from studio.i18n import gettext_noop, sentences, tr
 from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
 from studio.text import numbers
@@ -72,7 +72,7 @@ class GradNormChart(MetricChart):
         clipped = int((after.y < before.y[np.isin(before.x, after.x)]).sum())
         words = tr("Clipped in {clipped} of {steps} steps; now {now} after clipping.")
         counts = words.format(clipped=f"{clipped:,}", steps=f"{len(after):,}", now=self.value_text(float(after.y[-1])))
-        return f"{super().summary()} {counts}"
+        return sentences((super().summary(), counts))
 
     @override
     def extras(self) -> dict[Style, bool]:

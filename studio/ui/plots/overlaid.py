@@ -67,7 +67,7 @@ class OverlaidChart(LineChart):
 
     @override
     def reading(self, step: int) -> str:
-        found = [(curve.style.title, self.value_at(curve, step)) for curve in self.curves]
+        found = [(tr(curve.style.title), self.value_at(curve, step)) for curve in self.curves]
         return "   ".join(f"{title} {self.value_text(value)}" for title, value in found if value is not None)
 
     @override

@@ -10,7 +10,7 @@ from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QFontMetricsF, QHelpEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from studio.i18n import tr, trn
+from studio.i18n import sentences, tr, trn
 from studio.text.numbers import share_text
 from studio.ui import theme
 from studio.ui.override import override
@@ -126,9 +126,10 @@ def lengths_text(shown: LengthHistogram) -> str:
     words = tr("Half of the rows have up to {median} tokens, the longest has {longest}.")
     whole = words.format(median=f"{shown.median:,}", longest=f"{shown.longest:,}")
     if not any(shown.cut):
-        return whole + " " + tr("None is longer than {limit}.").format(limit=f"{shown.max_length:,}")
+        return sentences((whole, tr("None is longer than {limit}.").format(limit=f"{shown.max_length:,}")))
     words = tr(
         "{count} ({share}) are longer than {limit}: they lose their end or, where no answer is left, are skipped."
     )
     cut = sum(shown.cut)
-    return f"{whole} " + words.format(count=f"{cut:,}", share=share_text(cut, rows), limit=f"{shown.max_length:,}")
+    more = words.format(count=f"{cut:,}", share=share_text(cut, rows), limit=f"{shown.max_length:,}")
+    return sentences((whole, more))

@@ -11,14 +11,42 @@ from studio.i18n import gettext_noop, tr
 from studio.text import numbers
 from studio.text.numbers import share_text
 
-# Names that are not plain English once their underscores are gone.
 NAMES = {
+    "precision": gettext_noop("Precision"),
+    "scaling": gettext_noop("Loss scaling"),
     "module": gettext_noop("Module"),
     "direction": gettext_noop("Direction"),
     "largest_before": gettext_noop("Largest before"),
     "rows": gettext_noop("Rows"),
+    "rows_tried": gettext_noop("Rows tried"),
+    "step": gettext_noop("Step"),
+    "steps": gettext_noop("Steps"),
+    "first_step": gettext_noop("First step"),
+    "skipped": gettext_noop("Skipped"),
+    "at_start": gettext_noop("At the start"),
+    "update": gettext_noop("Update"),
+    "loss": gettext_noop("Loss"),
+    "loss_before": gettext_noop("Loss before"),
+    "lowest_before": gettext_noop("Lowest before"),
+    "learning_rate": gettext_noop("Learning rate"),
+    "scale": gettext_noop("Scale"),
+    "scale_before": gettext_noop("Scale before"),
+    "tried_scale": gettext_noop("Tried scale"),
+    "suggested_scale": gettext_noop("Suggested scale"),
+    "from_scale": gettext_noop("From scale"),
+    "to_scale": gettext_noop("To scale"),
+    "growth_interval": gettext_noop("Growth interval"),
+    "growth_factor": gettext_noop("Growth factor"),
+    "backoff_factor": gettext_noop("Backoff factor"),
     "grad_scale": gettext_noop("Loss scale"),
     "grad_norm": gettext_noop("Gradient norm"),
+    "max_grad_norm": gettext_noop("Clipping limit"),
+    "overflows": gettext_noop("Overflows"),
+    "ratio": gettext_noop("Ratio"),
+    "share": gettext_noop("Share"),
+    "probes": gettext_noop("Larger scales tried"),
+    "beyond_fp16": gettext_noop("Beyond fp16"),
+    "format": gettext_noop("Format"),
     "first_activation": gettext_noop("Not finite first in"),
     "activation_modules": gettext_noop("Modules"),
     "first_gradient": gettext_noop("Backwards first in"),
@@ -30,6 +58,8 @@ DIRECTIONS = {
     "loss": gettext_noop("loss"),
     "weights": gettext_noop("weights"),
 }
+SCALINGS = {"dynamic": gettext_noop("dynamic"), "static": gettext_noop("static"), "off": gettext_noop("off")}
+WORDS = {"direction": DIRECTIONS, "scaling": SCALINGS}
 MOST_ROWS = 4
 
 
@@ -59,7 +89,7 @@ def _value(key: str, value: Any) -> str:
         return tr(", ").join(f"{_name(inner)} {_value(inner, one)}" for inner, one in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
         return _listed(key, value)
-    return tr(DIRECTIONS[value]) if key == "direction" and value in DIRECTIONS else str(value)
+    return tr(WORDS.get(key, {}).get(value, str(value)))
 
 
 def _listed(key: str, values: Sequence[Any]) -> str:

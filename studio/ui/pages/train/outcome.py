@@ -52,7 +52,7 @@ class OutcomeWindow(QDialog):
         self._ranked = _titled(tr("Held-out rows: highest loss first, lowest last"), self.ranked)
         close = push_button(tr("Close"), "plain", tooltip=tr("Close (Esc)"))
         close.clicked.connect(self.accept)
-        tables = hbox((self._asked, 5), (self._ranked, 2), spacing=2)
+        tables = hbox((self._asked, 5), (self._ranked, 3), spacing=2)
         buttons = hbox(STRETCH, self.look_closer, close, spacing=1)
         vbox(self.report, self.remedies, (tables, 1), buttons, spacing=2, margins=(3, 2.5, 3, 2), parent=self)
         resize_dialog(self, 150, 68)

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -16,12 +17,13 @@ from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
+from studio.engine.numerics import verdicts
 from studio.events import NumericsSampled, RunFailed, RunResumed, StepCompleted, to_json
 from studio.exponents import Histogram
 from studio.runner.record import RunRecord
 from studio.runs import create_run
 from studio.ui.bridge import AppContext
-from studio.ui.pages.numerics.evidence import evidence_rows
+from studio.ui.pages.numerics.evidence import NAMES, SCALINGS, evidence_rows
 from studio.ui.pages.numerics.page import NumericsPage
 from studio.ui.plots.lane.events import GROWTH, SKIPPED, VERDICT
 from tests.screenshots import scripted_numerics as scripted
@@ -485,6 +487,14 @@ def test_another_run_replaces_everything(page: NumericsPage) -> None:
     assert page.events.text().startswith("Search of the loss scale")
     page.show_record(None)
     assert page.empty.isVisible()
+
+
+def test_every_piece_of_evidence_has_a_name_in_words() -> None:
+    """The keys are those that the kinds of verdict write into a dictionary, one a line."""
+    kinds = Path(verdicts.__file__).parent.glob("*.py")
+    keys = {key for kind in kinds for key in re.findall(r'^ {8,12}"(\w+)":', kind.read_text(), re.MULTILINE)}
+    assert len(keys) > 20
+    assert keys - NAMES.keys() - SCALINGS.keys() == set()
 
 
 def test_evidence_is_written_for_people() -> None:

@@ -107,7 +107,7 @@ def test_the_exact_configuration_is_shown(page: RunsPage) -> None:
 
 def test_a_failed_run_shows_its_sentence(page: RunsPage, folders: list[RunFolder]) -> None:
     _choose(page, folders[3])
-    assert page.detail.verdict[0].startswith("The loss is not a number")
+    assert page.detail.verdict[0].startswith("A trained weight is not")
 
 
 def test_opening_a_run_reads_its_journal_and_shows_its_plots(
