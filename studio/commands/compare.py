@@ -7,15 +7,17 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from studio.commands.console import Commands, Console, add_command, table_lines
 from studio.commands.runs import add_runs_option, label_of
 from studio.errors import ConfigError, RunFolderError
 from studio.files import expand_user
 from studio.i18n import tr
-from studio.runner.compare import Comparison, compare_runs, figure_rows, setting_rows
-from studio.runner.record import RunRecord
 from studio.runs import RunFolder, list_runs, open_run
+
+if TYPE_CHECKING:
+    from studio.runner.compare import Comparison
 
 MOST_NAMED = 12
 
@@ -28,6 +30,9 @@ def add_to(commands: Commands) -> None:
 
 
 def _compare(args: argparse.Namespace, console: Console) -> int:
+    from studio.runner.compare import compare_runs
+    from studio.runner.record import RunRecord
+
     if len(args.given) < 2:
         raise ConfigError(tr("compare takes two run folders or more."))
     folders = [_run(given, args.runs) for given in args.given]
@@ -54,6 +59,8 @@ def _run(given: str, root: Path) -> RunFolder:
 
 
 def _lines(compared: Comparison) -> Iterator[str]:
+    from studio.runner.compare import figure_rows, setting_rows
+
     figures = [["", *(run.name for run in compared.runs)], *figure_rows(compared)]
     lines = list(table_lines([*figures, *setting_rows(compared)]))
     yield from lines[: len(figures)]

@@ -16,7 +16,6 @@ from studio.commands.window import has_display
 from studio.i18n import sentences, tr, untranslated
 from studio.paths import default_runs_root
 from studio.runner import actions
-from studio.runner.bug_report import CONTENTS, write_bundle
 from studio.runs import list_runs, open_run
 from studio.text.numbers import size_text
 
@@ -78,6 +77,8 @@ def _bundle(path: Path, run: Path | None, values: dict[str, Any], console: Conso
     about = open_run(run) if run is not None else next(iter(list_runs(default_runs_root())), None)
     with untranslated():
         doctor = "\n".join(_lines(values))
+    from studio.runner.bug_report import CONTENTS, write_bundle
+
     names = write_bundle(path, doctor, about)
     told = (f"  {name}: {tr(CONTENTS[name])}" for name in names)
     console.result({"bundle": str(path), "files": names}, "\n".join((str(path), *told)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 
@@ -24,6 +25,7 @@ def open_window(args: argparse.Namespace, console: Console, opening: Opening | N
         raise StudioError(
             tr("There is no display here to open a window on; train with: finetune-studio train CONFIG.toml")
         )
+    gc.disable()  # the window collects by itself; what is made for it now stays, and looking through it takes time
     try:
         from studio.ui.first_window import ask_first_window
 

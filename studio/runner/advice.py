@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from studio.engine.data.inspect import DataInspection
 from studio.engine.data.report import Remark
 from studio.engine.models.info import ModelInfo
+
+if TYPE_CHECKING:
+    from studio.engine.data.inspect import DataInspection
 
 Kind = Literal["base", "chat"]
 # The parts of a model's name that say that it is a Chat model, or a Base model.

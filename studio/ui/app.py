@@ -31,6 +31,7 @@ from studio.ui import icons, motion, theme
 from studio.ui.bridge import AppContext
 from studio.ui.desktop import motion as motion_of_the_desktop
 from studio.ui.desktop.presence import Presence
+from studio.ui.first_paint import FirstPaint
 from studio.ui.first_window import FirstWindow
 from studio.ui.language import speak
 from studio.ui.main_window import MainWindow
@@ -40,8 +41,6 @@ from studio.ui.theme import interface_font
 
 log = logging.getLogger(__name__)
 SAMPLE = resource("samples", "fine-tuning-en.jsonl")
-# Long enough for the first paint to come first, too short to be noticed.
-AFTER_FIRST_PAINT = 50
 _LEVELS = {
     QtMsgType.QtDebugMsg: logging.DEBUG,
     QtMsgType.QtInfoMsg: logging.INFO,
@@ -74,13 +73,14 @@ def main(model: str = "", data: str = "", file: str = "") -> int:
     window = MainWindow(context)
     presence = Presence(context, window)
     with _hooks(context, window):
+        painted = FirstPaint(window)
         window.show()
         first.asked.connect(window.show_asked)
-        QTimer.singleShot(AFTER_FIRST_PAINT, lambda: fill(window, model, data, file))
-        QTimer.singleShot(AFTER_FIRST_PAINT, first.serve)
-        QTimer.singleShot(AFTER_FIRST_PAINT, window.help.begin_first_tour)
+        painted.done.connect(lambda: fill(window, model, data, file))
+        painted.done.connect(first.serve)
+        painted.done.connect(window.help.begin_first_tour)
         if settings.reduce_motion is None:
-            QTimer.singleShot(AFTER_FIRST_PAINT, lambda: motion_of_the_desktop.ask(motion.reduce, app))
+            painted.done.connect(lambda: motion_of_the_desktop.ask(motion.reduce, app))
         status = app.exec()
         first.close()
         presence.close()

@@ -7,7 +7,6 @@ from PySide6.QtWidgets import QMessageBox, QWidget
 
 from studio.i18n import tr
 from studio.ui.bridge import POLL_MILLISECONDS, AppContext
-from studio.ui.dialogs.guide import offer_guide
 
 
 class Closing(QObject):
@@ -52,6 +51,8 @@ class Closing(QObject):
         self.question = box = QMessageBox(self._window)
         box.setIcon(QMessageBox.Icon.NoIcon)
         box.setWindowTitle(tr("A run is under way"))
+        from studio.ui.dialogs.guide import offer_guide
+
         offer_guide(box, "train", "pause")
         box.setText(tr("A run is under way."))
         box.setInformativeText(tr("Stopping saves what was learnt so far; the run can be exported."))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QMainWindow, QWidget
 
 from studio.ui.bridge import AppContext
-from studio.ui.dialogs.guide import Guide
 from studio.ui.place import open_dialog
 from studio.ui.tour import Tour
+
+if TYPE_CHECKING:
+    from studio.ui.dialogs.guide import Guide
 
 
 class Help(QObject):
@@ -40,6 +43,8 @@ class Help(QObject):
 
     def open_guide(self) -> None:
         """Show the chapter of the present page."""
+        from studio.ui.dialogs.guide import Guide
+
         if self.guide is None:
             self.guide = Guide(self._window)
         self.guide.show_chapter(self._page())

@@ -11,6 +11,7 @@ from pytestqt.qtbot import QtBot
 from studio.ui import app
 from studio.ui.actions import PAGES
 from studio.ui.bridge import AppContext
+from studio.ui.first_paint import FirstPaint
 from studio.ui.main_window import MainWindow
 from studio.ui.settings import Settings
 from tests.ui.fakes import FakeController, FakeEngine, FakeQueue, answered
@@ -45,9 +46,8 @@ def launch(qtbot: QtBot, settings: Settings) -> MainWindow:
     """Open the window as the app does, and wait until everything it asks on its own is answered."""
     window = MainWindow(AppContext(settings, FakeController(), FakeQueue()))  # type: ignore[arg-type]
     qtbot.addWidget(window)
-    with qtbot.waitExposed(window):
+    with qtbot.waitSignal(FirstPaint(window).done):  # as `main` waits
         window.show()
-    qtbot.wait(app.AFTER_FIRST_PAINT)  # as long as `main` waits, in which the page has settled
     app.fill(window)
     qtbot.waitUntil(lambda: set(window.pages) == set(PAGES) and answered(window), timeout=60_000)
     return window

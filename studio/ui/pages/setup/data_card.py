@@ -21,7 +21,6 @@ from studio.runner.advice import Misfit, misfit_of_data, misfit_of_system
 from studio.runner.forecast_words import Forecast, mixing_text, share_of_general_text, source_text, validation_text
 from studio.text.data import listed
 from studio.ui.bridge import AppContext
-from studio.ui.dialogs.hub.dataset import HubDataset
 from studio.ui.forms.editors import ShareEditor
 from studio.ui.forms.form import EditorFactory, Form
 from studio.ui.override import override
@@ -212,6 +211,8 @@ class DataCard(SectionCard):
 
     def ask_hub(self) -> None:
         """Ask for a dataset of the hub and add it."""
+        from studio.ui.dialogs.hub.dataset import HubDataset
+
         dialog = HubDataset(self._context, self)
         dialog.taken.connect(lambda source: self.add_files([source]))
         open_dialog(dialog)

@@ -20,7 +20,6 @@ from studio.runner.advice import Misfit, misfit_of_model
 from studio.text.advice import misfit_text, template_title
 from studio.text.numbers import count_text, size_text
 from studio.ui.bridge import AppContext
-from studio.ui.dialogs.hub.search import FindOnHub
 from studio.ui.forms.form import Form
 from studio.ui.job import Job
 from studio.ui.override import override
@@ -130,6 +129,8 @@ class ModelCard(SectionCard):
 
     def find_on_hub(self) -> None:
         """Let the user search the hub, and choose what was downloaded."""
+        from studio.ui.dialogs.hub.search import FindOnHub
+
         dialog = FindOnHub(self._context, "model", self)
         dialog.taken.connect(self.choose)
         open_dialog(dialog)

@@ -21,10 +21,6 @@ from studio.runs import RunFolder, write_atomically
 from studio.ui import theme
 from studio.ui.actions import menu_letters
 from studio.ui.bridge import AppContext
-from studio.ui.dialogs.comparison import ComparisonDialog
-from studio.ui.dialogs.method_comparison import MethodComparison
-from studio.ui.dialogs.precision_probe import PrecisionProbe
-from studio.ui.dialogs.presets import PresetsDialog
 from studio.ui.forms.form import Form
 from studio.ui.forms.row import share_mnemonics
 from studio.ui.job import Job
@@ -46,6 +42,7 @@ from studio.ui.widgets.text import ElidedLabel, label
 
 if TYPE_CHECKING:
     from studio.engine.models.info import ModelInfo
+    from studio.ui.dialogs.comparison import ComparisonDialog
 
 TOML = "TOML (*.toml)"
 LEAST_WITH_OUTLINE = 115  # characters across
@@ -135,6 +132,8 @@ class SetupPage(Page):
         if problem:
             self._context.message.emit(problem)
             return
+        from studio.ui.dialogs.precision_probe import PrecisionProbe
+
         self._open(PrecisionProbe(self._context, self.config(), self), self.precision)
 
     def _probe_problem(self) -> str:
@@ -150,10 +149,14 @@ class SetupPage(Page):
         if info is None or config is None:
             self._context.message.emit(refusal or tr("Choose a model first."))
             return
+        from studio.ui.dialogs.method_comparison import MethodComparison
+
         self._open(MethodComparison(self._context, info, config, self.method.tables(), self), self.method)
 
     def choose_preset(self) -> None:
         """Offer settings for a goal, and show the ones that the user takes."""
+        from studio.ui.dialogs.presets import PresetsDialog
+
         found = self.model.found
         template = None if found is None else "" if found.has_template else found.recommended_template
         dialog = PresetsDialog(self.tables(), template, self)

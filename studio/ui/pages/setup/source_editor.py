@@ -19,7 +19,6 @@ from studio.i18n import tr, trn
 from studio.runner import actions
 from studio.ui import theme
 from studio.ui.bridge import AppContext
-from studio.ui.dialogs.xray.dialog import XRayDialog
 from studio.ui.forms.editors import ChoiceEditor
 from studio.ui.forms.form import Form
 from studio.ui.forms.offer_editor import OfferEditor, encodings
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from studio.engine.data.findings import Finding
     from studio.engine.data.inspect import ColumnInfo, DataInspection
     from studio.engine.models.info import ModelInfo
+    from studio.ui.dialogs.xray.dialog import XRayDialog
 
 PREVIEW_ROWS = 5
 _WIDE = 105  # characters, from which columns and rows stand beside each other
@@ -134,6 +134,8 @@ class SourceEditor(QFrame):
         """Show every row in a window of its own, until the user closes it."""
         if self._model is None or self.xray is not None:
             return
+        from studio.ui.dialogs.xray.dialog import XRayDialog
+
         dialog = XRayDialog(self._context, Path(self.path).name, self._model.context_length, self)
         self.xray = dialog
         dialog.remedy_chosen.connect(self.remedy_chosen)
