@@ -36,8 +36,6 @@ class Job(QObject):
         self._reported: tuple[str, int, int] | None = None
         self._pause = QTimer(self, singleShot=True)
         self._pause.timeout.connect(self._begin)
-        # The worker never emits: a slot without a thread of its own, such as a lambda, would then run in the worker.
-        context.polled.connect(self._poll)
 
     @property
     def running(self) -> bool:
@@ -81,6 +79,8 @@ class Job(QObject):
         self._task = self._context.start_task(self._name, self._next)
         self._next, self._dropped, self._reported = None, False, None
         self.destroyed.connect(self._task.cancel)
+        # The worker never emits: a slot without a thread of its own, such as a lambda, would then run in the worker.
+        self._context.polled.connect(self._poll)
 
     def _poll(self) -> None:
         task = self._task
@@ -95,6 +95,7 @@ class Job(QObject):
             return
         self._task = None
         self.destroyed.disconnect(task.cancel)
+        self._context.polled.disconnect(self._poll)
         if self._dropped:
             if not self._pause.isActive():
                 self._begin()
