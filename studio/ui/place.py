@@ -53,9 +53,13 @@ def bring_forward(window: QWidget, token: str = "") -> None:
     QApplication.alert(window)
 
 
-def resize_dialog(dialog: QWidget, characters: float, units: float) -> None:
-    """Give a dialog a size in characters and in units of `theme.space`; the main window is the largest it can have."""
-    wanted, window = QSize(theme.characters(characters), theme.space(units)), dialog.parentWidget()
+def resize_dialog(dialog: QWidget, characters: float, units: float | None = None) -> None:
+    """Give a dialog a size in characters and in units of `theme.space`; the main window is the largest it can have.
+
+    Without units it has the height that its words need, where Qt would give it two thirds of the screen at most.
+    """
+    height = dialog.sizeHint().height() if units is None else theme.space(units)
+    wanted, window = QSize(theme.characters(characters), height), dialog.parentWidget()
     while window and (above := window.parentWidget()):  # of a dialog that another dialog opened too
         window = above
     dialog.resize(wanted.boundedTo(window.size()) if window else wanted)

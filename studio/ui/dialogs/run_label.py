@@ -11,6 +11,7 @@ from studio.i18n import tr
 from studio.runs import RunLabel
 from studio.ui import theme
 from studio.ui.dialogs.guide import offer_guide
+from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.text import label
@@ -53,7 +54,7 @@ class LabelDialog(QDialog):
         keep.clicked.connect(self._take)
         foot = hbox(STRETCH, leave, keep, spacing=1)
         vbox(label(tr("Name and notes"), "title"), (form, 1), foot, spacing=1.5, margins=(3, 3, 3, 2), parent=self)
-        self.setMinimumWidth(theme.characters(80))
+        resize_dialog(self, 80)
 
     def _take(self) -> None:
         typed = (tag.strip() for tag in self.tags.text().replace("，", ",").split(","))

@@ -7,9 +7,9 @@ from PySide6.QtWidgets import QDialog, QWidget
 
 from studio.config import Section, option
 from studio.i18n import gettext_noop, tr
-from studio.ui import theme
 from studio.ui.dialogs.guide import offer_guide
 from studio.ui.forms.form import Form
+from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.text import label
@@ -56,7 +56,7 @@ class TrainOn(QDialog):
             margins=(3, 3, 3, 2),
             parent=self,
         )
-        self.setMinimumWidth(theme.characters(80))
+        resize_dialog(self, 80)
 
     def _take(self) -> None:
         if not self.form.problem():

@@ -68,7 +68,9 @@ class OverlaidChart(LineChart):
     @override
     def reading(self, step: int) -> str:
         found = [(tr(curve.style.title), self.value_at(curve, step)) for curve in self.curves]
-        return "   ".join(f"{title} {self.value_text(value)}" for title, value in found if value is not None)
+        texts = {title: self.value_text(value) for title, value in found if value is not None}
+        same = len(texts) > 1 and len(set(texts.values())) == 1
+        return next(iter(texts.values())) if same else "   ".join(f"{title} {text}" for title, text in texts.items())
 
     @override
     def value_at(self, curve: Curve, step: int) -> float | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication, QLabel
 from pytestqt.qtbot import QtBot
 
 from studio.config import DataSource
 from studio.engine.data.hub import _Dataset, _hub_dataset
+from studio.ui import theme
 from studio.ui.dialogs.hub.dataset import HubDataset
 from studio.ui.main_window import MainWindow
 
@@ -42,3 +44,16 @@ def test_an_id_without_an_owner_is_not_added(qtbot: QtBot, window: MainWindow) -
         assert not dialog.add.isEnabled()
         assert dialog.add.toolTip()
     dialog.reject()
+
+
+def test_no_words_are_under_a_field_where_the_font_is_large(
+    qtbot: QtBot, dressed: QApplication, window: MainWindow
+) -> None:
+    theme.set_font_size(200)  # the screen of the tests is 800 pixels high
+    dialog = HubDataset(window.context, window)
+    dialog.show()
+    qtbot.waitExposed(dialog)
+    for line in (dialog.id, dialog.subset, dialog.split):
+        assert not any(line.geometry().intersects(words.geometry()) for words in dialog.findChildren(QLabel))
+    dialog.reject()
+    theme.set_font_size(theme.USUAL_FONT)

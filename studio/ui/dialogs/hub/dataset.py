@@ -6,11 +6,10 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QDialog, QLineEdit, QVBoxLayout, QWidget
 
 from studio.i18n import tr
-from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.guide import offer_guide
 from studio.ui.dialogs.hub.search import FindOnHub
-from studio.ui.place import open_dialog
+from studio.ui.place import open_dialog, resize_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.text import label
@@ -58,7 +57,7 @@ class HubDataset(QDialog):
             margins=(3, 3, 3, 2),
             parent=self,
         )
-        self.setMinimumWidth(theme.characters(80))
+        resize_dialog(self, 80)
         self._judge()
 
     def source(self) -> str:
