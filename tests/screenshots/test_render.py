@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from PySide6.QtCore import QSize
+from PySide6.QtGui import QImage
+
 # One of each module of pages.
 PAGES = (
     "chat",
@@ -19,7 +22,8 @@ PAGES = (
 
 
 def test_pages_are_drawn_light_and_dark(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.screenshots.render", str(tmp_path), *PAGES]
+    command = [sys.executable, "-m", "tests.screenshots.render", "--look", "scale-2", str(tmp_path), *PAGES]
     subprocess.run(command, cwd=Path(__file__).parents[2], check=True, capture_output=True)
     wanted = {f"{page.replace('_', '-')}-{shade}.png" for page in PAGES for shade in ("light", "dark")}
     assert {path.name for path in tmp_path.iterdir()} == wanted
+    assert QImage(str(tmp_path / "method-lora-dark.png")).size() == QSize(1920, 1080)
