@@ -1,10 +1,12 @@
 """What a newcomer does with the app, from the tour to the folder of a GGUF file, by mouse and by keyboard alone.
 
-    python -m tests.e2e.newcomer [--by mouse|keyboard] [--stages N] [--model DIR] [--pictures DIR]
+    python -m tests.e2e.newcomer [--by mouse|keyboard] [--events qt|x] [--stages N] [--model DIR | --installed]
+                                 [--pictures DIR]
 
 The app runs as `studio.ui.app` runs it, in a home of its own in which nothing was ever done. It has a starter model,
-as an installation leaves one: a tiny one, or with `--model` that of a folder. The script prints how many clicks, or
-keys, each stage took.
+as an installation leaves one: a tiny one, or with `--model` that of a folder. With `--installed` the home is the
+user's own, as the installation has left it (first_start.py). The script prints how many clicks, or keys, each stage
+took.
 """
 
 from __future__ import annotations
@@ -16,24 +18,27 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, QUrl, Slot
-from PySide6.QtGui import QDesktopServices
+from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QApplication, QWidget
 
+import studio
 from studio.engine.models import starter
 from studio.ui import app
 from studio.ui.main_window import MainWindow
 from studio.ui.pages.chat.page import ChatPage
+from tests.e2e.events import Events, OfQt, OfTheXServer
 from tests.e2e.hands import button
 from tests.e2e.screen import SIZE
 from tests.e2e.ways import Key, Keyboard, Modifier, Mouse, Way, give_focus_to_the_front, wait_until
 from tests.tiny import save_model
 
 WAYS: dict[str, type[Way]] = {"mouse": Mouse, "keyboard": Keyboard}
+EVENTS: dict[str, type[Events]] = {"qt": OfQt, "x": OfTheXServer}
 CTRL, NONE = Modifier.ControlModifier, Modifier.NoModifier
 ROWS = 24
 PICTURES = ("mapping", "preset", "comparison", "chat", "export")
@@ -44,6 +49,7 @@ OF_OTHERS = (
 )
 ENOUGH = 8  # tokens of an answer
 COUNTED = ("clicks", "wheel", "keys", "letters")
+Stages = dict[str, Counter[str]]  # how often each kind of event was needed, by the stage's name
 
 
 class Newcomer:
@@ -53,7 +59,7 @@ class Newcomer:
         self.window, self.way, self.rows, self.show = window, way, rows, show
         self.setup = window.setup
         self.desktop = Desktop()
-        self.stages: dict[str, Counter[str]] = {}
+        self.stages: Stages = {}
 
     def go(self, count: int | None) -> None:
         """Do the first so many stages, or all."""
@@ -219,18 +225,19 @@ class Complaints(logging.Handler):
             self.heard.append(words)
 
 
-def go(by: str, count: int | None, model: Path | None, pictures: Path | None) -> dict[str, Counter[str]]:
-    """Open the app in a fresh home and go so many stages, or all; return what each stage took."""
+def go(by: str, events: Events, count: int | None, home: AbstractContextManager[Path], pictures: Path | None) -> Stages:
+    """Open the app at home, where a CSV file is, and go so many stages, or all; return what each stage took."""
     complaints, failures, newcomers = Complaints(), [], []
-    with tempfile.TemporaryDirectory(prefix="newcomer-") as folder, at_home(Path(folder), model) as rows:
+    with home as rows:
         logging.getLogger().addHandler(complaints)
 
         def begin() -> None:
             window = next(shown for shown in QApplication.topLevelWidgets() if isinstance(shown, MainWindow))
-            newcomer = Newcomer(window, WAYS[by](), rows, lambda name: picture(pictures, f"{by}-{name}"))
+            newcomer = Newcomer(window, WAYS[by](events), rows, lambda name: picture(pictures, f"{by}-{name}"))
             newcomers.append(newcomer)
-            window.showNormal()
-            window.setGeometry(0, 0, *SIZE)  # as large as the screen on which it is looked at
+            if QGuiApplication.platformName() == "offscreen":
+                window.showNormal()
+                window.setGeometry(0, 0, *SIZE)  # as large as the screen on which it is looked at
             try:
                 newcomer.go(count)
             except AssertionError:
@@ -253,23 +260,36 @@ def go(by: str, count: int | None, model: Path | None, pictures: Path | None) ->
 
 
 @contextmanager
-def at_home(folder: Path, model: Path | None):
-    """Make a home with a starter model and a CSV file of the user's own, whose columns nobody can guess."""
-    home = folder / "home"
-    home.mkdir()
-    os.environ |= {"HOME": str(home), "FINETUNE_STUDIO_HOME": str(folder / "data"), "HF_HUB_OFFLINE": "1"}
-    os.environ |= {"FINETUNE_STUDIO_CACHE": str(folder / "cache")}
-    target = folder / "data" / "models" / starter.NAME
-    if model is None:
-        save_model(target, merges=[("o", "r")])
-    else:
-        target.parent.mkdir(parents=True)
-        target.symlink_to(model.resolve())
-    rows = home / "letters.csv"
+def fresh_home(model: Path | None) -> Iterator[Path]:
+    """Make a home with a starter model and the user's own file."""
+    with tempfile.TemporaryDirectory(prefix="newcomer-") as folder:
+        home, data = Path(folder) / "home", Path(folder) / "data"
+        home.mkdir()
+        os.environ |= {"HOME": str(home), "FINETUNE_STUDIO_HOME": str(data), "HF_HUB_OFFLINE": "1"}
+        os.environ |= {"FINETUNE_STUDIO_CACHE": str(Path(folder) / "cache")}
+        target = data / "models" / starter.NAME
+        if model is None:
+            save_model(target, merges=[("o", "r")])
+        else:
+            target.parent.mkdir(parents=True)
+            target.symlink_to(model.resolve())
+        yield write_rows(home)
+
+
+@contextmanager
+def own_home() -> Iterator[Path]:
+    """Leave everything as the installation has left it, and write the user's own file."""
+    print(f"The program: {Path(studio.__file__).parent}; Python: {sys.prefix}")
+    yield write_rows(Path.home())
+
+
+def write_rows(folder: Path) -> Path:
+    """Write a CSV file whose columns nobody can guess."""
+    rows = folder / "letters.csv"
     lines = ["ticket,customer wrote,we replied,clerk"]
     lines += [f"{n},Where is order {n}?,Order {n} leaves our house today.,{'AB'[n % 2]}" for n in range(ROWS)]
     rows.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    yield rows
+    return rows
 
 
 def picture(folder: Path | None, name: str) -> None:
@@ -279,7 +299,7 @@ def picture(folder: Path | None, name: str) -> None:
         QApplication.activeWindow().grab().save(str(folder / f"{name}.png"))
 
 
-def table(counts: dict[str, dict[str, Counter[str]]]) -> str:
+def table(counts: dict[str, Stages]) -> str:
     """Return the counts of both ways as a table."""
     lines = []
     for by, stages in counts.items():
@@ -297,11 +317,19 @@ def main() -> int:
     """Go by one way or both, and print what that took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--by", choices=list(WAYS), help="one way alone")
+    parser.add_argument("--events", choices=list(EVENTS), default="qt", help="x: those of the X server, by xdotool")
     parser.add_argument("--stages", type=int, help="only the first so many")
-    parser.add_argument("--model", type=Path, help="the starter model; a tiny one without it")
+    home = parser.add_mutually_exclusive_group()
+    home.add_argument("--model", type=Path, help="the starter model; a tiny one without it")
+    home.add_argument("--installed", action="store_true", help="at home as the installation has left it; needs --by")
     parser.add_argument("--pictures", type=Path, help="where pictures of the way are kept")
     chosen = parser.parse_args()
-    counts = {by: go(by, chosen.stages, chosen.model, chosen.pictures) for by in ([chosen.by] if chosen.by else WAYS)}
+    if chosen.installed and not chosen.by:
+        parser.error("--installed needs --by: the second way would not be a newcomer's any more")
+    counts = {}
+    for by in [chosen.by] if chosen.by else WAYS:
+        home_of_it = own_home() if chosen.installed else fresh_home(chosen.model)
+        counts[by] = go(by, EVENTS[chosen.events](), chosen.stages, home_of_it, chosen.pictures)
     print(table(counts))
     return 0
 

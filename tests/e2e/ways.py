@@ -1,7 +1,8 @@
 """Two ways through the window: with the mouse, and with the keyboard alone.
 
-Events go where a desktop sends them: a click to a place in a window, a key to the window that has the focus. Qt finds
-the widget. So nothing is reached that is covered, out of sight, behind a dialog, or without a place in the tab order.
+Events (events.py) go where a desktop sends them: a click to a place in a window, a key to the window that has the
+focus. Qt finds the widget. So nothing is reached that is covered, out of sight, behind a dialog, or without a place in
+the tab order.
 """
 
 from __future__ import annotations
@@ -28,12 +29,11 @@ from PySide6.QtWidgets import (
 from typing_extensions import override
 
 from studio.ui.widgets.combo import ComboBox
+from tests.e2e.events import Events
 from tests.e2e.hands import TURNS
 
 Key, Modifier = Qt.Key, Qt.KeyboardModifier
-LEFT = Qt.MouseButton.LeftButton
 MOST_TABS = 150  # more than a page has controls
-NOTCH = QPoint(0, -120)  # of a wheel, downwards
 MOST_NOTCHES = 100
 
 
@@ -52,13 +52,13 @@ def settle() -> None:
 
 
 def give_focus_to_the_front() -> None:
-    """Do what the window manager of a desktop does when a window was closed; the offscreen platform has none."""
+    """Wait until a window has the focus. Off the screen no window manager gives it to the one in front: do that."""
     QTest.qWait(0)
-    if QGuiApplication.focusWindow() is None:
+    if QGuiApplication.platformName() == "offscreen" and QGuiApplication.focusWindow() is None:
         shown = [window for window in QApplication.topLevelWidgets() if window.isVisible()]
         front = QApplication.activeModalWidget() or next(window for window in shown if isinstance(window, QMainWindow))
         front.activateWindow()
-        wait_until(lambda: QGuiApplication.focusWindow() is not None, "the window in front to be active")
+    wait_until(lambda: QGuiApplication.focusWindow() is not None, "the window in front to be active")
 
 
 class Way(ABC):
@@ -66,7 +66,8 @@ class Way(ABC):
 
     name: str
 
-    def __init__(self) -> None:
+    def __init__(self, events: Events) -> None:
+        self.events = events
         self.counted: Counter[str] = Counter()
 
     @abstractmethod
@@ -99,8 +100,8 @@ class Way(ABC):
         """Choose a file of the folder that a file dialog shows."""
 
     def open_file(self, opener: QWidget, file: Path) -> None:
-        """Press a button that asks for a file, and choose one. The press returns when the dialog is closed."""
-        failures: list[AssertionError] = []
+        """Press a button that asks for a file, and choose one; return when the dialog is closed."""
+        answers: list[AssertionError | None] = []
 
         def answer() -> None:
             dialog = QApplication.activeModalWidget()
@@ -110,17 +111,20 @@ class Way(ABC):
             try:
                 self.take_file(dialog, file)
             except AssertionError as failure:
-                failures.append(failure)
+                answers.append(failure)
                 dialog.reject()
+            else:
+                answers.append(None)
 
         QTimer.singleShot(0, answer)
         self.press(opener)
-        assert not failures, failures[0]
+        wait_until(lambda: answers, "the file dialog")
+        assert answers == [None], answers[0]
 
     def type(self, text: str) -> None:
         """Type into what has the focus."""
         for letter in text:
-            QTest.keyClick(_focus_window(), ord(letter))
+            self.events.letter(_focus_window(), letter)
         self.counted["letters"] += len(text)
 
 
@@ -146,11 +150,7 @@ class Mouse(Way):
 
     @override
     def write(self, field: QWidget, text: str) -> None:
-        self.press(field)
-        window, place = field.window(), field.mapTo(field.window(), field.rect().center())
-        QTest.mouseDClick(_handle(window), LEFT, Modifier.NoModifier, place)
-        QTest.mouseClick(_handle(window), LEFT, Modifier.NoModifier, place)  # the third click selects the line
-        self.counted["clicks"] += 2
+        self._click(field, field.rect().center(), times=3)  # the third selects the line
         self.type(text)
 
     @override
@@ -173,7 +173,7 @@ class Mouse(Way):
     ) -> None:
         self._click(view.viewport(), view.visualRect(index).center(), modifier)
 
-    def _click(self, widget: QWidget, place: QPoint, modifier: Modifier = Modifier.NoModifier) -> None:
+    def _click(self, widget: QWidget, place: QPoint, modifier: Modifier = Modifier.NoModifier, times: int = 1) -> None:
         assert widget.isEnabled(), f"{_words(widget)} is switched off: {widget.toolTip()}"
         settle()
         self._scroll_to(widget, place)
@@ -182,9 +182,8 @@ class Mouse(Way):
         under = window.childAt(there)
         assert under is not None, f"{_words(widget)} is out of sight"
         assert under is widget or widget.isAncestorOf(under), f"{_words(widget)} is covered by {_words(under)}"
-        QTest.mouseMove(_handle(window), there)
-        QTest.mouseClick(_handle(window), LEFT, modifier, there)
-        self.counted["clicks"] += 1
+        self.events.click(_handle(window), there, modifier, times)
+        self.counted["clicks"] += times
         settle()
 
     def _scroll_to(self, widget: QWidget, place: QPoint) -> None:
@@ -200,7 +199,7 @@ class Mouse(Way):
             there = viewport.mapFromGlobal(widget.mapToGlobal(place))
             if viewport.rect().contains(there):
                 return
-            QTest.wheelEvent(_handle(window), middle, NOTCH if there.y() > 0 else -NOTCH)
+            self.events.wheel(_handle(window), middle, down=there.y() > 0)
             self.counted["wheel"] += 1
             settle()
         raise AssertionError(f"the wheel does not bring {_words(widget)} into sight")
@@ -260,7 +259,7 @@ class Keyboard(Way):
 
     def key(self, key: Key, modifier: Modifier = Modifier.NoModifier) -> None:
         """Press a key once."""
-        QTest.keyClick(_focus_window(), key, modifier)
+        self.events.key(_focus_window(), key, modifier)
         self.counted["keys"] += 1
         settle()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QResizeEvent, QUndoStack
+from PySide6.QtGui import QGuiApplication, QResizeEvent, QUndoStack
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QWidget
 
 from studio.config import RunConfig, parse_config, read_config, write_config
@@ -297,8 +297,11 @@ class SetupPage(Page):
         share_mnemonics(rows, menu_letters())
 
     def _follow_focus(self, _before: QWidget | None, now: QWidget | None) -> None:
-        """Scroll to the control that has got the keyboard focus."""
-        if now is not None and self._column.isAncestorOf(now):
+        """Scroll to the control that has got the keyboard focus, unless a press of the mouse has given it.
+
+        The control would move away from under the pointer, and the release would not be a click any more.
+        """
+        if now is not None and self._column.isAncestorOf(now) and not QGuiApplication.mouseButtons():
             self.area.ensureWidgetVisible(now, 0, theme.space(3))
 
     def _reveal(self, card: SectionCard) -> None:

@@ -3,8 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent, QTextCharFormat
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QFileDialog, QLabel, QLineEdit
 from pytestqt.qtbot import QtBot
 
@@ -338,3 +339,21 @@ def test_a_file_of_rows_that_cannot_teach_stops_the_start(
     qtbot.waitUntil(lambda: page.data.sources[0].problem == "rows.jsonl has no rows.")
     assert page.start_problem() == "rows.jsonl cannot be used yet; the Data card says why."
     assert page.data.verdict[1] == "bad"
+
+
+def test_a_button_at_the_edge_stays_under_the_pointer_until_it_is_let_go(page: SetupPage) -> None:
+    """A press gives the button the focus; the page once moved then, and the click was lost."""
+    page.resize(900, 500)
+    button, pressed = page.data.add_file, []
+    button.clicked.disconnect()
+    button.clicked.connect(lambda: pressed.append(button))
+    page.area.ensureWidgetVisible(button, 0, 0)
+    bar = page.area.verticalScrollBar()
+    bar.setValue(bar.value() - button.height() // 3)
+    assert 0 < button.visibleRegion().boundingRect().height() < button.height(), "its lower third is to be cut off"
+    place = button.mapTo(page, QPoint(button.width() // 2, button.height() // 3))
+    window, left, none = page.windowHandle(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    QTest.mousePress(window, left, none, place)
+    assert button.hasFocus()
+    QTest.mouseRelease(window, left, none, place)
+    assert pressed
