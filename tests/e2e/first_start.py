@@ -56,8 +56,11 @@ def start(by: str, pictures: Path | None) -> None:
     wait_until(lambda: "bootstrap.py install" in child_of(pid), "the installation", ASKING)
     time.sleep(20)
     picture(pictures, f"{by}-installing")
-    wait_until(lambda: f"bin/{PROGRAM}" in child_of(pid), "the end of the installation", INSTALLING)
+    wait_until(lambda: "bootstrap.py" not in child_of(pid), "the end of the installation", INSTALLING)
     installed = time.monotonic() - began
+    time.sleep(1)
+    picture(pictures, f"{by}-installed")
+    assert f"bin/{PROGRAM}" in child_of(pid), "the installation failed, the set-up window says why"
     wait_until(window, "the program's window", OPENING)
     opened = time.monotonic() - began
     time.sleep(5)  # until it has chosen the starter model
