@@ -81,6 +81,7 @@ class Tour(QFrame):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._targets, self._steps, self.step = targets, steps, 0
         self._before = window.focusWidget()
+        self._target, self._followed = window, list[QWidget]()
         self.ring = _Ring(window)
         self.title, self.words = label("", "heading"), label("", wrap=True)
         self.words.setMinimumWidth(theme.characters(46))
@@ -110,6 +111,7 @@ class Tour(QFrame):
 
     def end(self) -> None:
         """Take the tour away; the keyboard is where it was."""
+        self._follow([])
         self.window().removeEventFilter(self)
         for part in (self, self.ring):
             part.hide()
@@ -130,7 +132,9 @@ class Tour(QFrame):
 
     @override
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.Resize:
+        if event.type() == QEvent.Type.Resize and watched is self.window():
+            self._find_target()
+        elif event.type() in (QEvent.Type.Resize, QEvent.Type.Move) and watched in self._followed:
             self._place()
         return False
 
@@ -144,13 +148,30 @@ class Tour(QFrame):
         self.next.setText(words)
         self.next.setAccessibleName(words)
         self.next.setToolTip(tr("End the tour (Enter)") if last else tr("Next step (Enter)"))
-        self._place()
+        self._find_target()
         self.setFocus()
+
+    def _find_target(self) -> None:
+        """Stand beside the control of this step, and follow it: a card grows when its model or its rows were read."""
+        self._target = self._targets(self._steps[self.step].about)
+        around = list[QWidget]()
+        part: QWidget | None = self._target
+        while part is not None and part is not self.window():
+            around.append(part)
+            part = part.parentWidget()
+        self._follow(around)
+        self._place()
+
+    def _follow(self, widgets: list[QWidget]) -> None:
+        for widget in self._followed:
+            widget.removeEventFilter(self)
+        self._followed = widgets
+        for widget in widgets:
+            widget.installEventFilter(self)
 
     def _place(self) -> None:
         """Stand below the control, or above it where there is no room, within the window; the ring is around it."""
-        window = self.window()
-        target = self._targets(self._steps[self.step].about)
+        window, target = self.window(), self._target
         gap = theme.space(1)
         around = QRect(target.mapTo(window, QPoint(0, 0)), target.size()).adjusted(
             -gap // 2, -gap // 2, gap // 2, gap // 2

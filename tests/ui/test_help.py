@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, QRect, Qt
 from PySide6.QtWidgets import QFileDialog, QLabel
 from pytestqt.qtbot import QtBot
 
@@ -38,6 +38,22 @@ def test_the_tour_is_gone_through_with_enter_and_comes_only_once(window: MainWin
     assert window.context.settings.tour_seen
     window.help.begin_first_tour()
     assert window.help.tour is None
+
+
+def test_the_ring_of_the_tour_stays_round_a_card_that_grows_and_moves(window: MainWindow, qtbot: QtBot) -> None:
+    tour, card = begun(window), window.setup.model
+
+    def around() -> QRect:
+        return QRect(card.mapTo(window, QPoint(0, 0)), card.size()).intersected(window.rect())
+
+    for height in (card.height() + 60, card.height() + 120):
+        card.setMinimumHeight(height)
+        qtbot.waitUntil(lambda height=height: card.height() >= height)
+        assert tour.ring.geometry().contains(around())
+        assert tour.ring.height() < around().height() + 20
+    window.banner.hide()
+    window.banner.show_sentence("A sentence.")
+    qtbot.waitUntil(lambda: tour.ring.geometry().contains(around()))
 
 
 def test_esc_skips_the_tour_and_the_menu_begins_it_again(window: MainWindow, qtbot: QtBot) -> None:
