@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from studio.ui.dialogs.comparison import ComparisonDialog
 
 TOML = "TOML (*.toml)"
-LEAST_WITH_OUTLINE = 115  # characters across
+LEAST_WITH_OUTLINE, WIDEST = 115, 220  # characters across; in wider lines a setting is far from its words
 
 
 class SetupPage(Page):
@@ -218,7 +218,10 @@ class SetupPage(Page):
         self.outline.setFixedWidth(theme.characters(34))
         self.outline.chosen.connect(self._reveal)
         below = hbox((self.area, 1), (self.outline, 0, Qt.AlignmentFlag.AlignTop), spacing=3)
-        vbox(self._header(), self.notice, (below, 1), spacing=2, margins=(3, 2.5, 2, 0), parent=self)
+        inside = QWidget()
+        inside.setMaximumWidth(theme.characters(WIDEST))
+        vbox(self._header(), self.notice, (below, 1), spacing=2, parent=inside)
+        vbox(inside, margins=(3, 2.5, 2, 0), parent=self)
 
     @override
     def resizeEvent(self, event: QResizeEvent) -> None:

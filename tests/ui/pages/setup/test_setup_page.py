@@ -12,9 +12,10 @@ from pytestqt.qtbot import QtBot
 from studio.config import parse_config, write_config
 from studio.engine.data.findings.base import finding
 from studio.engine.data.report import Remark
+from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.main_window import MainWindow
-from studio.ui.pages.setup.page import SetupPage
+from studio.ui.pages.setup.page import WIDEST, SetupPage
 from studio.ui.widgets.verdict import Verdict
 from tests.ui.fakes import GB, FakeEngine, FakeInspection, choose
 
@@ -322,6 +323,14 @@ def test_the_draft_is_kept_for_the_next_start(window: MainWindow, tmp_path: Path
 
 def test_the_outline_says_what_each_card_says(ready: MainWindow) -> None:
     assert next(entry.accessibleName() for entry in ready.setup.outline.entries) == "Model: Chat model, template found"
+
+
+def test_on_a_large_screen_a_setting_is_not_far_from_its_words(ready: MainWindow, qtbot: QtBot) -> None:
+    ready.resize(1920, 1080)
+    card, outline = ready.setup.model, ready.setup.outline
+    qtbot.waitUntil(lambda: outline.mapTo(ready, outline.rect().topRight()).x() > 1280)
+    left, right = (one.mapTo(ready.setup, one.rect().topLeft()).x() for one in (card, outline))
+    assert right + outline.width() - left <= theme.characters(WIDEST)
 
 
 def test_an_entry_of_the_outline_leads_to_its_card(ready: MainWindow, qtbot: QtBot) -> None:
