@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QDialog, QHeaderView, QTableView, QWidget
 
 from studio.i18n import tr
@@ -16,6 +17,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.dialogs.guide import offer_guide
 from studio.ui.dialogs.xray.dialog import XRayDialog
 from studio.ui.models.outcome import AnswersModel, RowsModel
+from studio.ui.override import override
 from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
@@ -55,8 +57,14 @@ class OutcomeWindow(QDialog):
         tables = hbox((self._asked, 5), (self._ranked, 3), spacing=2)
         buttons = hbox(STRETCH, self.look_closer, close, spacing=1)
         vbox(self.report, self.remedies, (tables, 1), buttons, spacing=2, margins=(3, 2.5, 3, 2), parent=self)
-        resize_dialog(self, 150, 68)
         self.show_record(None)
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        """Take its first size only now: the main window, which limits it, had none when this one was made."""
+        if not self.testAttribute(Qt.WidgetAttribute.WA_Resized):
+            resize_dialog(self, 150, 68)
+        super().showEvent(event)
 
     @property
     def has_content(self) -> bool:

@@ -274,6 +274,7 @@ def test_what_was_gained_and_lost_is_told_in_words_with_answers_and_rows(context
     qtbot.mouseClick(page.show_outcome, Qt.MouseButton.LeftButton)
     outcome = page.outcome
     assert outcome.isVisible()
+    assert outcome.width() > 640  # which the main window has before it is shown
     assert "6 of 8 before, 5 after" in outcome.report.text()
     assert "more general rows" in outcome.remedies.text()
     cells = [[str(outcome.answers.index(row, column).data()) for column in range(3)] for row in range(4)]
