@@ -46,6 +46,8 @@ class AnswerText(QTextEdit):
 
     def show_tokens(self, tokens: list[Token], difference: int | None) -> None:
         """Show an answer as far as it goes; `difference` is the place of the token to mark."""
+        if tokens == self._tokens and difference == self._difference:
+            return  # the column beside is asked as well at every token, and a layout takes time from the model
         known = len(self._tokens)
         # While an answer streams, the tokens that are shown are those that were: the last one tells.
         same = known <= len(tokens) and (

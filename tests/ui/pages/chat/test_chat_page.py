@@ -108,6 +108,21 @@ def test_the_mark_stays_on_its_token_while_the_answer_grows(qtbot: QtBot) -> Non
     assert mark.cursor.selectedText() == "is"
 
 
+def test_an_answer_that_is_complete_is_not_drawn_again_while_the_one_beside_it_grows(
+    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = AnswerText("answer")
+    qtbot.addWidget(text)
+    tokens = [Token(id=place, text=word, probability=0.5) for place, word in enumerate(("It", " is"))]
+    text.show_tokens(tokens, None)
+    drawn: list[object] = []
+    monkeypatch.setattr(text, "setExtraSelections", drawn.append)
+    text.show_tokens(list(tokens), None)
+    assert not drawn
+    text.show_tokens(tokens, 1)
+    assert len(drawn) == 1
+
+
 def test_tokens_are_found_behind_characters_of_two_units(qtbot: QtBot) -> None:
     text = AnswerText("answer")
     qtbot.addWidget(text)
