@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QRectF, QSize
 
 # Methods of Qt that are not written in camelCase.
-_QT_WORDS = ("close", "data", "done", "event", "flags", "index", "paint", "parent", "redo", "undo")
+_QT_WORDS = ("close", "data", "done", "event", "flags", "index", "paint", "parent", "redo", "sort", "undo")
 _NOTHING: dict[str, Callable[[], Any]] = {
     "None": lambda: None,
     "Any": lambda: None,

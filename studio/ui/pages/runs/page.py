@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,10 @@ from studio.runner.continuing import lives_elsewhere
 from studio.runner.record import RunRecord
 from studio.runner.task import Action
 from studio.runner.tensorboard import export_tensorboard
-from studio.runs import Glance, RunFolder, RunLabel, glance_at, read_label, write_label
+from studio.runs import RunFolder, RunLabel, read_label, write_label
 from studio.ui import icons, theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.run_label import LabelDialog
-from studio.ui.dialogs.runs_comparison import RunsComparison
 from studio.ui.dialogs.train_on import TrainOn
 from studio.ui.folders import show_folder
 from studio.ui.job import Job
@@ -38,6 +37,7 @@ from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.runs import delete as runs_delete
 from studio.ui.pages.runs.detail import RunDetail
+from studio.ui.pages.runs.glances import Glances
 from studio.ui.pages.runs.table import RunsTable
 from studio.ui.place import open_dialog
 from studio.ui.plots.overlaid import MOST_RUNS
@@ -48,8 +48,6 @@ from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.table import select_row
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
-
-GLANCES = 64  # runs that are looked at before what was seen is shown
 
 
 class RunsPage(Page):
@@ -62,12 +60,11 @@ class RunsPage(Page):
         self._context = context
         self._reading = Job(self, context, tr("Reading the runs"))
         self._opening = Job(self, context, tr("Opening the run"))
-        self._glancing = Job(self, context, tr("Measuring the runs"))
         self._exporting = Job(self, context, tr("Writing event files"))
-        self._unseen: list[RunFolder] = []
         self.model = RunsModel()
         self.rows = RunsFilter(self.model)
         self.table, self.detail, self.problem = RunsTable(self.rows), RunDetail(), Verdict()
+        self._glances = Glances(context, self.table, self.rows, self.model)
         self.progress = TaskProgress()
         self._make_controls()
         self._lay_out()
@@ -92,6 +89,8 @@ class RunsPage(Page):
 
     def compare_selected(self) -> None:
         """Show the selected runs beside each other."""
+        from studio.ui.dialogs.runs_comparison import RunsComparison  # loads the plots: half a second
+
         open_dialog(RunsComparison(self._context, [run.folder for run in self.chosen()], self))
 
     def open_selected(self) -> None:
@@ -178,23 +177,10 @@ class RunsPage(Page):
         chosen = self.selected()
         self.problem.set("")
         self.model.set_runs([self._as_it_stands(run) for run in runs])
-        self.table.fit_columns()
-        self._unseen = [self.rows.run(self.rows.index(row, 0)).folder for row in range(self.rows.rowCount())]
-        self._glance()
         self._stack.setCurrentIndex(1 if runs else 0)
         self._show_matches()
         self._select(chosen.folder if chosen else None)
         self._show_selected()
-
-    def _glance(self, seen: Mapping[Path, Glance] | None = None) -> None:
-        """Look at some runs after the other, in the background, from the top of the table down."""
-        if seen:
-            self.model.show_glances(seen)
-        if seen and not self._unseen:
-            self.table.fit_columns()
-        folders, self._unseen = self._unseen[:GLANCES], self._unseen[GLANCES:]
-        if folders and self.isVisible():
-            self._glancing.start(lambda progress: _glances(folders, progress))
 
     def label_selected(self) -> None:
         """Ask for the name, the tags and the notes of the selected run."""
@@ -266,9 +252,10 @@ class RunsPage(Page):
 
     def _select(self, folder: RunFolder | None) -> None:
         """Keep the selection over a reload; with none before, or none left, take the first row."""
-        indexes = [self.rows.index(row, 0) for row in range(self.rows.rowCount())]
-        for index in [index for index in indexes if self.rows.run(index).folder == folder] or indexes[:1]:
-            select_row(self.table, index)
+        indexes = (self.rows.index(row, 0) for row in range(self.rows.rowCount() if folder else 0))
+        kept = next((index for index in indexes if self.rows.run(index).folder == folder), self.rows.index(0, 0))
+        if kept.isValid():
+            select_row(self.table, kept)
 
     def _show_selected(self) -> None:
         run = self.selected()
@@ -362,13 +349,12 @@ class RunsPage(Page):
         self.table.customContextMenuRequested.connect(self._show_menu)
         self._reading.finished.connect(self._show_runs)
         self._opening.finished.connect(lambda found: self._show_found(*found))
-        self._glancing.finished.connect(self._glance)
         self._exporting.finished.connect(self._show_exported)
         self.detail.describe.clicked.connect(self.label_selected)
         self.detail.star.clicked.connect(self.star_selected)
         self.queue.clicked.connect(self._show_queue)
         self._context.queue_changed.connect(self._show_waiting)
-        for job in (self._reading, self._opening, self._glancing, self._exporting):
+        for job in (self._reading, self._opening, self._glances.job, self._exporting):
             job.failed.connect(self._show_problem)
         self._opening.progressed.connect(self.progress.report)
         self._opening.cancelled.connect(self._show_selected)
@@ -470,14 +456,6 @@ def _label_of(run: RunSummary) -> RunLabel:
         return read_label(run.folder.path)
     except StudioError:
         return run.label
-
-
-def _glances(folders: Sequence[RunFolder], progress: Progress) -> dict[Path, Glance]:
-    seen = {}
-    for done, folder in enumerate(folders):
-        progress("reading_runs", done, len(folders))
-        seen[folder.path] = glance_at(folder)
-    return seen
 
 
 def _read(folder: RunFolder, may_follow: bool, progress: Progress) -> RunRecord | None:

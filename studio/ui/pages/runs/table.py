@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPointF, QRectF, Qt
+from PySide6.QtCore import QEvent, QModelIndex, QPersistentModelIndex, QPointF, QRectF, Qt
 from PySide6.QtGui import QPainter, QPen, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -15,12 +15,11 @@ from PySide6.QtWidgets import (
 
 from studio.i18n import tr
 from studio.ui import theme
-from studio.ui.models.runs import COLUMNS, LOSSES_ROLE, RunsFilter
+from studio.ui.models.runs import COLUMNS, CURVE, LOSSES_ROLE, NAME, SIZE, RunsFilter
 from studio.ui.override import override
 
 # What is left out first where there is no room for all columns; the figures below tell it too.
 _LEFT_OUT = ("Updates", "Model", "Precision", "Retention", "Duration", "Size", "Method", "Validation loss", "Started")
-NAME, CURVE = (next(i for i, column in enumerate(COLUMNS) if column.title == title) for title in ("Name", "Loss"))
 
 
 class RunsTable(QTableView):
@@ -28,6 +27,7 @@ class RunsTable(QTableView):
 
     def __init__(self, rows: RunsFilter) -> None:
         super().__init__()
+        self._wide: list[int] = []  # of each column, what its texts take
         self.setModel(rows)
         self.setAccessibleName(tr("Past runs"))
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -44,28 +44,55 @@ class RunsTable(QTableView):
         self.verticalHeader().setDefaultSectionSize(theme.space(4))
         header = self.horizontalHeader()
         header.setHighlightSections(False)
-        header.setResizeContentsPrecision(50)
-        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        # Widths by the contents are measured once for each list: Qt would measure them at every change of a cell.
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
+        header.setResizeContentsPrecision(50)
+        rows.modelReset.connect(self._measure)
+        self._measure()
 
-    def fit_columns(self) -> None:
-        """Show as many columns as there is room for beside the name."""
+    def rows_in_view(self) -> range:
+        """Return the rows that are seen, with as many above and below them, for those who scroll."""
+        count, tall = self.model().rowCount(), self.viewport().height()
+        first, last = self.rowAt(0), self.rowAt(tall - 1)
+        if first < 0:
+            return range(0)
+        last = last if last >= 0 else count - 1
+        more = last - first + 1
+        return range(max(0, first - more), min(count, last + more + 1))
+
+    def _measure(self) -> None:
+        """Find out how wide the contents of the columns are, and show them."""
         header = self.horizontalHeader()
-        wide = [max(header.sectionSizeHint(i), self.sizeHintForColumn(i)) for i in range(len(COLUMNS))]
-        wide[NAME] = theme.characters(26)
+        header.ensurePolished()
+        self._wide = [max(header.sectionSizeHint(i), self.sizeHintForColumn(i)) for i in range(len(COLUMNS))]
+        self._wide[NAME] = theme.characters(26)
+        self._wide[SIZE] = max(self._wide[SIZE], theme.characters(12))  # sizes come later than the rest
+        self._fit_columns()
+
+    def _fit_columns(self) -> None:
+        """Show as many columns as there is room for beside the name."""
         out: set[str] = set()
         for title in _LEFT_OUT:
-            shown = sum(width for width, column in zip(wide, COLUMNS, strict=True) if column.title not in out)
+            shown = sum(width for width, column in zip(self._wide, COLUMNS, strict=True) if column.title not in out)
             if shown <= self.viewport().width():
                 break
             out.add(title)
         for index, column in enumerate(COLUMNS):
             self.setColumnHidden(index, column.title in out)
+            if index != NAME:
+                self.setColumnWidth(index, self._wide[index])
 
     @override
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self.fit_columns()
+        self._fit_columns()
+
+    @override
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange) and self._wide:
+            self._measure()
 
 
 class CurveDelegate(QStyledItemDelegate):
