@@ -24,6 +24,8 @@ CHOICES: tuple[Choice, ...] = ("system", "light", "dark", "contrast")
 # Sizes of the font to choose from, in per cent of the usual one.
 FONT_SIZES = (80, 90, 100, 110, 125, 150, 175, 200)
 USUAL_FONT = 100
+MOST_CURVES = 6
+"""Curves of one plot whose colours, `series_1` to `series_6`, can still be told from one another."""
 
 # The type scale, as multiples of the application's font.
 TITLE, HEADING, CAPTION = 1.7, 1.2, 0.92

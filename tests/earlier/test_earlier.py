@@ -18,7 +18,7 @@ from studio.engine.training import checkpoint
 from studio.engine.training.state import Position
 from studio.runner.record import RunRecord
 from studio.runs import RunFolder, open_run
-from studio.ui.models.runs import read_summary
+from studio.ui.models.run_summary import read_summary
 from tests.tiny import bench, rows
 
 HERE = Path(__file__).parent

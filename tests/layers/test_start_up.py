@@ -12,6 +12,7 @@ from studio.ui import app
 
 def look():
     windows = [window for window in QApplication.topLevelWidgets() if window.isVisible() and window.isWindow()]
+    windows[0].go_to("runs")
     heavy = [name for name in ("torch", "transformers", "peft", "datasets", "pyqtgraph") if name in sys.modules]
     print(json.dumps({"title": windows[0].windowTitle(), "heavy": heavy}))
     for window in windows:
@@ -23,7 +24,7 @@ sys.exit(app.main())
 """
 
 
-def test_the_window_is_shown_without_torch_and_closes_cleanly() -> None:
+def test_the_window_and_its_list_of_runs_are_shown_without_torch_and_plots_and_close_cleanly() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"title": "Finetune Studio", "heavy": []}

@@ -18,7 +18,7 @@ from studio.runs import RunFolder
 from studio.text.gguf import loss_level
 from studio.text.visible import in_line
 from studio.ui import icons
-from studio.ui.models.runs import when_text
+from studio.ui.models.run_summary import when_text
 from studio.ui.override import override
 
 # The icon of each level.

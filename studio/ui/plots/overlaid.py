@@ -18,14 +18,12 @@ from studio.ui.plots.curve import Curve, Marks, Style
 from studio.ui.plots.line_chart import LineChart
 from studio.ui.plots.timeline import Timeline
 
-MOST_RUNS = 6
-"""Curves whose colours can still be told from one another."""
 # Of up to three runs the first is the widest and palest, so that what lies on it is seen to lie on it.
 _FEW = ((6.0, 0.5), (3.0, 0.8), (1.5, 1.0))
 
 
 class OverlaidChart(LineChart):
-    """The training losses of up to `MOST_RUNS` runs. Each curve stands where the steps of its own run stand.
+    """The training losses of up to `theme.MOST_CURVES` runs. Each curve stands where the steps of its own run stand.
 
     The cursor is at a step of the run that comes furthest; of the others, their value at that place is read.
     """

@@ -11,7 +11,7 @@ from studio.i18n import sentences, tr
 from studio.runner.continuing import CutOff, LeftRuns
 from studio.ui import theme
 from studio.ui.bridge import AppContext
-from studio.ui.models.runs import method_title
+from studio.ui.models.run_summary import method_title
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.text import label

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 from studio.i18n import tr
 from studio.runner.conversation import Pair
 from studio.ui.models.exports import PastExport, export_text
-from studio.ui.models.runs import RunSummary, method_title, when_text
+from studio.ui.models.run_summary import RunSummary, method_title, when_text
 from studio.ui.widgets.combo import ComboBox
 from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.text import label

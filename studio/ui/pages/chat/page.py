@@ -17,7 +17,7 @@ from studio.text.numbers import size_text
 from studio.ui.bridge import AppContext
 from studio.ui.job import Job
 from studio.ui.models.exports import PastExport, read_exports
-from studio.ui.models.runs import RunSummary, read_summaries
+from studio.ui.models.run_summary import RunSummary, read_summaries
 from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.chat.choice import ModelChoice

@@ -21,7 +21,7 @@ from studio.ui.dialogs.hub.push import PushDialog
 from studio.ui.folders import show_folder
 from studio.ui.job import Job
 from studio.ui.models.exports import SIGNS, PastExport, target_title
-from studio.ui.models.runs import when_text
+from studio.ui.models.run_summary import when_text
 from studio.ui.place import open_dialog
 from studio.ui.widgets.buttons import icon_button, push_button
 from studio.ui.widgets.empty import EmptyState

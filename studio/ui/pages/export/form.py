@@ -15,7 +15,7 @@ from studio.engine.methods import METHODS
 from studio.i18n import gettext_noop, tr
 from studio.runs import RunFolder
 from studio.text.numbers import size_text
-from studio.ui.models.runs import RunSummary, method_title, when_text
+from studio.ui.models.run_summary import RunSummary, method_title, when_text
 from studio.ui.pages.export.target import TargetCard
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.card import Card

@@ -16,7 +16,7 @@ from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.job import Job
 from studio.ui.models.exports import ExportsModel, PastExport, read_exports
-from studio.ui.models.runs import RunSummary, read_summaries
+from studio.ui.models.run_summary import RunSummary, read_summaries
 from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.export.certificate import CertificateView

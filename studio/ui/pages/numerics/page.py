@@ -14,7 +14,7 @@ from studio.runner.numerics import recorded_scale, sample_at
 from studio.runner.record import RunRecord
 from studio.ui import theme
 from studio.ui.bridge import AppContext
-from studio.ui.models.runs import method_title
+from studio.ui.models.run_summary import method_title
 from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.numerics.events import EventPanel

@@ -6,7 +6,7 @@ from PySide6.QtGui import QFontDatabase
 from PySide6.QtWidgets import QPlainTextEdit, QWidget
 
 from studio.i18n import tr
-from studio.ui.models.runs import RunSummary
+from studio.ui.models.run_summary import RunSummary
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.card import Card
 

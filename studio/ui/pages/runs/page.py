@@ -32,7 +32,8 @@ from studio.ui.dialogs.run_label import LabelDialog
 from studio.ui.dialogs.train_on import TrainOn
 from studio.ui.folders import show_folder
 from studio.ui.job import Job
-from studio.ui.models.runs import RunsFilter, RunsModel, RunSummary, read_summaries, short_name
+from studio.ui.models.run_summary import RunSummary, read_summaries, short_name
+from studio.ui.models.runs import RunsFilter, RunsModel
 from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.runs import delete as runs_delete
@@ -40,7 +41,6 @@ from studio.ui.pages.runs.detail import RunDetail
 from studio.ui.pages.runs.glances import Glances
 from studio.ui.pages.runs.table import RunsTable
 from studio.ui.place import open_dialog
-from studio.ui.plots.overlaid import MOST_RUNS
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.empty import EmptyState, NoRun
 from studio.ui.widgets.layout import hbox, vbox
@@ -260,7 +260,7 @@ class RunsPage(Page):
     def _show_selected(self) -> None:
         run = self.selected()
         self.detail.show_run(run)
-        self.compare.setEnabled(2 <= len(self.chosen()) <= MOST_RUNS)
+        self.compare.setEnabled(2 <= len(self.chosen()) <= theme.MOST_CURVES)
         for button in (self.open, self.folder, self.detail.reuse, self.detail.describe, self.detail.star):
             button.setEnabled(run is not None)
         self.detail.start_from.setEnabled(run is not None and run.can_go_on)
@@ -334,7 +334,7 @@ class RunsPage(Page):
         self.open = push_button(tr("Open"), "primary", "train", tr("Show plots, figures and log of this run (Enter)"))
         self.folder = push_button(tr("Open folder"), "plain", "folder", tr("Show the run's files"))
         words = tr("Show the selected runs beside each other; select two to {most} rows with Ctrl or Shift")
-        about = words.format(most=MOST_RUNS)
+        about = words.format(most=theme.MOST_CURVES)
         self.compare = push_button(tr("Compare…"), "plain", tooltip=about)
         self.delete = push_button(tr("Delete…"), "danger", "remove")
         self.go_on = push_button(tr("Continue"), "plain", "continue")

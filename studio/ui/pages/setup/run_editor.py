@@ -10,7 +10,7 @@ from studio.i18n import tr
 from studio.ui.bridge import AppContext
 from studio.ui.forms.editors import TextEditor
 from studio.ui.job import Job
-from studio.ui.models.runs import RunSummary, method_title, read_summaries, when_text
+from studio.ui.models.run_summary import RunSummary, method_title, read_summaries, when_text
 from studio.ui.override import override
 from studio.ui.widgets.buttons import push_button
 

@@ -11,7 +11,7 @@ from studio.i18n import tr, trn
 from studio.runner.record import RunRecord, RunState
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.train_on import TrainOn
-from studio.ui.models.runs import method_title
+from studio.ui.models.run_summary import method_title
 from studio.ui.override import override
 from studio.ui.page import Page
 from studio.ui.pages.train.banner import EndBanner

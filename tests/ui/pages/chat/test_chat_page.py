@@ -21,7 +21,7 @@ from studio.runner import actions
 from studio.runs import RunFolder
 from studio.ui.bridge import AppContext
 from studio.ui.main_window import MainWindow
-from studio.ui.models.runs import RunSummary
+from studio.ui.models.run_summary import RunSummary
 from studio.ui.pages.chat import answer as answer_module
 from studio.ui.pages.chat import files
 from studio.ui.pages.chat.answer import AnswerText, token_text

@@ -23,7 +23,8 @@ from studio.runs import Journal, RunFolder, RunLabel, holder_of, read_label
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.run_label import LabelDialog
 from studio.ui.dialogs.train_on import TrainOn
-from studio.ui.models.runs import COLUMNS, LOSSES_ROLE, RunsModel, read_summaries
+from studio.ui.models.run_summary import read_summaries
+from studio.ui.models.runs import COLUMNS, LOSSES_ROLE, RunsModel
 from studio.ui.pages.runs import delete as runs_delete
 from studio.ui.pages.runs.page import RunsPage
 from studio.ui.widgets.text import ElidedLabel
