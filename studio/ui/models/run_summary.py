@@ -16,24 +16,15 @@ from studio.engine.control import Progress, no_progress
 from studio.engine.methods import METHODS
 from studio.errors import RunFolderError
 from studio.files import read_text
-from studio.i18n import gettext_noop, tr
+from studio.i18n import tr
 from studio.runner.continuing import CAN_GO_ON, lives_elsewhere
 from studio.runs import RunFolder, RunLabel, find_runs, read_label
 from studio.text import numbers
+from studio.text.words import STATUSES
 
 log = logging.getLogger(__name__)
 _TIME = re.compile(r"^\d{8}-\d{6}-")
 NO_LABEL = RunLabel()
-STATUSES = {
-    "created": gettext_noop("Getting ready"),
-    "running": gettext_noop("Running"),
-    "paused": gettext_noop("Paused"),
-    "interrupted": gettext_noop("Interrupted"),
-    "stopped": gettext_noop("Stopped"),
-    "finished": gettext_noop("Finished"),
-    "failed": gettext_noop("Failed"),
-    "damaged": gettext_noop("Damaged"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
