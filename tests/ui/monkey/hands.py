@@ -62,6 +62,7 @@ KEYS = tuple(
         "Comma",
     ]
 )
+HELD_KEYS = {Qt.Key.Key_Shift: SHIFT, Qt.Key.Key_Control: CTRL, Qt.Key.Key_Alt: ALT}
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 TEXTS = (
     "", " ", "0", "1", "-1", "8", "0.5", "1e-4", "1e999", "nan", "inf", "9" * 5000, "0." + "1" * 400, "x" * 20_000,
@@ -215,11 +216,18 @@ def resize(window: QWidget, draw: random.Random) -> str:
 
 
 def press(window: QWindow, key: Qt.Key, held: Qt.KeyboardModifier = NONE) -> None:
-    """Press a key and let it go; the window may be gone in between, which `QTest.keyClick` would not notice."""
-    if _is_there(window):
-        QTest.keyPress(window, key, held)
-    if _is_there(window):
-        QTest.keyRelease(window, key, held)
+    """Press a key and let it go, with Shift, Ctrl or Alt held meanwhile.
+
+    After each event the window may be gone. `keyPress` of QTest sends the event of Alt and that of the letter to the
+    same address and does not look in between: the process then ends in a segmentation fault.
+    """
+    holding = [name for name, modifier in HELD_KEYS.items() if held & modifier]
+    text = "" if held & (CTRL | ALT) else QTest.keyToAscii(key).strip("\0")
+    for down, keys in ((True, [*holding, key]), (False, [key, *holding])):
+        for one in keys:
+            if _is_there(window):
+                chosen = one is key
+                QTest.simulateEvent(window, down, one, held if chosen else NONE, text if chosen else "", False)
 
 
 def handle_of(widget: QWidget) -> QWindow:
