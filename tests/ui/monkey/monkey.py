@@ -72,7 +72,7 @@ class Monkey:
         self._session_ends = 0
         self._dialog: QWidget | None = None
         self._dialog_since = 0
-        self._closing_since = 0.0
+        self._closing_since = self._gone_since = 0.0
         self._kinds, self._weights = zip(*self._repertoire(), strict=True)
 
     def live(self) -> None:
@@ -82,7 +82,8 @@ class Monkey:
         application.aboutToQuit.connect(self._remember_page)
         while self.left > 0 and self.sessions < 10_000:
             self.sessions += 1
-            self._settled, self._opened, self._closing_since = False, time.monotonic(), 0.0
+            self._settled, self._opened = False, time.monotonic()
+            self._closing_since = self._gone_since = 0.0
             length = min(self._draw.randint(1, LONGEST_SESSION), -(-self._actions // 2))
             self._session_ends = max(0, self.left - length)
             Settings().language = list(LANGUAGES)[self.sessions % len(LANGUAGES)]
@@ -100,8 +101,9 @@ class Monkey:
             self._window = _main_window()
         window, pause = self._window, LOOKING
         if window is None or not (window.isVisible() or window.isMinimized()):
-            self._timer.start(LOOKING)
+            self._wait_for_end()
             return
+        self._gone_since = 0.0
         if not self._settled:
             self._settle(window)
         elif self.left <= self._session_ends:
@@ -110,6 +112,16 @@ class Monkey:
             self._act(window)
             pause = 0
         self._timer.start(pause)
+
+    def _wait_for_end(self) -> None:
+        """Wait until the program ends, as it does when no window of it is left."""
+        self._timer.start(LOOKING)
+        self._gone_since = self._gone_since or time.monotonic()
+        if time.monotonic() - self._gone_since > SETTLING:
+            others = [hands.named(one) for one in QApplication.topLevelWidgets() if one.isVisible()]
+            self._watch.find("the program goes on without its window", f"other windows: {others}")
+            self._gone_since = 0.0
+            QCoreApplication.quit()
 
     def _settle(self, window: MainWindow) -> None:
         """Wait until the window has read everything, and see that its Setup page is as it was left."""
