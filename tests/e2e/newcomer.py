@@ -34,7 +34,7 @@ from studio.ui.pages.chat.page import ChatPage
 from tests.e2e.events import Events, OfQt, OfTheXServer
 from tests.e2e.hands import button
 from tests.e2e.screen import SIZE
-from tests.e2e.ways import Key, Keyboard, Modifier, Mouse, Way, give_focus_to_the_front, wait_until
+from tests.e2e.ways import Key, Keyboard, Modifier, Mouse, Way, give_focus_to_the_front, settle, wait_until
 from tests.tiny import save_model
 
 WAYS: dict[str, type[Way]] = {"mouse": Mouse, "keyboard": Keyboard}
@@ -295,6 +295,7 @@ def write_rows(folder: Path) -> Path:
 def picture(folder: Path | None, name: str) -> None:
     """Keep a picture of the window that is in front."""
     if folder is not None:
+        settle()
         give_focus_to_the_front()
         QApplication.activeWindow().grab().save(str(folder / f"{name}.png"))
 

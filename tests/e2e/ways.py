@@ -163,7 +163,9 @@ class Mouse(Way):
         views = (dialog.findChild(QAbstractItemView, name) for name in ("listView", "treeView"))
         files = next(view for view in views if isinstance(view, QAbstractItemView) and view.isVisible())
         wait_until(lambda: _named(files, file.name).isValid(), f"{file.name} in the file dialog")
+        settle()  # what is still being listed moves the rows
         self._click_item(files, _named(files, file.name))
+        assert files.currentIndex().data() == file.name, "what the dialog lists has moved under the pointer"
         buttons = dialog.findChild(QDialogButtonBox)
         assert isinstance(buttons, QDialogButtonBox)
         self.press(buttons.button(QDialogButtonBox.StandardButton.Open))
