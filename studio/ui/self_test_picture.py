@@ -29,7 +29,6 @@ class SelfTestPicture(QWidget):
     def __init__(self, found: SelfTest, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.verdict = Verdict()
-        self.verdict.set(found.sentence, "good" if found.passed else "bad")
         state = found.record.state
         about = (state.model, state.method, state.precision, state.device)
         self.chart = LossChart(Timeline(self))
@@ -38,6 +37,7 @@ class SelfTestPicture(QWidget):
         self.chart.timeline.restart(state.step, state.step)
         words = tr("{facts}; the loss of each step and its mean").format(facts=tr(", ").join(filter(None, about)))
         self.column = vbox(self.verdict, label(words, "muted", wrap=True), (self.chart, 1), spacing=1, parent=self)
+        self.verdict.set(found.sentence, "good" if found.passed else "bad")  # without a parent it would be a window
 
 
 def save_self_test(found: SelfTest, path: Path) -> None:

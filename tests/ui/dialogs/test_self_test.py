@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from studio.engine.control import Progress
@@ -12,6 +13,7 @@ from studio.runner.self_test import SelfTest
 from studio.ui.dialogs import self_test
 from studio.ui.dialogs.self_test import SelfTestDialog
 from studio.ui.main_window import MainWindow
+from studio.ui.self_test_picture import SelfTestPicture
 from tests.records import stopped_record
 
 
@@ -52,6 +54,28 @@ def test_it_shows_verdict_and_losses(window: MainWindow, qtbot: QtBot, monkeypat
     assert len(dialog.picture.chart.raw.series) == 8
     assert dialog.progress.isHidden()
     assert dialog.again.isEnabled()
+
+
+class ShownWindows(QObject):
+    """Hears which windows are shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # Qt's name
+        if event.type() == QEvent.Type.Show and isinstance(watched, QWidget) and watched.isWindow():
+            self.names.append(type(watched).__name__)
+        return False
+
+
+def test_the_picture_shows_no_window_of_its_own(qapp: QApplication, qtbot: QtBot) -> None:
+    """Its verdict once was one for a moment, beside the dialog."""
+    shown = ShownWindows()
+    qapp.installEventFilter(shown)
+    qtbot.addWidget(SelfTestPicture(_found()))
+    qapp.removeEventFilter(shown)
+    assert shown.names == []
 
 
 def test_it_can_be_given_up_and_done_again(window: MainWindow, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
