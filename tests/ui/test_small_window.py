@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from studio.ui.main_window import MainWindow
 from studio.ui.pages.numerics.page import NumericsPage
 from studio.ui.pages.train.page import TrainPage
 from tests.screenshots.scripted import scripted_record
+from tests.screenshots.scripted_numerics import chronic_overflow
 
 
 @pytest.fixture
@@ -28,6 +30,19 @@ def test_the_plots_keep_their_height_and_the_log_is_scrolled_to(small: MainWindo
     assert lane.geometry().bottom() <= counts.geometry().top() + 1
     page.log.open()
     qtbot.waitUntil(lambda: page.log.text.visibleRegion().boundingRect().height() == page.log.text.height())
+
+
+def test_the_name_of_a_module_does_not_widen_the_verdict(
+    dressed: QApplication, small: MainWindow, qtbot: QtBot
+) -> None:
+    small.resize(1024, 640)
+    small.context.record = chronic_overflow()
+    small.go_to("numerics")
+    page = small.pages["numerics"]
+    assert isinstance(page, NumericsPage)
+    qtbot.waitUntil(lambda: page.events.x() > page.histogram.geometry().right())
+    inside = page.events.sentence.parentWidget()
+    assert inside.width() <= inside.parentWidget().width()
 
 
 def test_the_verdict_has_a_row_of_its_own_where_it_would_be_cut(small: MainWindow, qtbot: QtBot) -> None:

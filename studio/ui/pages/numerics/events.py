@@ -14,7 +14,7 @@ from studio.i18n import tr, trn
 from studio.runner.numerics import ended_words, remedy_words, sample_at, verdict_title, verdict_words
 from studio.runner.record import RunRecord
 from studio.ui import theme
-from studio.ui.pages.numerics.evidence import evidence_rows
+from studio.ui.pages.numerics.evidence import evidence_rows, with_breaks
 from studio.ui.plots.heatmap.words import hottest
 from studio.ui.plots.lane.events import VERDICT, Event
 from studio.ui.widgets.buttons import icon_button, push_button
@@ -147,7 +147,7 @@ class EventPanel(Card):
     def _show_verdict(self, verdict: OverflowDiagnosed) -> None:
         self.heading.set(tr(verdict_title(verdict.verdict)), "bad" if verdict.harmful else "good")
         for part, words in zip((self.sentence, self.advice), verdict_words(verdict), strict=True):
-            part.setText(words)
+            part.setText(with_breaks(words))
         words = tr("Evidence at step {step}") if verdict.evidence else tr("At step {step}")
         self.where.setText(words.format(step=f"{verdict.step:,}"))
         useless = {} if self._under_way else {name: why for name in verdict.remedies if (why := ended_words(name))}
@@ -212,6 +212,7 @@ class EventPanel(Card):
             self.header.addWidget(button)
         inside = QWidget()
         self._evidence = QFormLayout()
+        self._evidence.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
         self._evidence.setHorizontalSpacing(theme.space(1.5))
         self._evidence.setVerticalSpacing(theme.space(0.5))
         words = (self.heading, self.sentence, self.advice, self.instead, self.where)

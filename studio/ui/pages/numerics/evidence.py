@@ -64,12 +64,17 @@ MOST_ROWS = 4
 
 
 def evidence_rows(evidence: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return each piece of evidence as its name and its value. A long dotted name may go on in the next line."""
+    """Return each piece of evidence as its name and its value."""
     return [
-        (_name(key), re.sub(r"(?<=[a-z0-9])\.(?=[a-z0-9])", ".\u200b", _value(key, value)))
+        (_name(key), with_breaks(_value(key, value)))
         for key, value in evidence.items()
         if value not in (None, "", [], {})
     ]
+
+
+def with_breaks(text: str) -> str:
+    """Return a text in which the dotted name of a module can go on in the next line."""
+    return re.sub(r"(?<=[a-z0-9])\.(?=[a-z0-9])", ".\u200b", text)
 
 
 def _name(key: str) -> str:

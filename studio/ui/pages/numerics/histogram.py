@@ -33,7 +33,7 @@ class ZoneTile(QWidget):
         self.setToolTip(tr(zone.tooltip))
         self.share = label(numbers.NONE, "value")
         title = ElidedLabel(tr(zone.title), "caption")
-        hbox(_Swatch(zone.colour), title, self.share, STRETCH, spacing=0.75, parent=self)
+        hbox(_Swatch(zone.colour), title, self.share, spacing=0.5, parent=self)
 
     def show_share(self, text: str) -> None:
         """Show another share."""
@@ -136,6 +136,6 @@ class HistogramCard(Card):
         self.header.setSpacing(theme.space(1))
         foot = hbox((self.source, 1), self.back, self.follow, spacing=0.5)
         self.body.setSpacing(theme.space(0.75))
-        self.body.addLayout(hbox(*self.tiles.values(), spacing=1))
+        self.body.addLayout(hbox(*self.tiles.values(), STRETCH, spacing=1))
         self.body.addWidget(self.view, 1)
         self.body.addLayout(vbox(foot, self.best, self.lost, spacing=0.25))
