@@ -56,9 +56,12 @@ class ColourBar(QWidget):
         painter.drawRect(ramp)
         for value, text in self._marks():
             self._paint_mark(painter, ramp, value, text)
+        taken = [self._middle(ramp, value) for value, _ in self._marks()]
         for value, text in self._zones():
-            painter.setPen(theme.palette().muted)
-            self._write(painter, ramp, value, text)
+            # In a low window the name of a zone gives way to the limits.
+            if all(abs(self._middle(ramp, value) - other) > 0.75 * line for other in taken):
+                painter.setPen(theme.palette().muted)
+                self._write(painter, ramp, value, text)
         painter.end()
 
     def _marks(self) -> list[tuple[float, str]]:
@@ -89,10 +92,13 @@ class ColourBar(QWidget):
 
     def _write(self, painter: QPainter, ramp: QRectF, value: float, text: str) -> None:
         line = QFontMetricsF(theme.caption_font()).height()
-        # The outermost words stay within the bar.
-        y = min(max(self._height_of(value, ramp), ramp.top() + line / 2), ramp.bottom() - line / 2)
-        room = QRectF(theme.space(2.25), y - line / 2, self.width(), line)
+        room = QRectF(theme.space(2.25), self._middle(ramp, value) - line / 2, self.width(), line)
         painter.drawText(room, int(Qt.AlignmentFlag.AlignVCenter), text)
+
+    def _middle(self, ramp: QRectF, value: float) -> float:
+        """Return the height of the words at a value; the outermost stay within the bar."""
+        half = QFontMetricsF(theme.caption_font()).height() / 2
+        return min(max(self._height_of(value, ramp), ramp.top() + half), ramp.bottom() - half)
 
     def _height_of(self, value: float, ramp: QRectF) -> float:
         low, high = (0.0, 1.0) if self._shares else (LOW, HIGH)
