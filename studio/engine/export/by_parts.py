@@ -27,7 +27,7 @@ from studio.engine.export.compare import EQUAL, compare
 from studio.engine.export.merge import NOTHING_LOST, Change, count_non_finite, fingerprint_weight, save_formats
 from studio.engine.export.prefix import Prefix
 from studio.engine.export.prompts import answer_ends, choose_prompts
-from studio.engine.export.reference import Reference, first_rows
+from studio.engine.export.reference import FEW_TOKENS, Reference
 from studio.engine.export.rounded_base import is_rounded, round_layers
 from studio.engine.export.shards import ShardWriter
 from studio.engine.export.source import Source
@@ -60,16 +60,16 @@ def gather(
     """
     prompts = choose_prompts(source, tokenizer, progress)
     rows = [prompt.ids for prompt in prompts]
-    few = first_rows(rows)
     asked = answer_ends(prompts, stop_ids(generation_config(source, tokenizer, prefix)))
     config = load_config(source.base)
     stored = _complete(source.base, StoredModel(source.base, config))
 
-    base = StreamedModel(stored).run(few, (), progress, "merging", _Scan(stored))
+    base = StreamedModel(stored).run(rows, (), progress, "merging", _Scan(stored), tokens=FEW_TOKENS)
     quantisation, as_seen = None, NOTHING
     if is_rounded(source):
         as_seen = _Rounded(source.config.precision.base_dtype)
-        original, base = base, StreamedModel(stored).run(few, (), progress, "merging", as_seen)
+        original = base
+        base = StreamedModel(stored).run(rows, (), progress, "merging", as_seen, tokens=FEW_TOKENS)
         quantisation = compare(original, base)
         del original
     change = _Merge(as_seen, None)
@@ -87,8 +87,9 @@ def gather(
     trained = model.run(rows, asked, progress, "merging", as_seen)
     if target.plain_model:
         change.save(own.model, torch_dtype(dtype), place)
-        merged = model.run(few, (), progress, "merging" if place is None else "writing", change)
-        merge, delta, weights = compare(trained.first(len(few)), merged), change.change.loss, change.prints
+        stage = "merging" if place is None else "writing"
+        merged = model.run(rows, (), progress, stage, change, tokens=FEW_TOKENS)
+        merge, delta, weights = compare(trained.over(merged), merged), change.change.loss, change.prints
     else:
         merge, delta, weights = None, NOTHING_LOST, _prints(model)
         if place is not None:

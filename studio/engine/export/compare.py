@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -50,9 +51,9 @@ class Outputs:
     stray: float = 0.0
     at_ends: Tensor | None = None
 
-    def first(self, rows: int) -> Outputs:
-        """Return the logits of the first rows alone."""
-        return Outputs(self.rows[:rows])
+    def over(self, few: Outputs) -> Outputs:
+        """Return the logits at the positions, the first ones, that outputs over the beginnings of the rows have."""
+        return Outputs(tuple(row[: len(beginning)] for row, beginning in zip(self.rows, few.rows, strict=False)))
 
     def chunks(self) -> Iterator[Tensor]:
         """Yield the logits a few positions at a time, in double precision."""
@@ -72,9 +73,18 @@ class Extra:
 NOTHING_EXTRA = Extra()
 
 
-def kept_positions(row: Sequence[int], vocabulary: int) -> range:
-    """Return the positions of a row whose fp32 logits are kept."""
-    return range(0, len(row), math.ceil(len(row) * vocabulary * 4 / KEPT_BYTES))
+def kept_positions(row: Sequence[int], vocabulary: int, run: int | None = None) -> range:
+    """Return the positions of a row whose fp32 logits are kept, among the first `run` of them or all."""
+    return range(0, len(row) if run is None else run, math.ceil(len(row) * vocabulary * 4 / KEPT_BYTES))
+
+
+def beginnings(rows: Sequence[Sequence[int]], tokens: int | None) -> list[int]:
+    """Return how long each row is within so many tokens of them all. Rows beyond are left out; None takes all."""
+    starts = itertools.accumulate(map(len, rows), initial=0)
+    ends = (
+        len(row) if tokens is None else min(len(row), tokens - start) for row, start in zip(rows, starts, strict=False)
+    )
+    return [end for end in ends if end > 0]
 
 
 def record(
@@ -84,11 +94,13 @@ def record(
     stage: str,
     extra: Extra = NOTHING_EXTRA,
     asked: Sequence[tuple[int, int]] = (),
+    tokens: int | None = None,
 ) -> Outputs:
     """Run the model over rows of token ids, one at a time and so without padding.
 
     Args:
         asked: pairs of a row and a position in it, for `Outputs.at_ends`.
+        tokens: how many of the first tokens are run; by default all.
 
     Raises:
         Cancelled: through `progress`.
@@ -96,9 +108,10 @@ def record(
     kept: list[Tensor] = []
     strays: list[Tensor] = []
     at_ends: list[Tensor] = []
-    for number, row in enumerate(rows):
-        progress(stage, number, len(rows))
-        logits = _logits(model, row, extra.opening)
+    runs = beginnings(rows, tokens)
+    for number, (row, run) in enumerate(zip(rows, runs, strict=False)):
+        progress(stage, number, len(runs))
+        logits = _logits(model, row[:run], extra.opening)
         at_ends += [logits[place].clone() for asked_row, place in asked if asked_row == number]
         if extra.left_out:
             left_out = list(extra.left_out)
@@ -107,7 +120,7 @@ def record(
             kept_columns = torch.ones(logits.shape[-1], dtype=torch.bool)
             kept_columns[left_out] = False
             logits = logits[:, kept_columns]
-        kept.append(logits[list(kept_positions(row, logits.shape[-1]))])
+        kept.append(logits[list(kept_positions(row, logits.shape[-1], run))])
     # torch's max() returns a NaN where there is one; Python's may pass over it.
     stray = float(torch.stack(strays).max()) if strays else 0.0
     return Outputs(tuple(kept), stray, torch.stack(at_ends) if at_ends else None)

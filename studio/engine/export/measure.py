@@ -5,7 +5,8 @@ limit is tight and a correct export in 16 bits still passes:
 
 1. The merge, in fp32 before any rounding: it must answer like base + trained part within 1e-3, or within 1e-5 of the
    largest logit where that is more (`merge_exact`). A missing adapter, a wrong scale or a wrong layer shows here in
-   every save format.
+   every save format. In fp32, where nothing is rounded, it is measured on what was opened from disk, if that has, bit
+   for bit, the merged weights.
 2. The rounding. It depends on model and format (SmolLM2: 0.1 in fp16 and 1 in bf16, on logits), so that no constant
    fits all. For fp32 it is zero. Where what was opened from disk has, bit for bit, the rounded weights, its outputs
    are those of rounding alone; an export that is checked again is compared with the rounding measured in memory.
@@ -23,6 +24,7 @@ All arithmetic is fp32, with the weights as the files hold them, so that the res
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,9 +67,10 @@ def examine(
         raise  # about the base, not about the export
     except Exception as error:  # noqa: BLE001  # a damaged folder makes the libraries raise anything; it is reported
         return (unloadable(error), *carried)
+    prints = fingerprint_weights(reloaded.model)
     weights = weight_checks(
         reloaded.problems,
-        fingerprint_weights(reloaded.model),
+        prints,
         count_non_finite(reloaded.model.state_dict().values()),
         reference.weights,
         dtype,
@@ -79,6 +82,8 @@ def examine(
     outputs = record(model, rows, progress, "verifying", extra, reference.asked)
     compared = compare(reference.trained, outputs)
     seconds = max(stopping.PATIENCE, time.monotonic() - began)
+    if prints == reference.weights and target.plain_model and reference.merge is None:
+        reference = dataclasses.replace(reference, merge=compared)
     if reference.weights is not None and all(check.passed for check in weights):
         reference = reference.with_rounding(compared, dtype)
     ends = (

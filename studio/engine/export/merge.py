@@ -104,6 +104,8 @@ def save_formats(model: Any, dtype: torch.dtype) -> dict[str, torch.dtype]:
     """
     from transformers.core_model_loading import build_glob_alternation
 
+    if dtype == torch.float32:
+        return {name: tensor.dtype for name, tensor in model.state_dict().items()}  # it is held so
     formats = {name: tensor.dtype for name, tensor in empty_model(model.config, dtype).state_dict().items()}
     plan = model._get_dtype_plan(dtype)
     if plan:

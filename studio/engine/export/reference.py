@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,9 +35,8 @@ if TYPE_CHECKING:
 # models with large logits by up to this share of the largest one (measured: 4e-6 after 28 layers).
 LOGIT_TOLERANCE = 1e-3
 RELATIVE_TOLERANCE = 1e-5
-# Tokens over which the base and the merge are measured, in as few rows as have them. A wrong merge, and what training
-# did, show at every token.
-_FEW_TOKENS = 128
+# Tokens over which the base and the merge are measured. A wrong merge, and what training did, show at every token.
+FEW_TOKENS = 128
 
 
 def logit_tolerance(trained: Outputs) -> float:
@@ -56,14 +53,14 @@ class Reference:
         prefix: tokens that the export has and the base has not, in front of every row.
         asked: for each prompt that ends in an answer's end, its number and the position in front of that end.
         trained: outputs of base + trained part, unmerged and in fp32.
-        base: outputs of the base as the run saw it, over the first few prompts.
+        base: outputs of the base as the run saw it, over the first few tokens of the prompts.
         quantisation: the base as the run saw it against the base as its files have it; None where both are the same.
-        merge: the merged model in fp32, before rounding, against `trained`, over the first few prompts; None when
-            nothing is merged.
+        merge: the merged model in fp32, before rounding, against `trained`; None when nothing is merged, and as long
+            as it is not measured.
         rounding: what rounding the merged model to the save format alone does to its outputs; nothing for fp32, and
             nothing where the merge is wrong, or as long as it is not measured.
         delta: what that rounding does to the change of the weights.
-        weights: a hash of each finished weight that is to be written, by name; None when an export is checked again.
+        weights: a hash of each finished weight that is to be written, by name; None where that is not read back.
     """
 
     prompts: tuple[Prompt, ...]
@@ -83,8 +80,8 @@ class Reference:
         return Extra(opening=self.prefix.ids, left_out=self.prefix.ids)
 
     def few(self, outputs: Outputs) -> Outputs:
-        """Return the outputs over those prompts over which the base was measured."""
-        return outputs.first(len(self.base.rows))
+        """Return the outputs over those tokens over which the base was measured."""
+        return outputs.over(self.base)
 
     def with_rounding(self, found: Comparison, dtype: str) -> Reference:
         """Return these measurements with that of rounding; the same where the merge is wrong.
@@ -104,29 +101,29 @@ def gather(
     tokenizer: PreTrainedTokenizerBase,
     progress: Progress,
     *,
-    again: bool = False,
+    read_back: bool,
 ) -> tuple[Reference, nn.Module]:
     """Measure base and base + trained part, and return that with the finished model, cast to the save format.
 
     One model is in memory at a time, and while merging a copy of the base's weights in the format of its files.
 
     Args:
-        again: whether nothing is to be written, and an earlier export is to be measured. Then the rounding is measured
-            here, and not on the files.
+        read_back: whether what is written will be opened again and measured. If it has, bit for bit, the weights
+            that were to be written, it tells what the rounding does, and in fp32, where nothing is rounded, how exact
+            the merge is. Otherwise that is measured here.
     """
     prompts = choose_prompts(source, tokenizer, progress)
     rows = [prompt.ids for prompt in prompts]
-    few = first_rows(rows)
     asked = answer_ends(prompts, stop_ids(generation_config(source, tokenizer, prefix)))
     model = load_model(source.base, "fp32", progress)
     # New tokens may take rows that the base has and its tokenizer does not use; their logits are not compared.
     known = model.get_output_embeddings().weight.shape[0]
     unused = Extra(left_out=tuple(token for token in prefix.ids if token < known))
-    base = record(model, few, progress, "merging", unused)
+    base = record(model, rows, progress, "merging", unused, tokens=FEW_TOKENS)
     quantisation = None
     if is_rounded(source):
         round_base(model, source.config.precision.base_dtype)
-        original, base = base, record(model, few, progress, "merging", unused)
+        original, base = base, record(model, rows, progress, "merging", unused, tokens=FEW_TOKENS)
         quantisation = compare(original, base)
         del original
     stored = source.info.dtype if source.info.dtype in DTYPES else "fp32"
@@ -137,10 +134,14 @@ def gather(
     if target.plain_model:
         finished = finished_model(source, loaded, target, tokenizer)
         extra = Extra(opening=prefix.ids, left_out=prefix.ids)
-        merge = compare(trained.first(len(few)), record(finished, few, progress, "merging", extra))
+        if not (read_back and dtype == "fp32"):
+            merged = record(finished, rows, progress, "merging", extra, tokens=FEW_TOKENS)
+            merge = compare(trained.over(merged), merged)
+            del merged
         formats = save_formats(finished, torch_dtype(dtype))
         delta = round_weights(finished, before, formats)
-        rounded = record(finished, rows, progress, "merging", extra) if again else None
+        if not read_back and dtype != "fp32":
+            rounded = record(finished, rows, progress, "merging", extra)
         cast(finished, formats)
     reference = Reference(
         prompts=prompts,
@@ -152,15 +153,9 @@ def gather(
         merge=merge,
         rounding=EQUAL,
         delta=delta,
-        weights=None if again else fingerprint_weights(finished),
+        weights=fingerprint_weights(finished) if read_back else None,
     )
     return reference.with_rounding(compare(trained, rounded), dtype) if rounded else reference, finished
-
-
-def first_rows(rows: Sequence[tuple[int, ...]]) -> Sequence[tuple[int, ...]]:
-    """Return the first rows, over which base and merge are measured: as few as have the tokens, or all of them."""
-    sums = itertools.accumulate(map(len, rows))
-    return rows[: 1 + sum(tokens < _FEW_TOKENS for tokens in sums)]
 
 
 def trained_model(source: Source, progress: Progress) -> nn.Module:

@@ -116,12 +116,12 @@ def _make(
         from studio.engine.export.gguf.make import make
 
         def write_plain(folder: Path) -> Reference:
-            return _write(source, inner, "fp32", tokenizer, prefix, folder, progress, parts=parts)
+            return _write(source, inner, "fp32", tokenizer, prefix, folder, progress, parts=parts, read_back=False)
 
         with explained(place.parent):
             reference, checks = make(source, target, dtype, tokenizer, write_plain, place, progress)
     else:
-        reference = _write(source, inner, dtype, tokenizer, prefix, place, progress, parts=parts)
+        reference = _write(source, inner, dtype, tokenizer, prefix, place, progress, parts=parts, read_back=True)
         check = by_parts.examine if parts else examine
         checks = check(source, inner, dtype, tokenizer, reference, place, progress)
     with explained(place.parent):
@@ -148,15 +148,19 @@ def _write(
     progress: Progress,
     *,
     parts: bool,
+    read_back: bool,
 ) -> Reference:
-    """Write the model with all that belongs to it, and return what it has to live up to."""
+    """Write the model with all that belongs to it, and return what it has to live up to.
+
+    `read_back` says whether `examine` will measure what is written.
+    """
     if parts:
         with explained(place.parent):
             reference = by_parts.gather(source, target, dtype, prefix, tokenizer, place, progress)
             carry_terms(source.base, place)
             carry_over(source, tokenizer, prefix, place)
         return reference
-    reference, model = gather(source, target, dtype, prefix, tokenizer, progress)
+    reference, model = gather(source, target, dtype, prefix, tokenizer, progress, read_back=read_back)
     progress("writing", 0, 1)
     with explained(place.parent):
         target.write(model, source, place)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from studio.engine.control import Progress
-from studio.engine.export.compare import Outputs, kept_positions
+from studio.engine.export.compare import Outputs, beginnings, kept_positions
 from studio.engine.export.stored import StoredModel, empty_model
 from studio.engine.models.structure import linear_layers
 
@@ -103,18 +103,22 @@ class StreamedModel:
         stage: str,
         work: Work = NOTHING,
         kept: Sequence[Sequence[int]] | None = None,
+        tokens: int | None = None,
     ) -> Outputs:
         """Run the model over rows of token ids.
 
         Args:
             asked: pairs of a row and a position in it, for `Outputs.at_ends`.
             kept: the positions of each row whose logits are returned; by default those that `compare.record` keeps.
+            tokens: how many of the first tokens are run; by default all.
 
         Raises:
             Cancelled: through `progress`.
         """
         vocabulary = self._output.weight.shape[0]
-        kept = kept or [kept_positions(row, vocabulary) for row in rows]
+        runs = beginnings(rows, tokens)
+        kept = kept or [kept_positions(row, vocabulary, run) for row, run in zip(rows, runs, strict=False)]
+        rows = [row[:run] for row, run in zip(rows, runs, strict=False)]
         places = torch.tensor([*((r, p) for r, positions in enumerate(kept) for p in positions), *asked])
         ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
         for number, row in enumerate(rows):

@@ -101,7 +101,7 @@ def _measure(source: Source, certified: Certificate, path: Path, progress: Progr
         reference = by_parts.gather(source, inner, dtype, prefix, tokenizer, None, progress)
         reference = dataclasses.replace(reference, weights=None)
         return by_parts.examine(source, inner, dtype, tokenizer, reference, path, progress)
-    reference, model = gather(source, inner, dtype, prefix, tokenizer, progress, again=True)
+    reference, model = gather(source, inner, dtype, prefix, tokenizer, progress, read_back=False)
     release(model)
     return examine(source, inner, dtype, tokenizer, reference, path, progress)
 
@@ -129,7 +129,7 @@ def _measure_gguf(
     if memory.needs_parts(source, inner):
         reference = by_parts.gather(source, inner, "fp32", prefix, tokenizer, None, progress)
     else:
-        reference, model = gather(source, inner, "fp32", prefix, tokenizer, progress, again=True)
+        reference, model = gather(source, inner, "fp32", prefix, tokenizer, progress, read_back=False)
         release(model)
     base, dtype = None, certified.dtype
     if FORMATS[dtype].quantised and not llama_cpp.why_not():

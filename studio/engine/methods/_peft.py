@@ -55,7 +55,7 @@ class PeftMethod(Method[C]):
         return load_adapter(base, folder)
 
     def merge(self, loaded: nn.Module) -> PreTrainedModel:
-        merged: PreTrainedModel = loaded.float().merge_and_unload(safe_merge=True)  # type: ignore[operator]
+        merged: PreTrainedModel = loaded.float().merge_and_unload()  # type: ignore[operator]
         return merged
 
 

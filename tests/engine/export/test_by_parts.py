@@ -121,7 +121,7 @@ def test_an_adapter_is_checked_by_parts_as_with_a_whole_model(
     tokenizer = AutoTokenizer.from_pretrained(source.base)
     prefix = adapter.prefix(source, tokenizer)
     in_parts = gather(source, adapter, "fp32", prefix, tokenizer, None, no_progress).trained
-    in_whole = reference.gather(source, adapter, "fp32", prefix, tokenizer, no_progress)[0].trained
+    in_whole = reference.gather(source, adapter, "fp32", prefix, tokenizer, no_progress, read_back=True)[0].trained
     assert compare(in_whole, in_parts).max_logit_difference < 1e-4
 
 

@@ -126,7 +126,7 @@ def measure_saved(
 def measure_base(
     source: Source, tokenizer: PreTrainedTokenizerBase, reference: Reference, path: Path, progress: Progress
 ) -> Outputs | None:
-    """Return the outputs of the base's file over the first few prompts; None where llama.cpp does not open it."""
+    """Return the outputs of the base's file over the first few tokens; None where llama.cpp does not open it."""
     count = len(reference.base.rows)
     few = dataclasses.replace(
         reference,
@@ -140,6 +140,7 @@ def measure_base(
     except (ExportError, ChildFailed) as error:
         log.warning("The base as %s cannot be measured in llama.cpp: %s", path.name, error)
         return None
+    outputs = outputs.over(reference.base)
     fits = outputs.rows[0].shape == reference.base.rows[0].shape
     return outputs if fits else None
 

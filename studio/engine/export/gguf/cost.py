@@ -55,7 +55,7 @@ def saved(reference: Reference, outputs: Outputs, base: Outputs | None, *, quant
     """Return what a file with these outputs has lost.
 
     Args:
-        base: outputs of the base saved in the same format, over the first few prompts. Quantisation moves the outputs
+        base: outputs of the base saved in the same format, over the first few tokens. Quantisation moves the outputs
             of both models alike, and often further than training did; what training did is their difference.
         quantised: whether the share is told only where `base` is known.
     """

@@ -106,7 +106,7 @@ def base_outputs(
     work: Path,
     progress: Progress,
 ) -> Outputs | None:
-    """Return the outputs of the base in the same format, over the first few prompts; None where that cannot be had.
+    """Return the outputs of the base in the same format, over the first few tokens; None where that cannot be had.
 
     Args:
         work: a folder for the base's file, which is not kept.
