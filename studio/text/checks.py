@@ -300,7 +300,7 @@ def _led_to_the_end(found: Found) -> str:
     elif generated:
         reason = tr("An answer of the export had not ended after {generated} tokens").format(generated=generated)
     else:
-        reason = tr("The trained model would end no held-out answer, and waiting for an end takes long")
+        reason = tr("The trained model would end few held-out answers or none, and waiting for an end takes long")
     counts = tr(
         "{reason}, so the export was led through {asked} held-out answers: at their end, it finds an ending token the "
         "likeliest {value} times, and the trained model {trained} times."

@@ -20,7 +20,7 @@ from studio.engine.models.quiet import ignore_positions
 LIMIT = 128
 TRIES = 3
 # Seconds that it may take over them together; more where a pass over the held-out rows takes longer.
-PATIENCE = 2.0
+PATIENCE = 1.0
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,9 @@ def at_ends(*probabilities: float) -> Outputs:
     [
         ((0.1, 0.2), (0.1, 0.2), False, True),
         ((0.4, 0.4), (0.01, 0.01), False, False),  # the end is never the likeliest, but it was as good as lost
+        ((0.9, 0.2, 0.2), (0.8, 0.1, 0.2), False, True),
+        ((0.9, 0.2, 0.2), (0.2, 0.2, 0.2), True, False),  # it may have ended its own answer
+        ((0.9, 0.2), (0.8, 0.2), True, True),
         ((0.9, 0.9), (0.8, 0.9), True, True),
         ((0.9, 0.9), (0.9, 0.1), True, True),
         ((0.9, 0.9), (0.1, 0.1), True, False),

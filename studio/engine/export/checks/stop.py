@@ -32,8 +32,9 @@ def answer(
     """Return whether the export ends its answers by itself, and the answer that it gave, if it was asked for one.
 
     It is asked for the shortest of the held-out answers, and given the time. Where it does not end its own by then,
-    the held-out answers tell (`taught_stop_check`). They alone tell where the trained model would end none of them:
-    it never learnt to stop, and waiting for it tells nothing. That is not the export's fault, and passes.
+    the held-out answers tell (`taught_stop_check`). They alone tell where the trained model would end fewer than half
+    of them, and the export does as well: waiting for such a model is mostly in vain. Where it would end none, it never
+    learnt to stop, and waiting tells nothing of an export that is worse, either.
 
     Where no held-out answer ends, the trained model is loaded and asked too, for that and further answers. If it stops,
     the export is asked again: rounding may lead another way round, so it has twice as many tokens, and the same number
@@ -47,8 +48,9 @@ def answer(
     """
     found, trained = taught_stops(outputs, ends[0]), taught_stops(reference.trained, ends[1])
     opening = reference.prefix.ids
-    if trained.asked and not trained.ended and not opening:
-        return None, taught_stop_check(found, trained, generated=0)
+    led = taught_stop_check(found, trained, generated=0)
+    if not opening and 2 * trained.ended < trained.asked and (led.passed or not trained.ended):
+        return None, led
     ending = {row for row, _ in reference.asked}
     known = [prompt for row, prompt in enumerate(reference.prompts) if row in ending or not ending]
     prompts = sorted(known, key=lambda prompt: len(prompt.ids) - prompt.answer)
