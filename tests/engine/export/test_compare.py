@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from studio.engine.control import no_progress
+from studio.engine.export import compare as comparing
 from studio.engine.export.certificate import Certificate
-from studio.engine.export.compare import Outputs, compare, share_carried
+from studio.engine.export.compare import Outputs, compare, record, share_carried
 from studio.engine.export.merge import round_weights
 
 
@@ -29,6 +33,22 @@ def test_a_constant_on_all_logits_of_a_position_is_no_effect() -> None:
     shifted = Outputs((base + effect / 4 + 100.0 * torch.randn(len(base), 1),))
     found = share_carried(Outputs((base + 7.0,)), Outputs((base + effect,)), shifted)
     assert found == pytest.approx(0.25, rel=1e-4)
+
+
+def test_the_first_tokens_alone_are_compared_at_the_positions_of_whole_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a long row, fewer positions are kept; a part of it must not be thinned otherwise."""
+
+    class Positions(nn.Module):
+        def forward(self, input_ids: torch.Tensor, use_cache: bool) -> Any:
+            return type("Output", (), {"logits": input_ids[..., None].expand(-1, -1, 4).float()})
+
+    monkeypatch.setattr(comparing, "KEPT_BYTES", 5 * 4 * 4)  # five positions of a row
+    rows = [tuple(range(6)), tuple(range(100, 118)), (7, 8)]
+    whole = record(Positions(), rows, no_progress, "verifying")
+    first = record(Positions(), rows, no_progress, "verifying", tokens=14)
+    assert [row[:, 0].tolist() for row in whole.rows] == [[0, 2, 4], [100, 104, 108, 112, 116], [7, 8]]
+    assert [row[:, 0].tolist() for row in first.rows] == [[0, 2, 4], [100, 104]]
+    assert compare(whole.over(first), first).max_logit_difference == 0.0
 
 
 def test_weights_that_rounding_takes_back_to_the_base_are_counted() -> None:

@@ -104,6 +104,7 @@ def test_damage_while_writing_is_caught_by_the_check_that_names_it(
 
     assert not result.passed
     assert check in failed(result)
+    assert "merge_exact" not in failed(result)  # the merge was right
     assert json.loads(result.certificate.read_text())["passed"] is False
     assert "FAILED" in (result.path / "README.md").read_text()
 
