@@ -15,8 +15,8 @@ from studio.engine.control import Progress
 
 # Logits kept of a row. Beyond it, positions are thinned evenly; comparing needs two or three such sets at a time.
 KEPT_BYTES = 16 * 2**20
-# Positions compared at a time, in double precision.
-_CHUNK = 32
+# Logits compared at a time, in double precision: they stay in the processor's cache.
+_CHUNK = 2**17
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Outputs:
     def chunks(self) -> Iterator[Tensor]:
         """Yield the logits a few positions at a time, in double precision."""
         for row in self.rows:
-            for chunk in torch.split(row, _CHUNK):
+            for chunk in torch.split(row, max(1, _CHUNK // row.shape[-1])):
                 yield chunk.double()
 
 
