@@ -6,11 +6,12 @@ import dataclasses
 import math
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from itertools import groupby, islice
+from typing import Any, Literal, TypeAlias, cast
 
 from studio.config import RunConfig, read_config
 from studio.config.run import override_config
@@ -183,8 +184,7 @@ class RunRecord:
     def of_folder(cls, folder: RunFolder, progress: Progress = no_progress) -> RunRecord:
         """Replay the journal of a run, finished or not."""
         record = cls(folder)
-        for event in read_journal(folder.journal, partial(progress, "reading_run")):
-            record.apply(event)
+        record._apply_all(read_journal(folder.journal, partial(progress, "reading_run")))
         with suppress(OSError):  # there is none
             record.log.extend(read_tail(folder.log, LOG_BYTES).decode("utf-8", errors="replace").splitlines())
         if not record.state.ended or (record.state.status == "failed" and folder.comes_again):
@@ -242,7 +242,7 @@ class RunRecord:
             case MicroBatchShrunk():
                 self._set(shrunk=event)
             case StepCompleted():
-                self._step(event)
+                self._take_steps([event])
             case MetersSampled():
                 self._metered(event)
             case EvaluationCompleted():
@@ -350,17 +350,28 @@ class RunRecord:
             self._formats.append((self.state.step + 1, name))
             self._set(compute=name)
 
-    def _step(self, event: StepCompleted) -> None:
-        self._steps.append(event)
-        if len(self._steps) == _STEPS_AT_A_TIME:
+    def _apply_all(self, events: Iterable[RunEvent]) -> None:
+        """Take in a journal. Steps that follow one another are taken in together: a long run has 200,000."""
+        for are_steps, group in groupby(events, lambda event: isinstance(event, StepCompleted)):
+            if not are_steps:
+                for event in group:
+                    self.apply(event)
+                continue
+            while steps := list(islice(group, _STEPS_AT_A_TIME)):
+                self.version += len(steps)
+                self._take_steps(cast("list[StepCompleted]", steps))
+
+    def _take_steps(self, steps: list[StepCompleted]) -> None:
+        self.skips += [step.step for step in steps if step.skipped]
+        self._steps += steps
+        if len(self._steps) >= _STEPS_AT_A_TIME:
             self._state = self._after_steps()
         for key in _OF_ALL_STEPS:
-            if (value := getattr(event, key)) is not None:
-                self.series[key].append(event.step, value)
-        if event.seconds > 0:
-            self.series["tokens_per_second"].append(event.step, event.tokens / event.seconds)
-        if event.skipped:
-            self.skips.append(event.step)
+            points = [(step.step, value) for step in steps if (value := getattr(step, key)) is not None]
+            self.series[key].extend(points)
+        self.series["tokens_per_second"].extend(
+            [(step.step, step.tokens / step.seconds) for step in steps if step.seconds > 0]
+        )
 
     def _after_steps(self) -> RunState:
         """Return the state with the newest steps, and forget them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -49,6 +50,17 @@ class MetricSeries:
             self._length -= 1
         self._new_x.append(x)
         self._new_y.append(y)
+
+    def extend(self, points: Sequence[tuple[float, float]]) -> None:
+        """Add points (x, y) in order, as `append` adds each."""
+        x, y = [point[0] for point in points], [point[1] for point in points]
+        if len(set(x)) < len(x):
+            for point in points:
+                self.append(*point)
+        elif points:
+            self.append(x[0], y[0])
+            self._new_x += x[1:]
+            self._new_y += y[1:]
 
     def _join(self) -> None:
         """Put the new points with the others."""

@@ -19,6 +19,7 @@ from studio.events import (
     RunResumed,
     RunStarted,
     StepCompleted,
+    to_json,
 )
 from studio.runner.record import LogLine, RunRecord
 from studio.runs import Journal, create_run
@@ -144,15 +145,24 @@ def test_what_was_changed_while_it_ran_adds_up_in_the_configuration(tmp_path: Pa
     assert found == [(0, 2e-4, "auto"), (2, 3e-4, "auto"), (7, 3e-4, "bf16-mixed")]
 
 
-def test_a_reopened_run_equals_the_live_one(tmp_path: Path) -> None:
+# More than are taken in together, with one that is written twice, skipped ones, and values that are not known.
+MANY: list[RunEvent] = [
+    _step(step, step, seconds=step % 3 / 2, grad_scale=None if step % 5 else 8.0, skipped=step % 7 == 0, loss=1 / step)
+    for step in [4, *range(4, 1500)]
+]
+
+
+@pytest.mark.parametrize("events", [EVENTS, [*EVENTS, *MANY]], ids=["short", "long"])
+@pytest.mark.parametrize("end", [END, None], ids=["ended", "under way"])
+def test_a_reopened_run_equals_the_live_one(tmp_path: Path, events: list[RunEvent], end: RunEvent | None) -> None:
     folder = create_run(tmp_path, "r", "")
-    with Journal(folder.journal) as journal:
-        for event in [*EVENTS, END]:
-            journal.append(event)
-    folder.write_state("finished")
-    live, reopened = _record(*EVENTS, END), RunRecord.of_folder(folder)
-    assert reopened.state == live.state
+    events = [*events, end] if end else events
+    folder.journal.write_text("".join(f"{to_json(event)}\n" for event in events))
+    folder.write_state("finished" if end else "running")
+    live, reopened = _record(*events), RunRecord.of_folder(folder)
+    assert (reopened.state, reopened.skips, reopened.version) == (live.state, live.skips, live.version)
     for key, series in live.series.items():
+        assert series.x.tolist() == reopened.series[key].x.tolist()
         assert series.y.tolist() == reopened.series[key].y.tolist()
 
 

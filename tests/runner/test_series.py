@@ -59,3 +59,14 @@ def test_smoothing_is_the_mean_of_the_last_finite_values() -> None:
 def test_an_empty_series_draws_nothing() -> None:
     assert MetricSeries().reduced(0, 1, 10)[0].size == 0
     assert MetricSeries().last is None
+
+
+@pytest.mark.parametrize("x", [[2, 3, 5], [3, 3, 4], [2], []], ids=str)
+def test_points_added_together_are_those_added_one_by_one(x: list[int]) -> None:
+    points = [(float(step), float(place)) for place, step in enumerate(x)]
+    together, one_by_one = _series(np.ones(3)), _series(np.ones(3))
+    together.extend(points)
+    for point in points:
+        one_by_one.append(*point)
+    assert together.x.tolist() == one_by_one.x.tolist() == sorted({0, 1, 2, *x})
+    assert together.y.tolist() == one_by_one.y.tolist()
