@@ -145,10 +145,10 @@ def test_what_was_changed_while_it_ran_adds_up_in_the_configuration(tmp_path: Pa
     assert found == [(0, 2e-4, "auto"), (2, 3e-4, "auto"), (7, 3e-4, "bf16-mixed")]
 
 
-# More than are taken in together, with one that is written twice, skipped ones, and values that are not known.
+# Twice as many as are taken in together, with one that is written twice, skipped ones, and values that are not known.
 MANY: list[RunEvent] = [
     _step(step, step, seconds=step % 3 / 2, grad_scale=None if step % 5 else 8.0, skipped=step % 7 == 0, loss=1 / step)
-    for step in [4, *range(4, 1500)]
+    for step in [4, *range(4, 2003)]
 ]
 
 
