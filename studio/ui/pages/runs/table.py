@@ -65,6 +65,8 @@ class RunsTable(QTableView):
         """Find out how wide the contents of the columns are, and show them."""
         header = self.horizontalHeader()
         header.ensurePolished()
+        for index in range(len(COLUMNS)):
+            self.showColumn(index)  # a hidden one has no width
         self._wide = [max(header.sectionSizeHint(i), self.sizeHintForColumn(i)) for i in range(len(COLUMNS))]
         self._wide[NAME] = theme.characters(26)
         self._wide[SIZE] = max(self._wide[SIZE], theme.characters(12))  # sizes come later than the rest

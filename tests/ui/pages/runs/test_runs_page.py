@@ -436,6 +436,17 @@ def test_the_table_never_scrolls_sideways_and_leaves_the_least_telling_columns_o
     assert bool(hidden) == (width < 1800)
 
 
+def test_no_title_is_cut_once_there_is_room_for_a_column_that_was_left_out(page: RunsPage, qtbot: QtBot) -> None:
+    page.resize(900, 714)
+    qtbot.waitUntil(lambda: page.table.isColumnHidden([column.title for column in COLUMNS].index("Retention")))
+    with qtbot.waitSignal(page.model.modelReset):
+        page.reload()
+    page.resize(1800, 714)
+    qtbot.waitUntil(lambda: page.table.width() > 1700)
+    header = page.table.horizontalHeader()
+    assert all(header.sectionSize(i) >= header.sectionSizeHint(i) > 0 for i in range(len(COLUMNS)))
+
+
 def test_what_waits_in_the_queue_is_told(page: RunsPage, context: AppContext) -> None:
     assert page._waiting.isHidden()
     context.enqueue(read_config(page.model._runs[0].folder.config))
