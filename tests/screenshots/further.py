@@ -66,7 +66,7 @@ SETS = {
     "zh_CN": (Set(both_themes=True), Set("small")),
     "wide": (Set("wide", pages=CHIEF),),
     "scale-1.5": (Set("scale-1.5", pages=CHIEF),),
-    "scale-2": (Set("scale-2"),),
+    "scale-2": (Set("scale-2", pages=CHIEF),),
 }
 
 if __name__ == "__main__":
