@@ -259,7 +259,7 @@ class RunRecord:
             case NumericsStarted():
                 self._numerics_started(event)
                 self._set_compute(event.compute)
-            case NumericsSampled():
+            case NumericsSampled() if self._is_of_modules(event):
                 self.samples.append(compact(event))
             case OverflowDiagnosed():
                 self.verdicts.append(event)
@@ -289,9 +289,16 @@ class RunRecord:
 
     def _numerics_started(self, event: NumericsStarted) -> None:
         before = self.numerics
+        if before is not None and before.modules != event.modules:
+            self.samples = []  # they cannot be drawn with those of other modules
         if before is None or (before.modules, before.compute) != (event.modules, event.compute):
             self.first_sample = len(self.samples)
         self.numerics = event
+
+    def _is_of_modules(self, sample: NumericsSampled) -> bool:
+        """Whether a sample has a number for each module that is looked at; a damaged journal may have another one."""
+        modules = len(self.numerics.modules) if self.numerics else 0
+        return all(len(getattr(sample, name)) == modules for name in _OF_MODULES)
 
     def begin_again(self) -> None:
         """Take in that the run, which had ended or was cut off, is about to be continued."""

@@ -117,11 +117,14 @@ class HeatMap(TimelinePlot):
     def take_in(self) -> None:
         """Take in the samples that are new, without drawing them yet."""
         names = self.record.numerics.modules if self.record and self.record.numerics else []
+        samples = self.record.samples if self.record else []
         if names != self.names:
             self.names = list(names)
             self.rows.set_names(self.names)
-        if self.record is not None and self.names:
-            self.matrix.grow(self.record.samples)
+            self.module, self.choice = None, None
+        if len(samples) < len(self.matrix):  # the run went back to a checkpoint, or looks at other modules now
+            self.matrix = ModuleMatrix(self.matrix.direction, self.matrix.statistic)
+        self.matrix.grow(samples)
 
     @override
     def show_record(self, record: RunRecord | None) -> None:
@@ -156,6 +159,7 @@ class HeatMap(TimelinePlot):
 
     @override
     def summary(self) -> str:
+        self.take_in()  # a sample may have come since the map was drawn
         sample = self.sample(None)
         if sample is None:
             return self.empty_message().strip()

@@ -278,3 +278,22 @@ def test_a_history_shows_every_sample_and_marks_what_was_not_finite(show: Show) 
 def test_one_sample_is_one_sample_in_words(show: Show) -> None:
     heat = show(HeatMap, record_with([sample_of(1, [2.0, 3.0])], ["m.0", "m.1"], 2))
     assert heat.summary().startswith("1 sample of 2 modules.")
+
+
+def test_a_sample_that_came_since_the_map_was_drawn_is_described(show: Show) -> None:
+    record = record_of([step_event(1)])
+    heat = show(HeatMap, record)
+    record.apply(NumericsStarted(modules=["a", "b"], compute="fp16", every=20))
+    record.apply(sample_of(20, [1.0, 2.0]))
+    assert heat.summary().startswith("1 sample of 2 modules.")
+
+
+def test_samples_that_do_not_fit_their_modules_are_left_out(show: Show) -> None:
+    record = record_with([sample_of(5, [1.0, 2.0]), sample_of(6, [1.0]), sample_of(7, [3.0, 4.0])], ["a", "b"], 10)
+    assert [sample.step for sample in record.samples] == [5, 7]
+    heat = show(HeatMap, record)
+    record.apply(NumericsStarted(modules=["c"], compute="fp16", every=20))
+    record.apply(sample_of(9, [1.0]))
+    heat.refresh()
+    heat.draw()
+    assert heat.summary().startswith("1 sample of 1 module")
