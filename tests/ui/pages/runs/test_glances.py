@@ -117,3 +117,4 @@ def test_runs_that_a_search_finds_are_looked_at(page: RunsPage, qtbot: QtBot) ->
         page.search.setText(name)
         assert page.rows.rowCount() == 1
         qtbot.waitUntil(lambda: page.rows.index(0, CURVE).data(LOSSES_ROLE) == (2.0, 1.0))
+        _settle(page, qtbot)
