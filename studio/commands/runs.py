@@ -62,7 +62,7 @@ def label_of(folder: RunFolder) -> RunLabel:
 def _line(folder: RunFolder, label: RunLabel, state: dict[str, Any]) -> str:
     parts = [f"{state['status']:<11}", folder.name]
     if words := label.words():
-        parts.append(in_line(words))
+        parts.append(words)
     if computer := folder.computer:
         parts.append(computer_text(computer, folder.written))
     if "updates" in state:
@@ -75,4 +75,4 @@ def _line(folder: RunFolder, label: RunLabel, state: dict[str, Any]) -> str:
         parts.append(tr("retention {share}").format(share=retention_share(float(kept["retention"]))))
     if state.get("error"):
         parts.append(str(state["error"]))
-    return "  ".join(parts)
+    return in_line("  ".join(parts))

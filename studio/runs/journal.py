@@ -19,6 +19,10 @@ log = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 1 << 25
 """Bytes of the longest line that is read. A sample of the numerics of a thousand modules has a few hundred thousand."""
+MOST_PIECES = 8
+"""Pieces of that length after which a line without an end is taken for the end of the journal: holes in a file cost no
+disk, and reading a million million bytes of them takes hours.
+"""
 
 LINES_BETWEEN_REPORTS = 1000
 
@@ -106,12 +110,16 @@ def without_lost(events: Iterable[RunEvent]) -> list[RunEvent]:
 
 
 def _read_lines(path: Path, told: Callable[[int, int], None]) -> Iterator[RunEvent]:
-    whole, number, done = True, 0, 0
+    whole, number, done, pieces = True, 0, 0, 0
     with open_regular(inside(path.parent, path)) as file:
         size = os.fstat(file.fileno()).st_size
         while line := file.readline(MAX_LINE_BYTES):
             begins, whole = whole, line.endswith(b"\n")
             number, done = number + begins, done + len(line)
+            pieces = 0 if whole else pieces + 1
+            if pieces == MOST_PIECES:
+                log.warning("%s ends at line %d, which has no end", path, number)
+                return
             if number % LINES_BETWEEN_REPORTS == 0:
                 told(done, max(done, size))
             if not begins or not line.strip():  # the rest of a line that is far too long

@@ -441,6 +441,8 @@ def test_a_name_does_nothing_to_the_terminal_that_it_is_written_to(command: Comm
     create_run(tmp_path, "x", "").write_state("failed", model={"name": name}, error=f"{name} is missing.")
     answer = command("runs", "--runs", tmp_path)
     assert "\\x1b[2J\\x07\\u202eb" in answer.out
+    create_run(tmp_path, "y", "").write_state("failed", error="a\nfinished  another")
+    assert len(command("runs", "--runs", tmp_path).out.splitlines()) == 2
     refused = command("inspect-model", tmp_path / name)
     assert "\\x1b[2J\\x07\\u202eb does not exist" in refused.err
     assert not set("\x1b\x07\N{RIGHT-TO-LEFT OVERRIDE}") & set(answer.out + refused.err)

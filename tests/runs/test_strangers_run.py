@@ -141,7 +141,15 @@ def test_lines_of_a_journal_that_are_no_events_hide_no_other_line(tmp_path: Path
 def test_a_line_without_an_end_is_read_in_bounded_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("studio.runs.journal.MAX_LINE_BYTES", 1000)
     journal = tmp_path / "events.jsonl"
-    journal.write_text("x" * 10_000 + _started() + "\n" + _started() + "\n", encoding="utf-8")
+    journal.write_text("x" * 5_000 + _started() + "\n" + _started() + "\n", encoding="utf-8")
+    assert [event.type for event in read_journal(journal)] == ["run_started"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="holes in files")
+def test_a_journal_with_a_hole_of_a_million_million_bytes_ends_there(tmp_path: Path) -> None:
+    journal = tmp_path / "events.jsonl"
+    journal.write_text(_started() + "\n", encoding="utf-8")
+    os.truncate(journal, 1 << 40)
     assert [event.type for event in read_journal(journal)] == ["run_started"]
 
 
