@@ -5,18 +5,22 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import QSize
+from PySide6.QtWidgets import QGridLayout, QWidget
 
 from studio.events import EvaluationCompleted, ProgressReported, RunFailed, StepCompleted
 from studio.i18n import tr
 from studio.licences import components
 from studio.runner import laboratory
 from studio.runs import Journal, RunLabel, write_label
+from studio.ui import theme
 from studio.ui.dialogs.about import About
 from studio.ui.dialogs.laboratory import Laboratory
 from studio.ui.dialogs.run_label import LabelDialog
 from studio.ui.dialogs.runs_comparison import RunsComparison
 from studio.ui.main_window import MainWindow
+from studio.ui.pages.numerics.events import EventPanel
+from tests.engine.numerics.test_diagnosis_words import streams
 from tests.screenshots import scripted_numerics, scripted_setup
 from tests.screenshots.scripted import (
     scripted_events,
@@ -34,6 +38,9 @@ from tests.screenshots.windows import (
     train_window,
     window_at,
 )
+
+VERDICT = QSize(440, 420)
+VERDICTS_ACROSS = 4
 
 
 def page_about() -> QWidget:
@@ -187,6 +194,24 @@ def page_numerics_unscaled() -> QWidget:
 def page_numerics_off() -> QWidget:
     """A run that records no numerics."""
     return record_window("numerics", scripted_record())
+
+
+def page_verdicts() -> QWidget:
+    """Every kind of verdict, each of a run that ended in it."""
+    kinds = {verdict.verdict: verdict for verdict in streams().values()}
+    board, grid = QWidget(), QGridLayout()
+    for place, verdict in enumerate(kinds.values()):
+        record = scripted_record([])
+        record.apply(verdict)
+        panel = EventPanel()
+        panel.show_record(record)
+        panel.setFixedSize(VERDICT)
+        grid.addWidget(panel, *divmod(place, VERDICTS_ACROSS))
+    board.setLayout(grid)
+    board.adjustSize()
+    board.show()
+    theme.application().processEvents()
+    return board
 
 
 def page_numerics_empty() -> QWidget:

@@ -57,6 +57,7 @@ DIRECTIONS = {
     "backward": gettext_noop("backward pass"),
     "loss": gettext_noop("loss"),
     "weights": gettext_noop("weights"),
+    "unknown": gettext_noop("not known"),
 }
 SCALINGS = {"dynamic": gettext_noop("dynamic"), "static": gettext_noop("static"), "off": gettext_noop("off")}
 WORDS = {"direction": DIRECTIONS, "scaling": SCALINGS}

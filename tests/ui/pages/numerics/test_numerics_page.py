@@ -18,14 +18,15 @@ from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from studio.engine.numerics import verdicts
-from studio.events import NumericsSampled, RunFailed, RunResumed, StepCompleted, to_json
+from studio.events import NumericsSampled, OverflowDiagnosed, RunFailed, RunResumed, StepCompleted, to_json
 from studio.exponents import Histogram
 from studio.runner.record import RunRecord
 from studio.runs import create_run
 from studio.ui.bridge import AppContext
-from studio.ui.pages.numerics.evidence import NAMES, SCALINGS, evidence_rows
+from studio.ui.pages.numerics.evidence import NAMES, SCALINGS, WORDS, evidence_rows
 from studio.ui.pages.numerics.page import NumericsPage
 from studio.ui.plots.lane.events import GROWTH, SKIPPED, VERDICT
+from tests.engine.numerics.test_diagnosis_words import streams
 from tests.screenshots import scripted_numerics as scripted
 from tests.screenshots.scripted import scripted_record
 from tests.ui.fakes import FakeController
@@ -527,3 +528,10 @@ def test_steps_that_come_faster_than_they_can_be_drawn_are_all_there_in_the_end(
         page.refresh()
     qtbot.waitUntil(lambda: page.scale.chart.curves[0].item.getData()[0][-1] >= 310)
     qtbot.waitUntil(lambda: len(page.modules.map.matrix) == len(record.samples))
+
+
+@pytest.mark.parametrize("verdict", streams().values(), ids=lambda verdict: verdict.verdict)
+def test_codes_in_the_evidence_are_shown_as_words(verdict: OverflowDiagnosed) -> None:
+    codes = {key: verdict.evidence[key] for key in WORDS if key in verdict.evidence}
+    assert codes
+    assert all(code in WORDS[key] for key, code in codes.items())
