@@ -75,6 +75,7 @@ def test_that_a_method_cannot_be_merged_is_said_before_training_with_what_the_ex
     assert figures(card)["merges"] == "Merges: No stays apart"
     qtbot.waitUntil(lambda: card.verdict[1] == "good")  # it is no obstacle
     assert ready.setup.start_problem() == ""
+    card.choice.set_value("lora")  # the window lives longer than the method
 
 
 def test_what_does_not_fit_is_said_at_the_memory(ready: MainWindow, engine: FakeEngine, qtbot: QtBot) -> None:
