@@ -146,5 +146,6 @@ def window(qtbot: QtBot, context: AppContext) -> Iterator[MainWindow]:
 def ready(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> MainWindow:
     """The window with a model and a dataset chosen and judged."""
     choose(window, tmp_path)
-    qtbot.waitUntil(lambda: all(card.verdict[1] == "good" for card in window.setup.cards))
+    setup = window.setup
+    qtbot.waitUntil(lambda: all(card.verdict[1] == "good" for card in setup.cards) and not setup._soon.isActive())
     return window
