@@ -34,9 +34,12 @@ class Glances(QObject):
         rows.modelReset.connect(self._known.clear)
         bar = table.verticalScrollBar()
         for moved in (rows.modelReset, rows.layoutChanged, rows.rowsInserted, rows.rowsRemoved):
-            moved.connect(self._soon.start)
+            moved.connect(self._look_soon)
         for scrolled in (bar.valueChanged, bar.rangeChanged):
-            scrolled.connect(lambda *_: self._soon.start())
+            scrolled.connect(self._look_soon)
+
+    def _look_soon(self) -> None:
+        self._soon.start()
 
     def _look(self) -> None:
         if self.job.running or not self._table.isVisible():
