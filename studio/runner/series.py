@@ -61,7 +61,8 @@ class MetricSeries:
             self.append(x[0], y[0])
             self._new_x += x[1:]
             self._new_y += y[1:]
-            self._join()  # here, by whoever reads the run, and not when the window draws it
+            if len(points) > 1:
+                self._join()  # here, by whoever reads the run, and not when the window draws it
 
     def _join(self) -> None:
         """Put the new points with the others."""
