@@ -66,9 +66,9 @@ class OverlaidChart(LineChart):
     @override
     def reading(self, step: int) -> str:
         found = [(tr(curve.style.title), self.value_at(curve, step)) for curve in self.curves]
-        texts = {title: self.value_text(value) for title, value in found if value is not None}
-        same = len(texts) > 1 and len(set(texts.values())) == 1
-        return next(iter(texts.values())) if same else "   ".join(f"{title} {text}" for title, text in texts.items())
+        texts = [(title, self.value_text(value)) for title, value in found if value is not None]
+        same = len(texts) > 1 and len({text for _, text in texts}) == 1
+        return texts[0][1] if same else "   ".join(f"{title} {text}" for title, text in texts)
 
     @override
     def value_at(self, curve: Curve, step: int) -> float | None:
