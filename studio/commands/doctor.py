@@ -74,11 +74,11 @@ def _examine(args: argparse.Namespace, console: Console) -> int:
 
 def _bundle(path: Path, run: Path | None, values: dict[str, Any], console: Console) -> int:
     """Write the report in English: whoever reads it need not know the language of the session."""
+    from studio.runner.bug_report import CONTENTS, write_bundle
+
     about = open_run(run) if run is not None else next(iter(list_runs(default_runs_root())), None)
     with untranslated():
         doctor = "\n".join(_lines(values))
-    from studio.runner.bug_report import CONTENTS, write_bundle
-
     names = write_bundle(path, doctor, about)
     told = (f"  {name}: {tr(CONTENTS[name])}" for name in names)
     console.result({"bundle": str(path), "files": names}, "\n".join((str(path), *told)))

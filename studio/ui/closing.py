@@ -48,11 +48,11 @@ class Closing(QObject):
         if self.question is not None:
             self.question.raise_()
             return
+        from studio.ui.dialogs.guide import offer_guide
+
         self.question = box = QMessageBox(self._window)
         box.setIcon(QMessageBox.Icon.NoIcon)
         box.setWindowTitle(tr("A run is under way"))
-        from studio.ui.dialogs.guide import offer_guide
-
         offer_guide(box, "train", "pause")
         box.setText(tr("A run is under way."))
         box.setInformativeText(tr("Stopping saves what was learnt so far; the run can be exported."))

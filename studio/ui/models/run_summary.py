@@ -20,7 +20,7 @@ from studio.i18n import tr
 from studio.runner.continuing import CAN_GO_ON, lives_elsewhere
 from studio.runs import RunFolder, RunLabel, find_runs, read_label
 from studio.text import numbers
-from studio.text.words import STATUSES
+from studio.text.words import status_text
 
 log = logging.getLogger(__name__)
 _TIME = re.compile(r"^\d{8}-\d{6}-")
@@ -167,11 +167,11 @@ def when_text(seconds: float | None) -> str:
     return numbers.NONE if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
-def status_text(run: RunSummary) -> str:
+def state_text(run: RunSummary) -> str:
     """Return what a run is doing, or how it ended."""
     if run.where:
         return tr("On another computer") if run.where == "computer" else tr("Running elsewhere")
-    return tr(STATUSES[run.status])
+    return status_text(run.status)
 
 
 def short_name(run: RunSummary) -> str:

@@ -23,7 +23,7 @@ from studio.ui.models.run_summary import (
     method_title,
     name_text,
     short_name,
-    status_text,
+    state_text,
     when_text,
 )
 from studio.ui.models.table import Column, Index, TableModel
@@ -68,7 +68,7 @@ COLUMNS = (
         gettext_noop("Method"), text=lambda run: method_title(run.method) or numbers.NONE, key=lambda run: run.method
     ),
     RunColumn(gettext_noop("Precision"), text=lambda run: run.precision or numbers.NONE, key=lambda run: run.precision),
-    RunColumn(gettext_noop("Status"), text=status_text, key=lambda run: run.status),
+    RunColumn(gettext_noop("Status"), text=state_text, key=lambda run: run.status),
     RunColumn(
         gettext_noop("Updates"),
         right=True,

@@ -13,7 +13,7 @@ from studio.runner.record import RunState
 from studio.text import numbers
 from studio.text.numbers import duration_text, size_text
 from studio.text.retention import retention_share
-from studio.text.words import stage_text
+from studio.text.words import stage_text, status_text
 from studio.ui.plots.scale import scale_figure
 from studio.ui.widgets.figure import Figure
 from studio.ui.widgets.layout import hbox
@@ -21,15 +21,6 @@ from studio.ui.widgets.verdict import Level
 
 # More skipped steps than this share are no longer the search for a scale (FIELD: chronic overflow).
 CHRONIC = 0.05
-STATUSES = {
-    "created": gettext_noop("Getting ready"),
-    "running": gettext_noop("Running"),
-    "paused": gettext_noop("Paused"),
-    "stopped": gettext_noop("Stopped"),
-    "finished": gettext_noop("Finished"),
-    "failed": gettext_noop("Failed"),
-    "interrupted": gettext_noop("Interrupted"),
-}
 _MEMORY = gettext_noop("The most that was held as the longest rows were tried, before the first step")
 _RETENTION = gettext_noop(
     "The base's perplexity on general texts, divided by the model's: 100 % is as good as before, less is forgetting. "
@@ -55,7 +46,7 @@ class KeyFigures(QFrame):
         """Show a run as it stands."""
         show = {key: figure.set for key, figure in self.figures.items()}
         epoch = tr("epoch {epoch}").format(epoch=f"{state.epoch:.2f}") if state.step else ""
-        show["status"](tr(STATUSES[state.status]), _progress(state), _LEVELS.get(state.status))
+        show["status"](status_text(state.status), _progress(state), _LEVELS.get(state.status))
         show["loss"](numbers.number(state.loss), epoch, _finite_level(state.loss))
         show["validation"](numbers.number(state.validation_loss), *_change(state))
         show["retention"](*_retention(state))
