@@ -94,6 +94,9 @@ def opened(window: MainWindow, dialog: QDialog) -> QDialog:
     return dialog
 
 
+COLOURS = 256
+
+
 def save(widget: QWidget, path: Path) -> None:
     """Let the layout settle, draw, and write one picture."""
     app = theme.application()
@@ -104,8 +107,19 @@ def save(widget: QWidget, path: Path) -> None:
 
 
 def with_palette(image: QImage) -> QImage:
-    """Return a picture in its 256 most frequent colours, which takes a third of the space."""
+    """Return a picture in 256 colours, which takes a third of the space.
+
+    Half of them are the most frequent ones. Each other one is the furthest from all before it, so that a colour stays
+    that stands in one word alone (farthest-first traversal, Gonzalez 1985).
+    """
     image = image.convertToFormat(QImage.Format.Format_RGB32)
-    pixels = np.frombuffer(image.constBits(), np.uint32)
-    colours, counts = np.unique(pixels, return_counts=True)
-    return image.convertToFormat(QImage.Format.Format_Indexed8, colours[np.argsort(-counts)[:256]].tolist())
+    colours, counts = np.unique(np.frombuffer(image.constBits(), np.uint32), return_counts=True)
+    places = list(np.argsort(-counts)[: COLOURS // 2])
+    primaries = np.stack([colours >> shift & 255 for shift in (16, 8, 0)], axis=1).astype(np.float64)
+    distances = np.full(len(colours), np.inf)
+    for place in places:
+        distances = np.minimum(distances, ((primaries - primaries[place]) ** 2).sum(axis=1))
+    while len(places) < COLOURS and distances.max() > 0:
+        places.append(distances.argmax())
+        distances = np.minimum(distances, ((primaries - primaries[places[-1]]) ** 2).sum(axis=1))
+    return image.convertToFormat(QImage.Format.Format_Indexed8, colours[places].tolist())
