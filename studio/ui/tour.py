@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from PySide6.QtCore import QEvent, QObject, QPoint, QRect, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QFrame, QWidget
+from shiboken6 import isValid
 
 from studio.i18n import gettext_noop, tr
 from studio.ui import theme
@@ -116,7 +117,7 @@ class Tour(QFrame):
         for part in (self, self.ring):
             part.hide()
             part.deleteLater()
-        if self._before is not None:
+        if self._before is not None and isValid(self._before):  # a source may have been removed meanwhile
             self._before.setFocus()
         self.ended.emit()
 
@@ -163,7 +164,7 @@ class Tour(QFrame):
         self._place()
 
     def _follow(self, widgets: list[QWidget]) -> None:
-        for widget in self._followed:
+        for widget in filter(isValid, self._followed):
             widget.removeEventFilter(self)
         self._followed = widgets
         for widget in widgets:
@@ -171,6 +172,9 @@ class Tour(QFrame):
 
     def _place(self) -> None:
         """Stand below the control, or above it where there is no room, within the window; the ring is around it."""
+        if not isValid(self._target):
+            self._find_target()
+            return
         window, target = self.window(), self._target
         gap = theme.space(1)
         around = QRect(target.mapTo(window, QPoint(0, 0)), target.size()).adjusted(

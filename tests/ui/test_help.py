@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QPoint, QRect, Qt
-from PySide6.QtWidgets import QFileDialog, QLabel
+from PySide6.QtWidgets import QFileDialog, QFrame, QLabel, QLineEdit
 from pytestqt.qtbot import QtBot
+from shiboken6 import delete, isValid
 
 from studio.errors import StudioError
 from studio.runner.bug_report import CONTENTS
@@ -54,6 +55,20 @@ def test_the_ring_of_the_tour_stays_round_a_card_that_grows_and_moves(window: Ma
     window.banner.hide()
     window.banner.show_sentence("A sentence.")
     qtbot.waitUntil(lambda: tour.ring.geometry().contains(around()))
+
+
+@pytest.mark.parametrize("gone", ["what had the keyboard", "what the step is about"])
+def test_the_tour_ends_well_though_a_control_is_gone(window: MainWindow, qtbot: QtBot, gone: str) -> None:
+    field, card = QLineEdit(window.setup), QFrame(window.setup)
+    field.show()
+    card.show()
+    field.setFocus()
+    tour, ended = Tour(window, lambda _: card if isValid(card) else window.setup.model), list[bool]()
+    tour.ended.connect(lambda: ended.append(True))
+    delete(field if gone == "what had the keyboard" else card)
+    window.resize(window.width() - 10, window.height())
+    qtbot.keyClick(tour, Qt.Key.Key_Escape)
+    assert ended
 
 
 def test_esc_skips_the_tour_and_the_menu_begins_it_again(window: MainWindow, qtbot: QtBot) -> None:
