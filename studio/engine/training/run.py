@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 
@@ -71,9 +71,6 @@ from studio.events import (
 from studio.i18n import tr
 from studio.paths import default_runs_root
 from studio.runs import RunFolder, create_run, release_lock, write_atomically
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger(__name__)
 
