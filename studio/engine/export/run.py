@@ -21,7 +21,7 @@ from studio.engine.export.destination import (
     staged,
 )
 from studio.engine.export.measure import examine
-from studio.engine.export.merge import release
+from studio.engine.export.merge import no_collections, release
 from studio.engine.export.prefix import Prefix
 from studio.engine.export.reference import Reference, gather
 from studio.engine.export.source import Source, open_source
@@ -50,6 +50,7 @@ class ExportResult:
     restored: str = ""
 
 
+@no_collections()
 def export_run(
     folder: RunFolder, target: str, dtype: str = "auto", out: Path | None = None, progress: Progress = no_progress
 ) -> ExportResult:

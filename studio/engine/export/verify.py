@@ -18,7 +18,7 @@ from studio.engine.export.certificate import Certificate, Check, fingerprint_fil
 from studio.engine.export.checks.weights import finite_check, unloadable
 from studio.engine.export.gguf.convert import read_plain_tensors
 from studio.engine.export.measure import examine
-from studio.engine.export.merge import count_non_finite, release
+from studio.engine.export.merge import count_non_finite, no_collections, release
 from studio.engine.export.prefix import Prefix
 from studio.engine.export.reference import gather
 from studio.engine.export.source import Source, open_source
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+@no_collections()
 def verify_export(path: Path, progress: Progress = no_progress) -> Certificate:
     """Check an export again and return a new certificate; the one in the folder stays as it is.
 
