@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
+from PySide6.QtCore import QCoreApplication, QEvent, QObject, Qt, QThread, QTimer
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QApplication, QDialog, QWidget
 from shiboken6 import isValid
@@ -27,7 +27,7 @@ from tests.ui.monkey.watch import Watch
 LOOKING = 20
 """Milliseconds between two looks at a window that opens or closes."""
 NESTED = 200
-"""Milliseconds after which an action that has not come back is taken to have opened a menu or a dialog that waits."""
+"""Milliseconds after which is looked whether an action that has not come back has opened a menu or a dialog that waits."""
 LONGEST_DIALOG = 60
 """Actions after which a dialog is closed: else the monkey would live in it."""
 LONGEST_SESSION = 800
@@ -65,6 +65,7 @@ class Monkey:
         self._draw, self._sandbox, self._watch = draw, sandbox, watch
         self._timer = QTimer(singleShot=True)
         self._timer.timeout.connect(self._go_on)
+        self._acting_in = 0
         self._window: MainWindow | None = None
         self._page: dict[str, Any] | None = None
         self._settled = False
@@ -95,8 +96,19 @@ class Monkey:
         application.aboutToQuit.disconnect(self._remember_page)
 
     def _go_on(self) -> None:
-        # The action may open an event loop of its own, in which the next one has to be done.
+        # The action may open an event loop of its own, in which the next one has to be done. One that is only slow must
+        # not be interrupted: QTest handles events between a press and a release, and so would begin another in between.
         self._timer.start(NESTED)
+        level, around = QThread.currentThread().loopLevel(), self._acting_in
+        if level <= around:
+            return
+        self._acting_in = level
+        try:
+            self._do_next()
+        finally:
+            self._acting_in = around
+
+    def _do_next(self) -> None:
         if self._window is None or not isValid(self._window):
             self._window = _main_window()
         window, pause = self._window, LOOKING
