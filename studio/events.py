@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, TypeAlias
 
+from studio.json_line import parse_line
 from studio.schema import Moment, Range, Seconds, field_readers, having
 
 # What stands at least in the dicts of events.
@@ -491,14 +492,14 @@ def to_json(event: RunEvent) -> str:
     return json.dumps(values, ensure_ascii=False, allow_nan=False)
 
 
-def from_json(line: str) -> RunEvent:
+def from_json(line: str | bytes) -> RunEvent:
     """Read one line of a journal; unknown keys (of a later version) are ignored.
 
     Raises:
         ValueError: the line is not a complete event, or a value is not of the type of its field.
     """
     try:
-        values = json.loads(line)
+        values = parse_line(line)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     name = values.get("type") if isinstance(values, dict) else None

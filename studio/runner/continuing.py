@@ -110,7 +110,7 @@ def _cut_off(folder: RunFolder, state: dict[str, Any]) -> CutOff:
 def _last_events(folder: RunFolder) -> list[RunEvent]:
     """Return what stands at the end of a journal; a line that is cut is left out."""
     try:
-        lines = read_tail(folder.journal, _TAIL).decode("utf-8", errors="replace").splitlines()
+        lines = read_tail(folder.journal, _TAIL).splitlines()
     except OSError:
         return []
     found = []

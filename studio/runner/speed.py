@@ -88,6 +88,6 @@ def _events(journal: Path) -> Iterator[RunEvent]:
     for line in lines:
         if line.startswith(wanted):
             try:
-                yield from_json(line.decode("utf-8"))
+                yield from_json(line)
             except ValueError:
                 continue  # cut short by a crash

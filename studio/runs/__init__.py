@@ -1,4 +1,4 @@
-"""Run folders: made, written, read and listed with the standard library alone."""
+"""Run folders: made, written, read and listed with the standard library, and pydantic's reader of JSON."""
 
 from studio.runs.files import sync_folder, write_atomically
 from studio.runs.folder import UNDER_WAY, RunFolder, Status, create_run, find_runs, list_runs, open_run

@@ -67,7 +67,7 @@ def _loss(line: bytes) -> float | None:
     if b'"step_completed"' not in line[:64]:
         return None
     try:
-        event = from_json(line.decode(errors="replace"))
+        event = from_json(line)
     except ValueError:
         return None
     return event.loss if isinstance(event, StepCompleted) and math.isfinite(event.loss) else None

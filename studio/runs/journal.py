@@ -125,6 +125,6 @@ def _read_lines(path: Path, told: Callable[[int, int], None]) -> Iterator[RunEve
             if not begins or not line.strip():  # the rest of a line that is far too long
                 continue
             try:
-                yield from_json(line.decode(errors="replace"))
+                yield from_json(line)
             except ValueError as error:
                 log.warning("%s, line %d is left out: %s", path, number, error)

@@ -17,9 +17,9 @@ QT = ("PySide6", "shiboken6", "pyqtgraph")
 HEAVY = ("torch", "transformers", "peft", "datasets")
 # Import name to distribution, where they differ.
 DISTRIBUTIONS = {"PySide6": "pyside6-essentials", "yaml": "pyyaml"}
-# tokenizers comes with transformers and shiboken6 with PySide6, which pin them and hand their objects out; pynvml is
-# optional (extra `gpu`).
-UNDECLARED = {"tokenizers", "shiboken6", "pynvml", "tensorboard"}
+# tokenizers comes with transformers, shiboken6 with PySide6 and pydantic_core with pydantic, which pin them and hand
+# their objects out; pynvml is optional (extra `gpu`).
+UNDECLARED = {"tokenizers", "shiboken6", "pydantic_core", "pynvml", "tensorboard"}
 
 
 def modules_below(*parts: str) -> list[str]:
