@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
@@ -75,7 +76,11 @@ def _leave_out_what_stays() -> None:
 
 @pytest.fixture(autouse=True)
 def _collect_on_the_main_thread() -> Iterator[None]:
-    """As in the app: cyclic garbage that a worker collects takes Qt objects away under Qt."""
+    """As in the app: cyclic garbage that a worker collects takes Qt objects away under Qt.
+
+    The window of the test before is taken away first: a style sheet that is set styles every widget that there is.
+    """
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     gc.collect()
     gc.disable()
     yield
