@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gettext
+import itertools
 import os
 import threading
 from collections.abc import Iterator
@@ -31,10 +32,18 @@ def _no_file_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         yield
 
 
+@pytest.fixture(scope="session")
+def _users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for each test in turn. To find the next free number, `mktemp` would read the names of all before it."""
+    return map(tmp_path_factory.mktemp("users").joinpath, map(str, itertools.count()))
+
+
 @pytest.fixture(autouse=True)
-def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_folders(_users: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has its own home and cache, outside its `tmp_path`."""
-    _set_folders(monkeypatch, tmp_path_factory.mktemp("user"))
+    user = next(_users)
+    user.mkdir()
+    _set_folders(monkeypatch, user)
 
 
 @pytest.fixture(autouse=True)
