@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, TypeAlias
 
 from studio.json_line import parse_line
-from studio.schema import Moment, Range, Seconds, field_readers, having
+from studio.schema import Moment, Range, Seconds, having, read_instance
 
 # What stands at least in the dicts of events.
 _Histogram: TypeAlias = Annotated[
@@ -507,9 +507,10 @@ def from_json(line: str | bytes) -> RunEvent:
     if cls is None:
         raise ValueError(f"not an event: {line[:80]!r}")
     try:
-        return cls(**{key: reader(values[key]) for key, reader in field_readers(cls).items() if key in values})
+        event: RunEvent = read_instance(cls, values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"not a complete {cls.type} event: {error}") from error
+    return event
 
 
 def spell_non_finite(value: Any) -> Any:

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
+from pydantic_core import SchemaValidator, ValidationError, core_schema
+
 from studio.files import check_depth
 from studio.i18n import tr
 
 MAX_CHARACTERS = 1 << 20
 _LARGEST = 2**63
+_EXACT = 2**53  # up to here every integer is a float
 _NON_FINITE = ("nan", "inf", "-inf")
 
 Reader: TypeAlias = Callable[[Any], Any]
@@ -65,6 +69,47 @@ def read_as(kind: Any, value: Any) -> Any:
 def field_readers(cls: type) -> Mapping[str, Reader]:
     """Return for each field of a dataclass or a TypedDict what reads it. Each raises `ValueError`."""
     return _field_readers(cls)
+
+
+def read_instance(cls: type, values: Mapping[str, Any]) -> Any:
+    """Return the instance of a dataclass that a JSON object describes; keys that are no fields are left out.
+
+    Raises:
+        ValueError: a value is not of the type of its field; the message is half a sentence.
+        TypeError: a field without a default is missing.
+    """
+    try:
+        return _validator(cls).validate_python(values)
+    except ValidationError:  # what only our own readers accept, such as "nan" and missing fields, or say what is wrong
+        return cls(**{name: reader(values[name]) for name, reader in _field_readers(cls).items() if name in values})
+
+
+@functools.cache
+def _validator(cls: type) -> SchemaValidator:
+    """What makes an instance, in a third of the time of our own readers; it refuses all that these refuse, and more."""
+    hints = get_type_hints(cls, include_extras=True)
+    names = [field.name for field in dataclasses.fields(cls)]
+    fields = [core_schema.dataclass_field(name, _core(hints[name]), kw_only=True) for name in names]
+    arguments = core_schema.dataclass_args_schema(cls.__name__, fields, extra_behavior="ignore")
+    return SchemaValidator(core_schema.dataclass_schema(cls, arguments, names, slots=True))
+
+
+def _core(kind: Any, least: float = -_EXACT, most: float = _EXACT) -> core_schema.CoreSchema:
+    """The core schema of a type, numbers from `least` to `most`. What is no plain value our own reader reads."""
+    parts = get_args(kind)
+    if kind is float:
+        return core_schema.float_schema(strict=True, ge=least, le=most)
+    if kind is int:
+        return core_schema.int_schema(strict=True, ge=math.ceil(least), le=math.floor(most))
+    if kind is bool:
+        return core_schema.bool_schema(strict=True)
+    if kind is str:
+        return core_schema.str_schema(strict=True, max_length=MAX_CHARACTERS)
+    if get_origin(kind) is Annotated and parts[0] in (int, float) and isinstance(parts[1], Range):
+        return _core(parts[0], max(least, parts[1].least), min(most, parts[1].most))
+    if isinstance(kind, types.UnionType) and len(parts) == 2 and parts[0] in _PLAIN and parts[1] is type(None):
+        return core_schema.nullable_schema(_core(parts[0]))
+    return core_schema.no_info_plain_validator_function(_reader(kind))
 
 
 @functools.cache

@@ -54,7 +54,6 @@ _STEPS_AT_A_TIME = 1000  # that are held until the state is asked for
 # Fields of `StepCompleted` that become series. Every step has the first ones, only those of some runs the others.
 OF_STEPS = ("loss", "grad_norm", "learning_rate", "update", "tokens", "supervised_tokens", "seconds")
 OF_SOME_STEPS = ("grad_scale", "grad_norm_clipped")
-_OF_ALL_STEPS = (*OF_STEPS, *OF_SOME_STEPS)
 OF_MEASUREMENTS = ("validation", "tokens_per_second", "retention", "perplexity", "base_perplexity", "kl")
 # Fields of `MetersSampled` that become series; their x are no whole steps.
 OF_METERS = ("processor", "memory", "process_memory", "gpu_use", "gpu_memory", "gpu_temperature", "gpu_power")
@@ -359,8 +358,8 @@ class RunRecord:
 
     def _apply_all(self, events: Iterable[RunEvent]) -> None:
         """Take in a journal. Steps that follow one another are taken in together: a long run has 200,000."""
-        for are_steps, group in groupby(events, lambda event: isinstance(event, StepCompleted)):
-            if not are_steps:
+        for kind, group in groupby(events, type):
+            if kind is not StepCompleted:
                 for event in group:
                     self.apply(event)
                 continue
@@ -373,12 +372,15 @@ class RunRecord:
         self._steps += steps
         if len(self._steps) >= _STEPS_AT_A_TIME:
             self._state = self._after_steps()
-        for key in _OF_ALL_STEPS:
-            points = [(step.step, value) for step in steps if (value := getattr(step, key)) is not None]
-            self.series[key].extend(points)
-        self.series["tokens_per_second"].extend(
-            [(step.step, step.tokens / step.seconds) for step in steps if step.seconds > 0]
-        )
+        numbers = [step.step for step in steps]
+        for key in OF_STEPS:
+            self.series[key].extend(numbers, [getattr(step, key) for step in steps])
+        for key in OF_SOME_STEPS:
+            having = [step for step in steps if getattr(step, key) is not None]
+            self.series[key].extend([step.step for step in having], [getattr(step, key) for step in having])
+        timed = [step for step in steps if step.seconds > 0]
+        speeds = [step.tokens / step.seconds for step in timed]
+        self.series["tokens_per_second"].extend([step.step for step in timed], speeds)
 
     def _after_steps(self) -> RunState:
         """Return the state with the newest steps, and forget them."""

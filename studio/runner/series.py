@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import eq
 from typing import TypeAlias
 
 import numpy as np
@@ -51,18 +52,16 @@ class MetricSeries:
         self._new_x.append(x)
         self._new_y.append(y)
 
-    def extend(self, points: Sequence[tuple[float, float]]) -> None:
-        """Add points (x, y) in order, as `append` adds each."""
-        x, y = [point[0] for point in points], [point[1] for point in points]
-        if len(set(x)) < len(x):
-            for point in points:
+    def extend(self, x: Sequence[float], y: Sequence[float]) -> None:
+        """Add points in order, as `append` adds each."""
+        if len(x) < 2 or any(map(eq, x, x[1:])):
+            for point in zip(x, y, strict=True):
                 self.append(*point)
-        elif points:
-            self.append(x[0], y[0])
-            self._new_x += x[1:]
-            self._new_y += y[1:]
-            if len(points) > 1:
-                self._join()  # here, by whoever reads the run, and not when the window draws it
+            return
+        self.append(x[0], y[0])
+        self._new_x += x[1:]
+        self._new_y += y[1:]
+        self._join()  # here, by whoever reads the run, and not when the window draws it
 
     def _join(self) -> None:
         """Put the new points with the others."""
@@ -73,7 +72,8 @@ class MetricSeries:
             grown = np.empty((2, 2 * length))
             grown[:, : self._length] = self._points[:, : self._length]
             self._points = grown
-        self._points[:, self._length : length] = self._new_x, self._new_y
+        self._points[0, self._length : length] = self._new_x
+        self._points[1, self._length : length] = self._new_y
         self._length, self._new_x, self._new_y = length, [], []
 
     def keep_until(self, x: float) -> None:

@@ -122,7 +122,7 @@ def _read_lines(path: Path, told: Callable[[int, int], None]) -> Iterator[RunEve
                 return
             if number % LINES_BETWEEN_REPORTS == 0:
                 told(done, max(done, size))
-            if not begins or not line.strip():  # the rest of a line that is far too long
+            if not begins or line.isspace():  # the rest of a line that is far too long
                 continue
             try:
                 yield from_json(line)

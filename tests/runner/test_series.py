@@ -63,10 +63,10 @@ def test_an_empty_series_draws_nothing() -> None:
 
 @pytest.mark.parametrize("x", [[2, 3, 5], [3, 3, 4], [2], []], ids=str)
 def test_points_added_together_are_those_added_one_by_one(x: list[int]) -> None:
-    points = [(float(step), float(place)) for place, step in enumerate(x)]
+    y = [float(place) for place in range(len(x))]
     together, one_by_one = _series(np.ones(3)), _series(np.ones(3))
-    together.extend(points)
-    for point in points:
+    together.extend(x, y)
+    for point in zip(x, y, strict=True):
         one_by_one.append(*point)
     assert together.x.tolist() == one_by_one.x.tolist() == sorted({0, 1, 2, *x})
     assert together.y.tolist() == one_by_one.y.tolist()
