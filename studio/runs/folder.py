@@ -14,20 +14,24 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from studio.errors import RunFolderError
 from studio.files import expand_user, is_file
 from studio.i18n import tr
 from studio.runs.files import inside, leads_out, sync_folder, write_atomically
-from studio.runs.lock import read_lock, take_lock
+from studio.runs.label import LABEL
+from studio.runs.lock import LOCK, read_lock, take_lock
 from studio.runs.read import StoredState, read_stored
 
+Marks: TypeAlias = tuple[tuple[int, int, int] | None, ...]
 Status = Literal["created", "running", "paused", "stopped", "finished", "failed", "interrupted"]
 UNDER_WAY = ("created", "running", "paused")
 FORMAT_VERSION = 1
 RESTART_SECONDS = 900.0
 """In which `torchrun` ends all processes of a run, starts them again, and they write something."""
+TICK = 2_000_000_000
+"""Nanoseconds between two times that a disk can tell apart; FAT's are the coarsest."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,18 @@ class RunFolder:
         times = [file.stat().st_mtime for file in (self.journal, self.state) if is_file(file)]
         return max(times, default=0.0)
 
+    @property
+    def marks(self) -> Marks | None:
+        """Size, time and number of all that can be read of this run beside its journal: while they are the same, so is
+        that. None where they do not tell: a process holds the run, or something has just been written, and may be
+        written again before the clock of the disk goes on.
+        """
+        if os.path.lexists(self.path / LOCK):
+            return None
+        found = [_mark(path) for path in (self.state, self.config, self.path / LABEL, self.adapter, self.checkpoints)]
+        newest = max((mark[1] for mark in found if mark), default=0)
+        return tuple(found) if newest < time.time_ns() - TICK else None
+
     def read_state(self) -> dict[str, Any]:
         """Return state.json. A run that is said to be under way and that no process trains was interrupted; one that
         failed and that `torchrun` starts again is under way.
@@ -232,6 +248,14 @@ def _age(run: RunFolder) -> tuple[float, str]:
     except RunFolderError:
         created = None
     return created if isinstance(created, float) else run.state.stat().st_mtime, run.name
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def _move_to_free_name(draft: Path, stem: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import re
@@ -19,6 +20,7 @@ from studio.files import read_text
 from studio.i18n import tr
 from studio.runner.continuing import CAN_GO_ON, lives_elsewhere
 from studio.runs import RunFolder, RunLabel, find_runs, read_label
+from studio.runs.folder import Marks
 from studio.text import numbers
 from studio.text.words import status_text
 
@@ -92,11 +94,21 @@ def _age(run: RunSummary) -> tuple[float, str]:
 
 
 def read_summary(folder: RunFolder) -> RunSummary:
-    """Return what one folder says of itself."""
+    """Return what one folder says of itself: the very same summary while nothing in the folder has changed."""
+    marks = folder.marks
     try:
-        state = folder.read_state()
+        return _read(folder) if marks is None else _read_unchanged(folder, marks)
     except RunFolderError as error:
         return RunSummary(folder=folder, status="damaged", problem=str(error), configuration=_configuration(folder))
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _read_unchanged(folder: RunFolder, _marks: Marks) -> RunSummary:
+    return _read(folder)
+
+
+def _read(folder: RunFolder) -> RunSummary:
+    state = folder.read_state()
     losses, configuration = _table(state, "validation_loss"), _configuration(folder)
     where = lives_elsewhere(folder)
     return RunSummary(

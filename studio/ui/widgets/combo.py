@@ -19,6 +19,7 @@ class ComboBox(QComboBox):
 
     def __init__(self, choices: Iterable[tuple[str, str]] = (), parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._offered: list[tuple[str, str]] = []
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setItemDelegate(QStyledItemDelegate(self))  # a combo box's own knows nothing of the style sheet
         # The window of the list has a border (see the style sheet), which the list would cover at its sides.
@@ -28,11 +29,14 @@ class ComboBox(QComboBox):
 
     def set_choices(self, choices: Iterable[tuple[str, str]]) -> None:
         """Offer other values; the one that is chosen stays chosen if it is among them."""
-        before = self.value()
+        offered = [(value, in_line(label)) for value, label in choices]
+        if offered == self._offered:
+            return
+        before, self._offered = self.value(), offered
         self.blockSignals(True)
         self.clear()
-        for value, label in choices:
-            self.addItem(in_line(label), value)
+        for value, label in offered:
+            self.addItem(label, value)
         self.setCurrentIndex(max(0, self.findData(before)))
         self.blockSignals(False)
 

@@ -48,3 +48,16 @@ def test_the_list_has_one_frame_and_shows_its_last_entry_whole(qtbot: QtBot, cou
     within = {QColor(picture.pixel(x, last.center().y() + view.y())).name() for x in (1, 2, popup.width() - 2)}
     assert within == {theme.palette().surface.name()}
     combo.hidePopup()
+
+
+def test_the_same_choices_again_touch_nothing(qtbot: QtBot) -> None:
+    """A list may have thousands of runs, and is offered again at every visit of its page."""
+    choices = [("a", "First"), ("b", "Second")]
+    combo = ComboBox(choices)
+    qtbot.addWidget(combo)
+    combo.set_value("b")
+    with qtbot.assertNotEmitted(combo.model().rowsInserted), qtbot.assertNotEmitted(combo.model().rowsRemoved):
+        combo.set_choices(iter(choices))
+    assert combo.value() == "b"
+    combo.set_choices([("b", "Second"), ("c", "Third")])
+    assert (combo.value(), combo.count()) == ("b", 2)

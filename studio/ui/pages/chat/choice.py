@@ -29,6 +29,7 @@ class ModelChoice(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._runs: dict[str, RunSummary] = {}
+        self._texts: dict[str, str] = {}  # of the runs, as they are listed
         self._exports: Sequence[PastExport] = ()
         self.run, self.beside = ComboBox(), ComboBox()
         self.run.setAccessibleName(tr("Tuned model"))
@@ -68,9 +69,11 @@ class ModelChoice(QWidget):
     def set_runs(self, runs: Sequence[RunSummary], chosen: Path | None) -> None:
         """Offer these runs, and choose one of them if it is there."""
         before = self.pair
-        self._runs = {str(run.folder.path): run for run in runs}
+        found = {str(run.folder.path): run for run in runs}
+        if found != self._runs:
+            self._runs, self._texts = found, {path: _run_text(run) for path, run in found.items()}
         with QSignalBlocker(self.run):
-            self.run.set_choices((path, _run_text(run)) for path, run in self._runs.items())
+            self.run.set_choices(self._texts.items())
             if chosen is not None:
                 self.run.set_value(str(chosen))
         if self.pair is None or before is None or self.pair.run != before.run:
@@ -94,14 +97,15 @@ class ModelChoice(QWidget):
         summary = self.summary
         base = tr("{model}, the base").format(model=summary.model) if summary and summary.model else tr("The base")
         exports = [one for one in self._exports if one.certificate and one.certificate.target in ANSWERING]
-        others = [run for path, run in self._runs.items() if path != self.run.value()]
+        chosen = self.run.value()
+        others = [(path, text) for path, text in self._texts.items() if path != chosen]
         before = self.pair
         with QSignalBlocker(self.beside):
             self.beside.set_choices(
                 [
                     ("", base),
                     *((str(one.path), export_text(one)) for one in exports),
-                    *((str(run.folder.path), _run_text(run)) for run in others),
+                    *others,
                 ]
             )
         if self.pair != before:

@@ -84,9 +84,11 @@ class ExportForm(Card):
 
     def set_runs(self, runs: Sequence[RunSummary], chosen: Path | None) -> None:
         """Offer these runs, and choose one of them if it is there."""
-        self._runs = {str(run.folder.path): run for run in runs}
+        found = {str(run.folder.path): run for run in runs}
         with QSignalBlocker(self.run):
-            self.run.set_choices((path, _run_text(run)) for path, run in self._runs.items())
+            if found != self._runs:
+                self._runs = found
+                self.run.set_choices((path, _run_text(run)) for path, run in found.items())
             if chosen is not None:
                 self.run.set_value(str(chosen))
         self._show_run()
