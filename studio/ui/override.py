@@ -12,10 +12,10 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QRectF, QSize
+from PySide6.QtCore import QRectF, QSize, Qt
 
 # Methods of Qt that are not written in camelCase.
-_QT_WORDS = ("close", "data", "done", "event", "flags", "index", "paint", "parent", "redo", "sort", "undo")
+_QT_WORDS = ("close", "count", "data", "done", "event", "flags", "index", "paint", "parent", "redo", "sort", "undo")
 _NOTHING: dict[str, Callable[[], Any]] = {
     "None": lambda: None,
     "Any": lambda: None,
@@ -25,6 +25,8 @@ _NOTHING: dict[str, Callable[[], Any]] = {
     "QRectF": QRectF,
     "Ticks": list,
     "list": list,
+    "QLayoutItem | None": lambda: None,
+    "Qt.Orientation": lambda: Qt.Orientation(0),
 }
 
 if TYPE_CHECKING:

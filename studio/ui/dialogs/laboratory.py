@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QDialog, QGridLayout, QWidget
 
 from studio.i18n import tr
@@ -24,7 +25,7 @@ from studio.ui.widgets.layout import STRETCH, hbox, scrolled, vbox
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
-COLUMNS = 2
+_NARROW_CHARACTERS = 110  # in a narrower dialog the cards stand below each other
 
 
 class ExperimentCard(Card):
@@ -123,11 +124,19 @@ class Laboratory(QDialog):
 
     def _make_cards(self) -> QWidget:
         inside = QWidget()
-        grid = QGridLayout(inside)
+        self._grid = grid = QGridLayout(inside)
         grid.setContentsMargins(0, 0, theme.space(1), 0)
         grid.setSpacing(theme.space(1.5))
-        for place, card in enumerate(self.cards.values()):
-            grid.addWidget(card, place // COLUMNS, place % COLUMNS)
-        for column in range(COLUMNS):
-            grid.setColumnStretch(column, 1)
+        self._arrange(2)
         return inside
+
+    def _arrange(self, columns: int) -> None:
+        for place, card in enumerate(self.cards.values()):
+            self._grid.addWidget(card, place // columns, place % columns)
+        for column in range(2):
+            self._grid.setColumnStretch(column, int(column < columns))
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._arrange(1 if event.size().width() < theme.characters(_NARROW_CHARACTERS) else 2)

@@ -13,11 +13,15 @@ from studio.errors import ConfigError
 from studio.i18n import tr
 from studio.runner.guide import sentence_of
 from studio.text.numbers import in_percent
+from studio.ui import theme
 from studio.ui.forms.editors import Editor, ShareEditor
 from studio.ui.forms.numbers import bounds_text
+from studio.ui.widgets.flow import flow
 from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
+
+LEAST = 30  # characters in a line of the help, beside the control
 
 
 class FormRow(QWidget):
@@ -70,7 +74,8 @@ class FormRow(QWidget):
             hairline = QFrame()
             hairline.setProperty("kind", "rule")
             whole.addWidget(hairline)
-        whole.addLayout(hbox((words, 1), control, spacing=3, margins=(0, 1.25, 0, 1.25)))
+        least = theme.characters(LEAST)
+        whole.addLayout(flow((words, 1, least), control, spacing=3, margins=(0, 1.25, 0, 1.25)))
         if self.editor.below is not None:
             whole.addWidget(self.editor.below)
 

@@ -17,7 +17,7 @@ from studio.ui.plots.save_menu import SaveMenu
 from studio.ui.plots.timeline import Timeline
 from studio.ui.plots.timeline_plot import PAN_STEP, ZOOM_STEP
 from studio.ui.widgets.buttons import icon_button, push_button
-from studio.ui.widgets.layout import hbox
+from studio.ui.widgets.flow import flow
 
 Choice = TypeVar("Choice")
 MEASURES: dict[Measure, str] = {
@@ -60,7 +60,7 @@ class PlotToolbar(QWidget):
         for button, act in moves:
             button.clicked.connect(act)
         timeline.range_changed.connect(self._show_range)
-        hbox(*(button for button, _ in moves), self.axes, save.button, spacing=0.5, parent=self)
+        flow(*(button for button, _ in moves), self.axes, save.button, spacing=0.5, parent=self)
         self._show_range()
         self._show_measure()
 

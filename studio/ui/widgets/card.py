@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from PySide6.QtWidgets import QFrame, QWidget
 
+from studio.ui.widgets.flow import flow
 from studio.ui.widgets.layout import STRETCH, Margins, hbox, set_margins, vbox
 from studio.ui.widgets.text import ElidedLabel, label
 from studio.ui.widgets.verdict import Level, Verdict
 
 
 class Card(QFrame):
-    """Put widgets into `body`. Summary and verdict take no room while they are empty."""
+    """Put widgets into `body`, and buttons for all of it into `tools`, beside the title.
+
+    Summary and verdict take no room while they are empty.
+    """
 
     def __init__(self, title: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -20,8 +24,11 @@ class Card(QFrame):
         self._summary = ElidedLabel()
         self._verdict = Verdict()
         self.header = hbox(self.title, STRETCH, self._summary, spacing=1.5)
+        self.tools = flow(spacing=1)
         self.body = vbox(spacing=1.25)
-        self._whole = vbox(self.header, self._verdict, (self.body, 1), spacing=1, margins=2, parent=self)
+        self._whole = vbox(
+            flow((self.header, 1), self.tools), self._verdict, (self.body, 1), spacing=1, margins=2, parent=self
+        )
 
     def set_margins(self, margins: Margins) -> None:
         """Set the space around everything on the card, in units of `theme.space`."""

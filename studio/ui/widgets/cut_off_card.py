@@ -13,9 +13,12 @@ from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.models.run_summary import method_title
 from studio.ui.widgets.buttons import push_button
-from studio.ui.widgets.layout import hbox, vbox
+from studio.ui.widgets.flow import flow
+from studio.ui.widgets.layout import vbox
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
+
+LEAST = 40  # characters in a line of the words, beside the buttons
 
 
 class CutOffCard(QFrame):
@@ -39,9 +42,8 @@ class CutOffCard(QFrame):
         self.show_run.clicked.connect(self._show)
         self.dismiss.clicked.connect(self._dismiss)
         text = vbox(self.title, self.words, spacing=0.5)
-        middle = Qt.AlignmentFlag.AlignVCenter
-        buttons = (self.dismiss, 0, middle), (self.show_run, 0, middle), (self.go_on, 0, middle)
-        hbox((text, 1), *buttons, spacing=1.25, margins=(2, 1.25, 1.5, 1.25), parent=self)
+        buttons = flow(self.dismiss, self.show_run, self.go_on, spacing=1.25)
+        flow((text, 1, theme.characters(LEAST)), buttons, spacing=1.25, margins=(2, 1.25, 1.5, 1.25), parent=self)
         self.words.setContentsMargins(theme.space(2.75), 0, 0, 0)  # in line with the words beside the sign
         self.hide()
 

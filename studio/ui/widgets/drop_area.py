@@ -6,9 +6,12 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QDragEnterEvent, QDragLeaveEvent, QDropEvent
 from PySide6.QtWidgets import QFrame, QWidget
 
+from studio.ui import theme
 from studio.ui.override import override
-from studio.ui.widgets.layout import hbox
+from studio.ui.widgets.flow import flow
 from studio.ui.widgets.text import label
+
+LEAST = 30  # characters in a line of the words, beside the buttons
 
 
 class DropArea(QFrame):
@@ -20,7 +23,8 @@ class DropArea(QFrame):
         super().__init__(parent)
         self.setProperty("kind", "drop")
         self.setAcceptDrops(True)
-        hbox((label(words, "muted", wrap=True), 1), buttons, margins=(1.5, 1.25, 1.5, 1.25), parent=self)
+        words_of_it = label(words, "muted", wrap=True)
+        flow((words_of_it, 1, theme.characters(LEAST)), buttons, margins=(1.5, 1.25, 1.5, 1.25), parent=self)
 
     @override
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:

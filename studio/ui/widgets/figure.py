@@ -8,6 +8,8 @@ from studio.ui.widgets.layout import vbox
 from studio.ui.widgets.text import ElidedLabel, label
 from studio.ui.widgets.verdict import Level
 
+LEAST = 11  # characters that a figure needs, for its value and a word or two about it
+
 
 class Figure(QWidget):
     """A name, a value, which is never cut, and a word about it."""

@@ -53,7 +53,7 @@ class RunBar(QFrame):
         self.status = label("", "value")
         self.words = ElidedLabel()
         self.bar = ShareBar()
-        self.facts = label("", "muted")
+        self.facts = ElidedLabel()
         self.reason = label("", "muted", wrap=True)
         self.start = ActionButton(start, "primary", "play")
         self.pause = ActionButton(pause)
@@ -117,7 +117,7 @@ class RunBar(QFrame):
 
     def _show_progress(self, state: RunState | None, running: bool) -> None:
         self.bar.setVisible(running)
-        self.facts.setText(" · ".join(_facts(state)) if state and running else "")
+        self.facts.set_text(" · ".join(_facts(state)) if state and running else "")
         self.words.set_text(_sentence(state, running) if state else "")
         if state and running:
             self.bar.show_share(*state.share)

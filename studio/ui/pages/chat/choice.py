@@ -42,7 +42,7 @@ class ModelChoice(QWidget):
         self.beside.changed.connect(self.changed)
         for box in (self.run, self.beside):
             box.setSizeAdjustPolicy(ComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(24)
+            box.setMinimumContentsLength(16)
         left = vbox(label(tr("Compared with"), "caption"), self.beside, spacing=0.25)
         right = vbox(label(tr("Tuned"), "caption"), self.run, spacing=0.25)
         hbox((left, 1), (right, 1), spacing=2, parent=self)

@@ -29,7 +29,7 @@ from studio.ui.pages.chat.transcript import Transcript
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.disclosure import Disclosure
 from studio.ui.widgets.empty import NoRun
-from studio.ui.widgets.layout import hbox, vbox
+from studio.ui.widgets.layout import hbox, scrolled, vbox
 from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
@@ -308,7 +308,7 @@ class ChatPage(Page):
             margins=(3, 2.5, 3, 1.5),
             parent=self._page,
         )
-        return self._page
+        return scrolled(self._page, tr("Chat"))
 
     @override
     def showEvent(self, event: QShowEvent) -> None:

@@ -8,8 +8,10 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from studio.config import options
 from studio.engine.inference.answers import ChatSettings
 from studio.i18n import sentences, tr
+from studio.ui import theme
 from studio.ui.forms.editors import ChoiceEditor, Editor, NumberEditor, TextEditor
 from studio.ui.forms.numbers import bounds_text
+from studio.ui.widgets.flow import flow
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.text import label
 
@@ -35,8 +37,8 @@ class ChatOptions(QWidget):
             cells[spec.key] = _cell(editor)
             editor.set_value(spec.default)
             editor.changed.connect(self._changed)
-        first = hbox((cells["system"], 1), cells["asked"], spacing=2)
-        second = hbox(*(cells[key] for key in ("temperature", "top_p", "limit", "seed")), STRETCH, spacing=2)
+        first = flow((cells["system"], 1, theme.characters(24)), cells["asked"], spacing=2)
+        second = hbox(*(cells[key] for key in ("temperature", "top_p", "limit", "seed")), STRETCH, spacing=1)
         vbox(first, second, spacing=1, parent=self)
 
     @property

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QModelIndex
-from PySide6.QtGui import QShowEvent
+from PySide6.QtGui import QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QListView, QScrollArea, QWidget
 
 from studio.i18n import tr
@@ -30,6 +30,9 @@ from studio.ui.widgets.text import label
 if TYPE_CHECKING:
     from studio.engine.export.run import ExportResult
 
+_NARROW_CHARACTERS = 95
+_LOW = 36  # units of `theme.space` that a certificate needs below the form
+
 
 class ExportPage(Page):
     """Shows the run of the other pages first; any other that has ended can be chosen."""
@@ -40,6 +43,7 @@ class ExportPage(Page):
         self.setAccessibleName(tr("Export"))
         self._context = context
         self._shown: Path | None = None
+        self._narrow = False
         self.form, self.certificate = ExportForm(), CertificateView(context)
         self.exports = ExportsModel()
         self.latency = LatencyCard(context)
@@ -102,6 +106,7 @@ class ExportPage(Page):
 
     def _show_result(self, result: ExportResult) -> None:
         self._set_busy("")
+        self._reveal_certificate()
         self._tell_restored(result.restored)
         self._list_exports(result.path)
 
@@ -121,6 +126,7 @@ class ExportPage(Page):
 
     def _show_error(self, sentence: str) -> None:
         self._set_busy("")
+        self._reveal_certificate()
         self.past.clearSelection()
         self.certificate.show_failure(sentence)
 
@@ -170,9 +176,11 @@ class ExportPage(Page):
         sentence = tr("A model is called exported only after it was read back and compared.")
         words = vbox(label(tr("Export"), "title"), label(sentence, "muted"), spacing=0.25)
         self.restored.hide()
-        right = vbox(self.restored, (self.certificate, 1), spacing=1)
-        halves = hbox((self._make_left(), 5), (right, 6), spacing=2)
-        vbox(words, (halves, 1), spacing=2, margins=(3, 2.5, 3, 2), parent=self)
+        self._right = QWidget()
+        vbox(self.restored, (self.certificate, 1), spacing=1, parent=self._right)
+        self._area = self._make_left()
+        self._halves = hbox((self._area, 5), (self._right, 6), spacing=2)
+        vbox(words, (self._halves, 1), spacing=2, margins=(3, 2.5, 3, 2), parent=self)
 
     def _make_left(self) -> QScrollArea:
         self.past.setModel(self.exports)
@@ -182,8 +190,29 @@ class ExportPage(Page):
         self._past_card.body.addWidget(self.past)
         self._past_card.hide()
         holder = QWidget()
-        vbox(self.form, self._past_card, self.formats, self.ollama, self.latency, STRETCH, spacing=2, parent=holder)
+        parts = self.form, self._past_card, self.formats, self.ollama, self.latency
+        self._left = vbox(*parts, STRETCH, spacing=2, parent=holder)
         return scrolled(holder, tr("What to export"))
+
+    def _reveal_certificate(self) -> None:
+        if self._narrow:
+            self._area.ensureWidgetVisible(self._right)
+
+    def _arrange(self, *, narrow: bool) -> None:
+        """In a narrow page the certificate stands below the form, not beside it."""
+        if narrow == self._narrow:
+            return
+        self._narrow = narrow
+        if narrow:
+            self._left.insertWidget(1, self._right)
+        else:
+            self._halves.addWidget(self._right, 6)
+        self._right.setMinimumHeight(theme.space(_LOW) if narrow else 0)
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._arrange(narrow=event.size().width() < theme.characters(_NARROW_CHARACTERS))
 
     @override
     def showEvent(self, event: QShowEvent) -> None:

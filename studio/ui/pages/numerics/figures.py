@@ -13,10 +13,12 @@ from studio.runner.numerics import headroom, recorded_scale, sampling_interval, 
 from studio.runner.record import RunRecord
 from studio.text import numbers
 from studio.text.numbers import share_text
+from studio.ui import theme
 from studio.ui.plots.headroom import HeadroomGauge, headroom_level, headroom_text
 from studio.ui.plots.heatmap.axis import title_of
 from studio.ui.plots.scale import scale_figure
-from studio.ui.widgets.figure import Figure
+from studio.ui.widgets.figure import LEAST, Figure
+from studio.ui.widgets.flow import flow
 from studio.ui.widgets.layout import hbox
 
 
@@ -55,8 +57,9 @@ class NumericsFigures(QFrame):
         self.setAccessibleName(tr("Key figures"))
         self.headroom = HeadroomFigure()
         self.figures = {key: Figure(name, tooltip) for key, name, tooltip in _figures()}
-        figures = ((figure, 3) for figure in self.figures.values())
-        hbox((self.headroom, 6), *figures, spacing=2, margins=(2, 1.25, 2, 1.25), parent=self)
+        least = theme.characters(LEAST)
+        figures = ((figure, 3, least) for figure in self.figures.values())
+        flow((self.headroom, 6, 2 * least), *figures, spacing=2, margins=(2, 1.25, 2, 1.25), even=True, parent=self)
 
     def show_record(self, record: RunRecord) -> None:
         """Show a run as it stands."""

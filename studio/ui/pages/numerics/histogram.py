@@ -19,7 +19,8 @@ from studio.ui.plots.exponents.view import ExponentView
 from studio.ui.plots.exponents.words import ZONES, Zone, best_text, recorded_text, share_of
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.card import Card
-from studio.ui.widgets.layout import STRETCH, hbox, vbox
+from studio.ui.widgets.flow import flow
+from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.segmented import Segmented
 from studio.ui.widgets.text import ElidedLabel, label
 
@@ -132,10 +133,10 @@ class HistogramCard(Card):
 
     def _lay_out(self) -> None:
         for switch in (self.of, self.format):
-            self.header.addWidget(switch)
-        self.header.setSpacing(theme.space(1))
+            self.tools.add(switch)
         foot = hbox((self.source, 1), self.back, self.follow, spacing=0.5)
         self.body.setSpacing(theme.space(0.75))
-        self.body.addLayout(hbox(*self.tiles.values(), STRETCH, spacing=1))
+        least = theme.characters(12)
+        self.body.addLayout(flow(*((tile, 1, least) for tile in self.tiles.values()), even=True))
         self.body.addWidget(self.view, 1)
         self.body.addLayout(vbox(foot, self.best, self.lost, spacing=0.25))

@@ -65,8 +65,8 @@ class MapCard(Card):
         self.bar.show_shares(self.statistic.value() != "largest")
 
     def _lay_out(self) -> None:
-        self.header.insertWidget(1, self.direction)
-        self.header.addWidget(self.statistic)
+        for choice in (self.direction, self.statistic):
+            self.tools.add(choice)
         self.picture = QWidget()
         self.picture.setAccessibleName(self.title.text())
         hbox((self.map, 1), self.bar, spacing=0.5, parent=self.picture)

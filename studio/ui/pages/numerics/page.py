@@ -31,6 +31,7 @@ from studio.ui.plots.scale import ScaleChart
 from studio.ui.plots.timeline import Timeline
 from studio.ui.plots.toolbar import PlotToolbar
 from studio.ui.widgets.empty import NoRun
+from studio.ui.widgets.flow import flow
 from studio.ui.widgets.layout import hbox, scrolled, vbox
 from studio.ui.widgets.text import ElidedLabel
 
@@ -188,7 +189,7 @@ class NumericsPage(Page):
 
     def _make_body(self) -> QWidget:
         body = QWidget()
-        title = hbox(self.heading, (self.about, 1), self.toolbar, spacing=1.5)
+        title = flow((hbox(self.heading, (self.about, 1), spacing=1.5), 1), self.toolbar, spacing=1.5)
         parts = (title, self.figures, (self._make_grid(), 1))
         vbox(*parts, spacing=1.25, margins=(2, 1.25, 2, 1.25), parent=body)
         return scrolled(body, tr("Numerics"))

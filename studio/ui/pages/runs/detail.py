@@ -33,9 +33,8 @@ class RunDetail(Card):
         )
         self.describe = push_button(tr("Name and notes…"), "plain", "", tr("Give the run a name, tags and notes (F2)"))
         self.star = push_button(tr("Star"), "plain", "", tr("Give the run a star, or take it away (Ctrl+D)"))
-        for button in (self.describe, self.star, self.start_from):
-            self.header.addWidget(button)
-        self.header.addWidget(self.reuse)
+        for button in (self.describe, self.star, self.start_from, self.reuse):
+            self.tools.add(button)
         self.body.addWidget(self.text, 1)
 
     def show_run(self, run: RunSummary | None) -> None:

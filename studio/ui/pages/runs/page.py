@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtGui import QAction, QKeySequence, QShortcut, QShowEvent
+from PySide6.QtGui import QAction, QKeySequence, QResizeEvent, QShortcut, QShowEvent
 from PySide6.QtWidgets import (
     QLineEdit,
     QMenu,
@@ -41,13 +41,16 @@ from studio.ui.pages.runs.detail import RunDetail
 from studio.ui.pages.runs.glances import Glances
 from studio.ui.pages.runs.table import RunsTable
 from studio.ui.place import open_dialog
-from studio.ui.widgets.buttons import push_button
+from studio.ui.widgets.buttons import icon_button, push_button
 from studio.ui.widgets.empty import EmptyState, NoRun
+from studio.ui.widgets.flow import flow
 from studio.ui.widgets.layout import hbox, vbox
 from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.table import select_row
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
+
+_NARROW_CHARACTERS = 105
 
 
 class RunsPage(Page):
@@ -215,8 +218,13 @@ class RunsPage(Page):
         index = self.table.indexAt(place)
         if index.isValid() and not self.table.selectionModel().isSelected(index):
             select_row(self.table, index)
-        if not self.chosen():
-            return
+        if self.chosen():
+            self._menu().popup(self.table.viewport().mapToGlobal(place))
+
+    def _show_more(self) -> None:
+        self._menu().popup(self.more.mapToGlobal(self.more.rect().bottomLeft()))
+
+    def _menu(self) -> QMenu:
         menu = QMenu(self.table)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.setToolTipsVisible(True)
@@ -243,7 +251,7 @@ class RunsPage(Page):
             export.setToolTip(tr("Write the plots of this run as event files into its folder"))
             export.triggered.connect(self.export_tensorboard)
             menu.insertAction(action, export)
-        menu.popup(self.table.viewport().mapToGlobal(place))
+        return menu
 
     def _copying(self, menu: QMenu, run: RunSummary) -> QAction:
         copy = QAction(icons.icon("copy"), tr("Copy path"), menu)
@@ -260,6 +268,7 @@ class RunsPage(Page):
     def _show_selected(self) -> None:
         run = self.selected()
         self.detail.show_run(run)
+        self.more.setEnabled(bool(self.chosen()))
         self.compare.setEnabled(2 <= len(self.chosen()) <= theme.MOST_CURVES)
         for button in (self.open, self.folder, self.detail.reuse, self.detail.describe, self.detail.star):
             button.setEnabled(run is not None)
@@ -338,6 +347,7 @@ class RunsPage(Page):
         self.compare = push_button(tr("Compare…"), "plain", tooltip=about)
         self.delete = push_button(tr("Delete…"), "danger", "remove")
         self.go_on = push_button(tr("Continue"), "plain", "continue")
+        self.more = icon_button("menu", tr("More to do with this run"))
         self.waiting = label("", "muted")
         self.queue = push_button(tr("Queue"), "quiet", "queue", tr("Show what is trained next, and in which order"))
 
@@ -353,6 +363,7 @@ class RunsPage(Page):
         self.detail.describe.clicked.connect(self.label_selected)
         self.detail.star.clicked.connect(self.star_selected)
         self.queue.clicked.connect(self._show_queue)
+        self.more.clicked.connect(self._show_more)
         self._context.queue_changed.connect(self._show_waiting)
         for job in (self._reading, self._opening, self._glances.job, self._exporting):
             job.failed.connect(self._show_problem)
@@ -382,16 +393,8 @@ class RunsPage(Page):
             shortcut.activated.connect(slot)
 
     def _lay_out(self) -> None:
-        bar = hbox(
-            (label(tr("Runs"), "title"), 1),
-            self.search,
-            self.compare,
-            self.folder,
-            self.delete,
-            self.go_on,
-            self.open,
-            spacing=1,
-        )
+        buttons = flow(self.compare, self.folder, self.delete, self.go_on, self.more, self.open)
+        bar = flow((hbox((label(tr("Runs"), "title"), 1), self.search, spacing=1), 1), buttons)
         self._waiting = QWidget()
         hbox(self.waiting, self.queue, 1, spacing=1, parent=self._waiting)
         self._show_waiting()
@@ -443,6 +446,16 @@ class RunsPage(Page):
     def _reload_if_visible(self) -> None:
         if self.isVisible():
             self.reload()
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Where there is little room, what is done seldom moves into a menu."""
+        super().resizeEvent(event)
+        narrow = event.size().width() < theme.characters(_NARROW_CHARACTERS)
+        seldom = self.folder, self.delete, self.detail.start_from, self.detail.describe, self.detail.star
+        for button in seldom:
+            button.setVisible(not narrow)
+        self.more.setVisible(narrow)
 
     @override
     def showEvent(self, event: QShowEvent) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QWidget
 
 from studio.engine.disk import DISK_FULL
 from studio.i18n import tr
 from studio.runner.record import RunState
 from studio.text.retention import LOSSES
+from studio.ui import theme
 from studio.ui.pages.train.run_words import ended_text, waiting_text
 from studio.ui.widgets.buttons import push_button, set_look
-from studio.ui.widgets.layout import hbox
+from studio.ui.widgets.flow import flow
 from studio.ui.widgets.verdict import Level, Verdict
+
+LEAST = 40  # characters in a line of the sentence, beside the buttons
 
 
 class EndBanner(QFrame):
@@ -42,9 +44,9 @@ class EndBanner(QFrame):
             tr("Train on …"), "plain", "continue", tr("Let this run learn for some epochs more, from where it ended")
         )
         self.log = push_button(tr("Show the log"), "plain", tooltip=tr("See what the run logged before it failed"))
-        verdict = (self.verdict, 1, Qt.AlignmentFlag.AlignVCenter)
-        buttons = self.log, self.train_on, self.consent, self.go_on, self.numerics, self.export
-        hbox(verdict, *buttons, spacing=1.5, margins=(2, 1, 1.25, 1), parent=self)
+        buttons = flow(self.log, self.train_on, self.consent, self.go_on, self.numerics, self.export, spacing=1.5)
+        verdict = (self.verdict, 1, theme.characters(LEAST))
+        flow(verdict, buttons, spacing=1.5, margins=(2, 1, 1.25, 1), parent=self)
         self.hide()
 
     def show_state(self, state: RunState, *, can_go_on: bool = False) -> None:

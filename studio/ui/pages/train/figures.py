@@ -14,9 +14,10 @@ from studio.text import numbers
 from studio.text.numbers import duration_text, size_text
 from studio.text.retention import retention_share
 from studio.text.words import stage_text, status_text
+from studio.ui import theme
 from studio.ui.plots.scale import scale_figure
-from studio.ui.widgets.figure import Figure
-from studio.ui.widgets.layout import hbox
+from studio.ui.widgets.figure import LEAST, Figure
+from studio.ui.widgets.flow import flow
 from studio.ui.widgets.verdict import Level
 
 # More skipped steps than this share are no longer the search for a scale (FIELD: chronic overflow).
@@ -39,8 +40,9 @@ class KeyFigures(QFrame):
         self.setProperty("kind", "card")
         self.setAccessibleName(tr("Key figures"))
         self.figures = {key: Figure(name, tooltip) for key, name, tooltip in _figures()}
-        parts = zip(self.figures.values(), _WIDTHS, strict=True)
-        hbox(*parts, spacing=1.5, margins=(2, 1.25, 2, 1.25), parent=self)
+        least = theme.characters(LEAST)
+        parts = ((figure, width, least) for figure, width in zip(self.figures.values(), _WIDTHS, strict=True))
+        flow(*parts, spacing=1.5, margins=(2, 1.25, 2, 1.25), even=True, parent=self)
 
     def show_state(self, state: RunState) -> None:
         """Show a run as it stands."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QTimer
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QStackedLayout, QWidget
 
 from studio.config import RunConfig
 from studio.errors import ConfigError
 from studio.i18n import tr, trn
 from studio.runner.record import RunRecord, RunState
+from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.train_on import TrainOn
 from studio.ui.models.run_summary import method_title
@@ -24,9 +26,12 @@ from studio.ui.pages.train.plots import RunPlots
 from studio.ui.place import open_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.empty import NoRun
+from studio.ui.widgets.flow import flow
 from studio.ui.widgets.layout import hbox, scrolled, vbox
 from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.text import ElidedLabel
+
+_NARROW_CHARACTERS = 95
 
 
 class TrainPage(Page):
@@ -128,7 +133,7 @@ class TrainPage(Page):
 
     def _make_body(self) -> QWidget:
         body = QWidget()
-        title = hbox(self.heading, (self.about, 1), self.show_outcome, self.plots.controls, spacing=1.5)
+        title = flow((hbox(self.heading, (self.about, 1), spacing=1.5), 1), self.show_outcome, self.plots.controls)
         self.log.header.addWidget(self.checkpoint)
         parts = (self.figures, self._progress_card, self.banner, (self.plots, 1), self.meters, self.log)
         vbox(title, *parts, spacing=1.5, margins=(2, 1.5, 2, 1), parent=body)
@@ -138,6 +143,11 @@ class TrainPage(Page):
         self._to_log.timeout.connect(lambda: self.area.ensureWidgetVisible(self.log, 0, 0))
         self.log.button.toggled.connect(self._to_log.start)
         return self.area
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.plots.arrange(narrow=event.size().width() < theme.characters(_NARROW_CHARACTERS))
 
 
 def _about(state: RunState) -> str:

@@ -22,8 +22,14 @@ from studio.ui.plots.scale import ScaleChart
 from studio.ui.plots.smoothing import Smoothing
 from studio.ui.plots.timeline import Timeline
 from studio.ui.plots.toolbar import PlotToolbar
-from studio.ui.widgets.layout import hbox, vbox
+from studio.ui.widgets.flow import flow
+from studio.ui.widgets.layout import vbox
 from studio.ui.widgets.text import ElidedLabel
+
+_COLUMNS = 12
+# Row, column, and how many of each: loss, gradient scale, gradient norm, learning rate, speed.
+_WIDE = ((0, 0, 1, 8), (0, 8, 1, 4), (1, 0, 1, 4), (1, 4, 1, 4), (1, 8, 1, 4))
+_NARROW = ((0, 0, 1, 12), (1, 0, 1, 12), (2, 0, 1, 6), (2, 6, 1, 6), (3, 0, 1, 12))
 
 
 class RunPlots(QWidget):
@@ -36,6 +42,7 @@ class RunPlots(QWidget):
         super().__init__(parent)
         self._context = context
         self._record: RunRecord | None = None
+        self._narrow: bool | None = None
         self.timeline = Timeline(self)
         self.loss, self.scale = LossChart(self.timeline), ScaleChart(self.timeline)
         self.lane, self.grad_norm = EventLane(self.timeline), GradNormChart(self.timeline)
@@ -104,7 +111,7 @@ class RunPlots(QWidget):
         self.toolbar = PlotToolbar(self.timeline, (*self.panels, self.retention), self.save)
         self.toolbar.measure_changed.connect(lambda: self.timeline.lay_out_by(self.toolbar.ruler(self._record)))
         self.controls = QWidget()
-        hbox(self.smoothing, self.toolbar, spacing=1, parent=self.controls)
+        flow(self.smoothing, self.toolbar, parent=self.controls)
 
     def _tables(self) -> Tables:
         return {
@@ -128,21 +135,26 @@ class RunPlots(QWidget):
             },
         }
 
+    def arrange(self, *, narrow: bool) -> None:
+        """Give each chart its place; in a narrow page loss and gradient scale have rows of their own."""
+        if narrow == self._narrow:
+            return
+        self._narrow = narrow
+        for chart, place in zip(self.panels, _NARROW if narrow else _WIDE, strict=True):
+            self._grid.addWidget(self.panels[chart], *place)
+        rows = ((5, 31), (4, 24), (3, 17), (3, 17)) if narrow else ((5, 31), (3, 17), (0, 0), (0, 0))
+        for row, (stretch, height) in enumerate(rows):
+            self._grid.setRowStretch(row, stretch)
+            self._grid.setRowMinimumHeight(row, theme.space(height) if height else 0)
+
     def _lay_out(self) -> None:
-        grid = QGridLayout(self)
+        self._grid = grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(theme.space(1.5))
-        grid.addWidget(self.panels[self.loss], 0, 0, 1, 8)
-        grid.addWidget(self.panels[self.scale], 0, 8, 1, 4)
-        grid.addWidget(self.panels[self.grad_norm], 1, 0, 1, 4)
-        grid.addWidget(self.panels[self.learning_rate], 1, 4, 1, 4)
-        grid.addWidget(self.panels[self.speed], 1, 8, 1, 4)
-        for column in range(12):
+        for column in range(_COLUMNS):
             grid.setColumnStretch(column, 1)
             grid.setColumnMinimumWidth(column, theme.space(3.5))
-        for row, (stretch, height) in enumerate(((5, 31), (3, 17))):
-            grid.setRowStretch(row, stretch)
-            grid.setRowMinimumHeight(row, theme.space(height))
+        self.arrange(narrow=False)
 
 
 def _below(panel: ChartPanel, chart: LineChart, *parts: QWidget) -> QWidget:
