@@ -1,12 +1,12 @@
 """What a newcomer does with the app, from the tour to the folder of a GGUF file, by mouse and by keyboard alone.
 
     python -m tests.e2e.newcomer [--by mouse|keyboard] [--events qt|x] [--stages N] [--model DIR | --installed]
-                                 [--pictures DIR]
+                                 [--pictures DIR] [--patience TIMES]
 
 The app runs as `studio.ui.app` runs it, in a home of its own in which nothing was ever done. It has a starter model,
 as an installation leaves one: a tiny one, or with `--model` that of a folder. With `--installed` the home is the
-user's own, as the installation has left it (first_start.py). The script prints how many clicks, or keys, each stage
-took.
+user's own, as the installation has left it (first_start.py). With `--patience` a training may take so many times as
+long, on a slow or busy processor. The script prints how many clicks, or keys, each stage took.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ Stages = dict[str, Counter[str]]  # how often each kind of event was needed, by 
 class Newcomer:
     """The stages in their order; each begins where the one before has ended."""
 
-    def __init__(self, window: MainWindow, way: Way, rows: Path, show: Callable[[str], None]) -> None:
-        self.window, self.way, self.rows, self.show = window, way, rows, show
+    def __init__(self, window: MainWindow, way: Way, rows: Path, show: Callable[[str], None], patience: float) -> None:
+        self.window, self.way, self.rows, self.show, self.patience = window, way, rows, show, patience
         self.setup = window.setup
         self.desktop = Desktop()
         self.stages: Stages = {}
@@ -152,10 +152,10 @@ class Newcomer:
         wait_until(lambda: page.choice.pair is not None and page.prompt.hasFocus(), "the question's field")
         self.way.type("My parcel is late.")
         self.way.press(page.send_button, keys=(Key.Key_Return, NONE))
-        wait_until(lambda: _answered(page), "both answers", EXPORTING)
+        wait_until(lambda: _answered(page), "both answers", EXPORTING * self.patience)
         if page.stop_button.isVisible():  # a model that has learnt little does not end by itself
             self.way.press(page.stop_button, keys=(Key.Key_Escape, NONE))
-        wait_until(page.send_button.isVisible, "the end of the answers", EXPORTING)
+        wait_until(page.send_button.isVisible, "the end of the answers", EXPORTING * self.patience)
         assert not page.problem.text, page.problem.text
         self.show("chat")
 
@@ -165,7 +165,7 @@ class Newcomer:
         wait_until(lambda: page.form.folder is not None, "the runs that can be exported")
         self.way.pick(page.form.cards["gguf"])
         self.way.press(page.form.button, keys=(Key.Key_E, CTRL | Modifier.ShiftModifier))
-        wait_until(lambda: page.certificate.verdict != "No export yet", "the certificate", EXPORTING)
+        wait_until(lambda: page.certificate.verdict != "No export yet", "the certificate", EXPORTING * self.patience)
         assert page.certificate.open.isVisible(), page.certificate.accessibleDescription()
         assert list(page.certificate.path.glob("*.gguf"))
         self.show("export")
@@ -183,7 +183,7 @@ class Newcomer:
         wait_until(lambda: self.window.context.record not in (None, before), "a run")
         record = self.window.context.record
         assert record is not None
-        wait_until(lambda: record.state.ended, "the end of the run", TRAINING)
+        wait_until(lambda: record.state.ended, "the end of the run", TRAINING * self.patience)
         assert (record.state.status, record.state.update) == ("finished", 20), record.state
 
     def _dialog(self) -> QWidget:
@@ -225,7 +225,14 @@ class Complaints(logging.Handler):
             self.heard.append(words)
 
 
-def go(by: str, events: Events, count: int | None, home: AbstractContextManager[Path], pictures: Path | None) -> Stages:
+def go(
+    by: str,
+    events: Events,
+    count: int | None,
+    home: AbstractContextManager[Path],
+    pictures: Path | None,
+    patience: float,
+) -> Stages:
     """Open the app at home, where a CSV file is, and go so many stages, or all; return what each stage took."""
     complaints, failures, newcomers = Complaints(), [], []
     with home as rows:
@@ -233,7 +240,9 @@ def go(by: str, events: Events, count: int | None, home: AbstractContextManager[
 
         def begin() -> None:
             window = next(shown for shown in QApplication.topLevelWidgets() if isinstance(shown, MainWindow))
-            newcomer = Newcomer(window, WAYS[by](events), rows, lambda name: picture(pictures, f"{by}-{name}"))
+            newcomer = Newcomer(
+                window, WAYS[by](events), rows, lambda name: picture(pictures, f"{by}-{name}"), patience
+            )
             newcomers.append(newcomer)
             if QGuiApplication.platformName() == "offscreen":
                 window.showNormal()
@@ -324,13 +333,14 @@ def main() -> int:
     home.add_argument("--model", type=Path, help="the starter model; a tiny one without it")
     home.add_argument("--installed", action="store_true", help="at home as the installation has left it; needs --by")
     parser.add_argument("--pictures", type=Path, help="where pictures of the way are kept")
+    parser.add_argument("--patience", type=float, default=1.0, help="so many times as long a training may take")
     chosen = parser.parse_args()
     if chosen.installed and not chosen.by:
         parser.error("--installed needs --by: the second way would not be a newcomer's any more")
     counts = {}
     for by in [chosen.by] if chosen.by else WAYS:
         home_of_it = own_home() if chosen.installed else fresh_home(chosen.model)
-        counts[by] = go(by, EVENTS[chosen.events](), chosen.stages, home_of_it, chosen.pictures)
+        counts[by] = go(by, EVENTS[chosen.events](), chosen.stages, home_of_it, chosen.pictures, chosen.patience)
     print(table(counts))
     return 0
 

@@ -144,7 +144,7 @@ def test_the_run_bar_shows_how_far_how_fast_and_how_long(training: MainWindow, c
     assert bar.bar.value() == 250
     feed(training, controller, [step(1), step(2)])
     assert bar.words.whole_text == "SmolLM2 · LoRA · fp16 mixed"
-    assert "300 tokens/s" in bar.facts.text()
+    assert "300 tokens/s" in bar.facts.whole_text
 
 
 def test_a_validation_does_not_hide_how_far_the_run_is(training: MainWindow, controller: FakeController) -> None:
@@ -156,7 +156,7 @@ def test_a_validation_does_not_hide_how_far_the_run_is(training: MainWindow, con
     feed(training, controller, [STARTED, prepared, step(4), ProgressReported(stage="evaluating", done=1, total=2)])
     assert bar.bar.value() == 400
     assert bar.words.whole_text == "Measuring the validation loss · 50 %"
-    assert bar.facts.text().startswith("update 4 of 10")
+    assert bar.facts.whole_text.startswith("update 4 of 10")
     measured = EvaluationCompleted(step=4, update=4, loss=1.0, supervised_tokens=5, rows=2, held_out=2, seconds=1.0)
     feed(training, controller, [measured])
     assert bar.bar.value() == 400
