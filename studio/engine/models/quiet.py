@@ -1,15 +1,18 @@
-"""Keeping libraries from writing things of their own into the output of the command line."""
+"""Keeping libraries from what they do unasked: words on the command line, downloads, and work that nobody needs."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+NO_COMPILER = "TORCHDYNAMO_DISABLE"  # looked at by each call of `torch.compile`
 
 
 @contextmanager
@@ -34,14 +37,16 @@ def ignore_positions() -> None:
 def import_bitsandbytes() -> Any:
     """Import bitsandbytes before peft does (every import of peft imports it too); None where it is not installed.
 
-    Where there is a package `kernels`, the library would fetch program code from the hub while it is imported.
+    Where there is a package `kernels`, the library would fetch program code from the hub while it is imported. It also
+    has three functions compiled, for which torch loads its compiler: 550 modules, 1 to 3 seconds. GPUs of NVIDIA and
+    processors have kernels of their own in their place.
     """
     if importlib.util.find_spec("bitsandbytes") is None:
         return None
     for name in ("backends.cpu.ops", "autograd._functions"):
         # They regret the missing kernels, and every conversion to fp16, at each product.
         logging.getLogger(f"bitsandbytes.{name}").setLevel(logging.ERROR)
-    with _hidden("kernels"):
+    with _hidden("kernels"), _uncompiled():
         return importlib.import_module("bitsandbytes")
 
 
@@ -57,3 +62,17 @@ def _hidden(package: str) -> Iterator[None]:
         del modules[package]
         if present is not None:
             modules[package] = present
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Let `torch.compile` return each function as it is for a while."""
+    before = os.environ.get(NO_COMPILER)
+    os.environ[NO_COMPILER] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[NO_COMPILER]
+        else:
+            os.environ[NO_COMPILER] = before

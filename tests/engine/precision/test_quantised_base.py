@@ -131,19 +131,20 @@ def test_without_bitsandbytes_the_refusal_says_what_to_install(monkeypatch: pyte
     check_quantiser("bf16", torch.device("cpu"))
 
 
-def test_bitsandbytes_fetches_no_program_code_while_it_is_imported(tmp_path: Path) -> None:
+def test_bitsandbytes_fetches_no_program_code_and_loads_no_compiler_while_it_is_imported(tmp_path: Path) -> None:
     marker = tmp_path / "fetched"
     (tmp_path / "kernels.py").write_text(
         f"def get_kernel(*_, **__): open({str(marker)!r}, 'w').close(); raise OSError\n"
     )
     words = (
         "from studio.engine.models.quantise import import_bitsandbytes; import_bitsandbytes(); import peft; "
-        "import kernels, bitsandbytes; print(kernels.__file__)"
+        "import kernels, bitsandbytes, sys, os; print(kernels.__file__); "
+        "print('torch._inductor.lowering' in sys.modules, 'TORCHDYNAMO_DISABLE' in os.environ)"
     )
     done = subprocess.run(
         [sys.executable, "-c", words], capture_output=True, text=True, env=_path(tmp_path), check=True
     )
-    assert done.stdout.strip() == str(tmp_path / "kernels.py")
+    assert done.stdout.splitlines() == [str(tmp_path / "kernels.py"), "False False"]
     assert "kernels-community" not in done.stderr
     assert not marker.exists()
 
