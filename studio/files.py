@@ -25,6 +25,16 @@ MAX_DEPTH = 64
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
+def name_problem(path: Path) -> str:
+    """Return why the libraries that read weights cannot open a path, whose name is not UTF-8; "" where it is."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        words = tr("The name of {path} is not UTF-8 text, so that no weights can be read there; rename the folder.")
+        return words.format(path=path)
+    return ""
+
+
 def is_file(path: Path) -> bool:
     """Return whether there is a regular file. Unlike `Path.is_file` this raises for no name, however odd."""
     return os.path.isfile(path)  # noqa: PTH113

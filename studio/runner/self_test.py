@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from studio import __version__
 from studio.config import RunConfig, parse_config
 from studio.engine.control import Progress, no_progress
 from studio.errors import Cancelled
+from studio.files import is_file
 from studio.i18n import tr
-from studio.paths import resource
+from studio.paths import home, resource
 from studio.runner import actions
+from studio.runs.files import write_atomically
 from studio.text.numbers import number
 
 if TYPE_CHECKING:
     from studio.runner.controller import Controller
     from studio.runner.record import RunRecord
 
+log = logging.getLogger(__name__)
+
 SECONDS = 20.0
 PATIENCE = 6  # so many times as long is waited on a slow or busy computer for the fewest steps
 FEWEST = 4  # steps: with fewer no fall of the loss can be told
 POLL_SECONDS = 0.1
+RECORD = "self-test.json"  # in the data folder: that it has passed
 ROWS = 2
 
 
@@ -48,7 +56,24 @@ def self_test(progress: Progress = no_progress, seconds: float = SECONDS) -> Sel
     model = actions.fetch_starter(progress)
     with TemporaryDirectory(prefix="finetune-studio-") as folder:
         record = _train(_config(model, _rows(Path(folder))), Path(folder), seconds, progress)
-    return judge(record)
+    found = judge(record)
+    if found.passed:
+        _remember(found)
+    return found
+
+
+def has_passed() -> bool:
+    """Return whether a self-test has passed on this computer: in the window, or at the end of the installation."""
+    return is_file(home() / RECORD)
+
+
+def _remember(found: SelfTest) -> None:
+    text = json.dumps({"version": __version__, "time": time.time(), "first": found.first, "last": found.last})
+    try:
+        home().mkdir(parents=True, exist_ok=True)
+        write_atomically(home() / RECORD, text + "\n")
+    except OSError as error:
+        log.warning("That the self-test has passed cannot be remembered: %s", error)
 
 
 def _rows(folder: Path) -> Path:

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 from studio.config import RunConfig, read_config
 from studio.errors import StudioError
 from studio.i18n import LANGUAGES, tr
+from studio.runner import self_test
 from studio.runner.command_line import keep_configuration, train_line
 from studio.runner.continuing import LeftRuns
 from studio.runner.numerics import remedied
@@ -437,8 +438,8 @@ class MainWindow(QMainWindow):
         self.setup.set_tables(tables)
 
     def offer_self_test(self) -> None:
-        """Offer the self-test the first time that the window is opened."""
-        if not self.context.settings.self_test_offered:
+        """Offer the self-test the first time that the window is opened, unless the installation has made it."""
+        if not self.context.settings.self_test_offered and not self_test.has_passed():
             self.context.settings.self_test_offered = True
             words = tr("New here? The self-test trains the starter model for 20 seconds and shows what came of it.")
             self.banner.show_sentence(words, "note", self.actions_by_name["self_test"])

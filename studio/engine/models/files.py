@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from studio.engine.control import Progress, no_progress
 from studio.engine.hub.folders import CACHED, SNAPSHOTS, repository_of
 from studio.errors import ModelError
-from studio.files import MAX_JSON_BYTES, is_file, open_regular
+from studio.files import MAX_JSON_BYTES, is_file, name_problem, open_regular
 from studio.files import read_json as read_object
 from studio.i18n import gettext_noop, tr
 
@@ -53,11 +53,8 @@ def one_line(error: Exception) -> str:
 
 def damaged(path: Path, reason: str) -> ModelError:
     """Return the error for a file that is not what it should be."""
-    return ModelError(
-        tr("{file} in {folder} is damaged ({reason}); download the model again.").format(
-            file=path.name, folder=path.parent, reason=reason
-        )
-    )
+    words = tr("{file} in {folder} is damaged ({reason}); download the model again.")
+    return ModelError(name_problem(path) or words.format(file=path.name, folder=path.parent, reason=reason))
 
 
 def model_name(folder: Path) -> str:

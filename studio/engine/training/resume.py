@@ -22,6 +22,7 @@ from studio.engine.training.checkpoint import Snapshot, UnusableCheckpoint
 from studio.engine.training.trainer import Trainer
 from studio.errors import ConfigError, ConsentNeeded, RunFolderError, TrainingError
 from studio.events import RunResumed
+from studio.files import name_problem
 from studio.i18n import tr, trn
 from studio.runs import RunFolder, open_run, read_base, read_journal
 
@@ -110,7 +111,7 @@ def _newest_valid(folder: RunFolder) -> tuple[Snapshot | None, list[dict[str, st
         return snapshot, [one for one in skipped if one["name"] > place.name or one["reason"] != "half"]
     if newest_first:
         words = tr("No checkpoint of {run} is whole; start a new run, or take what is in its adapter folder.")
-        raise TrainingError(words.format(run=folder.path))
+        raise TrainingError(name_problem(folder.path) or words.format(run=folder.path))
     return None, skipped
 
 

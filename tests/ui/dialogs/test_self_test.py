@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtWidgets import QApplication, QWidget
@@ -9,6 +11,8 @@ from pytestqt.qtbot import QtBot
 
 from studio.engine.control import Progress
 from studio.errors import ModelError
+from studio.runner import actions
+from studio.runner import self_test as of_runner
 from studio.runner.self_test import SelfTest
 from studio.ui.dialogs import self_test
 from studio.ui.dialogs.self_test import SelfTestDialog
@@ -42,6 +46,18 @@ def test_the_first_window_offers_it_and_the_second_does_not(
     dialog = window.findChild(SelfTestDialog)
     assert isinstance(dialog, SelfTestDialog)
     qtbot.waitUntil(lambda: dialog.picture is not None)
+    window.offer_self_test()
+    assert window.banner.text == ""
+
+
+def test_one_that_the_installation_has_made_is_not_offered(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = [3.0 / number for number in range(1, 9)]
+    monkeypatch.setattr(actions, "fetch_starter", lambda _: Path("starter"))
+    monkeypatch.setattr(of_runner, "_train", lambda *_: stopped_record(*reversed(losses)))
+    assert not of_runner.self_test().passed
+    assert not of_runner.has_passed()
+    monkeypatch.setattr(of_runner, "_train", lambda *_: stopped_record(*losses))
+    assert of_runner.self_test().passed
     window.offer_self_test()
     assert window.banner.text == ""
 
