@@ -20,7 +20,7 @@ from studio.ui.plots.exponents.words import ZONES, Zone, best_text, recorded_tex
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.card import Card
 from studio.ui.widgets.flow import flow
-from studio.ui.widgets.layout import hbox, vbox
+from studio.ui.widgets.layout import STRETCH, hbox, vbox
 from studio.ui.widgets.segmented import Segmented
 from studio.ui.widgets.text import ElidedLabel, label
 
@@ -136,7 +136,8 @@ class HistogramCard(Card):
             self.tools.add(switch)
         foot = hbox((self.source, 1), self.back, self.follow, spacing=0.5)
         self.body.setSpacing(theme.space(0.75))
-        least = theme.characters(12)
-        self.body.addLayout(flow(*((tile, 1, least) for tile in self.tiles.values()), even=True))
+        tiles, least = list(self.tiles.values()), theme.characters(30)
+        pairs = (hbox(*tiles[first : first + 2], STRETCH, spacing=1) for first in range(0, len(tiles), 2))
+        self.body.addLayout(flow(*((pair, 1, least) for pair in pairs)))
         self.body.addWidget(self.view, 1)
         self.body.addLayout(vbox(foot, self.best, self.lost, spacing=0.25))
