@@ -23,7 +23,8 @@ class PlainText(QObject):
 
     @override
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() not in (QEvent.Type.Polish, QEvent.Type.Paint) or not isinstance(watched, QLabel):
+        # Every event of the application comes here; its type, an enum, takes longer to look at than the label's class.
+        if not isinstance(watched, QLabel) or event.type() not in (QEvent.Type.Polish, QEvent.Type.Paint):
             return False
         if watched.textFormat() == Qt.TextFormat.AutoText:
             watched.setTextFormat(Qt.TextFormat.PlainText)
