@@ -277,7 +277,7 @@ def _differences(found: Found) -> str:
 def _stops_by_itself(found: Found) -> str:
     """`value` tokens ended the export's answer, `trained` the trained model's; None where nothing did.
 
-    With `teacher_forced`, numbers of held-out answers that they would end where these end, of `asked`.
+    With `teacher_forced`, what they would do where `asked` held-out answers end: `_led_to_the_end`.
     """
     if found.get("teacher_forced"):
         return _led_to_the_end(found)
@@ -291,8 +291,13 @@ def _stops_by_itself(found: Found) -> str:
 
 
 def _led_to_the_end(found: Found) -> str:
-    """`generated` tokens of an answer had no end; None where the model is too large to be let answer."""
+    """`value` is the mean probability of ending tokens there, and an ending token is the likeliest `ended` times.
+
+    `generated` tokens of an answer had no end; None where the model is too large to be let answer. In certificates of
+    earlier versions, `value` is how often an ending token is the likeliest.
+    """
     generated = found.get("generated")
+    ended, probability = found.get("ended", found["value"]), found.get("probability", found["value"])
     if not found["asked"]:
         return tr("The model is too large here to let it answer, and no held-out answer ends within the rows tried.")
     if generated is None:
@@ -304,13 +309,13 @@ def _led_to_the_end(found: Found) -> str:
     counts = tr(
         "{reason}, so the export was led through {asked} held-out answers: at their end, it finds an ending token the "
         "likeliest {value} times, and the trained model {trained} times."
-    ).format(reason=reason, asked=found["asked"], value=found["value"], trained=found["trained"])
-    if "probability" not in found:  # a certificate of an earlier version
+    ).format(reason=reason, asked=found["asked"], value=ended, trained=found["trained"])
+    if "trained_probability" not in found:
         return counts
     chances = tr(
         "On average, the export gives ending tokens a probability of {value} there, the trained model {trained}."
     )
-    values = percent(float(found["probability"])), percent(float(found["trained_probability"]))
+    values = percent(float(probability)), percent(float(found["trained_probability"]))
     return sentences((counts, chances.format(value=values[0], trained=values[1])))
 
 

@@ -13,7 +13,7 @@ from studio import i18n
 from studio.engine.export.certificate import Certificate, Check, read_certificate
 
 # A check of every name, in every form that its words have.
-LED = {"asked": 6, "teacher_forced": True, "probability": 0.4, "trained_probability": 0.5}
+LED = {"asked": 6, "teacher_forced": True, "trained_probability": 0.5}
 CHECKS: tuple[tuple[str, bool, Any, float | None, dict[str, Any]], ...] = (
     ("files_unchanged", True, 0, 0, {"missing": [], "changed": [], "added": []}),
     ("files_unchanged", False, 3, 0, {"missing": ["a"], "changed": ["b"], "added": ["c"]}),
@@ -72,9 +72,10 @@ CHECKS: tuple[tuple[str, bool, Any, float | None, dict[str, Any]], ...] = (
     ("stops_by_itself", True, None, 128, {"trained": None}),
     ("stops_by_itself", False, None, 128, {"trained": 23}),
     ("stops_by_itself", True, 4, 2.5, {"trained": 5, "asked": 6, "teacher_forced": True}),
-    ("stops_by_itself", True, 0, 0, LED | {"trained": 0, "generated": 0}),
-    ("stops_by_itself", True, 5, 2.5, LED | {"trained": 5, "generated": 128}),
-    ("stops_by_itself", True, 5, 2.5, LED | {"trained": 5, "generated": None}),
+    ("stops_by_itself", True, 4, 2.5, LED | {"trained": 5, "generated": 128, "probability": 0.4}),
+    ("stops_by_itself", True, 0.4, 0.25, LED | {"ended": 0, "trained": 0, "generated": 0}),
+    ("stops_by_itself", True, 0.4, 0.25, LED | {"ended": 5, "trained": 5, "generated": 128}),
+    ("stops_by_itself", False, 0.2, 0.25, LED | {"ended": 5, "trained": 5, "generated": None}),
     ("virtual_tokens_never_generated", True, 1e-9, 1e-6, {"said": False}),
     ("virtual_tokens_never_generated", False, 1e-3, 1e-6, {"said": False}),
     ("virtual_tokens_never_generated", False, 1e-9, 1e-6, {"said": True}),

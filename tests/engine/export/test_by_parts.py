@@ -250,7 +250,7 @@ def test_the_end_of_an_answer_is_asked_for_without_generation(
     assert stop.evidence is not None
     assert stop.evidence["teacher_forced"]
     assert stop.passed
-    assert stop.value == stop.evidence["trained"] == stop.evidence["asked"] > 0
+    assert stop.evidence["ended"] == stop.evidence["trained"] == stop.evidence["asked"] > 0
 
 
 def test_an_honest_merge_of_a_model_with_large_logits_is_exact() -> None:

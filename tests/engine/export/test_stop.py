@@ -88,6 +88,9 @@ def at_ends(*probabilities: float) -> Outputs:
         ((0.9, 0.9), (0.9, 0.1), True, True),
         ((0.9, 0.9), (0.1, 0.1), True, False),
         ((0.9, 0.9), (0.1, math.nan), True, False),
+        ((0.51, 0.02, 0.02), (0.49, 0.02, 0.02), False, True),  # rounding turns the one end that was found
+        ((0.06, 0.06), (0.02, 0.02), False, False),
+        ((0.04, 0.04), (0.001, 0.001), False, True),  # it was not taught to end
     ],
 )
 def test_an_answer_that_does_not_end_in_time_is_replaced_by_the_ends_of_held_out_ones(
