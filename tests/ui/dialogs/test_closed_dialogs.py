@@ -24,9 +24,7 @@ def _model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def hear_all(window: MainWindow, qtbot: QtBot) -> None:
-    """Let everything happen that a closed dialog could still be told of."""
-    theme.choose("dark")
-    theme.choose("light")
+    """Let everything happen that a closed dialog could still be told of, but for another theme."""
     window.context.run_state_changed.emit()
     window.context.progressed.emit()
     window.context.queue_changed.emit()
@@ -68,3 +66,5 @@ def test_every_dialog_may_be_closed_right_after_its_work_began(
         QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
         assert not any(isValid(dialog) for dialog in dialogs)
         hear_all(ready, qtbot)
+    theme.choose("dark")  # once, for all of them: it styles the whole window anew
+    theme.choose("light")
