@@ -6,8 +6,9 @@ Models and rows are of other sizes, families and seeds than those that the thres
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 import torch
@@ -20,13 +21,21 @@ from tests.engine.numerics.scenario import LORA, Scenario, gpt2, llama
 
 BENIGN = {verdict.name for verdict in VERDICTS if not verdict.harmful}
 FULL = {"name": "full"}
+Make: TypeAlias = Callable[..., PreTrainedModel]
 STILL = {"learning_rate": 1e-6, "batch_size": 8}  # all rows in every update, and next to no change: equal gradients
 
 
-def largest_scale(folder: Path, model: PreTrainedModel) -> float:
-    """The largest power of two that the gradients of this model on these rows can be multiplied by."""
-    found = Scenario(folder, model, rows=8, precision={"initial_scale": 2.0**24}, training=STILL | {"max_steps": 1})
-    scale = found.train().steps[-1].grad_scale
+@pytest.fixture(scope="module", params=[llama, gpt2])
+def make(request: pytest.FixtureRequest) -> Make:
+    found: Make = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def largest_scale(make: Make, tmp_path_factory: pytest.TempPathFactory) -> float:
+    """The largest power of two that the gradients of this model on eight rows can be multiplied by."""
+    settings = {"precision": {"initial_scale": 2.0**24}, "training": STILL | {"max_steps": 1}}
+    scale = Scenario(tmp_path_factory.mktemp("search"), make(), rows=8, **settings).train().steps[-1].grad_scale
     assert scale is not None
     return scale
 
@@ -47,8 +56,7 @@ def share_shown(done: Scenario) -> float | None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16-mixed", "fp16-mixed"])
-@pytest.mark.parametrize("make", [llama, gpt2])
-def test_a_clean_run_ends_without_a_word(tmp_path: Path, make: Any, precision: str) -> None:
+def test_a_clean_run_ends_without_a_word(tmp_path: Path, make: Make, precision: str) -> None:
     settings = {"name": precision, "initial_scale": 4096.0}
     done = Scenario(tmp_path, make(), precision=settings, numerics={"every": 3}).train()
     assert done.verdicts == []
@@ -56,10 +64,8 @@ def test_a_clean_run_ends_without_a_word(tmp_path: Path, make: Any, precision: s
     assert done.steps[-1].loss < done.steps[0].loss
 
 
-@pytest.mark.parametrize("make", [llama, gpt2])
-def test_a_warm_up_with_three_skips_ends_without_any_warning(tmp_path: Path, make: Any) -> None:
-    scale = largest_scale(tmp_path / "search", make())
-    done = Scenario(tmp_path, make(), rows=8, precision={"initial_scale": 8 * scale}, training=STILL).train()
+def test_a_warm_up_with_three_skips_ends_without_any_warning(tmp_path: Path, make: Make, largest_scale: float) -> None:
+    done = Scenario(tmp_path, make(), rows=8, precision={"initial_scale": 8 * largest_scale}, training=STILL).train()
     assert [step.skipped for step in done.steps[:5]] == [True, True, True, False, False]
     assert sum(step.skipped for step in done.steps) == 3
     assert done.verdicts == ["scale_search"]
@@ -67,27 +73,22 @@ def test_a_warm_up_with_three_skips_ends_without_any_warning(tmp_path: Path, mak
     assert done.diagnosed[0].evidence["skipped"] == 3
 
 
-@pytest.mark.parametrize("make", [llama, gpt2])
-def test_a_scale_that_starts_far_too_high_is_searched_for(tmp_path: Path, make: Any) -> None:
+def test_a_scale_that_starts_far_too_high_is_searched_for(tmp_path: Path, make: Make) -> None:
     done = Scenario(tmp_path, make(), precision={"initial_scale": 2.0**30}).train()
     assert sum(step.skipped for step in done.steps) > 5
     assert done.verdicts == ["scale_search"]
     assert not done.error
 
 
-@pytest.mark.parametrize("make", [llama, gpt2])
-def test_a_larger_scale_that_does_not_fit_is_a_probe(tmp_path: Path, make: Any) -> None:
-    scale = largest_scale(tmp_path / "search", make())
-    precision = {"initial_scale": scale, "growth_interval": 22}
+def test_a_larger_scale_that_does_not_fit_is_a_probe(tmp_path: Path, make: Make, largest_scale: float) -> None:
+    precision = {"initial_scale": largest_scale, "growth_interval": 22}
     done = Scenario(tmp_path, make(), rows=8, precision=precision, training=STILL | {"max_steps": 30}).train()
     assert done.verdicts == ["growth_probe"]
-    assert done.diagnosed[0].evidence["tried_scale"] == 2 * scale
+    assert done.diagnosed[0].evidence["tried_scale"] == 2 * largest_scale
 
 
-@pytest.mark.parametrize("make", [llama, gpt2])
-def test_growths_that_fail_every_few_updates_are_chronic(tmp_path: Path, make: Any) -> None:
-    scale = largest_scale(tmp_path / "search", make())
-    precision = {"initial_scale": scale, "growth_interval": 3}
+def test_growths_that_fail_every_few_updates_are_chronic(tmp_path: Path, make: Make, largest_scale: float) -> None:
+    precision = {"initial_scale": largest_scale, "growth_interval": 3}
     done = Scenario(tmp_path, make(), rows=8, precision=precision, training=STILL | {"max_steps": 24}).train()
     assert done.verdicts == ["chronic_overflow"]
     assert not done.error
@@ -101,8 +102,7 @@ def test_growths_that_fail_on_rows_of_all_kinds_are_chronic_and_nothing_else(tmp
     assert done.verdicts == ["chronic_overflow"]
 
 
-@pytest.mark.parametrize("make", [llama, gpt2])
-def test_a_fixed_scale_that_is_too_large_is_chronic(tmp_path: Path, make: Any) -> None:
+def test_a_fixed_scale_that_is_too_large_is_chronic(tmp_path: Path, make: Make) -> None:
     precision = {"loss_scaling": "static", "initial_scale": 2.0**23}
     done = Scenario(tmp_path, make(), precision=precision).train()
     assert done.verdicts == ["chronic_overflow"]
@@ -172,8 +172,7 @@ def test_gradients_lost_behind_the_last_layer_are_an_underflow(tmp_path: Path, m
     assert Scenario(tmp_path / "raised", loud, precision=raised, **settings).train().verdicts == []
 
 
-@pytest.mark.parametrize("make", [llama, gpt2])
-def test_steps_that_bf16_weights_do_not_feel_are_a_stall(tmp_path: Path, make: Any) -> None:
+def test_steps_that_bf16_weights_do_not_feel_are_a_stall(tmp_path: Path, make: Make) -> None:
     settings = {"method": FULL, "numerics": {"every": 2}, "training": {"learning_rate": 1e-5}}
     done = Scenario(tmp_path, make(), precision={"name": "bf16-pure"}, **settings).train()
     assert done.verdicts == ["bf16_stall"]
