@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from PySide6.QtWidgets import QAbstractButton, QApplication, QLineEdit, QScrollArea, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QLineEdit, QScrollArea, QWidget
 from pytestqt.qtbot import QtBot
 
 from studio.i18n import LANGUAGES, set_language
 from studio.ui import theme
 from studio.ui.actions import PAGES
+from studio.ui.dialogs.hub.search import FindOnHub
 from studio.ui.main_window import MainWindow
 from tests.screenshots.scripted import scripted_record, scripted_runs
 
@@ -79,3 +80,13 @@ def test_what_is_hidden_on_the_runs_page_stands_in_its_menu(large: MainWindow, q
     menu.close()
     large.resize(1900, 900)
     qtbot.waitUntil(lambda: page.delete.isVisible() and not page.more.isVisible())
+
+
+def test_the_settings_of_a_hub_lie_below_each_other_and_not_over_each_other(large: MainWindow, qtbot: QtBot) -> None:
+    dialog = FindOnHub(large.context, "model", large)
+    with qtbot.waitExposed(dialog):
+        dialog.open()
+    dialog.hub.open()
+    words = [one for one in dialog.findChildren(QLabel) if one.isVisible() and one.wordWrap()]
+    qtbot.waitUntil(lambda: all(one.height() >= one.heightForWidth(one.width()) for one in words))
+    dialog.close()

@@ -23,7 +23,7 @@ from studio.ui.models.hub_search import NAME, SPARED, HubModel, level_of
 from studio.ui.override import override
 from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import push_button
-from studio.ui.widgets.layout import STRETCH, hbox, vbox
+from studio.ui.widgets.layout import STRETCH, hbox, scrolled, vbox
 from studio.ui.widgets.progress import TaskProgress
 from studio.ui.widgets.table import comparison_table, select_row, selected_row
 from studio.ui.widgets.text import label
@@ -135,12 +135,19 @@ class FindOnHub(QDialog):
         )
         if not self._models:
             about = tr("Datasets come from Hugging Face's hub. One is downloaded when it is read for the first time.")
+        self.table.setMinimumHeight(theme.space(16))
+        inside = QWidget()
         vbox(
             label(title, "title"),
             label(about, "muted", wrap=True),
             hbox((self.words, 1), self.search_button, spacing=1),
             self.hub,
             (self.table, 1),
+            spacing=1.5,
+            parent=inside,
+        )
+        vbox(
+            (scrolled(inside, title), 1),  # with the settings of the hub it is higher than a small window
             self.verdict,
             self.progress,
             hbox(self.remove, STRETCH, self.leave, self.use, spacing=1),
