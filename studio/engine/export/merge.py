@@ -131,14 +131,15 @@ def _as_long(before: Tensor, now: Tensor) -> Tensor:
 
 
 @contextmanager
-def no_collections() -> Iterator[None]:
-    """Let Python not look for objects that refer to each other in circles.
+def no_collections(*, parts: bool) -> Iterator[None]:
+    """Let Python not look for objects that refer to each other in circles, unless a model is worked on in `parts`.
 
     Each time, it would look through all that the libraries have made: a seventh of the time of an export of SmolLM2.
-    Weights in such circles are given back by `release`.
+    Whole models that lie in such circles are given back by `release`; their parts are not, and there are many of them.
     """
     was_on = gc.isenabled()
-    gc.disable()
+    if not parts:
+        gc.disable()
     try:
         yield
     finally:

@@ -50,7 +50,6 @@ class ExportResult:
     restored: str = ""
 
 
-@no_collections()
 def export_run(
     folder: RunFolder, target: str, dtype: str = "auto", out: Path | None = None, progress: Progress = no_progress
 ) -> ExportResult:
@@ -83,8 +82,9 @@ def export_run(
     asked = check_destination(out)
     with explained(folder.exports):
         wanted = asked or folder.inside(folder.exports) / f"{spec.name}-{dtype}"
-    with staged(wanted, spec.weight_bytes(source, dtype)) as place:
-        certificate = _make(source, spec, dtype, tokenizer, prefix, place, progress)
+    parts = memory.needs_parts(source, spec.made_of(source.method))
+    with staged(wanted, spec.weight_bytes(source, dtype)) as place, no_collections(parts=parts):
+        certificate = _make(source, spec, dtype, tokenizer, prefix, place, progress, parts=parts)
         with explained(wanted):
             certificate.write(place)
         if asked:
@@ -109,10 +109,11 @@ def _make(
     prefix: Prefix,
     place: Path,
     progress: Progress,
+    *,
+    parts: bool,
 ) -> Certificate:
     """Make the finished model, write everything but the certificate, and check what was written."""
     inner = target.made_of(source.method)
-    parts = memory.needs_parts(source, inner)
     if isinstance(target, Gguf):
         from studio.engine.export.gguf.make import make
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-@no_collections()
 def verify_export(path: Path, progress: Progress = no_progress) -> Certificate:
     """Check an export again and return a new certificate; the one in the folder stays as it is.
 
@@ -54,7 +53,9 @@ def verify_export(path: Path, progress: Progress = no_progress) -> Certificate:
     if run.name == certified.run and run.state.exists():
         try:
             source = open_source(run, progress)
-            measured = (*source.origin, *_measure(source, certified, path, progress))
+            parts = memory.needs_parts(source, TARGETS.get(certified.target).made_of(source.method))
+            with no_collections(parts=parts):
+                measured = (*source.origin, *_measure(source, certified, path, progress, parts=parts))
             return dataclasses.replace(certified, checks=(files, Check.of("measured_again", True, True), *measured))
         except Cancelled:
             raise
@@ -89,16 +90,18 @@ def _weights(path: Path) -> Iterator[Tensor]:
         yield from read_plain_tensors(file)
 
 
-def _measure(source: Source, certified: Certificate, path: Path, progress: Progress) -> tuple[Check, ...]:
+def _measure(
+    source: Source, certified: Certificate, path: Path, progress: Progress, *, parts: bool
+) -> tuple[Check, ...]:
     target = TARGETS.get(certified.target)
     tokenizer = load_tokenizer(source.base, source.config.model.chat_template)
     prefix = target.prefix(source, tokenizer)
     dtype = certified.dtype
     inner = target.made_of(source.method)
     if inner is not target:
-        return _measure_gguf(source, certified, inner, tokenizer, prefix, path, progress)
+        return _measure_gguf(source, certified, inner, tokenizer, prefix, path, progress, parts=parts)
     # Another machine may round a merge differently in the last bit; that the files are the same was just seen.
-    if memory.needs_parts(source, inner):
+    if parts:
         reference = by_parts.gather(source, inner, dtype, prefix, tokenizer, None, progress)
         reference = dataclasses.replace(reference, weights=None)
         return by_parts.examine(source, inner, dtype, tokenizer, reference, path, progress)
@@ -115,6 +118,8 @@ def _measure_gguf(
     prefix: Prefix,
     path: Path,
     progress: Progress,
+    *,
+    parts: bool,
 ) -> tuple[Check, ...]:
     """Do the same with a GGUF file, which is made of what `inner` makes.
 
@@ -127,7 +132,7 @@ def _measure_gguf(
     from studio.engine.export.gguf.formats import FORMATS
     from studio.engine.export.gguf.make import base_outputs
 
-    if memory.needs_parts(source, inner):
+    if parts:
         reference = by_parts.gather(source, inner, "fp32", prefix, tokenizer, None, progress)
     else:
         reference, model = gather(source, inner, "fp32", prefix, tokenizer, progress, read_back=False)

@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 import gc
-from pathlib import Path
 
 import pytest
 
+from studio.engine.export import memory
 from studio.engine.export.merge import no_collections
 from studio.engine.export.run import export_run
 from studio.engine.export.verify import verify_export
 from tests.engine.export.conftest import MakeRun
 
 
-def test_the_collector_rests_during_an_export_and_its_second_check(make_run: MakeRun, tmp_path: Path) -> None:
-    collecting: list[bool] = []
+@pytest.mark.parametrize("parts", [False, True])
+def test_the_collector_rests_while_whole_models_are_exported_and_checked_again(
+    parts: bool, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collecting: dict[str, set[bool]] = {"merging": set(), "writing": set(), "verifying": set()}
 
     def progress(stage: str, done: int, total: int) -> None:
-        collecting.append(gc.isenabled())
+        collecting.setdefault(stage, set()).add(gc.isenabled())
 
-    result = export_run(make_run("llama-tied"), "merged", out=tmp_path / "export", progress=progress)
-    of_export = len(collecting)
+    monkeypatch.setattr(memory, "needs_parts", lambda source, target: parts)
+    result = export_run(make_run("llama-tied"), "merged", progress=progress)
+    assert result.passed
+    assert collecting["merging"] == collecting["writing"] == collecting["verifying"] == {parts}
+
+    collecting.clear()
     assert verify_export(result.path, progress).passed
-    assert len(collecting) > of_export > 0
-    assert not any(collecting)
+    assert collecting["merging"] == {parts}
     assert gc.isenabled()
 
 
 def test_a_collector_that_was_off_stays_off_and_one_that_was_on_is_on_after_an_error() -> None:
-    with pytest.raises(KeyError), no_collections():
+    with pytest.raises(KeyError), no_collections(parts=False):
         raise KeyError
     assert gc.isenabled()
     gc.disable()
     try:
-        with no_collections():
+        with no_collections(parts=False):
             assert not gc.isenabled()
         assert not gc.isenabled()
     finally:
