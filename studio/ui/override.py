@@ -15,7 +15,21 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QRectF, QSize, Qt
 
 # Methods of Qt that are not written in camelCase.
-_QT_WORDS = ("close", "count", "data", "done", "event", "flags", "index", "paint", "parent", "redo", "sort", "undo")
+_QT_WORDS = (
+    "close",
+    "count",
+    "data",
+    "done",
+    "event",
+    "flags",
+    "index",
+    "invalidate",
+    "paint",
+    "parent",
+    "redo",
+    "sort",
+    "undo",
+)
 _NOTHING: dict[str, Callable[[], Any]] = {
     "None": lambda: None,
     "Any": lambda: None,

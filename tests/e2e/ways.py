@@ -42,7 +42,8 @@ def wait_until(holds: Callable[[], object], what: str, seconds: float = 60.0) ->
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, f"waited {seconds:g} s in vain for {what}"
-        QTest.qWait(10)
+        QTest.qWait(0)
+        time.sleep(0.01)  # `qWait` keeps the interpreter's lock while it waits: training would stand still
 
 
 def settle() -> None:

@@ -51,6 +51,8 @@ class Flow(QLayout):
     def __init__(self, parent: QWidget | None = None, *, spacing: int = 0, even: bool = False) -> None:
         super().__init__() if parent is None else super().__init__(parent)
         self._parts: list[_Part] = []
+        self._heights: dict[int, int] = {}  # by the width; Qt asks a hundred times for each change of a label
+        self._sizes: dict[str, QSize] = {}
         self._even = even
         self.setContentsMargins(0, 0, 0, 0)
         self.setSpacing(spacing)
@@ -83,6 +85,12 @@ class Flow(QLayout):
         return self._parts.pop(index).item if 0 <= index < len(self._parts) else None
 
     @override
+    def invalidate(self) -> None:
+        super().invalidate()
+        self._heights.clear()
+        self._sizes.clear()
+
+    @override
     def expandingDirections(self) -> Qt.Orientation:
         return Qt.Orientation.Horizontal
 
@@ -92,24 +100,36 @@ class Flow(QLayout):
 
     @override
     def heightForWidth(self, width: int) -> int:
-        return self._arrange(QRect(0, 0, width, 0), move=False)
+        if width not in self._heights:
+            self._heights[width] = self._arrange(QRect(0, 0, width, 0), move=False)
+        return self._heights[width]
 
     @override
     def sizeHint(self) -> QSize:
-        shown = self._shown()
-        width = sum(part.item.sizeHint().width() for part in shown) + self.spacing() * max(0, len(shown) - 1)
-        return self._with_margins(width, max((part.item.sizeHint().height() for part in shown), default=0))
+        if "hint" not in self._sizes:
+            self._sizes["hint"] = self._hint()
+        return self._sizes["hint"]
 
     @override
     def minimumSize(self) -> QSize:
-        shown = self._shown()
-        width = max((part.least_width() for part in shown), default=0)
-        return self._with_margins(width, max((part.item.minimumSize().height() for part in shown), default=0))
+        if "minimum" not in self._sizes:
+            self._sizes["minimum"] = self._minimum()
+        return self._sizes["minimum"]
 
     @override
     def setGeometry(self, area: QRect) -> None:
         super().setGeometry(area)
         self._arrange(area, move=True)
+
+    def _hint(self) -> QSize:
+        shown = self._shown()
+        width = sum(part.item.sizeHint().width() for part in shown) + self.spacing() * max(0, len(shown) - 1)
+        return self._with_margins(width, max((part.item.sizeHint().height() for part in shown), default=0))
+
+    def _minimum(self) -> QSize:
+        shown = self._shown()
+        width = max((part.least_width() for part in shown), default=0)
+        return self._with_margins(width, max((part.item.minimumSize().height() for part in shown), default=0))
 
     def _shown(self) -> list[_Part]:
         return [part for part in self._parts if not part.item.isEmpty()]

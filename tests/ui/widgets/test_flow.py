@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from PySide6.QtCore import QRect
 from PySide6.QtWidgets import QApplication, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
-from studio.ui.widgets.flow import flow
+from studio.ui.widgets.flow import Flow, flow
 from studio.ui.widgets.layout import vbox
 from studio.ui.widgets.text import ElidedLabel, label
 
@@ -75,3 +76,25 @@ def test_even_lines_have_columns(dressed: QApplication, qtbot: QtBot) -> None:
         row.show()
     assert [figure.x() for figure in figures[:2]] == [figure.x() for figure in figures[3:]]
     assert len({figure.width() for figure in figures}) == 1
+
+
+def test_a_height_is_computed_once_until_something_changes(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[QRect] = []
+    arrange = Flow._arrange
+
+    def counted(self: Flow, area: QRect, *, move: bool) -> int:
+        computed.append(area)
+        return arrange(self, area, move=move)
+
+    monkeypatch.setattr(Flow, "_arrange", counted)
+    layout = row.layout()
+    width = int(0.9 * _needed(row))
+    for _ in range(50):
+        layout.heightForWidth(width)
+    assert len(computed) < 5
+    before = layout.heightForWidth(width)
+    for button in row.buttons:
+        button.setText(3 * button.text())
+    layout.invalidate()
+    layout.activate()
+    assert layout.heightForWidth(width) > before
