@@ -47,7 +47,9 @@ class ElidedLabel(QLabel):
         return self._whole
 
     def set_text(self, text: str) -> None:
-        """Show another text."""
+        """Show another text; the same one changes nothing, so that nothing is laid out anew."""
+        if in_line(text) == self._whole:
+            return
         self._whole = in_line(text)
         self.setAccessibleName(self._whole)
         self.updateGeometry()
