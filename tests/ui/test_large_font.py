@@ -20,6 +20,7 @@ from tests.screenshots.scripted import scripted_record, scripted_runs
 def large(request: pytest.FixtureRequest, dressed: QApplication) -> Iterator[MainWindow]:
     set_language(request.param)
     theme.set_font_size(150)
+    theme.choose("light")
     window: MainWindow = request.getfixturevalue("window")
     window.resize(1024, 640)
     window.context.record = scripted_record()
@@ -27,6 +28,7 @@ def large(request: pytest.FixtureRequest, dressed: QApplication) -> Iterator[Mai
     yield window
     set_language("en")
     theme.set_font_size(theme.USUAL_FONT)
+    theme.choose("light")  # or what is made next would have the large style
 
 
 def _has_words(button: QAbstractButton) -> bool:
