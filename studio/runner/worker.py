@@ -172,7 +172,10 @@ class _Reporter:
         self._put(event)
         self._ended = True
         self._may_come_again = may_come_again() and not _is_refusal(error)
-        log.error("The run failed", exc_info=error)
+        if isinstance(error, NotResumed) and _is_refusal(error):
+            log.info("The run does not go on: %s", event.sentence)
+        else:
+            log.error("The run failed", exc_info=error)
         if not self._begun or isinstance(error, NotResumed):
             return  # another process trains this run, or it ended before and could not be continued: it is as it was
         with _kept_going():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 import sys
@@ -18,7 +19,7 @@ import torch
 from studio.config import RunConfig, parse_config
 from studio.engine import disk
 from studio.engine.control import Control
-from studio.errors import NotResumed, TrainingError
+from studio.errors import ConfigError, NotResumed, TrainingError
 from studio.events import CheckpointSaved, RunEvent, RunFailed, RunFinished, RunPaused, RunResumed
 from studio.runner.controller import Controller
 from studio.runner.launch import Launch
@@ -310,6 +311,25 @@ def test_memory_that_was_too_little_to_go_on_is_told_in_words(
     (failed,) = [update for update in watched.told if isinstance(update, RunFailed)]
     assert failed.sentence.startswith("The memory was not enough")
     assert watched.folder.read_state()["status"] == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("cause", "level"), [(ConfigError("It has done all."), "INFO"), (IndexError("list index out of range"), "ERROR")]
+)
+def test_a_refusal_to_go_on_is_a_line_of_the_log_and_a_defect_has_its_traceback_there(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, cause: Exception, level: str
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise NotResumed(str(cause)) from cause
+
+    monkeypatch.setattr("studio.engine.training.run.resume", refuse)
+    caplog.set_level(logging.INFO)
+    watched.folder.write_state("finished")
+    resume_training(watched.folder, watched.control, watched.told.append)
+    (record,) = [record for record in caplog.records if record.name == "studio.runner.worker"]
+    assert record.levelname == level
+    assert bool(record.exc_info) is (level == "ERROR")
+    assert level == "ERROR" or str(cause) in record.getMessage()
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe"])
