@@ -56,6 +56,7 @@ class Laboratory(QDialog):
         self._context = context
         self._preparation = Job(self, context, tr("Setting up the laboratory"))
         self.cards = {one.name: ExperimentCard(one) for one in laboratory.experiments()}
+        self._columns = 0
         self.comparison = Comparison(context)
         self.verdict = Verdict()
         self.leave = push_button(tr("Close"), "plain", tooltip=tr("Close the laboratory (Esc)"))
@@ -131,6 +132,10 @@ class Laboratory(QDialog):
         return inside
 
     def _arrange(self, columns: int) -> None:
+        """Put the cards into so many columns, where they are not there already."""
+        if columns == self._columns:
+            return
+        self._columns = columns
         for place, card in enumerate(self.cards.values()):
             self._grid.addWidget(card, place // columns, place % columns)
         for column in range(2):
