@@ -129,6 +129,7 @@ def round_weight(layer: Any, base_dtype: str) -> None:
     fill(made, layer.weight.data)
     weight = dequantised(made).to(layer.weight.dtype)
     layer.weight.data = weight.t().contiguous() if made.fan_in_fan_out else weight
+    del made.weight  # it refers to its layer: a circle, which would keep both until Python's collector comes by
 
 
 @contextmanager

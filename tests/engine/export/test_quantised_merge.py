@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from studio.engine.export import reference
+from studio.engine.export.merge import no_collections
 from studio.engine.export.rounded_base import round_base
 from studio.engine.export.run import export_run
 from studio.engine.export.verify import verify_export
 from studio.engine.models.load import load_model
-from studio.engine.models.quantise import quantise_base
+from studio.engine.models.quantise import quantise_base, round_weight
 from studio.runs import RunFolder
 
 MakeRun = Callable[..., RunFolder]
@@ -154,3 +156,17 @@ def test_merging_into_the_original_weights_is_caught(make_run: MakeRun, monkeypa
     monkeypatch.setattr(reference, "finished_model", into_the_original)
 
     assert {"merge_exact", "max_logit_difference"} <= failed(export_run(run, "merged", "fp32")).keys()
+
+
+@pytest.mark.parametrize("base_dtype", ["nf4", "int8"])
+def test_a_rounded_weight_leaves_nothing_that_python_has_to_collect(base_dtype: str) -> None:
+    """A model of 7 billion weights, rounded layer by layer, would otherwise hold all of them in the end."""
+
+    def quantised_parts() -> int:
+        return sum(type(one).__name__ in ("Linear4bit", "Params4bit", "Linear8bitLt") for one in gc.get_objects())
+
+    gc.collect()
+    before, layer = quantised_parts(), torch.nn.Linear(64, 64)
+    with no_collections(parts=False):
+        round_weight(layer, base_dtype)
+        assert quantised_parts() == before
