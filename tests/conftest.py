@@ -6,7 +6,7 @@ import gettext
 import itertools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,14 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"  # the user's own keyring is left alone
 FOLDERS = {"FINETUNE_STUDIO_HOME": "home", "FINETUNE_STUDIO_CACHE": "cache"}
 OUR_THREADS = ("training", "task-")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Reports go from process to process as UTF-8; a test of names that are not UTF-8 may log or print one."""
+    report = yield
+    report.sections = [(title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections]
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

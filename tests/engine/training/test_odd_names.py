@@ -21,13 +21,12 @@ ODD = "run-" + os.fsdecode(b"\xff\xfe")
 def test_going_on_says_that_the_name_is_in_the_way_and_not_that_checkpoints_are_broken(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(
-        logging.CRITICAL
-    )  # what the log holds goes to another process, as UTF-8, when tests run in several
+    caplog.set_level(logging.WARNING, logger=resume.log.name)
     folder = RunFolder(tmp_path / ODD)
     (folder.checkpoints / "step-000004").mkdir(parents=True)
     with pytest.raises(TrainingError, match=r"is not UTF-8 text.*rename the folder"):
         resume._newest_valid(folder)
+    assert ODD in caplog.text
     folder.path.rename(tmp_path / "run")
     with pytest.raises(TrainingError, match=r"No checkpoint of .* is whole"):
         resume._newest_valid(RunFolder(tmp_path / "run"))
