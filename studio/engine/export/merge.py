@@ -131,15 +131,14 @@ def _as_long(before: Tensor, now: Tensor) -> Tensor:
 
 
 @contextmanager
-def no_collections(*, parts: bool) -> Iterator[None]:
-    """Let Python not look for objects that refer to each other in circles, unless a model is worked on in `parts`.
+def no_collections() -> Iterator[None]:
+    """Let Python not look for objects that refer to each other in circles.
 
     Each time, it would look through all that the libraries have made: a seventh of the time of an export of SmolLM2.
-    Whole models that lie in such circles are given back by `release`; their parts are not, and there are many of them.
+    What lies in such circles and is large is given back by `release`.
     """
     was_on = gc.isenabled()
-    if not parts:
-        gc.disable()
+    gc.disable()
     try:
         yield
     finally:

@@ -83,7 +83,7 @@ def export_run(
     with explained(folder.exports):
         wanted = asked or folder.inside(folder.exports) / f"{spec.name}-{dtype}"
     parts = memory.needs_parts(source, spec.made_of(source.method))
-    with staged(wanted, spec.weight_bytes(source, dtype)) as place, no_collections(parts=parts):
+    with staged(wanted, spec.weight_bytes(source, dtype)) as place, no_collections():
         certificate = _make(source, spec, dtype, tokenizer, prefix, place, progress, parts=parts)
         with explained(wanted):
             certificate.write(place)

@@ -54,7 +54,7 @@ def verify_export(path: Path, progress: Progress = no_progress) -> Certificate:
         try:
             source = open_source(run, progress)
             parts = memory.needs_parts(source, TARGETS.get(certified.target).made_of(source.method))
-            with no_collections(parts=parts):
+            with no_collections():
                 measured = (*source.origin, *_measure(source, certified, path, progress, parts=parts))
             return dataclasses.replace(certified, checks=(files, Check.of("measured_again", True, True), *measured))
         except Cancelled:

@@ -167,6 +167,6 @@ def test_a_rounded_weight_leaves_nothing_that_python_has_to_collect(base_dtype: 
 
     gc.collect()
     before, layer = quantised_parts(), torch.nn.Linear(64, 64)
-    with no_collections(parts=False):
+    with no_collections():
         round_weight(layer, base_dtype)
         assert quantised_parts() == before
