@@ -48,7 +48,8 @@ from studio.text.words import kernels_text, measured_rows_text
 
 if TYPE_CHECKING:
     from studio.runner.controller import Controller
-    from studio.runner.record import RunRecord, RunState, Update
+    from studio.runner.record import RunRecord
+    from studio.runner.state import RunState, Update
     from studio.runs import RunFolder
 
 POLL_SECONDS = 0.1

@@ -6,14 +6,16 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from studio.engine.control import Progress, no_progress
 from studio.errors import RunFolderError
 from studio.events import CheckpointSaved, RunEvent, StepCompleted, from_json
 from studio.files import read_tail
-from studio.runner.record import RunRecord
 from studio.runs import RunFolder, holder_of, list_runs, read_lock
+
+if TYPE_CHECKING:
+    from studio.runner.record import RunRecord
 
 CAN_GO_ON = ("stopped", "failed", "interrupted", "finished")
 _WITH_UPDATE = (StepCompleted, CheckpointSaved)

@@ -18,7 +18,7 @@ from studio.events import RunFailed, RunFinished, RunPaused, RunResumed
 from studio.i18n import language, tr
 from studio.runner.commands import RemoteControl, clear_commands
 from studio.runner.process import Follower, Job, start_process
-from studio.runner.record import RunInterrupted, Update
+from studio.runner.state import RunInterrupted, Update
 from studio.runner.worker import resume_training, run_training
 from studio.runs import RunFolder, create_run, release_lock, take_lock
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from studio.config import DataConfig, DataSource
 from studio.engine.methods import Method
-from studio.engine.training.forecast import Forecast as Forecast
-from studio.engine.training.forecast import SourceForecast
 from studio.i18n import sentences, tr, trn
 from studio.text.numbers import brief, count_text, share_text
+
+if TYPE_CHECKING:
+    from studio.engine.training.forecast import Forecast as Forecast
+    from studio.engine.training.forecast import SourceForecast
 
 
 def source_text(source: DataSource, data: DataConfig, given: SourceForecast) -> str:

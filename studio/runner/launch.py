@@ -18,8 +18,8 @@ from studio.config import RunConfig, write_config
 from studio.engine.control import Control
 from studio.errors import RunFolderError
 from studio.events import RunFailed
-from studio.runner.record import Update
 from studio.runner.signals import on_signals
+from studio.runner.state import Update
 from studio.runner.worker import run_training
 from studio.runs import RunFolder, create_run, list_runs, read_lock
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from studio.events import MemoryMeasured, MicroBatchShrunk
 from studio.i18n import gettext_noop, sentences, tr, trn
 from studio.runner.actions import Estimate, Remedy
-from studio.runner.record import RunState
+from studio.runner.state import RunState
 from studio.text.numbers import size_text
 
 # What a remedy for memory does, by the option that it sets, as a button and a line say it.

@@ -31,8 +31,8 @@ from studio.i18n import set_language, tr
 from studio.logs import log_to_file
 from studio.runner.commands import own_file
 from studio.runner.launch import Launch, train_beside
-from studio.runner.record import Cause, LogLine, RunInterrupted, Update
 from studio.runner.signals import on_signals
+from studio.runner.state import Cause, LogLine, RunInterrupted, Update
 from studio.runner.worker import resume_training, run_training
 from studio.runs import RunFolder, inherit_lock, release_lock
 from studio.runs.tail import Tail

@@ -5,7 +5,8 @@ from __future__ import annotations
 from queue import Empty, SimpleQueue
 
 from studio.runner.process import Follower
-from studio.runner.record import RunRecord, Update
+from studio.runner.record import RunRecord
+from studio.runner.state import Update
 from studio.runs import RunFolder
 
 

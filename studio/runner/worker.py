@@ -30,7 +30,7 @@ from studio.events import (
 from studio.i18n import tr
 from studio.runner.commands import listening
 from studio.runner.meters.sampler import Sampler
-from studio.runner.record import LogLine, Update
+from studio.runner.state import LogLine, Update
 from studio.runs import Journal, RunFolder, may_come_again, release_lock, remove_litter, take_lock
 from studio.runs.files import open_own
 

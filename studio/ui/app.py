@@ -76,6 +76,8 @@ def main(model: str = "", data: str = "", file: str = "") -> int:
         painted = FirstPaint(window)
         window.show()
         first.asked.connect(window.show_asked)
+        # Until then there are only our own labels and words; every event passes there, and most come as one starts.
+        painted.done.connect(lambda: PlainText(app))
         painted.done.connect(lambda: fill(window, model, data, file))
         painted.done.connect(first.serve)
         painted.done.connect(window.help.begin_first_tour)
@@ -108,7 +110,6 @@ def make_application() -> QApplication:
     app.setApplicationDisplayName("Finetune Studio")
     app.setDesktopFileName("finetune-studio")
     app.setFont(interface_font())
-    PlainText(app)
     return app
 
 

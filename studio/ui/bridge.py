@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
@@ -13,16 +14,19 @@ from studio.events import CheckpointFailed, CheckpointSaved, RunFailed, RunFinis
 from studio.i18n import sentences, tr
 from studio.paths import home
 from studio.runner.controller import Controller
-from studio.runner.numerics import ended_words, remedy_words
 from studio.runner.queue import RunQueue
-from studio.runner.record import RunInterrupted, RunRecord, Update
+from studio.runner.state import RunInterrupted, Update
 from studio.runner.task import Action, Task
-from studio.runner.watch import Watch
+from studio.runner.verdicts import ended_words, remedy_words
 from studio.runs import RunFolder
 from studio.text.resume import resumed_text
 from studio.text.words import refusal_text
 from studio.ui.page import Page
 from studio.ui.settings import Settings
+
+if TYPE_CHECKING:  # numpy comes with them, and the window opens without it
+    from studio.runner.record import RunRecord
+    from studio.runner.watch import Watch
 
 POLL_MILLISECONDS = 33
 
@@ -116,7 +120,7 @@ class AppContext(QObject):
     def start_run(self, config: RunConfig) -> None:
         """Start training and show it. Raises `StudioError` when it cannot start."""
         folder = self.controller.start(config, self.runs_root, self.settings.where)
-        self._show_live(RunRecord(folder))
+        self._show_new(folder)
 
     def continue_run(self, record: RunRecord, changes: Sequence[str] = (), *, consent: bool = False) -> None:
         """Let a run that has ended, or was cut off, go on from its newest checkpoint, and show it.
@@ -146,7 +150,7 @@ class AppContext(QObject):
     def attach_run(self, folder: RunFolder) -> None:
         """Follow and show a run that another process trains. Raises `StudioError` when there is no such process."""
         self.controller.attach(folder)
-        self._show_live(RunRecord(folder))
+        self._show_new(folder)
 
     def enqueue(self, config: RunConfig) -> None:
         """Let a configuration be trained after the runs before it. Raises `RunFolderError` where it cannot be kept."""
@@ -165,7 +169,7 @@ class AppContext(QObject):
         passed = [run for run in self.queue.runs if run.problem and run not in before]
         said = [words.format(run=run.title, problem=run.problem) for run in passed]
         if started is not None:
-            self._show_live(RunRecord(self.controller.folder))
+            self._show_new(self.controller.folder)
             if last is not None and last.folder and last.state.status in ("failed", "interrupted"):
                 words = tr("{run} failed, and the queue goes on with {next}. {reason}")
                 name, reason = last.folder.name, last.state.sentence
@@ -203,6 +207,8 @@ class AppContext(QObject):
 
     def open_run(self, folder: RunFolder) -> None:
         """Show a run, live or from its folder, on every page. Raises `StudioError` for a damaged folder."""
+        from studio.runner.record import RunRecord
+
         is_live = self.live is not None and self.live.folder == folder
         self.show_record(self.live if is_live else RunRecord.of_folder(folder))
 
@@ -214,6 +220,8 @@ class AppContext(QObject):
             self._watch.end()
             self._watch = None
         if record is not None and record.grows and record.folder is not None:
+            from studio.runner.watch import Watch
+
             self._watch = Watch(record.folder)
             record = self._watch.record
             self._timer.start()
@@ -321,6 +329,11 @@ class AppContext(QObject):
             self.message.emit(refusal_text(resumed.refused))
         elif back is not None:
             self.message.emit(tr("The run went back to update {update}, and goes on.").format(update=back))
+
+    def _show_new(self, folder: RunFolder | None) -> None:
+        from studio.runner.record import RunRecord
+
+        self._show_live(RunRecord(folder))
 
     def _show_live(self, record: RunRecord) -> None:
         self.live, self.saving_checkpoint = record, False

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from PySide6.QtCore import QObject, Signal
 
 from studio.errors import StudioError
 from studio.i18n import tr
 from studio.runner.continuing import LeftRuns, find_left_runs, more_epochs
-from studio.runner.record import RunRecord
 from studio.runs import RunFolder
 from studio.ui.bridge import AppContext
 from studio.ui.job import Job
+
+if TYPE_CHECKING:
+    from studio.runner.record import RunRecord
 
 
 class Continuing(QObject):
@@ -40,6 +44,8 @@ class Continuing(QObject):
 
     def go_on(self, folder: RunFolder, epochs: float = 0.0) -> None:
         """Continue a run from its newest checkpoint, with so many epochs more than it was to have."""
+        from studio.runner.record import RunRecord
+
         self._epochs = epochs
         self._reading.start(lambda progress: RunRecord.of_folder(folder, progress))
 

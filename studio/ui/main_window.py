@@ -21,8 +21,8 @@ from studio.i18n import LANGUAGES, tr
 from studio.runner import self_test
 from studio.runner.command_line import keep_configuration, train_line
 from studio.runner.continuing import LeftRuns
-from studio.runner.numerics import remedied
 from studio.runner.opening import Opening, what_opens
+from studio.runner.verdicts import remedied
 from studio.runs import RunFolder
 from studio.ui import icons, motion, theme
 from studio.ui.actions import PAGES, TITLES, build_actions

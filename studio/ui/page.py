@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from PySide6.QtWidgets import QWidget
 
-from studio.runner.record import RunRecord
+if TYPE_CHECKING:
+    from studio.runner.record import RunRecord
 
 
 class Page(QWidget):

@@ -86,6 +86,9 @@ def _report(rounds: list[dict[str, dict[str, Any]]], platform: str) -> None:
 
 def _open(side: str, started: float) -> None:
     """Open a window, say when its first paint was done and what was imported by then, and end."""
+    if side == "window":
+        from studio.cli import main as studio  # before Qt, as the program does
+
     from PySide6.QtCore import QEvent, QObject, QTimer
     from PySide6.QtWidgets import QApplication, QMainWindow
     from typing_extensions import override
@@ -95,7 +98,8 @@ def _open(side: str, started: float) -> None:
 
         @override
         def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-            if event.type() == QEvent.Type.Paint and isinstance(watched, QMainWindow):
+            # Every event comes here, and to look at its type takes longer than at the class.
+            if isinstance(watched, QMainWindow) and event.type() == QEvent.Type.Paint:
                 application.removeEventFilter(self)
                 QTimer.singleShot(0, lambda: _painted(started, watched))
             return False
@@ -109,8 +113,6 @@ def _open(side: str, started: float) -> None:
     watch = FirstPaint()
     application.installEventFilter(watch)
     if side == "window":
-        from studio.cli import main as studio
-
         sys.exit(studio([]))
     bare = QMainWindow()
     bare.resize(1280, 800)

@@ -16,7 +16,7 @@ from studio.config import parse_config, write_config
 from studio.engine import disk
 from studio.engine.control import Control
 from studio.events import ProgressReported, RunFinished, RunPaused, RunResumed, StepCompleted
-from studio.runner.record import Update
+from studio.runner.state import Update
 from studio.runner.worker import run_training
 from studio.runs import create_run, read_journal
 from tests.tiny import save_model, save_rows

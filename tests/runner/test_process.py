@@ -30,7 +30,8 @@ from studio.events import (
 from studio.runner import process
 from studio.runner.controller import Controller, Where
 from studio.runner.process import Follower, Job, likely_cause, start_process
-from studio.runner.record import RunInterrupted, RunRecord, Update
+from studio.runner.record import RunRecord
+from studio.runner.state import RunInterrupted, Update
 from studio.runs import RunFolder, create_run, read_journal, read_lock
 from tests.tiny import save_model, save_rows
 

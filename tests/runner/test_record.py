@@ -21,7 +21,8 @@ from studio.events import (
     StepCompleted,
     to_json,
 )
-from studio.runner.record import LogLine, RunRecord
+from studio.runner.record import RunRecord
+from studio.runner.state import LogLine
 from studio.runs import Journal, create_run
 
 

@@ -12,7 +12,8 @@ from studio.engine.control import Control, Progress
 from studio.errors import Cancelled, DataError, TrainingError
 from studio.events import ProgressReported, RunEvent, RunFailed
 from studio.runner.controller import Controller
-from studio.runner.record import LogLine, RunRecord
+from studio.runner.record import RunRecord
+from studio.runner.state import LogLine
 from studio.runner.task import Task
 from studio.runs import RunFolder, read_journal
 

@@ -23,7 +23,8 @@ from studio.errors import ConfigError, NotResumed, TrainingError
 from studio.events import CheckpointSaved, RunEvent, RunFailed, RunFinished, RunPaused, RunResumed
 from studio.runner.controller import Controller
 from studio.runner.launch import Launch
-from studio.runner.record import LogLine, RunRecord, Update
+from studio.runner.record import RunRecord
+from studio.runner.state import LogLine, Update
 from studio.runner.worker import resume_training, run_training
 from studio.runs import RunFolder, create_run, holder_of, read_journal, read_lock, release_lock, take_lock
 

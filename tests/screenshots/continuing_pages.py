@@ -13,7 +13,8 @@ from studio.config import parse_config
 from studio.events import CheckpointSaved, RunFailed, RunPaused, RunResumed, RunStarted, StepCompleted
 from studio.i18n import sentences, tr
 from studio.runner.controller import Controller
-from studio.runner.record import RunInterrupted, RunRecord
+from studio.runner.record import RunRecord
+from studio.runner.state import RunInterrupted
 from studio.runs import Journal, RunFolder, holder_of
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.cluster import ClusterDialog

@@ -24,7 +24,8 @@ from studio.events import (
     StepCompleted,
 )
 from studio.i18n import tr
-from studio.runner.record import LogLine, RunRecord
+from studio.runner.record import RunRecord
+from studio.runner.state import LogLine
 from studio.runs import RunFolder
 
 START = 1_795_000_000.0

@@ -25,7 +25,7 @@ from studio.i18n import tr
 from studio.runner.controller import Controller, Where
 from studio.runner.laboratory import Experiment
 from studio.runner.probe import ProbeResult, ProbeRow
-from studio.runner.record import Update
+from studio.runner.state import Update
 from studio.runs import RunFolder, create_run
 from tests.screenshots.scripted import START
 

@@ -22,8 +22,8 @@ from studio.errors import ConfigError, DataError, ModelError
 from studio.runner.actions import Estimate, MethodRow
 from studio.runner.controller import Where
 from studio.runner.queue import QueuedRun
-from studio.runner.record import Update
 from studio.runner.speed import MeasuredSpeed
+from studio.runner.state import Update
 from studio.runs import RunFolder, create_run
 from studio.ui.job import Job
 from studio.ui.main_window import MainWindow

@@ -15,7 +15,7 @@ from pytestqt.qtbot import QtBot
 from studio.config import write_config
 from studio.errors import RunFolderError
 from studio.events import CheckpointFailed, CheckpointSaved, RunFailed, RunPaused, RunResumed
-from studio.runner.record import RunInterrupted
+from studio.runner.state import RunInterrupted
 from studio.runs import Journal, RunFolder, create_run, holder_of
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.queue import QueueDialog

@@ -34,7 +34,7 @@ from studio.errors import DataError
 from studio.events import CheckpointSaved, RunEvent, from_json, to_json
 from studio.runner import actions
 from studio.runner.actions import Found
-from studio.runner.record import LogLine
+from studio.runner.state import LogLine
 from studio.runs import Journal, RunFolder
 from studio.ui.dialogs.hub.search import FindOnHub
 from studio.ui.main_window import PAGES, MainWindow

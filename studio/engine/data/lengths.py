@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _SHARE = 0.01
 """Share of rows that such a length may still cut."""
 _MULTIPLE = 64
 
 
-def longer_length(lengths: NDArray[np.int64], present: int, most: int | None = None) -> int | None:
+def longer_length(lengths: Sequence[int] | NDArray[np.int64], present: int, most: int | None = None) -> int | None:
     """Return the longest length, in tokens, to take in place of the present one; None where none would be better.
 
     All rows are whole with it, or all but one in a hundred where the longest are more than twice as long as those.
@@ -19,6 +23,8 @@ def longer_length(lengths: NDArray[np.int64], present: int, most: int | None = N
         lengths: tokens of the whole rows, in any order; at least one.
         most: the longest length that can be taken.
     """
+    import numpy as np
+
     ordered = np.sort(lengths)
     usual = int(ordered[min(len(ordered) - 1, round(len(ordered) * (1 - _SHARE)))])
     longest = int(ordered[-1])

@@ -6,8 +6,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from studio.engine.data.lengths import longer_length
 from studio.text.data import remark_text
 
@@ -200,7 +198,7 @@ class Tally:
             shortest=lengths[0],
             longest=lengths[-1],
             median=lengths[len(lengths) // 2],
-            suggested=longer_length(np.array(lengths), max_length),
+            suggested=longer_length(lengths, max_length),
         )
 
 

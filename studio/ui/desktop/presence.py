@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QApplication, QSystemTrayIcon, QWidget
 
 from studio.i18n import tr
-from studio.runner.record import RunState
+from studio.runner.state import RunState
 from studio.ui import icons
 from studio.ui.bridge import AppContext
 from studio.ui.desktop.awake import Lock, system_lock

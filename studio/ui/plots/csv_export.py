@@ -13,8 +13,9 @@ from studio.engine.control import Progress
 from studio.errors import ExportError
 from studio.events import NumericsSampled, spell_non_finite
 from studio.exponents import FORMATS, Histogram
-from studio.runner.numerics import floor_steps, scale_growths, verdict_words
+from studio.runner.numerics import floor_steps, scale_growths
 from studio.runner.record import OF_SOME_STEPS, OF_STEPS, RunRecord, as_recorded
+from studio.runner.verdicts import verdict_words
 from studio.ui.plots.picture_export import cannot_write
 
 Row: TypeAlias = Sequence[Any]

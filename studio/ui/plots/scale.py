@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QWidget
 
 from studio.exponents import FP16
 from studio.i18n import tr
-from studio.runner.record import RunState
+from studio.runner.state import RunState
 from studio.text import numbers
 from studio.ui.override import override
 from studio.ui.plots.axes import Log2Axis, ScaleAxis

@@ -12,7 +12,7 @@ from studio.engine.methods import METHODS
 from studio.engine.precision import PRECISIONS
 from studio.i18n import gettext_noop, tr
 from studio.registry import Registry
-from studio.runner.record import RunState
+from studio.runner.state import RunState
 from studio.text.numbers import duration_text, size_text, speed_text
 from studio.text.words import progress_text
 from studio.ui import icons, theme

@@ -13,7 +13,8 @@ from studio.engine.control import Control
 from studio.events import MetersSampled, RunResumed, StepCompleted, from_json, to_json
 from studio.runner.meters import sampler
 from studio.runner.meters.sampler import Sampler
-from studio.runner.record import RunRecord, Update
+from studio.runner.record import RunRecord
+from studio.runner.state import Update
 from studio.runner.worker import run_training
 from studio.runs import RunFolder, create_run, read_journal
 from tests import tiny

@@ -11,8 +11,9 @@ from PySide6.QtWidgets import QFormLayout, QGridLayout, QMenu, QToolButton, QWid
 
 from studio.events import NumericsSampled, OverflowDiagnosed
 from studio.i18n import tr, trn
-from studio.runner.numerics import ended_words, remedy_words, sample_at, verdict_title, verdict_words
+from studio.runner.numerics import sample_at
 from studio.runner.record import RunRecord
+from studio.runner.verdicts import ended_words, remedy_words, verdict_title, verdict_words
 from studio.ui import theme
 from studio.ui.pages.numerics.evidence import evidence_rows, with_breaks
 from studio.ui.plots.heatmap.words import hottest

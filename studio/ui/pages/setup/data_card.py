@@ -18,7 +18,7 @@ from studio.errors import ConfigError
 from studio.i18n import gettext_noop, tr, trn
 from studio.paths import resource
 from studio.runner.advice import Misfit, misfit_of_data, misfit_of_system
-from studio.runner.forecast_words import Forecast, mixing_text, share_of_general_text, source_text, validation_text
+from studio.runner.forecast_words import mixing_text, share_of_general_text, source_text, validation_text
 from studio.text.data import listed
 from studio.ui.bridge import AppContext
 from studio.ui.forms.editors import ShareEditor
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from studio.engine.data.findings.base import Remedy
     from studio.engine.data.inspect import DataInspection
     from studio.engine.models.info import ModelInfo
+    from studio.runner.forecast_words import Forecast
 
 SAMPLES = {
     "fine-tuning-en.jsonl": gettext_noop("Fine-tuning, questions and answers (English)"),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from PySide6.QtWidgets import QFrame, QWidget
 
 from studio.i18n import tr, trn
-from studio.runner.forecast_words import Forecast
 from studio.runner.speed import MeasuredSpeed
 from studio.text import numbers
 from studio.text.numbers import brief, count_text, duration_text, share_text, speed_text
 from studio.ui.widgets.figure import Figure
+
+if TYPE_CHECKING:
+    from studio.runner.forecast_words import Forecast
 from studio.ui.widgets.layout import hbox
 
 

@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QFrame, QWidget
 
 from studio.engine.disk import DISK_FULL
 from studio.i18n import tr
-from studio.runner.record import RunState
+from studio.runner.state import RunState
 from studio.text.retention import LOSSES
 from studio.ui import theme
 from studio.ui.pages.train.run_words import ended_text, waiting_text

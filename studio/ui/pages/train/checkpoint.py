@@ -7,7 +7,7 @@ import time
 from PySide6.QtWidgets import QWidget
 
 from studio.i18n import tr
-from studio.runner.record import RunState
+from studio.runner.state import RunState
 from studio.ui.bridge import AppContext
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import hbox

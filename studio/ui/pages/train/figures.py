@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QFrame, QWidget
 from studio.config.retention import KEPT, MOSTLY_KEPT
 from studio.i18n import gettext_noop, tr
 from studio.runner.memory_words import memory_text
-from studio.runner.record import RunState
+from studio.runner.state import RunState
 from studio.text import numbers
 from studio.text.numbers import duration_text, size_text
 from studio.text.retention import retention_share

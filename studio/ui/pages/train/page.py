@@ -9,7 +9,8 @@ from PySide6.QtWidgets import QFrame, QStackedLayout, QWidget
 from studio.config import RunConfig
 from studio.errors import ConfigError
 from studio.i18n import tr, trn
-from studio.runner.record import RunRecord, RunState
+from studio.runner.record import RunRecord
+from studio.runner.state import RunState
 from studio.ui import theme
 from studio.ui.bridge import AppContext
 from studio.ui.dialogs.train_on import TrainOn

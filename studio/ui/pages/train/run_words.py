@@ -6,8 +6,8 @@ import time
 
 from studio.engine.disk import DISK_FULL
 from studio.i18n import sentences, tr, trn
-from studio.runner.numerics import verdict_title
-from studio.runner.record import RunState
+from studio.runner.state import RunState
+from studio.runner.verdicts import verdict_title
 from studio.text import numbers
 from studio.text.numbers import duration_text
 from studio.text.retention import VERDICTS

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.i18n import gettext_noop, sentences, tr
-from studio.runner.numerics import floor_steps, scale_growths, verdict_words
+from studio.runner.numerics import floor_steps, scale_growths
 from studio.runner.record import RunRecord
 from studio.runner.series import MetricSeries
+from studio.runner.verdicts import verdict_words
 from studio.text import numbers
 
 

@@ -8,8 +8,8 @@ from PySide6.QtGui import QKeyEvent, QPainter, QPen, QPolygonF
 from PySide6.QtWidgets import QWidget
 
 from studio.i18n import tr
-from studio.runner.numerics import verdict_title
 from studio.runner.record import RunRecord
+from studio.runner.verdicts import verdict_title
 from studio.ui import theme
 from studio.ui.override import override
 from studio.ui.plots.axes import Log2Axis, ValueAxis

@@ -27,7 +27,8 @@ from studio.events import (
     StepCompleted,
 )
 from studio.runner import actions
-from studio.runner.record import LOG_LINES, LogLine, RunRecord
+from studio.runner.record import LOG_LINES, RunRecord
+from studio.runner.state import LogLine
 from studio.runs import create_run
 from studio.ui import theme
 from studio.ui.bridge import AppContext
