@@ -18,10 +18,10 @@ from studio.ui.dialogs.guide import offer_guide
 from studio.ui.models.method_comparison import COST, EXPORTS, MEMORY, NAME, TRAINED, MethodModel
 from studio.ui.override import override
 from studio.ui.place import resize_dialog
-from studio.ui.widgets.cells import MemoryDelegate, WrappingDelegate
+from studio.ui.widgets.cells import MemoryDelegate
 from studio.ui.widgets.layout import hbox
 from studio.ui.widgets.memory_bar import MemoryLegend
-from studio.ui.widgets.table import comparison_table, select_row, selected_row
+from studio.ui.widgets.table import ComparisonTable, select_row, selected_row
 from studio.ui.widgets.text import label
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class MethodComparison(ComparisonDialog):
         title = tr("Methods compared")
         self._present = config.method.name
         self.model = MethodModel(self._present)
-        super().__init__(context, title, tr("Comparing the methods"), comparison_table(self.model, title, COST), parent)
+        super().__init__(context, title, tr("Comparing the methods"), ComparisonTable(self.model, title, COST), parent)
         offer_guide(self, "methods")
         self.legend, self._legend_title = MemoryLegend(), label("", "caption")
         self._set_columns()
@@ -104,7 +104,6 @@ class MethodComparison(ComparisonDialog):
             self._show_offer(name, "", (row.problem if row else "") or tr("Select a method that suits the model."))
 
     def _set_columns(self) -> None:
-        self.table.setItemDelegate(WrappingDelegate(self.table))
         self.table.setItemDelegateForColumn(MEMORY, MemoryDelegate(self.table))
         self.table.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         header = self.table.horizontalHeader()

@@ -16,7 +16,7 @@ from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox
 from studio.ui.widgets.progress import TaskProgress
-from studio.ui.widgets.table import comparison_table, select_row, selected_row
+from studio.ui.widgets.table import ComparisonTable, select_row, selected_row
 
 
 class PrecisionProbe(ComparisonDialog):
@@ -24,7 +24,7 @@ class PrecisionProbe(ComparisonDialog):
 
     def __init__(self, context: AppContext, config: RunConfig, parent: QWidget | None = None) -> None:
         self.model = ProbeModel()
-        table = comparison_table(self.model, tr("Precisions compared"), RESULT)
+        table = ComparisonTable(self.model, tr("Precisions compared"), RESULT)
         super().__init__(context, tr("Precision probe"), tr("Probing the precisions"), table, parent)
         offer_guide(self, "precision", "choice")
         self._config = config

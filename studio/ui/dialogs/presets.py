@@ -20,7 +20,7 @@ from studio.ui.pages.runs.delete import ask
 from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
-from studio.ui.widgets.table import comparison_table
+from studio.ui.widgets.table import ComparisonTable
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
@@ -52,7 +52,7 @@ class PresetsDialog(QDialog):
         self.name, self.about = label("", "heading"), label("", "muted", wrap=True)
         self.model = QStandardItemModel()
         self.model.setHorizontalHeaderLabels([tr("Setting"), tr("Now"), tr("With the preset")])
-        self.table = comparison_table(self.model, tr("What the preset changes"), 0)
+        self.table = ComparisonTable(self.model, tr("What the preset changes"), 0)
         self.table.horizontalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         self.table.verticalHeader().setMinimumSectionSize(theme.space(3.5))
         self.verdict = Verdict()

@@ -22,7 +22,7 @@ from studio.ui.override import override
 from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
-from studio.ui.widgets.table import comparison_table, select_row, selected_row
+from studio.ui.widgets.table import ComparisonTable, select_row, selected_row
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
@@ -80,7 +80,7 @@ class QueueDialog(QDialog):
         offer_guide(self, "runs", "queue")
         self._context = context
         self.model = QueueModel()
-        self.table = comparison_table(self.model, tr("Runs that wait"), 3)
+        self.table = ComparisonTable(self.model, tr("Runs that wait"), 3)
         self.table.verticalHeader().setMinimumSectionSize(theme.space(4))
         self.state = Verdict()
         self.up = push_button(tr("Earlier"), "plain", tooltip=tr("Move the selected run towards the front (Alt+Up)"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QPixmap, QStandardItem, QStandardItemModel
-from PySide6.QtWidgets import QDialog, QHeaderView, QWidget
+from PySide6.QtWidgets import QDialog, QWidget
 
 from studio.engine.control import Progress
 from studio.i18n import tr
@@ -30,7 +30,7 @@ from studio.ui.plots.timeline import Timeline
 from studio.ui.plots.toolbar import PlotToolbar
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import hbox, vbox
-from studio.ui.widgets.table import comparison_table
+from studio.ui.widgets.table import ComparisonTable
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
@@ -51,8 +51,7 @@ class RunsComparison(QDialog):
         self._cells: list[list[str]] = []
         self.model = QStandardItemModel()
         self.model.setHorizontalHeaderLabels(["", *titles])
-        self.table = comparison_table(self.model, title, 0)
-        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        self.table = ComparisonTable(self.model, title)
         self.table.verticalHeader().setMinimumSectionSize(theme.space(3.5))
         self.table.setMinimumHeight(theme.space(20))
         self.panels = [ChartPanel(chart) for chart in (self.chart, self.scale)]

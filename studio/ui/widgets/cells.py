@@ -32,9 +32,11 @@ class WrappingDelegate(QStyledItemDelegate):
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         styled = QStyleOptionViewItem(option)
         self.initStyleOption(styled, index)
+        hint = super().sizeHint(option, index)
+        if not styled.features & QStyleOptionViewItem.ViewItemFeature.WrapText:
+            return hint
         room = QRect(0, 0, max(styled.rect.width() - _side(styled), 1), theme.space(200))
         text = styled.fontMetrics.boundingRect(room, Qt.TextFlag.TextWordWrap, styled.text)
-        hint = super().sizeHint(option, index)
         return QSize(hint.width(), max(hint.height(), text.height() + 2 * theme.space(1)))
 
 

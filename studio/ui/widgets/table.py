@@ -2,32 +2,67 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QAbstractItemModel, QItemSelectionModel, QModelIndex, Qt
+from PySide6.QtCore import QAbstractItemModel, QItemSelectionModel, QModelIndex
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from studio.ui import theme
+from studio.ui.override import override
+from studio.ui.widgets.cells import WrappingDelegate
+
+LEAST = 20  # characters, of the column that takes the room that the others leave
 
 
-def comparison_table(model: QAbstractItemModel, name: str, stretched: int) -> QTableView:
-    """Return a table of a model; the column `stretched` takes the room that the others leave."""
-    table = QTableView()
-    table.setModel(model)
-    table.setAccessibleName(name)
-    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-    table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-    table.setShowGrid(False)
-    table.setTabKeyNavigation(False)
-    table.setWordWrap(True)
-    table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    table.verticalHeader().hide()
-    table.verticalHeader().setMinimumSectionSize(theme.space(5.5))  # two lines
-    header = table.horizontalHeader()
-    header.setHighlightSections(False)
-    header.setSectionsClickable(False)
-    header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-    header.setSectionResizeMode(stretched, QHeaderView.ResizeMode.Stretch)
-    header.sectionResized.connect(lambda *_: table.resizeRowsToContents())
-    return table
+class ComparisonTable(QTableView):
+    """Where its columns do not fit, it scrolls sideways: the stretched column never becomes too narrow to be read.
+
+    Without a column to stretch, all are equally wide.
+    """
+
+    def __init__(self, model: QAbstractItemModel, name: str, stretched: int | None = None) -> None:
+        super().__init__()
+        self._stretched = stretched
+        self.setModel(model)
+        self.setAccessibleName(name)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setShowGrid(False)
+        self.setTabKeyNavigation(False)
+        self.setWordWrap(True)
+        self.setItemDelegate(WrappingDelegate(self))
+        self.verticalHeader().hide()
+        self.verticalHeader().setMinimumSectionSize(theme.space(5.5))  # two lines
+        header = self.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionsClickable(False)
+        if stretched is None:
+            header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+            header.setMinimumSectionSize(theme.characters(LEAST // 2))
+        else:
+            header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+            header.setSectionResizeMode(stretched, QHeaderView.ResizeMode.Stretch)
+        header.sectionResized.connect(self._fit)
+
+    @override
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self, *_: int) -> None:
+        if self._stretched is not None:
+            self._stretch(self._stretched)
+        self.resizeRowsToContents()
+
+    def _stretch(self, column: int) -> None:
+        header, least = self.horizontalHeader(), theme.characters(LEAST)
+        others = header.length() - header.sectionSize(column)
+        fits = self.viewport().width() - others >= least
+        wanted = QHeaderView.ResizeMode.Stretch if fits else QHeaderView.ResizeMode.Fixed
+        if header.sectionResizeMode(column) != wanted:
+            header.setSectionResizeMode(column, wanted)
+        if not fits:
+            header.resizeSection(column, least)
 
 
 def selected_row(table: QTableView) -> QModelIndex | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QCompleter, QDialog, QHeaderView, QLineEdit, QWidget
+from PySide6.QtWidgets import QCompleter, QDialog, QLineEdit, QWidget
 
 from studio.i18n import sentences, tr
 from studio.runner import actions
@@ -25,7 +25,7 @@ from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, scrolled, vbox
 from studio.ui.widgets.progress import TaskProgress
-from studio.ui.widgets.table import comparison_table, select_row, selected_row
+from studio.ui.widgets.table import ComparisonTable, select_row, selected_row
 from studio.ui.widgets.text import label
 from studio.ui.widgets.verdict import Verdict
 
@@ -118,9 +118,7 @@ class FindOnHub(QDialog):
         self.search_button = push_button(tr("Search"), icon="search", tooltip=tr("Search the hub (Enter)"))
         self.hub = HubChoice(self._context, for_models=self._models)
         self.model = HubModel(self._kind)
-        self.table = comparison_table(self.model, title, NAME)
-        self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        self.table.horizontalHeader().setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
+        self.table = ComparisonTable(self.model, title, NAME)
         self.table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.table.setWordWrap(False)
         self.verdict, self.progress = Verdict(), TaskProgress()

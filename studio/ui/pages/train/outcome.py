@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QDialog, QHeaderView, QTableView, QWidget
+from PySide6.QtWidgets import QDialog, QTableView, QWidget
 
 from studio.i18n import tr
 from studio.runner import actions
@@ -21,7 +21,7 @@ from studio.ui.override import override
 from studio.ui.place import resize_dialog
 from studio.ui.widgets.buttons import push_button
 from studio.ui.widgets.layout import STRETCH, hbox, vbox
-from studio.ui.widgets.table import comparison_table, selected_row
+from studio.ui.widgets.table import ComparisonTable, selected_row
 from studio.ui.widgets.text import label
 
 
@@ -39,9 +39,8 @@ class OutcomeWindow(QDialog):
             words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.answers, self.rows = AnswersModel(), RowsModel()
         self._record: RunRecord | None = None
-        asked = comparison_table(self.answers, tr("Answers"), 2)
-        asked.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
-        self.ranked = comparison_table(self.rows, tr("Held-out rows"), 0)
+        asked = ComparisonTable(self.answers, tr("Answers"))
+        self.ranked = ComparisonTable(self.rows, tr("Held-out rows"), 0)
         self.look_closer = push_button(
             tr("See them in the X-ray …"),
             "plain",
