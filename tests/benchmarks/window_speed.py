@@ -4,8 +4,8 @@
 
 The journal is one of a run of this many steps, written here; the folders are runs that finished. Each round is a
 process of its own. The clock runs from the request until the page has been painted, with everything that it shows.
-A page is made, and its modules are loaded, when it is first visited; later visits are measured apart, the best of
-three; "what follows" is what a page reads and fills after that, such as a list of runs. The processor time of the
+The pages are made before that, as they are in the program once its window is on the screen. First visits stand apart
+from later ones, of which the best of three counts; "what follows" is what a page reads and fills after that, such as a list of runs. The processor time of the
 window's thread stands beside: it tells more where other programs run as well.
 Goals: a run of 200,000 steps in 3 s, 2,000 folders in 1 s, another page in 50 ms.
 """
@@ -115,10 +115,12 @@ def _measure() -> dict[str, tuple[float, float]]:
     from studio.ui.bridge import AppContext
     from studio.ui.job import Job
     from studio.ui.main_window import MainWindow
+    from studio.ui.plain_text import PlainText
     from studio.ui.settings import Settings
 
     application, settings = app.make_application(), Settings()
     theme.install(application, settings.theme)
+    PlainText(application)
     context = AppContext(settings, parent=application)
     window = MainWindow(context)
     window.resize(1280, 800)
@@ -142,6 +144,8 @@ def _measure() -> dict[str, tuple[float, float]]:
         jobs = window.findChildren(Job)
         wait(lambda: not any(job.running for job in jobs))
 
+    window.prepare_pages()
+    wait(lambda: len(window.pages) == len(PAGES))
     (long,) = context.runs_root.glob("*zz-long*")
     folders = len(list(context.runs_root.iterdir()))
 
@@ -173,7 +177,6 @@ def _measure() -> dict[str, tuple[float, float]]:
 
 
 def _runs_page(window: Any) -> Any:
-    """The page is made, and its module loaded, by the first visit."""
     return window.pages["runs"]
 
 
