@@ -100,10 +100,10 @@ class Guide(QDialog):
 
     def _lay_out(self) -> None:
         left = QWidget()
-        left.setFixedWidth(theme.characters(40))
+        left.setMaximumWidth(theme.characters(40))
         vbox(hbox(self.back, (self.search, 1), spacing=0.75), (self.contents, 1), self.nothing, spacing=1, parent=left)
         vbox(
-            (hbox(left, (self.text, 1), spacing=1.5), 1),
+            (hbox((left, 1), (self.text, 2), spacing=1.5), 1),
             hbox(STRETCH, self.leave),
             spacing=1.5,
             margins=2,
