@@ -77,7 +77,7 @@ def main(model: str = "", data: str = "", file: str = "") -> int:
         window.show()
         first.asked.connect(window.show_asked)
         # Until then there are only our own labels and words; every event passes there, and most come as one starts.
-        painted.done.connect(lambda: PlainText(app))
+        painted.done.connect(lambda: PlainText(window))
         painted.done.connect(lambda: fill(window, model, data, file))
         painted.done.connect(first.serve)
         painted.done.connect(window.help.begin_first_tour)

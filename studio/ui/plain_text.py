@@ -8,18 +8,22 @@ before it is measured or painted. Characters that would turn the direction of ou
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QObject, Qt
-from PySide6.QtWidgets import QApplication, QLabel
+from PySide6.QtWidgets import QLabel
 
 from studio.text.visible import visible
+from studio.ui import theme
 from studio.ui.override import override
 
 
 class PlainText(QObject):
-    """Makes every label of the application plain text that is to guess what it shows, and all that it shows visible."""
+    """Makes every label of the application plain text that is to guess what it shows, and all that it shows visible.
 
-    def __init__(self, app: QApplication) -> None:
-        super().__init__(app)
-        app.installEventFilter(self)
+    It does so for as long as its parent lives.
+    """
+
+    def __init__(self, parent: QObject) -> None:
+        super().__init__(parent)
+        theme.application().installEventFilter(self)
 
     @override
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:

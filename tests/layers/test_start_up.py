@@ -6,7 +6,6 @@ import sys
 
 PROGRAM = """
 import json, sys
-from PySide6.QtWidgets import QApplication
 from studio.ui import app
 from studio.ui.plain_text import PlainText
 
@@ -14,7 +13,7 @@ HEAVY = ("torch", "transformers", "peft", "datasets", "pyqtgraph", "numpy")
 
 def look(window, *_):
     first = [name for name in HEAVY if name in sys.modules]
-    plain = len(QApplication.instance().findChildren(PlainText))
+    plain = len(window.findChildren(PlainText))
     window.go_to("runs")
     heavy = [name for name in HEAVY if name in sys.modules]
     print(json.dumps({"title": window.windowTitle(), "first": first, "plain": plain, "heavy": heavy}))
