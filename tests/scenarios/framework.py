@@ -80,6 +80,8 @@ class Scenario:
         settings: sections of the configuration, over `DEFAULTS`.
         module: is in the evidence of the first verdict as the module; "" where that does not matter.
         remedies: are all offered with the first verdict; `without`: none of these is.
+        token_budget: padded tokens of a micro-batch; None for those that the run chooses, three to an update of the drawn
+            rows. As long as nothing depends on it, one to an update takes half the time.
         fault: context within which it is trained, where the fault is planted in the code.
         check: returns what else is wrong, or nothing.
     """
@@ -94,6 +96,7 @@ class Scenario:
     module: str = ""
     remedies: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    token_budget: int | None = 4096
     fault: Callable[[], AbstractContextManager[object]] = nullcontext
     check: Callable[[Outcome], str] = lambda outcome: ""
 
@@ -132,7 +135,8 @@ def train(scenario: Scenario, folder: Path) -> Outcome:
     config = parse_config(tables)
     try:
         with scenario.fault():
-            run.train(config, create_run(folder, "run", write_config(config)), Control(), outcome.emit)
+            prepared = create_run(folder, "run", write_config(config))
+            run.train(config, prepared, Control(), outcome.emit, token_budget=scenario.token_budget)
     except StudioError as error:
         outcome.error = str(error)
     return outcome

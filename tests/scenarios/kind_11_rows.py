@@ -46,6 +46,7 @@ def scenario(name: str, model: partial[PreTrainedModel], method: dict[str, objec
         rows=(BAD_ROW,),
         settings=settings | {"method": method},
         remedies=("skip_rows",),
+        token_budget=None,
         check=names_the_row,
     )
 
@@ -65,6 +66,7 @@ SCENARIOS = [
         kind="C11",
         model=partial(dread, qwen2, ".", tie_word_embeddings=False),
         settings={"precision": {"initial_scale": 2.0**16}, "training": {"learning_rate": 1e-5, "max_steps": 40}},
+        token_budget=None,
     ),
     Scenario(
         name="C11 harmless: gpt2, rows of all lengths and an ordinary search",
@@ -72,5 +74,6 @@ SCENARIOS = [
         model=gpt2,
         rows=({"prompt": "Reverse: " + "heron " * 20, "completion": "heron."},),
         settings={"precision": {"initial_scale": 2.0**30}, "training": {"max_steps": 30}},
+        token_budget=None,
     ),
 ]

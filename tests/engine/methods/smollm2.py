@@ -11,13 +11,13 @@ from studio.engine.models.structure import model_shapes
 PARAMETERS = 134_515_008
 
 
-def smollm2() -> PreTrainedModel:
-    """Return a model of its size whose weights are pages of zeros that nothing has touched."""
+def smollm2(layers: int = 30) -> PreTrainedModel:
+    """Return a model of its size, or with fewer layers, whose weights are pages of zeros that nothing has touched."""
     config = LlamaConfig(
         vocab_size=49152,
         hidden_size=576,
         intermediate_size=1536,
-        num_hidden_layers=30,
+        num_hidden_layers=layers,
         num_attention_heads=9,
         num_key_value_heads=3,
         max_position_embeddings=8192,

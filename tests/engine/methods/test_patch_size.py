@@ -33,6 +33,7 @@ TABLES: list[dict[str, Any]] = [{"name": method.name} for method in METHODS if m
 ]
 FULL: list[dict[str, Any]] = [{}, {"freeze_layers": 1}, {"freeze_layers": 2, "freeze_embeddings": True}]
 CHOICES = [PrecisionConfig(name=name) for name in PRECISIONS.names()]
+LAYERS = 6  # a patch has the same tensors and names in each; a small share of the file is for all layers together
 WIDE_BASE = PrecisionConfig(name="bf16-mixed", base_dtype="fp32")
 
 
@@ -52,7 +53,7 @@ def _told_and_saved(
 def test_the_told_size_is_within_five_per_cent_of_the_files(
     table: dict[str, Any], choice: PrecisionConfig, tmp_path: Path
 ) -> None:
-    model = smollm2()
+    model = smollm2(LAYERS)
     told, saved = _told_and_saved(model, shapes_of(model), read_method(table), choice, tmp_path)
     assert told == pytest.approx(saved, rel=0.05)
 
