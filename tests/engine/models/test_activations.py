@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 from weakref import WeakSet
 
@@ -20,6 +21,7 @@ from studio.engine.kernels.attention import widen_attention
 from studio.engine.kernels.head import keep_head_converted
 from studio.engine.methods import METHODS
 from studio.engine.models.activations import BytesPerActivation, model_bytes
+from studio.engine.models.shapes import ModelShapes
 from studio.engine.precision import PRECISIONS
 from tests.engine.methods.layouts import LAYOUTS, VOCABULARY, make
 from tests.engine.methods.smollm2 import shapes_of
@@ -50,6 +52,11 @@ def deep(layout: str, layers: int) -> PreTrainedModel:
         return moe(layers)
     windows = {"layer_types": ["sliding_attention", "full_attention"] * (layers // 2), "sliding_window": 128}
     return make(layout, num_hidden_layers=layers, **(windows if layout in ("gemma2", "gemma3") else {}))
+
+
+@cache
+def deep_shapes(layout: str, layers: int) -> ModelShapes:
+    return shapes_of(deep(layout, layers))
 
 
 def moe(layers: int) -> PreTrainedModel:
@@ -110,7 +117,7 @@ class Kept:
 
 def closed_form(layout: str, table: dict[str, Any], precision: str, layers: int) -> float:
     """The same by the formula, with the 16-bit copies of the linear weights that are trained."""
-    shapes, config, formats = shapes_of(deep(layout, layers)), read_method(table), FORMATS[precision]
+    shapes, config, formats = deep_shapes(layout, layers), read_method(table), FORMATS[precision]
     method = METHODS.get(config.name)
     added = method.activation_bytes(shapes, config, formats)
     length = LENGTH + method.virtual_tokens(config)
@@ -137,7 +144,7 @@ def test_all_that_is_kept_is_what_the_formula_says(layout: str, method: str, row
     layers = 26 if (layout, method) == ("gemma2", "bottleneck-adapter") else DEEP
     settings = {"model": {"path": "m"}, "data": {"sources": [{"path": "d"}]}, "precision": {"name": "bf16-mixed"}}
     config = parse_config(settings | {"method": table})
-    formula = Formula(shapes_of(deep(layout, layers)), config, PRECISIONS.get("bf16-mixed"), "cpu")
+    formula = Formula(deep_shapes(layout, layers), config, PRECISIONS.get("bf16-mixed"), "cpu")
     for recompute in (False, True):
         found = kept_by_autograd(layout, table, "bf16-mixed", layers, rows=rows, recompute=recompute)
         fit = Fit(recompute=recompute, micro_batch_tokens=1)

@@ -78,7 +78,7 @@ class Scenario:
             self._model.get_input_embeddings().weight[number] = 1e30
 
     def train(self, control: Control | None = None, **options: Any) -> Self:
-        """Train for real, with nobody watching unless there is a `control`."""
+        """Train for real, with nobody watching unless there is a `control`, and one micro-batch to an update."""
         model, data = self._folder / "model", self._folder / "rows.jsonl"
         self._model.save_pretrained(model)
         tokenizer().save_pretrained(model)
@@ -90,7 +90,7 @@ class Scenario:
         config = parse_config(tables)
         self.folder = create_run(self._folder, "run", write_config(config))
         try:
-            run.train(config, self.folder, control or Control(), self._emit, **options)
+            run.train(config, self.folder, control or Control(), self._emit, **{"token_budget": 4096} | options)
         except StudioError as error:
             self.error = str(error)
         return self

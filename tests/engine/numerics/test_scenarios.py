@@ -201,7 +201,7 @@ def test_rows_on_which_the_loss_is_no_number_are_named(tmp_path: Path) -> None:
     scenario = Scenario(tmp_path, gpt2(tie_word_embeddings=False), rows=20, precision={"name": "fp32"})
     scenario.break_token("~")
     scenario.write_row("Reverse: ~ember grove", "grove ember~.")
-    done = scenario.train()
+    done = scenario.train(token_budget=256)  # several micro-batches to an update
     assert done.verdicts == ["nonfinite_loss"]
     assert {row["number"] for row in done.diagnosed[0].evidence["rows"]} == {21}
     assert "1 of " in done.diagnosed[0].sentence
