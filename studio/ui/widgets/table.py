@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QAbstractItemModel, QItemSelectionModel, QModelIndex
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtCore import QAbstractItemModel, QItemSelectionModel, QModelIndex, QTimer
+from PySide6.QtGui import QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from studio.ui import theme
@@ -48,6 +48,12 @@ class ComparisonTable(QTableView):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._fit()
+
+    @override
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        # The first rows were measured while the columns were still narrow; Qt spreads those only once all are laid out.
+        QTimer.singleShot(0, self, self._fit)
 
     def _fit(self, *_: int) -> None:
         if self._stretched is not None:

@@ -11,11 +11,12 @@ from studio.ui import theme
 from studio.ui.widgets.table import LEAST, ComparisonTable
 
 
-def _shown(qtbot: QtBot, stretched: int | None, width: int) -> ComparisonTable:
-    model = QStandardItemModel(1, 4)
+def _shown(qtbot: QtBot, stretched: int | None, width: int, first: str = "one-model-of-many") -> ComparisonTable:
+    model = QStandardItemModel(2, 4)
     model.setHorizontalHeaderLabels(["Model", "Parameters", "Licence", "Changed"])
-    for column, text in enumerate(("one-model-of-many", "752 M", "apache-2.0", "2026-11-30")):
+    for column, text in enumerate((first, "752 M", "apache-2.0", "2026-11-30")):
         model.setItem(0, column, QStandardItem(text))
+        model.setItem(1, column, QStandardItem("-"))
     table = ComparisonTable(model, "Models", stretched)
     model.setParent(table)
     qtbot.addWidget(table)
@@ -47,6 +48,11 @@ def test_columns_of_equal_width_stay_readable_too(qtbot: QtBot) -> None:
     table.resize(1200, 200)
     QApplication.processEvents()
     assert table.columnWidth(0) > theme.characters(LEAST)
+
+
+def test_rows_whose_words_fit_are_equally_high_from_the_first_sight(qtbot: QtBot, dressed: QApplication) -> None:
+    table = _shown(qtbot, 0, 700, "Training loss, last steps")
+    assert table.rowHeight(0) == table.rowHeight(1)
 
 
 def test_a_row_is_as_high_as_its_wrapped_words(qtbot: QtBot) -> None:
