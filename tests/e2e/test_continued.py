@@ -20,7 +20,7 @@ from tests.e2e.hands import choose, click, picture
 from tests.tiny import save_model, save_rows
 
 MINUTE = 60_000
-UPDATES = 300
+UPDATES = 1500  # so many that the run is under way when a window that starves on a busy machine first hears of it
 
 
 def _window(qtbot: QtBot, folder: Path) -> MainWindow:
