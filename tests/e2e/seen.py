@@ -32,13 +32,13 @@ def wait_for_the_end(window: MainWindow, qtbot: QtBot, minutes: float) -> None:
     qtbot.waitUntil(lambda: context.record is not None and context.record.state.ended, timeout=round(minutes * 60_000))
     plots = window.pages["train"].plots
     qtbot.waitUntil(
-        lambda: all(_drawn_to(chart, context.record.state.step) for chart in (plots.loss, plots.scale)), timeout=60_000
+        lambda: all(drawn_to(chart, context.record.state.step) for chart in (plots.loss, plots.scale)), timeout=60_000
     )
     qtbot.waitUntil(lambda: f" of {context.record.state.step:,} attempted" in plots.counts.whole_text, timeout=60_000)
 
 
-def _drawn_to(chart: LineChart, step: int) -> bool:
-    """Charts draw a turn of the event loop after they heard of a step."""
+def drawn_to(chart: LineChart, step: int) -> bool:
+    """Return whether a chart shows a step: it draws some time after it heard of one."""
     x, _ = chart.curves[0].item.getData()
     return x is not None and len(x) > 0 and x[-1] >= step
 

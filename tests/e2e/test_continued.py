@@ -17,6 +17,7 @@ from studio.ui.bridge import AppContext
 from studio.ui.main_window import MainWindow
 from studio.ui.settings import Settings
 from tests.e2e.hands import choose, click, picture
+from tests.e2e.seen import drawn_to
 from tests.tiny import save_model, save_rows
 
 MINUTE = 60_000
@@ -79,6 +80,8 @@ def test_a_run_outlives_its_window_and_its_own_death(qtbot: QtBot, qapp: QApplic
     assert holder is not None
     os.kill(holder.process, signal.SIGKILL)
     qtbot.waitUntil(lambda: second.run_bar.status.text() == "Interrupted", timeout=MINUTE)
+    interrupted = second.context.live
+    qtbot.waitUntil(lambda: drawn_to(second.pages["train"].plots.loss, interrupted.state.step), timeout=MINUTE)
     picture(second, "real-interrupted")
 
     click(second.pages["train"].banner.go_on)
