@@ -80,8 +80,8 @@ class Scenario:
         settings: sections of the configuration, over `DEFAULTS`.
         module: is in the evidence of the first verdict as the module; "" where that does not matter.
         remedies: are all offered with the first verdict; `without`: none of these is.
-        token_budget: padded tokens of a micro-batch; None for those that the run chooses, three to an update of the drawn
-            rows. As long as nothing depends on it, one to an update takes half the time.
+        token_budget: padded tokens of a micro-batch. By default the drawn rows of an update are one micro-batch, which
+            takes half the time of three; None leaves the choice to the run.
         fault: context within which it is trained, where the fault is planted in the code.
         check: returns what else is wrong, or nothing.
     """

@@ -54,6 +54,7 @@ SCENARIOS = [
         qwen2,
         50,
         False,
+        initial_scale=2.0**20,  # near what fits: from 2^12 the growth would take one step back
         growth_interval=30,
         growth_factor=1024.0,
     ),
