@@ -45,7 +45,7 @@ class FormRow(QWidget):
         self._error = label("", "error", wrap=True)
         self._error.hide()
         self.note = Verdict("caption")
-        self._value = label("", "value")
+        self._share = label("", "value") if isinstance(editor, ShareEditor) else None
         editor.describe(self.title, tr(editor.spec.help))
         if bounds := bounds_text(editor.spec):
             editor.setToolTip(tr("Allowed: {bounds}.").format(bounds=bounds))
@@ -68,7 +68,8 @@ class FormRow(QWidget):
     def _lay_out(self, first: bool) -> None:
         self._help = label(tr(self.editor.spec.help), "caption", wrap=True)
         words = vbox(self._name, self._help, self.note, self._error, spacing=0.25)
-        control = hbox(self._value, (self.editor, 0, Qt.AlignmentFlag.AlignVCenter), spacing=1)
+        shown = [self._share] if self._share else []
+        control = hbox(*shown, (self.editor, 0, Qt.AlignmentFlag.AlignVCenter), spacing=1)
         whole = vbox(spacing=0, parent=self)
         if not first:
             hairline = QFrame()
@@ -88,8 +89,8 @@ class FormRow(QWidget):
         self.changed.emit()
 
     def _show_share(self) -> None:
-        if isinstance(self.editor, ShareEditor):
-            self._value.setText(in_percent(f"{round(100 * self.editor.value())}"))
+        if self._share is not None:
+            self._share.setText(in_percent(f"{round(100 * self.editor.value())}"))
 
     def _refusal(self) -> str:
         """What the configuration itself has against the value, where it knows more than kind and bounds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 from PySide6.QtCore import Qt
@@ -26,20 +27,16 @@ _SIGNS: dict[Level, tuple[str, str]] = {
 
 
 class Verdict(QWidget):
-    """One sentence and its sign; hidden while there is nothing to say."""
+    """One sentence and its sign; hidden while there is nothing to say.
+
+    Most of them never say anything, so the labels are made for the first sentence.
+    """
 
     def __init__(self, role: Role = "body", parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.level: Level = "none"
+        self._role: Role = role
         self._text = ""
-        self._sign = QLabel()
-        self._words = label("", role, wrap=True)
-        self._words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        # Beside something taller, the words stay where the sign is.
-        self._words.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
-        self._words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        hbox((self._sign, 0, Qt.AlignmentFlag.AlignTop), (self._words, 1), spacing=0.75, parent=self)
-        theme.notifier().changed.connect(self._paint_sign)
         self.hide()
 
     @property
@@ -50,12 +47,28 @@ class Verdict(QWidget):
         """Say something else; an empty text says nothing."""
         self.level = level
         self._text = text
-        self._words.setText(breakable(text))
         self.setAccessibleName(text)
-        self._words.setProperty("level", level)
-        self._words.style().polish(self._words)
-        self._paint_sign()
+        if text:
+            self._words.setText(breakable(text))
+            self._words.setProperty("level", level)
+            self._words.style().polish(self._words)
+            self._paint_sign()
         self.setVisible(bool(text))
+
+    @cached_property
+    def _sign(self) -> QLabel:
+        return QLabel()
+
+    @cached_property
+    def _words(self) -> QLabel:
+        words = label("", self._role, wrap=True)
+        words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        # Beside something taller, the words stay where the sign is.
+        words.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+        words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        hbox((self._sign, 0, Qt.AlignmentFlag.AlignTop), (words, 1), spacing=0.75, parent=self)
+        theme.notifier().changed.connect(self._paint_sign)
+        return words
 
     def _paint_sign(self) -> None:
         size = self._words.fontMetrics().height()
