@@ -8,7 +8,7 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QPointF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QFocusEvent, QKeyEvent, QMouseEvent, QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QAbstractScrollArea, QWidget
 
 from studio.i18n import tr
 from studio.runner.record import RunRecord
@@ -24,6 +24,8 @@ from studio.ui.plots.view import StepView
 PAN_STEP, ZOOM_STEP = 0.15, 0.7
 DESCRIBE_MILLISECONDS = 500
 SEAM_REACH = 0.5  # how near the mouse must be to a seam, in units of `theme.space`
+# On these QGraphicsView tells its scene that it is active or no longer, and each part of the scene is painted again.
+_ACTIVATION = (QEvent.Type.Show, QEvent.Type.Hide, QEvent.Type.WindowActivate, QEvent.Type.WindowDeactivate)
 _BY_KEYBOARD = (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason, Qt.FocusReason.ShortcutFocusReason)
 
 
@@ -238,6 +240,14 @@ class TimelinePlot(pg.PlotWidget):  # type: ignore[misc]  # pyqtgraph has no typ
     def close(self) -> bool:
         """Close like any widget. pyqtgraph's own takes the scene apart, to which theme and timeline still speak."""
         return QWidget.close(self)
+
+    @override
+    def viewportEvent(self, event: QEvent) -> bool:
+        """Keep from the scene whether the window is active: a plot looks the same, and would be painted twice."""
+        if event.type() in _ACTIVATION:
+            return QAbstractScrollArea.viewportEvent(self, event)
+        seen: bool = super().viewportEvent(event)
+        return seen
 
     @override
     def showEvent(self, event: QShowEvent) -> None:

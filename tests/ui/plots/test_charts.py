@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QEvent, Qt
+from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtGui import QColor, QImage
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QStackedWidget, QWidget
 from pytestqt.qtbot import QtBot
 
 from studio.events import EvaluationCompleted
@@ -20,6 +20,7 @@ from studio.ui.plots.loss import LossChart
 from studio.ui.plots.metrics import GradNormChart, LearningRateChart, SpeedChart
 from studio.ui.plots.panel import ChartPanel
 from studio.ui.plots.timeline import Timeline
+from studio.ui.widgets.layout import vbox
 from studio.ui.widgets.text import ElidedLabel
 from tests.ui.plots.conftest import Show, record_of, step_event
 
@@ -305,3 +306,46 @@ def test_the_values_that_are_read_are_never_cut(
     shown = panel.findChild(ElidedLabel)
     qtbot.waitUntil(lambda: shown.text() == shown.whole_text != "")
     assert panel.legend.isVisible() == (width == 700)
+
+
+class _Paints(QObject):
+    """Counts how often widgets are painted."""
+
+    def __init__(self, *widgets: QWidget) -> None:
+        super().__init__()
+        self.counts = [0] * len(widgets)
+        self._widgets = widgets
+        for widget in widgets:
+            widget.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Paint:
+            self.counts[self._widgets.index(watched)] += 1  # type: ignore[arg-type]
+        return False
+
+
+def test_a_page_that_is_shown_again_paints_its_charts_once(qtbot: QtBot, timeline: Timeline) -> None:
+    stack, page = QStackedWidget(), QWidget()
+    qtbot.addWidget(stack)
+    charts = [kind(timeline) for kind in (LossChart, GradNormChart, SpeedChart)]
+    vbox(*charts, parent=page)
+    stack.addWidget(QWidget())
+    stack.addWidget(page)
+    for chart in charts:
+        chart.show_record(record_of([step_event(1), step_event(2)]))
+    with qtbot.waitExposed(stack):
+        stack.show()
+    stack.activateWindow()
+    qtbot.waitUntil(stack.isActiveWindow)
+
+    def painted() -> list[int]:
+        paints = _Paints(*(chart.viewport() for chart in charts))
+        stack.setCurrentIndex(1)
+        qtbot.waitUntil(lambda: all(paints.counts))
+        for _ in range(5):  # what painting itself has asked for
+            QApplication.processEvents()
+        stack.setCurrentIndex(0)
+        return paints.counts
+
+    painted()  # draws them for the first time
+    assert painted() == [1, 1, 1]
