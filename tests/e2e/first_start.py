@@ -47,8 +47,7 @@ def start(by: str, pictures: Path | None) -> None:
     """Start the program as its desktop entry does, press "Install" once, and wait for the program's window."""
     launcher = subprocess.Popen([PROGRAM], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     pid = launcher.pid
-    wait_until(lambda: "--dry-run" in child_of(pid), "the question what fits this computer", ASKING)
-    wait_until(lambda: not child_of(pid), "the answer", ASKING)
+    wait_until(lambda: window() and has_asked(pid), "the answer to what fits this computer", ASKING)
     time.sleep(1)  # a person reads it
     picture(pictures, f"{by}-set-up")
     began = time.monotonic()
@@ -108,6 +107,12 @@ def child_of(process: int) -> str:
         return Path(f"/proc/{number}/cmdline").read_bytes().replace(b"\0", b" ").decode() if number else ""
     except FileNotFoundError:  # it has ended since
         return ""
+
+
+def has_asked(process: int) -> bool:
+    """Return whether a program that a process has started has ended: it may be there for a tenth of a second alone."""
+    _, _, after_name = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(") ")
+    return int(after_name.split()[8]) > 0  # page faults of the children that it has waited for, see proc(5)
 
 
 def wait_until(holds: Callable[[], object], what: str, seconds: float) -> None:
