@@ -8,8 +8,8 @@ memory depends on shapes alone. Every measurement trains by the public `train()`
 of its own: rows hardly shorter than the configuration allows, every token learnt, eight to an update. The measured
 peak is what the process held at most on a processor (its code and libraries are the estimate's part "runtime"), and
 what tensors held at most on a GPU. Each moment of the run is measured apart, so that it shows where the peak was:
-loading, the trial, training. With `--export` the merged export of the run follows, and its peak is printed beside the
-estimate of an export of whole models. Target: within 15 %.
+loading, the trial, training. With `--export` the merged export of the run follows, in a process of its own, and its
+peak is printed beside the estimate of an export of whole models. Target: within 15 %.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ MIB = 2**20
 def main() -> None:
     arguments = _arguments()
     if arguments.one:
-        print(json.dumps(_measure(arguments.model, json.loads(arguments.one))))
+        case = json.loads(arguments.one)
+        print(json.dumps(_peak_of_export(case["run"]) if "run" in case else _measure(arguments.model, case)))
         return
     with tempfile.TemporaryDirectory() as temporary:
         if arguments.size:
@@ -187,11 +188,23 @@ def _measure(model: str, case: dict[str, Any]) -> dict[str, Any]:
         folder = create_run(Path(temporary), "benchmark", write_config(config))
         train(config, folder, Control(), peaks.note)
         if case["export"]:
-            peaks.export(folder)
+            peaks.moments["export"] = _in_process(model, {"run": str(folder.path)})["peak"]
         info = inspect_model(Path(model))
         parts = estimate(info, config).bytes
     gc.collect()  # on a GPU, the next case begins with nothing held
     return {"estimated": parts, "moments": peaks.moments, "export": whole_bytes(info, merged=True)}
+
+
+def _peak_of_export(run: str) -> dict[str, int]:
+    """Merge and export a run; return the most bytes that this process has held."""
+    import torch
+
+    from studio.engine.device import peak_memory
+    from studio.engine.export.run import export_run
+    from studio.runs import open_run
+
+    export_run(open_run(Path(run)), "merged")
+    return {"peak": peak_memory(torch.device("cpu"))}
 
 
 def _text(number: int, length: int) -> str:
@@ -218,17 +231,6 @@ class _Peaks:
         name = getattr(event, "stage", None) or type(event).__name__
         self.moments[name] = max(self.moments.get(name, 0), peak_memory(self._device))
         self._start_anew()
-
-    def export(self, folder: Any) -> None:
-        """Merge and export a run, once the memory of training was given back, as the window does it."""
-        from studio.engine.device import peak_memory, release_memory
-        from studio.engine.export.run import export_run
-
-        gc.collect()
-        release_memory(self._device)
-        self._start_anew()
-        export_run(folder, "merged")
-        self.moments["export"] = peak_memory(self._device)
 
     def _start_anew(self) -> None:
         if self._device.type == "cuda":
