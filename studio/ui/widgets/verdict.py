@@ -49,30 +49,28 @@ class Verdict(QWidget):
         self._text = text
         self.setAccessibleName(text)
         if text:
-            self._words.setText(breakable(text))
-            self._words.setProperty("level", level)
-            self._words.style().polish(self._words)
+            _, words = self._labels
+            words.setText(breakable(text))
+            words.setProperty("level", level)
+            words.style().polish(words)
             self._paint_sign()
         self.setVisible(bool(text))
 
     @cached_property
-    def _sign(self) -> QLabel:
-        return QLabel()
-
-    @cached_property
-    def _words(self) -> QLabel:
-        words = label("", self._role, wrap=True)
+    def _labels(self) -> tuple[QLabel, QLabel]:
+        """The sign and the words, made and laid out when they are first needed."""
+        sign, words = QLabel(), label("", self._role, wrap=True)
         words.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         # Beside something taller, the words stay where the sign is.
         words.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        hbox((self._sign, 0, Qt.AlignmentFlag.AlignTop), (words, 1), spacing=0.75, parent=self)
+        hbox((sign, 0, Qt.AlignmentFlag.AlignTop), (words, 1), spacing=0.75, parent=self)
         theme.notifier().changed.connect(self._paint_sign)
-        return words
+        return sign, words
 
     def _paint_sign(self) -> None:
-        size = self._words.fontMetrics().height()
-        self._sign.setPixmap(sign_pixmap(self.level, size, self.devicePixelRatioF()))
+        sign, words = self._labels
+        sign.setPixmap(sign_pixmap(self.level, words.fontMetrics().height(), self.devicePixelRatioF()))
 
 
 def sign_pixmap(level: Level, size: int, ratio: float) -> QPixmap:

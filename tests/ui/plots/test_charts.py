@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -309,18 +310,14 @@ def test_the_values_that_are_read_are_never_cut(
 
 
 class _Paints(QObject):
-    """Counts how often widgets are painted."""
+    """Counts how often each of the widgets that it filters is painted."""
 
-    def __init__(self, *widgets: QWidget) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.counts = [0] * len(widgets)
-        self._widgets = widgets
-        for widget in widgets:
-            widget.installEventFilter(self)
+        self.of: Counter[QObject] = Counter()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.Paint:
-            self.counts[self._widgets.index(watched)] += 1  # type: ignore[arg-type]
+        self.of[watched] += event.type() == QEvent.Type.Paint
         return False
 
 
@@ -339,13 +336,15 @@ def test_a_page_that_is_shown_again_paints_its_charts_once(qtbot: QtBot, timelin
     qtbot.waitUntil(stack.isActiveWindow)
 
     def painted() -> list[int]:
-        paints = _Paints(*(chart.viewport() for chart in charts))
+        paints, viewports = _Paints(), [chart.viewport() for chart in charts]
+        for viewport in viewports:
+            viewport.installEventFilter(paints)
         stack.setCurrentIndex(1)
-        qtbot.waitUntil(lambda: all(paints.counts))
+        qtbot.waitUntil(lambda: all(paints.of[viewport] for viewport in viewports))
         for _ in range(5):  # what painting itself has asked for
             QApplication.processEvents()
         stack.setCurrentIndex(0)
-        return paints.counts
+        return [paints.of[viewport] for viewport in viewports]
 
     painted()  # draws them for the first time
     assert painted() == [1, 1, 1]
